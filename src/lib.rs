@@ -1,1 +1,2 @@
-//! x
+//! Kamaji's usage telemetry.
+pub mod signals;

@@ -1,3 +1,5 @@
 //! The demo.
 
 pub mod cluster;
+pub mod fleet;
+pub mod tenant;

@@ -89,6 +89,11 @@ impl Cluster {
         self.write(|store, stamp| store.create(kind, namespace, body, stamp)).map(drop)
     }
 
+    /// An object as it is now.
+    pub fn read(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Refusal> {
+        Ok(self.store().get(kind, namespace, name)?.to_value())
+    }
+
     /// Changes an object by reading and replacing it. The change must be quick: no other request is served meanwhile.
     pub fn change(
         &self,
@@ -99,7 +104,9 @@ impl Cluster {
     ) -> Result<(), Refusal> {
         self.write(|store, _| {
             let mut body = store.get(kind, namespace, name)?.to_value();
+            let version = body["metadata"]["resourceVersion"].take();
             change(&mut body);
+            body["metadata"]["resourceVersion"] = version;
             store.replace(kind, namespace, name, body)
         })
         .map(drop)

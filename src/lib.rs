@@ -1,2 +1,3 @@
 //! Kamaji's usage telemetry.
+pub mod agent;
 pub mod signals;

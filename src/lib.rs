@@ -1,1 +1,3 @@
-//! x
+//! Kamaji's usage telemetry.
+pub mod agent;
+pub mod signals;

@@ -1,0 +1,3 @@
+//! agent
+pub mod cluster;
+pub mod observe;

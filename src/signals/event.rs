@@ -1,0 +1,191 @@
+//! Events as values: what the agent journals, the preview shows, and the wire carries.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    Attribute, CLUSTER_API, CREATED, DELETED, EventKind, KAMAJI_VERSION, KUBERNETES_VERSION, KamajiVersion,
+    KubernetesVersion, LOG_RECORD_UID, NETWORK_PROFILE, NEW_TCP_VERSION, OLD_TCP_VERSION, STATUS, Status, TCP_VERSION,
+    UPDATED,
+};
+
+/// How a control plane's API server is exposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkProfile {
+    /// Through an Ingress.
+    Ingress,
+    /// Through a Gateway.
+    Gateway,
+    /// A Service of type `LoadBalancer`.
+    LoadBalancer,
+    /// A Service of type `NodePort`.
+    NodePort,
+    /// A Service of type `ClusterIP`.
+    ClusterIp,
+}
+
+/// What only the extended signals say of a new control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CreatedWith {
+    /// Made through Cluster API.
+    pub cluster_api: bool,
+    /// How it is exposed, where that can be told.
+    pub network_profile: Option<NetworkProfile>,
+}
+
+/// What happened to a control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// It appeared.
+    Created {
+        /// Its desired version.
+        tcp_version: KubernetesVersion,
+        /// Where the extended signals are on.
+        with: Option<CreatedWith>,
+    },
+    /// Its desired version changed.
+    Updated {
+        /// The version before.
+        old_tcp_version: KubernetesVersion,
+        /// The version after.
+        new_tcp_version: KubernetesVersion,
+    },
+    /// It is going away.
+    Deleted {
+        /// Its last status before that.
+        status: Status,
+        /// Its last desired version.
+        tcp_version: KubernetesVersion,
+    },
+}
+
+/// An event with everything that its log record carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventRecord {
+    /// Tells a repeat from a second event; random, made once.
+    pub uid: Uuid,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The version of Kamaji at that time.
+    pub kamaji_version: KamajiVersion,
+    /// The version of the management cluster at that time.
+    pub kubernetes_version: KubernetesVersion,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttributeValue {
+    /// A string.
+    Text(String),
+    /// A boolean.
+    Bool(bool),
+}
+
+impl NetworkProfile {
+    const ALL: [Self; 5] = [Self::Ingress, Self::Gateway, Self::LoadBalancer, Self::NodePort, Self::ClusterIp];
+
+    /// The words that may leave a cluster.
+    pub const WORDS: &'static [&'static str] = &[
+        Self::ALL[0].as_str(),
+        Self::ALL[1].as_str(),
+        Self::ALL[2].as_str(),
+        Self::ALL[3].as_str(),
+        Self::ALL[4].as_str(),
+    ];
+
+    /// The word that may leave a cluster.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Gateway => "gateway",
+            Self::LoadBalancer => "load_balancer",
+            Self::NodePort => "node_port",
+            Self::ClusterIp => "cluster_ip",
+        }
+    }
+}
+
+impl Event {
+    /// Its entry in the catalog.
+    pub fn kind(&self) -> &'static EventKind {
+        match self {
+            Self::Created { .. } => &CREATED,
+            Self::Updated { .. } => &UPDATED,
+            Self::Deleted { .. } => &DELETED,
+        }
+    }
+
+    /// The attributes that are its own, in the order of the catalog.
+    fn attributes(self) -> Vec<(&'static Attribute, AttributeValue)> {
+        match self {
+            Self::Created { tcp_version, with } => {
+                let mut attributes = vec![text(&TCP_VERSION, tcp_version)];
+                if let Some(CreatedWith { cluster_api, network_profile }) = with {
+                    attributes.push((&CLUSTER_API, AttributeValue::Bool(cluster_api)));
+                    attributes.extend(network_profile.map(|profile| text(&NETWORK_PROFILE, profile.as_str())));
+                }
+                attributes
+            }
+            Self::Updated { old_tcp_version, new_tcp_version } => {
+                vec![text(&OLD_TCP_VERSION, old_tcp_version), text(&NEW_TCP_VERSION, new_tcp_version)]
+            }
+            Self::Deleted { status, tcp_version } => {
+                vec![text(&STATUS, status), text(&TCP_VERSION, tcp_version)]
+            }
+        }
+    }
+}
+
+impl EventRecord {
+    /// Every attribute of its log record. It destructures the record, so that a new field can't be forgotten.
+    pub fn attributes(&self) -> Vec<(&'static Attribute, AttributeValue)> {
+        let Self { uid, time: _, kamaji_version, kubernetes_version, event } = *self;
+        let mut attributes = vec![text(&LOG_RECORD_UID, uid.hyphenated())];
+        attributes.extend(event.attributes());
+        attributes.push(text(&KAMAJI_VERSION, kamaji_version));
+        attributes.push(text(&KUBERNETES_VERSION, kubernetes_version));
+        attributes
+    }
+}
+
+fn text(attribute: &'static Attribute, value: impl std::fmt::Display) -> (&'static Attribute, AttributeValue) {
+    (attribute, AttributeValue::Text(value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_carries_just_what_its_kind_names() {
+        let version = KubernetesVersion::normalise("v1.35.1");
+        let with = CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
+        let events = [
+            Event::Created { tcp_version: version, with: Some(with) },
+            Event::Updated { old_tcp_version: version, new_tcp_version: KubernetesVersion::Unknown },
+            Event::Deleted { status: Status::Undefined, tcp_version: version },
+        ];
+        for event in events {
+            let record = EventRecord {
+                uid: Uuid::new_v4(),
+                time: Timestamp::UNIX_EPOCH,
+                kamaji_version: KamajiVersion::Unknown,
+                kubernetes_version: version,
+                event,
+            };
+            let attributes = record.attributes();
+            let mut sent: Vec<_> = attributes.iter().map(|(attribute, _)| attribute.key).collect();
+            let mut named: Vec<_> = event.kind().attributes.iter().map(|attribute| attribute.key).collect();
+            sent.sort_unstable();
+            named.sort_unstable();
+            assert_eq!(sent, named);
+            for (attribute, value) in attributes {
+                if let AttributeValue::Text(text) = value {
+                    assert!(attribute.values.admit_text(&text), "{} {text:?}", attribute.key);
+                }
+            }
+        }
+    }
+}

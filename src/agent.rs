@@ -1,3 +1,4 @@
 //! agent
 pub mod cluster;
 pub mod observe;
+pub mod quiet;

@@ -122,17 +122,12 @@ trait Readable<'de>: Sized {
 }
 
 impl Projection {
-    /// The version of the object, to resume a watch behind it.
-    pub(super) fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-
-    /// The object as the rest of the agent sees it.
-    pub(super) fn into_control_plane(self) -> ControlPlane {
+    /// The resourceVersion, to resume a watch behind it, and the object as the rest of the agent sees it.
+    pub(super) fn into_parts(self) -> (String, ControlPlane) {
         let Self { metadata, spec, status } = self;
         let spec = spec.map(|spec| (spec.kubernetes.map(|kubernetes| kubernetes.version), spec.control_plane));
-        let (tcp_version, control_plane) = spec.split();
-        ControlPlane {
+        let (tcp_version, network) = spec.split();
+        let control_plane = ControlPlane {
             uid: metadata.uid,
             created: metadata.creation_timestamp,
             deleted: metadata.deletion_timestamp,
@@ -145,9 +140,10 @@ impl Projection {
                 .or_absent(Status::Unknown),
             with: CreatedWith {
                 cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
-                network_profile: control_plane.flatten().read().and_then(SpecControlPlane::network_profile),
+                network_profile: network.flatten().read().and_then(SpecControlPlane::network_profile),
             },
-        }
+        };
+        (metadata.resource_version, control_plane)
     }
 }
 
@@ -333,7 +329,7 @@ mod tests {
             "spec": spec,
             "status": status,
         });
-        serde_json::from_str::<Projection>(&object.to_string()).unwrap().into_control_plane()
+        serde_json::from_str::<Projection>(&object.to_string()).unwrap().into_parts().1
     }
 
     #[test]

@@ -1,2 +1,5 @@
 //! Kamaji's usage telemetry.
+pub mod agent;
+pub mod health;
+pub mod process;
 pub mod signals;

@@ -1,0 +1,371 @@
+//! The few fields of a `TenantControlPlane` that are read, decoded straight from the response without the rest.
+//!
+//! Only what the API server itself guarantees (`metadata`) is decoded strictly. Everything under `spec` and `status`
+//! is decoded leniently: a custom resource may hold anything there, and one object that fails to decode would fail
+//! the whole list it comes in.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use uuid::Uuid;
+
+use crate::agent::observe::ControlPlane;
+use crate::signals::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
+
+/// A `TenantControlPlane` as it is decoded.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Projection {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Lenient<Spec>,
+    #[serde(default)]
+    status: Lenient<StatusBlock>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Uuid,
+    resource_version: String,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OwnerReference {
+    kind: Lenient<OwnerKind>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    kubernetes: Lenient<SpecKubernetes>,
+    control_plane: Lenient<SpecControlPlane>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SpecKubernetes {
+    version: Lenient<KubernetesVersion>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SpecControlPlane {
+    ingress: Lenient<Anything>,
+    gateway: Lenient<Anything>,
+    service: Lenient<SpecService>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SpecService {
+    service_type: Lenient<ServiceType>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StatusBlock {
+    kubernetes_resources: Lenient<StatusResources>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct StatusResources {
+    version: Lenient<StatusVersion>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct StatusVersion {
+    status: Lenient<Status>,
+}
+
+/// An object with any fields.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Anything {}
+
+/// Whether an owner is Cluster API's control plane.
+#[derive(Debug, Clone, Copy)]
+struct OwnerKind {
+    cluster_api: bool,
+}
+
+/// `spec.controlPlane.service.serviceType`, where it is one that is counted.
+#[derive(Debug, Clone, Copy)]
+struct ServiceType(Option<NetworkProfile>);
+
+/// A field that may be absent, or hold what it should not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Lenient<T> {
+    #[default]
+    Absent,
+    Read(T),
+    Unreadable,
+}
+
+/// What can be read from a JSON string or a JSON object, and from nothing else.
+trait Readable<'de>: Sized {
+    fn from_text(_: &str) -> Lenient<Self> {
+        Lenient::Unreadable
+    }
+
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Lenient<Self>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Lenient::Unreadable)
+    }
+}
+
+impl Projection {
+    /// The resourceVersion, to resume a watch behind it, and the object as the rest of the agent sees it.
+    pub(super) fn into_parts(self) -> (String, ControlPlane) {
+        let Self { metadata, spec, status } = self;
+        let spec = spec.map(|spec| (spec.kubernetes.map(|kubernetes| kubernetes.version), spec.control_plane));
+        let (tcp_version, network) = spec.split();
+        let control_plane = ControlPlane {
+            uid: metadata.uid,
+            created: metadata.creation_timestamp,
+            deleted: metadata.deletion_timestamp,
+            tcp_version: tcp_version.flatten().flatten().or_absent(KubernetesVersion::Unknown),
+            status: status
+                .map(|status| status.kubernetes_resources.map(|resources| resources.version.map(|at| at.status)))
+                .flatten()
+                .flatten()
+                .flatten()
+                .or_absent(Status::Unknown),
+            with: CreatedWith {
+                cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
+                network_profile: network.flatten().read().and_then(SpecControlPlane::network_profile),
+            },
+        };
+        (metadata.resource_version, control_plane)
+    }
+}
+
+impl OwnerReference {
+    fn is_cluster_api(&self) -> bool {
+        self.kind.read().is_some_and(|kind| kind.cluster_api)
+    }
+}
+
+impl SpecControlPlane {
+    /// An Ingress or a Gateway is in front of the Service, whatever its type.
+    fn network_profile(self) -> Option<NetworkProfile> {
+        let Self { ingress, gateway, service } = self;
+        let by_ingress = ingress.read().map(|_| NetworkProfile::Ingress);
+        let by_gateway = gateway.read().map(|_| NetworkProfile::Gateway);
+        by_ingress.or(by_gateway).or_else(|| service.read()?.service_type.read()?.0)
+    }
+}
+
+impl<T> Lenient<T> {
+    fn map<U>(self, then: impl FnOnce(T) -> U) -> Lenient<U> {
+        match self {
+            Self::Absent => Lenient::Absent,
+            Self::Read(value) => Lenient::Read(then(value)),
+            Self::Unreadable => Lenient::Unreadable,
+        }
+    }
+
+    fn read(self) -> Option<T> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+
+    /// The value, `absent` where the field is not there, and `None` where it could not be read.
+    fn or_absent(self, absent: T) -> Option<T> {
+        match self {
+            Self::Absent => Some(absent),
+            Self::Read(value) => Some(value),
+            Self::Unreadable => None,
+        }
+    }
+}
+
+impl<T> Lenient<Lenient<T>> {
+    fn flatten(self) -> Lenient<T> {
+        match self {
+            Self::Absent => Lenient::Absent,
+            Self::Read(inner) => inner,
+            Self::Unreadable => Lenient::Unreadable,
+        }
+    }
+}
+
+impl<T, U> Lenient<(T, U)> {
+    fn split(self) -> (Lenient<T>, Lenient<U>) {
+        match self {
+            Self::Absent => (Lenient::Absent, Lenient::Absent),
+            Self::Read((left, right)) => (Lenient::Read(left), Lenient::Read(right)),
+            Self::Unreadable => (Lenient::Unreadable, Lenient::Unreadable),
+        }
+    }
+}
+
+impl Readable<'_> for KubernetesVersion {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self::normalise(text))
+    }
+}
+
+impl Readable<'_> for Status {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self::normalise(Some(text)))
+    }
+}
+
+impl Readable<'_> for OwnerKind {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self { cluster_api: text == "KamajiControlPlane" })
+    }
+}
+
+impl Readable<'_> for ServiceType {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self(match text {
+            "LoadBalancer" => Some(NetworkProfile::LoadBalancer),
+            "NodePort" => Some(NetworkProfile::NodePort),
+            "ClusterIP" => Some(NetworkProfile::ClusterIp),
+            _ => None,
+        }))
+    }
+}
+
+/// Objects are read by their derived `Deserialize`.
+macro_rules! readable_objects {
+    ($($object:ty),*) => {
+        $(impl<'de> Readable<'de> for $object {
+            fn from_object<A: MapAccess<'de>>(object: A) -> Result<Lenient<Self>, A::Error> {
+                Self::deserialize(MapAccessDeserializer::new(object)).map(Lenient::Read)
+            }
+        })*
+    };
+}
+
+readable_objects!(
+    Spec,
+    SpecKubernetes,
+    SpecControlPlane,
+    SpecService,
+    StatusBlock,
+    StatusResources,
+    StatusVersion,
+    Anything
+);
+
+impl<'de, T: Readable<'de>> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LenientVisitor(PhantomData))
+    }
+}
+
+struct LenientVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Readable<'de>> Visitor<'de> for LenientVisitor<T> {
+    type Value = Lenient<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(T::from_text(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+        T::from_object(object)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Lenient::Absent)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Lenient::Unreadable)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Lenient::Unreadable)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Lenient::Unreadable)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Lenient::Unreadable)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Lenient::Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(spec: &serde_json::Value, status: &serde_json::Value) -> ControlPlane {
+        let object = json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1",
+            "kind": "TenantControlPlane",
+            "metadata": {
+                "name": "a", "namespace": "b", "resourceVersion": "7",
+                "uid": "12fa5b60-03fe-4e7e-8a6c-8b8a8b65ff79",
+                "creationTimestamp": "2026-11-22T22:16:03Z",
+                "ownerReferences": [{"kind": "KamajiControlPlane", "name": "x"}],
+                "managedFields": [{"fieldsV1": {"f:spec": {}}}],
+            },
+            "spec": spec,
+            "status": status,
+        });
+        serde_json::from_str::<Projection>(&object.to_string()).unwrap().into_parts().1
+    }
+
+    #[test]
+    fn the_fields_that_are_sent_are_read() {
+        let spec = json!({"kubernetes": {"version": "v1.35.1", "kubelet": {}}, "controlPlane": {"service": {"serviceType": "NodePort"}}});
+        let status = json!({"kubernetesResources": {"version": {"status": "Sleeping"}}});
+        let read = read(&spec, &status);
+        assert_eq!(read.tcp_version, Some(KubernetesVersion::normalise("v1.35.1")));
+        assert_eq!(read.status, Some(Status::Sleeping));
+        assert_eq!(read.created, Some("2026-11-22T22:16:03Z".parse().unwrap()));
+        assert_eq!(read.deleted, None);
+        assert_eq!(read.with, CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) });
+    }
+
+    #[test]
+    fn what_is_absent_is_unknown_and_what_is_unreadable_is_told_apart() {
+        let absent = read(&json!({}), &json!(null));
+        assert_eq!(absent.tcp_version, Some(KubernetesVersion::Unknown));
+        assert_eq!(absent.status, Some(Status::Unknown));
+        for unreadable in [json!(1), json!(1.5), json!(true), json!([1, {"a": []}]), json!({"a": {"b": [1]}})] {
+            let read = read(
+                &json!({"kubernetes": {"version": unreadable}, "controlPlane": unreadable}),
+                &json!({"kubernetesResources": {"version": {"status": unreadable}}, "more": unreadable}),
+            );
+            assert_eq!((read.tcp_version, read.status), (None, None), "{unreadable}");
+        }
+        assert_eq!(read(&json!([]), &json!("text")).tcp_version, None);
+    }
+
+    #[test]
+    fn an_ingress_or_a_gateway_goes_before_the_service() {
+        let profile = |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).with.network_profile;
+        let service = json!({"serviceType": "ClusterIP"});
+        assert_eq!(profile(json!({"ingress": {"host": "x"}, "service": service})), Some(NetworkProfile::Ingress));
+        assert_eq!(profile(json!({"gateway": {}, "service": service})), Some(NetworkProfile::Gateway));
+        assert_eq!(profile(json!({"service": service})), Some(NetworkProfile::ClusterIp));
+        assert_eq!(profile(json!({"service": {"serviceType": "ExternalName"}})), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! The control planes of the whole cluster, as a stream of what is seen.
+//!
+//! The first state is always as recent as the request: streamed (`sendInitialEvents` with an *empty*
+//! resourceVersion), or in pages without a resourceVersion where the server can't stream. `resourceVersion=0` is never
+//! asked for: an API server of an HA control plane may answer that from the past.
+//! Source: "Resource versions" and "Streaming lists" of the Kubernetes API concepts.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff};
+use futures::{Stream, StreamExt, pin_mut};
+use jiff::Timestamp;
+use kube::Client;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::watch::Bookmark;
+use kube::core::{ObjectList, Request};
+use tokio::sync::mpsc;
+
+use super::failure::Failure;
+use super::projection::Projection;
+use super::within_deadline;
+use crate::agent::observe::{Seen, View};
+use crate::agent::quiet::Quiet;
+
+/// The resource that is watched.
+pub const RESOURCE: &str = "tenantcontrolplanes.kamaji.clastix.io";
+const PATH: &str = "/apis/kamaji.clastix.io/v1alpha1/tenantcontrolplanes";
+/// The annotation that ends the initial events of a streamed list.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// How long a watch lasts before the server ends it.
+const WATCH_SECONDS: u32 = 290;
+/// A watch that has said nothing for longer than it may last is dead, however its connection looks.
+const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+/// A page of real objects is about 1 MB, of which one is in memory at a time.
+const PAGE_SIZE: u32 = 100;
+
+/// The wait before the first retry: long enough for a connection that was reset to be accepted again.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// The longest wait: an API server that is back is noticed within a minute with the jitter.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Where the watch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Position {
+    /// A list from the start is due.
+    Start,
+    /// The list is complete up to this resourceVersion.
+    At(String),
+}
+
+/// How one request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By the server, in order: the next request resumes.
+    InOrder,
+    /// The position is too old: a new list is due.
+    Expired,
+    /// The server can't stream a list.
+    CannotStream,
+    /// Nobody listens any more.
+    Unheard,
+}
+
+/// Watches until nobody listens to `seen` any more. It retries for ever, and says what is wrong once an hour.
+pub async fn run(client: Client, seen: mpsc::Sender<Seen>) {
+    Watch::new(client, seen).run().await;
+}
+
+/// Folds one complete list into `view`, or says why there is none.
+pub async fn list(client: &Client, view: &mut View) -> Result<(), Failure> {
+    let (sender, mut receiver) = mpsc::channel(PAGE_SIZE as usize);
+    let mut watch = Watch::new(client.clone(), sender);
+    let take_in = async {
+        while let Some(seen) = receiver.recv().await {
+            view.fold(seen, Timestamp::now(), 0);
+            if seen == Seen::Complete {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = take_in => Ok(()),
+        error = watch.fail() => Err(Failure::of(RESOURCE, &error)),
+    }
+}
+
+struct Watch {
+    client: Client,
+    seen: mpsc::Sender<Seen>,
+    position: Position,
+    streaming: bool,
+    backoff: ExponentialBackoff,
+    quiet: Quiet,
+}
+
+fn backoff() -> ExponentialBackoff {
+    backon::ExponentialBuilder::new()
+        .with_min_delay(BACKOFF_MIN)
+        .with_max_delay(BACKOFF_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+fn watch_params(initial_events: bool) -> WatchParams {
+    let params = if initial_events { WatchParams::streaming_lists() } else { WatchParams::default() };
+    params.timeout(WATCH_SECONDS)
+}
+
+impl Watch {
+    fn new(client: Client, seen: mpsc::Sender<Seen>) -> Self {
+        let (position, backoff, quiet) = (Position::Start, backoff(), Quiet::default());
+        Self { client, seen, position, streaming: true, backoff, quiet }
+    }
+
+    /// Watches until something fails.
+    async fn fail(&mut self) -> kube::Error {
+        loop {
+            match self.once(&mut false).await {
+                Ok(Ended::CannotStream) => self.streaming = false,
+                Ok(Ended::Expired) => self.position = Position::Start,
+                Ok(Ended::InOrder | Ended::Unheard) => self.wait().await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let mut heard = false;
+            match self.once(&mut heard).await {
+                Ok(Ended::Unheard) => return,
+                Ok(Ended::InOrder) if heard => {}
+                Ok(Ended::InOrder) => self.wait().await,
+                Ok(Ended::Expired) => {
+                    self.position = Position::Start;
+                    if !heard {
+                        self.wait().await;
+                    }
+                }
+                Ok(Ended::CannotStream) => self.streaming = false,
+                Err(error) => {
+                    let failure = Failure::of(RESOURCE, &error);
+                    self.quiet.failed(|| tracing::warn!("can't watch control planes: {failure}; trying again"));
+                    self.wait().await;
+                }
+            }
+        }
+    }
+
+    /// A request that ends before anything was heard is followed by a wait, whatever it ended with: a proxy that cuts
+    /// every watch at once must not be asked without end.
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.backoff.next().unwrap_or(BACKOFF_MAX)).await;
+    }
+
+    /// The server speaks to us.
+    fn is_heard(&mut self, heard: &mut bool) {
+        *heard = true;
+        self.backoff = backoff();
+        self.quiet.recovered(|| tracing::info!("control planes are watched again"));
+    }
+
+    /// One request, from the position on, until it ends.
+    async fn once(&mut self, heard: &mut bool) -> Result<Ended, kube::Error> {
+        if let Position::At(version) = &self.position {
+            let version = version.clone();
+            return self.follow(&watch_params(false), &version, heard).await;
+        }
+        if self.seen.send(Seen::Restart).await.is_err() {
+            return Ok(Ended::Unheard);
+        }
+        if self.streaming { self.follow(&watch_params(true), "", heard).await } else { self.list(heard).await }
+    }
+
+    /// A watch, with the initial events first where `params` asks for them.
+    async fn follow(&mut self, params: &WatchParams, version: &str, heard: &mut bool) -> Result<Ended, kube::Error> {
+        let request = Request::new(PATH).watch(params, version).map_err(kube::Error::BuildRequest)?;
+        let events = match within_deadline(self.client.request_events::<Projection>(request)).await {
+            Ok(events) => events,
+            Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Expired),
+            Err(kube::Error::Api(status)) if params.send_initial_events && matches!(status.code, 400 | 422) => {
+                return Ok(Ended::CannotStream);
+            }
+            Err(error) => return Err(error),
+        };
+        pin_mut!(events);
+        while let Some(event) = next_event(&mut events).await? {
+            if let Some(ended) = self.take_in(event, heard).await? {
+                return Ok(ended);
+            }
+        }
+        Ok(Ended::InOrder)
+    }
+
+    /// Passes an event on. `Some` where it ends the watch.
+    async fn take_in(&mut self, event: WatchEvent<Projection>, heard: &mut bool) -> Result<Option<Ended>, kube::Error> {
+        let (next, version) = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let (version, object) = object.into_parts();
+                (Some(Seen::Apply(object)), version)
+            }
+            WatchEvent::Deleted(object) => {
+                let (version, object) = object.into_parts();
+                (Some(Seen::Gone(object.uid)), version)
+            }
+            WatchEvent::Bookmark(Bookmark { metadata, .. }) => {
+                let complete = metadata.annotations.get(INITIAL_EVENTS_END).is_some_and(|end| end == "true");
+                (complete.then_some(Seen::Complete), metadata.resource_version)
+            }
+            WatchEvent::Error(status) if status.code == 410 => return Ok(Some(Ended::Expired)),
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+        };
+        if !*heard {
+            self.is_heard(heard);
+        }
+        // The initial events come in no order: there is no position to resume from before they have ended.
+        if self.position != Position::Start || next == Some(Seen::Complete) {
+            self.position = Position::At(version);
+        }
+        match next {
+            Some(next) if self.seen.send(next).await.is_err() => Ok(Some(Ended::Unheard)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A list in pages, each passed on as it comes.
+    async fn list(&mut self, heard: &mut bool) -> Result<Ended, kube::Error> {
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        loop {
+            let request = Request::new(PATH).list(&params).map_err(kube::Error::BuildRequest)?;
+            let page = match within_deadline(self.client.request::<ObjectList<Projection>>(request)).await {
+                Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Expired),
+                page => page?,
+            };
+            for object in page.items {
+                let (_, object) = object.into_parts();
+                if self.seen.send(Seen::Apply(object)).await.is_err() {
+                    return Ok(Ended::Unheard);
+                }
+            }
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                self.is_heard(heard);
+                self.position = Position::At(page.metadata.resource_version.unwrap_or_default());
+                let listening = self.seen.send(Seen::Complete).await.is_ok();
+                return Ok(if listening { Ended::InOrder } else { Ended::Unheard });
+            };
+            params = params.continue_token(&token);
+        }
+    }
+}
+
+/// The next event, or an error where the connection has been silent for too long.
+async fn next_event(
+    events: &mut (impl Stream<Item = Result<WatchEvent<Projection>, kube::Error>> + Unpin),
+) -> Result<Option<WatchEvent<Projection>>, kube::Error> {
+    tokio::time::timeout(WATCH_SILENCE, events.next()).await.map_or_else(
+        |_| {
+            Err(kube::Error::ReadEvents(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("the watch has been silent for {} s", WATCH_SILENCE.as_secs()),
+            )))
+        },
+        Option::transpose,
+    )
+}

@@ -1,0 +1,132 @@
+//! The connection to the collector, which both signals share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Request, Status};
+
+/// How long a connection may take to open, so that a black-holed address costs seconds: three times what a
+/// retransmitted SYN needs.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the collector is and how to talk to it.
+#[derive(Clone)]
+pub struct Collector {
+    /// `http://HOST:PORT` or `https://HOST:PORT`
+    pub endpoint: String,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Compress requests with gzip.
+    pub gzip: bool,
+    /// Sent with each request; values may be secrets and are never logged.
+    pub headers: HeaderMap,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client's certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A connection that opens with the first request and again after each failure.
+#[derive(Clone)]
+pub struct Connection {
+    pub(super) channel: Channel,
+    pub(super) headers: Headers,
+    pub(super) gzip: bool,
+    pub(super) timeout: Duration,
+}
+
+/// Adds the headers to each request.
+#[derive(Clone)]
+pub(super) struct Headers(HeaderMap);
+
+impl Collector {
+    /// Prepares the connection. Nothing is sent, nor any name resolved, before the first request.
+    pub fn connect(&self) -> anyhow::Result<Connection> {
+        let Self { endpoint, timeout, gzip, headers, .. } = self;
+        let shared = Endpoint::from_shared(endpoint.clone())
+            .with_context(|| format!("endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT"))?;
+        let shared = shared.connect_timeout(CONNECT_TIMEOUT).timeout(*timeout).tcp_nodelay(true);
+        let shared = match shared.uri().scheme_str() {
+            Some("https") => shared.tls_config(self.tls()?).context("the OTLP TLS files can't be used")?,
+            Some("http") => {
+                ensure!(
+                    self.ca.is_none() && self.identity.is_none(),
+                    "endpoint {endpoint:?} is plain HTTP, yet a CA or a client certificate is set: use https://"
+                );
+                shared
+            }
+            _ => bail!("endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT"),
+        };
+        let headers = Headers(headers.clone());
+        Ok(Connection { channel: shared.connect_lazy(), headers, gzip: *gzip, timeout: *timeout })
+    }
+
+    fn tls(&self) -> anyhow::Result<ClientTlsConfig> {
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+            None => tls.with_enabled_roots(),
+        };
+        if let Some((certificate, key)) = &self.identity {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        Ok(tls)
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{} can't be read: expected a PEM file", path.display()))
+}
+
+impl Headers {
+    /// The same headers, as gRPC calls them.
+    pub(super) fn metadata(&self) -> MetadataMap {
+        MetadataMap::from_headers(self.0.clone())
+    }
+}
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        *request.metadata_mut() = self.metadata();
+        Ok(request)
+    }
+}
+
+/// Reads `key=value,key=value` with percent-encoded values, as `OTEL_EXPORTER_OTLP_HEADERS` is written.
+/// Source: "OpenTelemetry Protocol Exporter" of the OpenTelemetry specification.
+pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').context("a header without a value: expected key=value,key=value")?;
+        let key = key.trim();
+        let name: HeaderName = key.parse().with_context(|| format!("{key:?} is no header name"))?;
+        let value = percent_encoding::percent_decode_str(value.trim()).collect::<Vec<u8>>();
+        let mut value = HeaderValue::from_bytes(&value)
+            .with_context(|| format!("the value of the header {key:?} has characters that no header can have"))?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_the_specification_writes_them() {
+        let headers = parse_headers("authorization=Bearer%20abc, x-tenant=a%2Cb,").unwrap();
+        assert_eq!(headers["authorization"], "Bearer abc");
+        assert_eq!(headers["x-tenant"], "a,b");
+        assert!(headers["authorization"].is_sensitive());
+        assert!(parse_headers("novalue").is_err());
+        assert!(parse_headers("a b=c").is_err());
+        let error = parse_headers("authorization=secret%0a").unwrap_err();
+        assert!(!format!("{error:#}").contains("secret"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Events as OTel log records, delivered with acknowledgement.
+//!
+//! The records are made with the Logs API. The SDK's own processors drop a batch that can't be exported, and its
+//! exporter tells no gRPC code, so a processor here hands the records over and the generated client sends them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use backon::{BackoffBuilder, ExponentialBackoff};
+use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
+use opentelemetry::{InstrumentationScope, Key};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scope;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogBatch, LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider};
+use tonic::Status;
+use tonic::codec::CompressionEncoding;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use super::connection::{Connection, Headers};
+use super::outcome::{Next, after};
+use super::resource;
+use crate::agent::quiet::Quiet;
+use crate::signals::{AttributeValue, EventRecord, SERVICE_NAME};
+
+/// How many records a request holds at the most: about 150 kB, far below the 4 MiB that a receiver takes.
+pub const BATCH_LIMIT: usize = 500;
+/// The wait before the first retry.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest wait: with the jitter, a collector that is back is noticed within two minutes.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A server may ask for a longer wait than ours, but not keep us away: an hour is what a maintenance takes.
+const RETRY_INFO_MAX: Duration = Duration::from_secs(3600);
+
+/// Makes requests of events.
+pub struct Records {
+    logger: SdkLogger,
+    resource: ResourceAttributesWithSchema,
+    made: HandOver,
+    // The logger stops when its provider goes.
+    _provider: SdkLoggerProvider,
+}
+
+/// Delivers batches of events, one at a time.
+pub struct Events {
+    records: Records,
+    client: LogsServiceClient<InterceptedService<Channel, Headers>>,
+    quiet: Arc<Quiet>,
+}
+
+/// What became of a batch: every event of it is in one of the two.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The collector's answer was OK.
+    pub acknowledged: HashSet<Uuid>,
+    /// Refused alone, for good.
+    pub refused: HashSet<Uuid>,
+}
+
+/// A processor that keeps the records for who made them.
+#[derive(Debug, Clone, Default)]
+struct HandOver(Arc<Mutex<Vec<(SdkLogRecord, InstrumentationScope)>>>);
+
+impl LogProcessor for HandOver {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((record.clone(), scope.clone()));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl Records {
+    /// Prepares the logger. The resource says nothing of the installation.
+    pub fn new() -> Self {
+        let made = HandOver::default();
+        let resource = resource(None);
+        let provider =
+            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(made.clone()).build();
+        Self { logger: provider.logger(SERVICE_NAME), resource: (&resource).into(), made, _provider: provider }
+    }
+
+    /// The request that delivers these events.
+    pub fn request(&self, events: &[EventRecord]) -> ExportLogsServiceRequest {
+        events.iter().for_each(|event| self.emit(event));
+        let made = std::mem::take(&mut *self.made.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let made: Vec<_> = made.iter().map(|(record, scope)| (record, scope)).collect();
+        let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&made), &self.resource);
+        ExportLogsServiceRequest { resource_logs }
+    }
+
+    fn emit(&self, event: &EventRecord) {
+        let mut record = self.logger.create_log_record();
+        record.set_event_name(event.event.kind().name);
+        record.set_severity_number(Severity::Info);
+        record.set_timestamp(SystemTime::from(event.time));
+        for (attribute, value) in event.attributes() {
+            let value = match value {
+                AttributeValue::Text(text) => AnyValue::from(text),
+                AttributeValue::Bool(truth) => AnyValue::from(truth),
+            };
+            record.add_attribute(Key::from_static_str(attribute.key), value);
+        }
+        self.logger.emit(record);
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Events {
+    /// Prepares the delivery over `connection`. What fails is said through `quiet`.
+    pub fn new(connection: &Connection, quiet: Arc<Quiet>) -> Self {
+        let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
+        let mut client = LogsServiceClient::new(service);
+        if connection.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        Self { records: Records::new(), client, quiet }
+    }
+
+    /// Sends a batch until all of it is settled, however long that takes: a refused one is split until the refused
+    /// record is alone. Dropping the future stops it; what is not settled then is to be delivered again.
+    pub async fn deliver(&mut self, batch: &[EventRecord]) -> Settled {
+        let mut settled = Settled::default();
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.deliver_whole(part).await {
+                Ok(()) => settled.acknowledged.extend(part.iter().map(|event| event.uid)),
+                Err(refusal) => match part {
+                    [] => {}
+                    [event] => {
+                        self.refuse(event, &refusal);
+                        settled.refused.insert(event.uid);
+                    }
+                    part => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                },
+            }
+        }
+        settled
+    }
+
+    /// Sends a part until it is acknowledged, or refused.
+    async fn deliver_whole(&mut self, part: &[EventRecord]) -> Result<(), Status> {
+        let mut backoff = backoff();
+        loop {
+            let Err(status) = self.send(part).await else { return Ok(()) };
+            let wait = match after(&status) {
+                Next::Split => return Err(status),
+                Next::Retry(asked) => {
+                    let own = backoff.next().unwrap_or(BACKOFF_MAX);
+                    own.max(asked.unwrap_or_default().min(RETRY_INFO_MAX))
+                }
+                Next::RetrySlowly => BACKOFF_MAX,
+            };
+            self.quiet.failed(|| {
+                let (code, message) = (status.code(), status.message());
+                tracing::warn!("the collector does not take events: {code:?}: {message}; they are kept");
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn send(&mut self, part: &[EventRecord]) -> Result<(), Status> {
+        let response = self.client.export(self.records.request(part)).await?.into_inner();
+        self.quiet.recovered(|| tracing::info!("the collector takes events again"));
+        if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
+            let (rejected, message) = (partial.rejected_log_records, partial.error_message);
+            self.quiet.failed(|| tracing::warn!(rejected, "the collector refused some events for good: {message}"));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, event: &EventRecord, refusal: &Status) {
+        let name = event.event.kind().name;
+        self.quiet.failed(|| {
+            tracing::warn!("the collector refused an event {name} for good; it is dropped: {}", refusal.message());
+        });
+    }
+}
+
+fn backoff() -> ExponentialBackoff {
+    backon::ExponentialBuilder::new()
+        .with_min_delay(BACKOFF_MIN)
+        .with_max_delay(BACKOFF_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,145 @@
+//! The gauges: observable instruments of the OTel SDK, flushed once a cycle.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
+use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::resource;
+use crate::agent::cluster::datastores::Usage;
+use crate::agent::journal::Versions;
+use crate::agent::observe::Counts;
+use crate::signals::{
+    BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, DRIVER, KAMAJI_VERSION, KUBERNETES_VERSION, Metric, NOT_READY,
+    RUNNING, SERVICE_NAME, SLEEPING, TCP_MINOR, UPGRADING,
+};
+
+/// The reader exports when it is flushed. Its own interval only has to be longer than any process lives.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Everything that one cycle sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// The versions that each point carries.
+    pub versions: Versions,
+    /// The control planes.
+    pub counts: Counts,
+    /// Where the extended signals are on.
+    pub extended: Option<Extended>,
+}
+
+/// What only the extended signals say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extended {
+    /// The datastores by driver.
+    pub datastores: BTreeMap<&'static str, Usage>,
+}
+
+/// The gauges of one installation.
+#[derive(Debug, Clone)]
+pub struct Gauges {
+    provider: SdkMeterProvider,
+    current: Current,
+}
+
+/// What the instruments observe: nothing between the cycles, so that no export of the SDK's own can repeat one.
+type Current = Arc<Mutex<Option<Cycle>>>;
+
+/// The exporter that sends gauges over `connection`. It does not retry: the next try has fresh counts.
+pub fn exporter(connection: &Connection) -> anyhow::Result<MetricExporter> {
+    let mut exporter = MetricExporter::builder()
+        .with_tonic()
+        .with_channel(connection.channel.clone())
+        .with_metadata(connection.headers.metadata())
+        .with_timeout(connection.timeout)
+        .with_retry_policy(RetryPolicy::disabled());
+    if connection.gzip {
+        exporter = exporter.with_compression(opentelemetry_otlp::Compression::Gzip);
+    }
+    Ok(exporter.build()?)
+}
+
+impl Gauges {
+    /// Prepares the instruments of `installation`.
+    pub fn new(exporter: impl PushMetricExporter, installation: Uuid) -> Self {
+        let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
+        let provider =
+            SdkMeterProvider::builder().with_resource(resource(Some(installation))).with_reader(reader).build();
+        let current = Current::default();
+        instruments(&provider.meter(SERVICE_NAME), &current);
+        Self { provider, current }
+    }
+
+    /// Exports a cycle. It blocks for as long as the exporter does.
+    pub fn export(&self, cycle: Cycle) -> Result<(), OTelSdkError> {
+        self.set(Some(cycle));
+        let result = self.provider.force_flush();
+        self.set(None);
+        result
+    }
+
+    fn set(&self, cycle: Option<Cycle>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = cycle;
+    }
+}
+
+/// One gauge for each metric of the catalog.
+fn instruments(meter: &Meter, current: &Current) {
+    let state = |metric, count: fn(&Counts) -> u32| {
+        instrument(meter, current, metric, move |cycle, observe| observe(count(&cycle.counts), &[]));
+    };
+    state(&RUNNING, |counts| counts.running);
+    state(&SLEEPING, |counts| counts.sleeping);
+    state(&NOT_READY, |counts| counts.not_ready);
+    state(&UPGRADING, |counts| counts.upgrading);
+    instrument(meter, current, &BY_VERSION, |cycle, observe| {
+        for (minor, count) in cycle.extended.iter().flat_map(|_| &cycle.counts.by_version) {
+            observe(*count, &[KeyValue::new(TCP_MINOR.key, minor.to_string())]);
+        }
+    });
+    let datastores = |metric, count: fn(&Usage) -> u32| {
+        instrument(meter, current, metric, move |cycle, observe| {
+            for (driver, usage) in cycle.extended.iter().flat_map(|extended| &extended.datastores) {
+                observe(count(usage), &[KeyValue::new(DRIVER.key, *driver)]);
+            }
+        });
+    };
+    datastores(&DATASTORE_COUNT, |usage| usage.count);
+    datastores(&DATASTORE_USED_BY, |usage| usage.used_by);
+}
+
+/// A gauge that observes a cycle while there is one.
+fn instrument(
+    meter: &Meter,
+    current: &Current,
+    metric: &'static Metric,
+    observe: impl Fn(&Cycle, &mut dyn FnMut(u32, &[KeyValue])) + Send + Sync + 'static,
+) {
+    let current = Arc::clone(current);
+    let callback = move |instrument: &dyn AsyncInstrument<i64>| {
+        let current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cycle) = current.as_ref() else { return };
+        let versions = [
+            KeyValue::new(KAMAJI_VERSION.key, cycle.versions.kamaji.to_string()),
+            KeyValue::new(KUBERNETES_VERSION.key, cycle.versions.kubernetes.to_string()),
+        ];
+        observe(cycle, &mut |count, own| {
+            let attributes: Vec<_> = own.iter().chain(&versions).cloned().collect();
+            instrument.observe(i64::from(count), &attributes);
+        });
+    };
+    meter
+        .i64_observable_gauge(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.description)
+        .with_callback(callback)
+        .build();
+}

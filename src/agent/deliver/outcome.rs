@@ -1,0 +1,69 @@
+//! What the collector's answer means for a batch of events.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// What to do after a request that was not answered with OK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Send it again, after at least this long where the server says so.
+    Retry(Option<Duration>),
+    /// Send it again at the longest wait: somebody has to mend something first.
+    RetrySlowly,
+    /// Something in it is refused: find out what.
+    Split,
+}
+
+/// Reads a status. Which codes may be retried is from "OTLP/gRPC Response" of the OpenTelemetry protocol; where it
+/// would drop data, here it is kept, because an event happens once.
+pub(super) fn after(status: &Status) -> Next {
+    match status.code() {
+        Code::InvalidArgument => Next::Split,
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::ResourceExhausted => {
+            let info = status.get_details_retry_info();
+            Next::Retry(info.and_then(|info| info.retry_delay))
+        }
+        _ => Next::RetrySlowly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn only_an_invalid_argument_is_split_and_nothing_is_dropped() {
+        assert_eq!(after(&Status::invalid_argument("")), Next::Split);
+        assert_eq!(after(&Status::unavailable("")), Next::Retry(None));
+        assert_eq!(after(&Status::deadline_exceeded("")), Next::Retry(None));
+        assert_eq!(after(&Status::resource_exhausted("")), Next::Retry(None));
+        for code in [
+            Code::Unknown,
+            Code::Internal,
+            Code::Unauthenticated,
+            Code::PermissionDenied,
+            Code::Unimplemented,
+            Code::NotFound,
+        ] {
+            assert_eq!(after(&Status::new(code, "")), Next::RetrySlowly, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_wait_is_read() {
+        let wait = Duration::from_secs(7);
+        let details = ErrorDetails::with_retry_info(Some(wait));
+        let status = Status::with_error_details(Code::ResourceExhausted, "", details);
+        assert_eq!(after(&status), Next::Retry(Some(wait)));
+    }
+}

@@ -1,0 +1,80 @@
+//! The OpenTelemetry Collector.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::process::{Launch, Process, free_address, tool_path};
+use super::web;
+
+/// A collector with one of our configurations, on free ports.
+pub(crate) struct Collector {
+    process: Process,
+    addresses: Addresses,
+}
+
+struct Addresses {
+    otlp: SocketAddr,
+    health: SocketAddr,
+}
+
+impl Collector {
+    /// Starts it with `config`, the variables `environment`, and `overrides` of single settings
+    /// (`exporters::otlp_http::timeout=1s`), and waits until it is healthy.
+    pub(crate) async fn start(config: &Path, environment: &[(&str, &str)], overrides: &[&str]) -> Self {
+        let launch = |_: &Path| {
+            let addresses = Addresses { otlp: free_address(), health: free_address() };
+            let mut arguments = vec![format!("--config={}", config.display())];
+            arguments.extend(overrides.iter().map(|setting| format!("--set={setting}")));
+            let mut variables = vec![
+                ("RELAY_LISTEN".to_owned(), addresses.otlp.to_string()),
+                ("RELAY_HEALTH_LISTEN".to_owned(), addresses.health.to_string()),
+            ];
+            variables.extend(environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+            (Launch { tool: "collector", arguments, environment: variables }, addresses)
+        };
+        let ready = async |addresses: &Addresses| is_healthy(addresses).await;
+        let (process, addresses) = Process::start(launch, ready).await;
+        Self { process, addresses }
+    }
+
+    /// Runs the collector's own check of `config` with the variables `environment`.
+    pub(crate) fn validate(config: &Path, environment: &[(&str, &str)]) -> Output {
+        Command::new(tool_path("collector"))
+            .args(["validate", "--config"])
+            .arg(config)
+            .env_clear()
+            .envs(environment.iter().copied())
+            .output()
+            .expect("the collector can be run")
+    }
+
+    /// The URL for OTLP over gRPC.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.addresses.otlp)
+    }
+
+    /// Where OTLP over gRPC is listened for, to put a [`super::CountingProxy`] before it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses.otlp
+    }
+
+    /// What it wrote so far, to standard output and standard error.
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts it again on the same ports, and waits until it is healthy.
+    pub(crate) async fn resume(&mut self) {
+        self.process.resume(async || is_healthy(&self.addresses).await).await;
+    }
+}
+
+async fn is_healthy(addresses: &Addresses) -> bool {
+    web::answers_ok(&format!("http://{}", addresses.health), "/").await
+}

@@ -1,0 +1,154 @@
+//! A child process with its own folder, whose output is kept and shown when its test fails.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// How many lines of a server's output a failed test shows.
+const SHOWN_LINES: usize = 40;
+
+/// How often a server is started on other ports after another process took one of its own.
+const STARTS: usize = 3;
+
+/// A running server.
+pub(crate) struct Process {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+    output: PathBuf,
+    /// Removed after the process, which the drop of [`Process`] reaps first.
+    _folder: TempDir,
+}
+
+/// How a server is started: its arguments and environment, given its folder.
+pub(crate) struct Launch {
+    /// The name of a tool that `tests/tools/build` builds.
+    pub(crate) tool: &'static str,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Process {
+    /// Starts what `launch` gives for a new folder, and waits until `ready`; on other ports again where the process
+    /// ended before that.
+    pub(crate) async fn start<T>(
+        mut launch: impl FnMut(&Path) -> (Launch, T),
+        mut ready: impl AsyncFnMut(&T) -> bool,
+    ) -> (Self, T) {
+        let mut last = String::new();
+        for _ in 0..STARTS {
+            let folder = tempfile::tempdir().expect("a temporary folder can be made");
+            let (launch, context) = launch(folder.path());
+            let tool = launch.tool;
+            let mut process = Self::new(launch, folder);
+            process.spawn();
+            match process.ready(async || ready(&context).await).await {
+                Ok(()) => return (process, context),
+                Err(status) => last = format!("{tool} ended ({status}):\n{}", process.output()),
+            }
+        }
+        panic!("{last}");
+    }
+
+    fn new(launch: Launch, folder: TempDir) -> Self {
+        let Launch { tool, arguments, environment } = launch;
+        let output = folder.path().join("output.log");
+        Self { program: tool_path(tool), arguments, environment, child: None, output, _folder: folder }
+    }
+
+    /// Starts the process with nothing of this one's environment, which may hold proxies and OTLP settings.
+    fn spawn(&mut self) {
+        let output = File::options().create(true).append(true).open(&self.output).expect("the folder is writable");
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a file handle can be duplicated"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        self.child = Some(child);
+    }
+
+    async fn ready(&mut self, mut ready: impl AsyncFnMut() -> bool) -> Result<(), ExitStatus> {
+        let what = format!("{} to be ready", self.program.display());
+        eventually(&what, async || match self.exited() {
+            Some(status) => Some(Err(status)),
+            None => ready().await.then_some(Ok(())),
+        })
+        .await
+    }
+
+    /// The exit status, once it ended by itself.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("a child can be waited for")
+    }
+
+    /// Kills and reaps it, as a crash would; its files stay.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            drop(child.kill());
+            child.wait().expect("a child can be waited for");
+        }
+    }
+
+    /// Starts it again with the arguments, ports and files it had.
+    pub(crate) async fn resume(&mut self, ready: impl AsyncFnMut() -> bool) {
+        self.spawn();
+        if let Err(status) = self.ready(ready).await {
+            panic!("{} ended ({status}) when started again:\n{}", self.program.display(), self.output());
+        }
+    }
+
+    /// What it wrote to standard output and standard error so far.
+    pub(crate) fn output(&self) -> String {
+        let bytes = fs::read(&self.output).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+            eprintln!("--- last output of {} ---\n{shown}", self.program.display());
+        }
+    }
+}
+
+/// A free port of the loopback address. Another process may take it first: [`Process::start`] tries again.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port is free")
+}
+
+/// Where `tests/tools/build` put `tool`.
+pub(crate) fn tool_path(tool: &str) -> PathBuf {
+    let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
+        let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| {
+            variable("HOME").expect("HOME or KAMAJI_TELEMETRY_TOOLS_DIR is set").join(".cache")
+        });
+        cache.join("kamaji-telemetry/tools")
+    });
+    let path = folder.join(tool);
+    assert!(
+        path.is_file(),
+        "{} isn't there: run `make test`, which builds it (it needs Go 1.26 or later), or `tests/tools/build` alone",
+        path.display()
+    );
+    path
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

@@ -1,2 +1,3 @@
 //! Kamaji's usage telemetry.
+pub mod backend;
 pub mod signals;

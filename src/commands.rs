@@ -9,7 +9,8 @@ use tokio::runtime;
 use crate::agent::consent::Switches;
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::{self, preview};
-use crate::cli::{AgentArgs, CatalogOutput, Command, Compression, OtlpArgs, PreviewArgs};
+use crate::backend;
+use crate::cli::{AgentArgs, BackendCommand, CatalogOutput, Command, Compression, OtlpArgs, PreviewArgs, ServeArgs};
 use crate::process;
 use crate::signals::{KamajiVersion, allow_list, document};
 
@@ -20,7 +21,10 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Agent(args) => block_on(runtime::Builder::new_current_thread(), run_agent(args)),
         Command::Preview(args) => block_on(runtime::Builder::new_current_thread(), run_preview(args)),
         Command::Catalog { output } => print(&catalog(output)?),
-        _ => anyhow::bail!("not there yet"),
+        Command::Backend { command: BackendCommand::Serve(args) } => {
+            block_on(runtime::Builder::new_multi_thread(), serve(args))
+        }
+        Command::Demo(_) => anyhow::bail!("not there yet"),
     }
 }
 
@@ -40,6 +44,13 @@ async fn run_agent(args: AgentArgs) -> anyhow::Result<()> {
 async fn run_preview(args: PreviewArgs) -> anyhow::Result<()> {
     let PreviewArgs { output, agent } = args;
     print(&preview::read(&agent_config(agent)?).await?.print(output)?)
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown_on_signals()?;
+    let ServeArgs { grpc, http, store } = args;
+    let store = store.parse().context("--store")?;
+    backend::run(backend::Config { grpc, http, store }, shutdown).await
 }
 
 fn catalog(output: CatalogOutput) -> anyhow::Result<String> {

@@ -164,11 +164,10 @@ fn keep_of_event(kind: &EventKind) -> Vec<String> {
         statements.push(format!("set(log.cache, log.attributes) {only}"));
     }
     statements.push(format!("{} {only}", keep_required("log", &required)));
-    statements.extend(
-        optional
-            .iter()
-            .map(|attribute| format!("set({}, log.cache[\"{}\"]) {only}", at("log", attribute), attribute.key)),
-    );
+    statements.extend(optional.iter().map(|attribute| {
+        let kept = format!("log.cache[\"{}\"]", attribute.key);
+        format!("set({}, {kept}) {only} and {kept} != nil", at("log", attribute))
+    }));
     statements
 }
 

@@ -117,6 +117,14 @@ pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
 }
 
 #[cfg(test)]
+impl Connection {
+    /// A connection over a channel that the test made.
+    pub(super) fn over(channel: Channel) -> Self {
+        Self { channel, headers: Headers(HeaderMap::new()), gzip: true, timeout: Duration::from_secs(10) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ use crate::agent::consent::Switches;
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::{self, preview};
 use crate::backend;
-use crate::cli::{AgentArgs, BackendCommand, CatalogOutput, Command, Compression, OtlpArgs, PreviewArgs, ServeArgs};
+use crate::cli::{AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs};
 use crate::process;
 use crate::signals::{KamajiVersion, allow_list, document};
 
@@ -24,7 +24,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Backend { command: BackendCommand::Serve(args) } => {
             block_on(runtime::Builder::new_multi_thread(), serve(args))
         }
-        Command::Demo(_) => anyhow::bail!("not there yet"),
+        Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), run_demo(args)),
     }
 }
 
@@ -51,6 +51,12 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let ServeArgs { grpc, http, store } = args;
     let store = store.parse().context("--store")?;
     backend::run(backend::Config { grpc, http, store }, shutdown).await
+}
+
+async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown_on_signals()?;
+    let DemoArgs { data, collector, http } = args;
+    demo::run(demo::Config { data, collector, http }, shutdown).await
 }
 
 fn catalog(output: CatalogOutput) -> anyhow::Result<String> {

@@ -20,6 +20,8 @@ pub mod signals;
 pub mod agent;
 pub mod backend;
 
+pub mod demo;
+
 pub mod health;
 pub mod process;
 

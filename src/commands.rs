@@ -10,7 +10,9 @@ use crate::agent::consent::Switches;
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::{self, preview};
 use crate::backend;
-use crate::cli::{AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs};
+use crate::cli::{
+    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs,
+};
 use crate::process;
 use crate::signals::{KamajiVersion, allow_list, document};
 

@@ -13,6 +13,7 @@ use crate::backend;
 use crate::cli::{
     AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs,
 };
+use crate::demo;
 use crate::process;
 use crate::signals::{KamajiVersion, allow_list, document};
 

@@ -135,9 +135,8 @@ pub(crate) fn free_address() -> SocketAddr {
 /// Where `tests/tools/build` put `tool`.
 pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
-        let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| {
-            variable("HOME").expect("HOME or KAMAJI_TELEMETRY_TOOLS_DIR is set").join(".cache")
-        });
+        let cache = variable("XDG_CACHE_HOME")
+            .unwrap_or_else(|| variable("HOME").expect("HOME or KAMAJI_TELEMETRY_TOOLS_DIR is set").join(".cache"));
         cache.join("kamaji-telemetry/tools")
     });
     let path = folder.join(tool);

@@ -1,0 +1,5 @@
+//! The tests that drive real servers.
+
+mod cluster;
+mod relay;
+mod servers;

@@ -1,15 +1,16 @@
 //! The agent: cluster → observe → journal → deliver, for as long as there is consent.
 
-pub mod cluster;
 pub mod consent;
-pub mod deliver;
-pub mod journal;
-pub mod observe;
-pub mod preview;
 
-mod cycles;
-pub mod quiet;
+pub mod cluster;
+pub mod observe;
+pub mod journal;
+pub mod deliver;
+
 mod session;
+mod cycles;
+pub mod preview;
+pub mod quiet;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -79,6 +80,7 @@ async fn run_by_consent(config: Config, readiness: Readiness, shutdown: Cancella
         shutdown.cancelled().await;
         return Ok(());
     }
+    config.collector.check()?;
     let client = cluster::connect(config.cluster.clone()).await?;
     let (looks, seen) = watch::channel(first_look(&config, &client, &shutdown).await);
     tokio::select! {

@@ -109,9 +109,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// What was acknowledged is committed whatever happens. Fails where a socket does.
 pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Listeners { grpc, http } = listeners;
-    tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "the backend listens");
+    let grpc_address = grpc.local_addr()?;
+    tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
-    let routes = receive::http::routes(Arc::clone(&receiver)).merge(web::routes(store));
+    let routes = receive::http::routes(Arc::clone(&receiver)).merge(web::routes(store, grpc_address));
     let servers = async {
         tokio::try_join!(
             async { receive::grpc::serve(grpc, receiver, shutdown.clone()).await.context("OTLP over gRPC failed") },

@@ -192,6 +192,9 @@ pub struct DemoArgs {
     /// Keep the data in this directory; without it, nothing is left behind.
     #[arg(long)]
     pub data: Option<PathBuf>,
+    /// Where the page is served; 127.0.0.1:24318 if that is free.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
     /// An OpenTelemetry Collector to put between the agent and the backend, as the relay.
     #[arg(long, value_name = "PATH")]
     pub collector: Option<PathBuf>,

@@ -58,8 +58,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 
 async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let DemoArgs { data, collector } = args;
-    demo::run(demo::Config { data, collector, http: None }, shutdown).await
+    let DemoArgs { data, collector, http } = args;
+    demo::run(demo::Config { data, collector, http }, shutdown).await
 }
 
 fn catalog(output: CatalogOutput) -> anyhow::Result<String> {

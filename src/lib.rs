@@ -19,7 +19,6 @@ pub mod signals;
 
 pub mod agent;
 pub mod backend;
-
 pub mod demo;
 
 pub mod health;

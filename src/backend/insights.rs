@@ -13,7 +13,7 @@ use crate::signals::{CreatedWith, Event, NetworkProfile};
 /// The most versions that a list shows; the rest is summed up. Ten hold all that a maintainer supports.
 const VERSIONS: u32 = 10;
 /// The most installations and events that a list shows: what a reader scrolls through.
-const LISTED: u32 = 50;
+const LISTED: u32 = 25;
 /// The days of history: a season, and wide enough to see a release spread.
 const DAYS: u32 = 90;
 /// The days of history that are shown however young the store is, so that a chart has a scale.
@@ -28,9 +28,9 @@ pub struct Overview {
     pub seen: SeenWithin,
     /// Installations seen in the last 24 hours, and what they run.
     pub current: Current,
-    /// Installations, most recently seen first; 50 at most.
+    /// Installations, most recently seen first; 25 at most.
     pub installations: Vec<Installation>,
-    /// Events, newest first; 50 at most. These count events, not installations.
+    /// Events, newest first; 25 at most. These count events, not installations.
     pub events: Vec<EventEntry>,
     /// A row for each of the last UTC days, oldest first, today last: 30 to 90, as far back as there is data.
     pub days: Vec<DayTotals>,

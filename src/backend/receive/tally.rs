@@ -7,7 +7,7 @@ use crate::backend::admit::Refused;
 
 /// How often refusals are told at most: soon enough to see while trying, and no more than 1,440 lines a day for each
 /// reason whatever is sent.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Counts what was refused and late, and logs the sums now and then: reasons and counts, never content.
 #[derive(Debug, Default)]

@@ -21,22 +21,22 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos().try_into().unwrap()
 }
 
-pub(crate) fn text(key: &str, value: impl ToString) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_string()))
+pub(crate) fn text(key: &str, value: impl Into<String>) -> KeyValue {
+    attribute(key, Value::StringValue(value.into()))
 }
 
 pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
 }
 
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope { name: signals::SERVICE_NAME.into(), ..Default::default() })
+fn scope() -> InstrumentationScope {
+    InstrumentationScope { name: signals::SERVICE_NAME.into(), ..Default::default() }
 }
 
-fn resource(installation: Option<Uuid>) -> Option<Resource> {
+fn resource(installation: Option<Uuid>) -> Resource {
     let mut attributes = vec![text("service.name", "kamaji-telemetry"), text("service.version", "0.1.0")];
-    attributes.extend(installation.map(|uuid| text("service.instance.id", uuid)));
-    Some(Resource { attributes, ..Default::default() })
+    attributes.extend(installation.map(|uuid| text("service.instance.id", uuid.to_string())));
+    Resource { attributes, ..Default::default() }
 }
 
 /// One point of a metric, with the versions and whatever else is its own.
@@ -80,20 +80,23 @@ pub(crate) fn extended_gauges(time: u64) -> Vec<Metric> {
 }
 
 pub(crate) fn metrics_request(installation: Uuid, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, schema_url: String::new() }];
-    let resource_metrics =
-        vec![ResourceMetrics { resource: resource(Some(installation)), scope_metrics, schema_url: String::new() }];
+    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() }];
+    let resource_metrics = vec![ResourceMetrics {
+        resource: Some(resource(Some(installation))),
+        scope_metrics,
+        schema_url: String::new(),
+    }];
     ExportMetricsServiceRequest { resource_metrics }
 }
 
 pub(crate) fn logs_request(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
-    let scope_logs = vec![ScopeLogs { scope: scope(), log_records, schema_url: String::new() }];
-    let resource_logs = vec![ResourceLogs { resource: resource(None), scope_logs, schema_url: String::new() }];
+    let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, schema_url: String::new() }];
+    let resource_logs = vec![ResourceLogs { resource: Some(resource(None)), scope_logs, schema_url: String::new() }];
     ExportLogsServiceRequest { resource_logs }
 }
 
 fn record(uid: Uuid, time: u64, name: &str, own: Vec<KeyValue>) -> LogRecord {
-    let mut attributes = vec![text("log.record.uid", uid)];
+    let mut attributes = vec![text("log.record.uid", uid.to_string())];
     attributes.extend(own);
     attributes.extend([text("kamaji_version", KAMAJI), text("kubernetes_version", KUBERNETES)]);
     LogRecord {

@@ -70,7 +70,8 @@ pub(crate) fn requests_of(path: &Path, user: &str) -> Vec<Request> {
     let log = std::fs::read_to_string(path).unwrap_or_default();
     // The last line may be half written.
     let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let entries = lines.map(|line| serde_json::from_str::<Entry>(line).expect("the audit log is JSON, one entry a line"));
+    let entries =
+        lines.map(|line| serde_json::from_str::<Entry>(line).expect("the audit log is JSON, one entry a line"));
     entries.filter(|entry| entry.user.username == user && counts(entry)).map(Request::from).collect()
 }
 

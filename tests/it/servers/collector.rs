@@ -31,7 +31,7 @@ impl Collector {
                 ("RELAY_HEALTH_LISTEN".to_owned(), addresses.health.to_string()),
             ];
             variables.extend(environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-            (Launch { tool: "collector", arguments, environment: variables }, addresses)
+            (Launch { program: tool_path("collector"), arguments, environment: variables }, addresses)
         };
         let ready = async |addresses: &Addresses| is_healthy(addresses).await;
         let (process, addresses) = Process::start(launch, ready).await;

@@ -6,8 +6,9 @@ mod collector;
 mod etcd;
 mod fleet;
 mod process;
+mod program;
 mod tcp;
-mod web;
+pub(crate) mod web;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ pub(crate) use audit::Request;
 pub(crate) use collector::Collector;
 pub(crate) use etcd::Etcd;
 pub(crate) use fleet::{Tcp, tcp};
-pub(crate) use process::Process;
+pub(crate) use process::{Launch, Process, free_address};
+pub(crate) use program::{Agent, AgentOptions, PROGRAM};
 pub(crate) use tcp::CountingProxy;
 pub(crate) use web::{Arrived, CapturingBackend};
 

@@ -4,19 +4,31 @@ use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::middleware::map_request;
+use axum::{Extension, Router};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Says whether `GET {base}{path}` is answered with success.
-pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
+/// A client for plain HTTP.
+fn client(base: &str) -> kube::Client {
     let mut config = kube::Config::new(base.parse().expect("a base address is a URI"));
     config.default_namespace = String::new();
-    is_ok(&kube::Client::try_from(config).expect("plain HTTP needs no further configuration"), path).await
+    kube::Client::try_from(config).expect("plain HTTP needs no further configuration")
+}
+
+/// Says whether `GET {base}{path}` is answered with success.
+pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
+    is_ok(&client(base), path).await
+}
+
+/// The body of the answer to `GET {base}{path}`, which is to be a success.
+pub(crate) async fn get(base: &str, path: &str) -> String {
+    let request = Request::get(path).body(Vec::new()).expect("a path makes a request");
+    client(base).request_text(request).await.unwrap_or_else(|error| panic!("GET {base}{path}: {error}"))
 }
 
 /// Says whether `client` gets success from `path`.
@@ -24,6 +36,8 @@ pub(crate) async fn is_ok(client: &kube::Client, path: &str) -> bool {
     let request = Request::get(path).body(Vec::new()).expect("a path makes a request");
     client.request_text(request).await.is_ok()
 }
+
+const UNPOISONED: &str = "no holder of the lock panics";
 
 /// A request that arrived, its body unpacked.
 #[derive(Debug, Clone)]
@@ -33,13 +47,19 @@ pub(crate) struct Arrived {
     pub(crate) body: Bytes,
 }
 
-type Requests = Arc<Mutex<Vec<Arrived>>>;
+/// What the server shares with its test.
+#[derive(Default)]
+struct Shared {
+    requests: Mutex<Vec<Arrived>>,
+    /// The next answers, where it isn't success.
+    refusal: Mutex<Option<StatusCode>>,
+}
 
 /// Plays the backend's OTLP/HTTP side: keeps every request and answers with an empty message, which means that all was
 /// taken.
 pub(crate) struct CapturingBackend {
     address: SocketAddr,
-    requests: Requests,
+    shared: Arc<Shared>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -48,13 +68,14 @@ impl CapturingBackend {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let requests = Requests::default();
+        let shared = Arc::<Shared>::default();
         let router = Router::new()
             .fallback(keep)
             .layer(RequestDecompressionLayer::new())
-            .with_state(Arc::clone(&requests));
+            .layer(map_request(keep_headers))
+            .with_state(Arc::clone(&shared));
         let task = tokio::spawn(axum::serve(listener, router).into_future());
-        Self { address, requests, task }
+        Self { address, shared, task }
     }
 
     /// The URL for the relay.
@@ -62,9 +83,20 @@ impl CapturingBackend {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers `status` from now on.
+    pub(crate) fn answer(&self, status: StatusCode) {
+        let refusal = Some(status).filter(|status| !status.is_success());
+        *self.shared.refusal.lock().expect(UNPOISONED) = refusal;
+    }
+
     /// What arrived since the last call.
     pub(crate) fn take(&self) -> Vec<Arrived> {
-        std::mem::take(&mut *self.requests.lock().expect("no holder of the lock panics"))
+        std::mem::take(&mut *self.shared.requests.lock().expect(UNPOISONED))
     }
 }
 
@@ -74,8 +106,23 @@ impl Drop for CapturingBackend {
     }
 }
 
-async fn keep(State(requests): State<Requests>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
+/// The headers as sent: unpacking the body removes those that say how it was packed.
+#[derive(Clone)]
+struct AsSent(HeaderMap);
+
+async fn keep_headers(mut request: axum::extract::Request) -> axum::extract::Request {
+    let headers = request.headers().clone();
+    request.extensions_mut().insert(AsSent(headers));
+    request
+}
+
+async fn keep(
+    State(shared): State<Arc<Shared>>,
+    Extension(AsSent(headers)): Extension<AsSent>,
+    uri: Uri,
+    body: Bytes,
+) -> StatusCode {
     let arrived = Arrived { path: uri.path().to_owned(), headers, body };
-    requests.lock().expect("no holder of the lock panics").push(arrived);
-    StatusCode::OK
+    shared.requests.lock().expect(UNPOISONED).push(arrived);
+    shared.refusal.lock().expect(UNPOISONED).unwrap_or(StatusCode::OK)
 }

@@ -1,0 +1,238 @@
+//! The relay: its two configurations in the real collector, and what they let through.
+
+mod marker;
+mod messages;
+
+use std::path::PathBuf;
+
+use http::StatusCode;
+use kamaji_telemetry::signals;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use prost::Message as _;
+use serde_yaml_ng::{Mapping, Value};
+use tonic::Code;
+
+use crate::servers::{CapturingBackend, Collector, CountingProxy, checkout};
+use messages::{Sender, event, gauge};
+
+const BEGIN: &str = "  # --- generated from src/signals.rs by: kamaji-telemetry catalog --output collector ---\n";
+const END: &str = "  # --- end of generated part ---\n";
+
+fn configuration(name: &str) -> PathBuf {
+    checkout("otel-collector").join(name)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(checkout(path)).unwrap()
+}
+
+fn generated_part(path: &str) -> String {
+    let text = read(path);
+    let (_, rest) = text.split_once(BEGIN).unwrap();
+    rest.split_once(END).unwrap().0.to_owned()
+}
+
+/// A relay before a backend that keeps what arrives.
+struct Relay {
+    sender: Sender,
+    backend: CapturingBackend,
+    collector: Collector,
+}
+
+impl Relay {
+    async fn start() -> Self {
+        let backend = CapturingBackend::start().await;
+        let environment = [("RELAY_ENDPOINT", backend.url())];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let collector = Collector::start(&configuration("relay.yaml"), &environment, &[]).await;
+        Self { sender: Sender::connect(&collector.endpoint()).await, backend, collector }
+    }
+
+    /// The metrics that arrive of `request`, `None` where no request arrives.
+    async fn pass_metrics(&self, request: ExportMetricsServiceRequest) -> Option<ExportMetricsServiceRequest> {
+        self.sender.metrics(request).await.unwrap();
+        let arrived = self.backend.take().pop()?;
+        assert_eq!(arrived.path, "/v1/metrics");
+        Some(ExportMetricsServiceRequest::decode(arrived.body).unwrap())
+    }
+
+    /// The log records that arrive of `request`, `None` where no request arrives.
+    async fn pass_logs(&self, request: ExportLogsServiceRequest) -> Option<ExportLogsServiceRequest> {
+        self.sender.logs(request).await.unwrap();
+        let arrived = self.backend.take().pop()?;
+        assert_eq!(arrived.path, "/v1/logs");
+        Some(ExportLogsServiceRequest::decode(arrived.body).unwrap())
+    }
+}
+
+#[test]
+fn both_configurations_hold_the_same_allow_list() {
+    assert_eq!(generated_part("otel-collector/relay.yaml"), generated_part("otel-collector/debug.yaml"));
+}
+
+#[test]
+fn the_tests_collector_has_what_the_relay_needs_in_the_same_versions_and_only_the_file_exporter_more() {
+    let components = |path: &str| -> Vec<(String, String)> {
+        let manifest: Mapping = serde_yaml_ng::from_str(&read(path)).unwrap();
+        let lists = manifest.into_iter().filter_map(|(kind, list)| match (kind, list) {
+            (Value::String(kind), Value::Sequence(list)) => Some((kind, list)),
+            _ => None,
+        });
+        let named = lists.flat_map(|(kind, list)| {
+            list.into_iter().map(move |component| (kind.clone(), component["gomod"].as_str().unwrap().to_owned()))
+        });
+        named.collect()
+    };
+    let ours = components("otel-collector/builder.yaml");
+    let tests = components("tests/tools/collector/builder.yaml");
+    let missing: Vec<_> = ours.iter().filter(|component| !tests.contains(component)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let more: Vec<_> = tests.iter().filter(|component| !ours.contains(component)).collect();
+    assert!(
+        matches!(&more[..], [(kind, module)] if kind == "exporters" && module.contains("/fileexporter ")),
+        "{more:?}"
+    );
+}
+
+#[test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+fn the_collector_finds_both_configurations_valid() {
+    for name in ["relay.yaml", "debug.yaml"] {
+        let output = Collector::validate(&configuration(name), &[("RELAY_ENDPOINT", "https://backend.test")]);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+fn the_relay_has_no_address_of_its_own_and_says_what_to_set() {
+    let output = Collector::validate(&configuration("relay.yaml"), &[]);
+    assert!(!output.status.success());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("otlp_http: at least one endpoint must be specified"), "{stderr}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_relay_connects_to_the_backend_only_when_there_is_data() {
+    let backend = CapturingBackend::start().await;
+    let proxy = CountingProxy::start(Some(backend.address())).await;
+    let url = proxy.url();
+    let relay = Collector::start(&configuration("relay.yaml"), &[("RELAY_ENDPOINT", &url)], &[]).await;
+    let sender = Sender::connect(&relay.endpoint()).await;
+    assert_eq!(proxy.connections(), 0);
+    sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
+    assert_eq!(proxy.connections(), 1);
+    assert_eq!(backend.take().len(), 1);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_relays_answer_is_the_backends() {
+    let mut relay = Relay::start().await;
+    let answers = [
+        (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+        (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+    ];
+    for (status, code) in answers {
+        relay.backend.answer(status);
+        assert_eq!(relay.sender.logs(event(&signals::DELETED)).await.unwrap_err().code(), code, "{status}");
+    }
+    relay.backend.answer(StatusCode::OK);
+    relay.sender.logs(event(&signals::DELETED)).await.unwrap();
+    relay.collector.stop();
+    dbg!(relay.sender.logs(event(&signals::DELETED)).await.unwrap_err());
+    relay.collector.resume().await;
+    relay.sender.logs(event(&signals::DELETED)).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_request_says_nothing_of_the_machine_that_the_relay_runs_on() {
+    let relay = Relay::start().await;
+    relay.sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
+    let headers = relay.backend.take().pop().unwrap().headers;
+    let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept-encoding", "content-encoding", "content-length", "content-type", "host", "user-agent"]);
+    assert_eq!(headers["user-agent"], "kamaji-telemetry-relay");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn every_signal_of_the_catalog_passes_as_it_is() {
+    let relay = Relay::start().await;
+    for metric in signals::METRICS {
+        let arrived = relay.pass_metrics(gauge(metric)).await.unwrap_or_else(|| panic!("{} is dropped", metric.name));
+        assert_eq!(messages::sorted_metrics(arrived), messages::sorted_metrics(gauge(metric)));
+    }
+    for kind in signals::EVENT_KINDS {
+        let arrived = relay.pass_logs(event(kind)).await.unwrap_or_else(|| panic!("{} is dropped", kind.name));
+        assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(kind)));
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_log_records_numbers_that_say_nothing_are_set_to_what_every_record_has() {
+    let relay = Relay::start().await;
+    let mut request = event(&signals::CREATED);
+    request.resource_logs[0].resource.as_mut().unwrap().dropped_attributes_count = 4711;
+    let scope_logs = &mut request.resource_logs[0].scope_logs[0];
+    scope_logs.scope.as_mut().unwrap().dropped_attributes_count = 4711;
+    let record = &mut scope_logs.log_records[0];
+    (record.observed_time_unix_nano, record.severity_number, record.flags, record.dropped_attributes_count) =
+        (4711, 17, 4711, 4711);
+    let arrived = relay.pass_logs(request).await.unwrap();
+    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&signals::CREATED)));
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_gauge_that_holds_no_count_is_dropped() {
+    let relay = Relay::start().await;
+    let values = [
+        number_data_point::Value::AsInt(-1),
+        number_data_point::Value::AsInt(i64::from(signals::MAX_COUNT) + 1),
+        number_data_point::Value::AsDouble(1.5),
+        number_data_point::Value::AsDouble(f64::NAN),
+    ];
+    for value in values {
+        let mut request = gauge(&signals::RUNNING);
+        let Some(metric::Data::Gauge(gauge)) = &mut request.resource_metrics[0].scope_metrics[0].metrics[0].data else {
+            panic!("a gauge was made");
+        };
+        gauge.data_points[0].value = Some(value);
+        assert_eq!(relay.pass_metrics(request).await, None, "{value:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_attribute_of_another_type_is_dropped_with_its_record() {
+    let relay = Relay::start().await;
+    let attributes = event(&signals::CREATED).resource_logs[0].scope_logs[0].log_records[0].attributes.len();
+    for index in 0..attributes {
+        let mut request = event(&signals::CREATED);
+        let attribute = &mut request.resource_logs[0].scope_logs[0].log_records[0].attributes[index];
+        attribute.value.as_mut().unwrap().value = Some(AnyValue::IntValue(4711));
+        assert_eq!(relay.pass_logs(request).await, None, "attribute {index}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_debug_configuration_prints_what_the_relay_would_send_and_connects_nowhere() {
+    let collector = Collector::start(&configuration("debug.yaml"), &[], &[]).await;
+    let sender = Sender::connect(&collector.endpoint()).await;
+    sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
+    sender.logs(event(&signals::UPDATED)).await.unwrap();
+    let output = collector.output();
+    for expected in ["Name: kamaji.tcp.running", "EventName: kamaji.tcp.updated", "new_tcp_version: Str("] {
+        assert!(output.contains(expected), "{expected} isn't in:\n{output}");
+    }
+}

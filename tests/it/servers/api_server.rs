@@ -1,0 +1,226 @@
+//! A real kube-apiserver with RBAC, on its own etcd.
+
+mod files;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use self::files::Files;
+use super::process::{Launch, Process, free_address, tool_path};
+use super::{Etcd, Request, audit, eventually, fixture, web};
+
+/// Who asks the API server. RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// May do everything.
+    Admin,
+    /// May do what the manifests applied give to the user `agent`.
+    Agent,
+    /// May do nothing.
+    Stranger,
+}
+
+/// An API server without controllers: nothing collects garbage or deletes the contents of a namespace.
+pub(crate) struct ApiServer {
+    process: Process,
+    place: Place,
+    admin: kube::Client,
+    /// After the process that uses it.
+    _etcd: Etcd,
+}
+
+struct Place {
+    address: SocketAddr,
+    files: Files,
+}
+
+impl User {
+    const ALL: [Self; 3] = [Self::Admin, Self::Agent, Self::Stranger];
+
+    /// The name in RBAC and in the audit log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Agent => "agent",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    fn groups(self) -> &'static str {
+        match self {
+            Self::Admin => "system:masters",
+            Self::Agent | Self::Stranger => "",
+        }
+    }
+}
+
+impl ApiServer {
+    /// Starts it empty, and waits until it is ready.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(settings: &[&str]) -> Self {
+        let etcd = Etcd::start().await;
+        let launch = |folder: &Path| {
+            let place = Place { address: free_address(), files: Files::write(folder) };
+            let mut arguments = arguments(&etcd, &place);
+            arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
+            (Launch { program: tool_path("kube-apiserver"), arguments, environment: Vec::new() }, place)
+        };
+        let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
+        let admin = place.client(User::Admin);
+        Self { process, place, admin, _etcd: etcd }
+    }
+
+    /// Starts it with our own custom resource definitions, Kamaji's operator, and the agent's rights.
+    pub(crate) async fn start_with_kamaji() -> Self {
+        Self::start().await.with_kamaji().await
+    }
+
+    /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
+    pub(crate) async fn start_without_streaming() -> Self {
+        Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji().await
+    }
+
+    async fn with_kamaji(self) -> Self {
+        for manifest in ["tenantcontrolplanes.yaml", "datastores.yaml", "operator.yaml", "agent.yaml"] {
+            self.apply(&fixture(manifest)).await;
+        }
+        self
+    }
+
+    /// Where it listens, to put a [`super::CountingProxy`] before it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
+    /// A client that may do everything.
+    pub(crate) fn admin(&self) -> &kube::Client {
+        &self.admin
+    }
+
+    /// A client for `user`.
+    pub(crate) fn client(&self, user: User) -> kube::Client {
+        self.place.client(user)
+    }
+
+    /// A kubeconfig file for `user`.
+    pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
+        self.kubeconfig_at(user, self.place.address)
+    }
+
+    /// A kubeconfig file for `user` that names another address for this server.
+    pub(crate) fn kubeconfig_at(&self, user: User, address: SocketAddr) -> PathBuf {
+        self.place.files.kubeconfig(user, address)
+    }
+
+    /// What `user` asked so far; see [`Request`].
+    pub(crate) fn requests_of(&self, user: User) -> Vec<Request> {
+        audit::requests_of(&self.place.files.audit_log(), user.name())
+    }
+
+    /// Applies every document of `manifests` by server-side apply, and waits until a new resource is served.
+    pub(crate) async fn apply(&self, manifests: &str) {
+        for document in serde_yaml_ng::Deserializer::from_str(manifests) {
+            let value = Value::deserialize(document).expect("a manifest is YAML");
+            if !value.is_null() {
+                self.apply_one(&value).await;
+            }
+        }
+    }
+
+    async fn apply_one(&self, manifest: &Value) {
+        let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
+        let name = object.metadata.name.as_deref().expect("a manifest has a name");
+        let api = self.api(object.types.as_ref().expect("a manifest has a kind"), object.metadata.namespace.as_deref());
+        api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(manifest))
+            .await
+            .expect("it can be applied");
+        if manifest["kind"] == "CustomResourceDefinition" {
+            self.served(&manifest["spec"]).await;
+        }
+    }
+
+    /// The objects of a kind whose plural is the regular one.
+    fn api(&self, types: &TypeMeta, namespace: Option<&str>) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::try_from(types).expect("apiVersion is group and version");
+        let resource = ApiResource::from_gvk(&gvk);
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.admin.clone(), namespace, &resource),
+            None => Api::all_with(self.admin.clone(), &resource),
+        }
+    }
+
+    async fn served(&self, definition: &Value) {
+        let part =
+            |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).expect("a definition is complete");
+        let (group, version, plural) = (part("/group"), part("/versions/0/name"), part("/names/plural"));
+        let path = format!("/apis/{group}/{version}/{plural}");
+        eventually(&path, async || web::is_ok(&self.admin, &path).await.then_some(())).await;
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts it again on the same port with the same data, and waits until it is ready.
+    pub(crate) async fn resume(&mut self) {
+        self.process.resume(async || is_ready(&self.place).await).await;
+        // Custom resources are served some time after that.
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+        for definition in definitions.list(&ListParams::default()).await.expect("definitions can be listed") {
+            self.served(&serde_json::to_value(definition.spec).expect("a definition is JSON")).await;
+        }
+    }
+}
+
+impl Place {
+    fn client(&self, user: User) -> kube::Client {
+        let mut config =
+            kube::Config::new(format!("https://{}", self.address).parse().expect("an address makes a URI"));
+        config.root_cert_file = Some(self.files.certificate());
+        config.auth_info.token = Some(self.files.token(user).into());
+        // A test sees each answer, and waits itself.
+        config.default_retry = false;
+        kube::Client::try_from(config).expect("the files are valid")
+    }
+}
+
+/// Ready, and past the start hook that makes the namespaces.
+async fn is_ready(place: &Place) -> bool {
+    let admin = place.client(User::Admin);
+    web::is_ok(&admin, "/readyz").await && web::is_ok(&admin, "/api/v1/namespaces/default").await
+}
+
+fn arguments(etcd: &Etcd, Place { address, files }: &Place) -> Vec<String> {
+    let path = |path: PathBuf| path.display().to_string();
+    vec![
+        format!("--etcd-servers={}", etcd.url()),
+        format!("--bind-address={}", address.ip()),
+        format!("--secure-port={}", address.port()),
+        // A loopback address can't be advertised, and nobody looks for it.
+        format!("--advertise-address={}", address.ip()),
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        format!("--tls-cert-file={}", path(files.certificate())),
+        format!("--tls-private-key-file={}", path(files.key())),
+        format!("--token-auth-file={}", path(files.tokens())),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-signing-key-file={}", path(files.service_account_key())),
+        format!("--service-account-key-file={}", path(files.service_account_public_key())),
+        format!("--audit-policy-file={}", path(files.audit_policy())),
+        format!("--audit-log-path={}", path(files.audit_log())),
+        // A request is in the log before it is answered.
+        "--audit-log-mode=blocking-strict".to_owned(),
+        "--profiling=false".to_owned(),
+    ]
+}

@@ -1,0 +1,108 @@
+//! The files that an API server starts with: certificate, keys, tokens, audit policy; and kubeconfigs for it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::User;
+use crate::servers::audit;
+
+/// The folder and the secret part of the tokens.
+pub(super) struct Files {
+    folder: PathBuf,
+    secret: Uuid,
+}
+
+impl Files {
+    /// Writes them into `folder`.
+    pub(super) fn write(folder: &Path) -> Self {
+        let files = Self { folder: folder.to_owned(), secret: Uuid::new_v4() };
+        files.write_keys().expect("keys can be made");
+        write(&files.tokens(), &files.token_file());
+        write(&files.audit_policy(), audit::POLICY);
+        files
+    }
+
+    fn write_keys(&self) -> Result<(), rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let certificate =
+            CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?.self_signed(&key)?;
+        write(&self.certificate(), &certificate.pem());
+        write(&self.key(), &key.serialize_pem());
+        let service_accounts = KeyPair::generate()?;
+        write(&self.service_account_key(), &service_accounts.serialize_pem());
+        write(&self.service_account_public_key(), &service_accounts.public_key_pem());
+        Ok(())
+    }
+
+    /// One line a user: token, name, uid, groups.
+    fn token_file(&self) -> String {
+        let mut lines = String::new();
+        for user in User::ALL {
+            let (token, name, groups) = (self.token(user), user.name(), user.groups());
+            writeln!(lines, "{token},{name},{name},\"{groups}\"").expect("a string can be written to");
+        }
+        lines
+    }
+
+    pub(super) fn token(&self, user: User) -> String {
+        format!("{}-{}", user.name(), self.secret)
+    }
+
+    /// Writes a kubeconfig for `user` at `address`, named after both.
+    pub(super) fn kubeconfig(&self, user: User, address: SocketAddr) -> PathBuf {
+        let path = self.folder.join(format!("{}-{}.kubeconfig", user.name(), address.port()));
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "tests", "cluster": {
+                "server": format!("https://{address}"),
+                "certificate-authority": self.certificate(),
+            }}],
+            "users": [{"name": user.name(), "user": {"token": self.token(user)}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user.name()}}],
+            "current-context": "tests",
+        });
+        // JSON is YAML.
+        write(&path, &kubeconfig.to_string());
+        path
+    }
+
+    /// The serving certificate, which is its own authority.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.folder.join("server.crt")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.folder.join("server.key")
+    }
+
+    pub(super) fn tokens(&self) -> PathBuf {
+        self.folder.join("tokens.csv")
+    }
+
+    pub(super) fn service_account_key(&self) -> PathBuf {
+        self.folder.join("service-accounts.key")
+    }
+
+    pub(super) fn service_account_public_key(&self) -> PathBuf {
+        self.folder.join("service-accounts.pub")
+    }
+
+    pub(super) fn audit_policy(&self) -> PathBuf {
+        self.folder.join("audit-policy.yaml")
+    }
+
+    pub(super) fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

@@ -1,0 +1,149 @@
+//! Tenant control planes, built by chaining and kept in a real API server.
+
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use super::ApiServer;
+
+/// Kamaji's finalizer, which keeps a deleted object until its operator is done.
+const FINALIZER: &str = "finalizer.kamaji.clastix.io";
+
+/// Where the fleet lives.
+const NAMESPACE: &str = "default";
+
+/// A tenant control plane to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Tcp {
+    body: Value,
+    status: Option<Value>,
+}
+
+/// A control plane of version v1.35.1 behind a Service of type `ClusterIP`, which the operator has not looked at yet.
+pub(crate) fn tcp(name: &str) -> Tcp {
+    let body = json!({
+        "apiVersion": "kamaji.clastix.io/v1alpha1",
+        "kind": "TenantControlPlane",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "dataStore": "default",
+            "controlPlane": {"service": {"serviceType": "ClusterIP"}},
+            "kubernetes": {"version": "v1.35.1", "kubelet": {"cgroupfs": "systemd"}},
+        },
+    });
+    Tcp { body, status: None }
+}
+
+impl Tcp {
+    /// A clone of `object`, as an operator left it, under another name: its spec, labels and status.
+    pub(crate) fn clone_of(object: &Value, name: &str) -> Self {
+        let mut clone = tcp(name);
+        clone.body["spec"] = object["spec"].clone();
+        clone.body["metadata"]["labels"] = object["metadata"]["labels"].clone();
+        clone.status = object.get("status").cloned();
+        clone
+    }
+
+    /// The desired Kubernetes version.
+    pub(crate) fn version(mut self, version: &str) -> Self {
+        self.body["spec"]["kubernetes"]["version"] = version.into();
+        self
+    }
+
+    /// The status word, whether Kamaji defines it or not.
+    pub(crate) fn status(mut self, word: &str) -> Self {
+        self.status.get_or_insert_with(|| json!({}))["kubernetesResources"]["version"]["status"] = word.into();
+        self
+    }
+
+    /// Set by whoever made it.
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
+        self.body["metadata"]["labels"][key] = value.into();
+        self
+    }
+
+    /// Held by Kamaji's finalizer when it is deleted, until [`ApiServer::release`].
+    pub(crate) fn held(mut self) -> Self {
+        self.body["metadata"]["finalizers"] = json!([FINALIZER]);
+        self
+    }
+
+    /// Its Service's type.
+    pub(crate) fn service(mut self, service_type: &str) -> Self {
+        self.body["spec"]["controlPlane"]["service"]["serviceType"] = service_type.into();
+        self
+    }
+
+    /// Made through Cluster API.
+    pub(crate) fn through_cluster_api(mut self) -> Self {
+        self.body["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1",
+            "kind": "KamajiControlPlane",
+            "name": "owner",
+            "uid": uuid::Uuid::new_v4(),
+        }]);
+        self
+    }
+
+    fn name(&self) -> &str {
+        self.body["metadata"]["name"].as_str().expect("a control plane has a name")
+    }
+}
+
+impl ApiServer {
+    /// The control planes of the fleet's namespace, for what the methods below don't do.
+    pub(crate) fn tcps(&self) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::gvk("kamaji.clastix.io", "v1alpha1", "TenantControlPlane");
+        Api::namespaced_with(self.admin().clone(), NAMESPACE, &ApiResource::from_gvk(&gvk))
+    }
+
+    /// Creates `tcp`, and then its status as the operator would.
+    pub(crate) async fn create(&self, tcp: Tcp) {
+        let object = serde_json::from_value(tcp.body.clone()).expect("the builder makes an object");
+        self.tcps().create(&PostParams::default(), &object).await.expect("it can be created");
+        if let Some(status) = &tcp.status {
+            self.set_status(tcp.name(), status).await;
+        }
+    }
+
+    /// Creates it as a dry run.
+    pub(crate) async fn try_out(&self, tcp: Tcp) {
+        let object = serde_json::from_value(tcp.body).expect("the builder makes an object");
+        self.tcps().create(&PostParams { dry_run: true, field_manager: None }, &object).await.expect("it can be tried");
+    }
+
+    /// Changes the desired version.
+    pub(crate) async fn upgrade(&self, name: &str, version: &str) {
+        self.merge(name, &json!({"spec": {"kubernetes": {"version": version}}})).await;
+    }
+
+    /// Changes a label.
+    pub(crate) async fn relabel(&self, name: &str, key: &str, value: &str) {
+        self.merge(name, &json!({"metadata": {"labels": {key: value}}})).await;
+    }
+
+    /// Changes the status word.
+    pub(crate) async fn report(&self, name: &str, word: &str) {
+        self.set_status(name, &json!({"kubernetesResources": {"version": {"status": word}}})).await;
+    }
+
+    /// Deletes it; see [`Tcp::held`].
+    pub(crate) async fn delete(&self, name: &str) {
+        self.tcps().delete(name, &DeleteParams::default()).await.expect("it can be deleted");
+    }
+
+    /// Removes the finalizer, as the operator does when it is done.
+    pub(crate) async fn release(&self, name: &str) {
+        self.merge(name, &json!({"metadata": {"finalizers": null}})).await;
+    }
+
+    async fn merge(&self, name: &str, change: &Value) {
+        let patch = Patch::Merge(change);
+        self.tcps().patch(name, &PatchParams::default(), &patch).await.expect("it can be changed");
+    }
+
+    async fn set_status(&self, name: &str, status: &Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.tcps().patch_status(name, &PatchParams::default(), &patch).await.expect("its status can be changed");
+    }
+}

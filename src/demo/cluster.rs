@@ -15,6 +15,7 @@ mod watch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -81,7 +82,12 @@ impl Cluster {
             }
         });
         let shutdown = self.shared.shutdown.clone();
-        axum::serve(listener, routes::router(&self)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+
+    /// What [`Cluster::serve`] serves, for listeners of another kind.
+    pub fn router(&self) -> Router {
+        routes::router(self)
     }
 
     /// Makes an object, as `kubectl create` does.

@@ -39,7 +39,8 @@ fn operator() -> Value {
                     "name": "manager",
                     "image": format!("docker.io/clastix/kamaji:{KAMAJI_VERSION}"),
                     "command": ["/kamaji"],
-                    "args": ["manager", "--health-probe-bind-address=:8081", "--leader-elect", "--datastore=etcd"],
+                    // Its own telemetry is off because the agent's replaces it.
+                    "args": ["manager", "--leader-elect", "--datastore=etcd", "--disable-telemetry"],
                 }] },
             },
         },

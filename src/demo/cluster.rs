@@ -1,7 +1,7 @@
 //! A simulated Kubernetes API over real HTTP/1.1: as much of it as a client needs that watches Kamaji's objects and
 //! keeps a `ConfigMap` and a `Lease`.
 //!
-//! The state is pure and synchronous ([`store`]); every object is serialised once, when it is written, and its bytes
+//! The state is pure and synchronous (`store`); every object is serialised once, when it is written, and its bytes
 //! are what all clients get. Watches pull from a bounded history, so a slow one costs no memory.
 
 mod kind;

@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::columns::{self, EventColumns};
 use crate::backend::store::{Batch, Cycle, EventRow, WriteError};
 
-/// The most rows that may wait. Grouped, a busy machine of two cores writes some 8,000 rows a second (see
-/// `docs/performance.md`): this is two seconds of work, so that what is taken on is answered well within the 5 s that
-/// a relay waits. A row takes about 200 bytes, so the queue stays under 4 MB.
+/// The most rows that may wait. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
+/// seconds of work at worst, so that what is taken on is answered well within the 5 s that a relay waits. A row takes
+/// about 200 bytes, so the queue stays under 4 MB.
 const MAX_WAITING: usize = 16_384;
 
 /// The most rows that one commit takes from the queue: half a second of work, so that the first to wait does not wait

@@ -32,7 +32,7 @@ pub(super) struct Writer {
 struct Job {
     batch: Batch,
     done: oneshot::Sender<Result<(), WriteError>>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 impl Writer {
@@ -50,7 +50,7 @@ impl Writer {
         let (done, answer) = oneshot::channel();
         let closed = || WriteError::Unavailable("its writer has ended".into());
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
-        jobs.send(Job { batch, done, _room: room }).map_err(|_| closed())?;
+        jobs.send(Job { batch, done, room }).map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -81,9 +81,11 @@ fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let group = gather(first, &mut jobs);
         let result = commit(&mut connection, &group).map_err(|error| WriteError::Unavailable(error.to_string().into()));
         report(&result, &mut failing);
-        for job in group {
+        for Job { batch: _, done, room } in group {
+            // First the room, so that whoever is answered finds it free.
+            drop(room);
             // A sender that no longer waits will send again, which changes nothing.
-            let _ = job.done.send(result.clone());
+            let _ = done.send(result.clone());
         }
     }
 }

@@ -92,6 +92,11 @@ impl Agent {
         self.process.output()
     }
 
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Sends SIGTERM, waits for its end, and gives its exit code.
     pub(crate) async fn terminate(&mut self) -> Option<i32> {
         self.process.signal("TERM");

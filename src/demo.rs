@@ -69,36 +69,49 @@ pub struct Config {
 
 /// Runs the demo until the shutdown.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { data, collector, http } = config;
-    let folder = Folder::open(data)?;
-    let store = open_store(folder.path()).await?;
-    fill(store.as_ref()).await?;
-    let listeners = Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await? };
-    let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
+    let demo = Demo::start(config, shutdown).await?;
+    introduce(demo.page, &demo.folder);
+    demo.ended().await
+}
 
-    // What the agent works with outlives it, so that it can deliver what is left.
-    let agent_ended = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(backend::serve(listeners, store, agent_ended.clone()));
-    let endpoint = match collector {
-        None => format!("http://{otlp}"),
-        Some(collector) => {
-            let relay = Relay::start(&collector, page).await?;
-            say(&format!("A real collector, {}, stands between agent and backend.", collector.display()));
-            let endpoint = relay.endpoint();
-            tasks.spawn(relay.run(agent_ended.clone()));
-            endpoint
-        }
-    };
-    let api_server = start_cluster(&mut tasks, &agent_ended, &shutdown).await?;
-    introduce(page, &endpoint, &folder);
-    let config = agent_config(api_server, endpoint)?;
-    tasks.spawn(async move {
-        let _ended = agent_ended.drop_guard();
-        agent::run(config, shutdown).await
-    });
-    let ended = process::supervise(tasks).await;
-    folder.close().and(ended)
+/// A demo that runs.
+#[derive(Debug)]
+struct Demo {
+    folder: Folder,
+    page: SocketAddr,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Demo {
+    async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let Config { data, collector, http } = config;
+        let folder = Folder::open(data)?;
+        let store = open_store(folder.path()).await?;
+        fill(store.as_ref()).await?;
+        let listeners = Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await? };
+        let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
+        // What the agent works with outlives it, so that it can deliver what is left.
+        let agent_ended = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(backend::serve(listeners, store, agent_ended.clone()));
+        let endpoint = match collector {
+            None => format!("http://{otlp}"),
+            Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,
+        };
+        let api_server = start_cluster(&mut tasks, &agent_ended, &shutdown).await?;
+        let config = agent_config(api_server, endpoint)?;
+        tasks.spawn(async move {
+            let _ended = agent_ended.drop_guard();
+            agent::run(config, shutdown).await
+        });
+        Ok(Self { folder, page, tasks })
+    }
+
+    async fn ended(self) -> anyhow::Result<()> {
+        let Self { folder, page: _, tasks } = self;
+        let ended = process::supervise(tasks).await;
+        folder.close().and(ended)
+    }
 }
 
 /// Where the backend keeps its data.
@@ -167,6 +180,20 @@ async fn listen_for_page(http: Option<SocketAddr>) -> anyhow::Result<TcpListener
     }
 }
 
+/// Starts the collector, and gives its OTLP endpoint.
+async fn start_relay(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    collector: &Path,
+    backend: SocketAddr,
+    agent_ended: &CancellationToken,
+) -> anyhow::Result<String> {
+    let relay = Relay::start(collector, backend).await?;
+    say(&format!("A real collector, {}, stands between agent and backend.", collector.display()));
+    let endpoint = relay.endpoint();
+    tasks.spawn(relay.run(agent_ended.clone()));
+    Ok(endpoint)
+}
+
 /// Starts the simulated cluster and the life in it, and gives its address.
 async fn start_cluster(
     tasks: &mut JoinSet<anyhow::Result<()>>,
@@ -198,7 +225,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         interval: INTERVAL,
         look_interval: LOOK_INTERVAL,
         kamaji_namespace: fleet::KAMAJI_NAMESPACE.to_owned(),
-        kamaji_flag: KamajiFlag::Follow,
+        kamaji_flag: KamajiFlag::Replaces,
         kamaji_version: None,
         namespace: Some(fleet::KAMAJI_NAMESPACE.to_owned()),
         owner_deployment: None,
@@ -210,18 +237,84 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
     })
 }
 
-fn introduce(page: SocketAddr, endpoint: &str, folder: &Folder) {
+fn introduce(page: SocketAddr, folder: &Folder) {
     let end = match folder {
         Folder::Temporary(_) => "Ctrl-C ends the demo, and nothing is left behind.".to_owned(),
         Folder::Kept(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
     };
     say(&format!(
-        "The real agent watches a simulated cluster of {FLEET} control planes and sends to {endpoint}.\n\
-         {end}\n\n    The page:     http://{page}/\n    The same as JSON: http://{page}/api/v1/insights/overview\n"
+        "The real agent watches a simulated cluster of {FLEET} control planes, and sends every {INTERVAL:?}.\n\
+         {end}\n\n    The page:  http://{page}/\n    As JSON:   http://{page}/api/v1/insights/overview\n"
     ));
 }
 
 /// Writes a line for people. A terminal that is gone is no reason to end.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    async fn overview(page: SocketAddr) -> Value {
+        let client = kube::Client::try_from(kube::Config::new(format!("http://{page}").parse().unwrap())).unwrap();
+        let request = http::Request::get("/api/v1/insights/overview").body(Vec::new()).unwrap();
+        client.request(request).await.unwrap()
+    }
+
+    /// The agent is the one that sends extended signals.
+    async fn until_the_agent_has_reported(page: SocketAddr) -> Value {
+        let reported = async {
+            loop {
+                let overview = overview(page).await;
+                if overview["current"]["extended"].as_array().is_some_and(|sums| !sums.is_empty()) {
+                    return overview;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(DEADLINE, reported).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_page_shows_history_and_the_living_fleet_and_nothing_stays_behind() {
+        let shutdown = CancellationToken::new();
+        let demo = Demo::start(Config { http: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
+        let folder = demo.folder.path().to_owned();
+        let overview = until_the_agent_has_reported(demo.page).await;
+        assert!(overview["current"]["installations"].as_u64().unwrap() > 100, "{overview}");
+        assert!(folder.exists());
+        shutdown.cancel();
+        timeout(DEADLINE, demo.ended()).await.unwrap().unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_that_was_given_stays_and_is_not_filled_twice() {
+        let data = tempfile::tempdir().unwrap();
+        let config = || Config { data: Some(data.path().join("demo")), http: Some(ANY), ..Config::default() };
+        let mut installations = Vec::new();
+        for _ in 0..2 {
+            let shutdown = CancellationToken::new();
+            let demo = Demo::start(config(), shutdown.clone()).await.unwrap();
+            installations.push(overview(demo.page).await["days"].as_array().unwrap().len());
+            shutdown.cancel();
+            timeout(DEADLINE, demo.ended()).await.unwrap().unwrap();
+        }
+        assert!(data.path().join("demo/telemetry.db").exists());
+        assert_eq!(installations[0], installations[1]);
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_none_is_named_in_the_error() {
+        let missing = Path::new("/no/such/collector");
+        let error = Relay::start(missing, ANY).await.unwrap_err();
+        assert!(format!("{error:#}").contains("/no/such/collector"), "{error:#}");
+    }
 }

@@ -1,7 +1,7 @@
 //! A simulated Kubernetes API over real HTTP/1.1: as much of it as a client needs that watches Kamaji's objects and
 //! keeps a `ConfigMap` and a `Lease`.
 //!
-//! The state is pure and synchronous ([`store`]); every object is serialised once, when it is written, and its bytes
+//! The state is pure and synchronous (`store`); every object is serialised once, when it is written, and its bytes
 //! are what all clients get. Watches pull from a bounded history, so a slow one costs no memory.
 
 mod kind;
@@ -15,6 +15,7 @@ mod watch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -81,7 +82,12 @@ impl Cluster {
             }
         });
         let shutdown = self.shared.shutdown.clone();
-        axum::serve(listener, routes::router(&self)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+
+    /// What [`Cluster::serve`] serves, for listeners of another kind.
+    pub fn router(&self) -> Router {
+        routes::router(self)
     }
 
     /// Makes an object, as `kubectl create` does.

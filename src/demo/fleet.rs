@@ -234,6 +234,7 @@ pub async fn live(
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let action = fleet.next(Timestamp::now());
         action.apply(&cluster)?;
+        scenery::note_use(&cluster, &fleet)?;
         tell(&action);
     }
     Ok(())
@@ -258,6 +259,7 @@ mod tests {
         for action in &actions {
             action.apply(&cluster).unwrap();
         }
+        scenery::note_use(&cluster, &fleet).unwrap();
         (fleet, cluster, actions)
     }
 
@@ -282,6 +284,17 @@ mod tests {
             assert_eq!(object["spec"]["kubernetes"]["version"], tenant.desired());
             assert_eq!(object["status"]["kubernetesResources"]["version"]["status"], tenant.status().as_str());
         }
+    }
+
+    #[test]
+    fn every_control_plane_is_named_by_one_datastore() {
+        let (fleet, cluster, _) = lived(100);
+        let users = DRIVERS.iter().flat_map(|driver| {
+            let store = cluster.read(Kind::DataStore, "", &driver.to_lowercase()).unwrap();
+            store["status"]["usedBy"].as_array().unwrap().clone()
+        });
+        let users: BTreeSet<_> = users.map(|user| user.as_str().unwrap().to_owned()).collect();
+        assert_eq!(users, fleet.tenants().map(|tenant| format!("{NAMESPACE}/{}", tenant.name())).collect());
     }
 
     #[test]

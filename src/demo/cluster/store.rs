@@ -1,6 +1,7 @@
 //! The state of the simulated API: one version counter, and a table for each kind. It does no I/O: a request comes in
 //! with the time and the identity it may use, and a new version or a refusal comes out.
 
+mod metadata;
 mod table;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::kind::Kind;
 use super::object::{EventType, Filter, Object};
 use super::refusal::Refusal;
+use metadata::{complete, has_finalizers, is_terminating, same, seconds, text};
 use table::{Key, Table};
 
 /// What a write may take from the world outside.
@@ -130,7 +132,7 @@ impl Store {
         mut body: Value,
         stamp: Stamp,
     ) -> Result<Object, Refusal> {
-        let metadata = metadata(kind, namespace, &mut body)?;
+        let metadata = complete(kind, namespace, &mut body)?;
         let name = text(metadata, "name").unwrap_or_default().to_owned();
         if name.is_empty() {
             return Err(Refusal::Invalid(format!("{} \"\" is invalid: metadata.name is required", kind.name())));
@@ -161,7 +163,7 @@ impl Store {
     ) -> Result<Object, Refusal> {
         let current = self.get(kind, namespace, name)?;
         let before = current.to_value();
-        let metadata = metadata(kind, namespace, &mut body)?;
+        let metadata = complete(kind, namespace, &mut body)?;
         if text(metadata, "name").is_some_and(|given| given != name) {
             return Err(Refusal::BadRequest(format!(
                 "the name of the object does not match the name on the URL ({name})"
@@ -252,53 +254,6 @@ impl Store {
             None => Ok(()),
         }
     }
-}
-
-/// Completes what every object says of itself, and gives its metadata.
-fn metadata<'a>(kind: Kind, namespace: &str, body: &'a mut Value) -> Result<&'a mut Map<String, Value>, Refusal> {
-    let invalid = || Refusal::BadRequest(format!("expected a {} object with metadata", kind.name()));
-    let object = body.as_object_mut().ok_or_else(invalid)?;
-    object.insert("apiVersion".to_owned(), kind.api_version().into());
-    object.insert("kind".to_owned(), kind.name().into());
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).ok_or_else(invalid)?;
-    if text(metadata, "namespace").is_some_and(|given| given != namespace) {
-        return Err(Refusal::BadRequest(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({namespace})"
-        )));
-    }
-    if kind.namespaced() {
-        metadata.insert("namespace".to_owned(), namespace.into());
-    }
-    Ok(metadata)
-}
-
-/// Refuses a change of an object that differs from the wanted one; nothing wanted is always met.
-fn same(kind: Kind, name: &str, object: &Value, field: &str, wanted: Option<&str>) -> Result<(), Refusal> {
-    let there = object["metadata"][field].as_str().unwrap_or_default();
-    let Some(wanted) = wanted.filter(|wanted| *wanted != there) else { return Ok(()) };
-    let cause = if field == "resourceVersion" {
-        "the object has been modified; please apply your changes to the latest version and try again".to_owned()
-    } else {
-        format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}")
-    };
-    Err(Refusal::Conflict { kind, name: name.to_owned(), cause })
-}
-
-fn text<'a>(metadata: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
-    metadata.get(field).and_then(Value::as_str)
-}
-
-fn is_terminating(object: &Value) -> bool {
-    object["metadata"]["deletionTimestamp"].is_string()
-}
-
-fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
-}
-
-/// A time as the API server writes it, in whole seconds.
-fn seconds(time: Timestamp) -> String {
-    format!("{time:.0}")
 }
 
 #[cfg(test)]

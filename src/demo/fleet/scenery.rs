@@ -17,11 +17,16 @@ pub const KAMAJI_VERSION: &str = "v1.0.2";
 pub fn furnish(cluster: &Cluster, fleet: &Fleet) -> Result<(), Refusal> {
     cluster.create(Kind::Deployment, KAMAJI_NAMESPACE, operator())?;
     for driver in DRIVERS {
-        let used_by = fleet.tenants().filter(|tenant| tenant.uses(driver));
-        let used_by: Vec<_> = used_by.map(|tenant| format!("{NAMESPACE}/{}", tenant.name())).collect();
-        cluster.create(Kind::DataStore, "", data_store(driver, &used_by))?;
+        cluster.create(Kind::DataStore, "", data_store(driver, fleet))?;
     }
     fleet.tenants().try_for_each(|tenant| cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant.to_object()))
+}
+
+/// Has each datastore say who uses it, as the operator does.
+pub(super) fn note_use(cluster: &Cluster, fleet: &Fleet) -> Result<(), Refusal> {
+    DRIVERS.iter().try_for_each(|driver| {
+        cluster.change(Kind::DataStore, "", &driver.to_lowercase(), |object| *object = data_store(driver, fleet))
+    })
 }
 
 fn operator() -> Value {
@@ -39,7 +44,8 @@ fn operator() -> Value {
                     "name": "manager",
                     "image": format!("docker.io/clastix/kamaji:{KAMAJI_VERSION}"),
                     "command": ["/kamaji"],
-                    "args": ["manager", "--health-probe-bind-address=:8081", "--leader-elect", "--datastore=etcd"],
+                    // Its own telemetry is off because the agent's replaces it.
+                    "args": ["manager", "--leader-elect", "--datastore=etcd", "--disable-telemetry"],
                 }] },
             },
         },
@@ -47,7 +53,9 @@ fn operator() -> Value {
     })
 }
 
-fn data_store(driver: &str, used_by: &[String]) -> Value {
+fn data_store(driver: &str, fleet: &Fleet) -> Value {
+    let used_by = fleet.tenants().filter(|tenant| tenant.uses(driver));
+    let used_by: Vec<_> = used_by.map(|tenant| format!("{NAMESPACE}/{}", tenant.name())).collect();
     json!({
         "metadata": { "name": driver.to_lowercase() },
         "spec": { "driver": driver, "endpoints": [format!("{}.{KAMAJI_NAMESPACE}.svc:2379", driver.to_lowercase())] },

@@ -55,7 +55,7 @@ impl Installation {
             size_at_first: random.u32(1..6) * random.u32(1..6),
             growth: random.u32(0..30),
             sleeping: if random.u8(0..5) == 0 { random.u32(10..60) } else { 0 },
-            trouble: random.i64(0..days * 3),
+            trouble: random.i64(0..days),
         }
     }
 

@@ -1,0 +1,38 @@
+//! What it costs to observe control planes: `cargo bench --bench observe`, or with another number of objects
+//! `cargo bench --bench observe -- 100000`.
+//!
+//! A process of its own serves a simulated API with objects of real size over TLS, as every API server does. Beside the
+//! agent, a bare reader takes the same bytes from the same server and decodes nothing: what it costs is what nobody can
+//! go below. Each reader is a process of its own, so that its CPU and its peak of memory are its own; rounds of all
+//! readers follow one another, so that a busy moment of the machine hits them all.
+
+mod fold;
+mod readers;
+mod report;
+mod server;
+mod sink;
+mod usage;
+
+use anyhow::{Context, bail};
+
+/// Objects in the cluster, unless another number is given.
+const OBJECTS: usize = 10_000;
+
+fn main() -> anyhow::Result<()> {
+    // cargo adds --bench.
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => report::run(OBJECTS),
+        [objects] => report::run(number(objects)?),
+        ["server", objects, folder] => server::run(number(objects)?, folder.as_ref()),
+        ["bare", port, folder] => readers::bare(number(port)?, folder.as_ref()),
+        ["watch", port, folder] => readers::watch(number(port)?, folder.as_ref()),
+        ["agent", port, folder, sink] => readers::agent(number(port)?, folder.as_ref(), sink),
+        _ => bail!("unexpected arguments {arguments:?}: expected none, or a number of objects"),
+    }
+}
+
+fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> anyhow::Result<T> {
+    text.parse().with_context(|| format!("{text:?}: expected a number"))
+}

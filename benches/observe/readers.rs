@@ -1,0 +1,153 @@
+//! The processes that read. Each prints a line of figures after the first sync, and one after the changes.
+
+use std::fs;
+use std::io::{BufRead, Read, Write, stdin, stdout};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use kamaji_telemetry::agent::cluster::{connect, watch};
+use kamaji_telemetry::agent::consent::{KamajiFlag, Switches};
+use kamaji_telemetry::agent::deliver::connection::Collector;
+use kamaji_telemetry::agent::observe::{Seen, View};
+use kamaji_telemetry::agent::{self, Config};
+use kamaji_telemetry::demo::fleet::KAMAJI_NAMESPACE;
+use tokio::sync::mpsc;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_util::sync::CancellationToken;
+
+use crate::usage;
+
+const HOST: &str = "127.0.0.1";
+
+/// The request that the agent makes, too.
+const REQUEST: &str = "GET /apis/kamaji.clastix.io/v1alpha1/tenantcontrolplanes?&watch=true&timeoutSeconds=290\
+                       &allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan HTTP/1.1\r\n\
+                       host: 127.0.0.1\r\n\r\n";
+
+/// Reads the stream and decodes nothing.
+pub(crate) fn bare(port: u16, folder: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(folder)?)?;
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(HOST)?)?;
+    let mut stream = StreamOwned::new(connection, TcpStream::connect((HOST, port))?);
+    stream.write_all(REQUEST.as_bytes())?;
+    read_until(&mut stream, |read| ends_with(read, b"initial-events-end"))?;
+    print_figures(begun)?;
+    // The deletion comes alone: the server waits before it.
+    read_until(&mut stream, |read| starts_with(read, b"\"DELETED\""))?;
+    print_figures(begun)
+}
+
+/// Reads as much at once as a record of TLS holds, until a read is what is waited for.
+fn read_until(stream: &mut impl Read, mut is_it: impl FnMut(&[u8]) -> bool) -> anyhow::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "the server ended the stream");
+        if is_it(&buffer[..count]) {
+            return Ok(());
+        }
+    }
+}
+
+/// Looks only where a bookmark would end: looking everywhere would cost what decoding nothing is to save.
+fn ends_with(read: &[u8], word: &[u8]) -> bool {
+    read[read.len().saturating_sub(256)..].windows(word.len()).any(|window| window == word)
+}
+
+fn starts_with(read: &[u8], word: &[u8]) -> bool {
+    read[..read.len().min(64)].windows(word.len()).any(|window| window == word)
+}
+
+/// The agent's watch and its fold, and nothing behind them.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn watch(port: u16, folder: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let client = connect(Some(cluster_config(port, folder)?)).await?;
+    // As far as the agent lets the watch be ahead of the fold.
+    let (sender, mut seen) = mpsc::channel(100);
+    let mut view = View::new(false);
+    let fold = async {
+        while let Some(next) = seen.recv().await {
+            let (synced, gone) = (next == Seen::Complete, matches!(next, Seen::Gone(_)));
+            view.fold(next, Timestamp::now(), 100);
+            if synced || gone {
+                print_figures(begun)?;
+            }
+            if gone {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        () = watch::run(client, sender) => anyhow::bail!("the watch ended"),
+        done = fold => done,
+    }
+}
+
+/// The whole agent, which sends to `sink`. It can't tell when it has seen what: each line on its standard input asks
+/// for figures.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn agent(port: u16, folder: &Path, sink: &str) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    std::thread::spawn(move || {
+        for _ in stdin().lock().lines() {
+            if let Err(error) = print_figures(begun) {
+                eprintln!("no figures: {error:#}");
+            }
+        }
+        told.cancel();
+    });
+    agent::run(agent_config(port, folder, sink)?, shutdown).await
+}
+
+fn agent_config(port: u16, folder: &Path, sink: &str) -> anyhow::Result<Config> {
+    Ok(Config {
+        collector: Collector {
+            endpoint: sink.to_owned(),
+            timeout: Duration::from_secs(10),
+            gzip: true,
+            headers: http::HeaderMap::new(),
+            ca: None,
+            identity: None,
+        },
+        interval: Duration::from_mins(5),
+        look_interval: Duration::from_mins(3),
+        kamaji_namespace: KAMAJI_NAMESPACE.to_owned(),
+        kamaji_flag: KamajiFlag::Replaces,
+        kamaji_version: None,
+        namespace: None,
+        owner_deployment: None,
+        extended: false,
+        health_addr: None,
+        switches: Switches::default(),
+        cluster: Some(cluster_config(port, folder)?),
+    })
+}
+
+fn cluster_config(port: u16, folder: &Path) -> anyhow::Result<kube::Config> {
+    let mut config = kube::Config::new(format!("https://{HOST}:{port}").parse()?);
+    config.root_cert = Some(vec![certificate(folder)?.to_vec()]);
+    Ok(config)
+}
+
+fn certificate(folder: &Path) -> anyhow::Result<CertificateDer<'static>> {
+    Ok(fs::read(folder.join("certificate.der")).context("no certificate")?.into())
+}
+
+/// Time since the start, CPU, and peak memory: microseconds, microseconds, kB.
+fn print_figures(begun: Instant) -> anyhow::Result<()> {
+    let (time, cpu, memory) = (begun.elapsed(), usage::cpu()?, usage::peak_memory()?);
+    println!("{} {} {memory}", time.as_micros(), cpu.as_micros());
+    Ok(stdout().flush()?)
+}

@@ -1,0 +1,207 @@
+//! Runs the processes, and prints what they used.
+
+use std::env::current_exe;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::sink::{self, Came};
+use crate::{fold, server, usage};
+
+/// Rounds: an odd number has a median that was measured.
+const ROUNDS: usize = 5;
+
+/// Changes a round: two seconds, and some 100 ms of CPU.
+const CHANGES: u32 = 1_000;
+
+/// How long anything may take before something is wrong.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// What one reader used in one round.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// Milliseconds from the start to the end of the first sync.
+    time: f64,
+    /// Milliseconds of CPU until then.
+    cpu: f64,
+    /// Peak of memory until the end of the changes, in MB of 1,000,000 bytes.
+    memory: f64,
+    /// Milliseconds of CPU a change.
+    change: f64,
+}
+
+/// One line of figures, in the units of the processes.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    time: f64,
+    cpu: f64,
+    memory: f64,
+}
+
+/// A process, and its standard input and output.
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// Measures everything and prints it.
+pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    server::make_certificate(folder.path())?;
+    println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
+    let bytes = server::object_size()?;
+    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
+    let (endpoint, came) = sink::start()?;
+    let mut server = Process::start(&["server", &objects.to_string()], folder.path(), None)?;
+    let port = server.line()?;
+    let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(round(&mut server, folder.path(), &["bare", &port])?);
+        watch.push(round(&mut server, folder.path(), &["watch", &port])?);
+        agent.push(agent_round(&mut server, folder.path(), &port, &endpoint, &came)?);
+    }
+    drop(server);
+    print(&bare, &watch, &agent);
+    let fold::Rates { unchanged, updated } = fold::measure(objects);
+    println!(
+        "\nthe fold alone: {unchanged:.0} watch events a second that change nothing, {updated:.0} that yield a record"
+    );
+    Ok(())
+}
+
+/// A reader that knows itself when it has seen everything.
+fn round(server: &mut Process, folder: &Path, arguments: &[&str]) -> anyhow::Result<Round> {
+    let mut reader = Process::start(arguments, folder, None)?;
+    let synced = reader.figures()?;
+    server.command(&format!("change {CHANGES}"))?;
+    let changed = reader.figures()?;
+    reader.end()?;
+    server.command("restore last")?;
+    Ok(Round::of(synced, changed))
+}
+
+/// The whole agent: it has synced when its gauges came, and seen the deletion when its event came.
+fn agent_round(
+    server: &mut Process,
+    folder: &Path,
+    port: &str,
+    endpoint: &str,
+    came: &Receiver<Came>,
+) -> anyhow::Result<Round> {
+    let mut agent = Process::start(&["agent", port], folder, Some(endpoint))?;
+    ensure!(came.recv_timeout(DEADLINE).context("no gauges came")? == Came::Gauges, "events came before gauges");
+    let synced = agent.ask()?;
+    server.command(&format!("change {CHANGES}"))?;
+    ensure!(came.recv_timeout(DEADLINE).context("no event came")? == Came::Events, "gauges came a second time");
+    let changed = agent.ask()?;
+    agent.end()?;
+    server.command("restore last")?;
+    Ok(Round::of(synced, changed))
+}
+
+impl Round {
+    fn of(synced: Figures, changed: Figures) -> Self {
+        Self {
+            time: synced.time / 1e3,
+            cpu: synced.cpu / 1e3,
+            memory: changed.memory * 1024.0 / 1e6,
+            change: (changed.cpu - synced.cpu) / 1e3 / f64::from(CHANGES),
+        }
+    }
+}
+
+impl Process {
+    /// Starts this program as one of its parts; the folder stands behind the first arguments, `last` behind it.
+    fn start(arguments: &[&str], folder: &Path, last: Option<&str>) -> anyhow::Result<Self> {
+        let mut command = Command::new(current_exe()?);
+        command.args(arguments).arg(folder).args(last).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let input = child.stdin.take().context("no standard input")?;
+        let output = BufReader::new(child.stdout.take().context("no standard output")?);
+        Ok(Self { child, input, output })
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        ensure!(self.output.read_line(&mut line)? > 0, "a process ended early: {:?}", self.child.wait()?);
+        Ok(line.trim().to_owned())
+    }
+
+    fn figures(&mut self) -> anyhow::Result<Figures> {
+        let line = self.line()?;
+        let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().context(line.clone())?;
+        let [time, cpu, memory] = numbers[..] else { anyhow::bail!("expected three figures, not {line:?}") };
+        Ok(Figures { time, cpu, memory })
+    }
+
+    fn ask(&mut self) -> anyhow::Result<Figures> {
+        writeln!(self.input)?;
+        self.figures()
+    }
+
+    fn command(&mut self, command: &str) -> anyhow::Result<()> {
+        writeln!(self.input, "{command}")?;
+        let answer = self.line()?;
+        ensure!(answer == "done", "{command}: {answer}");
+        Ok(())
+    }
+
+    /// Closes its input and waits.
+    fn end(self) -> anyhow::Result<()> {
+        let Self { mut child, input, output } = self;
+        drop((input, output));
+        ensure!(child.wait()?.success(), "a reader failed");
+        Ok(())
+    }
+}
+
+/// A row of the table: its name, its figure, the digits behind the point, and the budget.
+type Row = (&'static str, fn(&Round) -> f64, usize, &'static str);
+
+const ROWS: [Row; 4] = [
+    ("first sync, time, ms", |round| round.time, 0, "agent <= 1.2 x bare"),
+    ("first sync, CPU, ms", |round| round.cpu, 0, "agent <= 2 x bare"),
+    ("peak memory, MB", |round| round.memory, 1, "agent <= 16 MB (32 MB with 100,000)"),
+    ("CPU a change, ms", |round| round.change, 3, "agent <= 0.15 ms"),
+];
+
+fn print(bare: &[Round], watch: &[Round], agent: &[Round]) {
+    println!(
+        "{:<22}{:>24}{:>24}{:>24}{:>12}{:>12}  budget",
+        "", "bare reader", "watch and fold", "whole agent", "watch/bare", "agent/bare"
+    );
+    for (name, figure, digits, budget) in ROWS {
+        let [bare, watch, agent] = [bare, watch, agent].map(|rounds| Spread::of(rounds.iter().map(figure).collect()));
+        println!(
+            "{name:<22}{:>24}{:>24}{:>24}{:>12.2}{:>12.2}  {budget}",
+            bare.show(digits),
+            watch.show(digits),
+            agent.show(digits),
+            watch.median / bare.median,
+            agent.median / bare.median,
+        );
+    }
+}
+
+struct Spread {
+    least: f64,
+    median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        Self { least: figures[0], median: figures[figures.len() / 2], most: figures[figures.len() - 1] }
+    }
+
+    fn show(&self, digits: usize) -> String {
+        let Self { least, median, most } = self;
+        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+    }
+}

@@ -1,0 +1,47 @@
+//! What this process has used, as the kernel counts it.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// CPU time, user and system, of all threads that still run. In nanoseconds: `/proc/self/stat` counts hundredths of a
+/// second, which is more than many changes cost.
+pub(crate) fn cpu() -> anyhow::Result<Duration> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir("/proc/self/task").context("no procfs: expected Linux")? {
+        let path = task?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let first = text.split_whitespace().next().unwrap_or_default();
+        nanoseconds += first.parse::<u64>().with_context(|| format!("{}: {text:?}", path.display()))?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The most memory that was ever resident, in kB.
+pub(crate) fn peak_memory() -> anyhow::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM: expected Linux")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// The machine in a line.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown CPU");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{}, {cores} cores, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
+}
+
+/// The commit of the checkout, with a mark where it was changed since.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).output().ok().filter(|run| run.status.success());
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let changed = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    let commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    format!("{commit}{}", if changed { " with changes" } else { "" })
+}

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::Client;
 
-use crate::signals::KubernetesVersion;
+use super::journal::Versions;
+use crate::signals::{KamajiVersion, KubernetesVersion};
+use operator::{NotSeen, Operator};
 
 /// How long a connection to the API server may take to open. A healthy one in the same cluster takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,10 +37,64 @@ pub async fn connect(config: Option<kube::Config>) -> anyhow::Result<Client> {
     Client::try_from(config).context("the cluster's configuration can't be used")
 }
 
-/// The version of the management cluster.
-pub async fn kubernetes_version(client: &Client) -> Result<KubernetesVersion, kube::Error> {
-    let info = within_deadline(client.apiserver_version()).await?;
-    Ok(KubernetesVersion::normalise(&info.git_version))
+/// What can change without the control planes changing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Kamaji's operator.
+    pub operator: Result<Operator, NotSeen>,
+    /// The last version of it that was known.
+    kamaji_version: KamajiVersion,
+    /// The last version of the management cluster that was known.
+    kubernetes_version: KubernetesVersion,
+}
+
+/// Looks at Kamaji's operator in `kamaji_namespace` and at the management cluster's version.
+pub async fn look(client: &Client, kamaji_namespace: &str) -> Look {
+    let version = within_deadline(client.apiserver_version());
+    let (operator, version) = tokio::join!(operator::look(client, kamaji_namespace), version);
+    Look {
+        kamaji_version: operator.as_ref().map_or(KamajiVersion::Unknown, |operator| operator.version),
+        operator,
+        kubernetes_version: version
+            .map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalise(&info.git_version)),
+    }
+}
+
+impl Look {
+    /// Before anything was seen.
+    pub fn nothing(kamaji_namespace: &str) -> Self {
+        Self {
+            operator: Err(NotSeen::NotFound { namespace: kamaji_namespace.to_owned() }),
+            kamaji_version: KamajiVersion::Unknown,
+            kubernetes_version: KubernetesVersion::Unknown,
+        }
+    }
+
+    /// This look, with the versions that it could not read taken from the one before.
+    #[must_use]
+    pub fn after(self, last: &Self) -> Self {
+        Self {
+            kamaji_version: match self.kamaji_version {
+                KamajiVersion::Unknown if self.operator.is_err() => last.kamaji_version,
+                version => version,
+            },
+            kubernetes_version: match self.kubernetes_version {
+                KubernetesVersion::Unknown => last.kubernetes_version,
+                version @ KubernetesVersion::Release(_) => version,
+            },
+            ..self
+        }
+    }
+
+    /// The cluster could not be read: the next look may say something else.
+    pub fn is_passing(&self) -> bool {
+        self.operator.as_ref().is_err_and(NotSeen::is_passing)
+    }
+
+    /// The versions, with Kamaji's replaced by `given` where there is one.
+    pub fn versions(&self, given: Option<KamajiVersion>) -> Versions {
+        Versions { kamaji: given.unwrap_or(self.kamaji_version), kubernetes: self.kubernetes_version }
+    }
 }
 
 /// Bounds a request by [`REQUEST_TIMEOUT`].

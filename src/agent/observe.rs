@@ -16,7 +16,7 @@ use uuid::Uuid;
 use row::Row;
 use waiting::Waiting;
 
-use crate::signals::{CreatedWith, Event, KubernetesMinor, KubernetesVersion, State, Status};
+use crate::signals::{CreatedWith, Event, KubernetesMinor, KubernetesVersion, NetworkProfile, State, Status};
 
 /// A control plane as it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,14 @@ impl View {
             changes.extend(settled);
         }
         changes
+    }
+
+    /// The version and the status of one control plane, the same each time; with the extended signals, an example of
+    /// what they say.
+    pub fn sample(&self) -> Option<(KubernetesVersion, Status, Option<CreatedWith>)> {
+        let (_, row) = self.rows.iter().min_by_key(|(uid, _)| **uid)?;
+        let with = CreatedWith { cluster_api: false, network_profile: Some(NetworkProfile::LoadBalancer) };
+        Some((row.reported.unwrap_or(KubernetesVersion::Unknown), row.status, self.extended.then_some(with)))
     }
 
     /// How many control planes have something to report that there was no room for.

@@ -83,6 +83,15 @@ pub enum AttributeValue {
     Bool(bool),
 }
 
+impl std::fmt::Display for AttributeValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Bool(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
 impl NetworkProfile {
     const ALL: [Self; 5] = [Self::Ingress, Self::Gateway, Self::LoadBalancer, Self::NodePort, Self::ClusterIp];
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff};
 use futures::{Stream, StreamExt, pin_mut};
+use jiff::Timestamp;
 use kube::Client;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::watch::Bookmark;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use super::failure::Failure;
 use super::projection::Projection;
 use super::within_deadline;
-use crate::agent::observe::Seen;
+use crate::agent::observe::{Seen, View};
 use crate::agent::quiet::Quiet;
 
 /// The resource that is watched.
@@ -63,9 +64,25 @@ enum Ended {
 
 /// Watches until nobody listens to `seen` any more. It retries for ever, and says what is wrong once an hour.
 pub async fn run(client: Client, seen: mpsc::Sender<Seen>) {
-    let watch =
-        Watch { client, seen, position: Position::Start, streaming: true, backoff: backoff(), quiet: Quiet::default() };
-    watch.run().await;
+    Watch::new(client, seen).run().await;
+}
+
+/// Folds one complete list into `view`, or says why there is none.
+pub async fn list(client: &Client, view: &mut View) -> Result<(), Failure> {
+    let (sender, mut receiver) = mpsc::channel(PAGE_SIZE as usize);
+    let mut watch = Watch::new(client.clone(), sender);
+    let take_in = async {
+        while let Some(seen) = receiver.recv().await {
+            view.fold(seen, Timestamp::now(), 0);
+            if seen == Seen::Complete {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = take_in => Ok(()),
+        error = watch.fail() => Err(Failure::of(RESOURCE, &error)),
+    }
 }
 
 struct Watch {
@@ -92,6 +109,23 @@ fn watch_params(initial_events: bool) -> WatchParams {
 }
 
 impl Watch {
+    fn new(client: Client, seen: mpsc::Sender<Seen>) -> Self {
+        let (position, backoff, quiet) = (Position::Start, backoff(), Quiet::default());
+        Self { client, seen, position, streaming: true, backoff, quiet }
+    }
+
+    /// Watches until something fails.
+    async fn fail(&mut self) -> kube::Error {
+        loop {
+            match self.once(&mut false).await {
+                Ok(Ended::CannotStream) => self.streaming = false,
+                Ok(Ended::Expired) => self.position = Position::Start,
+                Ok(Ended::InOrder | Ended::Unheard) => self.wait().await,
+                Err(error) => return error,
+            }
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let mut heard = false;

@@ -92,7 +92,9 @@ impl Headers {
 
 impl Interceptor for Headers {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        *request.metadata_mut() = self.metadata();
+        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
+        headers.extend(self.0.clone());
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
         Ok(request)
     }
 }
@@ -112,6 +114,14 @@ pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+impl Connection {
+    /// A connection over a channel that the test made.
+    pub(super) fn over(channel: Channel) -> Self {
+        Self { channel, headers: Headers(HeaderMap::new()), gzip: true, timeout: Duration::from_secs(10) }
+    }
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ impl Events {
         let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
         let mut client = LogsServiceClient::new(service);
         if connection.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
+            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         }
         Self { records: Records::new(), client, quiet }
     }
@@ -203,3 +203,6 @@ fn backoff() -> ExponentialBackoff {
         .without_max_times()
         .build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,7 @@ fn plant(message: &DynamicMessage, within: &mut Vec<String>) -> Vec<Planted> {
 fn plant_field(message: &DynamicMessage, field: &FieldDescriptor, within: &mut Vec<String>) -> Vec<Planted> {
     let name = field.name();
     let leaf = |value: Value| {
-        let copies = [with_first(message, field, value.clone()), with_one_more(message, field, value)];
+        let copies = [Some(with_first(message, field, value.clone())), with_one_more(message, field, value)];
         copies.into_iter().flatten().map(|message| Planted { path: name.to_owned(), message }).collect()
     };
     match field.kind() {
@@ -155,23 +155,22 @@ fn plant_inner(
         if kind.name() == "KeyValue" {
             keep(&path, with_one_more(message, field, inner.clone()));
         }
-        keep(&path, with_first(message, field, inner));
+        keep(&path, Some(with_first(message, field, inner)));
     }
     for Planted { path, message: inner } in plant(&DynamicMessage::new(kind.clone()), within) {
         let inner = Value::Message(inner);
-        let copy = if field.is_list() { with_one_more } else { with_first }(message, field, inner);
-        keep(&path, copy);
+        keep(&path, with_one_more(message, field, inner.clone()).or_else(|| Some(with_first(message, field, inner))));
     }
     copies
 }
 
 /// A copy of `message` with `value` in `field`, or in the place of the first in its list.
-fn with_first(message: &DynamicMessage, field: &FieldDescriptor, value: Value) -> Option<DynamicMessage> {
+fn with_first(message: &DynamicMessage, field: &FieldDescriptor, value: Value) -> DynamicMessage {
     let value = match &*message.get_field(field) {
         Value::List(list) => Value::List([value].into_iter().chain(list.iter().skip(1).cloned()).collect()),
         _ => value,
     };
-    Some(with(message, field, value))
+    with(message, field, value)
 }
 
 /// A copy of `message` with `value` after the last in the list of `field`, if it is one.

@@ -1,0 +1,102 @@
+//! The gauges' cycles: the first with the first complete sync, then one an interval.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use backon::BackoffBuilder;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Config;
+use super::cluster::{Look, datastores};
+use super::deliver::gauges::{Cycle, Extended, Gauges};
+use super::quiet::Quiet;
+use super::session::SharedView;
+
+/// The wait before a failed cycle is tried again; it doubles up to the longest.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest wait: a collector that is back is noticed within two minutes with the jitter, however long the interval.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What a cycle is made of.
+pub(super) struct Cycles<'a> {
+    pub(super) config: &'a Config,
+    pub(super) client: &'a Client,
+    pub(super) looks: watch::Receiver<Look>,
+    pub(super) view: SharedView,
+    pub(super) is_synced: watch::Receiver<bool>,
+    pub(super) gauges: Gauges,
+    pub(super) quiet: Arc<Quiet>,
+    pub(super) no_datastores: Quiet,
+}
+
+impl Cycles<'_> {
+    pub(super) async fn run(mut self) {
+        loop {
+            if self.is_synced.wait_for(|synced| *synced).await.is_err() {
+                return;
+            }
+            let due = Instant::now() + self.config.interval;
+            self.send_until(due).await;
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
+    /// Sends a cycle; one that failed is tried again with fresh counts until the next is due.
+    async fn send_until(&self, due: Instant) {
+        let mut waits = backon::ExponentialBuilder::new()
+            .with_min_delay(RETRY_MIN)
+            .with_max_delay(RETRY_MAX)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            if self.send().await {
+                return;
+            }
+            let again = Instant::now() + waits.next().unwrap_or(RETRY_MAX);
+            if again >= due {
+                return;
+            }
+            tokio::time::sleep_until(again).await;
+        }
+    }
+
+    /// Sends a cycle as of now, if there is one, and says whether the collector took it.
+    async fn send(&self) -> bool {
+        let Some(cycle) = self.cycle().await else { return false };
+        let sent = export(&self.gauges, cycle).await;
+        match &sent {
+            Ok(()) => self.quiet.recovered(|| tracing::info!("the collector takes signals again")),
+            Err(error) => self.quiet.failed(|| {
+                tracing::warn!("the collector does not take gauges: {error}; they are sent again with fresh counts");
+            }),
+        }
+        sent.is_ok()
+    }
+
+    /// A cycle as of now; none while the cluster can't be read.
+    async fn cycle(&self) -> Option<Cycle> {
+        let look = self.looks.borrow().clone();
+        let extended = if self.config.extended { Some(self.extended().await) } else { None };
+        let counts = self.view.lock().unwrap_or_else(PoisonError::into_inner).counts();
+        let counts = counts.filter(|_| !look.is_passing())?;
+        Some(Cycle { versions: look.versions(self.config.kamaji_version), counts, extended })
+    }
+
+    /// The datastores, or none where they can't be read: those gauges are then left out.
+    async fn extended(&self) -> Extended {
+        let datastores = datastores::count(self.client).await;
+        if let Err(failure) = &datastores {
+            self.no_datastores.failed(|| tracing::warn!("datastores are left out: {failure}"));
+        }
+        Extended { datastores: datastores.unwrap_or_default() }
+    }
+}
+
+/// The SDK exports by blocking.
+async fn export(gauges: &Gauges, cycle: Cycle) -> anyhow::Result<()> {
+    let gauges = gauges.clone();
+    Ok(tokio::task::spawn_blocking(move || gauges.export(cycle)).await??)
+}

@@ -1,0 +1,118 @@
+//! The documented payloads: what is sent, in the form that Kamaji's documentation shows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Preview;
+use crate::agent::cluster::datastores::Usage;
+use crate::signals::{CreatedWith, Event, EventRecord};
+
+#[derive(Serialize)]
+struct Gauges {
+    uuid: Uuid,
+    running: u32,
+    sleeping: u32,
+    not_ready: u32,
+    upgrading: u32,
+    kamaji_version: String,
+    kubernetes_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_version: Option<BTreeMap<String, u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datastores: Option<BTreeMap<&'static str, Datastores>>,
+}
+
+#[derive(Serialize)]
+struct Datastores {
+    count: u32,
+    used_by: u32,
+}
+
+#[derive(Serialize)]
+struct Created {
+    tcp_version: String,
+    kamaji_version: String,
+    kubernetes_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_api: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_profile: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Updated {
+    kamaji_version: String,
+    new_tcp_version: String,
+    old_tcp_version: String,
+    kubernetes_version: String,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    status: &'static str,
+    tcp_version: String,
+    kamaji_version: String,
+    kubernetes_version: String,
+}
+
+/// One line of JSON for the gauges, and one for each sample.
+pub(super) fn lines(preview: &Preview) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string(&gauges(preview))?;
+    for sample in &preview.samples {
+        text.push('\n');
+        text.push_str(&event(sample)?);
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn gauges(preview: &Preview) -> Gauges {
+    let cycle = &preview.cycle;
+    let counts = &cycle.counts;
+    let by_version = counts.by_version.iter().map(|(minor, count)| (minor.to_string(), *count));
+    Gauges {
+        uuid: preview.installation,
+        running: counts.running,
+        sleeping: counts.sleeping,
+        not_ready: counts.not_ready,
+        upgrading: counts.upgrading,
+        kamaji_version: cycle.versions.kamaji.to_string(),
+        kubernetes_version: cycle.versions.kubernetes.to_string(),
+        by_version: cycle.extended.as_ref().map(|_| by_version.collect()),
+        datastores: cycle.extended.as_ref().map(|extended| datastores(&extended.datastores)),
+    }
+}
+
+fn datastores(datastores: &BTreeMap<&'static str, Usage>) -> BTreeMap<&'static str, Datastores> {
+    let form =
+        |(driver, usage): (&&'static str, &Usage)| (*driver, Datastores { count: usage.count, used_by: usage.used_by });
+    datastores.iter().map(form).collect()
+}
+
+fn event(record: &EventRecord) -> serde_json::Result<String> {
+    let kamaji_version = record.kamaji_version.to_string();
+    let kubernetes_version = record.kubernetes_version.to_string();
+    match record.event {
+        Event::Created { tcp_version, with } => serde_json::to_string(&Created {
+            tcp_version: tcp_version.to_string(),
+            kamaji_version,
+            kubernetes_version,
+            cluster_api: with.map(|CreatedWith { cluster_api, .. }| cluster_api),
+            network_profile: with.and_then(|with| with.network_profile).map(|profile| profile.as_str()),
+        }),
+        Event::Updated { old_tcp_version, new_tcp_version } => serde_json::to_string(&Updated {
+            kamaji_version,
+            new_tcp_version: new_tcp_version.to_string(),
+            old_tcp_version: old_tcp_version.to_string(),
+            kubernetes_version,
+        }),
+        Event::Deleted { status, tcp_version } => serde_json::to_string(&Deleted {
+            status: status.as_str(),
+            tcp_version: tcp_version.to_string(),
+            kamaji_version,
+            kubernetes_version,
+        }),
+    }
+}

@@ -1,0 +1,143 @@
+//! The backend: OTLP comes in, is admitted against the catalog, is stored, and is shown.
+//!
+//! ```text
+//! receive (gRPC, HTTP) ──▶ admit ──▶ store ──▶ insights ──▶ web
+//! ```
+//!
+//! An answer to a sender follows the commit of what it sent. A program that embeds the backend binds [`Listeners`],
+//! opens a [`store::Store`], which it may fill with [`store::Store::write`] as well, and calls [`serve`].
+
+pub mod admit;
+pub mod insights;
+mod receive;
+pub mod store;
+mod web;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use receive::Receiver;
+use store::{SqliteStore, Store};
+
+/// How long requests under way may take once a shutdown was told: longer than the 5 s that a relay waits for one, and
+/// a third of what Kubernetes allows a pod.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What `kamaji-telemetry backend serve` is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where OTLP over gRPC is listened for.
+    pub grpc: SocketAddr,
+    /// Where OTLP over HTTP, the page and the API are listened for.
+    pub http: SocketAddr,
+    /// Where rows are kept.
+    pub store: StoreLocation,
+}
+
+/// Where rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// An `SQLite` file, made where there is none; written `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+/// Text that is no [`StoreLocation`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
+pub struct UnknownStore(String);
+
+/// Sockets that are bound already.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For OTLP over gRPC.
+    pub grpc: TcpListener,
+    /// For OTLP over HTTP, the page and the API.
+    pub http: TcpListener,
+}
+
+impl FromStr for StoreLocation {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(UnknownStore(text.to_owned())),
+        }
+    }
+}
+
+impl StoreLocation {
+    async fn open(self) -> anyhow::Result<Arc<dyn Store>> {
+        match self {
+            Self::Sqlite(path) => {
+                let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??;
+                Ok(Arc::new(store))
+            }
+        }
+    }
+}
+
+impl Listeners {
+    /// Binds both; port 0 takes a free one.
+    pub async fn bind(grpc: SocketAddr, http: SocketAddr) -> anyhow::Result<Self> {
+        let bind = async |address, flag| {
+            let context = || format!("cannot listen on {address}: free it, or choose another address with {flag}");
+            TcpListener::bind(address).await.with_context(context)
+        };
+        Ok(Self { grpc: bind(grpc, "--grpc").await?, http: bind(http, "--http").await? })
+    }
+}
+
+/// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Config { grpc, http, store } = config;
+    let listeners = Listeners::bind(grpc, http).await?;
+    serve(listeners, store.open().await?, shutdown).await
+}
+
+/// Serves `store` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
+///
+/// What was acknowledged is committed whatever happens. Fails where a socket does.
+pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Listeners { grpc, http } = listeners;
+    let grpc_address = grpc.local_addr()?;
+    tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
+    let routes = receive::http::routes(Arc::clone(&receiver)).merge(web::routes(store, grpc_address));
+    let servers = async {
+        tokio::try_join!(
+            async { receive::grpc::serve(grpc, receiver, shutdown.clone()).await.context("OTLP over gRPC failed") },
+            async { serve_http(http, routes, shutdown.clone()).await.context("HTTP failed") },
+        )
+    };
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = servers => result.map(|_| ()),
+        () = overdue => {
+            tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
+            Ok(())
+        }
+    }
+}
+
+async fn serve_http(listener: TcpListener, routes: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+    // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
+        }
+    });
+    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}

@@ -1,0 +1,116 @@
+//! Metrics become cycles.
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
+use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
+use uuid::Uuid;
+
+use super::cycle::{Draft, Point};
+use super::envelope::{Attributes, check_scope, read_resource};
+use super::time::place;
+use super::{Admitted, Reason};
+use crate::backend::store::{AgentVersion, Breakdown};
+use crate::signals::{
+    self, KAMAJI_VERSION, KUBERNETES_VERSION, MAX_COUNT, METRIC_RESOURCE, METRICS, SERVICE_INSTANCE_ID,
+    SERVICE_VERSION_ATTRIBUTE,
+};
+
+/// The resource of metrics.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) installation: Uuid,
+    pub(super) agent_version: AgentVersion,
+}
+
+/// Admits metrics, received at `now`. The gauges of one resource and scope are one cycle.
+pub fn admit_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -> Admitted {
+    let mut admitted = Admitted::default();
+    for ResourceMetrics { resource, scope_metrics, schema_url } in &request.resource_metrics {
+        let sender = read_resource(resource.as_ref(), schema_url, METRIC_RESOURCE)
+            .and_then(|attributes| read_sender(&attributes));
+        for ScopeMetrics { scope, metrics, schema_url } in scope_metrics {
+            let sender =
+                check_scope(scope.as_ref(), schema_url).and_then(|()| sender.as_ref().map_err(|reason| *reason));
+            match sender {
+                Ok(sender) => admit_cycle(sender, metrics, now, &mut admitted),
+                Err(reason) => admitted.refused.add(reason, metrics.iter().map(size).sum()),
+            }
+        }
+    }
+    admitted
+}
+
+fn read_sender(attributes: &Attributes<'_>) -> Result<Sender, Reason> {
+    Ok(Sender {
+        installation: attributes.parse(&SERVICE_INSTANCE_ID)?,
+        agent_version: attributes.parse(&SERVICE_VERSION_ATTRIBUTE)?,
+    })
+}
+
+/// How many points are refused with a metric; one that has none, or is no gauge, counts as one.
+fn size(metric: &Metric) -> usize {
+    match &metric.data {
+        Some(Data::Gauge(Gauge { data_points })) => data_points.len().max(1),
+        _ => 1,
+    }
+}
+
+fn admit_cycle(sender: &Sender, metrics: &[Metric], now: Timestamp, admitted: &mut Admitted) {
+    let mut draft = Draft::default();
+    for metric in metrics {
+        match read_metric(metric) {
+            Ok((known, points)) => points.iter().for_each(|point| match read_point(known, point, now) {
+                Ok(point) => draft.push(point),
+                Err(reason) => admitted.refused.add(reason, 1),
+            }),
+            Err(reason) => admitted.refused.add(reason, size(metric)),
+        }
+    }
+    draft.finish(sender, admitted);
+}
+
+/// The catalog's metric, and its points. A description is the catalog's, as the SDK sends it, or blanked, as the relay
+/// does.
+fn read_metric(metric: &Metric) -> Result<(&'static signals::Metric, &[NumberDataPoint]), Reason> {
+    let Metric { name, description, unit, metadata, data } = metric;
+    let known = METRICS.iter().find(|metric| metric.name == name).ok_or(Reason::UnknownSignal)?;
+    let described = description.is_empty() || description == known.description;
+    if !described || unit != known.unit || !metadata.is_empty() {
+        return Err(Reason::Metadata);
+    }
+    match data {
+        Some(Data::Gauge(Gauge { data_points })) => Ok((known, data_points)),
+        _ => Err(Reason::NotAGauge),
+    }
+}
+
+fn read_point(metric: &'static signals::Metric, point: &NumberDataPoint, now: Timestamp) -> Result<Point, Reason> {
+    // When counting began says nothing of a gauge.
+    let NumberDataPoint { attributes, start_time_unix_nano: _, time_unix_nano, exemplars, flags, value } = point;
+    if !exemplars.is_empty() {
+        return Err(Reason::Exemplars);
+    }
+    if *flags != 0 {
+        return Err(Reason::Flags);
+    }
+    let count = match value {
+        Some(Value::AsInt(value)) => u32::try_from(*value).ok().filter(|value| *value <= MAX_COUNT),
+        _ => None,
+    };
+    let attributes = Attributes::read(attributes, metric.attributes)?;
+    let breakdown = match Breakdown::attribute_of(metric) {
+        Some(attribute) => {
+            Some(Breakdown::new(metric, attributes.text(attribute)?).map_err(|_| Reason::AttributeValue)?)
+        }
+        None => None,
+    };
+    Ok(Point {
+        metric,
+        breakdown,
+        time: place(*time_unix_nano, now)?,
+        count: count.ok_or(Reason::Value)?,
+        versions: (attributes.parse(&KAMAJI_VERSION)?, attributes.parse(&KUBERNETES_VERSION)?),
+    })
+}

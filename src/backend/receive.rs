@@ -1,0 +1,81 @@
+//! Telemetry comes in: OTLP over gRPC and over HTTP, both through [`Receiver`].
+
+pub(super) mod grpc;
+pub(super) mod http;
+mod tally;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::admit::{Admitted, Refused, admit_logs, admit_metrics};
+use super::store::{Store, WriteError};
+use tally::Tally;
+
+/// The largest message after decompression. A full outbox of the agent's is a tenth of it, and the relay's receiver has
+/// the same limit.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Admits and stores. An answer follows the commit.
+pub(super) struct Receiver {
+    store: Arc<dyn Store>,
+    tally: Tally,
+}
+
+impl Receiver {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, tally: Tally::default() }
+    }
+
+    async fn metrics(&self, request: &ExportMetricsServiceRequest) -> Result<ExportMetricsServiceResponse, Status> {
+        let refused = self.keep(admit_metrics(request, Timestamp::now())).await?;
+        let partial_success = partial_success(&refused).map(|(rejected_data_points, error_message)| {
+            ExportMetricsPartialSuccess { rejected_data_points, error_message }
+        });
+        Ok(ExportMetricsServiceResponse { partial_success })
+    }
+
+    async fn logs(&self, request: &ExportLogsServiceRequest) -> Result<ExportLogsServiceResponse, Status> {
+        let refused = self.keep(admit_logs(request, Timestamp::now())).await?;
+        let partial_success = partial_success(&refused).map(|(rejected_log_records, error_message)| {
+            ExportLogsPartialSuccess { rejected_log_records, error_message }
+        });
+        Ok(ExportLogsServiceResponse { partial_success })
+    }
+
+    /// Stores what was admitted, and says what was not.
+    async fn keep(&self, admitted: Admitted) -> Result<Refused, Status> {
+        let nothing_acceptable = admitted.nothing_acceptable();
+        let Admitted { rows, refused, late } = admitted;
+        self.tally.count(&refused, late);
+        if nothing_acceptable {
+            return Err(Status::invalid_argument(refused.to_string()));
+        }
+        self.store.write(rows).await.map_err(|error| try_again(&error))?;
+        Ok(refused)
+    }
+}
+
+/// What OTLP's `partial_success` says; none where all was accepted.
+fn partial_success(refused: &Refused) -> Option<(i64, String)> {
+    let rejected = i64::try_from(refused.total()).unwrap_or(i64::MAX);
+    (rejected > 0).then(|| (rejected, refused.to_string()))
+}
+
+/// Senders try again only where `RetryInfo` tells them to. What exactly fails is for our own log.
+fn try_again(error: &WriteError) -> Status {
+    let message = match error {
+        WriteError::Overloaded { .. } => "overloaded: nothing of this request was stored, try again later",
+        WriteError::Unavailable(_) => "nothing can be stored at the moment, try again later",
+    };
+    let details = ErrorDetails::with_retry_info(Some(error.retry_after()));
+    Status::with_error_details(Code::Unavailable, message, details)
+}

@@ -1,0 +1,192 @@
+//! Where admitted rows are kept: what a store promises, and what can be asked of it.
+//!
+//! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
+//! the admission did not read cannot get in.
+
+mod rows;
+pub mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::signals::{KamajiVersion, KubernetesVersion};
+
+pub use rows::{
+    AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, cut_to_hour,
+    network_profile, utc_day,
+};
+pub use sqlite::SqliteStore;
+
+/// A store of installations, their days, and events.
+///
+/// Every implementation passes the same conformance suite:
+/// - [`Store::write`] returns after the rows are durable, and keeps all of a batch or nothing of it.
+/// - Writing anything twice is the same as writing it once.
+/// - Of an installation's cycles the newest is its latest state, and the newest of a UTC day is its row of that day,
+///   in whatever order they come.
+/// - An event's uid is its key: the first one stays.
+/// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival.
+pub trait Store: Send + Sync + 'static {
+    /// Keeps `batch`. An empty batch is kept at once.
+    ///
+    /// Fails with [`WriteError`] where nothing of the batch was kept, or where that is unknown; both are cured by
+    /// writing it again.
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
+
+    /// What the overview is made of, from one consistent state of the store.
+    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>>;
+
+    /// Says whether the store can be read.
+    fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>>;
+}
+
+/// Why a batch was not kept. Either may be tried again after [`WriteError::retry_after`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// More waits to be written than the store takes on.
+    #[error("the store is overloaded: {waiting} rows wait to be written, and it takes on no more than {bound}")]
+    Overloaded {
+        /// Rows that wait.
+        waiting: usize,
+        /// The most that may wait.
+        bound: usize,
+    },
+    /// The store could not write: the disk is full or failing, or the store was closed.
+    #[error("the store cannot write: {0}")]
+    Unavailable(Arc<str>),
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the store cannot be read: {0}")]
+pub struct ReadError(pub Arc<str>);
+
+impl WriteError {
+    /// How long a sender should wait before it tries again.
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            // The bound holds about two seconds of work.
+            Self::Overloaded { .. } => Duration::from_secs(2),
+            // A full disk waits for somebody: ask now and then, without a stampede.
+            Self::Unavailable(_) => Duration::from_secs(30),
+        }
+    }
+}
+
+/// What to put into [`OverviewFacts`]. Each limit bounds a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverviewQuery {
+    /// The end of all windows; later rows count as well.
+    pub now: Timestamp,
+    /// The most versions to list, of each kind.
+    pub versions: u32,
+    /// The most installations to list.
+    pub installations: u32,
+    /// The most events to list.
+    pub events: u32,
+    /// How many UTC days of history to list, the day of `now` included.
+    pub days: u32,
+}
+
+/// What the overview is made of.
+///
+/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OverviewFacts {
+    /// Installations seen in the last 24 hours.
+    pub day: Seen,
+    /// Installations seen in the last 7 times 24 hours.
+    pub week: Seen,
+    /// Installations seen in the last 30 times 24 hours.
+    pub month: Seen,
+    /// Control planes of current installations.
+    pub control_planes: Totals,
+    /// Current installations by Kamaji's version, most used first.
+    pub kamaji_versions: Vec<(KamajiVersion, u64)>,
+    /// Current installations by the version of their management cluster, most used first.
+    pub kubernetes_versions: Vec<(KubernetesVersion, u64)>,
+    /// The extended gauges of current installations, summed, most first within a metric.
+    pub breakdowns: Vec<(Breakdown, u64)>,
+    /// Installations, most recently seen first.
+    pub installations: Vec<InstallationRow>,
+    /// Events, newest first; within an hour in no particular order.
+    pub events: Vec<EventRow>,
+    /// The days that have rows, oldest first.
+    pub days: Vec<DayTotals>,
+}
+
+/// How old the newest cycle of a current installation may be: long enough for a maintenance window or a night without
+/// egress, short enough that what is gone does not count.
+pub const CURRENT: Duration = Duration::from_hours(24);
+
+/// Installations seen in a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Seen on at least two UTC days since they were first seen: these are the active ones.
+    pub active: u64,
+    /// Seen on one UTC day only: trials, CI clusters, and whatever is new.
+    pub short_lived: u64,
+}
+
+/// Sums of [`Counts`] over installations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Control planes whose API answers.
+    pub running: u64,
+    /// Control planes scaled to zero.
+    pub sleeping: u64,
+    /// Control planes that do not work, or not yet.
+    pub not_ready: u64,
+    /// Control planes that change their version.
+    pub upgrading: u64,
+}
+
+impl Seen {
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.active + self.short_lived
+    }
+}
+
+impl Totals {
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.running + self.sleeping + self.not_ready + self.upgrading
+    }
+}
+
+/// The latest state of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallationRow {
+    /// The installation.
+    pub uuid: Uuid,
+    /// The first UTC day on which it was seen.
+    pub first_day: Date,
+    /// The time of its newest cycle.
+    pub last_seen: Timestamp,
+    /// Its control planes.
+    pub counts: Counts,
+    /// The version of its agent.
+    pub agent_version: AgentVersion,
+    /// The version of its Kamaji.
+    pub kamaji_version: KamajiVersion,
+    /// The version of its management cluster.
+    pub kubernetes_version: KubernetesVersion,
+}
+
+/// One UTC day over all installations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayTotals {
+    /// The day.
+    pub day: Date,
+    /// Installations seen on it.
+    pub installations: u64,
+    /// Their control planes, each installation as it was last seen on that day.
+    pub control_planes: Totals,
+}

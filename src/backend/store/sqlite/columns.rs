@@ -1,0 +1,106 @@
+//! How rows become columns, and columns rows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+use jiff::{Span, Timestamp};
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+
+use crate::backend::store::utc_day;
+use crate::signals::{CreatedWith, Event, NetworkProfile};
+
+/// Milliseconds in a day.
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+/// The day of `time` as it is stored.
+pub(super) fn day(time: Timestamp) -> i64 {
+    time.as_millisecond().div_euclid(DAY_MS)
+}
+
+/// The beginning of a stored day as a date.
+pub(super) fn date(row: &Row<'_>, column: &str) -> Result<Date> {
+    let days: i64 = row.get(column)?;
+    let epoch = utc_day(Timestamp::UNIX_EPOCH);
+    Span::new().try_days(days).and_then(|span| epoch.checked_add(span)).map_err(|error| corrupt(column, error))
+}
+
+/// A stored time.
+pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+    Timestamp::from_millisecond(row.get(column)?).map_err(|error| corrupt(column, error))
+}
+
+/// A stored word in its own form.
+pub(super) fn parse<T>(row: &Row<'_>, column: &str) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| corrupt(column, error))
+}
+
+/// A stored sum or count.
+pub(super) fn sum(row: &Row<'_>, column: &str) -> Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|error| corrupt(column, error))
+}
+
+/// A column that does not hold what this program writes.
+pub(super) fn corrupt(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::FromSqlConversionFailure(0, Type::Text, format!("{column}: {error}").into())
+}
+
+/// The columns of an event that depend on its kind.
+#[derive(Default)]
+pub(super) struct EventColumns {
+    pub(super) tcp_version: Option<String>,
+    pub(super) old_tcp_version: Option<String>,
+    pub(super) new_tcp_version: Option<String>,
+    pub(super) status: Option<&'static str>,
+    pub(super) cluster_api: Option<bool>,
+    pub(super) network_profile: Option<&'static str>,
+}
+
+impl From<Event> for EventColumns {
+    fn from(event: Event) -> Self {
+        let text = |value: &dyn fmt::Display| Some(value.to_string());
+        match event {
+            Event::Created { tcp_version, with } => Self {
+                tcp_version: text(&tcp_version),
+                cluster_api: with.map(|with| with.cluster_api),
+                network_profile: with.and_then(|with| with.network_profile).map(NetworkProfile::as_str),
+                ..Self::default()
+            },
+            Event::Updated { old_tcp_version, new_tcp_version } => Self {
+                old_tcp_version: text(&old_tcp_version),
+                new_tcp_version: text(&new_tcp_version),
+                ..Self::default()
+            },
+            Event::Deleted { status, tcp_version } => {
+                Self { status: Some(status.as_str()), tcp_version: text(&tcp_version), ..Self::default() }
+            }
+        }
+    }
+}
+
+/// The event in a row of `events`.
+pub(super) fn event(row: &Row<'_>) -> Result<Event> {
+    match row.get_ref("kind")?.as_str()? {
+        kind if kind == crate::signals::CREATED.name => {
+            Ok(Event::Created { tcp_version: parse(row, "tcp_version")?, with: created_with(row)? })
+        }
+        kind if kind == crate::signals::UPDATED.name => Ok(Event::Updated {
+            old_tcp_version: parse(row, "old_tcp_version")?,
+            new_tcp_version: parse(row, "new_tcp_version")?,
+        }),
+        _ => Ok(Event::Deleted { status: parse(row, "status")?, tcp_version: parse(row, "tcp_version")? }),
+    }
+}
+
+fn created_with(row: &Row<'_>) -> Result<Option<CreatedWith>> {
+    let Some(cluster_api) = row.get("cluster_api")? else { return Ok(None) };
+    let network_profile = match row.get_ref("network_profile")?.as_str_or_null()? {
+        Some(word) => crate::backend::store::network_profile(word),
+        None => None,
+    };
+    Ok(Some(CreatedWith { cluster_api, network_profile }))
+}

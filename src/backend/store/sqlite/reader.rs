@@ -1,0 +1,179 @@
+//! One connection that only reads, off the threads of the runtime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params, Row, named_params, params};
+use tokio::sync::Mutex;
+
+use super::columns::{self, date, parse, sum, time};
+use crate::backend::store::{
+    Breakdown, CURRENT, Counts, DayTotals, EventRow, InstallationRow, OverviewFacts, OverviewQuery, ReadError, Seen,
+    Totals,
+};
+use crate::signals::{EventRecord, METRICS};
+
+/// Readers wait for each other here, where waiting costs no thread.
+#[derive(Debug)]
+pub(super) struct Reader(Arc<Mutex<Connection>>);
+
+impl Reader {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
+    }
+
+    pub(super) async fn run<T, F>(&self, question: F) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let mut connection = Arc::clone(&self.0).lock_owned().await;
+        let answer = tokio::task::spawn_blocking(move || question(&mut connection)).await;
+        let error = match answer {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(ReadError(error.into()))
+    }
+}
+
+/// Every part reads the same state: they share one transaction.
+pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewFacts> {
+    let OverviewQuery { now, versions, installations, events, days } = query;
+    let connection = &*connection.transaction()?;
+    let current = before(now, CURRENT);
+    let [day, week, month] = seen(connection, now)?;
+    Ok(OverviewFacts {
+        day,
+        week,
+        month,
+        control_planes: control_planes(connection, current)?,
+        kamaji_versions: list(connection, &top("kamaji_version"), params![current, versions], |row| {
+            Ok((parse(row, "version")?, sum(row, "installations")?))
+        })?,
+        kubernetes_versions: list(connection, &top("kubernetes_version"), params![current, versions], |row| {
+            Ok((parse(row, "version")?, sum(row, "installations")?))
+        })?,
+        breakdowns: breakdowns(connection, current, versions)?,
+        installations: list(connection, INSTALLATIONS, params![installations], installation)?,
+        events: list(connection, EVENTS, params![events], event)?,
+        days: list(connection, DAYS, params![columns::day(now) - i64::from(days)], day_totals)?,
+    })
+}
+
+const INSTALLATIONS: &str = "SELECT * FROM latest ORDER BY time DESC, installation LIMIT ?1";
+
+const EVENTS: &str = "SELECT * FROM events ORDER BY time DESC, uid LIMIT ?1";
+
+const DAYS: &str = "
+    SELECT day, count(*) AS installations, sum(running) AS running, sum(sleeping) AS sleeping,
+           sum(not_ready) AS not_ready, sum(upgrading) AS upgrading
+    FROM days WHERE day > ?1 GROUP BY day ORDER BY day";
+
+/// Current installations by one of the two columns of versions.
+fn top(column: &'static str) -> String {
+    format!(
+        "SELECT {column} AS version, count(*) AS installations FROM latest WHERE time >= ?1
+         GROUP BY version ORDER BY installations DESC, version DESC LIMIT ?2"
+    )
+}
+
+fn list<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+}
+
+/// The stored time of `now` less `age`.
+fn before(now: Timestamp, age: Duration) -> i64 {
+    now.as_millisecond() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Installations seen in the last 1, 7 and 30 days. One was seen on two days at least if its last is not its first.
+fn seen(connection: &Connection, now: Timestamp) -> rusqlite::Result<[Seen; 3]> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FILTER (WHERE first_day < time / :day_ms) AS active,
+                count(*) FILTER (WHERE first_day >= time / :day_ms) AS short_lived
+         FROM latest WHERE time >= :since",
+    )?;
+    let mut count = |days: u64| {
+        let since = before(now, Duration::from_hours(24 * days));
+        statement.query_row(named_params! { ":day_ms": columns::DAY_MS, ":since": since }, |row| {
+            Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? })
+        })
+    };
+    Ok([count(1)?, count(7)?, count(30)?])
+}
+
+fn control_planes(connection: &Connection, since: i64) -> rusqlite::Result<Totals> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
+                coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
+         FROM latest WHERE time >= ?1",
+    )?;
+    statement.query_row(params![since], totals)
+}
+
+/// The extended gauges of current installations: those of the day of each one's newest cycle.
+fn breakdowns(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Breakdown, u64)>> {
+    let sql = "SELECT metric, value, sum(count) AS count
+               FROM latest JOIN breakdowns USING (installation)
+               WHERE time >= ?1 AND day = time / ?2 AND metric = ?3
+               GROUP BY value ORDER BY count DESC, value DESC LIMIT ?4";
+    let mut all = Vec::new();
+    for metric in METRICS.iter().filter(|metric| metric.extended) {
+        let params = params![since, columns::DAY_MS, metric.name, limit];
+        all.extend(list(connection, sql, params, |row| {
+            let breakdown = Breakdown::parse(row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?)
+                .map_err(|error| columns::corrupt("value", error))?;
+            Ok((breakdown, sum(row, "count")?))
+        })?);
+    }
+    Ok(all)
+}
+
+fn totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
+    Ok(Totals {
+        running: sum(row, "running")?,
+        sleeping: sum(row, "sleeping")?,
+        not_ready: sum(row, "not_ready")?,
+        upgrading: sum(row, "upgrading")?,
+    })
+}
+
+fn installation(row: &Row<'_>) -> rusqlite::Result<InstallationRow> {
+    Ok(InstallationRow {
+        uuid: row.get("installation")?,
+        first_day: date(row, "first_day")?,
+        last_seen: time(row, "time")?,
+        counts: Counts {
+            running: row.get("running")?,
+            sleeping: row.get("sleeping")?,
+            not_ready: row.get("not_ready")?,
+            upgrading: row.get("upgrading")?,
+        },
+        agent_version: parse(row, "agent_version")?,
+        kamaji_version: parse(row, "kamaji_version")?,
+        kubernetes_version: parse(row, "kubernetes_version")?,
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    let record = EventRecord {
+        uid: row.get("uid")?,
+        time: time(row, "time")?,
+        kamaji_version: parse(row, "kamaji_version")?,
+        kubernetes_version: parse(row, "kubernetes_version")?,
+        event: columns::event(row)?,
+    };
+    Ok(EventRow { record, agent_version: parse(row, "agent_version")? })
+}
+
+fn day_totals(row: &Row<'_>) -> rusqlite::Result<DayTotals> {
+    Ok(DayTotals { day: date(row, "day")?, installations: sum(row, "installations")?, control_planes: totals(row)? })
+}

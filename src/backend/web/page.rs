@@ -1,0 +1,202 @@
+//! The front page.
+
+mod tables;
+
+use std::net::SocketAddr;
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::chart::{self, Column, Part};
+use super::format::{minute, number, percent};
+use crate::backend::insights::{Current, ExtendedSum, Overview, SeenWithin, Versions};
+use crate::backend::store::{DayTotals, Seen, Totals};
+use crate::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
+
+/// How often the page is read again. Gauges come every five minutes, events at any time.
+const REFRESH_SECONDS: u32 = 30;
+
+/// Renders all of the overview. `grpc` is where OTLP over gRPC is listened for.
+pub(super) fn overview(overview: &Overview, grpc: SocketAddr) -> Markup {
+    let Overview { generated_at, seen, current, installations, events, days } = overview;
+    document(&html! {
+        header {
+            h1 { "Kamaji telemetry" }
+            p { "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" } }
+        }
+        main {
+            @if installations.is_empty() && events.is_empty() {
+                (nothing_yet(grpc))
+            } @else {
+                (key_figures(seen, current))
+                (history(days))
+                (versions_in_use(current))
+                (tables::installations(installations, seen.month.total(), *generated_at))
+                (tables::events(events))
+            }
+        }
+        footer {
+            p {
+                "An installation is a random UUID. Nothing here names a cluster, a tenant or a host, and nothing ties an event to an installation."
+            }
+        }
+    })
+}
+
+fn document(body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="refresh" content=(REFRESH_SECONDS);
+                title { "Kamaji telemetry" }
+                link rel="icon" type="image/svg+xml" href="/icon.svg";
+                link rel="stylesheet" href="/style.css";
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// What to do on the first day.
+fn nothing_yet(grpc: SocketAddr) -> Markup {
+    let agent = format!("kamaji-telemetry agent --endpoint http://localhost:{}", grpc.port());
+    html! {
+        section.panel.empty {
+            h2 { "No data yet" }
+            p { "An agent that reaches this backend shows up here after its first complete look at the cluster, and then every five minutes." }
+            ol {
+                li {
+                    "Run an agent with a kubeconfig, pointed at the gRPC port of this backend:"
+                    pre { code { (agent) } }
+                }
+                li {
+                    "Or look first at what it would send, which sends nothing:"
+                    pre { code { "kamaji-telemetry preview" } }
+                }
+                li {
+                    "Or see all of it with a simulated fleet:"
+                    pre { code { "kamaji-telemetry demo" } }
+                }
+            }
+        }
+    }
+}
+
+fn key_figures(seen: &SeenWithin, current: &Current) -> Markup {
+    let planes = current.control_planes;
+    let parts = state_parts(planes);
+    html! {
+        section.figures aria-label="Key figures" {
+            (figure_of("Active, 24 hours", seen.day))
+            (figure_of("Active, 7 days", seen.week))
+            (figure_of("Active, 30 days", seen.month))
+            div.panel.planes {
+                h2 { "Control planes " span.muted { "of the installations seen in 24 hours" } }
+                p.value { (number(planes.total())) }
+                (chart::stacked_bar(&parts))
+                dl.legend {
+                    @for part in parts {
+                        div {
+                            dt { span.swatch.{ (part.class) } {} (part.name) }
+                            dd { (number(part.value)) " " span.muted { (percent(part.value, planes.total())) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn figure_of(name: &str, seen: Seen) -> Markup {
+    html! {
+        div.panel.figure {
+            h2 { (name) }
+            p.value { (number(seen.active)) }
+            p.muted { "and " (number(seen.short_lived)) " seen on one day only" }
+        }
+    }
+}
+
+/// The four states in the order in which bars stack them: what works at the bottom.
+fn state_parts(totals: Totals) -> [Part; 4] {
+    let Totals { running, sleeping, not_ready, upgrading } = totals;
+    [
+        Part { class: "running", name: "Running", value: running },
+        Part { class: "sleeping", name: "Sleeping", value: sleeping },
+        Part { class: "upgrading", name: "Upgrading", value: upgrading },
+        Part { class: "not-ready", name: "Not ready", value: not_ready },
+    ]
+}
+
+fn history(days: &[DayTotals]) -> Markup {
+    let column = |day: &DayTotals, parts| Column { label: day.day.to_string(), parts };
+    let installations = days
+        .iter()
+        .map(|day| column(day, vec![Part { class: "installations", name: "Installations", value: day.installations }]));
+    let planes = days.iter().map(|day| column(day, state_parts(day.control_planes).to_vec()));
+    html! {
+        section.pair {
+            div.panel {
+                h2 { "Installations a day" }
+                (chart::columns("Installations seen on each UTC day", &installations.collect::<Vec<_>>()))
+            }
+            div.panel {
+                h2 { "Control planes a day, by state" }
+                (chart::columns("Control planes by state on each UTC day", &planes.collect::<Vec<_>>()))
+            }
+        }
+    }
+}
+
+fn versions_in_use(current: &Current) -> Markup {
+    html! {
+        section.pair {
+            (bar_list("Kamaji", "installations, 24 hours", &with_others(&current.kamaji_versions)))
+            (bar_list("Kubernetes of management clusters", "installations, 24 hours", &with_others(&current.kubernetes_versions)))
+        }
+        @if !current.extended.is_empty() { (extended(&current.extended)) }
+    }
+}
+
+/// What only the operators tell who turned the extended signals on.
+fn extended(sums: &[ExtendedSum]) -> Markup {
+    let of = |metric: &Metric| -> Vec<(&str, u64)> {
+        let sums = sums.iter().filter(|sum| sum.metric == metric.name);
+        sums.map(|sum| (sum.value.as_str(), sum.count)).collect()
+    };
+    html! {
+        section.triple {
+            (bar_list("Kubernetes of control planes", "extended", &of(&BY_VERSION)))
+            (bar_list("Datastores by driver", "extended", &of(&DATASTORE_COUNT)))
+            (bar_list("Control planes by driver", "extended", &of(&DATASTORE_USED_BY)))
+        }
+    }
+}
+
+fn with_others(versions: &Versions) -> Vec<(&str, u64)> {
+    let top = versions.top.iter().map(|share| (share.version.as_str(), share.installations));
+    top.chain((versions.others > 0).then_some(("others", versions.others))).collect()
+}
+
+/// Names with bars, each as long as its share.
+fn bar_list(title: &str, note: &str, rows: &[(&str, u64)]) -> Markup {
+    let total = rows.iter().map(|(_, value)| value).sum();
+    html! {
+        div.panel {
+            h2 { (title) " " span.muted { (note) } }
+            @if rows.is_empty() { p.muted { "None seen." } }
+            ul.bars {
+                @for (name, value) in rows {
+                    li {
+                        span.name { (name) }
+                        (chart::share_bar(*value, total))
+                        span.count { (number(*value)) span.muted { (percent(*value, total)) } }
+                    }
+                }
+            }
+        }
+    }
+}

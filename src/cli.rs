@@ -1,0 +1,231 @@
+//! The command line: flags and the environment variables beside them, and no logic.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::agent::consent::KamajiFlag;
+use crate::agent::preview::Output;
+
+/// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How lines are logged, to standard error.
+    #[arg(long, global = true, env = "KAMAJI_TELEMETRY_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What to run.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the tenant control planes and send their counts and changes.
+    Agent(AgentArgs),
+    /// Show what the agent would send now, and send nothing.
+    Preview(PreviewArgs),
+    /// Receive, store and show what agents send.
+    Backend {
+        /// What the backend is to do.
+        #[command(subcommand)]
+        command: BackendCommand,
+    },
+    /// Print every signal that can be sent.
+    Catalog {
+        /// In which form.
+        #[arg(long, value_enum, default_value = "markdown")]
+        output: CatalogOutput,
+    },
+    /// Run all of it against a simulated cluster, with nothing to install.
+    Demo(DemoArgs),
+}
+
+/// What the backend is to do.
+#[derive(Debug, Subcommand)]
+pub enum BackendCommand {
+    /// Serve until a signal ends it.
+    Serve(ServeArgs),
+}
+
+/// How lines are logged.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// In which form the catalog is printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CatalogOutput {
+    /// For people: what docs/signals.md holds.
+    Markdown,
+    /// For programs.
+    Json,
+    /// The processors of an OpenTelemetry Collector that let nothing else through.
+    Collector,
+}
+
+/// What the agent and the preview are told.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The collector, over OTLP/gRPC: http://HOST:PORT or https://HOST:PORT.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317")]
+    pub endpoint: String,
+    /// How often the gauges are sent, such as 5m or 90s.
+    #[arg(long, env = "KAMAJI_TELEMETRY_INTERVAL", default_value = "5m", value_parser = interval)]
+    pub interval: Duration,
+    /// Where the agent's own state lives.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Where Kamaji's operator runs.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
+    pub kamaji_namespace: String,
+    /// What Kamaji's own --disable-telemetry means here.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_FLAG", value_enum, default_value = "follow")]
+    pub kamaji_flag: KamajiFlag,
+    /// Kamaji's version, where it is not to be read from its Deployment.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_VERSION")]
+    pub kamaji_version: Option<String>,
+    /// The Deployment that the agent runs in, which is to own its state.
+    #[arg(long, env = "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT")]
+    pub owner_deployment: Option<String>,
+    /// Send the extended signals too: tenant versions, datastores, Cluster API, network profiles.
+    #[arg(long, env = "KAMAJI_TELEMETRY_EXTENDED", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub extended: bool,
+    /// Where /livez and /readyz are served, such as 0.0.0.0:8080; nowhere if not given.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
+    pub health_addr: Option<SocketAddr>,
+    /// Watch nothing and send nothing.
+    #[arg(long, env = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_value = "false", default_missing_value = "true",
+          value_parser = BoolishValueParser::new())]
+    pub disable_telemetry: bool,
+    /// How often Kamaji's operator is looked at for its version and its --disable-telemetry.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LOOK_INTERVAL", default_value = "30s", value_parser = interval)]
+    pub look_interval: Duration,
+    /// How the collector is talked to.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
+}
+
+/// How the collector is talked to, beside its address.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "OTLP")]
+pub struct OtlpArgs {
+    /// PEM file of the authorities to trust instead of the system's.
+    #[arg(long = "ca-file", env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// PEM file of the client's certificate.
+    #[arg(
+        long = "client-certificate-file",
+        env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        value_name = "FILE",
+        requires = "client_key"
+    )]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file of the client's key.
+    #[arg(
+        long = "client-key-file",
+        env = "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "client_certificate"
+    )]
+    pub client_key: Option<PathBuf>,
+    /// Headers of each request: key=value,key=value with percent-encoded values.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true, default_value = "")]
+    pub headers: String,
+    /// Compression of each request.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_COMPRESSION", value_enum, default_value = "gzip")]
+    pub compression: Compression,
+    /// How long a request may take, in milliseconds.
+    #[arg(long = "timeout", env = "OTEL_EXPORTER_OTLP_TIMEOUT", default_value = "10000", value_name = "MILLISECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub timeout_ms: u64,
+}
+
+/// Compression of OTLP requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// gzip
+    Gzip,
+    /// As they are.
+    None,
+}
+
+/// What the preview is told.
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// In which form.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+    /// As for the agent.
+    #[command(flatten)]
+    pub agent: AgentArgs,
+}
+
+/// What the backend is told.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where OTLP/gRPC is served.
+    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC", default_value = "127.0.0.1:24317")]
+    pub grpc: SocketAddr,
+    /// Where OTLP/HTTP, the page and the API are served.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP", default_value = "127.0.0.1:24318")]
+    pub http: SocketAddr,
+    /// Where it is stored: sqlite:PATH.
+    #[arg(long, env = "KAMAJI_TELEMETRY_STORE", default_value = "sqlite:kamaji-telemetry.db")]
+    pub store: String,
+}
+
+/// What the demo is told.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep the data in this directory; without it, nothing is left behind.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Where the page is served; 127.0.0.1:24318 if that is free.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
+    /// An OpenTelemetry Collector to put between the agent and the backend, as the relay.
+    #[arg(long, value_name = "PATH")]
+    pub collector: Option<PathBuf>,
+}
+
+/// Shorter than a second would be a load, longer than a day would not be counted as active.
+fn interval(text: &str) -> Result<Duration, String> {
+    let expected = "expected a duration from 1s to 24h, such as 5m or 90s";
+    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
+    let duration = Duration::try_from(duration).map_err(|error| format!("{error}; {expected}"))?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+    if allowed.contains(&duration) { Ok(duration) } else { Err(expected.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_interval_is_between_a_second_and_a_day() {
+        assert_eq!(interval("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(interval("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["0s", "-5m", "25h", "5", "", "soon", "999999999999999999h"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+}

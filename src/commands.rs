@@ -1,0 +1,177 @@
+//! What each command does with its flags.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::runtime;
+
+use crate::agent::consent::Switches;
+use crate::agent::deliver::connection::{Collector, parse_headers};
+use crate::agent::{self, preview};
+use crate::backend;
+use crate::cli::{
+    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs,
+};
+use crate::demo;
+use crate::process;
+use crate::signals::{KamajiVersion, allow_list, document};
+
+/// Runs a command until its end.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        // One thread: the agent waits nearly always, and every worker costs memory.
+        Command::Agent(args) => block_on(runtime::Builder::new_current_thread(), run_agent(args)),
+        Command::Preview(args) => block_on(runtime::Builder::new_current_thread(), run_preview(args)),
+        Command::Catalog { output } => print(&catalog(output)?),
+        Command::Backend { command: BackendCommand::Serve(args) } => {
+            block_on(runtime::Builder::new_multi_thread(), serve(args))
+        }
+        Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), run_demo(args)),
+    }
+}
+
+fn block_on(mut builder: runtime::Builder, task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = builder.enable_all().build().context("the runtime can't start")?;
+    let result = runtime.block_on(task);
+    // What blocks is the export of a collector that does not answer: nothing is left that would wait for it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run_agent(args: AgentArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown_on_signals()?;
+    agent::run(agent_config(args)?, shutdown).await
+}
+
+async fn run_preview(args: PreviewArgs) -> anyhow::Result<()> {
+    let PreviewArgs { output, agent } = args;
+    print(&preview::read(&agent_config(agent)?).await?.print(output)?)
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown_on_signals()?;
+    let ServeArgs { grpc, http, store } = args;
+    let store = store.parse().context("--store")?;
+    backend::run(backend::Config { grpc, http, store }, shutdown).await
+}
+
+async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown_on_signals()?;
+    let DemoArgs { data, collector, http } = args;
+    demo::run(demo::Config { data, collector, http }, shutdown).await
+}
+
+fn catalog(output: CatalogOutput) -> anyhow::Result<String> {
+    Ok(match output {
+        CatalogOutput::Markdown => document::markdown(),
+        CatalogOutput::Json => document::json()?,
+        CatalogOutput::Collector => allow_list::processors(),
+    })
+}
+
+/// A reader that has gone, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
+    refuse_what_is_not_supported(|name| std::env::var(name).ok())?;
+    let AgentArgs {
+        endpoint,
+        interval,
+        namespace,
+        kamaji_namespace,
+        kamaji_flag,
+        kamaji_version,
+        owner_deployment,
+        extended,
+        health_addr,
+        disable_telemetry,
+        look_interval,
+        otlp,
+    } = args;
+    Ok(agent::Config {
+        collector: collector(endpoint, otlp)?,
+        interval,
+        look_interval,
+        kamaji_namespace,
+        kamaji_flag,
+        kamaji_version: kamaji_version.map(|version| known_version(&version)).transpose()?,
+        namespace,
+        owner_deployment,
+        extended,
+        health_addr,
+        switches: Switches {
+            disable_telemetry,
+            do_not_track: is_set("DO_NOT_TRACK"),
+            otel_sdk_disabled: is_set("OTEL_SDK_DISABLED"),
+        },
+        cluster: None,
+    })
+}
+
+fn collector(endpoint: String, otlp: OtlpArgs) -> anyhow::Result<Collector> {
+    let OtlpArgs { ca, client_certificate, client_key, headers, compression, timeout_ms } = otlp;
+    Ok(Collector {
+        endpoint,
+        timeout: Duration::from_millis(timeout_ms),
+        gzip: compression == Compression::Gzip,
+        headers: parse_headers(&headers).context("--headers (OTEL_EXPORTER_OTLP_HEADERS)")?,
+        ca,
+        identity: client_certificate.zip(client_key),
+    })
+}
+
+fn known_version(text: &str) -> anyhow::Result<KamajiVersion> {
+    let version = KamajiVersion::normalise(text);
+    let expected = "vX.Y.Z, edge-X.Y.Z or X.Y.Z-edge";
+    ensure!(version != KamajiVersion::Unknown, "--kamaji-version {text:?} is no version: expected {expected}");
+    Ok(version)
+}
+
+/// Says whether a switch is set. Whatever does not plainly say no counts as yes: in doubt, nothing is sent.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| {
+        let value = value.to_string_lossy().trim().to_ascii_lowercase();
+        !matches!(value.as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
+    })
+}
+
+/// One connection serves both signals over gRPC; a variable that asks for another is not ignored in silence.
+fn refuse_what_is_not_supported(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    for signal in ["METRICS", "LOGS"] {
+        let name = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+        if let Some(value) = variable(&name) {
+            anyhow::bail!(
+                "{name} is set to {value:?}, yet one connection serves both signals: set OTEL_EXPORTER_OTLP_ENDPOINT"
+            );
+        }
+    }
+    let protocol = variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| protocol != "grpc");
+    if let Some(protocol) = protocol {
+        anyhow::bail!("OTEL_EXPORTER_OTLP_PROTOCOL is set to {protocol:?}, yet the agent speaks grpc alone");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_would_be_ignored_is_refused() {
+        let only = |name: &'static str, value: &'static str| {
+            refuse_what_is_not_supported(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        for name in ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"] {
+            let error = only(name, "http://other:4317").unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("http://other:4317"), "{error}");
+        }
+        assert!(only("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").is_err());
+        assert!(only("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").is_ok());
+    }
+}

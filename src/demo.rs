@@ -1,0 +1,227 @@
+//! A demo on one machine: a simulated cluster with a fleet that lives, the real agent, the real backend with some
+//! months of simulated history, and, if wished, a real collector between them.
+//!
+//! ```text
+//! fleet ──▶ cluster ──HTTP──▶ agent ──OTLP──▶ (collector) ──▶ backend ◀── history
+//! ```
+//!
+//! All of it listens on loopback, and nothing is left behind unless a folder is given.
+
+pub mod cluster;
+pub mod fleet;
+pub mod history;
+pub mod relay;
+pub mod tenant;
+
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::consent::{KamajiFlag, Switches};
+use crate::agent::deliver::connection::Collector;
+use crate::backend::store::{OverviewQuery, SqliteStore, Store};
+use crate::backend::{self, Listeners};
+use crate::{agent, process};
+use cluster::{Cluster, Options};
+use fleet::Fleet;
+use relay::Relay;
+
+/// Where the page is unless somebody else is there: the port of OTLP over HTTP with a 2 before it.
+const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 24_318);
+
+/// Any free port of loopback.
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Control planes in the cluster: as many as fit on a screen.
+const FLEET: usize = 25;
+
+/// The demo is the same each time, so that what somebody saw can be shown again.
+const SEED: u64 = 1;
+
+/// How often gauges are sent, so that the page follows what the terminal says. An agent's default is five minutes.
+const INTERVAL: Duration = Duration::from_secs(3);
+
+/// How often the agent looks at the operator; as a share of the interval what it is by default.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long one request to the backend may take: on one machine a second is an eternity, but the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `kamaji-telemetry demo` is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where the backend's data stays; none for a temporary folder, which goes with the demo.
+    pub data: Option<PathBuf>,
+    /// A collector's binary to run between agent and backend.
+    pub collector: Option<PathBuf>,
+    /// Where the page is; none for a fixed port of loopback, or any other where that is taken.
+    pub http: Option<SocketAddr>,
+}
+
+/// Runs the demo until the shutdown.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Config { data, collector, http } = config;
+    let folder = Folder::open(data)?;
+    let store = open_store(folder.path()).await?;
+    fill(store.as_ref()).await?;
+    let listeners = Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await? };
+    let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
+
+    // What the agent works with outlives it, so that it can deliver what is left.
+    let agent_ended = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(backend::serve(listeners, store, agent_ended.clone()));
+    let endpoint = match collector {
+        None => format!("http://{otlp}"),
+        Some(collector) => {
+            let relay = Relay::start(&collector, page).await?;
+            say(&format!("A real collector, {}, stands between agent and backend.", collector.display()));
+            let endpoint = relay.endpoint();
+            tasks.spawn(relay.run(agent_ended.clone()));
+            endpoint
+        }
+    };
+    let api_server = start_cluster(&mut tasks, &agent_ended, &shutdown).await?;
+    introduce(page, &endpoint, &folder);
+    let config = agent_config(api_server, endpoint)?;
+    tasks.spawn(async move {
+        let _ended = agent_ended.drop_guard();
+        agent::run(config, shutdown).await
+    });
+    let ended = process::supervise(tasks).await;
+    folder.close().and(ended)
+}
+
+/// Where the backend keeps its data.
+#[derive(Debug)]
+enum Folder {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn open(data: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(data) = data else {
+            let folder = tempfile::Builder::new().prefix("kamaji-telemetry-demo-").tempdir();
+            return Ok(Self::Temporary(
+                folder.context("can't make a temporary folder: set TMPDIR or give --data DIR")?,
+            ));
+        };
+        let made = std::fs::create_dir_all(&data);
+        made.with_context(|| format!("--data {}: expected a folder, or a place to make one", data.display()))?;
+        Ok(Self::Kept(data))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Temporary(folder) => folder.close().context("the demo's temporary folder can't be removed"),
+            Self::Kept(_) => Ok(()),
+        }
+    }
+}
+
+async fn open_store(folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let path = folder.join("telemetry.db");
+    Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??))
+}
+
+/// Puts the history into a store that has none yet.
+async fn fill(store: &dyn Store) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let query = OverviewQuery { now, versions: 0, installations: 0, events: 0, days: 0 };
+    if store.overview(query).await?.month.total() > 0 {
+        say("The folder holds a history already.");
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let history::Written { installations, cycles, events } = history::write(store, SEED, now).await?;
+    let took = begun.elapsed().as_secs_f32();
+    say(&format!(
+        "Half a year of {installations} simulated installations is in the store after {took:.1} s: {cycles} states of a \
+         day and {events} events."
+    ));
+    Ok(())
+}
+
+async fn listen_for_page(http: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    let wanted = http.unwrap_or(PAGE);
+    match TcpListener::bind(wanted).await {
+        Err(error) if http.is_none() && error.kind() == ErrorKind::AddrInUse => Ok(TcpListener::bind(ANY).await?),
+        bound => bound.with_context(|| format!("can't listen on {wanted}: give another address with --http")),
+    }
+}
+
+/// Starts the simulated cluster and the life in it, and gives its address.
+async fn start_cluster(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    agent_ended: &CancellationToken,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    let fleet = Fleet::new(SEED, FLEET, Timestamp::now());
+    let cluster = Cluster::new(Options::default(), agent_ended.clone());
+    fleet::furnish(&cluster, &fleet)?;
+    let listener = TcpListener::bind(ANY).await?;
+    let address = listener.local_addr()?;
+    let (serving, living) = (cluster.clone(), shutdown.clone());
+    tasks.spawn(async move { serving.serve(listener).await.context("the simulated API failed") });
+    let tell = |action: &fleet::Action| say(&format!("{}  {action}", Timestamp::now().strftime("%H:%M:%S")));
+    tasks.spawn(async move { fleet::live(fleet, cluster, tell, living).await.context("the fleet can't go on") });
+    Ok(address)
+}
+
+fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agent::Config> {
+    Ok(agent::Config {
+        collector: Collector {
+            endpoint,
+            timeout: TIMEOUT,
+            gzip: true,
+            headers: http::HeaderMap::new(),
+            ca: None,
+            identity: None,
+        },
+        interval: INTERVAL,
+        look_interval: LOOK_INTERVAL,
+        kamaji_namespace: fleet::KAMAJI_NAMESPACE.to_owned(),
+        kamaji_flag: KamajiFlag::Follow,
+        kamaji_version: None,
+        namespace: Some(fleet::KAMAJI_NAMESPACE.to_owned()),
+        owner_deployment: None,
+        extended: true,
+        health_addr: None,
+        // Nothing leaves the machine: what switches telemetry off elsewhere has nothing to protect here.
+        switches: Switches::default(),
+        cluster: Some(kube::Config::new(format!("http://{api_server}").parse()?)),
+    })
+}
+
+fn introduce(page: SocketAddr, endpoint: &str, folder: &Folder) {
+    let end = match folder {
+        Folder::Temporary(_) => "Ctrl-C ends the demo, and nothing is left behind.".to_owned(),
+        Folder::Kept(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
+    };
+    say(&format!(
+        "The real agent watches a simulated cluster of {FLEET} control planes and sends to {endpoint}.\n\
+         {end}\n\n    The page:     http://{page}/\n    The same as JSON: http://{page}/api/v1/insights/overview\n"
+    ));
+}
+
+/// Writes a line for people. A terminal that is gone is no reason to end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,106 @@
+//! One version of an object, serialised once for every client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::kind::Kind;
+
+/// What a watch tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EventType {
+    Added,
+    Modified,
+    Deleted,
+    Bookmark,
+    Error,
+}
+
+/// One version of an object. Cloning it copies no bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) version: u64,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
+    /// The line that a watch starts with, which holds the object itself: so the bytes are kept once.
+    added: Bytes,
+}
+
+/// Which objects of a kind a request is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
+    /// Labels that must have just these values.
+    pub(super) labels: Vec<(String, String)>,
+}
+
+impl EventType {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Added => r#"{"type":"ADDED","object":"#,
+            Self::Modified => r#"{"type":"MODIFIED","object":"#,
+            Self::Deleted => r#"{"type":"DELETED","object":"#,
+            Self::Bookmark => r#"{"type":"BOOKMARK","object":"#,
+            Self::Error => r#"{"type":"ERROR","object":"#,
+        }
+    }
+
+    const SUFFIX: &'static str = "}\n";
+
+    /// The line of a watch that tells this of an object.
+    pub(super) fn line(self, object: &[u8]) -> Bytes {
+        [self.prefix().as_bytes(), object, Self::SUFFIX.as_bytes()].concat().into()
+    }
+}
+
+impl Object {
+    /// Serialises a version of an object; the value's own `resourceVersion` is overwritten with `version`.
+    pub(super) fn new(mut value: Value, version: u64) -> Self {
+        value["metadata"]["resourceVersion"] = version.to_string().into();
+        let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        let added = EventType::Added.line(value.to_string().as_bytes());
+        Self { version, labels: Arc::new(labels), added }
+    }
+
+    /// The object as JSON.
+    pub(super) fn json(&self) -> Bytes {
+        let start = EventType::Added.prefix().len();
+        self.added.slice(start..self.added.len() - EventType::SUFFIX.len())
+    }
+
+    /// The object as a value.
+    pub(super) fn to_value(&self) -> Value {
+        serde_json::from_slice(&self.json()).expect("the store keeps only what it serialised itself")
+    }
+
+    /// The line of a watch that tells this of the object.
+    pub(super) fn line(&self, event: EventType) -> Bytes {
+        match event {
+            EventType::Added => self.added.clone(),
+            other => other.line(&self.json()),
+        }
+    }
+}
+
+impl Filter {
+    /// Says whether an object is one of those.
+    pub(super) fn admits(&self, (namespace, name): &(String, String), object: &Object) -> bool {
+        self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+            && self.name.as_ref().is_none_or(|wanted| wanted == name)
+            && self.labels.iter().all(|(key, value)| object.labels.get(key) == Some(value))
+    }
+}
+
+/// The object of a bookmark: a kind and how far the watch has come.
+pub(super) fn bookmark(kind: Kind, version: u64, initial_events_end: bool) -> Bytes {
+    let annotations = if initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
+    let object = format!(
+        r#"{{"kind":"{}","apiVersion":"{}","metadata":{{{annotations}"resourceVersion":"{version}"}}}}"#,
+        kind.name(),
+        kind.api_version(),
+    );
+    EventType::Bookmark.line(object.as_bytes())
+}

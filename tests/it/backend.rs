@@ -1,0 +1,9 @@
+//! The backend on real sockets and a real file.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod conformance;
+mod harness;
+mod hostile;
+mod otlp;
+mod page;
+mod samples;

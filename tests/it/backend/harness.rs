@@ -1,0 +1,163 @@
+//! A backend on free ports, and clients that show what is on the wire.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use kamaji_telemetry::backend::insights::Overview;
+use kamaji_telemetry::backend::store::{SqliteStore, Store};
+use kamaji_telemetry::backend::{self, Listeners};
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
+
+/// A backend that stops when it is dropped.
+pub(crate) struct Backend {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    folder: TempDir,
+    task: JoinHandle<anyhow::Result<()>>,
+    shutdown: DropGuard,
+}
+
+/// An HTTP response.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Backend {
+    pub(crate) async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_in(folder: TempDir) -> Self {
+        let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
+        Self::serve(folder, Arc::new(store)).await
+    }
+
+    /// Serves a store of the test's own.
+    pub(crate) async fn serve(folder: TempDir, store: Arc<dyn Store>) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listeners = Listeners::bind(any, any).await.unwrap();
+        let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(backend::serve(listeners, store, shutdown.clone()));
+        Self { grpc, http, folder, task, shutdown: shutdown.drop_guard() }
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) async fn stop(self) -> TempDir {
+        drop(self.shutdown);
+        self.task.await.unwrap().unwrap();
+        self.folder
+    }
+
+    pub(crate) async fn restart(self) -> Self {
+        Self::start_in(self.stop().await).await
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("telemetry.db")
+    }
+
+    /// Counts the rows of a table through a connection of its own.
+    pub(crate) fn count(&self, table: &str) -> u64 {
+        count(&self.file(), table)
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        ["latest", "days", "breakdowns", "events"].into_iter().map(|table| self.count(table)).sum()
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    pub(crate) async fn metrics_client(&self) -> MetricsServiceClient<Channel> {
+        MetricsServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn logs_client(&self) -> LogsServiceClient<Channel> {
+        LogsServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        request(self.http, "GET", path, &[], &[]).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        request(self.http, "POST", path, headers, body).await
+    }
+
+    pub(crate) async fn overview(&self) -> Overview {
+        let reply = self.get("/api/v1/insights/overview").await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        headers.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+pub(crate) fn count(file: &Path, table: &str) -> u64 {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+    count.try_into().unwrap()
+}
+
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// One HTTP/1.1 request on a connection of its own.
+pub(crate) async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
+    let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A server that refuses a body early closes while it is still being sent.
+    let _ = stream.write_all(body).await;
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Reply {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has no head");
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head, body: bytes[end + 4..].to_vec() }
+}

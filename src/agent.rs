@@ -80,6 +80,7 @@ async fn run_by_consent(config: Config, readiness: Readiness, shutdown: Cancella
         shutdown.cancelled().await;
         return Ok(());
     }
+    config.collector.check()?;
     let client = cluster::connect(config.cluster.clone()).await?;
     let (looks, seen) = watch::channel(first_look(&config, &client, &shutdown).await);
     tokio::select! {

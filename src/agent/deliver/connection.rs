@@ -47,23 +47,28 @@ pub(super) struct Headers(HeaderMap);
 impl Collector {
     /// Prepares the connection. Nothing is sent, nor any name resolved, before the first request.
     pub fn connect(&self) -> anyhow::Result<Connection> {
-        let Self { endpoint, timeout, gzip, headers, .. } = self;
-        let shared = Endpoint::from_shared(endpoint.clone())
-            .with_context(|| format!("endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT"))?;
+        let Self { timeout, gzip, headers, .. } = self;
+        let channel = self.check()?.connect_lazy();
+        Ok(Connection { channel, headers: Headers(headers.clone()), gzip: *gzip, timeout: *timeout })
+    }
+
+    /// Checks what can be checked without the network.
+    pub fn check(&self) -> anyhow::Result<Endpoint> {
+        let Self { endpoint, timeout, .. } = self;
+        let expected = || format!("--endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT");
+        let shared = Endpoint::from_shared(endpoint.clone()).with_context(expected)?;
         let shared = shared.connect_timeout(CONNECT_TIMEOUT).timeout(*timeout).tcp_nodelay(true);
-        let shared = match shared.uri().scheme_str() {
-            Some("https") => shared.tls_config(self.tls()?).context("the OTLP TLS files can't be used")?,
+        match shared.uri().scheme_str() {
+            Some("https") => shared.tls_config(self.tls()?).context("the OTLP TLS files can't be used"),
             Some("http") => {
                 ensure!(
                     self.ca.is_none() && self.identity.is_none(),
-                    "endpoint {endpoint:?} is plain HTTP, yet a CA or a client certificate is set: use https://"
+                    "--endpoint {endpoint:?} is plain HTTP, yet a CA or a client certificate is set: use https://"
                 );
-                shared
+                Ok(shared)
             }
-            _ => bail!("endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT"),
-        };
-        let headers = Headers(headers.clone());
-        Ok(Connection { channel: shared.connect_lazy(), headers, gzip: *gzip, timeout: *timeout })
+            _ => bail!(expected()),
+        }
     }
 
     fn tls(&self) -> anyhow::Result<ClientTlsConfig> {

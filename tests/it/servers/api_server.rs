@@ -12,7 +12,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use self::files::Files;
-use super::process::{Launch, Process, free_address};
+use super::process::{Launch, Process, free_address, tool_path};
 use super::{Etcd, Request, audit, eventually, fixture, web};
 
 /// Who asks the API server. RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
@@ -63,11 +63,16 @@ impl User {
 impl ApiServer {
     /// Starts it empty, and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(settings: &[&str]) -> Self {
         let etcd = Etcd::start().await;
         let launch = |folder: &Path| {
             let place = Place { address: free_address(), files: Files::write(folder) };
-            let arguments = arguments(&etcd, &place);
-            (Launch { tool: "kube-apiserver", arguments, environment: Vec::new() }, place)
+            let mut arguments = arguments(&etcd, &place);
+            arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
+            (Launch { program: tool_path("kube-apiserver"), arguments, environment: Vec::new() }, place)
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
         let admin = place.client(User::Admin);
@@ -76,16 +81,19 @@ impl ApiServer {
 
     /// Starts it with our own custom resource definitions, Kamaji's operator, and the agent's rights.
     pub(crate) async fn start_with_kamaji() -> Self {
-        let server = Self::start().await;
-        for manifest in ["tenantcontrolplanes.yaml", "datastores.yaml", "operator.yaml", "agent.yaml"] {
-            server.apply(&fixture(manifest)).await;
-        }
-        server
+        Self::start().await.with_kamaji().await
     }
 
-    /// Where it listens, to put a [`super::CountingProxy`] before it.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.place.address
+    /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
+    pub(crate) async fn start_without_streaming() -> Self {
+        Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji().await
+    }
+
+    async fn with_kamaji(self) -> Self {
+        for manifest in ["tenantcontrolplanes.yaml", "datastores.yaml", "operator.yaml", "agent.yaml"] {
+            self.apply(&fixture(manifest)).await;
+        }
+        self
     }
 
     /// A client that may do everything.

@@ -31,7 +31,7 @@ impl Collector {
                 ("RELAY_HEALTH_LISTEN".to_owned(), addresses.health.to_string()),
             ];
             variables.extend(environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-            (Launch { tool: "collector", arguments, environment: variables }, addresses)
+            (Launch { program: tool_path("collector"), arguments, environment: variables }, addresses)
         };
         let ready = async |addresses: &Addresses| is_healthy(addresses).await;
         let (process, addresses) = Process::start(launch, ready).await;
@@ -52,11 +52,6 @@ impl Collector {
     /// The URL for OTLP over gRPC.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.addresses.otlp)
-    }
-
-    /// Where OTLP over gRPC is listened for, to put a [`super::CountingProxy`] before it.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.addresses.otlp
     }
 
     /// What it wrote so far, to standard output and standard error.

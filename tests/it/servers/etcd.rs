@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::process::{Launch, Process, free_address};
+use super::process::{Launch, Process, free_address, tool_path};
 use super::web;
 
 /// A single etcd without TLS.
@@ -27,7 +27,7 @@ impl Etcd {
                 "--unsafe-no-fsync".to_owned(),
                 "--log-level=warn".to_owned(),
             ];
-            (Launch { tool: "etcd", arguments, environment: Vec::new() }, client)
+            (Launch { program: tool_path("etcd"), arguments, environment: Vec::new() }, client)
         };
         let ready = async |client: &SocketAddr| web::answers_ok(&format!("http://{client}"), "/health").await;
         let (process, client) = Process::start(launch, ready).await;

@@ -7,7 +7,7 @@ mod etcd;
 mod fleet;
 mod process;
 mod tcp;
-mod web;
+pub(crate) mod web;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ pub(crate) use audit::Request;
 pub(crate) use collector::Collector;
 use etcd::Etcd;
 pub(crate) use fleet::{Tcp, tcp};
+pub(crate) use process::{Launch, Process, free_address};
 pub(crate) use tcp::CountingProxy;
 pub(crate) use web::{Arrived, CapturingBackend};
 

@@ -28,8 +28,8 @@ pub(crate) struct Process {
 
 /// How a server is started: its arguments and environment, given its folder.
 pub(crate) struct Launch {
-    /// The name of a tool that `tests/tools/build` builds.
-    pub(crate) tool: &'static str,
+    /// The program, such as what [`tool_path`] gives.
+    pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -45,21 +45,21 @@ impl Process {
         for _ in 0..STARTS {
             let folder = tempfile::tempdir().expect("a temporary folder can be made");
             let (launch, context) = launch(folder.path());
-            let tool = launch.tool;
+            let program = launch.program.display().to_string();
             let mut process = Self::new(launch, folder);
             process.spawn();
             match process.ready(async || ready(&context).await).await {
                 Ok(()) => return (process, context),
-                Err(status) => last = format!("{tool} ended ({status}):\n{}", process.output()),
+                Err(status) => last = format!("{program} ended ({status}):\n{}", process.output()),
             }
         }
         panic!("{last}");
     }
 
     fn new(launch: Launch, folder: TempDir) -> Self {
-        let Launch { tool, arguments, environment } = launch;
+        let Launch { program, arguments, environment } = launch;
         let output = folder.path().join("output.log");
-        Self { program: tool_path(tool), arguments, environment, child: None, output, _folder: folder }
+        Self { program, arguments, environment, child: None, output, _folder: folder }
     }
 
     /// Starts the process with nothing of this one's environment, which may hold proxies and OTLP settings.
@@ -89,6 +89,13 @@ impl Process {
     /// The exit status, once it ended by itself.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("a child can be waited for")
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("it runs");
+        let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(status.expect("`kill` is there").success(), "SIG{name} can't be sent");
     }
 
     /// Kills and reaps it, as a crash would; its files stay.

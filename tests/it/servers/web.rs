@@ -13,11 +13,22 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// Says whether `GET {base}{path}` is answered with success.
-pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
+/// A client for plain HTTP.
+fn client(base: &str) -> kube::Client {
     let mut config = kube::Config::new(base.parse().expect("a base address is a URI"));
     config.default_namespace = String::new();
-    is_ok(&kube::Client::try_from(config).expect("plain HTTP needs no further configuration"), path).await
+    kube::Client::try_from(config).expect("plain HTTP needs no further configuration")
+}
+
+/// Says whether `GET {base}{path}` is answered with success.
+pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
+    is_ok(&client(base), path).await
+}
+
+/// The body of the answer to `GET {base}{path}`, which is to be a success.
+pub(crate) async fn get(base: &str, path: &str) -> String {
+    let request = Request::get(path).body(Vec::new()).expect("a path makes a request");
+    client(base).request_text(request).await.unwrap_or_else(|error| panic!("GET {base}{path}: {error}"))
 }
 
 /// Says whether `client` gets success from `path`.

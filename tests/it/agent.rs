@@ -1,0 +1,114 @@
+//! The agent against a real API server that lacks something, fails, or can't stream.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::DeleteParams;
+use tokio::process::Command;
+
+use crate::program::{AgentOptions, PROGRAM};
+use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_missing_definition_is_named_and_waited_for() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let collector = CountingProxy::start(None).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin().clone());
+    let name = "tenantcontrolplanes.kamaji.clastix.io";
+    definitions.delete(name, &DeleteParams::default()).await.unwrap();
+    eventually("the definition to be gone", async || definitions.get_opt(name).await.unwrap().is_none().then_some(()))
+        .await;
+    let agent = AgentOptions::new(&cluster, &collector.url()).start().await;
+    agent.logged("does not serve tenantcontrolplanes.kamaji.clastix.io: is Kamaji installed").await;
+    assert!(!agent.is_ready().await);
+    assert_eq!(collector.connections(), 0, "no gauge before the first complete sync");
+    cluster.apply(&fixture("tenantcontrolplanes.yaml")).await;
+    agent.ready().await;
+    eventually("a connection", async || (collector.connections() > 0).then_some(())).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_missing_right_is_named_with_the_rule_that_grants_it() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let collector = CountingProxy::start(None).await;
+    let stranger = cluster.kubeconfig(User::Stranger);
+    let agent = AgentOptions::with_kubeconfig(&stranger, &collector.url()).argument("--kamaji-flag=replaces");
+    let agent = agent.start().await;
+    let log = agent.logged("refuses tenantcontrolplanes").await;
+    let rule = "{apiGroups: [kamaji.clastix.io], resources: [tenantcontrolplanes], verbs: [list, watch]}";
+    assert!(log.contains(rule), "{log}");
+    assert!(!agent.is_ready().await);
+    assert_eq!(collector.connections(), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_list_is_never_asked_of_the_past() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    cluster.create(tcp("a")).await;
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+    agent.ready().await;
+    let requests = cluster.requests_of(User::Agent);
+    let asked: Vec<_> = requests.iter().filter(|request| request.resource == "tenantcontrolplanes").collect();
+    let [watch] = &asked[..] else { panic!("one watch: {asked:?}") };
+    assert!(watch.uri.contains("sendInitialEvents=true"), "{watch:?}");
+    assert!(watch.uri.ends_with("resourceVersion=") || watch.uri.contains("resourceVersion=&"), "{watch:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_server_that_cannot_stream_is_listed_in_pages() {
+    let cluster = ApiServer::start_without_streaming().await;
+    for number in 0..101 {
+        cluster.create(tcp(&format!("tenant-{number}"))).await;
+    }
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+    agent.ready().await;
+    let requests = cluster.requests_of(User::Agent);
+    let of_tcps = requests.iter().filter(|request| request.resource == "tenantcontrolplanes");
+    let lists: Vec<_> = of_tcps.filter(|request| request.verb == "list").collect();
+    assert_eq!(lists.len(), 2, "101 objects are two pages: {lists:?}");
+    assert!(lists.iter().all(|list| !list.uri.contains("resourceVersion")), "{lists:?}");
+    let watched = async || {
+        let requests = cluster.requests_of(User::Agent);
+        requests.iter().any(|request| request.verb == "watch" && request.code == 200).then_some(())
+    };
+    eventually("a watch after the list", watched).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_api_server_that_restarts_is_watched_again() {
+    let mut cluster = ApiServer::start_with_kamaji().await;
+    let collector = CountingProxy::start(None).await;
+    let agent = AgentOptions::new(&cluster, &collector.url()).argument("--interval=1s").start().await;
+    agent.ready().await;
+    cluster.stop();
+    agent.logged("can't watch control planes").await;
+    cluster.resume().await;
+    agent.logged("control planes are watched again").await;
+    assert!(agent.is_ready().await, "an outage does not make it unready");
+    assert!(!agent.log().contains("panicked"), "{}", agent.log());
+}
+
+#[tokio::test]
+async fn a_variable_that_would_be_ignored_stops_the_start() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector.test:4317"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://collector.test:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "maybe"),
+        ("KAMAJI_TELEMETRY_INTERVAL", "0s"),
+    ] {
+        let mut agent = Command::new(PROGRAM);
+        let kubeconfig = "/nowhere";
+        agent.args(["agent", "--kamaji-flag=replaces"]).env_clear().env("KUBECONFIG", kubeconfig).env(name, value);
+        let output = agent.output().await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{name}={value}");
+        assert!(error.contains(value), "{name}={value}: {error}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Off means off: what is asked of the API server, and what connects to the collector, from the start of the process.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::program::{Agent, AgentOptions};
+use crate::servers::{ApiServer, CountingProxy, Request, User, eventually};
+
+/// Looks at Kamaji's operator often, so that a test waits for looks rather than for time.
+const OFTEN: &str = "--look-interval=1s";
+
+/// A cluster with a control plane in it, and a collector that counts who connects.
+struct Scene {
+    cluster: ApiServer,
+    collector: CountingProxy,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let cluster = ApiServer::start_with_kamaji().await;
+        cluster.create(crate::servers::tcp("a").status("Ready")).await;
+        Self { cluster, collector: CountingProxy::start(None).await }
+    }
+
+    fn agent(&self) -> AgentOptions<'_> {
+        AgentOptions::new(&self.cluster, &self.collector.url()).argument(OFTEN)
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.cluster.requests_of(User::Agent)
+    }
+
+    fn looks(&self) -> usize {
+        self.requests().iter().filter(|request| is_look(request)).count()
+    }
+
+    /// Waits until Kamaji's operator was looked at `times` more.
+    async fn look_again(&self, times: usize) {
+        let before = self.looks();
+        eventually("further looks", async || (self.looks() >= before + times).then_some(())).await;
+    }
+
+    async fn run_kamaji_with(&self, arguments: &[&str]) {
+        let deployments: Api<Deployment> = Api::namespaced(self.cluster.admin().clone(), "kamaji-system");
+        let image = "docker.io/clastix/kamaji:v1.0.0";
+        let container = json!({"name": "manager", "image": image, "args": arguments});
+        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        deployments.patch("kamaji", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+    }
+
+    /// The control: an agent that is on is seen by both sides, so that a test that sees nothing has looked well.
+    async fn is_seen_when_on(&self, agent: Agent) {
+        agent.ready().await;
+        eventually("a connection to the collector", async || (self.collector.connections() > 0).then_some(())).await;
+        assert!(self.requests().iter().any(|request| request.resource == "tenantcontrolplanes"));
+    }
+}
+
+/// What the design allows while Kamaji's operator decides.
+fn is_look(request: &Request) -> bool {
+    request.resource == "deployments" && request.namespace == "kamaji-system" && request.verb == "list"
+}
+
+/// The version is asked for together with the look; it is public.
+fn is_version(request: &Request) -> bool {
+    request.uri == "/version"
+}
+
+async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) {
+    let scene = Scene::set().await;
+    let agent = switch(scene.agent()).start().await;
+    agent.logged("telemetry is off").await;
+    agent.ready().await;
+    assert_eq!(scene.requests(), [], "the API server was asked");
+    assert_eq!(scene.collector.connections(), 0, "somebody connected to the collector");
+    assert!(agent.log().lines().count() == 1, "it says once why it is off: {}", agent.log());
+    drop(agent);
+    scene.is_seen_when_on(scene.agent().start().await).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn disable_telemetry_switches_it_off() {
+    is_off_by(|agent| agent.argument("--disable-telemetry")).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn disable_telemetry_true_switches_it_off_whatever_kamajis_flag_means() {
+    is_off_by(|agent| agent.argument("--disable-telemetry=true").argument("--kamaji-flag=replaces")).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn do_not_track_switches_it_off_whatever_the_flag_says() {
+    is_off_by(|agent| agent.argument("--disable-telemetry=false").variable("DO_NOT_TRACK", "1")).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn otel_sdk_disabled_switches_it_off() {
+    is_off_by(|agent| agent.variable("OTEL_SDK_DISABLED", "true")).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn kamajis_own_switch_is_followed_and_noticed_while_it_runs() {
+    let scene = Scene::set().await;
+    scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    let agent = scene.agent().start().await;
+    agent.logged("telemetry is off: Kamaji's operator runs with --disable-telemetry").await;
+    agent.ready().await;
+    scene.look_again(3).await;
+    let others = scene.requests().into_iter().filter(|request| !is_look(request) && !is_version(request));
+    assert_eq!(others.collect::<Vec<_>>(), [], "only the operator is looked at");
+    assert_eq!(scene.collector.connections(), 0);
+
+    // Switched on while it runs: the control.
+    scene.run_kamaji_with(&["manager", "--disable-telemetry", "--disable-telemetry=false"]).await;
+    agent.logged("telemetry is on").await;
+    scene.is_seen_when_on(agent).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn switching_kamajis_telemetry_off_ends_what_runs() {
+    let scene = Scene::set().await;
+    let agent = scene.agent().start().await;
+    agent.ready().await;
+    eventually("a connection", async || (scene.collector.connections() > 0).then_some(())).await;
+    scene.run_kamaji_with(&["manager", "--disable-telemetry=true"]).await;
+    agent.logged("telemetry is off: Kamaji's operator").await;
+    scene.look_again(1).await;
+    let (connections, requests) = (scene.collector.connections(), scene.requests().len());
+    scene.cluster.create(crate::servers::tcp("b")).await;
+    scene.look_again(3).await;
+    let since = scene.requests().split_off(requests);
+    assert!(since.iter().all(|request| is_look(request) || is_version(request)), "{since:?}");
+    assert_eq!(scene.collector.connections(), connections);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_operator_that_is_not_found_means_off_until_it_is() {
+    let scene = Scene::set().await;
+    let deployments: Api<Deployment> = Api::namespaced(scene.cluster.admin().clone(), "kamaji-system");
+    let kamaji = deployments.get("kamaji").await.unwrap();
+    deployments.delete("kamaji", &DeleteParams::default()).await.unwrap();
+    let agent = scene.agent().start().await;
+    let log = agent.logged("telemetry is off").await;
+    assert!(log.contains("kamaji-system") && log.contains("--kamaji-namespace"), "{log}");
+    assert!(log.contains("--kamaji-flag=replaces"), "{log}");
+    scene.look_again(3).await;
+    assert_eq!(agent.log().matches("WARN").count(), 1, "one warning: {}", agent.log());
+    assert_eq!(scene.collector.connections(), 0);
+
+    let spec = json!({"metadata": {"name": "kamaji", "labels": kamaji.metadata.labels}, "spec": kamaji.spec});
+    deployments.create(&kube::api::PostParams::default(), &serde_json::from_value(spec).unwrap()).await.unwrap();
+    scene.is_seen_when_on(agent).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_operator_that_may_not_be_read_means_off() {
+    let scene = Scene::set().await;
+    let agent = scene.agent().argument("--kamaji-namespace=elsewhere").start().await;
+    let log = agent.logged("telemetry is off").await;
+    assert!(log.contains("refuses deployments.apps") && log.contains("elsewhere"), "{log}");
+    assert_eq!(scene.collector.connections(), 0);
+    drop(agent);
+    scene.is_seen_when_on(scene.agent().start().await).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_api_server_that_is_not_reached_means_off() {
+    let scene = Scene::set().await;
+    let nobody = CountingProxy::start(None).await;
+    let kubeconfig = scene.cluster.kubeconfig_at(User::Agent, nobody.address());
+    let agent = AgentOptions::with_kubeconfig(&kubeconfig, &scene.collector.url()).argument(OFTEN).start().await;
+    let log = agent.logged("telemetry is off").await;
+    assert!(log.contains("can't be reached"), "{log}");
+    assert!(nobody.connections() > 0);
+    assert_eq!(scene.collector.connections(), 0);
+    drop(agent);
+    scene.is_seen_when_on(scene.agent().start().await).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn replaces_is_the_operators_word_that_kamajis_switch_does_not_count() {
+    let scene = Scene::set().await;
+    scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    let agent = scene.agent().argument("--kamaji-flag=replaces").start().await;
+    scene.is_seen_when_on(agent).await;
+}

@@ -1,0 +1,99 @@
+//! The program that is tested, as a process of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address, web};
+
+/// The binary that cargo built for these tests.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kamaji-telemetry");
+
+/// The agent, watching a real API server.
+pub(crate) struct Agent {
+    process: Process,
+    health: SocketAddr,
+}
+
+/// How an agent is started. It knows nothing of this process's environment.
+pub(crate) struct AgentOptions<'a> {
+    kubeconfig: String,
+    endpoint: String,
+    arguments: Vec<&'a str>,
+    environment: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> AgentOptions<'a> {
+    /// An agent with the rights of [`User::Agent`] that sends to `endpoint`.
+    pub(crate) fn new(cluster: &ApiServer, endpoint: &str) -> Self {
+        Self::with_kubeconfig(&cluster.kubeconfig(User::Agent), endpoint)
+    }
+
+    /// An agent with the rights that `kubeconfig` gives.
+    pub(crate) fn with_kubeconfig(kubeconfig: &Path, endpoint: &str) -> Self {
+        Self {
+            kubeconfig: kubeconfig.display().to_string(),
+            endpoint: endpoint.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// One more argument.
+    pub(crate) fn argument(mut self, argument: &'a str) -> Self {
+        self.arguments.push(argument);
+        self
+    }
+
+    /// One more variable.
+    pub(crate) fn variable(mut self, name: &'a str, value: &'a str) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
+    /// Starts it and waits until it is alive.
+    pub(crate) async fn start(self) -> Agent {
+        let launch = |_: &Path| {
+            let health = free_address();
+            let mut arguments = vec!["agent".to_owned(), format!("--health-addr={health}")];
+            arguments.extend(self.arguments.iter().map(|argument| (*argument).to_owned()));
+            let variables = [("KUBECONFIG", &*self.kubeconfig), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*self.endpoint)];
+            let variables = variables.into_iter().chain(self.environment.iter().copied());
+            let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            (Launch { program: PROGRAM.into(), arguments, environment }, health)
+        };
+        let is_alive = async |health: &SocketAddr| web::answers_ok(&format!("http://{health}"), "/livez").await;
+        let (process, health) = Process::start(launch, is_alive).await;
+        Agent { process, health }
+    }
+}
+
+impl Agent {
+    /// Whether `/readyz` answers OK now.
+    pub(crate) async fn is_ready(&self) -> bool {
+        web::answers_ok(&format!("http://{}", self.health), "/readyz").await
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("the agent to be ready", async || self.is_ready().await.then_some(())).await;
+    }
+
+    /// Waits until it has logged `text`, and gives its log.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        eventually(&format!("the agent to log {text:?}"), async || {
+            Some(self.process.output()).filter(|log| log.contains(text))
+        })
+        .await
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Sends SIGTERM, waits for its end, and gives its exit code.
+    pub(crate) async fn terminate(&mut self) -> Option<i32> {
+        self.process.signal("TERM");
+        eventually("the agent to end", async || self.process.exited()).await.code()
+    }
+}

@@ -5,7 +5,8 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tokio::process::Command;
 
-use crate::servers::{AgentOptions, ApiServer, CountingProxy, PROGRAM, User, eventually, fixture, tcp};
+use crate::program::{AgentOptions, PROGRAM};
+use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::program::{AgentOptions, PROGRAM};
 use crate::servers::{
-    AgentOptions, ApiServer, Collector, Launch, PROGRAM, Process, Tcp, checkout, eventually, free_address, tcp,
-    upstream, web,
+    ApiServer, Collector, Launch, Process, Tcp, checkout, eventually, free_address, tcp, upstream, web,
 };
 
 /// The backend as a process of its own.

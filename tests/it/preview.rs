@@ -8,9 +8,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::servers::{
-    AgentOptions, ApiServer, Collector, CountingProxy, PROGRAM, User, checkout, eventually, fixture, tcp,
-};
+use crate::program::{AgentOptions, PROGRAM};
+use crate::servers::{ApiServer, Collector, CountingProxy, User, checkout, eventually, fixture, tcp};
 
 const STATUSES: [&str; 9] = [
     "Provisioning",

@@ -10,6 +10,7 @@ pub mod deliver;
 mod session;
 mod cycles;
 pub mod preview;
+mod backoff;
 pub mod quiet;
 
 use std::net::SocketAddr;

@@ -3,12 +3,12 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use backon::BackoffBuilder;
 use kube::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Config;
+use super::backoff::Backoff;
 use super::cluster::{Look, datastores};
 use super::deliver::gauges::{Cycle, Extended, Gauges};
 use super::quiet::Quiet;
@@ -45,17 +45,12 @@ impl Cycles<'_> {
 
     /// Sends a cycle; one that failed is tried again with fresh counts until the next is due.
     async fn send_until(&self, due: Instant) {
-        let mut waits = backon::ExponentialBuilder::new()
-            .with_min_delay(RETRY_MIN)
-            .with_max_delay(RETRY_MAX)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             if self.send().await {
                 return;
             }
-            let again = Instant::now() + waits.next().unwrap_or(RETRY_MAX);
+            let again = Instant::now() + backoff.wait();
             if again >= due {
                 return;
             }

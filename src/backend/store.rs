@@ -29,7 +29,7 @@ pub use sqlite::SqliteStore;
 /// - [`Store::write`] returns after the rows are durable, and keeps all of a batch or nothing of it.
 /// - Writing anything twice is the same as writing it once.
 /// - Of an installation's cycles the newest is its latest state, and the newest of a UTC day is its row of that day,
-///   in whatever order they come.
+///   in whatever order they come; of two of the same millisecond either may stay.
 /// - An event's uid is its key: the first one stays.
 /// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival.
 pub trait Store: Send + Sync + 'static {

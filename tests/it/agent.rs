@@ -5,7 +5,8 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tokio::process::Command;
 
-use crate::servers::{AgentOptions, ApiServer, CountingProxy, PROGRAM, User, eventually, fixture, tcp};
+use crate::program::{AgentOptions, PROGRAM};
+use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
@@ -89,6 +90,35 @@ async fn an_api_server_that_restarts_is_watched_again() {
     agent.logged("control planes are watched again").await;
     assert!(agent.is_ready().await, "an outage does not make it unready");
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_shutdown_delivers_what_it_can_and_exits_with_success() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    // Whoever connects is cut off, so nothing can be delivered.
+    let collector = CountingProxy::start(None).await;
+    let mut agent = AgentOptions::new(&cluster, &collector.url()).start().await;
+    agent.ready().await;
+    cluster.create(tcp("a")).await;
+    agent.logged("does not take").await;
+    assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
+    assert!(agent.log().contains("1 events could not be delivered within 5 s"), "{}", agent.log());
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_second_signal_ends_at_once() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let collector = CountingProxy::start(None).await;
+    let mut agent = AgentOptions::new(&cluster, &collector.url()).start().await;
+    agent.ready().await;
+    cluster.create(tcp("a")).await;
+    agent.logged("does not take").await;
+    agent.signal("TERM");
+    agent.logged("shutting down").await;
+    assert_eq!(agent.terminate().await, Some(130));
+    assert!(!agent.log().contains("could not be delivered"), "it did not wait: {}", agent.log());
 }
 
 #[tokio::test]

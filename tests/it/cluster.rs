@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
@@ -65,8 +66,8 @@ async fn the_audit_log_tells_what_each_user_asked() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_kubeconfig_is_for_its_user() {
     let cluster = ApiServer::start().await;
-    let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig(User::Agent)).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig(User::Agent)).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let client = kube::Client::try_from(config).unwrap();
     assert_eq!(client.apiserver_version().await.unwrap().git_version, "v1.36.3");
     eventually("the request in the audit log", async || {

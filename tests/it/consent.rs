@@ -5,7 +5,8 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::servers::{Agent, AgentOptions, ApiServer, CountingProxy, Request, User, eventually};
+use crate::program::{Agent, AgentOptions};
+use crate::servers::{ApiServer, CountingProxy, Request, User, eventually};
 
 /// Looks at Kamaji's operator often, so that a test waits for looks rather than for time.
 const OFTEN: &str = "--look-interval=1s";

@@ -3,6 +3,9 @@
 //! What needs a real server is ignored unless the feature `real-servers` is on, which `make test` turns on once it has
 //! built those servers.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod program;
 mod servers;
 
 mod agent;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::program::{AgentOptions, PROGRAM};
 use crate::servers::{
-    AgentOptions, ApiServer, Collector, Launch, PROGRAM, Process, Tcp, checkout, eventually, free_address, tcp,
-    upstream, web,
+    ApiServer, Collector, Launch, Process, Tcp, checkout, eventually, free_address, tcp, upstream, web,
 };
 
 /// The backend as a process of its own.
@@ -150,8 +150,7 @@ async fn log_records_say_nothing_of_the_installation_and_carry_nothing_else() {
     agent.ready().await;
     cluster.create(tcp("acme-tenant").version("v1.35.1-acme").label("customer", "acme").status("AcmeSpecial")).await;
     let shown = eventually("the record to be shown", async || {
-        let output = relay.output();
-        output.split_once("LogRecord #0").map(|_| output)
+        Some(relay.output()).filter(|output| output.contains("LogRecord #0"))
     })
     .await;
     let (before, record) = shown.split_once("LogRecord #0").unwrap();

@@ -8,7 +8,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::servers::{AgentOptions, ApiServer, Collector, CountingProxy, PROGRAM, User, checkout, eventually, tcp};
+use crate::program::{AgentOptions, PROGRAM};
+use crate::servers::{ApiServer, Collector, CountingProxy, User, checkout, eventually, fixture, tcp};
 
 const STATUSES: [&str; 9] = [
     "Provisioning",
@@ -21,6 +22,13 @@ const STATUSES: [&str; 9] = [
     "WriteLimited",
     "Unknown",
 ];
+
+const DATASTORE: &str = "
+apiVersion: kamaji.clastix.io/v1alpha1
+kind: DataStore
+metadata: {name: default}
+spec: {driver: PostgreSQL}
+";
 
 /// A cluster that holds all nine statuses, one version, and Kamaji as it is by default.
 async fn all_statuses() -> ApiServer {
@@ -90,10 +98,8 @@ fn comparable_logs(requests: Vec<ExportLogsServiceRequest>) -> ExportLogsService
     all
 }
 
-async fn what_is_previewed_is_what_is_sent(extended: bool) {
-    let cluster = all_statuses().await;
-    let flag: &[&str] = if extended { &["--extended"] } else { &[] };
-    let shown = preview(&cluster, "http://127.0.0.1:1", &[&["--output=otlp"], flag].concat()).await;
+async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static str) {
+    let shown = preview(&cluster, "http://127.0.0.1:1", &["--output=otlp", flag]).await;
     let shown: Vec<Value> = lines(&shown.stdout);
     let [shown_metrics, shown_logs] = &shown[..] else { panic!("two requests: {shown:?}") };
 
@@ -101,11 +107,7 @@ async fn what_is_previewed_is_what_is_sent(extended: bool) {
     let file = folder.path().join("requests.json");
     let config = checkout("tests/fixtures/collector-file.yaml");
     let collector = Collector::start(&config, &[("FILE_PATH", file.to_str().unwrap())], &[]).await;
-    let mut options = AgentOptions::new(&cluster, &collector.endpoint());
-    if extended {
-        options = options.argument("--extended");
-    }
-    let _agent = options.start().await;
+    let _agent = AgentOptions::new(&cluster, &collector.endpoint()).argument(flag).start().await;
     let sent_lines = async |key: &str| -> Vec<Value> {
         let text = std::fs::read(&file).unwrap_or_default();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -141,7 +143,16 @@ fn deleted_sample(logs: &Value) -> String {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn what_is_previewed_is_what_is_sent_field_by_field() {
-    what_is_previewed_is_what_is_sent(false).await;
+    what_is_previewed_is_what_is_sent(all_statuses().await, "--extended=false").await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_is_previewed_of_the_extended_signals_is_what_is_sent() {
+    let cluster = all_statuses().await;
+    cluster.apply(&fixture("agent-extended.yaml")).await;
+    cluster.apply(DATASTORE).await;
+    what_is_previewed_is_what_is_sent(cluster, "--extended").await;
 }
 
 #[tokio::test]

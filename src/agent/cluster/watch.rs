@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff};
 use futures::{Stream, StreamExt, pin_mut};
 use jiff::Timestamp;
 use kube::Client;
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 use super::failure::Failure;
 use super::projection::Projection;
 use super::within_deadline;
+use crate::agent::backoff::Backoff;
 use crate::agent::observe::{Seen, View};
 use crate::agent::quiet::Quiet;
 
@@ -90,17 +90,12 @@ struct Watch {
     seen: mpsc::Sender<Seen>,
     position: Position,
     streaming: bool,
-    backoff: ExponentialBackoff,
+    backoff: Backoff,
     quiet: Quiet,
 }
 
-fn backoff() -> ExponentialBackoff {
-    backon::ExponentialBuilder::new()
-        .with_min_delay(BACKOFF_MIN)
-        .with_max_delay(BACKOFF_MAX)
-        .with_jitter()
-        .without_max_times()
-        .build()
+fn backoff() -> Backoff {
+    Backoff::new(BACKOFF_MIN, BACKOFF_MAX)
 }
 
 fn watch_params(initial_events: bool) -> WatchParams {
@@ -152,7 +147,7 @@ impl Watch {
     /// A request that ends before anything was heard is followed by a wait, whatever it ended with: a proxy that cuts
     /// every watch at once must not be asked without end.
     async fn wait(&mut self) {
-        tokio::time::sleep(self.backoff.next().unwrap_or(BACKOFF_MAX)).await;
+        tokio::time::sleep(self.backoff.wait()).await;
     }
 
     /// The server speaks to us.

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use backon::{BackoffBuilder, ExponentialBackoff};
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry::{InstrumentationScope, Key};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -25,6 +24,7 @@ use uuid::Uuid;
 use super::connection::{Connection, Headers};
 use super::outcome::{Next, after};
 use super::resource;
+use crate::agent::backoff::Backoff;
 use crate::agent::quiet::Quiet;
 use crate::signals::{AttributeValue, EventRecord, SERVICE_NAME};
 
@@ -158,16 +158,13 @@ impl Events {
 
     /// Sends a part until it is acknowledged, or refused.
     async fn deliver_whole(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let mut backoff = backoff();
+        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         loop {
             let Err(status) = self.send(part).await else { return Ok(()) };
             let wait = match after(&status) {
                 Next::Split => return Err(status),
-                Next::Retry(asked) => {
-                    let own = backoff.next().unwrap_or(BACKOFF_MAX);
-                    own.max(asked.unwrap_or_default().min(RETRY_INFO_MAX))
-                }
-                Next::RetrySlowly => BACKOFF_MAX,
+                Next::Retry(asked) => backoff.wait().max(asked.unwrap_or_default().min(RETRY_INFO_MAX)),
+                Next::RetrySlowly => backoff.longest(),
             };
             self.quiet.failed(|| {
                 let (code, message) = (status.code(), status.message());
@@ -193,15 +190,6 @@ impl Events {
             tracing::warn!("the collector refused an event {name} for good; it is dropped: {}", refusal.message());
         });
     }
-}
-
-fn backoff() -> ExponentialBackoff {
-    backon::ExponentialBuilder::new()
-        .with_min_delay(BACKOFF_MIN)
-        .with_max_delay(BACKOFF_MAX)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 #[cfg(test)]

@@ -71,13 +71,14 @@ fn admit_cycle(sender: &Sender, metrics: &[Metric], now: Timestamp, admitted: &m
     draft.finish(sender, admitted);
 }
 
-/// The catalog's metric, and its points. A description is the catalog's, as the SDK sends it, or blanked, as the relay
-/// does.
+/// The catalog's metric, and its points. Unit and description are the catalog's, as the SDK sends them, or blank, as a
+/// relay may leave them.
 fn read_metric(metric: &Metric) -> Result<(&'static signals::Metric, &[NumberDataPoint]), Reason> {
     let Metric { name, description, unit, metadata, data } = metric;
     let known = METRICS.iter().find(|metric| metric.name == name).ok_or(Reason::UnknownSignal)?;
-    let described = description.is_empty() || description == known.description;
-    if !described || unit != known.unit || !metadata.is_empty() {
+    let known_or_blank = |sent: &str, known: &str| sent.is_empty() || sent == known;
+    let described = known_or_blank(description, known.description) && known_or_blank(unit, known.unit);
+    if !described || !metadata.is_empty() {
         return Err(Reason::Metadata);
     }
     match data {

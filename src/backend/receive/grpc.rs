@@ -23,7 +23,7 @@ use super::{MAX_MESSAGE, Receiver};
 const MAX_STREAMS: u32 = 32;
 
 /// How often a silent connection is asked whether it is still there, so that peers that vanished are let go.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The services of both signals.
 #[derive(Clone)]

@@ -97,7 +97,7 @@ impl Store for SqliteStore {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         self.reader
-            .run(|connection| connection.query_row("SELECT count(*) FROM latest LIMIT 0", [], |_| Ok(())))
+            .run(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM latest)", [], |_| Ok(())))
             .boxed()
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn number(value: impl Into<u64>) -> String {
 
 /// `part` of `whole` in percent, rounded; empty where there is no whole.
 pub(super) fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 { String::new() } else { format!("{} %", (part * 100 + whole / 2) / whole) }
+    (part * 100 + whole / 2).checked_div(whole).map(|percent| format!("{percent} %")).unwrap_or_default()
 }
 
 /// How long before `now` something was, in its largest unit.
@@ -44,9 +44,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_three() {
-        for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")]
+        for (value, text) in
+            [(0_u64, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")]
         {
-            assert_eq!(number(value as u64), text);
+            assert_eq!(number(value), text);
         }
     }
 

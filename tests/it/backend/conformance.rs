@@ -1,1 +1,272 @@
+//! What every store must hold. A new one is a module that opens it and calls `conformance!`.
 
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::store::{
+    Batch, Breakdown, Counts, Cycle, EventRow, OverviewFacts, OverviewQuery, Seen, SqliteStore, Store, Totals,
+    cut_to_hour, utc_day,
+};
+use kamaji_telemetry::signals::{
+    BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
+    Status,
+};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+macro_rules! conformance {
+    ($open:expr) => {
+        conformance!(@ $open,
+            an_empty_store_has_nothing_to_tell,
+            writing_again_changes_nothing,
+            the_newest_cycle_wins_in_whatever_order_they_come,
+            an_installation_has_one_row_a_day,
+            breakdowns_go_with_their_cycle,
+            the_first_event_with_a_uid_stays,
+            every_event_reads_back_as_it_was_written,
+            installations_are_active_from_their_second_day,
+            only_installations_of_the_last_day_are_current,
+            lists_are_sorted_and_bounded,
+            concurrent_writers_lose_and_repeat_nothing,
+            a_batch_larger_than_the_queue_is_kept,
+        );
+    };
+    (@ $open:expr, $($check:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let (store, _folder) = $open;
+                super::$check(store).await;
+            }
+        )*
+    };
+}
+
+mod sqlite {
+    conformance!(super::open_sqlite());
+}
+
+type Shared = Arc<dyn Store>;
+
+fn open_sqlite() -> (Shared, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap()), folder)
+}
+
+/// A moment in the middle of a day.
+fn noon() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+fn hours_ago(hours: i64) -> Timestamp {
+    noon() - SignedDuration::from_hours(hours)
+}
+
+async fn facts(store: &Shared) -> OverviewFacts {
+    let query = OverviewQuery { now: noon(), versions: 100, installations: 10_000, events: 100_000, days: 90 };
+    store.overview(query).await.unwrap()
+}
+
+fn cycle(installation: Uuid, time: Timestamp, running: u32) -> Cycle {
+    Cycle {
+        installation,
+        time,
+        counts: Counts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
+        agent_version: "0.1.0".parse().unwrap(),
+        kamaji_version: "v1.0.0".parse().unwrap(),
+        kubernetes_version: "v1.35.1".parse().unwrap(),
+        breakdowns: vec![],
+    }
+}
+
+fn event(uid: Uuid, event: Event) -> EventRow {
+    let record = EventRecord {
+        uid,
+        time: cut_to_hour(noon()),
+        kamaji_version: KamajiVersion::EdgeSuffix(26, 7, 4),
+        kubernetes_version: KubernetesVersion::Unknown,
+        event,
+    };
+    EventRow { record, agent_version: "0.1.0-rc.1".parse().unwrap() }
+}
+
+fn created(uid: Uuid, tcp_version: &str) -> EventRow {
+    event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), with: None })
+}
+
+fn of_cycles(cycles: Vec<Cycle>) -> Batch {
+    Batch { cycles, ..Batch::default() }
+}
+
+fn of_events(events: Vec<EventRow>) -> Batch {
+    Batch { events, ..Batch::default() }
+}
+
+async fn an_empty_store_has_nothing_to_tell(store: Shared) {
+    store.ready().await.unwrap();
+    store.write(Batch::default()).await.unwrap();
+    assert_eq!(facts(&store).await, OverviewFacts::default());
+}
+
+async fn writing_again_changes_nothing(store: Shared) {
+    let mut batch = of_cycles(vec![cycle(Uuid::new_v4(), hours_ago(1), 5), cycle(Uuid::new_v4(), hours_ago(30), 6)]);
+    batch.cycles[0].breakdowns = vec![(Breakdown::new(&BY_VERSION, "v1.35").unwrap(), 5)];
+    batch.events = vec![created(Uuid::new_v4(), "v1.35.1"), created(Uuid::new_v4(), "v1.35.1")];
+    store.write(batch.clone()).await.unwrap();
+    let once = facts(&store).await;
+    assert_eq!((once.installations.len(), once.events.len(), once.breakdowns.len()), (2, 2, 1));
+    for _ in 0..2 {
+        store.write(batch.clone()).await.unwrap();
+    }
+    assert_eq!(facts(&store).await, once);
+}
+
+async fn the_newest_cycle_wins_in_whatever_order_they_come(store: Shared) {
+    let times = [(hours_ago(26), 1), (hours_ago(25), 2), (hours_ago(1), 3)];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let installation = Uuid::new_v4();
+        for position in order {
+            let (time, running) = times[position];
+            store.write(of_cycles(vec![cycle(installation, time, running)])).await.unwrap();
+        }
+    }
+    let facts = facts(&store).await;
+    assert_eq!(facts.installations.len(), 6);
+    for row in &facts.installations {
+        assert_eq!((row.last_seen, row.counts.running), (hours_ago(1), 3));
+        assert_eq!(row.first_day, utc_day(hours_ago(26)));
+    }
+    let running: Vec<_> =
+        facts.days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
+    assert_eq!(running, [(utc_day(hours_ago(26)), 6, 12), (utc_day(hours_ago(1)), 6, 18)]);
+}
+
+async fn an_installation_has_one_row_a_day(store: Shared) {
+    let installation = Uuid::new_v4();
+    let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
+    let last_moment = midnight - SignedDuration::from_millis(1);
+    for (time, running) in [(last_moment, 1), (midnight, 2), (midnight + SignedDuration::from_millis(1), 3)] {
+        store.write(of_cycles(vec![cycle(installation, time, running)])).await.unwrap();
+    }
+    let days = facts(&store).await.days;
+    let rows: Vec<_> = days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
+    assert_eq!(rows, [(utc_day(last_moment), 1, 1), (utc_day(midnight), 1, 3)]);
+}
+
+async fn breakdowns_go_with_their_cycle(store: Shared) {
+    let installation = Uuid::new_v4();
+    let minor = |minor| Breakdown::new(&BY_VERSION, minor).unwrap();
+    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let with = |time, breakdowns| of_cycles(vec![Cycle { breakdowns, ..cycle(installation, time, 1) }]);
+    store.write(with(hours_ago(2), vec![(minor("v1.34"), 4), (minor("v1.33"), 1)])).await.unwrap();
+    store.write(with(hours_ago(1), vec![(minor("v1.35"), 2), (minor("v1.34"), 3), (etcd.clone(), 1)])).await.unwrap();
+    store.write(with(hours_ago(3), vec![(minor("v1.32"), 5)])).await.unwrap();
+    let newest = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
+    assert_eq!(facts(&store).await.breakdowns, newest);
+    store.write(with(noon(), vec![])).await.unwrap();
+    assert_eq!(facts(&store).await.breakdowns, vec![]);
+}
+
+async fn the_first_event_with_a_uid_stays(store: Shared) {
+    let uid = Uuid::new_v4();
+    let first = created(uid, "v1.35.1");
+    store.write(of_events(vec![first.clone(), created(uid, "v1.34.2")])).await.unwrap();
+    store.write(of_events(vec![created(uid, "v1.33.0")])).await.unwrap();
+    assert_eq!(facts(&store).await.events, [first]);
+}
+
+async fn every_event_reads_back_as_it_was_written(store: Shared) {
+    let version = |text: &str| text.parse::<KubernetesVersion>().unwrap();
+    let with = |network_profile| Some(CreatedWith { cluster_api: true, network_profile });
+    let mut rows: Vec<_> = [
+        Event::Created { tcp_version: version("v1.35.1"), with: None },
+        Event::Created { tcp_version: version("v1.36.0-rc.1"), with: with(None) },
+        Event::Created { tcp_version: version("unknown"), with: with(Some(NetworkProfile::LoadBalancer)) },
+        Event::Updated { old_tcp_version: version("v1.34.2"), new_tcp_version: version("v1.35.0") },
+        Event::Deleted { status: Status::Sleeping, tcp_version: version("v1.35.1") },
+    ]
+    .into_iter()
+    .map(|kind| event(Uuid::new_v4(), kind))
+    .collect();
+    store.write(of_events(rows.clone())).await.unwrap();
+    let mut read = facts(&store).await.events;
+    rows.sort_by_key(|row| row.record.uid);
+    read.sort_by_key(|row| row.record.uid);
+    assert_eq!(read, rows);
+}
+
+async fn installations_are_active_from_their_second_day(store: Shared) {
+    let seen = [vec![1], vec![1, 49], vec![72], vec![24 * 20, 24 * 25], vec![24 * 40, 24 * 45]];
+    for hours in seen {
+        let installation = Uuid::new_v4();
+        let cycles = hours.into_iter().map(|hours| cycle(installation, hours_ago(hours), 1)).collect();
+        store.write(of_cycles(cycles)).await.unwrap();
+    }
+    let facts = facts(&store).await;
+    assert_eq!(facts.day, Seen { active: 1, short_lived: 1 });
+    assert_eq!(facts.week, Seen { active: 1, short_lived: 2 });
+    assert_eq!(facts.month, Seen { active: 2, short_lived: 2 });
+}
+
+async fn only_installations_of_the_last_day_are_current(store: Shared) {
+    let mut current = cycle(Uuid::new_v4(), hours_ago(24), 5);
+    current.kamaji_version = "edge-24.12.1".parse().unwrap();
+    let gone = Cycle { kamaji_version: KamajiVersion::Unknown, ..cycle(Uuid::new_v4(), hours_ago(25), 7) };
+    store.write(of_cycles(vec![current, gone])).await.unwrap();
+    let facts = facts(&store).await;
+    assert_eq!(facts.control_planes, Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 });
+    assert_eq!(facts.kamaji_versions, [("edge-24.12.1".parse().unwrap(), 1)]);
+    assert_eq!(facts.kubernetes_versions, [("v1.35.1".parse().unwrap(), 1)]);
+    assert_eq!(facts.installations.len(), 2);
+}
+
+async fn lists_are_sorted_and_bounded(store: Shared) {
+    for position in 0..6_u16 {
+        let minutes = SignedDuration::from_mins(i64::from(position));
+        let version = format!("v1.{}.0", position / 3);
+        let mut cycle = cycle(Uuid::new_v4(), noon() - minutes, position.into());
+        cycle.kamaji_version = version.parse().unwrap();
+        let mut event = created(Uuid::new_v4(), "v1.35.1");
+        event.record.time = cut_to_hour(hours_ago(i64::from(position)));
+        store.write(Batch { cycles: vec![cycle], events: vec![event] }).await.unwrap();
+    }
+    store.write(of_cycles(vec![cycle(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
+    let query = OverviewQuery { now: noon(), versions: 1, installations: 2, events: 3, days: 1 };
+    let facts = store.overview(query).await.unwrap();
+    assert_eq!(facts.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
+    let running: Vec<_> = facts.installations.iter().map(|row| row.counts.running).collect();
+    assert_eq!(running, [0, 1]);
+    let times: Vec<_> = facts.events.iter().map(|row| row.record.time).collect();
+    assert_eq!(times, [hours_ago(0), hours_ago(1), hours_ago(2)]);
+    assert_eq!(facts.days.len(), 1);
+}
+
+async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
+    const WRITERS: usize = 16;
+    const BATCHES: usize = 25;
+    let shared: Vec<_> = (0..BATCHES).map(|_| Uuid::new_v4()).collect();
+    let installation = Uuid::new_v4();
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, shared) = (Arc::clone(&store), shared.clone());
+        writers.spawn(async move {
+            for (position, uid) in shared.into_iter().enumerate() {
+                let time = hours_ago(1) + SignedDuration::from_secs(i64::try_from(position).unwrap());
+                let cycles = vec![cycle(installation, time, u32::try_from(position).unwrap())];
+                let events = vec![created(uid, "v1.35.1"), created(Uuid::new_v4(), "v1.34.2")];
+                store.write(Batch { cycles, events }).await.unwrap_or_else(|error| panic!("{writer}: {error}"));
+            }
+        });
+    }
+    writers.join_all().await;
+    let facts = facts(&store).await;
+    assert_eq!(facts.events.len(), BATCHES + WRITERS * BATCHES);
+    assert_eq!(facts.installations[0].counts.running, u32::try_from(BATCHES).unwrap() - 1);
+    assert_eq!((facts.installations.len(), facts.days.len()), (1, 1));
+}
+
+async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
+    let events: Vec<_> = (0..20_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
+    store.write(of_events(events)).await.unwrap();
+    assert_eq!(facts(&store).await.events.len(), 20_000);
+}

@@ -1,7 +1,14 @@
 //! OTLP in, over both transports: what is answered, and what is stored.
 
+use kamaji_telemetry::signals::{self, SERVICE_NAME, SERVICE_VERSION};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_otlp::{MetricExporter, WithTonicConfig};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prost::Message;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
@@ -9,7 +16,8 @@ use uuid::Uuid;
 
 use super::harness::{Backend, GZIP, PROTOBUF, gzip};
 use super::samples::{
-    created, created_with, deleted, extended_gauges, logs_request, metrics_request, now, state_gauges, updated,
+    KAMAJI, KUBERNETES, attribute, created, created_with, deleted, extended_gauges, logs_request, metrics_request, now,
+    state_gauges, text, updated,
 };
 
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -122,7 +130,7 @@ async fn what_is_acknowledged_is_in_the_file_at_once() {
 async fn a_request_that_is_partly_acceptable_is_stored_in_part_and_says_what_was_not() {
     let backend = Backend::start().await;
     let mut refused = created(Uuid::new_v4(), now());
-    refused.attributes[1] = super::samples::text("tcp_version", "v1.35.1-acme");
+    refused.attributes[1] = text("tcp_version", "v1.35.1-acme");
     let request = logs_request(vec![created(Uuid::new_v4(), now()), refused]);
 
     let partial = backend.logs_client().await.export(request.clone()).await.unwrap().into_inner();
@@ -217,13 +225,57 @@ async fn a_message_over_the_limit_is_refused_compressed_or_not() {
         assert_eq!(reply.status, 413);
         assert!(rpc_status(&reply.body).message.contains("4194304"));
     }
-    for compressed in [false, true] {
-        let client = backend.logs_client().await;
-        let mut client = if compressed { client.send_compressed(CompressionEncoding::Gzip) } else { client };
-        let code = client.export(request.clone()).await.unwrap_err().code();
-        assert!(matches!(code, Code::ResourceExhausted | Code::OutOfRange), "{code:?}");
+    let plain = backend.logs_client().await;
+    let compressed = backend.logs_client().await.send_compressed(CompressionEncoding::Gzip);
+    for (mut client, code) in [(plain, Code::OutOfRange), (compressed, Code::ResourceExhausted)] {
+        assert_eq!(client.export(request.clone()).await.unwrap_err().code(), code);
     }
     assert_eq!(backend.rows(), 0);
+}
+
+#[tokio::test]
+async fn values_nested_without_end_are_refused() {
+    let backend = Backend::start().await;
+    let mut value = Value::BoolValue(true);
+    for _ in 0..1_000 {
+        value = Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(value) }] });
+    }
+    let mut record = created(Uuid::new_v4(), now());
+    record.attributes.push(attribute("a", value));
+    let request = logs_request(vec![record]);
+    assert_eq!(backend.post("/v1/logs", &[PROTOBUF], &request.encode_to_vec()).await.status, 400);
+    assert!(backend.logs_client().await.export(request).await.is_err());
+    assert_eq!(backend.rows(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sdk_exports_is_stored() {
+    let backend = Backend::start().await;
+    let exporter = MetricExporter::builder().with_tonic().with_channel(backend.channel().await).build().unwrap();
+    let installation = Uuid::new_v4();
+    let resource = Resource::builder_empty().with_attributes([
+        opentelemetry::KeyValue::new("service.name", SERVICE_NAME),
+        opentelemetry::KeyValue::new("service.version", SERVICE_VERSION),
+        opentelemetry::KeyValue::new("service.instance.id", installation.to_string()),
+    ]);
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).with_resource(resource.build()).build();
+    let meter = provider.meter(SERVICE_NAME);
+    let versions = [("kamaji_version", KAMAJI), ("kubernetes_version", KUBERNETES)];
+    let _gauges: Vec<_> = [&signals::RUNNING, &signals::SLEEPING, &signals::NOT_READY, &signals::UPGRADING]
+        .into_iter()
+        .zip(1..)
+        .map(|(metric, count)| {
+            let attributes = versions.map(|(key, value)| opentelemetry::KeyValue::new(key, value));
+            let gauge = meter.u64_observable_gauge(metric.name).with_unit(metric.unit);
+            let gauge = gauge.with_description(metric.description);
+            gauge.with_callback(move |observer| observer.observe(count, &attributes)).build()
+        })
+        .collect();
+    let flushed = tokio::task::spawn_blocking(move || (provider.force_flush(), provider)).await.unwrap();
+    flushed.0.unwrap();
+    let shown = &backend.overview().await.installations[0];
+    assert_eq!((shown.uuid, shown.agent_version.as_str()), (installation, SERVICE_VERSION));
+    assert_eq!([shown.running, shown.sleeping, shown.not_ready, shown.upgrading], [1, 2, 3, 4]);
 }
 
 #[tokio::test]

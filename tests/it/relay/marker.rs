@@ -115,20 +115,17 @@ fn plant(message: &DynamicMessage, within: &mut Vec<String>) -> Vec<Planted> {
 }
 
 fn plant_field(message: &DynamicMessage, field: &FieldDescriptor, within: &mut Vec<String>) -> Vec<Planted> {
-    let values = match field.kind() {
-        Kind::String => vec![(String::new(), Value::String(marker_for(field)))],
-        Kind::Bytes => vec![(String::new(), Value::Bytes(marker_for(field).into()))],
-        Kind::Message(kind) => inner(message, field, &kind)
-            .flat_map(|inner| plant(&inner, within))
-            .map(|planted| (format!(".{}", planted.path), Value::Message(planted.message)))
-            .collect(),
+    let name = field.name();
+    let leaf = |value: Value| {
+        let copies = [Some(with_first(message, field, value.clone())), with_one_more(message, field, value)];
+        copies.into_iter().flatten().map(|message| Planted { path: name.to_owned(), message }).collect()
+    };
+    match field.kind() {
+        Kind::String => leaf(Value::String(marker_for(field))),
+        Kind::Bytes => leaf(Value::Bytes(marker_for(field).into())),
+        Kind::Message(kind) => plant_inner(message, field, &kind, within),
         _ => Vec::new(),
-    };
-    let with = |(path, value): (String, Value)| {
-        let path = format!("{}{path}", field.name());
-        places(message, field, value).map(move |message| Planted { path: path.clone(), message }).collect::<Vec<_>>()
-    };
-    values.into_iter().flat_map(with).collect()
+    }
 }
 
 /// A trace's identity must have its length, or the message is refused before it is looked at.
@@ -136,38 +133,58 @@ fn marker_for(field: &FieldDescriptor) -> String {
     MARKER.repeat(if field.name() == "trace_id" { 2 } else { 1 })
 }
 
-/// The messages to plant in for `field`: the one that is there, and an empty one.
-fn inner(
+/// Plants in the message that is in `field`, and in an empty one; in a list, the first in its place, the empty one after
+/// the last, and, in a list of attributes, the first there too, as a key that comes twice.
+fn plant_inner(
     message: &DynamicMessage,
     field: &FieldDescriptor,
     kind: &MessageDescriptor,
-) -> impl Iterator<Item = DynamicMessage> + use<> {
+    within: &mut Vec<String>,
+) -> Vec<Planted> {
     let present = match &*message.get_field(field) {
         Value::Message(inner) if message.has_field(field) => Some(inner.clone()),
         Value::List(list) => list.first().and_then(Value::as_message).cloned(),
         _ => None,
     };
-    let empty = DynamicMessage::new(kind.clone());
-    present.into_iter().chain([empty])
+    let mut copies = Vec::new();
+    let mut keep = |path: &str, copy: Option<DynamicMessage>| {
+        copies.extend(copy.map(|message| Planted { path: format!("{}.{path}", field.name()), message }));
+    };
+    for Planted { path, message: inner } in present.iter().flat_map(|inner| plant(inner, within)) {
+        let inner = Value::Message(inner);
+        if kind.name() == "KeyValue" {
+            keep(&path, with_one_more(message, field, inner.clone()));
+        }
+        keep(&path, Some(with_first(message, field, inner)));
+    }
+    for Planted { path, message: inner } in plant(&DynamicMessage::new(kind.clone()), within) {
+        let inner = Value::Message(inner);
+        keep(&path, with_one_more(message, field, inner.clone()).or_else(|| Some(with_first(message, field, inner))));
+    }
+    copies
 }
 
-/// Copies of `message` with `value` in `field`; in a list, in the place of its first element, and after its last.
-fn places(
-    message: &DynamicMessage,
-    field: &FieldDescriptor,
-    value: Value,
-) -> impl Iterator<Item = DynamicMessage> + use<> {
-    let with = |value: Value| {
-        let mut copy = message.clone();
-        copy.set_field(field, value);
-        copy
+/// A copy of `message` with `value` in `field`, or in the place of the first in its list.
+fn with_first(message: &DynamicMessage, field: &FieldDescriptor, value: Value) -> DynamicMessage {
+    let value = match &*message.get_field(field) {
+        Value::List(list) => Value::List([value].into_iter().chain(list.iter().skip(1).cloned()).collect()),
+        _ => value,
     };
-    let Value::List(list) = message.get_field(field).into_owned() else {
-        return vec![with(value)].into_iter();
-    };
-    let first = [value.clone()].into_iter().chain(list.iter().skip(1).cloned()).collect();
-    let last = list.into_iter().chain([value]).collect();
-    vec![with(Value::List(first)), with(Value::List(last))].into_iter()
+    with(message, field, value)
+}
+
+/// A copy of `message` with `value` after the last in the list of `field`, if it is one.
+fn with_one_more(message: &DynamicMessage, field: &FieldDescriptor, value: Value) -> Option<DynamicMessage> {
+    match &*message.get_field(field) {
+        Value::List(list) => Some(with(message, field, Value::List(list.iter().cloned().chain([value]).collect()))),
+        _ => None,
+    }
+}
+
+fn with(message: &DynamicMessage, field: &FieldDescriptor, value: Value) -> DynamicMessage {
+    let mut copy = message.clone();
+    copy.set_field(field, value);
+    copy
 }
 
 fn descriptor(name: &str) -> MessageDescriptor {

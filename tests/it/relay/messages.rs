@@ -52,9 +52,9 @@ pub(super) fn gauge(metric: &Metric) -> ExportMetricsServiceRequest {
         data: Some(metric::Data::Gauge(Gauge { data_points: vec![point] })),
         ..WireMetric::default()
     };
-    let scope_metrics = ScopeMetrics { scope: scope(), metrics: vec![metric], ..ScopeMetrics::default() };
+    let scope_metrics = ScopeMetrics { scope: Some(scope()), metrics: vec![metric], ..ScopeMetrics::default() };
     let resource_metrics = ResourceMetrics {
-        resource: resource(signals::METRIC_RESOURCE),
+        resource: Some(resource(signals::METRIC_RESOURCE)),
         scope_metrics: vec![scope_metrics],
         ..ResourceMetrics::default()
     };
@@ -73,21 +73,21 @@ pub(super) fn event(kind: &EventKind) -> ExportLogsServiceRequest {
         attributes: attributes(kind.attributes),
         ..LogRecord::default()
     };
-    let scope_logs = ScopeLogs { scope: scope(), log_records: vec![record], ..ScopeLogs::default() };
+    let scope_logs = ScopeLogs { scope: Some(scope()), log_records: vec![record], ..ScopeLogs::default() };
     let resource_logs = ResourceLogs {
-        resource: resource(signals::LOG_RESOURCE),
+        resource: Some(resource(signals::LOG_RESOURCE)),
         scope_logs: vec![scope_logs],
         ..ResourceLogs::default()
     };
     ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
 }
 
-fn resource(keys: &[&Attribute]) -> Option<Resource> {
-    Some(Resource { attributes: attributes(keys), ..Resource::default() })
+fn resource(keys: &[&Attribute]) -> Resource {
+    Resource { attributes: attributes(keys), ..Resource::default() }
 }
 
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope { name: signals::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() })
+fn scope() -> InstrumentationScope {
+    InstrumentationScope { name: signals::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() }
 }
 
 fn attributes(keys: &[&Attribute]) -> Vec<KeyValue> {

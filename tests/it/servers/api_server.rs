@@ -96,11 +96,6 @@ impl ApiServer {
         self
     }
 
-    /// Where it listens, to put a [`super::CountingProxy`] before it.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.place.address
-    }
-
     /// A client that may do everything.
     pub(crate) fn admin(&self) -> &kube::Client {
         &self.admin

@@ -54,11 +54,6 @@ impl Collector {
         format!("http://{}", self.addresses.otlp)
     }
 
-    /// Where OTLP over gRPC is listened for, to put a [`super::CountingProxy`] before it.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.addresses.otlp
-    }
-
     /// What it wrote so far, to standard output and standard error.
     pub(crate) fn output(&self) -> String {
         self.process.output()

@@ -74,17 +74,6 @@ impl Tcp {
         self
     }
 
-    /// Made through Cluster API.
-    pub(crate) fn through_cluster_api(mut self) -> Self {
-        self.body["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "controlplane.cluster.x-k8s.io/v1alpha1",
-            "kind": "KamajiControlPlane",
-            "name": "owner",
-            "uid": uuid::Uuid::new_v4(),
-        }]);
-        self
-    }
-
     fn name(&self) -> &str {
         self.body["metadata"]["name"].as_str().expect("a control plane has a name")
     }

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::process::{Launch, Process, free_address};
-use super::{ApiServer, User, eventually, web};
+use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address, web};
 
 /// The binary that cargo built for these tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kamaji-telemetry");
@@ -90,6 +89,11 @@ impl Agent {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.process.output()
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 
     /// Sends SIGTERM, waits for its end, and gives its exit code.

@@ -1,0 +1,65 @@
+# `make test` does its own set-up; it needs Rust, Go 1.26 or later, and a C compiler.
+
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One profile and one set of features for clippy, rustdoc, and the tests, so that nothing is built twice.
+CARGO_FLAGS := --profile ci --features real-servers --locked
+
+# Those that hold the allow-list.
+CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
+
+# $(call step,NAME,COMMAND): runs COMMAND and prints how long it took.
+define step
+@echo "== $(1)"
+start=$$SECONDS
+$(2)
+echo "== $(1): $$((SECONDS - start)) s"
+endef
+
+.PHONY: help
+help: ## Print what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
+
+.PHONY: test
+test: tools format clippy doc tests ## Build the servers that the tests drive, then run every check and every test
+
+.PHONY: tools
+tools: ## Build the servers that the tests drive, where they aren't there
+	$(call step,tools,tests/tools/build)
+
+.PHONY: format
+format: ## Check the format
+	$(call step,format,cargo fmt --check)
+
+.PHONY: clippy
+clippy: ## Lint
+	$(call step,clippy,cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings)
+
+.PHONY: doc
+doc: ## Build the documentation of the code
+	$(call step,doc,RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --document-private-items)
+
+.PHONY: tests
+tests: tools ## Run the tests
+	$(call step,tests,cargo test $(CARGO_FLAGS))
+
+.PHONY: cluster
+cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG for it, until Ctrl-C
+	@tests/tools/build >/dev/null
+	@cargo run --quiet --example cluster --locked
+
+.PHONY: generate
+generate: ## Write what is derived from the catalog: docs/signals.md and the relay's allow-list
+	cargo run --quiet --locked -- catalog > docs/signals.md.new
+	mv docs/signals.md.new docs/signals.md
+	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT
+	cargo run --quiet --locked -- catalog --output collector > "$$allow_list"
+	sed -i -e '/^  # --- generated/,/^  # --- end/{//!d}' -e "/^  # --- generated/r $$allow_list" $(CONFIGURATIONS)
+
+.PHONY: clean
+clean: ## Remove what was built, the servers that the tests drive included
+	cargo clean
+	rm -rf "$${KAMAJI_TELEMETRY_TOOLS_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/kamaji-telemetry/tools}"

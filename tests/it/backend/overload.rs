@@ -1,0 +1,70 @@
+//! What senders are told when nothing can be stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kamaji_telemetry::backend::store::{Batch, OverviewFacts, OverviewQuery, ReadError, Store, WriteError};
+use prost::Message;
+use tonic::Code;
+use tonic_types::{RpcStatusExt, StatusExt};
+use uuid::Uuid;
+
+use super::harness::{Backend, PROTOBUF};
+use super::samples::{created, logs_request, now};
+
+/// A store in one of the states in which a real one is for moments only.
+struct Failing(WriteError);
+
+impl Store for Failing {
+    fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+}
+
+async fn failing(error: WriteError) -> Backend {
+    Backend::serve(tempfile::tempdir().unwrap(), Arc::new(Failing(error))).await
+}
+
+#[tokio::test]
+async fn senders_are_told_when_to_try_again_over_both_transports() {
+    let overloaded = (WriteError::Overloaded { waiting: 7, bound: 7 }, 2);
+    let unavailable = (WriteError::Unavailable("disk /secret is full".into()), 30);
+    for (error, seconds) in [overloaded, unavailable] {
+        let backend = failing(error).await;
+        let request = logs_request(vec![created(Uuid::new_v4(), now())]);
+
+        let status = backend.logs_client().await.export(request.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        let delay = status.get_details_retry_info().unwrap().retry_delay;
+        assert_eq!(delay, Some(Duration::from_secs(seconds)));
+
+        let reply = backend.post("/v1/logs", &[PROTOBUF], &request.encode_to_vec()).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some(seconds.to_string().as_str())));
+        let body = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
+        assert_eq!(body.get_details_retry_info().unwrap().retry_delay, delay);
+        for message in [status.message(), &body.message] {
+            assert!(message.contains("try again") && !message.contains("secret"), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_makes_it_unready_and_stays_private() {
+    let backend = failing(WriteError::Unavailable("gone".into())).await;
+    assert_eq!(backend.get("/livez").await.status, 200);
+    for path in ["/readyz", "/", "/api/v1/insights/overview"] {
+        let reply = backend.get(path).await;
+        assert_eq!(reply.status, 503, "{path}");
+        assert!(!reply.text().contains("secret"), "{path}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What is the `SQLite` store's own.
+
+use std::os::unix::fs::PermissionsExt;
+
+use futures::FutureExt;
+use kamaji_telemetry::backend::StoreLocation;
+use kamaji_telemetry::backend::store::{Batch, Counts, Cycle, SqliteStore, Store, WriteError};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::harness::count;
+
+fn cycles(rows: usize) -> Batch {
+    let cycle = |_| Cycle {
+        installation: Uuid::new_v4(),
+        time: jiff::Timestamp::now(),
+        counts: Counts::default(),
+        agent_version: "0.1.0".parse().unwrap(),
+        kamaji_version: "unknown".parse().unwrap(),
+        kubernetes_version: "unknown".parse().unwrap(),
+        breakdowns: vec![],
+    };
+    Batch { cycles: (0..rows).map(cycle).collect(), ..Batch::default() }
+}
+
+#[tokio::test]
+async fn the_file_and_those_beside_it_are_the_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    std::fs::write(&path, b"").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    store.write(cycles(1)).await.unwrap();
+    let modes =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().permissions().mode());
+    let modes: Vec<_> = modes.map(|mode| mode & 0o777).collect();
+    assert!(modes.len() >= 2 && modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
+}
+
+#[tokio::test]
+async fn a_commit_is_synchronous_and_in_the_write_ahead_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    store.write(cycles(1)).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    let mode: String = other.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+    drop(other);
+    drop(store);
+    assert!(!folder.path().join("telemetry.db-wal").exists(), "a closed store is one file");
+    assert_eq!(count(&path, "latest"), 1);
+}
+
+#[tokio::test]
+async fn what_is_taken_on_is_written_although_the_store_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(store.write(cycles(500)).now_or_never().is_none());
+    drop(store);
+    assert_eq!(count(&path, "latest"), 500);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_keeps_what_it_took_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut waiting = store.write(cycles(16_384));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let refused = store.write(cycles(1)).now_or_never().expect("a refusal does not wait");
+    assert!(matches!(refused, Err(WriteError::Overloaded { waiting: 16_384, bound: 16_384 })), "{refused:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    waiting.await.unwrap();
+    store.write(cycles(1)).await.unwrap();
+    assert_eq!(count(&path, "latest"), 16_385);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_named_with_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "not a database, and long enough to be looked at as one".repeat(100)).unwrap();
+    let missing = folder.path().join("nowhere/telemetry.db");
+    for path in [path, missing] {
+        let message = SqliteStore::open(&path).unwrap_err().to_string();
+        assert!(message.contains(path.to_str().unwrap()) && message.contains("expected"), "{message}");
+    }
+}
+
+#[test]
+fn a_store_is_named_by_kind_and_path() {
+    assert_eq!("sqlite:/var/lib/a:b.db".parse(), Ok(StoreLocation::Sqlite("/var/lib/a:b.db".into())));
+    for wrong in ["", "sqlite", "sqlite:", "/var/lib/telemetry.db", "postgres:x"] {
+        let message = wrong.parse::<StoreLocation>().unwrap_err().to_string();
+        assert!(message.contains("expected sqlite:PATH") && message.contains(wrong), "{message}");
+    }
+}

@@ -100,6 +100,8 @@ fn agent_round(
     ensure!(came.recv_timeout(DEADLINE).context("no event came")? == Came::Events, "gauges came a second time");
     let changed = agent.ask()?;
     agent.end()?;
+    // An agent that ends while an answer is on its way sends once more.
+    came.try_iter().for_each(drop);
     server.command("restore last")?;
     Ok(Round::of(synced, changed))
 }

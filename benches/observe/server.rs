@@ -53,9 +53,9 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     println!("{}", listener.tcp.local_addr()?.port());
     let served = cluster.clone();
     runtime.spawn(async move { axum::serve(listener, served.router()).await });
-    for line in stdin().lock().lines() {
+    for (round, line) in stdin().lock().lines().enumerate() {
         match line?.split_once(' ') {
-            Some(("change", count)) => change(&cluster, objects, count.parse()?)?,
+            Some(("change", count)) => change(&cluster, round, objects, count.parse()?)?,
             Some(("restore", _)) => restore(&cluster)?,
             other => bail!("unexpected command {other:?}"),
         }
@@ -65,11 +65,11 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A label edit each: the whole object travels, and nothing is to be reported.
-fn change(cluster: &Cluster, objects: usize, count: usize) -> anyhow::Result<()> {
+/// A label edit each, another one each round: the whole object travels, and nothing is to be reported.
+fn change(cluster: &Cluster, round: usize, objects: usize, count: usize) -> anyhow::Result<()> {
     for number in 0..count {
         cluster.change(Kind::TenantControlPlane, NAMESPACE, &name(number % objects), |object| {
-            object["metadata"]["labels"]["change"] = format!("change-{number:06}").into();
+            object["metadata"]["labels"]["change"] = format!("change-{round:03}-{number:06}").into();
         })?;
         sleep(PACE);
     }

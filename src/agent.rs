@@ -129,9 +129,9 @@ async fn follow_consent(
         readiness.set(true);
         if said.as_ref() != Some(&off) {
             if off.is_decided() {
-                say_off(&off)
+                say_off(&off);
             } else {
-                amiss.failed(|| tracing::warn!("telemetry is off: {off}"))
+                amiss.failed(|| tracing::warn!("telemetry is off: {off}"));
             }
             said = Some(off);
         }

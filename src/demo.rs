@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    const DEADLINE: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_mins(1);
 
     async fn overview(page: SocketAddr) -> Value {
         let client = kube::Client::try_from(kube::Config::new(format!("http://{page}").parse().unwrap())).unwrap();

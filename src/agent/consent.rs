@@ -92,8 +92,8 @@ mod tests {
     use super::*;
     use crate::signals::KamajiVersion;
 
-    fn operator(telemetry_disabled: bool) -> Result<Operator, NotSeen> {
-        Ok(Operator { version: KamajiVersion::Unknown, telemetry_disabled })
+    fn operator(telemetry_disabled: bool) -> Operator {
+        Operator { version: KamajiVersion::Unknown, telemetry_disabled }
     }
 
     #[test]
@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn following_kamaji_fails_closed() {
         let not_found = NotSeen::NotFound { namespace: "kamaji-system".to_owned() };
-        assert_eq!(KamajiFlag::Follow.off(&operator(false)), None);
-        assert_eq!(KamajiFlag::Follow.off(&operator(true)), Some(Off::Kamaji));
+        assert_eq!(KamajiFlag::Follow.off(&Ok(operator(false))), None);
+        assert_eq!(KamajiFlag::Follow.off(&Ok(operator(true))), Some(Off::Kamaji));
         let off = KamajiFlag::Follow.off(&Err(not_found.clone())).unwrap();
         let message = off.to_string();
         assert!(message.contains("kamaji-system") && message.contains("--kamaji-namespace"), "{message}");
         assert!(message.contains("--kamaji-flag=replaces"), "{message}");
-        assert_eq!(KamajiFlag::Replaces.off(&operator(true)), None);
+        assert_eq!(KamajiFlag::Replaces.off(&Ok(operator(true))), None);
         assert_eq!(KamajiFlag::Replaces.off(&Err(not_found)), None);
     }
 }

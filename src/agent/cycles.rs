@@ -17,7 +17,7 @@ use super::session::SharedView;
 /// The wait before a failed cycle is tried again; it doubles up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest wait: a collector that is back is noticed within two minutes with the jitter, however long the interval.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// What a cycle is made of.
 pub(super) struct Cycles<'a> {

@@ -138,9 +138,9 @@ impl Preview {
             "\nIf a control plane were created, upgraded and deleted, this would go, without the installation:\n",
         );
         for sample in samples {
-            text.push_str(&format!("{:<20}", sample.event.kind().name));
+            text.extend([format!("{:<20}", sample.event.kind().name)]);
             for (attribute, value) in sample.attributes() {
-                text.push_str(&format!(" {}={value}", attribute.key));
+                text.extend([format!(" {}={value}", attribute.key)]);
             }
             text.push('\n');
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// An operator reads a warning once; that it goes on is worth one line an hour.
-const PERIOD: Duration = Duration::from_secs(3600);
+const PERIOD: Duration = Duration::from_hours(1);
 
 /// One thing that may fail: it is said when it begins to fail and then once an hour, and that it is over is said
 /// once, if the failure was.

@@ -32,7 +32,9 @@ fn filter(yaml: &mut String, signal: &str, conditions: &[InContext]) {
     push(yaml, &format!("  filter/{signal}:\n    error_mode: propagate\n    {signal}:\n"));
     for (context, conditions) in conditions {
         push(yaml, &format!("      {context}:\n"));
-        conditions.iter().for_each(|condition| push(yaml, &format!("        - '{condition}'\n")));
+        for condition in conditions {
+            push(yaml, &format!("        - '{condition}'\n"));
+        }
     }
 }
 
@@ -40,7 +42,9 @@ fn transform(yaml: &mut String, signal: &str, statements: &[InContext]) {
     push(yaml, &format!("  transform/{signal}s:\n    error_mode: propagate\n    {signal}_statements:\n"));
     for (context, statements) in statements {
         push(yaml, &format!("      - context: {context}\n        statements:\n"));
-        statements.iter().for_each(|statement| push(yaml, &format!("          - '{statement}'\n")));
+        for statement in statements {
+            push(yaml, &format!("          - '{statement}'\n"));
+        }
     }
 }
 
@@ -100,13 +104,11 @@ fn unnamed(path: &str, names: impl Iterator<Item = &'static str>) -> String {
 /// True of a value that the catalog does not allow, and of one that is missing.
 fn unfit(context: &str, attribute: &Attribute) -> String {
     let value = at(context, attribute);
-    match attribute.values.pattern() {
-        Some(pattern) => format!("not IsString({value}) or not IsMatch({value}, \"{}\")", escape(&pattern)),
-        None => {
-            debug_assert_eq!(attribute.values, Values::Bool, "only a boolean has no pattern");
-            format!("not IsBool({value})")
-        }
-    }
+    let Some(pattern) = attribute.values.pattern() else {
+        debug_assert_eq!(attribute.values, Values::Bool, "only a boolean has no pattern");
+        return format!("not IsBool({value})");
+    };
+    format!("not IsString({value}) or not IsMatch({value}, \"{}\")", escape(&pattern))
 }
 
 fn at(context: &str, attribute: &Attribute) -> String {

@@ -85,13 +85,18 @@ pub fn json() -> serde_json::Result<String> {
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("## Metrics\n\n");
-    text.push_str(&format!(
-        "Each is a gauge of whole numbers from 0 to {MAX_COUNT}. The first are sent with the first complete list of \
-         control planes, then once an interval (5 minutes by default), zeros included.\n\n"
-    ));
+    push(
+        &mut text,
+        &format!(
+            "Each is a gauge of whole numbers from 0 to {MAX_COUNT}. The first are sent with the first complete list of \
+             control planes, then once an interval (5 minutes by default), zeros included.\n\n"
+        ),
+    );
     text.push_str("| resource attribute | value | why |\n|---|---|---|\n");
     rows(&mut text, METRIC_RESOURCE);
-    METRICS.iter().for_each(|metric| metric_section(&mut text, metric));
+    for metric in METRICS {
+        metric_section(&mut text, metric);
+    }
     text.push_str("\n## Events\n\n");
     text.push_str(
         "Each is a log record whose `EventName` is the name of the event, with severity INFO and no body. Its \
@@ -99,7 +104,9 @@ pub fn markdown() -> String {
     );
     text.push_str("| resource attribute | value | why |\n|---|---|---|\n");
     rows(&mut text, LOG_RESOURCE);
-    EVENT_KINDS.iter().for_each(|kind| event_section(&mut text, kind));
+    for kind in EVENT_KINDS {
+        event_section(&mut text, kind);
+    }
     text.push_str(VALUES);
     text
 }

@@ -117,15 +117,14 @@ impl Release {
 
 impl Stage {
     fn normalise(suffix: &str) -> Self {
-        let forms: [(&str, fn(u16) -> Self); 3] =
-            [("-alpha.", Self::Alpha), ("-beta.", Self::Beta), ("-rc.", Self::Rc)];
-        forms
-            .iter()
-            .find_map(|(prefix, stage)| {
-                let (number, rest) = number(suffix.strip_prefix(prefix)?, MAX_STAGE)?;
-                ends_here(rest).then(|| stage(number))
-            })
-            .unwrap_or(Self::Final)
+        let (kind, rest) = suffix.strip_prefix('-').and_then(|suffix| suffix.split_once('.')).unwrap_or_default();
+        let stage = number(rest, MAX_STAGE).filter(|(_, rest)| ends_here(rest)).map(|(number, _)| number);
+        match (kind, stage) {
+            ("alpha", Some(number)) => Self::Alpha(number),
+            ("beta", Some(number)) => Self::Beta(number),
+            ("rc", Some(number)) => Self::Rc(number),
+            _ => Self::Final,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why the API server did not give what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The resource is not served: its CustomResourceDefinition is not installed.
+    /// The resource is not served: its `CustomResourceDefinition` is not installed.
     NotServed {
         /// The plural of the resource, with its group.
         resource: &'static str,

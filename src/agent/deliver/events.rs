@@ -1,4 +1,4 @@
-//! Events as OTel log records, delivered with acknowledgement.
+//! Events as `OTel` log records, delivered with acknowledgement.
 //!
 //! The records are made with the Logs API. The SDK's own processors drop a batch that can't be exported, and its
 //! exporter tells no gRPC code, so a processor here hands the records over and the generated client sends them.
@@ -33,9 +33,9 @@ pub const BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait: with the jitter, a collector that is back is noticed within two minutes.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// A server may ask for a longer wait than ours, but not keep us away: an hour is what a maintenance takes.
-const RETRY_INFO_MAX: Duration = Duration::from_secs(3600);
+const RETRY_INFO_MAX: Duration = Duration::from_hours(1);
 
 /// Makes requests of events.
 pub struct Records {
@@ -92,7 +92,9 @@ impl Records {
 
     /// The request that delivers these events.
     pub fn request(&self, events: &[EventRecord]) -> ExportLogsServiceRequest {
-        events.iter().for_each(|event| self.emit(event));
+        for event in events {
+            self.emit(event);
+        }
         let made = std::mem::take(&mut *self.made.0.lock().unwrap_or_else(PoisonError::into_inner));
         let made: Vec<_> = made.iter().map(|(record, scope)| (record, scope)).collect();
         let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&made), &self.resource);

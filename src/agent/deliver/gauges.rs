@@ -1,4 +1,4 @@
-//! The gauges: observable instruments of the OTel SDK, flushed once a cycle.
+//! The gauges: observable instruments of the `OTel` SDK, flushed once a cycle.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::signals::{
 };
 
 /// The reader exports when it is flushed. Its own interval only has to be longer than any process lives.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Everything that one cycle sends.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,6 +21,8 @@ pub(super) enum Next {
 pub(super) fn after(status: &Status) -> Next {
     match status.code() {
         Code::InvalidArgument => Next::Split,
+        // A connection that breaks under a request has no code of its own; tonic calls it UNKNOWN.
+        Code::Unknown if broke_under_way(status) => Next::Retry(None),
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -33,6 +35,11 @@ pub(super) fn after(status: &Status) -> Next {
         }
         _ => Next::RetrySlowly,
     }
+}
+
+/// Says whether the status is the connection's rather than the server's.
+fn broke_under_way(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>)
 }
 
 #[cfg(test)]

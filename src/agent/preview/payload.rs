@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Preview;
 use crate::agent::cluster::datastores::Usage;
-use crate::signals::{CreatedWith, Event, EventRecord};
+use crate::signals::{CreatedWith, Event, EventRecord, NetworkProfile};
 
 #[derive(Serialize)]
 struct Gauges {
@@ -42,6 +42,7 @@ struct Created {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the documented payload's")]
 struct Updated {
     kamaji_version: String,
     new_tcp_version: String,
@@ -100,7 +101,7 @@ fn event(record: &EventRecord) -> serde_json::Result<String> {
             kamaji_version,
             kubernetes_version,
             cluster_api: with.map(|CreatedWith { cluster_api, .. }| cluster_api),
-            network_profile: with.and_then(|with| with.network_profile).map(|profile| profile.as_str()),
+            network_profile: with.and_then(|with| with.network_profile).map(NetworkProfile::as_str),
         }),
         Event::Updated { old_tcp_version, new_tcp_version } => serde_json::to_string(&Updated {
             kamaji_version,

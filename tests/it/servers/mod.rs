@@ -10,7 +10,7 @@ mod tcp;
 pub(crate) mod web;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use api_server::{ApiServer, User};
 pub(crate) use audit::Request;
@@ -30,14 +30,17 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until `probe` gives a value, and panics after [`DEADLINE`] with `what` was waited for.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = probe().await {
-            return value;
+    let probes = async {
+        loop {
+            match probe().await {
+                Some(value) => return value,
+                None => tokio::time::sleep(POLL).await,
+            }
         }
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
-        tokio::time::sleep(POLL).await;
-    }
+    };
+    // Over all of it, since a probe may wait for an answer that never comes.
+    let value = tokio::time::timeout(DEADLINE, probes).await;
+    value.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for {what}"))
 }
 
 /// A file of the checkout, by its path from the root.

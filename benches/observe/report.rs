@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::server::Writes;
 use crate::sink::{self, Came};
 use crate::{fold, server, usage};
 
@@ -56,11 +55,8 @@ pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
     server::make_certificate(folder.path())?;
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
     let bytes = server::object_size()?;
-    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)");
-    println!("\neach event written by itself, as a real API server does:");
-    measure(objects, Writes::Single, folder.path())?;
-    println!("\nas many events to a write as there are, so that little but decoding is left:");
-    measure(objects, Writes::Joined, folder.path())?;
+    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
+    measure(objects, folder.path())?;
     let fold::Rates { unchanged, updated } = fold::measure(objects);
     println!(
         "\nthe fold alone: {unchanged:.0} watch events a second that change nothing, {updated:.0} that yield a record"
@@ -69,9 +65,9 @@ pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
 }
 
 /// All readers against one server, in turns.
-fn measure(objects: usize, writes: Writes, folder: &Path) -> anyhow::Result<()> {
+fn measure(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let (endpoint, came) = sink::start()?;
-    let mut server = Process::start(&["server", &objects.to_string(), writes.as_str()], folder, None)?;
+    let mut server = Process::start(&["server", &objects.to_string()], folder, None)?;
     let port = server.line()?;
     let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     match arguments[..] {
         [] => report::run(OBJECTS),
         [objects] => report::run(number(objects)?),
-        ["server", objects, folder] => server::run(number(objects)?, folder.as_ref()),
+        ["server", objects, writes, folder] => server::run(number(objects)?, writes.parse()?, folder.as_ref()),
         ["bare", port, folder] => readers::bare(number(port)?, folder.as_ref()),
         ["watch", port, folder] => readers::watch(number(port)?, folder.as_ref()),
         ["agent", port, folder, sink] => readers::agent(number(port)?, folder.as_ref(), sink),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use crate::server::Writes;
 use crate::sink::{self, Came};
 use crate::{fold, server, usage};
 
@@ -55,22 +56,31 @@ pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
     server::make_certificate(folder.path())?;
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
     let bytes = server::object_size()?;
-    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
-    let (endpoint, came) = sink::start()?;
-    let mut server = Process::start(&["server", &objects.to_string()], folder.path(), None)?;
-    let port = server.line()?;
-    let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        bare.push(round(&mut server, folder.path(), &["bare", &port])?);
-        watch.push(round(&mut server, folder.path(), &["watch", &port])?);
-        agent.push(agent_round(&mut server, folder.path(), &port, &endpoint, &came)?);
-    }
-    drop(server);
-    print(&bare, &watch, &agent);
+    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)");
+    println!("\neach event written by itself, as a real API server does:");
+    measure(objects, Writes::Single, folder.path())?;
+    println!("\nas many events to a write as there are, so that little but decoding is left:");
+    measure(objects, Writes::Joined, folder.path())?;
     let fold::Rates { unchanged, updated } = fold::measure(objects);
     println!(
         "\nthe fold alone: {unchanged:.0} watch events a second that change nothing, {updated:.0} that yield a record"
     );
+    Ok(())
+}
+
+/// All readers against one server, in turns.
+fn measure(objects: usize, writes: Writes, folder: &Path) -> anyhow::Result<()> {
+    let (endpoint, came) = sink::start()?;
+    let mut server = Process::start(&["server", &objects.to_string(), writes.as_str()], folder, None)?;
+    let port = server.line()?;
+    let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(round(&mut server, folder, &["bare", &port])?);
+        watch.push(round(&mut server, folder, &["watch", &port])?);
+        agent.push(agent_round(&mut server, folder, &port, &endpoint, &came)?);
+    }
+    server.end()?;
+    print(&bare, &watch, &agent);
     Ok(())
 }
 
@@ -157,7 +167,7 @@ impl Process {
     fn end(self) -> anyhow::Result<()> {
         let Self { mut child, input, output } = self;
         drop((input, output));
-        ensure!(child.wait()?.success(), "a reader failed");
+        ensure!(child.wait()?.success(), "a process failed");
         Ok(())
     }
 }

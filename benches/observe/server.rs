@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -31,6 +32,33 @@ const PACE: Duration = Duration::from_millis(2);
 /// Time between the last change and the deletion, so that no reader gets the two in one read.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How the server writes a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Each event by itself, as a real API server does.
+    Single,
+    /// As many events at once as there are: what is left is what decoding costs.
+    Joined,
+}
+
+impl Writes {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Joined => "joined",
+        }
+    }
+}
+
+impl FromStr for Writes {
+    type Err = anyhow::Error;
+
+    fn from_str(word: &str) -> anyhow::Result<Self> {
+        let known = [Self::Single, Self::Joined].into_iter().find(|writes| writes.as_str() == word);
+        known.with_context(|| format!("{word:?}: expected single or joined"))
+    }
+}
+
 /// Writes the server's certificate and key into a folder.
 pub(crate) fn make_certificate(folder: &Path) -> anyhow::Result<()> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
@@ -41,8 +69,9 @@ pub(crate) fn make_certificate(folder: &Path) -> anyhow::Result<()> {
 
 /// Serves `objects` control planes and prints its port; then obeys the lines on its standard input until that ends:
 /// `change N` changes N objects, one after the other, and deletes the last one, `restore` makes it again.
-pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
-    let cluster = Cluster::new(Options::default(), CancellationToken::new());
+pub(crate) fn run(objects: usize, writes: Writes, folder: &Path) -> anyhow::Result<()> {
+    let options = Options { flush_each_event: writes == Writes::Single, ..Options::default() };
+    let cluster = Cluster::new(options, CancellationToken::new());
     fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
     for number in 0..objects {
         cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)).to_object())?;

@@ -37,6 +37,8 @@ pub struct Options {
     pub history: usize,
     /// How often a watch that wants bookmarks gets one.
     pub bookmark_interval: Duration,
+    /// Write every event of a watch by itself, as a real API server does, rather than as many at once as there are.
+    pub flush_each_event: bool,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             // API server forgets after five minutes; this is half an hour of the demo's fleet.
             history: 1_000,
             bookmark_interval: Duration::from_mins(1),
+            flush_each_event: true,
         }
     }
 }
@@ -150,6 +153,10 @@ impl Cluster {
 
     fn bookmark_interval(&self) -> Duration {
         self.shared.options.bookmark_interval
+    }
+
+    fn flushes_each_event(&self) -> bool {
+        self.shared.options.flush_each_event
     }
 
     async fn stopped(&self) {

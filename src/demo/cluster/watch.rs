@@ -64,7 +64,12 @@ enum Woken {
 
 /// Starts a watch. An expired or future version is refused by the first line, as the API server's watch cache does.
 pub(super) fn stream(cluster: Cluster, request: Request) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(Watcher::new(cluster, request), |mut watcher| async move {
+    let flush_each_event = cluster.flushes_each_event();
+    stream::unfold(Watcher::new(cluster, request), move |mut watcher| async move {
+        if flush_each_event {
+            // A body that has nothing for the moment is flushed.
+            tokio::task::yield_now().await;
+        }
         let line = watcher.next().await?;
         Some((Ok(line), watcher))
     })

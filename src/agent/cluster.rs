@@ -3,6 +3,7 @@
 pub mod datastores;
 pub mod failure;
 pub mod operator;
+mod lenient;
 mod projection;
 pub mod watch;
 

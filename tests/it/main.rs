@@ -15,3 +15,4 @@ mod consent;
 mod pipeline;
 mod preview;
 mod relay;
+mod tls;

@@ -133,8 +133,7 @@ async fn control_planes_of_kamajis_own_definition_arrive_too() {
         // The project builds and passes without upstream's files; where they are, they are used.
         return;
     };
-    let cluster = ApiServer::start_with_kamaji().await;
-    cluster.apply(&definition).await;
+    let cluster = ApiServer::start_with_definition(&definition).await;
     let captured: Value = serde_json::from_str(&captured).unwrap();
     the_whole_way(cluster, |name| Tcp::clone_of(&captured, name)).await;
 }

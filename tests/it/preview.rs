@@ -121,8 +121,9 @@ async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static st
 
     // What the samples say could happen, happens.
     cluster.create(tcp("new").status("Provisioning").service("LoadBalancer")).await;
-    cluster.upgrade("provisioning", "v1.35.2").await;
-    cluster.delete(&deleted_sample(shown_logs)).await;
+    let deleted = deleted_sample(shown_logs);
+    cluster.upgrade(if deleted == "ready" { "sleeping" } else { "ready" }, "v1.35.2").await;
+    cluster.delete(&deleted).await;
     let logs = eventually("three records in the file", async || {
         let requests: Vec<ExportLogsServiceRequest> =
             sent_lines("resourceLogs").await.iter().map(|line| serde_json::from_value(line.clone()).unwrap()).collect();

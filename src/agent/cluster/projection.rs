@@ -4,14 +4,13 @@
 //! is decoded leniently: a custom resource may hold anything there, and one object that fails to decode would fail
 //! the whole list it comes in.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
 use uuid::Uuid;
 
+use super::lenient::{Lenient, Readable};
 use crate::agent::observe::ControlPlane;
 use crate::signals::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
 
@@ -100,27 +99,6 @@ struct OwnerKind {
 #[derive(Debug, Clone, Copy)]
 struct ServiceType(Option<NetworkProfile>);
 
-/// A field that may be absent, or hold what it should not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Lenient<T> {
-    #[default]
-    Absent,
-    Read(T),
-    Unreadable,
-}
-
-/// What can be read from a JSON string or a JSON object, and from nothing else.
-trait Readable<'de>: Sized {
-    fn from_text(_: &str) -> Lenient<Self> {
-        Lenient::Unreadable
-    }
-
-    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Lenient<Self>, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Lenient::Unreadable)
-    }
-}
-
 impl Projection {
     /// The resourceVersion, to resume a watch behind it, and the object as the rest of the agent sees it.
     pub(super) fn into_parts(self) -> (String, ControlPlane) {
@@ -160,52 +138,6 @@ impl SpecControlPlane {
         let by_ingress = ingress.read().map(|_| NetworkProfile::Ingress);
         let by_gateway = gateway.read().map(|_| NetworkProfile::Gateway);
         by_ingress.or(by_gateway).or_else(|| service.read()?.service_type.read()?.0)
-    }
-}
-
-impl<T> Lenient<T> {
-    fn map<U>(self, then: impl FnOnce(T) -> U) -> Lenient<U> {
-        match self {
-            Self::Absent => Lenient::Absent,
-            Self::Read(value) => Lenient::Read(then(value)),
-            Self::Unreadable => Lenient::Unreadable,
-        }
-    }
-
-    fn read(self) -> Option<T> {
-        match self {
-            Self::Read(value) => Some(value),
-            Self::Absent | Self::Unreadable => None,
-        }
-    }
-
-    /// The value, `absent` where the field is not there, and `None` where it could not be read.
-    fn or_absent(self, absent: T) -> Option<T> {
-        match self {
-            Self::Absent => Some(absent),
-            Self::Read(value) => Some(value),
-            Self::Unreadable => None,
-        }
-    }
-}
-
-impl<T> Lenient<Lenient<T>> {
-    fn flatten(self) -> Lenient<T> {
-        match self {
-            Self::Absent => Lenient::Absent,
-            Self::Read(inner) => inner,
-            Self::Unreadable => Lenient::Unreadable,
-        }
-    }
-}
-
-impl<T, U> Lenient<(T, U)> {
-    fn split(self) -> (Lenient<T>, Lenient<U>) {
-        match self {
-            Self::Absent => (Lenient::Absent, Lenient::Absent),
-            Self::Read((left, right)) => (Lenient::Read(left), Lenient::Read(right)),
-            Self::Unreadable => (Lenient::Unreadable, Lenient::Unreadable),
-        }
     }
 }
 
@@ -259,55 +191,6 @@ readable_objects!(
     StatusVersion,
     Anything
 );
-
-impl<'de, T: Readable<'de>> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(LenientVisitor(PhantomData))
-    }
-}
-
-struct LenientVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Readable<'de>> Visitor<'de> for LenientVisitor<T> {
-    type Value = Lenient<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(T::from_text(text))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
-        T::from_object(object)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Lenient::Absent)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        while array.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Lenient::Unreadable)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Lenient::Unreadable)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Lenient::Unreadable)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Lenient::Unreadable)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Lenient::Unreadable)
-    }
-}
 
 #[cfg(test)]
 mod tests {

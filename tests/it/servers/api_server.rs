@@ -15,6 +15,9 @@ use self::files::Files;
 use super::process::{Launch, Process, free_address, tool_path};
 use super::{Etcd, Request, audit, eventually, fixture, web};
 
+/// Our own definition of a control plane.
+const DEFINITION: &str = "tenantcontrolplanes.yaml";
+
 /// Who asks the API server. RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -81,16 +84,22 @@ impl ApiServer {
 
     /// Starts it with our own custom resource definitions, Kamaji's operator, and the agent's rights.
     pub(crate) async fn start_with_kamaji() -> Self {
-        Self::start().await.with_kamaji().await
+        Self::start_with_definition(&fixture(DEFINITION)).await
+    }
+
+    /// The same with another definition of a control plane than our own.
+    pub(crate) async fn start_with_definition(definition: &str) -> Self {
+        Self::start().await.with_kamaji(definition).await
     }
 
     /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
     pub(crate) async fn start_without_streaming() -> Self {
-        Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji().await
+        Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji(&fixture(DEFINITION)).await
     }
 
-    async fn with_kamaji(self) -> Self {
-        for manifest in ["tenantcontrolplanes.yaml", "datastores.yaml", "operator.yaml", "agent.yaml"] {
+    async fn with_kamaji(self, definition: &str) -> Self {
+        self.apply(definition).await;
+        for manifest in ["datastores.yaml", "operator.yaml", "agent.yaml"] {
             self.apply(&fixture(manifest)).await;
         }
         self

@@ -93,7 +93,7 @@ async fn run_by_consent(config: Config, readiness: Readiness, shutdown: Cancella
 /// A shutdown must not wait for an API server that does not answer.
 async fn first_look(config: &Config, client: &Client, shutdown: &CancellationToken) -> Look {
     tokio::select! {
-        look = cluster::look(client, &config.kamaji_namespace) => look,
+        look = cluster::look(client, &config.kamaji_namespace, config.kamaji_flag) => look,
         () = shutdown.cancelled() => Look::nothing(&config.kamaji_namespace),
     }
 }
@@ -102,7 +102,7 @@ async fn first_look(config: &Config, client: &Client, shutdown: &CancellationTok
 async fn keep_looking(config: &Config, client: &Client, looks: watch::Sender<Look>) {
     loop {
         tokio::time::sleep(config.look_interval).await;
-        let look = cluster::look(client, &config.kamaji_namespace).await;
+        let look = cluster::look(client, &config.kamaji_namespace, config.kamaji_flag).await;
         looks.send_modify(|last| *last = look.after(last));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::Client;
 
+use super::consent::KamajiFlag;
 use super::journal::Versions;
 use crate::signals::{KamajiVersion, KubernetesVersion};
 use operator::{NotSeen, Operator};
@@ -49,16 +50,21 @@ pub struct Look {
     kubernetes_version: KubernetesVersion,
 }
 
-/// Looks at Kamaji's operator in `kamaji_namespace` and at the management cluster's version.
-pub async fn look(client: &Client, kamaji_namespace: &str) -> Look {
-    let version = within_deadline(client.apiserver_version());
-    let (operator, version) = tokio::join!(operator::look(client, kamaji_namespace), version);
-    Look {
-        kamaji_version: operator.as_ref().map_or(KamajiVersion::Unknown, |operator| operator.version),
-        operator,
-        kubernetes_version: version
-            .map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalise(&info.git_version)),
-    }
+/// Looks at Kamaji's operator in `kamaji_namespace` and, unless that turns telemetry off, at the management cluster's
+/// version: while it is off, nothing else is asked of the API server.
+pub async fn look(client: &Client, kamaji_namespace: &str, flag: KamajiFlag) -> Look {
+    let operator = operator::look(client, kamaji_namespace).await;
+    let kubernetes_version = match flag.off(&operator) {
+        Some(_) => KubernetesVersion::Unknown,
+        None => kubernetes_version(client).await,
+    };
+    let kamaji_version = operator.as_ref().map_or(KamajiVersion::Unknown, |operator| operator.version);
+    Look { operator, kamaji_version, kubernetes_version }
+}
+
+async fn kubernetes_version(client: &Client) -> KubernetesVersion {
+    let info = within_deadline(client.apiserver_version()).await;
+    info.map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalise(&info.git_version))
 }
 
 impl Look {

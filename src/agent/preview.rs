@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Config;
 use super::cluster::{self, datastores, watch};
+use super::consent::KamajiFlag;
 use super::deliver::events::Records;
 use super::deliver::gauges::{Cycle, Extended, Gauges};
 use super::observe::View;
@@ -42,7 +43,8 @@ pub struct Preview {
 /// Reads the cluster as the agent does. It writes nothing and connects to no collector, on or off.
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let client = cluster::connect(config.cluster.clone()).await?;
-    let look = cluster::look(&client, &config.kamaji_namespace).await;
+    // Whatever Kamaji's flag says, the versions are shown.
+    let look = cluster::look(&client, &config.kamaji_namespace, KamajiFlag::Replaces).await;
     let mut view = View::new(config.extended);
     watch::list(&client, &mut view).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let off = config.switches.off().or_else(|| config.kamaji_flag.off(&look.operator));

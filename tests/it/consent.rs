@@ -63,11 +63,6 @@ fn is_look(request: &Request) -> bool {
     request.resource == "deployments" && request.namespace == "kamaji-system" && request.verb == "list"
 }
 
-/// The version is asked for together with the look; it is public.
-fn is_version(request: &Request) -> bool {
-    request.uri == "/version"
-}
-
 async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) {
     let scene = Scene::set().await;
     let agent = switch(scene.agent()).start().await;
@@ -113,7 +108,7 @@ async fn kamajis_own_switch_is_followed_and_noticed_while_it_runs() {
     agent.logged("telemetry is off: Kamaji's operator runs with --disable-telemetry").await;
     agent.ready().await;
     scene.look_again(3).await;
-    let others = scene.requests().into_iter().filter(|request| !is_look(request) && !is_version(request));
+    let others = scene.requests().into_iter().filter(|request| !is_look(request));
     assert_eq!(others.collect::<Vec<_>>(), [], "only the operator is looked at");
     assert_eq!(scene.collector.connections(), 0);
 
@@ -137,7 +132,7 @@ async fn switching_kamajis_telemetry_off_ends_what_runs() {
     scene.cluster.create(crate::servers::tcp("b")).await;
     scene.look_again(3).await;
     let since = scene.requests().split_off(requests);
-    assert!(since.iter().all(|request| is_look(request) || is_version(request)), "{since:?}");
+    assert!(since.iter().all(is_look), "{since:?}");
     assert_eq!(scene.collector.connections(), connections);
 }
 

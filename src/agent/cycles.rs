@@ -74,9 +74,11 @@ impl Cycles<'_> {
     /// A cycle as of now; none while the cluster can't be read.
     async fn cycle(&self) -> Option<Cycle> {
         let look = self.looks.borrow().clone();
+        if look.is_passing() {
+            return None;
+        }
         let extended = if self.config.extended { Some(self.extended().await) } else { None };
-        let counts = self.view.lock().unwrap_or_else(PoisonError::into_inner).counts();
-        let counts = counts.filter(|_| !look.is_passing())?;
+        let counts = self.view.lock().unwrap_or_else(PoisonError::into_inner).counts()?;
         Some(Cycle { versions: look.versions(self.config.kamaji_version), counts, extended })
     }
 

@@ -157,8 +157,7 @@ impl Fold {
 
     /// What is settled makes room for what waits.
     async fn settle(&mut self, settled: &Settled) -> anyhow::Result<()> {
-        self.journal.settle(&settled.acknowledged);
-        self.journal.settle(&settled.refused);
+        self.journal.settle(&settled.uids());
         let room = self.journal.room();
         let changes = self.view.lock().unwrap_or_else(PoisonError::into_inner).report_waiting(Timestamp::now(), room);
         self.append(changes);
@@ -171,8 +170,7 @@ impl Fold {
         let all = async {
             while self.journal.pending() > 0 {
                 let settled = events.deliver(&self.journal.batch(BATCH_LIMIT)).await;
-                self.journal.settle(&settled.acknowledged);
-                self.journal.settle(&settled.refused);
+                self.journal.settle(&settled.uids());
             }
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {

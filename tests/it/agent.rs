@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tokio::process::Command;
 
-use crate::program::{AgentOptions, PROGRAM};
+use crate::program::{Agent, AgentOptions, PROGRAM};
 use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
 
 #[tokio::test]
@@ -92,16 +92,21 @@ async fn an_api_server_that_restarts_is_watched_again() {
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
 }
 
-#[tokio::test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_shutdown_delivers_what_it_can_and_exits_with_success() {
+async fn with_an_event_that_cannot_be_delivered() -> (Agent, ApiServer, CountingProxy) {
     let cluster = ApiServer::start_with_kamaji().await;
     // Whoever connects is cut off, so nothing can be delivered.
     let collector = CountingProxy::start(None).await;
-    let mut agent = AgentOptions::new(&cluster, &collector.url()).start().await;
+    let agent = AgentOptions::new(&cluster, &collector.url()).start().await;
     agent.ready().await;
     cluster.create(tcp("a")).await;
     agent.logged("does not take").await;
+    (agent, cluster, collector)
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_shutdown_delivers_what_it_can_and_exits_with_success() {
+    let (mut agent, _cluster, _collector) = with_an_event_that_cannot_be_delivered().await;
     assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
     assert!(agent.log().contains("1 events could not be delivered within 5 s"), "{}", agent.log());
 }
@@ -109,12 +114,7 @@ async fn a_shutdown_delivers_what_it_can_and_exits_with_success() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_second_signal_ends_at_once() {
-    let cluster = ApiServer::start_with_kamaji().await;
-    let collector = CountingProxy::start(None).await;
-    let mut agent = AgentOptions::new(&cluster, &collector.url()).start().await;
-    agent.ready().await;
-    cluster.create(tcp("a")).await;
-    agent.logged("does not take").await;
+    let (mut agent, _cluster, _collector) = with_an_event_that_cannot_be_delivered().await;
     agent.signal("TERM");
     agent.logged("shutting down").await;
     assert_eq!(agent.terminate().await, Some(130));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use http::StatusCode;
 use kamaji_telemetry::signals;
+use kamaji_telemetry::signals::allow_list::{BEGIN, END};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
@@ -17,9 +18,6 @@ use tonic::Code;
 
 use crate::servers::{CapturingBackend, Collector, CountingProxy, checkout};
 use messages::{Sender, event, gauge};
-
-const BEGIN: &str = "  # --- generated from src/signals.rs by: kamaji-telemetry catalog --output collector ---\n";
-const END: &str = "  # --- end of generated part ---\n";
 
 fn configuration(name: &str) -> PathBuf {
     checkout("otel-collector").join(name)

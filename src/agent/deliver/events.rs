@@ -62,6 +62,13 @@ pub struct Settled {
     pub refused: HashSet<Uuid>,
 }
 
+impl Settled {
+    /// Every event of the batch.
+    pub fn uids(&self) -> HashSet<Uuid> {
+        &self.acknowledged | &self.refused
+    }
+}
+
 /// A processor that keeps the records for who made them.
 #[derive(Debug, Clone, Default)]
 struct HandOver(Arc<Mutex<Vec<(SdkLogRecord, InstrumentationScope)>>>);

@@ -1,0 +1,101 @@
+//! The agent as a process that is killed, frozen, and started again.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::program::PROGRAM;
+use crate::servers::{Launch, Process, eventually, free_address, web};
+
+/// A running agent.
+pub(in crate::faults) struct Agent {
+    process: Process,
+    health: SocketAddr,
+}
+
+/// How an agent is started.
+pub(in crate::faults) struct Options {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Options {
+    /// With every wait as short as it can be, so that a test waits for what happens.
+    pub(super) fn new(kubeconfig: &Path, relay: SocketAddr, _identity: &str) -> Self {
+        let arguments = vec!["agent".to_owned(), format!("--endpoint=http://{relay}")];
+        let environment = vec![("KUBECONFIG".to_owned(), kubeconfig.display().to_string())];
+        Self { arguments, environment }
+    }
+
+    /// One more argument.
+    pub(in crate::faults) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it is alive.
+    pub(in crate::faults) async fn start(self) -> Agent {
+        let launch = |_: &Path| {
+            let health = free_address();
+            let mut arguments = self.arguments.clone();
+            arguments.push(format!("--health-addr={health}"));
+            (Launch { program: PROGRAM.into(), arguments, environment: self.environment.clone() }, health)
+        };
+        let (process, health) = Process::start(launch, async |health: &SocketAddr| is_alive(*health).await).await;
+        Agent { process, health }
+    }
+}
+
+async fn is_alive(health: SocketAddr) -> bool {
+    web::answers_ok(&format!("http://{health}"), "/livez").await
+}
+
+impl Agent {
+    /// Waits until it has seen everything once.
+    pub(in crate::faults) async fn ready(&self) {
+        let url = format!("http://{}", self.health);
+        eventually("the agent to be ready", async || web::answers_ok(&url, "/readyz").await.then_some(())).await;
+    }
+
+    /// Ends it as a crash does.
+    pub(in crate::faults) fn kill(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts it again as it was.
+    pub(in crate::faults) async fn restart(&mut self) {
+        let health = self.health;
+        self.process.resume(async || is_alive(health).await).await;
+    }
+
+    /// Stops its processor time.
+    pub(in crate::faults) fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Gives it back.
+    pub(in crate::faults) fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// Waits until it has logged `text`, and gives its log.
+    pub(in crate::faults) async fn logged(&self, text: &str) -> String {
+        eventually(&format!("the agent to log {text:?}"), async || {
+            Some(self.process.output()).filter(|log| log.contains(text))
+        })
+        .await
+    }
+
+    /// What it has logged so far.
+    pub(in crate::faults) fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// One of its own accounts, by the name behind `kamaji_telemetry_agent_`.
+    pub(in crate::faults) async fn account(&self, name: &str) -> f64 {
+        let page = web::get(&format!("http://{}", self.health), "/metrics").await;
+        let name = format!("kamaji_telemetry_agent_{name}");
+        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let value = lines.into_iter().find(|(series, _)| *series == name).map(|(_, value)| value);
+        value.map_or(0.0, |value| value.parse().expect("an account is a number"))
+    }
+}

@@ -131,8 +131,8 @@ impl Report {
     }
 
     fn add(&mut self, uid: Uuid, path: &Path, events: &[Stored]) {
-        let Tally { coalesced, missing, repeated, invented } = walk::compare(path, events);
-        self.changes += path.changes().count();
+        let Tally { changes, coalesced, missing, repeated, invented } = walk::compare(path, events);
+        self.changes += changes;
         self.coalesced += coalesced;
         self.missing += missing;
         self.repeated += repeated;

@@ -204,6 +204,12 @@ impl Scene {
         Outcome { report: std::mem::replace(&mut self.told, report.clone()).until(&report), delay }
     }
 
+    /// How often an agent has asked for a list of all control planes.
+    pub(super) fn lists(&self) -> usize {
+        let requests = self.cluster.requests_of(User::Agent);
+        requests.iter().filter(|request| request.uri.contains("sendInitialEvents=true")).count()
+    }
+
     fn events(&self) -> Vec<Stored> {
         stored::read(self.backend.file())
     }

@@ -26,10 +26,21 @@ pub(super) struct Station {
     pub(super) place: Place,
     /// The revision that reached it.
     pub(super) since: Revision,
-    /// It can't have been missed.
-    pub(super) required: bool,
+    pub(super) sight: Sight,
     /// Where telemetry begins: arriving here is not reported.
     pub(super) first: bool,
+}
+
+/// Whether somebody who looks outside the outages has seen a station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// It can't have been missed.
+    Certain,
+    /// It was reached and left within one outage.
+    Possible,
+    /// A version that it was given only when its deletion had begun, which is reported only where that beginning was
+    /// missed: then it is the last version, and the first that was seen of the end.
+    Late,
 }
 
 /// The stations of one control plane, in order, for each time in which telemetry was on.
@@ -60,16 +71,32 @@ impl Path {
         }
         let outages = merged(&observation.outages);
         for at in 0..path.stations.len() {
-            let next = path.stations.get(at + 1).filter(|next| !next.first).map(|next| next.since);
+            let next = path.stations[at + 1..].iter().find(|next| next.sight != Sight::Late);
+            let next = next.filter(|next| !next.first).map(|next| next.since);
             let station = &mut path.stations[at];
-            station.required = station.first || !replaced_within(&outages, station.since, next);
+            if station.sight != Sight::Late && !station.first && replaced_within(&outages, station.since, next) {
+                station.sight = Sight::Possible;
+            }
         }
+        path.drop_unseen_ends(&outages);
         path
+    }
+
+    /// A late version was seen only if its deletion began in the outage in which it came.
+    fn drop_unseen_ends(&mut self, outages: &[Outage]) {
+        let ends = self.stations.iter().filter(|station| station.place == Place::Ended);
+        let ends: Vec<_> = ends.map(|station| station.since).collect();
+        self.stations.retain(|station| {
+            let began = ends.iter().rev().find(|ended| **ended < station.since);
+            let was_seen = began.is_some_and(|began| replaced_within(outages, *began, Some(station.since)));
+            station.sight != Sight::Late || was_seen
+        });
     }
 
     /// What is reported when every station is seen, and the revision that it is of.
     pub(super) fn changes(&self) -> impl Iterator<Item = (Revision, Change)> {
-        let steps = self.stations.iter().zip(self.stations.iter().skip(1));
+        let stations = || self.stations.iter().filter(|station| station.sight != Sight::Late);
+        let steps = stations().zip(stations().skip(1));
         steps.filter_map(|(from, to)| Some((to.since, change(from.place, *to)?)))
     }
 
@@ -91,7 +118,7 @@ impl Path {
 
 /// The stations within one span; none where nothing is to be reported of it.
 fn stations(life: &Life, Span { baseline, end }: Span) -> Vec<Station> {
-    let station = |place, since| Station { place, since, required: true, first: false };
+    let station = |place, since| Station { place, since, sight: Sight::Certain, first: false };
     let at_baseline = life.states.iter().rev().find(|(since, _)| *since <= baseline);
     let start = match at_baseline {
         None => Place::Absent,
@@ -99,17 +126,25 @@ fn stations(life: &Life, Span { baseline, end }: Span) -> Vec<Station> {
         Some((_, object)) => Place::At(object.version.unwrap_or(KubernetesVersion::Unknown)),
     };
     let mut stations = vec![Station { first: true, ..station(start, baseline) }];
-    let places = life.states.iter().filter_map(|(since, object)| {
-        let place = if object.terminating { Place::Ended } else { Place::At(object.version?) };
-        Some((*since, place))
-    });
-    let gone = life.gone.map(|gone| (gone, Place::Ended));
-    for (since, place) in places.chain(gone).filter(|(since, _)| *since > baseline && *since <= end) {
-        let last = stations[stations.len() - 1].place;
-        if last != place && last != Place::Ended {
-            stations.push(station(place, since));
+    let within = |since: &Revision| *since > baseline && *since <= end;
+    let mut late = Vec::new();
+    for (since, object) in life.states.iter().filter(|(since, _)| within(since)) {
+        let Some(last) = stations.last().map(|station| station.place) else { break };
+        let place = object.version.map(Place::At);
+        match place {
+            _ if object.terminating && last != Place::Ended => stations.push(station(Place::Ended, *since)),
+            Some(place) if object.terminating => late.push(Station { sight: Sight::Late, ..station(place, *since) }),
+            Some(place) if place != last => stations.push(station(place, *since)),
+            _ => {}
         }
     }
+    let has_ended = stations.last().is_some_and(|last| last.place == Place::Ended);
+    if let Some(gone) = life.gone.filter(within).filter(|_| !has_ended) {
+        stations.push(station(Place::Ended, gone));
+    }
+    // Before the end, though they came after it.
+    let at = stations.len() - usize::from(has_ended);
+    stations.splice(at..at, late);
     stations
 }
 
@@ -148,8 +183,12 @@ fn replaced_within(outages: &[Outage], since: Revision, next: Option<Revision>) 
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Station { place, since, required, first: _ } in &self.stations {
-            let optional = if *required { "" } else { "?" };
+        for Station { place, since, sight, first: _ } in &self.stations {
+            let optional = match sight {
+                Sight::Certain => "",
+                Sight::Possible => "?",
+                Sight::Late => " late",
+            };
             match place {
                 Place::Absent => write!(f, "absent{optional}")?,
                 Place::At(version) => write!(f, " →{since} {version}{optional}")?,

@@ -101,6 +101,22 @@ fn a_deletion_counts_once_and_nothing_after_it() {
 }
 
 #[test]
+fn a_version_that_came_after_the_deletion_is_the_last_one_where_both_were_missed() {
+    let life = |deleted: Revision, changed: Revision| {
+        let mut life = life(1, &[(5, 0), (deleted, 0), (changed, 1)], None);
+        life.states[1].1.terminating = true;
+        life.states[2].1.terminating = true;
+        vec![life]
+    };
+    let late = [Updated(v(1, 0), v(1, 1)), Deleted(v(1, 1))];
+    assert_eq!(judged(life(110, 120), &late), [0; 4]);
+    assert_eq!(judged(life(110, 120), &[Deleted(v(1, 0))]), [0; 4]);
+    assert_ne!(judged(life(90, 120), &late)[1..], [0; 3], "its deletion was seen before");
+    assert_ne!(judged(life(210, 220), &late)[1..], [0; 3], "its deletion was seen before");
+    assert_ne!(judged(life(110, 120), &[Updated(v(1, 0), v(1, 1))])[1..], [0; 3], "it was deleted");
+}
+
+#[test]
 fn an_old_version_that_is_not_the_new_one_before_is_invented() {
     let lives = vec![life(1, &[(20, 0), (21, 1), (22, 2)], None)];
     let changes = [Created(v(1, 0)), Updated(v(1, 0), v(1, 1)), Updated(v(1, 0), v(1, 2))];
@@ -232,7 +248,7 @@ fn reported(path: &Path, seen: &[bool]) -> Vec<Change> {
     let mut place = first.place;
     let mut changes = Vec::new();
     for (at, station) in path.stations.iter().enumerate().skip(1) {
-        if station.required || seen[at] {
+        if station.sight == path::Sight::Certain || seen[at] {
             changes.extend(path::change(place, *station));
             place = station.place;
         }

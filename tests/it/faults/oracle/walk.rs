@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::path::{Path, change};
+use super::path::{Path, Sight, change};
 use crate::faults::stored::{Change, Stored};
 
 /// How the events of one control plane compare with its path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
+    /// All that happened, as far as it counts.
+    pub(super) changes: usize,
     pub(super) coalesced: usize,
     pub(super) missing: usize,
     pub(super) repeated: usize,
@@ -18,14 +20,23 @@ pub(super) struct Tally {
 pub(super) fn compare(path: &Path, events: &[Stored]) -> Tally {
     let (possible, impossible): (Vec<&Stored>, Vec<&Stored>) = events.iter().partition(|event| path.allows(event));
     let stored: Vec<Change> = possible.iter().map(|event| event.change).collect();
-    let changes = path.changes().count();
-    let mut tally = if Search::new(path, &stored).fits() {
-        Tally { coalesced: changes - stored.len(), ..Tally::default() }
-    } else {
-        against(path, &best(path, &stored), stored)
+    let mut tally = match Search::new(path, &stored).fits() {
+        Some(late) => {
+            let changes = path.changes().count() + late;
+            Tally { changes, coalesced: changes - stored.len(), ..Tally::default() }
+        }
+        None => against(path, &best(path, &stored), stored),
     };
     tally.invented += impossible.len();
     tally
+}
+
+/// What is reported by somebody who sees some of the stations.
+#[derive(Debug, Default)]
+struct Walk {
+    steps: Vec<Change>,
+    /// How many of those stations are late.
+    late: usize,
 }
 
 /// Looks for a walk that uses every event once.
@@ -47,32 +58,33 @@ impl<'a> Search<'a> {
         Self { path, kinds, left, in_vain: HashSet::new() }
     }
 
-    fn fits(&mut self) -> bool {
+    /// `None` where no walk fits, or how many late stations are on it.
+    fn fits(&mut self) -> Option<usize> {
         if self.path.stations.is_empty() {
-            return self.kinds.is_empty();
+            return self.kinds.is_empty().then_some(0);
         }
         self.goes_on_from(0)
     }
 
-    fn goes_on_from(&mut self, at: usize) -> bool {
+    fn goes_on_from(&mut self, at: usize) -> Option<usize> {
         if at + 1 == self.path.stations.len() {
-            return self.left.iter().all(|left| *left == 0);
+            return self.left.iter().all(|left| *left == 0).then_some(0);
         }
         if self.in_vain.contains(&(at, self.left.clone())) {
-            return false;
+            return None;
         }
         for next in next_stations(self.path, at) {
             let step = change(self.path.stations[at].place, self.path.stations[next]);
             let Some(used) = self.take(step) else { continue };
-            if self.goes_on_from(next) {
-                return true;
+            if let Some(late) = self.goes_on_from(next) {
+                return Some(late + usize::from(self.path.stations[next].sight == Sight::Late));
             }
             if let Some(kind) = used {
                 self.left[kind] += 1;
             }
         }
         self.in_vain.insert((at, self.left.clone()));
-        false
+        None
     }
 
     /// Uses one event for a step, or none where the step is not reported; `None` where there is no such event left.
@@ -85,18 +97,22 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The stations that can be the next one that is seen: up to the first that can't have been missed.
+/// The stations that can be the next one that is seen: up to the first that can't have been missed. Of the late ones
+/// there is one at the most, since the end is seen with it.
 fn next_stations(path: &Path, at: usize) -> impl Iterator<Item = usize> {
     let stations = &path.stations;
-    let required = (at + 1..stations.len()).find(|next| stations[*next].required).unwrap_or(stations.len() - 1);
-    at + 1..=required
+    let certain = (at + 1..stations.len()).find(|next| stations[*next].sight == Sight::Certain);
+    let was_late = stations[at].sight == Sight::Late;
+    let next = at + 1..=certain.unwrap_or(stations.len() - 1);
+    next.filter(move |next| !was_late || stations[*next].sight != Sight::Late)
 }
 
 /// The walk with the fewest steps that are not stored; of those, the one that leaves out the fewest stations.
-fn best(path: &Path, stored: &[Change]) -> Vec<Change> {
+fn best(path: &Path, stored: &[Change]) -> Walk {
+    let mut walk = Walk::default();
     let stations = path.stations.len();
     if stations == 0 {
-        return Vec::new();
+        return walk;
     }
     // From each station to the end: steps that are not stored, stations left out, and the next station.
     let mut onward = vec![(0, 0, 0); stations];
@@ -109,27 +125,28 @@ fn best(path: &Path, stored: &[Change]) -> Vec<Change> {
         };
         onward[at] = next_stations(path, at).map(cost).min().expect("there is a next station");
     }
-    let mut walk = Vec::new();
     let (mut at, mut from) = (0, path.stations[0].place);
     while at + 1 < stations {
         at = onward[at].2;
-        walk.extend(change(from, path.stations[at]));
+        walk.steps.extend(change(from, path.stations[at]));
+        walk.late += usize::from(path.stations[at].sight == Sight::Late);
         from = path.stations[at].place;
     }
     walk
 }
 
 /// Counts what is stored against one walk.
-fn against(path: &Path, walk: &[Change], mut stored: Vec<Change>) -> Tally {
-    let coalesced = path.changes().count() - walk.len();
+fn against(path: &Path, walk: &Walk, mut stored: Vec<Change>) -> Tally {
+    let changes = path.changes().count() + walk.late;
+    let coalesced = changes - walk.steps.len();
     let mut missing = 0;
-    for step in walk {
+    for step in &walk.steps {
         match stored.iter().position(|change| change == step) {
             Some(at) => drop(stored.swap_remove(at)),
             None => missing += 1,
         }
     }
     // What is left over is of no use: it either happened, and is there already, or it never did.
-    let repeated = stored.iter().filter(|change| walk.contains(change)).count();
-    Tally { coalesced, missing, repeated, invented: stored.len() - repeated }
+    let repeated = stored.iter().filter(|change| walk.steps.contains(change)).count();
+    Tally { changes, coalesced, missing, repeated, invented: stored.len() - repeated }
 }

@@ -119,6 +119,12 @@ impl TcpProxy {
         eventually("an answer to be withheld", async || (self.traffic().withheld > 0).then_some(())).await;
     }
 
+    /// Waits until `times` more requests are answered.
+    pub(in crate::faults) async fn answered(&self, times: usize) {
+        let before = self.traffic().answers;
+        eventually("answers", async || (self.traffic().answers >= before + times).then_some(())).await;
+    }
+
     /// Waits until somebody has tried to connect `times` more.
     pub(in crate::faults) async fn tried(&self, times: usize) {
         let before = self.connections();

@@ -77,6 +77,18 @@ impl Agent {
         self.process.signal("CONT");
     }
 
+    /// Waits until it has given up on a request with events.
+    pub(in crate::faults) async fn gives_up(&self) {
+        let before = self.failed_exports().await;
+        eventually("the agent to give up on a request", async || (self.failed_exports().await > before).then_some(()))
+            .await;
+    }
+
+    async fn failed_exports(&self) -> f64 {
+        let of_logs = |series: &str| series.contains("signal=\"logs\"") && !series.contains("result=\"OK\"");
+        self.sum("exports_total", of_logs).await
+    }
+
     /// Waits until it has logged `text`, and gives its log.
     pub(in crate::faults) async fn logged(&self, text: &str) -> String {
         eventually(&format!("the agent to log {text:?}"), async || {
@@ -92,10 +104,18 @@ impl Agent {
 
     /// One of its own accounts, by the name behind `kamaji_telemetry_agent_`.
     pub(in crate::faults) async fn account(&self, name: &str) -> f64 {
+        self.sum(name, |_| true).await
+    }
+
+    /// The sum of the series of an account that `counts`.
+    async fn sum(&self, name: &str, counts: impl Fn(&str) -> bool) -> f64 {
         let page = web::get(&format!("http://{}", self.health), "/metrics").await;
-        let name = format!("kamaji_telemetry_agent_{name}");
-        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
-        let value = lines.into_iter().find(|(series, _)| *series == name).map(|(_, value)| value);
-        value.map_or(0.0, |value| value.parse().expect("an account is a number"))
+        let lines = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+        let is_it = |series: &str| {
+            let family = series.split('{').next().and_then(|family| family.strip_prefix("kamaji_telemetry_agent_"));
+            family == Some(name) && counts(series)
+        };
+        let values = lines.filter(|(series, _)| is_it(series)).map(|(_, value)| value.parse::<f64>());
+        values.sum::<Result<f64, _>>().expect("an account is a number")
     }
 }

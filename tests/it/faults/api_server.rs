@@ -5,9 +5,9 @@ use http::StatusCode;
 use super::figures;
 use super::injuries::{api_server_goes, watch_breaks, watch_expires};
 use super::proxies::{Mode, Target};
-use super::scene::{Scene, version};
+use super::scene::Scene;
 use super::short::{scene, under_a_stream};
-use crate::servers::{eventually, tcp};
+use crate::servers::eventually;
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
@@ -46,7 +46,7 @@ async fn deletions_that_were_missed_show_in_the_next_list() {
     let (mut scene, _agent) = scene().await;
     let names: Vec<_> = (0..8).map(|number| format!("tenant-{number}")).collect();
     for name in &names {
-        create(&scene, name).await;
+        scene.creates(name).await;
     }
     scene.settles().await;
     let (lists, outage) = (scene.lists(), scene.outage_begins());
@@ -54,8 +54,8 @@ async fn deletions_that_were_missed_show_in_the_next_list() {
     for name in &names[..4] {
         scene.cluster.delete(name).await;
     }
-    create(&scene, &names[0]).await;
-    create(&scene, "seen-by-nobody").await;
+    scene.creates(&names[0]).await;
+    scene.creates("seen-by-nobody").await;
     scene.cluster.delete("seen-by-nobody").await;
     // The first watch is told that its place has expired, as after a compaction.
     let watches = scene.api.requests(Target::Watch);
@@ -68,8 +68,4 @@ async fn deletions_that_were_missed_show_in_the_next_list() {
     figures::row("relist", "relist with deletes missed", &outcome);
     assert!(scene.lists() > lists, "the watch was resumed");
     assert_eq!(outcome.report.coalesced, 2, "only what came and went unseen");
-}
-
-async fn create(scene: &Scene, name: &str) {
-    scene.cluster.create(tcp(name).version(&version(scene.numbers().next(), 0))).await;
 }

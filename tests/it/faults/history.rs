@@ -80,15 +80,12 @@ impl History {
         let mut at: BTreeMap<&str, usize> = BTreeMap::new();
         for Commit { revision, key, object } in commits {
             history.last = *revision;
-            match object {
-                Some(object) => {
-                    let life = *at.entry(key).or_insert_with(|| history.begin(object.uid));
-                    history.lives[life].states.push((*revision, *object));
-                }
-                None => {
-                    let life = at.remove(&**key).expect("only what was created is deleted");
-                    history.lives[life].gone = Some(*revision);
-                }
+            if let Some(object) = object {
+                let life = *at.entry(key).or_insert_with(|| history.begin(object.uid));
+                history.lives[life].states.push((*revision, *object));
+            } else {
+                let life = at.remove(&**key).expect("only what was created is deleted");
+                history.lives[life].gone = Some(*revision);
             }
         }
         history

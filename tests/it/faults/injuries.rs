@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use super::proxies::{Mode, Point, Target};
+use super::proxies::{Hold, Mode, Point, Target};
 use super::scene::{Agent, Scene};
 use crate::servers::eventually;
 
@@ -43,17 +43,10 @@ impl Fell {
 /// Kills the agent at this point, or whenever it is if there is none, and starts it again. Says where it fell.
 pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>) -> Fell {
     scene.stores_more_than(scene.stored() + SOME).await;
-    let fell = match at {
-        Some(fell) => {
-            strike(scene, agent, fell).await;
-            fell
-        }
-        None => {
-            let fell = Fell::now(scene);
-            agent.kill();
-            fell
-        }
-    };
+    let fell = at.unwrap_or_else(|| Fell::now(scene));
+    let hold = if at.is_some() { comes_to(scene, fell).await } else { None };
+    agent.kill();
+    drop(hold);
     let outage = scene.outage_begins();
     scene.mend();
     agent.restart().await;
@@ -61,20 +54,22 @@ pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>)
     fell
 }
 
-async fn strike(scene: &Scene, agent: &mut Agent, fell: Fell) {
+/// Waits until an event is at this point, and stays there.
+async fn comes_to(scene: &Scene, fell: Fell) -> Option<Hold> {
     let point = match fell {
         Fell::BeforeWrite => Point::BeforeRequest,
         Fell::BetweenWriteAndSend => Point::BeforeAnswer,
         Fell::BetweenSendAndAcknowledgement => {
-            // An answer to gauges may be withheld too, so that it is the store that tells.
             scene.way_to_relay.set(Mode::HoldAnswers);
+            // The first answer that is withheld may be the one to gauges.
             scene.stores_more_than(scene.stored()).await;
-            return agent.kill();
+            scene.way_to_relay.withheld().await;
+            return None;
         }
     };
     let mut hold = scene.api.hold(Target::JournalWrite, point);
     hold.reached().await;
-    agent.kill();
+    Some(hold)
 }
 
 /// The way to the relay fails like this.

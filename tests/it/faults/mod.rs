@@ -17,5 +17,9 @@ mod short;
 
 mod network;
 mod api_server;
-mod kills;
 mod journal;
+mod objects;
+mod kills;
+mod takeover;
+mod consent;
+mod soak;

@@ -83,7 +83,7 @@ impl Observation {
         let mut report = Report { stored: stored.len(), ..Report::default() };
         for life in &history.lives {
             let path = Path::of(life, self);
-            let events = number(life).and_then(|number| of_number.remove(&number)).unwrap_or_default();
+            let events = of_number.remove(&number(life)).unwrap_or_default();
             report.add(life.uid, &path, &events);
         }
         for (number, events) in of_number {
@@ -99,7 +99,7 @@ impl Observation {
         let of_number = by_number(stored);
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();
         let missing = history.lives.iter().filter_map(|life| {
-            let events = number(life).and_then(|number| of_number.get(&number)).map_or(&[][..], Vec::as_slice);
+            let events = of_number.get(&number(life)).map_or(&[][..], Vec::as_slice);
             Path::of(life, self).first_not_in(events, last_outage)
         });
         missing.min().map_or(history.last, |revision| revision - 1)
@@ -160,6 +160,9 @@ impl fmt::Display for Report {
     }
 }
 
+/// The number of what has no version that can be read. There is one such control plane at the most.
+const UNREADABLE: u16 = 0;
+
 /// Which control plane a version belongs to.
 fn number_of(version: KubernetesVersion) -> Option<u16> {
     match version {
@@ -168,15 +171,15 @@ fn number_of(version: KubernetesVersion) -> Option<u16> {
     }
 }
 
-/// The number of a life, where one of its versions could be read.
-fn number(life: &Life) -> Option<u16> {
+/// The number of a life.
+fn number(life: &Life) -> u16 {
     let mut numbers = life.states.iter().filter_map(|(_, object)| object.version.and_then(number_of));
-    let first = numbers.next()?;
+    let Some(first) = numbers.next() else { return UNREADABLE };
     assert!(numbers.all(|number| number == first), "a control plane keeps its number: {life:?}");
-    Some(first)
+    first
 }
 
-/// The events of each control plane. One without any number belongs to number 0, which nobody has.
+/// The events of each control plane.
 fn by_number(stored: &[Stored]) -> BTreeMap<u16, Vec<Stored>> {
     let mut of_number = BTreeMap::<u16, Vec<Stored>>::new();
     for event in stored {
@@ -184,7 +187,7 @@ fn by_number(stored: &[Stored]) -> BTreeMap<u16, Vec<Stored>> {
             Change::Created(version) | Change::Deleted(version) => number_of(version),
             Change::Updated(old, new) => number_of(new).or(number_of(old)),
         };
-        of_number.entry(number.unwrap_or_default()).or_default().push(*event);
+        of_number.entry(number.unwrap_or(UNREADABLE)).or_default().push(*event);
     }
     of_number
 }

@@ -39,8 +39,11 @@ pub(super) struct Scene {
     observation: Observation,
     numbers: Numbers,
     seed: u64,
+    random: RefCell<fastrand::Rng>,
     /// What has been reported so far.
     told: Report,
+    /// The longest that it took to settle.
+    longest: Duration,
 }
 
 /// The numbers of control planes: each is used once.
@@ -103,7 +106,9 @@ impl Scene {
             relay,
             backend,
             seed,
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Report::default(),
+            longest: Duration::ZERO,
         }
     }
 
@@ -133,14 +138,34 @@ impl Scene {
         self.observation.spans.last_mut().expect("it was on").end = end;
     }
 
-    /// Random choices of this run.
+    /// Random choices of this run, others each time.
     pub(super) fn random(&self) -> fastrand::Rng {
-        fastrand::Rng::with_seed(self.seed)
+        self.random.borrow_mut().fork()
     }
 
     /// The numbers for new control planes.
     pub(super) fn numbers(&self) -> &Numbers {
         &self.numbers
+    }
+
+    /// Creates a control plane with a number of its own, which it gives, at the patch 0 of that.
+    pub(super) async fn creates(&self, name: &str) -> u16 {
+        let number = self.numbers.next();
+        self.cluster.create(tcp(name).version(&version(number, 0))).await;
+        number
+    }
+
+    /// Takes the control plane with this number to one patch after the other.
+    pub(super) async fn upgrades(&self, name: &str, number: u16, patches: &[u16]) {
+        for patch in patches {
+            self.cluster.upgrade(name, &version(number, *patch)).await;
+        }
+    }
+
+    /// Waits until there were `count` more commits.
+    pub(super) async fn commits(&self, count: u64) {
+        let before = self.cluster.revision().await;
+        eventually("changes", async || (self.cluster.revision().await >= before + count).then_some(())).await;
     }
 
     /// How many events the backend holds.
@@ -199,6 +224,7 @@ impl Scene {
         })
         .await;
         let delay = begun.elapsed();
+        self.longest = self.longest.max(delay);
         let report = last.0.take();
         assert!(report.is_clean(), "{report}\n{}", report.findings.join("\n"));
         Outcome { report: std::mem::replace(&mut self.told, report.clone()).until(&report), delay }
@@ -208,6 +234,16 @@ impl Scene {
     pub(super) fn lists(&self) -> usize {
         let requests = self.cluster.requests_of(User::Agent);
         requests.iter().filter(|request| request.uri.contains("sendInitialEvents=true")).count()
+    }
+
+    /// What came of everything, as it was when it last settled, and the longest delay.
+    pub(super) fn settled_in_all(&self) -> Outcome {
+        Outcome { report: self.told.clone(), delay: self.longest }
+    }
+
+    /// What this run's random choices come from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     fn events(&self) -> Vec<Stored> {

@@ -22,7 +22,7 @@ use super::tls::TlsListener;
 /// What a fault is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::faults) enum Target {
-    /// A write of the journal: creation, replacement or deletion of a ConfigMap.
+    /// A write of the journal: creation, replacement or deletion of a `ConfigMap`.
     JournalWrite,
     /// A write of the Lease.
     LeaseWrite,
@@ -42,7 +42,8 @@ struct Shared {
     faults: Mutex<Faults>,
     /// Counts how often all watches were cut.
     cuts: watch::Sender<usize>,
-    seen: watch::Sender<Seen>,
+    /// How many requests came for each target.
+    requests: watch::Sender<HashMap<Target, usize>>,
 }
 
 #[derive(Default)]
@@ -51,15 +52,6 @@ struct Faults {
     answers: HashMap<Target, StatusCode>,
     /// What happens to the next one.
     holds: HashMap<Target, (Point, Held)>,
-}
-
-/// What has passed by.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    /// How many requests came for each target.
-    requests: HashMap<Target, usize>,
-    /// How many writes of the journal are between the client's request and its answer.
-    writing: usize,
 }
 
 impl Target {
@@ -85,7 +77,7 @@ impl ApiProxy {
             server,
             faults: Mutex::default(),
             cuts: watch::Sender::new(0),
-            seen: watch::Sender::new(Seen::default()),
+            requests: watch::Sender::default(),
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
         let task = tokio::spawn(axum::serve(listener, router).into_future());
@@ -109,9 +101,9 @@ impl ApiProxy {
 
     /// Holds the next one at `point`.
     pub(in crate::faults) fn hold(&self, target: Target, point: Point) -> Hold {
-        let (hold, held) = hold();
-        self.shared.faults().holds.insert(target, (point, held));
-        hold
+        let (test, proxy) = hold();
+        self.shared.faults().holds.insert(target, (point, proxy));
+        test
     }
 
     /// Breaks the watches that run.
@@ -121,12 +113,7 @@ impl ApiProxy {
 
     /// How many requests have come for `target` so far.
     pub(in crate::faults) fn requests(&self, target: Target) -> usize {
-        self.shared.seen.borrow().requests.get(&target).copied().unwrap_or_default()
-    }
-
-    /// Whether the agent waits for the answer to a write of its journal.
-    pub(in crate::faults) fn is_writing(&self) -> bool {
-        self.shared.seen.borrow().writing > 0
+        self.shared.requests.borrow().get(&target).copied().unwrap_or_default()
     }
 }
 
@@ -177,26 +164,9 @@ fn broken() -> std::io::Error {
     std::io::ErrorKind::ConnectionAborted.into()
 }
 
-/// Counts a write of the journal while it is under way, however that ends.
-struct Writing<'a>(&'a Shared);
-
-impl<'a> Writing<'a> {
-    fn begin(shared: &'a Shared) -> Self {
-        shared.seen.send_modify(|seen| seen.writing += 1);
-        Self(shared)
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        self.0.seen.send_modify(|seen| seen.writing -= 1);
-    }
-}
-
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let Some(target) = Target::of(&request) else { return shared.forward(request).await };
-    shared.seen.send_modify(|seen| *seen.requests.entry(target).or_default() += 1);
-    let _writing = (target == Target::JournalWrite).then(|| Writing::begin(&shared));
+    shared.requests.send_modify(|requests| *requests.entry(target).or_default() += 1);
     match shared.fault(target) {
         (Some(status), _) => refusal(status),
         (None, None) => shared.forward(request).await,

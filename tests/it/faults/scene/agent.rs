@@ -20,8 +20,12 @@ pub(in crate::faults) struct Options {
 
 impl Options {
     /// With every wait as short as it can be, so that a test waits for what happens.
-    pub(super) fn new(kubeconfig: &Path, relay: SocketAddr, _identity: &str) -> Self {
-        let arguments = vec!["agent".to_owned(), format!("--endpoint=http://{relay}")];
+    pub(super) fn new(kubeconfig: &Path, relay: SocketAddr, identity: &str) -> Self {
+        let mut arguments = vec!["agent".to_owned(), format!("--endpoint=http://{relay}")];
+        arguments.push(format!("--identity={identity}"));
+        let settings = ["--namespace=kamaji-telemetry", "--owner-deployment=kamaji-telemetry"];
+        let waits = ["--timeout=2000", "--retry-max=1s", "--acknowledge-interval=1s"];
+        arguments.extend(settings.into_iter().chain(waits).map(str::to_owned));
         let environment = vec![("KUBECONFIG".to_owned(), kubeconfig.display().to_string())];
         Self { arguments, environment }
     }
@@ -77,6 +81,23 @@ impl Agent {
         self.process.signal("CONT");
     }
 
+    /// Says whether it is the one that watches and sends.
+    pub(in crate::faults) async fn is_leader(&self) -> bool {
+        self.account("leader").await > 0.0
+    }
+
+    /// Waits until it is.
+    pub(in crate::faults) async fn leads(&self) {
+        eventually("the agent to lead", async || self.is_leader().await.then_some(())).await;
+    }
+
+    /// Ends it in order.
+    pub(in crate::faults) async fn terminate(&mut self) {
+        self.process.signal("TERM");
+        let status = eventually("the agent to end", async || self.process.exited()).await;
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
     /// Waits until it has given up on a request with events.
     pub(in crate::faults) async fn gives_up(&self) {
         let before = self.failed_exports().await;
@@ -87,14 +108,6 @@ impl Agent {
     async fn failed_exports(&self) -> f64 {
         let of_logs = |series: &str| series.contains("signal=\"logs\"") && !series.contains("result=\"OK\"");
         self.sum("exports_total", of_logs).await
-    }
-
-    /// Waits until it has logged `text`, and gives its log.
-    pub(in crate::faults) async fn logged(&self, text: &str) -> String {
-        eventually(&format!("the agent to log {text:?}"), async || {
-            Some(self.process.output()).filter(|log| log.contains(text))
-        })
-        .await
     }
 
     /// What it has logged so far.

@@ -35,7 +35,7 @@ async fn a_rolling_opt_out_brings_nothing_back() {
     eventually("the journal to be deleted", async || journal(&scene).await.is_none().then_some(())).await;
     write.pass();
     // It may bring the journal back, empty, until it goes.
-    on.terminate().await;
+    assert_eq!(on.terminate().await, Some(0), "{}", on.log());
     eventually("the journal to be deleted", async || journal(&scene).await.is_none().then_some(())).await;
 
     let stream = Stream::start(&scene, PACE);

@@ -4,7 +4,8 @@
 use http::StatusCode;
 
 use super::proxies::{Hold, Mode, Point, Target};
-use super::scene::{Agent, Scene};
+use super::scene::Scene;
+use crate::program::Agent;
 use crate::servers::eventually;
 
 /// How often a fault is met before it is mended: once can be chance, and each further time waits longer.

@@ -1,7 +1,6 @@
 //! The whole pipeline, real in each part, with a proxy before each server: the stage of every fault.
 
-mod agent;
-mod backend;
+mod accounts;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,10 +14,8 @@ use super::history::{Recorder, Revision};
 use super::oracle::{Observation, Outage, Report, Span};
 use super::proxies::{ApiProxy, Mode, Protocol, TcpProxy};
 use super::stored::{self, Change, Stored};
+use crate::program::{Agent, AgentOptions, Backend};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, fixture, tcp};
-pub(super) use agent::Agent;
-use agent::Options;
-use backend::Backend;
 
 /// The names in a scene are in the order of the flow.
 pub(super) struct Scene {
@@ -112,10 +109,14 @@ impl Scene {
         }
     }
 
-    /// An agent that is not started yet, by its identity.
-    pub(super) fn agent(&self, identity: &str) -> Options {
+    /// An agent that is not started yet, by its identity, with every wait as short as it can be.
+    pub(super) fn agent<'a>(&self, identity: &'a str) -> AgentOptions<'a> {
         let kubeconfig = self.cluster.kubeconfig_at(User::Agent, self.way_to_api.address());
-        Options::new(&kubeconfig, self.way_to_relay.address(), identity)
+        let relay = format!("http://{}", self.way_to_relay.address());
+        let options = AgentOptions::with_kubeconfig(&kubeconfig, &relay).variable("POD_NAME", identity);
+        let settings = ["--namespace=kamaji-telemetry", "--owner-deployment=kamaji-telemetry"];
+        let waits = ["--timeout=2000", "--retry-max=1s", "--acknowledge-interval=1s"];
+        settings.into_iter().chain(waits).fold(options, AgentOptions::argument)
     }
 
     /// Starts an agent, and takes what is there when it is ready as the baseline.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::figures;
-use super::scene::{Agent, Outcome, Scene};
+use super::scene::{Outcome, Scene};
 use super::stream::Stream;
+use crate::program::Agent;
 
 /// Time between two changes: about as fast as an API server that shares two cores makes them.
 pub(super) const PACE: Duration = Duration::from_millis(20);

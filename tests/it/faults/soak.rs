@@ -10,8 +10,9 @@ use super::injuries::{
     Fell, api_server_goes, backend_goes, journal_is_refused, kill, relay_fails, relay_goes, watch_breaks, watch_expires,
 };
 use super::proxies::Mode;
-use super::scene::{Agent, Scene};
+use super::scene::Scene;
 use super::stream::Stream;
+use crate::program::Agent;
 
 /// Time between two changes. A number is used up by one in ten of them, and there are 9,999 numbers: half an hour of
 /// these uses half.

@@ -3,9 +3,10 @@
 use super::figures;
 use super::injuries::kill;
 use super::proxies::{Point, Target};
-use super::scene::{Agent, Scene};
+use super::scene::Scene;
 use super::short::PACE;
 use super::stream::Stream;
+use crate::program::Agent;
 use crate::servers::eventually;
 
 /// How long the Lease lasts here: the shortest that is allowed.
@@ -38,12 +39,12 @@ async fn a_frozen_leader_that_wakes_changes_nothing() {
         // It sleeps with a write on its way, which arrives when another one leads.
         let mut write = scene.api.hold(Target::JournalWrite, Point::BeforeRequest);
         write.reached().await;
-        leader.freeze();
+        leader.signal("STOP");
         let outage = scene.outage_begins();
         other.leads().await;
         scene.outage_ends(outage).await;
         write.pass();
-        leader.thaw();
+        leader.signal("CONT");
         eventually("the old leader to see that it is none", async || (!leader.is_leader().await).then_some(())).await;
         scene.passes().await;
         (leader, other) = (other, leader);
@@ -60,11 +61,11 @@ async fn versions_that_change_while_the_leader_is_frozen_become_one_change() {
     let number = scene.creates("tenant").await;
     scene.settles().await;
     let outage = scene.outage_begins();
-    first.freeze();
+    first.signal("STOP");
     scene.upgrades("tenant", number, &[1, 2]).await;
     second.leads().await;
     scene.outage_ends(outage).await;
-    first.thaw();
+    first.signal("CONT");
     scene.passes().await;
     let outcome = scene.settles().await;
     figures::row("frozen-leader-abc", "leader frozen, A→B→C, another takes over", &outcome);
@@ -82,7 +83,7 @@ async fn a_leader_that_goes_in_order_or_crashes_hands_over() {
     assert!(!second.is_leader().await);
     // A rollout: the Lease is released.
     let outage = scene.outage_begins();
-    first.terminate().await;
+    assert_eq!(first.terminate().await, Some(0), "{}", first.log());
     second.leads().await;
     scene.outage_ends(outage).await;
     stream.stop().await;

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::program::PROGRAM;
+use super::PROGRAM;
 use crate::servers::{Launch, Process, free_address, web};
 
 /// A running backend.
-pub(in crate::faults) struct Backend {
+pub(crate) struct Backend {
     process: Process,
     place: Place,
 }
@@ -18,7 +18,7 @@ struct Place {
 
 impl Backend {
     /// Starts it empty, and waits until it is ready.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let launch = |folder: &Path| {
             let (grpc, http) = (free_address(), free_address());
             let file = folder.join("telemetry.db");
@@ -33,22 +33,22 @@ impl Backend {
     }
 
     /// Where it takes OTLP over HTTP.
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.place.url
     }
 
     /// Where it stores.
-    pub(in crate::faults) fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.place.file
     }
 
     /// Ends it as a crash does.
-    pub(in crate::faults) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.stop();
     }
 
     /// Starts it again with the same file.
-    pub(in crate::faults) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let Self { process, place } = self;
         process.resume(async || is_ready(place).await).await;
     }

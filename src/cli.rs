@@ -30,6 +30,10 @@ pub enum Command {
     Agent(AgentArgs),
     /// Show what the agent would send now, and send nothing.
     Preview(PreviewArgs),
+    /// Show whether telemetry is on, and how far its delivery is, from what the agent keeps in the cluster.
+    Status(StatusArgs),
+    /// Delete what the agent keeps in the cluster, the installation's UUID included.
+    Forget(ForgetArgs),
     /// Receive, store and show what agents send.
     Backend {
         /// What the backend is to do.
@@ -82,7 +86,7 @@ pub struct AgentArgs {
     /// How often the gauges are sent, such as 5m or 90s.
     #[arg(long, env = "KAMAJI_TELEMETRY_INTERVAL", default_value = "5m", value_parser = interval)]
     pub interval: Duration,
-    /// Where the agent's own state lives.
+    /// Where the agent's own state lives; if not given, in the namespace of the kubeconfig or the service account.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
     /// Where Kamaji's operator runs.
@@ -94,14 +98,25 @@ pub struct AgentArgs {
     /// Kamaji's version, where it is not to be read from its Deployment.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_VERSION")]
     pub kamaji_version: Option<String>,
-    /// The Deployment that the agent runs in, which is to own its state.
+    /// The Deployment that the agent runs in: what the agent makes in the cluster goes with it.
     #[arg(long, env = "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT")]
     pub owner_deployment: Option<String>,
     /// Send the extended signals too: tenant versions, datastores, Cluster API, network profiles.
     #[arg(long, env = "KAMAJI_TELEMETRY_EXTENDED", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub extended: bool,
-    /// Where /livez and /readyz are served, such as 0.0.0.0:8080; nowhere if not given.
+    /// Several replicas run: elect one by a Lease, and let the others wait.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LEADER_ELECT", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub leader_elect: bool,
+    /// Who this replica is in the election, the same after its container was restarted; the host's name if not given,
+    /// which is the pod's.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// How long the Lease lasts: another replica takes over within this time after the leader has died.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LEASE_DURATION", default_value = "15s", value_parser = interval)]
+    pub lease_duration: Duration,
+    /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
     #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
     pub health_addr: Option<SocketAddr>,
     /// Watch nothing and send nothing.
@@ -112,6 +127,15 @@ pub struct AgentArgs {
     /// How often Kamaji's operator is looked at for its version and its --disable-telemetry.
     #[arg(long, env = "KAMAJI_TELEMETRY_LOOK_INTERVAL", default_value = "30s", value_parser = interval)]
     pub look_interval: Duration,
+    /// How often the agent's state in the cluster is deleted while telemetry is off.
+    #[arg(long, env = "KAMAJI_TELEMETRY_ERASE_INTERVAL", default_value = "1m", value_parser = interval)]
+    pub erase_interval: Duration,
+    /// How long an acknowledgement waits for a write of the state that it may ride on.
+    #[arg(long, env = "KAMAJI_TELEMETRY_ACKNOWLEDGE_INTERVAL", default_value = "30s", value_parser = interval)]
+    pub acknowledge_interval: Duration,
+    /// The longest wait between two tries to deliver, to write or to watch.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETRY_MAX", default_value = "1m", value_parser = interval)]
+    pub retry_max: Duration,
     /// How the collector is talked to.
     #[command(flatten)]
     pub otlp: OtlpArgs,
@@ -170,6 +194,34 @@ pub struct PreviewArgs {
     /// As for the agent.
     #[command(flatten)]
     pub agent: AgentArgs,
+}
+
+/// What the status is told.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// In which form.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: StatusOutput,
+    /// As for the agent.
+    #[command(flatten)]
+    pub agent: AgentArgs,
+}
+
+/// In which form the status is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What the deletion of the agent's state is told.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// Where the agent's own state lives; if not given, in the namespace of the kubeconfig or the service account.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
 }
 
 /// What the backend is told.

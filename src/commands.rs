@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use tokio::runtime;
 
-use crate::agent::consent::Switches;
+use crate::agent::Election;
+use crate::agent::consent::{Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
-use crate::agent::{self, preview};
+use crate::agent::{self, forget, preview, status};
 use crate::backend;
 use crate::cli::{
-    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, OtlpArgs, PreviewArgs, ServeArgs,
+    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, ForgetArgs, OtlpArgs, PreviewArgs,
+    ServeArgs, StatusArgs, StatusOutput,
 };
 use crate::demo;
 use crate::process;
@@ -23,6 +25,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         // One thread: the agent waits nearly always, and every worker costs memory.
         Command::Agent(args) => block_on(runtime::Builder::new_current_thread(), run_agent(args)),
         Command::Preview(args) => block_on(runtime::Builder::new_current_thread(), run_preview(args)),
+        Command::Status(args) => block_on(runtime::Builder::new_current_thread(), run_status(args)),
+        Command::Forget(args) => block_on(runtime::Builder::new_current_thread(), run_forget(args)),
         Command::Catalog { output } => print(&catalog(output)?),
         Command::Backend { command: BackendCommand::Serve(args) } => {
             block_on(runtime::Builder::new_multi_thread(), serve(args))
@@ -47,6 +51,20 @@ async fn run_agent(args: AgentArgs) -> anyhow::Result<()> {
 async fn run_preview(args: PreviewArgs) -> anyhow::Result<()> {
     let PreviewArgs { output, agent } = args;
     print(&preview::read(&agent_config(agent)?).await?.print(output)?)
+}
+
+async fn run_status(args: StatusArgs) -> anyhow::Result<()> {
+    let StatusArgs { output, agent } = args;
+    let status = status::read(&agent_config(agent)?).await?;
+    print(&match output {
+        StatusOutput::Table => status.to_string(),
+        StatusOutput::Json => format!("{}\n", serde_json::to_string(&status)?),
+    })
+}
+
+async fn run_forget(args: ForgetArgs) -> anyhow::Result<()> {
+    let ForgetArgs { namespace } = args;
+    print(&forget::run(namespace).await?)
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
@@ -89,26 +107,37 @@ fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
         kamaji_version,
         owner_deployment,
         extended,
+        leader_elect,
+        identity,
+        lease_duration,
         health_addr,
         disable_telemetry,
         look_interval,
+        erase_interval,
+        acknowledge_interval,
+        retry_max,
         otlp,
     } = args;
+    let election = leader_elect.then(|| election(identity, lease_duration)).transpose()?;
     Ok(agent::Config {
         collector: collector(endpoint, otlp)?,
         interval,
         look_interval,
+        erase_interval,
+        acknowledge_interval,
+        retry_max,
         kamaji_namespace,
         kamaji_flag,
         kamaji_version: kamaji_version.map(|version| known_version(&version)).transpose()?,
         namespace,
         owner_deployment,
         extended,
+        election,
         health_addr,
         switches: Switches {
             disable_telemetry,
-            do_not_track: is_set("DO_NOT_TRACK"),
-            otel_sdk_disabled: is_set("OTEL_SDK_DISABLED"),
+            do_not_track: variable_is_set("DO_NOT_TRACK"),
+            otel_sdk_disabled: variable_is_set("OTEL_SDK_DISABLED"),
         },
         cluster: None,
     })
@@ -126,6 +155,18 @@ fn collector(endpoint: String, otlp: OtlpArgs) -> anyhow::Result<Collector> {
     })
 }
 
+/// A pod's host name is the pod's, and stays when its container is restarted.
+fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Result<Election> {
+    let identity = match identity.filter(|identity| !identity.is_empty()) {
+        Some(identity) => identity,
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("--leader-elect needs to know who this replica is: set --identity (POD_NAME)")?
+            .trim()
+            .to_owned(),
+    };
+    Ok(Election { identity, lease_duration })
+}
+
 fn known_version(text: &str) -> anyhow::Result<KamajiVersion> {
     let version = KamajiVersion::normalise(text);
     let expected = "vX.Y.Z, edge-X.Y.Z or X.Y.Z-edge";
@@ -133,12 +174,8 @@ fn known_version(text: &str) -> anyhow::Result<KamajiVersion> {
     Ok(version)
 }
 
-/// Says whether a switch is set. Whatever does not plainly say no counts as yes: in doubt, nothing is sent.
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| {
-        let value = value.to_string_lossy().trim().to_ascii_lowercase();
-        !matches!(value.as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
-    })
+fn variable_is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| is_set(&value.to_string_lossy()))
 }
 
 /// One connection serves both signals over gRPC; a variable that asks for another is not ignored in silence.

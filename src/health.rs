@@ -1,9 +1,13 @@
-//! The process's own health, for probes: `/livez` and `/readyz`.
+//! The process's own health and accounts: `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
+
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,16 +34,37 @@ impl Default for Readiness {
     }
 }
 
-/// Serves the probes on `listener` until `shutdown`.
+/// Serves the probes and the accounts on `listener` until `shutdown`.
 pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
     axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
-/// The routes of the probes, for a server that has others too.
+/// The routes of the probes and the accounts, for a server that has others too.
 pub fn routes(readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(readiness)
+}
+
+/// Where the accounts of this process are kept: one place a process, since that is what counts into it.
+pub fn accounts() -> &'static PrometheusHandle {
+    static ACCOUNTS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        // Only a second recorder would be refused, and this is the one place that installs any.
+        drop(metrics::set_global_recorder(recorder));
+        handle
+    });
+    &ACCOUNTS
 }
 
 async fn readyz(State(Readiness(ready)): State<Readiness>) -> (StatusCode, &'static str) {
     if *ready.borrow() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n") }
+}
+
+/// Source: "Text format" of Prometheus' exposition formats.
+async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], accounts().render())
 }

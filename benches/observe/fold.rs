@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use kamaji_telemetry::agent::observe::{ControlPlane, Seen, View};
+use kamaji_telemetry::agent::observe::{ControlPlane, Options, Seen, View};
 use kamaji_telemetry::signals::{CreatedWith, KubernetesVersion, Status};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub(crate) struct Rates {
 pub(crate) fn measure(objects: usize) -> Rates {
     let versions = ["v1.35.1", "v1.36.0"].map(KubernetesVersion::normalise);
     let control_planes: Vec<_> = (0..objects).map(|_| control_plane(versions[0])).collect();
-    let mut view = View::new(false);
+    let mut view = View::new(Options { extended: false, limit: usize::MAX });
     let now = Timestamp::now();
     view.fold(Seen::Restart, now, ROOM);
     for control_plane in &control_planes {

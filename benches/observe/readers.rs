@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kamaji_telemetry::agent::cluster::{connect, watch};
 use kamaji_telemetry::agent::consent::{KamajiFlag, Switches};
 use kamaji_telemetry::agent::deliver::connection::Collector;
-use kamaji_telemetry::agent::observe::{Seen, View};
+use kamaji_telemetry::agent::observe::{Options, Seen, View};
 use kamaji_telemetry::agent::{self, Config};
 use kamaji_telemetry::demo::fleet::KAMAJI_NAMESPACE;
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ pub(crate) async fn watch(port: u16, folder: &Path) -> anyhow::Result<()> {
     let client = connect(Some(cluster_config(port, folder)?)).await?;
     // As far as the agent lets the watch be ahead of the fold.
     let (sender, mut seen) = mpsc::channel(100);
-    let mut view = View::new(false);
+    let mut view = View::new(Options { extended: false, limit: usize::MAX });
     let fold = async {
         while let Some(next) = seen.recv().await {
             let (synced, gone) = (next == Seen::Complete, matches!(next, Seen::Gone(_)));
@@ -88,7 +88,7 @@ pub(crate) async fn watch(port: u16, folder: &Path) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     tokio::select! {
-        () = watch::run(client, sender) => anyhow::bail!("the watch ended"),
+        () = watch::run(client, Duration::from_mins(1), sender) => anyhow::bail!("the watch ended"),
         done = fold => done,
     }
 }
@@ -123,12 +123,16 @@ fn agent_config(port: u16, folder: &Path, sink: &str) -> anyhow::Result<Config> 
         },
         interval: Duration::from_mins(5),
         look_interval: Duration::from_mins(3),
+        erase_interval: Duration::from_mins(1),
+        acknowledge_interval: Duration::from_secs(30),
+        retry_max: Duration::from_mins(1),
         kamaji_namespace: KAMAJI_NAMESPACE.to_owned(),
         kamaji_flag: KamajiFlag::Replaces,
         kamaji_version: None,
         namespace: None,
         owner_deployment: None,
         extended: false,
+        election: None,
         health_addr: None,
         switches: Switches::default(),
         cluster: Some(cluster_config(port, folder)?),

@@ -13,7 +13,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Begins with `min`. Whatever succeeds begins anew.
     pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self { next: min, max }
+        Self { next: min.min(max), max }
     }
 
     /// The next wait.

@@ -3,6 +3,7 @@
 pub mod datastores;
 pub mod failure;
 pub mod operator;
+pub mod owner;
 mod lenient;
 mod projection;
 pub mod watch;
@@ -105,7 +106,9 @@ impl Look {
 }
 
 /// Bounds a request by [`REQUEST_TIMEOUT`].
-async fn within_deadline<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+pub(super) async fn within_deadline<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
     tokio::time::timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(|_| {
         let message = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
         Err(kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()))

@@ -64,6 +64,12 @@ impl KamajiFlag {
     }
 }
 
+/// Says whether a switch with this value is set. Whatever does not plainly say no counts as yes: in doubt, nothing is
+/// sent.
+pub fn is_set(value: &str) -> bool {
+    !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
+}
+
 impl Off {
     /// Says whether this is what somebody decided, rather than something that is amiss.
     pub fn is_decided(&self) -> bool {

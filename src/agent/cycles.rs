@@ -8,16 +8,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Config;
+use super::accounts::{self, Signal};
 use super::backoff::Backoff;
 use super::cluster::{Look, datastores};
 use super::deliver::gauges::{Cycle, Extended, Gauges};
 use super::quiet::Quiet;
-use super::session::SharedView;
+use super::term::SharedView;
 
 /// The wait before a failed cycle is tried again; it doubles up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// The longest wait: a collector that is back is noticed within two minutes with the jitter, however long the interval.
-const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// What a cycle is made of.
 pub(super) struct Cycles<'a> {
@@ -45,7 +44,7 @@ impl Cycles<'_> {
 
     /// Sends a cycle; one that failed is tried again with fresh counts until the next is due.
     async fn send_until(&self, due: Instant) {
-        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        let mut backoff = Backoff::new(RETRY_MIN, self.config.retry_max);
         loop {
             if self.send().await {
                 return;
@@ -62,6 +61,7 @@ impl Cycles<'_> {
     async fn send(&self) -> bool {
         let Some(cycle) = self.cycle().await else { return false };
         let sent = export(&self.gauges, cycle).await;
+        accounts::exported(Signal::Metrics, if sent.is_ok() { "OK" } else { "FAILED" });
         match &sent {
             Ok(()) => self.quiet.recovered(|| tracing::info!("the collector takes signals again")),
             Err(error) => self.quiet.failed(|| {

@@ -1,18 +1,32 @@
-//! The journal: what is to be delivered, from the moment it is known until it is acknowledged.
+//! The journal: what is to be delivered, from the moment it is known until it is acknowledged, and what was reported.
 //!
 //! A change becomes a record with its own `log.record.uid` when it is journalled, and keeps it however often it is
-//! sent. Only what has been written to storage is sent.
+//! sent. State and outbox are written together, and only what has been written is sent: so after a crash at any
+//! instant an event is sent again with the same uid, and none is made a second time. The journal does no I/O; see
+//! [`config_map`] for where it is kept.
+
+pub mod config_map;
+mod format;
+mod set_aside;
+mod state;
 
 use std::collections::{HashSet, VecDeque};
-use std::convert::Infallible;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::observe::Change;
+use super::observe::{Change, Kept};
 use crate::signals::{EventRecord, KamajiVersion, KubernetesVersion};
 
-/// How many events wait for their acknowledgement at the most. A record takes about 60 bytes, so that a full outbox
-/// is 300 kB; 5,000 is what a burst that makes or deletes every control plane of a large cluster needs.
+pub use format::Corrupt;
+pub use state::State;
+
+/// How many control planes are reported of at the most: with a full outbox, their rows of 26 bytes fill nine tenths of
+/// the MiB that a ConfigMap may hold.
+pub const ROW_LIMIT: usize = 25_000;
+
+/// How many events wait for their acknowledgement at the most: at 58 bytes each, 290 kB of the ConfigMap. 5,000 is what
+/// a burst that makes or deletes every control plane of a large cluster needs.
 pub const OUTBOX_LIMIT: usize = 5_000;
 
 /// The versions that a record carries beside its event.
@@ -24,45 +38,56 @@ pub struct Versions {
     pub kubernetes: KubernetesVersion,
 }
 
-/// Where the journal is kept.
-pub trait Storage: Send {
-    /// Why a write failed.
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// Writes the installation and its outbox, all or nothing.
-    fn write(
-        &mut self,
-        installation: Uuid,
-        outbox: &VecDeque<EventRecord>,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
-}
-
-/// A journal that lasts as long as the process.
-#[derive(Debug, Default)]
-pub struct Memory;
-
-impl Storage for Memory {
-    type Error = Infallible;
-
-    async fn write(&mut self, _: Uuid, _: &VecDeque<EventRecord>) -> Result<(), Infallible> {
-        Ok(())
-    }
+/// When what has changed is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Nothing has changed.
+    Never,
+    /// It rides on the next write, or has one of its own after a while.
+    Later,
+    /// At once: something waits for it to be written.
+    Now,
 }
 
 /// The installation's identity and the events that are not yet acknowledged, oldest first.
 #[derive(Debug)]
-pub struct Journal<S> {
-    storage: S,
+pub struct Journal {
     installation: Uuid,
-    outbox: VecDeque<EventRecord>,
-    /// How many of the outbox, from its front, are written.
-    written: usize,
+    epoch: u64,
+    acknowledged: Option<Timestamp>,
+    outbox: VecDeque<Entry>,
+    limit: usize,
+    /// The number of the next event.
+    next: u64,
+    /// Events with a lower number are written.
+    written: u64,
+    due: Due,
 }
 
-impl<S: Storage> Journal<S> {
-    /// A new journal: a new installation, and nothing to deliver.
-    pub fn new(storage: S) -> Self {
-        Self { storage, installation: Uuid::new_v4(), outbox: VecDeque::new(), written: 0 }
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    number: u64,
+    record: EventRecord,
+}
+
+/// A state that is being written, and how far it goes.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is written.
+    pub state: State,
+    /// Events with a lower number are in it.
+    covers: u64,
+    due: Due,
+}
+
+impl Journal {
+    /// A journal that goes on from a state that is written, and what that kept of the control planes.
+    pub fn open(state: State) -> (Self, bool, Vec<Kept>) {
+        let State { installation, epoch, baseline, acknowledged, rows, outbox } = state;
+        let outbox: VecDeque<_> = (0..).zip(outbox).map(|(number, record)| Entry { number, record }).collect();
+        let next = outbox.len() as u64;
+        let (limit, due) = (OUTBOX_LIMIT, Due::Never);
+        (Self { installation, epoch, acknowledged, outbox, limit, next, written: next, due }, baseline, rows)
     }
 
     /// The installation's identity.
@@ -72,7 +97,7 @@ impl<S: Storage> Journal<S> {
 
     /// How many more events there is room for.
     pub fn room(&self) -> usize {
-        OUTBOX_LIMIT.saturating_sub(self.outbox.len())
+        self.limit.saturating_sub(self.outbox.len())
     }
 
     /// How many events are not yet acknowledged.
@@ -80,76 +105,79 @@ impl<S: Storage> Journal<S> {
         self.outbox.len()
     }
 
-    /// Gives each change its identity and puts it behind the others. It is not sent before [`Journal::write`].
-    pub fn append(&mut self, changes: Vec<Change>, versions: Versions) {
-        let Versions { kamaji, kubernetes } = versions;
-        self.outbox.extend(changes.into_iter().map(|Change { time, event }| EventRecord {
-            uid: Uuid::new_v4(),
-            time,
-            kamaji_version: kamaji,
-            kubernetes_version: kubernetes,
-            event,
-        }));
+    /// The time of the oldest event that is not yet acknowledged.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.outbox.front().map(|entry| entry.record.time)
     }
 
-    /// Writes what was appended, and makes no write where nothing was.
-    pub async fn write(&mut self) -> Result<(), S::Error> {
-        if self.written < self.outbox.len() {
-            self.storage.write(self.installation, &self.outbox).await?;
-            self.written = self.outbox.len();
+    /// When the collector last acknowledged an event.
+    pub fn acknowledged(&self) -> Option<Timestamp> {
+        self.acknowledged
+    }
+
+    /// Gives each change its identity and puts it behind the others. It is not sent before it is written.
+    pub fn append(&mut self, changes: Vec<Change>, versions: Versions) {
+        for change in changes {
+            let record = record(change, versions);
+            self.outbox.push_back(Entry { number: self.next, record });
+            self.next += 1;
+            self.due = Due::Now;
         }
-        Ok(())
+    }
+
+    /// Something else of the state has changed, and is to be written then.
+    pub fn touch(&mut self, due: Due) {
+        self.due = self.due.max(due);
+    }
+
+    /// When a write is due.
+    pub fn due(&self) -> Due {
+        self.due
+    }
+
+    /// The state to be written, with what the view keeps. [`Journal::wrote`] or [`Journal::did_not_write`] follows.
+    pub fn snapshot(&mut self, baseline: bool, rows: Vec<Kept>) -> Snapshot {
+        let Self { installation, epoch, acknowledged, ref outbox, next, due, .. } = *self;
+        self.due = Due::Never;
+        let outbox = outbox.iter().map(|entry| entry.record).collect();
+        Snapshot { state: State { installation, epoch, baseline, acknowledged, rows, outbox }, covers: next, due }
+    }
+
+    /// The snapshot is written, and its events may be sent. Says how many were not before.
+    pub fn wrote(&mut self, snapshot: &Snapshot) -> u64 {
+        let before = std::mem::replace(&mut self.written, snapshot.covers);
+        snapshot.covers - before
+    }
+
+    /// The snapshot is not written, or that is not known.
+    pub fn did_not_write(&mut self, snapshot: &Snapshot) {
+        self.touch(snapshot.due);
     }
 
     /// The oldest events that are written, at most `limit` of them.
     pub fn batch(&self, limit: usize) -> Vec<EventRecord> {
-        self.outbox.iter().take(self.written.min(limit)).copied().collect()
+        let written = self.outbox.iter().take_while(|entry| entry.number < self.written);
+        written.take(limit).map(|entry| entry.record).collect()
     }
 
-    /// Forgets the events with these identities: they are acknowledged, or refused for good.
-    pub fn settle(&mut self, settled: &HashSet<Uuid>) {
-        let before = self.outbox.len();
-        self.outbox.retain(|record| !settled.contains(&record.uid));
-        self.written -= before - self.outbox.len();
+    /// Forgets events that are settled: acknowledged, or refused for good. `acknowledged` is when any were acknowledged.
+    pub fn settle(&mut self, settled: &HashSet<Uuid>, acknowledged: Option<Timestamp>) {
+        self.outbox.retain(|entry| !settled.contains(&entry.record.uid));
+        self.acknowledged = acknowledged.or(self.acknowledged);
+        self.touch(Due::Later);
+    }
+}
+
+/// The time is cut to the precision in which it is kept, so that a repeat is the same to the bit.
+fn record(Change { time, event }: Change, Versions { kamaji, kubernetes }: Versions) -> EventRecord {
+    EventRecord {
+        uid: Uuid::new_v4(),
+        time: Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time),
+        kamaji_version: kamaji,
+        kubernetes_version: kubernetes,
+        event,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::*;
-    use crate::signals::Event;
-
-    const VERSIONS: Versions = Versions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
-
-    fn change() -> Change {
-        let event = Event::Created { tcp_version: KubernetesVersion::Unknown, with: None };
-        Change { time: Timestamp::UNIX_EPOCH, event }
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_before_it_is_written() {
-        let mut journal = Journal::new(Memory);
-        journal.append(vec![change(), change()], VERSIONS);
-        assert_eq!(journal.batch(10), []);
-        journal.write().await.unwrap();
-        journal.append(vec![change()], VERSIONS);
-        assert_eq!(journal.batch(10).len(), 2);
-        assert_eq!(journal.batch(1).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn an_event_keeps_its_identity_until_it_is_settled() {
-        let mut journal = Journal::new(Memory);
-        journal.append(vec![change(), change()], VERSIONS);
-        journal.write().await.unwrap();
-        let first = journal.batch(10);
-        assert_eq!(journal.batch(10), first);
-        journal.append(vec![change()], VERSIONS);
-        journal.settle(&HashSet::from([first[0].uid]));
-        assert_eq!(journal.batch(10), first[1..], "what was appended since is still not written");
-        assert_eq!(journal.pending(), 2);
-        assert_eq!(journal.room(), OUTBOX_LIMIT - 2);
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@
 //! one, the row is compared with the object, which yields the events in between. Where there is no room for them, the
 //! object waits as it was last seen and is compared again later: so A→B→C becomes A→C, and what was created and
 //! deleted in between vanishes. What happened while nobody watched coalesces the same way.
+//!
+//! Before the first complete list of a new state, and while there are more control planes than the journal holds, the
+//! view only records what is there: it counts, and reports nothing.
 
 mod row;
 mod waiting;
@@ -14,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use row::Row;
-use waiting::Waiting;
+use waiting::{Waited, Waiting};
 
 use crate::signals::{CreatedWith, Event, KubernetesMinor, KubernetesVersion, NetworkProfile, State, Status};
 
@@ -72,28 +75,93 @@ pub struct Counts {
     pub by_version: BTreeMap<KubernetesMinor, u32>,
 }
 
+/// What outlives the process of a control plane: what was reported of it, or recorded with the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The object's UID, which never leaves the cluster.
+    pub uid: Uuid,
+    /// The version that was last reported.
+    pub reported: KubernetesVersion,
+    /// The last status, of one that is being deleted the last before that.
+    pub status: Status,
+    /// Its deletion was reported, and nothing more is.
+    pub deleted_reported: bool,
+}
+
+/// What a view is told at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// A creation says what only the extended signals say.
+    pub extended: bool,
+    /// The most control planes that are reported of: what the journal holds.
+    pub limit: usize,
+}
+
 /// Everything that is known of the control planes.
 #[derive(Debug)]
 pub struct View {
-    extended: bool,
+    options: Options,
     rows: HashMap<Uuid, Row>,
     waiting: Waiting,
     /// Counts the lists, so that a row can say which was the last to name it.
     list: u32,
-    /// The first complete list has been seen: what appears from here on was created.
+    /// A complete list has been recorded: what appears from here on was created.
     baseline: bool,
     synced: bool,
+    /// What is kept has changed without an event.
+    unsaved: bool,
+    coalesced: u64,
 }
 
 impl View {
-    /// Nothing is known yet. With `extended`, a creation says what only the extended signals say.
-    pub fn new(extended: bool) -> Self {
-        Self { extended, rows: HashMap::new(), waiting: Waiting::default(), list: 0, baseline: false, synced: false }
+    /// Nothing is known yet.
+    pub fn new(options: Options) -> Self {
+        Self::restore(options, false, Vec::new())
+    }
+
+    /// What was kept is known, and nothing was seen since. `baseline` is what [`View::has_baseline`] was.
+    pub fn restore(options: Options, baseline: bool, rows: Vec<Kept>) -> Self {
+        Self {
+            options,
+            rows: rows.into_iter().map(|kept| (kept.uid, Row::restored(kept))).collect(),
+            waiting: Waiting::default(),
+            list: 0,
+            baseline,
+            synced: false,
+            unsaved: false,
+            coalesced: 0,
+        }
+    }
+
+    /// What is to outlive the process; nothing where there is no baseline.
+    pub fn kept(&self) -> Vec<Kept> {
+        let rows = self.rows.iter().filter(|_| self.baseline);
+        rows.filter_map(|(uid, row)| row.kept(*uid)).collect()
+    }
+
+    /// Says whether what appears is reported as created.
+    pub fn has_baseline(&self) -> bool {
+        self.baseline
+    }
+
+    /// Says whether there are more control planes than are reported of.
+    pub fn is_beyond_limit(&self) -> bool {
+        self.synced && !self.baseline
+    }
+
+    /// Says whether what is kept has changed without an event since this was last asked.
+    pub fn take_unsaved(&mut self) -> bool {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// How many states of control planes were superseded, since the start, before there was room to report them.
+    pub fn coalesced(&self) -> u64 {
+        self.coalesced
     }
 
     /// Takes in what the watch said at `now`, and yields at most `room` events, in order.
     pub fn fold(&mut self, seen: Seen, now: Timestamp, room: usize) -> Vec<Change> {
-        match seen {
+        let changes = match seen {
             Seen::Restart => {
                 self.synced = false;
                 self.list = self.list.wrapping_add(1);
@@ -102,7 +170,9 @@ impl View {
             Seen::Apply(object) => self.apply(object, now, room),
             Seen::Gone(uid) => self.gone(uid, now, room),
             Seen::Complete => self.complete(now, room),
-        }
+        };
+        self.heed_limit();
+        changes
     }
 
     /// Yields at most `room` events of what there was no room for before, oldest first.
@@ -123,7 +193,7 @@ impl View {
     pub fn sample(&self) -> Option<(KubernetesVersion, Status, Option<CreatedWith>)> {
         let (_, row) = self.rows.iter().min_by_key(|(uid, _)| **uid)?;
         let with = CreatedWith { cluster_api: false, network_profile: Some(NetworkProfile::LoadBalancer) };
-        Some((row.reported.unwrap_or(KubernetesVersion::Unknown), row.status, self.extended.then_some(with)))
+        Some((row.reported.unwrap_or(KubernetesVersion::Unknown), row.status, self.options.extended.then_some(with)))
     }
 
     /// How many control planes have something to report that there was no room for.
@@ -155,6 +225,7 @@ impl View {
     fn gone(&mut self, uid: Uuid, now: Timestamp, room: usize) -> Vec<Change> {
         if !self.baseline {
             self.rows.remove(&uid);
+            return Vec::new();
         }
         let Some(row) = self.rows.get_mut(&uid) else { return Vec::new() };
         row.present = false;
@@ -169,27 +240,70 @@ impl View {
         for uid in missed {
             changes.extend(self.gone(uid, now, room - changes.len()));
         }
-        self.baseline = true;
         self.synced = true;
+        if !self.baseline && self.rows.len() <= self.options.limit {
+            self.begin_baseline();
+        }
         changes
+    }
+
+    /// Beyond the limit nothing is reported; well below it, what is there then is a new baseline. A relist may name
+    /// what is new before it is known what is gone, so only complete lists are measured.
+    fn heed_limit(&mut self) {
+        let Options { limit, .. } = self.options;
+        if self.synced && self.baseline && self.rows.len() > limit {
+            self.end_baseline();
+        } else if self.synced && !self.baseline && self.rows.len() < limit - limit / 10 {
+            self.begin_baseline();
+        }
+    }
+
+    fn begin_baseline(&mut self) {
+        self.baseline = true;
+        self.unsaved = true;
+    }
+
+    /// Whatever was still to be reported is recorded instead.
+    fn end_baseline(&mut self) {
+        while let Some((uid, object)) = self.waiting.oldest() {
+            self.waiting.remove(&uid);
+            match object {
+                Some(object) => drop(self.rows.insert(uid, Row::recorded(&object).seen(&object, self.list))),
+                None => drop(self.rows.remove(&uid)),
+            }
+        }
+        for row in self.rows.values_mut() {
+            row.reported.get_or_insert(KubernetesVersion::Unknown);
+        }
+        self.baseline = false;
+        self.unsaved = true;
     }
 
     /// Compares a row with its object (`None`: it is gone) and moves the row on, if there is room for all that is to
     /// be reported; otherwise the object waits, in the place it has in the queue already or else in the last.
     fn settle(&mut self, uid: Uuid, object: Option<ControlPlane>, now: Timestamp, room: usize) -> Vec<Change> {
         let Some(row) = self.rows.get_mut(&uid) else { return Vec::new() };
-        let (changes, next) = row.compare(object.as_ref(), now, self.extended);
+        let (changes, next) = row.compare(object.as_ref(), now, self.options.extended);
+        let waited = if changes.len() > room { self.waiting.put(uid, object) } else { self.waiting.remove(&uid) };
+        self.coalesced +=
+            u64::from(waited.is_some_and(|Waited(waited)| !reports_alike(waited.as_ref(), object.as_ref())));
         if changes.len() > room {
-            self.waiting.put(uid, object);
             return Vec::new();
         }
-        self.waiting.remove(&uid);
-        match next {
-            Some(next) => *row = next,
-            None => drop(self.rows.remove(&uid)),
+        if let Some(next) = next {
+            *row = next;
+        } else {
+            self.rows.remove(&uid);
+            self.unsaved = true;
         }
         changes
     }
+}
+
+/// Says whether there is the same to report of an object (`None`: it is gone) in two states.
+fn reports_alike(one: Option<&ControlPlane>, other: Option<&ControlPlane>) -> bool {
+    let reported = |object: &ControlPlane| (object.tcp_version, object.deleted.is_some());
+    one.map(reported) == other.map(reported)
 }
 
 impl ControlPlane {

@@ -13,7 +13,7 @@ use super::cluster::{self, datastores, watch};
 use super::consent::KamajiFlag;
 use super::deliver::events::Records;
 use super::deliver::gauges::{Cycle, Extended, Gauges};
-use super::observe::View;
+use super::observe::{Options, View};
 use crate::signals::{Event, EventRecord, KubernetesVersion, Release, Status};
 use capture::Capture;
 
@@ -34,7 +34,8 @@ pub struct Preview {
     /// Why nothing is sent at all, where telemetry is off.
     off: Option<String>,
     endpoint: String,
-    installation: Uuid,
+    /// The installation's identity, or why it is shown as all zero.
+    installation: Result<Uuid, String>,
     cycle: Cycle,
     /// A sample of each event, of a change that could happen in this cluster.
     samples: [EventRecord; 3],
@@ -45,7 +46,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let client = cluster::connect(config.cluster.clone()).await?;
     // Whatever Kamaji's flag says, the versions are shown.
     let look = cluster::look(&client, &config.kamaji_namespace, KamajiFlag::Replaces).await;
-    let mut view = View::new(config.extended);
+    let mut view = View::new(Options { extended: config.extended, limit: usize::MAX });
     watch::list(&client, &mut view).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let off = config.switches.off().or_else(|| config.kamaji_flag.off(&look.operator));
     let cycle = Cycle {
@@ -56,11 +57,19 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     Ok(Preview {
         off: off.map(|off| off.to_string()),
         endpoint: config.collector.endpoint.clone(),
-        // The journal does not outlive the process yet, so there is no identity to show.
-        installation: Uuid::nil(),
+        installation: installation(config, &client).await,
         samples: samples(&view, &cycle),
         cycle,
     })
+}
+
+/// The installation's identity. Whoever looks may not be allowed to read it, and is shown the rest.
+async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> {
+    match config.place(client, None).read().await {
+        Ok(Some(account)) => Ok(account.state.installation),
+        Ok(None) => Err("made when the agent starts".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn extended(client: &Client) -> anyhow::Result<Extended> {
@@ -105,10 +114,14 @@ impl Preview {
         }
     }
 
+    fn installation(&self) -> Uuid {
+        self.installation.clone().unwrap_or_default()
+    }
+
     /// The request that the SDK makes of the cycle.
     fn request(self) -> anyhow::Result<ExportMetricsServiceRequest> {
         let capture = Capture::default();
-        Gauges::new(capture.clone(), self.installation).export(self.cycle)?;
+        Gauges::new(capture.clone(), self.installation()).export(self.cycle)?;
         Ok(capture.take())
     }
 
@@ -119,9 +132,11 @@ impl Preview {
             None => "on. The next cycle goes".to_owned(),
         };
         let counts = &cycle.counts;
+        let why = installation.as_ref().err().map(|why| format!("  (all zero: {why})")).unwrap_or_default();
+        let installation = self.installation();
         let mut text = format!(
             "Telemetry is {state} to {endpoint}\n\n\
-             installation        {installation}  (all zero: made when the agent starts)\n\
+             installation        {installation}{why}\n\
              kamaji_version      {}\n\
              kubernetes_version  {}\n\n\
              kamaji.tcp.running    {:>6}\n\

@@ -1,5 +1,6 @@
 //! The agent against a real API server that lacks something, fails, or can't stream.
 
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -32,9 +33,9 @@ async fn a_missing_definition_is_named_and_waited_for() {
 async fn a_missing_right_is_named_with_the_rule_that_grants_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let collector = CountingProxy::start(None).await;
-    let stranger = cluster.kubeconfig(User::Stranger);
-    let agent = AgentOptions::with_kubeconfig(&stranger, &collector.url()).argument("--kamaji-flag=replaces");
-    let agent = agent.start().await;
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.admin().clone());
+    bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
+    let agent = AgentOptions::new(&cluster, &collector.url()).start().await;
     let log = agent.logged("refuses tenantcontrolplanes").await;
     let rule = "{apiGroups: [kamaji.clastix.io], resources: [tenantcontrolplanes], verbs: [list, watch]}";
     assert!(log.contains(rule), "{log}");

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::program::{AgentOptions, PROGRAM};
+use crate::program::{AgentOptions, NAMESPACE, PROGRAM};
 use crate::servers::{ApiServer, Collector, CountingProxy, User, checkout, eventually, fixture, tcp};
 
 const STATUSES: [&str; 9] = [
@@ -46,6 +46,7 @@ async fn preview(cluster: &ApiServer, endpoint: &str, arguments: &[&str]) -> Out
         .env_clear()
         .env("KUBECONFIG", cluster.kubeconfig(User::Agent))
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .env("POD_NAMESPACE", NAMESPACE)
         .output()
         .await
         .unwrap();
@@ -58,14 +59,9 @@ fn lines<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// Without what may differ: times, and the UUID as long as the journal is not durable.
+/// Without what may differ: times.
 fn comparable_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for resource in &mut request.resource_metrics {
-        for attribute in &mut resource.resource.as_mut().unwrap().attributes {
-            if attribute.key == "service.instance.id" {
-                attribute.value = None;
-            }
-        }
         let resource_attributes = &mut resource.resource.as_mut().unwrap().attributes;
         resource_attributes.sort_by(|one, other| one.key.cmp(&other.key));
         for metric in resource.scope_metrics.iter_mut().flat_map(|scope| &mut scope.metrics) {
@@ -101,15 +97,15 @@ fn comparable_logs(requests: Vec<ExportLogsServiceRequest>) -> ExportLogsService
 }
 
 async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static str) {
-    let shown = preview(&cluster, "http://127.0.0.1:1", &["--output=otlp", flag]).await;
-    let shown: Vec<Value> = lines(&shown.stdout);
-    let [shown_metrics, shown_logs] = &shown[..] else { panic!("two requests: {shown:?}") };
-
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("requests.json");
     let config = checkout("tests/fixtures/collector-file.yaml");
     let collector = Collector::start(&config, &[("FILE_PATH", file.to_str().unwrap())], &[]).await;
-    let _agent = AgentOptions::new(&cluster, &collector.endpoint()).argument(flag).start().await;
+    let agent = AgentOptions::new(&cluster, &collector.endpoint()).argument(flag).start().await;
+    agent.ready().await;
+    let shown = preview(&cluster, "http://127.0.0.1:1", &["--output=otlp", flag]).await;
+    let shown: Vec<Value> = lines(&shown.stdout);
+    let [shown_metrics, shown_logs] = &shown[..] else { panic!("two requests: {shown:?}") };
     let sent_lines = async |key: &str| -> Vec<Value> {
         let text = std::fs::read(&file).unwrap_or_default();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);

@@ -12,6 +12,9 @@ use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address,
 /// The binary that cargo built for these tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kamaji-telemetry");
 
+/// The agent's own namespace, in `tests/fixtures/agent.yaml`.
+pub(crate) const NAMESPACE: &str = "kamaji-telemetry";
+
 /// The agent, watching a real API server.
 pub(crate) struct Agent {
     process: Process,
@@ -60,7 +63,11 @@ impl<'a> AgentOptions<'a> {
             let health = free_address();
             let mut arguments = vec!["agent".to_owned(), format!("--health-addr={health}")];
             arguments.extend(self.arguments.iter().map(|argument| (*argument).to_owned()));
-            let variables = [("KUBECONFIG", &*self.kubeconfig), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*self.endpoint)];
+            let variables = [
+                ("KUBECONFIG", &*self.kubeconfig),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &*self.endpoint),
+                ("POD_NAMESPACE", NAMESPACE),
+            ];
             let variables = variables.into_iter().chain(self.environment.iter().copied());
             let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             (Launch { program: PROGRAM.into(), arguments, environment }, health)

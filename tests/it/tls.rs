@@ -108,7 +108,7 @@ async fn is_delivered(collector: &Collector) -> bool {
         kubernetes_version: KubernetesVersion::Unknown,
         event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
     };
-    let mut events = Events::new(&collector.connect().unwrap(), Arc::default());
+    let mut events = Events::new(&collector.connect().unwrap(), Duration::from_secs(1), Arc::default());
     tokio::time::timeout(WATCHED, events.deliver(&[event])).await.is_ok_and(|settled| settled.acknowledged.len() == 1)
 }
 

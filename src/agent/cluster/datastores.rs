@@ -7,11 +7,12 @@ use kube::api::ListParams;
 use kube::core::{ObjectList, Request};
 use serde::Deserialize;
 
-use super::failure::Failure;
+use super::failure::{Failure, Resource};
 use super::within_deadline;
 use crate::signals::DRIVERS;
 
-const RESOURCE: &str = "datastores.kamaji.clastix.io";
+const RESOURCE: Resource =
+    Resource { plural: "datastores", group: "kamaji.clastix.io", verbs: "list", is_custom: true };
 const PATH: &str = "/apis/kamaji.clastix.io/v1alpha1/datastores";
 /// A cluster has a handful of datastores; what lies beyond the first page is not counted.
 const LIMIT: u32 = 500;

@@ -2,18 +2,49 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
+/// What is asked of the API server, for whoever has to allow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// As in the path: the plural.
+    pub plural: &'static str,
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The verbs that are needed, as in a rule of RBAC.
+    pub verbs: &'static str,
+    /// Served only where its `CustomResourceDefinition` is installed.
+    pub is_custom: bool,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plural, group, .. } = self;
+        if group.is_empty() { f.write_str(plural) } else { write!(f, "{plural}.{group}") }
+    }
+}
+
 /// Why the API server did not give what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The resource is not served: its `CustomResourceDefinition` is not installed.
     NotServed {
-        /// The plural of the resource, with its group.
-        resource: &'static str,
+        /// What was asked for.
+        resource: Resource,
     },
     /// RBAC does not allow it, or the token is not accepted.
     Forbidden {
-        /// The plural of the resource, with its group.
-        resource: &'static str,
+        /// What was asked for.
+        resource: Resource,
+        /// The API server's own words.
+        message: String,
+    },
+    /// The API server answers, and not with what was asked for.
+    Refused {
+        /// What was asked for.
+        resource: Resource,
+        /// The status of the answer.
+        code: u16,
         /// The API server's own words.
         message: String,
     },
@@ -26,15 +57,26 @@ pub enum Failure {
 
 impl Failure {
     /// Reads an error of a request for `resource`.
-    pub fn of(resource: &'static str, error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.code == 404 => Self::NotServed { resource },
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Self::Forbidden { resource, message: status.message.clone() }
-            }
-            error => Self::Unreachable { message: chain(error) },
+    pub fn of(resource: Resource, error: &kube::Error) -> Self {
+        let kube::Error::Api(status) = error else { return Self::Unreachable { message: chain(error) } };
+        let message = status.message.clone();
+        match status.code {
+            404 if resource.is_custom => Self::NotServed { resource },
+            401 | 403 => Self::Forbidden { resource, message },
+            code if is_passing(code) => Self::Unreachable { message: format!("it answers {code}: {message}") },
+            code => Self::Refused { resource, code, message },
         }
     }
+
+    /// Says whether nothing has to be mended but the connection to the API server, or that server itself.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// A server that is overloaded, starting or failing says nothing of what was asked for.
+fn is_passing(code: u16) -> bool {
+    code == StatusCode::TOO_MANY_REQUESTS.as_u16() || code >= StatusCode::INTERNAL_SERVER_ERROR.as_u16()
 }
 
 impl fmt::Display for Failure {
@@ -47,11 +89,15 @@ impl fmt::Display for Failure {
             ),
             Self::Forbidden { resource, message } => write!(
                 f,
-                "the API server refuses {resource}: {message}. Allow this service account to list and watch it, with \
-                 the chart's ClusterRole or a rule {{apiGroups: [{}], resources: [{}], verbs: [list, watch]}}",
-                resource.split_once('.').map_or("", |(_, group)| group),
-                resource.split_once('.').map_or(*resource, |(plural, _)| plural),
+                "the API server refuses {resource}: {message}. Allow it to this service account, with the chart's \
+                 roles or a rule {{apiGroups: [{}], resources: [{}], verbs: [{}]}}",
+                if resource.group.is_empty() { "\"\"" } else { resource.group },
+                resource.plural,
+                resource.verbs,
             ),
+            Self::Refused { resource, code, message } => {
+                write!(f, "the API server answers {code} to a request for {resource}: {message}")
+            }
             Self::Unreachable { message } => write!(f, "the API server can't be reached: {message}"),
         }
     }

@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::Container;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::failure::Failure;
+use super::failure::{Failure, Resource};
 use super::within_deadline;
 use crate::signals::KamajiVersion;
 
-const RESOURCE: &str = "deployments.apps";
+const RESOURCE: Resource = Resource { plural: "deployments", group: "apps", verbs: "list", is_custom: false };
 /// The label that Kamaji's chart puts on its operator.
 const SELECTOR: &str = "app.kubernetes.io/name=kamaji";
 const VERSION_LABEL: &str = "app.kubernetes.io/version";
@@ -48,7 +48,7 @@ pub enum NotSeen {
 impl NotSeen {
     /// Says whether the answer may be another one as soon as the API server answers.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Failed { failure: Failure::Unreachable { .. }, .. })
+        matches!(self, Self::Failed { failure, .. } if failure.is_passing())
     }
 }
 
@@ -78,8 +78,8 @@ pub async fn look(client: &Client, namespace: &str) -> Result<Operator, NotSeen>
     Ok(read(&found.items))
 }
 
-/// One that says it is off is believed before any that does not.
-fn read(deployments: &[Deployment]) -> Operator {
+/// Reads Deployments of the operator. One that says it is off is believed before any that does not.
+pub fn read(deployments: &[Deployment]) -> Operator {
     let known = |version: &KamajiVersion| *version != KamajiVersion::Unknown;
     Operator {
         version: deployments.iter().map(version).find(known).unwrap_or(KamajiVersion::Unknown),

@@ -15,7 +15,7 @@ use kube::core::watch::Bookmark;
 use kube::core::{ObjectList, Request};
 use tokio::sync::mpsc;
 
-use super::failure::Failure;
+use super::failure::{Failure, Resource};
 use super::projection::Projection;
 use super::within_deadline;
 use crate::agent::backoff::Backoff;
@@ -23,7 +23,8 @@ use crate::agent::observe::{Seen, View};
 use crate::agent::quiet::Quiet;
 
 /// The resource that is watched.
-pub const RESOURCE: &str = "tenantcontrolplanes.kamaji.clastix.io";
+const RESOURCE: Resource =
+    Resource { plural: "tenantcontrolplanes", group: "kamaji.clastix.io", verbs: "list, watch", is_custom: true };
 const PATH: &str = "/apis/kamaji.clastix.io/v1alpha1/tenantcontrolplanes";
 /// The annotation that ends the initial events of a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -62,15 +63,16 @@ enum Ended {
     Unheard,
 }
 
-/// Watches until nobody listens to `seen` any more. It retries for ever, and says what is wrong once an hour.
-pub async fn run(client: Client, seen: mpsc::Sender<Seen>) {
-    Watch::new(client, seen).run().await;
+/// Watches until nobody listens to `seen` any more. It retries for ever, waiting no longer than `retry_max` or
+/// [`BACKOFF_MAX`], and says what is wrong once an hour.
+pub async fn run(client: Client, retry_max: Duration, seen: mpsc::Sender<Seen>) {
+    Watch::new(client, retry_max.min(BACKOFF_MAX), seen).run().await;
 }
 
 /// Folds one complete list into `view`, or says why there is none.
 pub async fn list(client: &Client, view: &mut View) -> Result<(), Failure> {
     let (sender, mut receiver) = mpsc::channel(PAGE_SIZE as usize);
-    let mut watch = Watch::new(client.clone(), sender);
+    let mut watch = Watch::new(client.clone(), BACKOFF_MAX, sender);
     let take_in = async {
         while let Some(seen) = receiver.recv().await {
             view.fold(seen, Timestamp::now(), 0);
@@ -91,11 +93,8 @@ struct Watch {
     position: Position,
     streaming: bool,
     backoff: Backoff,
+    backoff_max: Duration,
     quiet: Quiet,
-}
-
-fn backoff() -> Backoff {
-    Backoff::new(BACKOFF_MIN, BACKOFF_MAX)
 }
 
 fn watch_params(initial_events: bool) -> WatchParams {
@@ -104,9 +103,10 @@ fn watch_params(initial_events: bool) -> WatchParams {
 }
 
 impl Watch {
-    fn new(client: Client, seen: mpsc::Sender<Seen>) -> Self {
-        let (position, backoff, quiet) = (Position::Start, backoff(), Quiet::default());
-        Self { client, seen, position, streaming: true, backoff, quiet }
+    fn new(client: Client, backoff_max: Duration, seen: mpsc::Sender<Seen>) -> Self {
+        let backoff = Backoff::new(BACKOFF_MIN, backoff_max);
+        let (position, quiet) = (Position::Start, Quiet::default());
+        Self { client, seen, position, streaming: true, backoff, backoff_max, quiet }
     }
 
     /// Watches until something fails.
@@ -153,7 +153,7 @@ impl Watch {
     /// The server speaks to us.
     fn is_heard(&mut self, heard: &mut bool) {
         *heard = true;
-        self.backoff = backoff();
+        self.backoff = Backoff::new(BACKOFF_MIN, self.backoff_max);
         self.quiet.recovered(|| tracing::info!("control planes are watched again"));
     }
 

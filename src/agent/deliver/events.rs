@@ -15,15 +15,16 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scope;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider};
-use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::connection::{Connection, Headers};
-use super::outcome::{Next, after};
+use super::outcome::{Next, after, name};
 use super::resource;
+use crate::agent::accounts;
 use crate::agent::backoff::Backoff;
 use crate::agent::quiet::Quiet;
 use crate::signals::{AttributeValue, EventRecord, SERVICE_NAME};
@@ -32,8 +33,6 @@ use crate::signals::{AttributeValue, EventRecord, SERVICE_NAME};
 pub const BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// The longest wait: with the jitter, a collector that is back is noticed within two minutes.
-const BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// A server may ask for a longer wait than ours, but not keep us away: an hour is what a maintenance takes.
 const RETRY_INFO_MAX: Duration = Duration::from_hours(1);
 
@@ -50,6 +49,7 @@ pub struct Records {
 pub struct Events {
     records: Records,
     client: LogsServiceClient<InterceptedService<Channel, Headers>>,
+    retry_max: Duration,
     quiet: Arc<Quiet>,
 }
 
@@ -131,14 +131,15 @@ impl Default for Records {
 }
 
 impl Events {
-    /// Prepares the delivery over `connection`. What fails is said through `quiet`.
-    pub fn new(connection: &Connection, quiet: Arc<Quiet>) -> Self {
+    /// Prepares the delivery over `connection`, with waits of `retry_max` at the most unless the collector asks for
+    /// longer ones. What fails is said through `quiet`.
+    pub fn new(connection: &Connection, retry_max: Duration, quiet: Arc<Quiet>) -> Self {
         let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
         let mut client = LogsServiceClient::new(service);
         if connection.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         }
-        Self { records: Records::new(), client, quiet }
+        Self { records: Records::new(), client, retry_max, quiet }
     }
 
     /// Sends a batch until all of it is settled, however long that takes: a refused one is split until the refused
@@ -148,7 +149,10 @@ impl Events {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             match self.deliver_whole(part).await {
-                Ok(()) => settled.acknowledged.extend(part.iter().map(|event| event.uid)),
+                Ok(()) => {
+                    accounts::acknowledged(part.len());
+                    settled.acknowledged.extend(part.iter().map(|event| event.uid));
+                }
                 Err(refusal) => match part {
                     [] => {}
                     [event] => {
@@ -167,7 +171,7 @@ impl Events {
 
     /// Sends a part until it is acknowledged, or refused.
     async fn deliver_whole(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+        let mut backoff = Backoff::new(BACKOFF_MIN, self.retry_max);
         loop {
             let Err(status) = self.send(part).await else { return Ok(()) };
             let wait = match after(&status) {
@@ -184,16 +188,20 @@ impl Events {
     }
 
     async fn send(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let response = self.client.export(self.records.request(part)).await?.into_inner();
+        let answer = self.client.export(self.records.request(part)).await;
+        accounts::sent(part.len(), name(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
+        let response = answer?.into_inner();
         self.quiet.recovered(|| tracing::info!("the collector takes events again"));
         if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
             let (rejected, message) = (partial.rejected_log_records, partial.error_message);
+            accounts::refused(rejected.unsigned_abs());
             self.quiet.failed(|| tracing::warn!(rejected, "the collector refused some events for good: {message}"));
         }
         Ok(())
     }
 
     fn refuse(&self, event: &EventRecord, refusal: &Status) {
+        accounts::refused(1);
         let name = event.event.kind().name;
         self.quiet.failed(|| {
             tracing::warn!("the collector refused an event {name} for good; it is dropped: {}", refusal.message());

@@ -1,8 +1,9 @@
 //! The row that is kept of a control plane, and what lies between it and the object.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
-use super::{Change, ControlPlane};
+use super::{Change, ControlPlane, Kept};
 use crate::signals::{Event, KubernetesVersion, Status};
 
 /// What is kept of a control plane: about 30 bytes.
@@ -45,6 +46,19 @@ impl Row {
             deleted_reported: object.deleted.is_some(),
             ..Self::unreported()
         }
+    }
+
+    /// The row of a control plane that was kept. Until a list has named it, it is taken to be there.
+    pub(super) fn restored(kept: Kept) -> Self {
+        let Kept { uid: _, reported, status, deleted_reported } = kept;
+        let reported = Some(reported);
+        Self { reported, status, status_before_deletion: status, deleted_reported, ..Self::unreported() }
+    }
+
+    /// What is kept of it: nothing where nothing was reported, so that it is reported as created if it is there then.
+    pub(super) fn kept(&self, uid: Uuid) -> Option<Kept> {
+        let Self { reported, status_before_deletion: status, deleted_reported, .. } = *self;
+        Some(Kept { uid, reported: reported?, status, deleted_reported })
     }
 
     /// The row after its object was seen; what could not be read stays as it was.

@@ -4,6 +4,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const ROOM: usize = 100;
+const OPTIONS: Options = Options { extended: false, limit: 1_000 };
 
 fn born() -> Timestamp {
     "2026-11-22T22:16:03Z".parse().unwrap()
@@ -64,7 +65,7 @@ fn apply(view: &mut View, object: ControlPlane) -> Vec<Event> {
 
 /// A view that has seen a complete list of these.
 fn synced(objects: &[ControlPlane]) -> View {
-    let mut view = View::new(false);
+    let mut view = View::new(OPTIONS);
     assert_eq!(list(&mut view, objects), []);
     view
 }
@@ -90,7 +91,7 @@ fn what_the_first_complete_list_names_is_not_created() {
 
 #[test]
 fn there_are_no_counts_before_a_list_is_complete() {
-    let mut view = View::new(false);
+    let mut view = View::new(OPTIONS);
     assert_eq!(view.counts(), None);
     fold(&mut view, Seen::Restart);
     apply(&mut view, tcp(1));
@@ -103,7 +104,7 @@ fn there_are_no_counts_before_a_list_is_complete() {
 
 #[test]
 fn a_first_list_that_breaks_off_leaves_no_trace() {
-    let mut view = View::new(false);
+    let mut view = View::new(OPTIONS);
     fold(&mut view, Seen::Restart);
     apply(&mut view, tcp(1));
     apply(&mut view, tcp(2));

@@ -15,19 +15,26 @@ pub(super) struct Waiting {
     next: u64,
 }
 
+/// One that waited, as it was last seen (`None`: gone).
+pub(super) struct Waited(pub(super) Option<ControlPlane>);
+
 impl Waiting {
-    /// Puts one in the last place, or replaces it where it is.
-    pub(super) fn put(&mut self, uid: Uuid, object: Option<ControlPlane>) {
-        let (place, last) = self.objects.entry(uid).or_insert((self.next, None));
-        *last = object;
-        self.order.insert(*place, uid);
+    /// Puts one in the last place, or replaces it where it is, and gives what it replaced.
+    pub(super) fn put(&mut self, uid: Uuid, object: Option<ControlPlane>) -> Option<Waited> {
+        if let Some((_, waiting)) = self.objects.get_mut(&uid) {
+            return Some(Waited(std::mem::replace(waiting, object)));
+        }
+        self.objects.insert(uid, (self.next, object));
+        self.order.insert(self.next, uid);
         self.next += 1;
+        None
     }
 
-    pub(super) fn remove(&mut self, uid: &Uuid) {
-        if let Some((place, _)) = self.objects.remove(uid) {
-            self.order.remove(&place);
-        }
+    /// Takes one out, and gives it.
+    pub(super) fn remove(&mut self, uid: &Uuid) -> Option<Waited> {
+        let (place, object) = self.objects.remove(uid)?;
+        self.order.remove(&place);
+        Some(Waited(object))
     }
 
     pub(super) fn oldest(&self) -> Option<(Uuid, Option<ControlPlane>)> {

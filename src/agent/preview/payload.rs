@@ -74,7 +74,7 @@ fn gauges(preview: &Preview) -> Gauges {
     let counts = &cycle.counts;
     let by_version = counts.by_version.iter().map(|(minor, count)| (minor.to_string(), *count));
     Gauges {
-        uuid: preview.installation,
+        uuid: preview.installation(),
         running: counts.running,
         sleeping: counts.sleeping,
         not_ready: counts.not_ready,

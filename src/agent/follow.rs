@@ -1,0 +1,206 @@
+//! Follows consent: while telemetry is off the journal is deleted and nothing else is done, while it is on it is led.
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::cluster::{self, Look};
+use super::consent::Off;
+use super::quiet::Quiet;
+use super::{Config, accounts, lead};
+use crate::health::Readiness;
+use crate::signals::KamajiVersion;
+
+/// The wait before the journal's deletion is tried again; it doubles up to the longest.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// What consent is followed with.
+struct Follow<'a> {
+    config: &'a Config,
+    client: Client,
+    readiness: &'a Readiness,
+    shutdown: &'a CancellationToken,
+    not_erased: Quiet,
+}
+
+/// Runs until `shutdown`, by the operator's own switches first, and then by Kamaji's.
+pub(super) async fn run(config: Config, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
+    if let Some(off) = config.switches.off() {
+        say_off(&off);
+        readiness.set(true);
+        let client = match cluster::connect(config.cluster.clone()).await {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::warn!("what an earlier run may have left in the cluster is not deleted: {error:#}");
+                shutdown.cancelled().await;
+                return Ok(());
+            }
+        };
+        let follow = Follow::new(&config, client, &readiness, &shutdown);
+        follow.keep_erased(std::future::pending()).await;
+        return Ok(());
+    }
+    config.collector.check()?;
+    let client = cluster::connect(config.cluster.clone()).await?;
+    let (looks, seen) = watch::channel(first_look(&config, &client, &shutdown).await);
+    let follow = Follow::new(&config, client.clone(), &readiness, &shutdown);
+    tokio::select! {
+        () = keep_looking(&config, &client, looks) => Ok(()),
+        result = follow.run(seen) => result,
+    }
+}
+
+/// A shutdown must not wait for an API server that does not answer.
+async fn first_look(config: &Config, client: &Client, shutdown: &CancellationToken) -> Look {
+    tokio::select! {
+        look = cluster::look(client, &config.kamaji_namespace, config.kamaji_flag) => look,
+        () = shutdown.cancelled() => Look::nothing(&config.kamaji_namespace),
+    }
+}
+
+/// Looks again and again. What can't be read for the moment stays as it was last read.
+async fn keep_looking(config: &Config, client: &Client, looks: watch::Sender<Look>) {
+    loop {
+        tokio::time::sleep(config.look_interval).await;
+        let look = cluster::look(client, &config.kamaji_namespace, config.kamaji_flag).await;
+        looks.send_if_modified(|last| {
+            let look = look.after(last);
+            let is_other = look != *last;
+            *last = look;
+            is_other
+        });
+    }
+}
+
+impl<'a> Follow<'a> {
+    fn new(config: &'a Config, client: Client, readiness: &'a Readiness, shutdown: &'a CancellationToken) -> Self {
+        Self { config, client, readiness, shutdown, not_erased: Quiet::default() }
+    }
+
+    async fn run(&self, mut looks: watch::Receiver<Look>) -> anyhow::Result<()> {
+        let amiss = Quiet::default();
+        let mut said = None;
+        while !self.shutdown.is_cancelled() {
+            let off = self.config.kamaji_flag.off(&looks.borrow_and_update().operator);
+            let Some(off) = off else {
+                said = None;
+                amiss.recovered(|| tracing::info!("Kamaji's operator is seen again"));
+                say_on(self.config, &looks.borrow());
+                Box::pin(self.run_while_on(&looks)).await?;
+                continue;
+            };
+            self.readiness.set(true);
+            if said.as_ref() != Some(&off) {
+                if off.is_decided() {
+                    say_off(&off);
+                } else {
+                    amiss.failed(|| tracing::warn!("telemetry is off: {off}"));
+                }
+            }
+            said = Some(off);
+            self.stay_off(&mut looks).await;
+        }
+        Ok(())
+    }
+
+    /// Leads while there is consent. All that it has not sent is dropped as soon as that ends; a shutdown lets it
+    /// deliver.
+    async fn run_while_on(&self, looks: &watch::Receiver<Look>) -> anyhow::Result<()> {
+        accounts::enabled(true);
+        let mut consent = looks.clone();
+        // An API server that does not answer for a while has not said no. Nothing is observed meanwhile, nor any gauge
+        // sent, and the next answer decides.
+        let flag = self.config.kamaji_flag;
+        let ends = consent.wait_for(|look| !look.is_passing() && flag.off(&look.operator).is_some());
+        let ended = tokio::select! {
+            ended = lead::run(self.config, &self.client, looks.clone(), self.readiness, self.shutdown) => ended,
+            _ = ends => Ok(()),
+        };
+        accounts::enabled(false);
+        accounts::leader(false);
+        ended
+    }
+
+    /// Waits for another look. Where the one that there is says off, rather than nothing, what was kept is deleted.
+    async fn stay_off(&self, looks: &mut watch::Receiver<Look>) {
+        let is_passing = looks.borrow().is_passing();
+        let changed = async { drop(looks.changed().await) };
+        if is_passing {
+            tokio::select! {
+                () = changed => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        } else {
+            self.keep_erased(changed).await;
+        }
+    }
+
+    /// Deletes the journal, and then once an interval again, since a replica that is still rolling out may have brought
+    /// it back; until it was deleted and `until` has come, or a shutdown. What happens while telemetry is off is never
+    /// reported, so it stays off for as long as the journal can't be deleted.
+    async fn keep_erased(&self, until: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.erase() => {}
+            () = self.shutdown.cancelled() => return,
+        }
+        let again = async {
+            loop {
+                tokio::time::sleep(self.config.erase_interval).await;
+                self.erase().await;
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            () = until => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Deletes the journal, however often that takes.
+    async fn erase(&self) {
+        let mut backoff = Backoff::new(RETRY_MIN, self.config.retry_max);
+        loop {
+            match self.config.place(&self.client, None).erase().await {
+                Ok(was_there) => {
+                    self.not_erased.recovered(|| tracing::info!("the journal can be deleted again"));
+                    if was_there {
+                        tracing::info!("the journal is deleted, and the installation's UUID with it");
+                    }
+                    return;
+                }
+                Err(failure) => self.not_erased.failed(|| {
+                    tracing::warn!("can't delete the journal: {failure}; trying again, and staying off until then");
+                }),
+            }
+            tokio::time::sleep(backoff.wait()).await;
+        }
+    }
+}
+
+fn say_off(off: &Off) {
+    tracing::info!("telemetry is off: {off}. Nothing is watched and nothing is sent");
+}
+
+fn say_on(config: &Config, look: &Look) {
+    let Config { collector, interval, kamaji_version, kamaji_namespace, .. } = config;
+    tracing::info!("telemetry is on: gauges every {interval:?} and events go to {}", collector.endpoint);
+    if look.operator.as_ref().is_ok_and(|operator| !operator.telemetry_disabled) {
+        tracing::warn!(
+            "Kamaji's own telemetry is on too, so both report; to leave it to this one, run Kamaji with \
+             --disable-telemetry and this agent with --kamaji-flag=replaces"
+        );
+    }
+    if look.versions(*kamaji_version).kamaji == KamajiVersion::Unknown {
+        let why = look.operator.as_ref().err().map_or_else(
+            || "neither its image's tag nor its label app.kubernetes.io/version is a version".to_owned(),
+            ToString::to_string,
+        );
+        tracing::warn!(
+            "Kamaji's version is unknown in the namespace {kamaji_namespace:?}: {why}. Set --kamaji-version or \
+             --kamaji-namespace"
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Deletes what the agent keeps in the cluster, on an operator's word.
+
+use anyhow::{Context, anyhow};
+
+use super::cluster;
+use super::journal::config_map::{Place, ReadError};
+
+/// Deletes the state in `namespace`, or else in that of the cluster's configuration, and says what it was and what to
+/// do with it.
+pub async fn run(namespace: Option<String>) -> anyhow::Result<String> {
+    let client = cluster::connect(None).await?;
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let place = Place { client, namespace, owner: None };
+    let installation = match place.read().await {
+        Ok(account) => account.map(|account| account.state.installation),
+        // What can't be read can be deleted all the same.
+        Err(ReadError::Corrupt(_)) => None,
+        Err(ReadError::Failed(failure)) => return Err(anyhow!("{failure}")).context("the agent's state can't be read"),
+    };
+    let was_there = place.erase().await.map_err(|failure| anyhow!("{failure}"))?;
+    let namespace = &place.namespace;
+    Ok(match (was_there, installation) {
+        (false, _) => format!("There was no state of an agent in the namespace {namespace:?}.\n"),
+        (true, None) => {
+            format!("The state in the namespace {namespace:?} is deleted; no UUID could be read from it.\n")
+        }
+        (true, Some(uuid)) => format!(
+            "The state in the namespace {namespace:?} is deleted. The installation's UUID was\n\n    {uuid}\n\n\
+             What was sent under it can be erased by whoever runs the backend: give them this UUID, which nothing in \
+             this cluster remembers from here on. An agent that is on begins anew, with another one.\n"
+        ),
+    })
+}

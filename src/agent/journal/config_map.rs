@@ -1,0 +1,232 @@
+//! Where the journal is kept: one ConfigMap in the agent's own namespace, fenced by its resourceVersion.
+//!
+//! A term begins by writing a new epoch, which makes a new resourceVersion and so refuses every write of an earlier
+//! term that is still under way. From there on each write names the resourceVersion that the one before made. A
+//! conflict, or a ConfigMap that is gone, ends the term: nothing is ever written again over what somebody else has
+//! written, and a state is made only where a term begins.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, PartialObjectMeta, PostParams};
+use kube::core::Request;
+use kube::{Api, Client};
+
+use super::format::{self, Content, Corrupt};
+use super::set_aside;
+use super::state::State;
+use crate::agent::cluster::failure::{Failure, Resource};
+use crate::agent::cluster::within_deadline;
+use crate::signals::SERVICE_NAME;
+
+/// The name of the ConfigMap.
+pub const NAME: &str = "kamaji-telemetry";
+
+pub(super) const RESOURCE: Resource =
+    Resource { plural: "configmaps", group: "", verbs: "create, get, update, delete", is_custom: false };
+
+/// The collector's address, for whoever looks; the agent reads it from nowhere but its flags.
+const KEY_ENDPOINT: &str = "endpoint";
+
+/// The well-known annotation for people.
+const DESCRIPTION: (&str, &str) = (
+    "kubernetes.io/description",
+    "The journal of kamaji-telemetry's agent: the random UUID of this installation, which changes of tenant control \
+     planes were reported, and the events that the collector has not acknowledged yet. Deleting it is safe: the agent \
+     begins anew with another UUID, and what was not yet acknowledged is never sent. Where telemetry is off, the agent \
+     deletes it.",
+);
+
+/// The answer to a write is its new resourceVersion; the content need not come back.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Where the agent keeps what it makes, and what that goes with.
+#[derive(Clone)]
+pub struct Place {
+    /// The API server.
+    pub client: Client,
+    /// The agent's own namespace.
+    pub namespace: String,
+    /// The agent's Deployment, where it runs in one.
+    pub owner: Option<OwnerReference>,
+}
+
+/// The journal of one term.
+pub struct Stored {
+    client: Client,
+    request: Request,
+    endpoint: String,
+    metadata: ObjectMeta,
+}
+
+/// Why the journal was not opened or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else has written or deleted it: the term has ended.
+    #[error("{0}")]
+    Lost(&'static str),
+    /// It is as it was, or that is not known.
+    #[error("{0}")]
+    Failed(Failure),
+}
+
+/// Why the journal was not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It was not given.
+    #[error("{0}")]
+    Failed(Failure),
+    /// It is none.
+    #[error("the ConfigMap {NAME} is no journal of this program: {0}")]
+    Corrupt(#[from] Corrupt),
+}
+
+/// A journal as it is kept, for whoever only looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What is kept.
+    pub state: State,
+    /// The collector that the agent sends to.
+    pub endpoint: Option<String>,
+}
+
+impl Place {
+    fn api(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// What every object of the agent's says of itself.
+    pub fn metadata(&self, name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(BTreeMap::from([
+                ("app.kubernetes.io/name".to_owned(), SERVICE_NAME.to_owned()),
+                ("app.kubernetes.io/managed-by".to_owned(), SERVICE_NAME.to_owned()),
+            ])),
+            owner_references: self.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Opens the journal for a new term, and makes it where there is none. What can't be read is set aside.
+    pub async fn open(&self, endpoint: &str) -> Result<(Stored, State), WriteError> {
+        let found = within_deadline(self.api().get_opt(NAME)).await.map_err(|error| failed(&error))?;
+        let (state, resource_version) = match found {
+            None => (State::new(), None),
+            Some(config_map) => (self.adopt(&config_map).await?, config_map.metadata.resource_version),
+        };
+        let state = State { epoch: state.epoch + 1, ..state };
+        let mut metadata = ObjectMeta { resource_version, ..self.metadata(NAME) };
+        let (key, text) = DESCRIPTION;
+        metadata.annotations = Some(BTreeMap::from([(key.to_owned(), text.to_owned())]));
+        let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
+        let (client, endpoint) = (self.client.clone(), endpoint.to_owned());
+        let mut stored = Stored { client, request: Request::new(path), endpoint, metadata };
+        stored.write(&state).await?;
+        Ok((stored, state))
+    }
+
+    async fn adopt(&self, found: &ConfigMap) -> Result<State, WriteError> {
+        match format::read(&content(found)) {
+            Ok(state) => Ok(state),
+            Err(corrupt) => {
+                set_aside::set_aside(self, found).await.map_err(|error| failed(&error))?;
+                tracing::error!(
+                    "the ConfigMap {NAME} in the namespace {:?} is no journal of this program: {corrupt}. It is kept \
+                     as {} for you to look at, and a new installation begins: what was not yet reported is lost",
+                    self.namespace,
+                    set_aside::NAME,
+                );
+                Ok(State::new())
+            }
+        }
+    }
+
+    /// Reads the journal, if there is one.
+    pub async fn read(&self) -> Result<Option<Account>, ReadError> {
+        let found = within_deadline(self.api().get_opt(NAME)).await;
+        let found = found.map_err(|error| ReadError::Failed(Failure::of(RESOURCE, &error)))?;
+        let account = |config_map: ConfigMap| {
+            let state = format::read(&content(&config_map))?;
+            Ok(Account { state, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
+        };
+        found.map(account).transpose()
+    }
+
+    /// Deletes the journal, with the installation's identity, and what was set aside. Says whether there was one.
+    pub async fn erase(&self) -> Result<bool, Failure> {
+        let mut was_there = false;
+        for name in [NAME, set_aside::NAME] {
+            was_there |= self.delete(name).await.map_err(|error| Failure::of(RESOURCE, &error))?;
+        }
+        Ok(was_there)
+    }
+
+    pub(super) async fn delete(&self, name: &str) -> Result<bool, kube::Error> {
+        match within_deadline(self.api().delete(name, &DeleteParams::default())).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, kube::Error> {
+        within_deadline(self.api().create(&PostParams::default(), config_map)).await
+    }
+}
+
+impl Stored {
+    /// Writes a state, all of it or nothing. Where it failed, the same or a later state may be written again: if the
+    /// first has come through after all, that is a conflict and ends the term.
+    pub async fn write(&mut self, state: &State) -> Result<(), WriteError> {
+        match self.put(state).await {
+            Ok(written) => {
+                self.metadata.resource_version = written.metadata.resource_version;
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                Err(WriteError::Lost("the journal was written by another term, or by somebody else"))
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 && self.metadata.resource_version.is_some() => {
+                Err(WriteError::Lost("the journal was deleted"))
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn put(&self, state: &State) -> Result<PartialObjectMeta<ConfigMap>, kube::Error> {
+        let body = serde_json::to_vec(&self.config_map(state)).map_err(kube::Error::SerdeError)?;
+        let request = match self.metadata.resource_version {
+            None => self.request.create(&PostParams::default(), body),
+            Some(_) => self.request.replace(NAME, &PostParams::default(), body),
+        };
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA_ONLY));
+        within_deadline(self.client.request(request)).await
+    }
+
+    fn config_map(&self, state: &State) -> ConfigMap {
+        let Content { mut data, binary_data } = format::write(state);
+        data.insert(KEY_ENDPOINT.to_owned(), self.endpoint.clone());
+        let binary_data = binary_data.into_iter().map(|(key, bytes)| (key, ByteString(bytes))).collect();
+        ConfigMap {
+            metadata: self.metadata.clone(),
+            data: Some(data),
+            binary_data: Some(binary_data),
+            ..ConfigMap::default()
+        }
+    }
+}
+
+fn content(config_map: &ConfigMap) -> Content {
+    let ConfigMap { data, binary_data, .. } = config_map;
+    let binary_data = binary_data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), bytes.clone()));
+    Content { data: data.clone().unwrap_or_default(), binary_data: binary_data.collect() }
+}
+
+fn failed(error: &kube::Error) -> WriteError {
+    WriteError::Failed(Failure::of(RESOURCE, error))
+}

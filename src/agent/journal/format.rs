@@ -1,0 +1,308 @@
+//! How the state is laid out in a ConfigMap: words for people in `data`, packed rows and events in `binaryData`.
+//!
+//! Numbers are big-endian and records of fixed length, so that what fits can be told beforehand. The layout has a
+//! version; a test reads the bytes of each version that was ever written.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bytes::{Buf, BufMut};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::state::State;
+use crate::agent::observe::Kept;
+use crate::signals::{
+    CreatedWith, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile, Release, Stage, Status,
+};
+
+/// The version of the layout.
+const FORMAT: &str = "1";
+
+const KEY_FORMAT: &str = "format";
+const KEY_INSTALLATION: &str = "installation";
+const KEY_EPOCH: &str = "epoch";
+const KEY_BASELINE: &str = "baseline";
+const KEY_ACKNOWLEDGED: &str = "acknowledged";
+const KEY_ROWS: &str = "rows";
+const KEY_OUTBOX: &str = "outbox";
+
+/// Bytes of a row: UID, version, status, flags.
+pub(super) const ROW_BYTES: usize = 16 + 8 + 1 + 1;
+/// Bytes of an event: uid, time, two versions of the surroundings, kind, detail, two versions of the control plane.
+pub(super) const EVENT_BYTES: usize = 16 + 8 + 8 + 8 + 1 + 1 + 8 + 8;
+
+/// What stands for the first number of a version that is not known; no version has it.
+const UNKNOWN: u16 = u16::MAX;
+/// Stages are told apart by their thousands; a stage's own number has three digits.
+const STAGE: u16 = 1_000;
+const FINAL: u16 = 0;
+const ALPHA: u16 = 1;
+const BETA: u16 = 2;
+const RC: u16 = 3;
+/// Kamaji's edge forms have no stage, and take its place.
+const EDGE_PREFIX: u16 = 4;
+const EDGE_SUFFIX: u16 = 5;
+
+const CREATED: u8 = 1;
+const UPDATED: u8 = 2;
+const DELETED: u8 = 3;
+
+const DELETED_REPORTED: u8 = 1;
+
+/// Every status by its code; codes are never given anew.
+const STATUSES: [Status; 10] = [
+    Status::Unknown,
+    Status::Provisioning,
+    Status::CertificateAuthorityRotating,
+    Status::Upgrading,
+    Status::Migrating,
+    Status::Ready,
+    Status::NotReady,
+    Status::Sleeping,
+    Status::WriteLimited,
+    Status::Undefined,
+];
+
+/// Every network profile by its code, none first; codes are never given anew.
+const PROFILES: [Option<NetworkProfile>; 6] = [
+    None,
+    Some(NetworkProfile::Ingress),
+    Some(NetworkProfile::Gateway),
+    Some(NetworkProfile::LoadBalancer),
+    Some(NetworkProfile::NodePort),
+    Some(NetworkProfile::ClusterIp),
+];
+/// Set where the extended signals were on.
+const WITH: u8 = 0b1000_0000;
+const CLUSTER_API: u8 = 0b0100_0000;
+
+/// The two maps of a ConfigMap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) data: BTreeMap<String, String>,
+    pub(super) binary_data: BTreeMap<String, Vec<u8>>,
+}
+
+/// What is no journal, or a broken one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Corrupt(String);
+
+/// Lays a state out.
+pub(super) fn write(state: &State) -> Content {
+    let State { installation, epoch, baseline, acknowledged, rows, outbox } = state;
+    let mut data = BTreeMap::from([
+        (KEY_FORMAT.to_owned(), FORMAT.to_owned()),
+        (KEY_INSTALLATION.to_owned(), installation.hyphenated().to_string()),
+        (KEY_EPOCH.to_owned(), epoch.to_string()),
+        (KEY_BASELINE.to_owned(), baseline.to_string()),
+    ]);
+    data.extend(acknowledged.map(|time| (KEY_ACKNOWLEDGED.to_owned(), time.to_string())));
+    let binary_data = BTreeMap::from([
+        (KEY_ROWS.to_owned(), pack(rows, ROW_BYTES, write_row)),
+        (KEY_OUTBOX.to_owned(), pack(outbox, EVENT_BYTES, write_event)),
+    ]);
+    Content { data, binary_data }
+}
+
+/// Reads a state back.
+pub(super) fn read(content: &Content) -> Result<State, Corrupt> {
+    let Content { data, binary_data } = content;
+    let format = data.get(KEY_FORMAT).map(String::as_str);
+    if format != Some(FORMAT) {
+        return Err(Corrupt(format!("data.{KEY_FORMAT} is {format:?}, expected {FORMAT:?}")));
+    }
+    let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
+    Ok(State {
+        installation: word(data, KEY_INSTALLATION)?,
+        epoch: word(data, KEY_EPOCH)?,
+        baseline: word(data, KEY_BASELINE)?,
+        acknowledged: data.contains_key(KEY_ACKNOWLEDGED).then(|| word(data, KEY_ACKNOWLEDGED)).transpose()?,
+        rows: unpack(KEY_ROWS, packed(KEY_ROWS), ROW_BYTES, read_row)?,
+        outbox: unpack(KEY_OUTBOX, packed(KEY_OUTBOX), EVENT_BYTES, read_event)?,
+    })
+}
+
+fn word<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, Corrupt> {
+    let text = data.get(key).ok_or_else(|| Corrupt(format!("data.{key} is missing")))?;
+    text.parse().map_err(|error| Corrupt(format!("data.{key} is {text:?}: {error}")))
+}
+
+fn pack<T>(records: &[T], size: usize, write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(records.len() * size);
+    for record in records {
+        write(record, &mut bytes);
+    }
+    bytes
+}
+
+fn unpack<T>(
+    key: &str,
+    bytes: &[u8],
+    size: usize,
+    read: impl Fn(&mut &[u8]) -> Result<T, Corrupt>,
+) -> Result<Vec<T>, Corrupt> {
+    if !bytes.len().is_multiple_of(size) {
+        return Err(Corrupt(format!("binaryData.{key} has {} bytes, expected a multiple of {size}", bytes.len())));
+    }
+    let record = |(number, mut bytes): (usize, &[u8])| {
+        read(&mut bytes).map_err(|Corrupt(why)| Corrupt(format!("binaryData.{key}, record {number}: {why}")))
+    };
+    bytes.chunks_exact(size).enumerate().map(record).collect()
+}
+
+fn write_row(row: &Kept, to: &mut Vec<u8>) {
+    let Kept { uid, reported, status, deleted_reported } = *row;
+    to.put_slice(uid.as_bytes());
+    write_kubernetes(reported, to);
+    to.put_u8(code(&STATUSES, status));
+    to.put_u8(if deleted_reported { DELETED_REPORTED } else { 0 });
+}
+
+fn read_row(from: &mut &[u8]) -> Result<Kept, Corrupt> {
+    Ok(Kept {
+        uid: Uuid::from_u128(from.get_u128()),
+        reported: read_kubernetes(from)?,
+        status: decode(&STATUSES, from.get_u8(), "status")?,
+        deleted_reported: match from.get_u8() {
+            0 => false,
+            DELETED_REPORTED => true,
+            flags => return Err(Corrupt(format!("flags are {flags}, expected 0 or 1"))),
+        },
+    })
+}
+
+fn write_event(record: &EventRecord, to: &mut Vec<u8>) {
+    let EventRecord { uid, time, kamaji_version, kubernetes_version, event } = *record;
+    let (kind, detail, first, second) = match event {
+        Event::Created { tcp_version, with } => (CREATED, write_with(with), tcp_version, KubernetesVersion::Unknown),
+        Event::Updated { old_tcp_version, new_tcp_version } => (UPDATED, 0, old_tcp_version, new_tcp_version),
+        Event::Deleted { status, tcp_version } => {
+            (DELETED, code(&STATUSES, status), tcp_version, KubernetesVersion::Unknown)
+        }
+    };
+    to.put_slice(uid.as_bytes());
+    to.put_i64(time.as_millisecond());
+    write_kamaji(kamaji_version, to);
+    write_kubernetes(kubernetes_version, to);
+    to.put_u8(kind);
+    to.put_u8(detail);
+    write_kubernetes(first, to);
+    write_kubernetes(second, to);
+}
+
+fn read_event(from: &mut &[u8]) -> Result<EventRecord, Corrupt> {
+    let uid = Uuid::from_u128(from.get_u128());
+    let time = Timestamp::from_millisecond(from.get_i64()).map_err(|error| Corrupt(format!("time: {error}")))?;
+    let kamaji_version = read_kamaji(from)?;
+    let kubernetes_version = read_kubernetes(from)?;
+    let (kind, detail) = (from.get_u8(), from.get_u8());
+    let (first, second) = (read_kubernetes(from)?, read_kubernetes(from)?);
+    let event = match kind {
+        CREATED => Event::Created { tcp_version: first, with: read_with(detail)? },
+        UPDATED => Event::Updated { old_tcp_version: first, new_tcp_version: second },
+        DELETED => Event::Deleted { status: decode(&STATUSES, detail, "status")?, tcp_version: first },
+        kind => return Err(Corrupt(format!("kind is {kind}, expected {CREATED} to {DELETED}"))),
+    };
+    Ok(EventRecord { uid, time, kamaji_version, kubernetes_version, event })
+}
+
+fn write_with(with: Option<CreatedWith>) -> u8 {
+    let Some(CreatedWith { cluster_api, network_profile }) = with else { return 0 };
+    WITH | if cluster_api { CLUSTER_API } else { 0 } | code(&PROFILES, network_profile)
+}
+
+fn read_with(detail: u8) -> Result<Option<CreatedWith>, Corrupt> {
+    if detail & WITH == 0 {
+        return Ok(None);
+    }
+    let network_profile = decode(&PROFILES, detail & !(WITH | CLUSTER_API), "network profile")?;
+    Ok(Some(CreatedWith { cluster_api: detail & CLUSTER_API != 0, network_profile }))
+}
+
+fn write_kubernetes(version: KubernetesVersion, to: &mut Vec<u8>) {
+    match version {
+        KubernetesVersion::Unknown => write_numbers([UNKNOWN, 0, 0, 0], to),
+        KubernetesVersion::Release(release) => write_numbers(release_numbers(release), to),
+    }
+}
+
+fn read_kubernetes(from: &mut &[u8]) -> Result<KubernetesVersion, Corrupt> {
+    let numbers = read_numbers(from);
+    if numbers[0] == UNKNOWN {
+        return Ok(KubernetesVersion::Unknown);
+    }
+    read_release(numbers).map(KubernetesVersion::Release)
+}
+
+fn write_kamaji(version: KamajiVersion, to: &mut Vec<u8>) {
+    let numbers = match version {
+        KamajiVersion::Unknown => [UNKNOWN, 0, 0, 0],
+        KamajiVersion::Release(release) => release_numbers(release),
+        KamajiVersion::EdgePrefix(x, y, z) => [x, y, z, EDGE_PREFIX * STAGE],
+        KamajiVersion::EdgeSuffix(x, y, z) => [x, y, z, EDGE_SUFFIX * STAGE],
+    };
+    write_numbers(numbers, to);
+}
+
+fn read_kamaji(from: &mut &[u8]) -> Result<KamajiVersion, Corrupt> {
+    let numbers @ [x, y, z, stage] = read_numbers(from);
+    match (x, stage / STAGE) {
+        (UNKNOWN, _) => Ok(KamajiVersion::Unknown),
+        (_, EDGE_PREFIX) => Ok(KamajiVersion::EdgePrefix(x, y, z)),
+        (_, EDGE_SUFFIX) => Ok(KamajiVersion::EdgeSuffix(x, y, z)),
+        _ => read_release(numbers).map(KamajiVersion::Release),
+    }
+}
+
+fn release_numbers(Release { major, minor, patch, stage }: Release) -> [u16; 4] {
+    let stage = match stage {
+        Stage::Final => FINAL,
+        Stage::Alpha(number) => ALPHA * STAGE + number,
+        Stage::Beta(number) => BETA * STAGE + number,
+        Stage::Rc(number) => RC * STAGE + number,
+    };
+    [major, minor, patch, stage]
+}
+
+/// Only what can have been written is read: a version with five digits would be refused by the backend for ever.
+fn read_release([major, minor, patch, stage]: [u16; 4]) -> Result<Release, Corrupt> {
+    let number = stage % STAGE;
+    let stage = match stage / STAGE {
+        FINAL if number == 0 => Stage::Final,
+        ALPHA => Stage::Alpha(number),
+        BETA => Stage::Beta(number),
+        RC => Stage::Rc(number),
+        _ => return Err(Corrupt(format!("a version's stage is {stage}"))),
+    };
+    let release = Release { major, minor, patch, stage };
+    match KubernetesVersion::normalise(&release.to_string()) {
+        KubernetesVersion::Release(read) if read == release => Ok(release),
+        _ => Err(Corrupt(format!("a version is {release}, expected numbers of up to four digits"))),
+    }
+}
+
+fn write_numbers(numbers: [u16; 4], to: &mut Vec<u8>) {
+    for number in numbers {
+        to.put_u16(number);
+    }
+}
+
+fn read_numbers(from: &mut &[u8]) -> [u16; 4] {
+    std::array::from_fn(|_| from.get_u16())
+}
+
+fn code<T: PartialEq + Copy>(table: &[T], value: T) -> u8 {
+    let place = table.iter().position(|known| *known == value).and_then(|place| u8::try_from(place).ok());
+    place.expect("the tables of this file name every value, which a test holds")
+}
+
+fn decode<T: Copy>(table: &[T], code: u8, what: &str) -> Result<T, Corrupt> {
+    let last = table.len() - 1;
+    table.get(usize::from(code)).copied().ok_or_else(|| Corrupt(format!("{what} is {code}, expected 0 to {last}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The outbox, driven by hand.
+
+use super::*;
+use crate::signals::Event;
+
+const VERSIONS: Versions = Versions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
+
+fn change() -> Change {
+    let event = Event::Created { tcp_version: KubernetesVersion::Unknown, with: None };
+    Change { time: Timestamp::UNIX_EPOCH, event }
+}
+
+fn journal() -> Journal {
+    Journal::open(State::new()).0
+}
+
+fn write(journal: &mut Journal) -> State {
+    let snapshot = journal.snapshot(true, Vec::new());
+    journal.wrote(&snapshot);
+    snapshot.state
+}
+
+fn uids(records: &[EventRecord]) -> HashSet<Uuid> {
+    records.iter().map(|record| record.uid).collect()
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_written() {
+    let mut journal = journal();
+    journal.append(vec![change(), change()], VERSIONS);
+    assert_eq!(journal.batch(10), []);
+    let snapshot = journal.snapshot(true, Vec::new());
+    journal.append(vec![change()], VERSIONS);
+    assert_eq!(journal.batch(10), []);
+    assert_eq!(journal.wrote(&snapshot), 2);
+    assert_eq!(journal.batch(10).len(), 2, "what was appended since is not written");
+    assert_eq!(journal.batch(1).len(), 1);
+    assert_eq!(journal.due(), Due::Now);
+    write(&mut journal);
+    assert_eq!(journal.batch(10).len(), 3);
+    assert_eq!(journal.due(), Due::Never);
+}
+
+#[test]
+fn a_write_that_failed_is_due_again() {
+    let mut journal = journal();
+    journal.append(vec![change()], VERSIONS);
+    let snapshot = journal.snapshot(true, Vec::new());
+    assert_eq!(journal.due(), Due::Never);
+    journal.did_not_write(&snapshot);
+    assert_eq!(journal.due(), Due::Now);
+    assert_eq!(journal.batch(10), []);
+}
+
+#[test]
+fn an_event_keeps_its_identity_until_it_is_settled() {
+    let mut journal = journal();
+    journal.append(vec![change(), change()], VERSIONS);
+    write(&mut journal);
+    let first = journal.batch(10);
+    assert_eq!(journal.batch(10), first);
+    journal.append(vec![change()], VERSIONS);
+    journal.settle(&uids(&first[..1]), Some(Timestamp::now()));
+    assert_eq!(journal.batch(10), first[1..]);
+    assert_eq!(journal.pending(), 2);
+    assert_eq!(journal.room(), OUTBOX_LIMIT - 2);
+}
+
+#[test]
+fn what_is_settled_while_a_write_is_under_way_is_gone_after_the_next() {
+    let mut journal = journal();
+    journal.append(vec![change(), change()], VERSIONS);
+    write(&mut journal);
+    journal.append(vec![change()], VERSIONS);
+    let snapshot = journal.snapshot(true, Vec::new());
+    let sent = journal.batch(10);
+    journal.settle(&uids(&sent), Some(Timestamp::now()));
+    journal.wrote(&snapshot);
+    assert_eq!(snapshot.state.outbox.len(), 3, "a crash here would send them again, as the same events");
+    assert_eq!(journal.batch(10).len(), 1);
+    assert_eq!(journal.due(), Due::Later);
+    assert_eq!(write(&mut journal).outbox.len(), 1);
+}
+
+#[test]
+fn a_journal_goes_on_from_what_was_written() {
+    let mut journal = journal();
+    journal.append(vec![change(), change()], VERSIONS);
+    let state = write(&mut journal);
+    let (again, baseline, rows) = Journal::open(state.clone());
+    assert!(baseline && rows.is_empty());
+    assert_eq!(again.installation(), journal.installation());
+    assert_eq!(again.batch(10), journal.batch(10), "what was written is sent before anything is written again");
+    assert_eq!(again.due(), Due::Never);
+}
+
+#[test]
+fn an_acknowledgement_makes_no_write_of_its_own() {
+    let mut journal = journal();
+    journal.append(vec![change()], VERSIONS);
+    write(&mut journal);
+    let now = Timestamp::now();
+    journal.settle(&uids(&journal.batch(10)), Some(now));
+    assert_eq!(journal.due(), Due::Later);
+    assert_eq!(write(&mut journal).acknowledged, Some(now));
+}

@@ -1,0 +1,211 @@
+//! Which replica leads: a Lease of `coordination.k8s.io`, held as Kubernetes' own components hold theirs.
+//!
+//! No clock but one's own is believed, and of that only how much time has passed: a Lease has expired when it was seen
+//! not to change for long enough. The Lease keeps replicas from working against each other; that nothing is lost or
+//! invented where two think that they lead is the journal's fence.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Api;
+use kube::api::PostParams;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::cluster::failure::{Failure, Resource};
+use super::cluster::within_deadline;
+use super::journal::config_map::Place;
+use super::quiet::Quiet;
+
+/// The name of the Lease.
+pub const NAME: &str = "kamaji-telemetry";
+
+const RESOURCE: Resource =
+    Resource { plural: "leases", group: "coordination.k8s.io", verbs: "create, get, update", is_custom: false };
+
+/// How a duration of a Lease is spent, in tenths of it. The holder gives up before anybody else may take over, and
+/// whoever looks for the last time before that still takes over within the duration.
+const LOOK: u32 = 1;
+const RENEW: u32 = 3;
+const GIVE_UP: u32 = 6;
+const TAKE_OVER: u32 = 8;
+
+/// A candidate for the Lease, or its holder.
+pub struct Lease {
+    place: Place,
+    identity: String,
+    duration: Duration,
+    quiet: Quiet,
+    seen: Option<Seen>,
+}
+
+/// The Lease as it was last seen or written, and since when it has been like that.
+struct Seen {
+    object: Object,
+    since: Instant,
+}
+
+impl Lease {
+    /// A candidate that was seen nowhere yet. Who has the same `identity` after a restart is the same candidate.
+    pub fn new(place: Place, identity: String, duration: Duration) -> Self {
+        Self { place, identity, duration, quiet: Quiet::default(), seen: None }
+    }
+
+    /// Waits until the Lease is held, and calls `stand_by` whenever another is seen to hold it. What fails is said, and
+    /// tried again for ever.
+    pub async fn acquire(&mut self, stand_by: impl Fn()) {
+        while !self.try_to_hold().await {
+            if self.seen.as_ref().is_some_and(|seen| seen.holder().is_some()) {
+                stand_by();
+            }
+            sleep(self.tenths(LOOK)).await;
+        }
+    }
+
+    /// Renews the Lease, and returns when it is no longer held.
+    pub async fn keep(&mut self) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(self.tenths(RENEW)).await;
+            let give_up = renewed + self.tenths(GIVE_UP);
+            match timeout_at(give_up, self.renew()).await {
+                Ok(Some(at)) => renewed = at,
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Tries until it is renewed, and says as of when; `None` where another holds it.
+    async fn renew(&mut self) -> Option<Instant> {
+        loop {
+            let asked = Instant::now();
+            if self.try_to_hold().await {
+                return Some(asked);
+            }
+            if !self.is_mine() {
+                return None;
+            }
+            sleep(self.tenths(LOOK)).await;
+        }
+    }
+
+    /// Gives the Lease up, so that another replica need not wait for it to expire.
+    pub async fn release(&mut self) {
+        let Some(mut object) = self.seen.take().map(|seen| seen.object) else { return };
+        let spec = object.spec.get_or_insert_default();
+        if spec.holder_identity.as_ref() != Some(&self.identity) {
+            return;
+        }
+        spec.holder_identity = None;
+        if let Err(error) = within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await {
+            tracing::info!("the Lease {NAME} was not released and will expire: {}", Failure::of(RESOURCE, &error));
+        }
+    }
+
+    fn api(&self) -> Api<Object> {
+        Api::namespaced(self.place.client.clone(), &self.place.namespace)
+    }
+
+    fn tenths(&self, count: u32) -> Duration {
+        self.duration * count / 10
+    }
+
+    fn is_mine(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.holder() == Some(&self.identity))
+    }
+
+    /// Takes or renews the Lease if that may be, and says whether it is held now.
+    async fn try_to_hold(&mut self) -> bool {
+        match self.hold().await {
+            Ok(held) => {
+                self.quiet.recovered(|| tracing::info!("the Lease {NAME} can be read and written again"));
+                held
+            }
+            Err(error) => {
+                let failure = Failure::of(RESOURCE, &error);
+                self.quiet.failed(|| tracing::warn!("can't lead without the Lease {NAME}: {failure}; trying again"));
+                false
+            }
+        }
+    }
+
+    /// The holder writes over what it wrote last; only where that has changed since is it read first.
+    async fn hold(&mut self) -> Result<bool, kube::Error> {
+        if self.is_mine() && self.write().await? {
+            return Ok(true);
+        }
+        match within_deadline(self.api().get_opt(NAME)).await? {
+            None => self.create().await,
+            Some(object) => {
+                self.see(object);
+                if self.may_hold() { self.write().await } else { Ok(false) }
+            }
+        }
+    }
+
+    fn see(&mut self, object: Object) {
+        let version = |object: &Object| object.metadata.resource_version.clone();
+        if self.seen.as_ref().is_none_or(|seen| version(&seen.object) != version(&object)) {
+            self.seen = Some(Seen { object, since: Instant::now() });
+        }
+    }
+
+    fn may_hold(&self) -> bool {
+        let Some(seen) = &self.seen else { return false };
+        match seen.holder() {
+            None => true,
+            Some(holder) => *holder == self.identity || seen.since.elapsed() >= self.tenths(TAKE_OVER),
+        }
+    }
+
+    async fn create(&mut self) -> Result<bool, kube::Error> {
+        let object = Object { metadata: self.place.metadata(NAME), spec: Some(self.spec(None)) };
+        self.written(within_deadline(self.api().create(&PostParams::default(), &object)).await)
+    }
+
+    async fn write(&mut self) -> Result<bool, kube::Error> {
+        let Some(seen) = &self.seen else { return Ok(false) };
+        let mut object = seen.object.clone();
+        object.spec = Some(self.spec(object.spec.take()));
+        object.metadata.owner_references = self.place.metadata(NAME).owner_references;
+        self.written(within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await)
+    }
+
+    /// A conflict says that another was first.
+    fn written(&mut self, answer: Result<Object, kube::Error>) -> Result<bool, kube::Error> {
+        match answer {
+            Ok(object) => {
+                self.seen = Some(Seen { object, since: Instant::now() });
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Lease as held by this candidate. Times are for people: nobody here believes them.
+    fn spec(&self, before: Option<LeaseSpec>) -> LeaseSpec {
+        let now = Some(MicroTime(Timestamp::now()));
+        let before = before.unwrap_or_default();
+        let is_renewed = before.holder_identity.as_ref() == Some(&self.identity);
+        let transitions = before.lease_transitions.unwrap_or_default();
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.duration.as_secs().max(1)).ok(),
+            acquire_time: if is_renewed { before.acquire_time } else { now.clone() },
+            renew_time: now,
+            lease_transitions: Some(if is_renewed { transitions } else { transitions.saturating_add(1) }),
+            ..before
+        }
+    }
+}
+
+impl Seen {
+    fn holder(&self) -> Option<&String> {
+        self.object.spec.as_ref()?.holder_identity.as_ref().filter(|holder| !holder.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

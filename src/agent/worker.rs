@@ -1,0 +1,51 @@
+//! A worker with one task at a time, which a loop waits for beside everything else.
+
+use futures::future::{BoxFuture, FutureExt};
+
+/// A worker that is here, or away on a task. It comes back with what became of that.
+pub(super) enum Worker<W, R> {
+    Here(W),
+    Away(BoxFuture<'static, (W, R)>),
+    /// Only for as long as a task is being given, or a result taken.
+    Moving,
+}
+
+impl<W, R> Worker<W, R> {
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self, Self::Here(_))
+    }
+
+    /// Sends the worker away; one that is away stays there.
+    pub(super) fn send<F: Future<Output = (W, R)> + Send + 'static>(&mut self, task: impl FnOnce(W) -> F) {
+        *self = match std::mem::replace(self, Self::Moving) {
+            Self::Here(worker) => Self::Away(task(worker).boxed()),
+            elsewhere => elsewhere,
+        };
+    }
+
+    /// Waits until the worker is back, and gives what became of its task; for ever where it has none. Nothing is lost
+    /// where this is not waited for to its end.
+    pub(super) async fn back(&mut self) -> R {
+        let Self::Away(task) = self else { return futures::future::pending().await };
+        let (worker, result) = task.await;
+        *self = Self::Here(worker);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_comes_back_with_its_result_though_it_was_not_waited_for_at_first() {
+        let (finish, finished) = tokio::sync::oneshot::channel::<u32>();
+        let mut worker = Worker::Here("tool");
+        worker.send(async |tool| (tool, finished.await.unwrap()));
+        assert!(worker.back().now_or_never().is_none());
+        assert!(!worker.is_here());
+        finish.send(7).unwrap();
+        assert_eq!(worker.back().await, 7);
+        assert!(worker.is_here() && worker.back().now_or_never().is_none());
+    }
+}

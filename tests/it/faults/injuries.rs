@@ -45,7 +45,7 @@ impl Fell {
 pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>) -> Fell {
     scene.stores_more_than(scene.stored() + SOME).await;
     let fell = at.unwrap_or_else(|| Fell::now(scene));
-    let hold = if at.is_some() { comes_to(scene, fell).await } else { None };
+    let hold = if at.is_some() { comes_to(scene, agent, fell).await } else { None };
     agent.kill();
     drop(hold);
     let outage = scene.outage_begins();
@@ -56,14 +56,14 @@ pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>)
 }
 
 /// Waits until an event is at this point, and stays there.
-async fn comes_to(scene: &Scene, fell: Fell) -> Option<Hold> {
+async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
     let point = match fell {
         Fell::BeforeWrite => Point::BeforeRequest,
         Fell::BetweenWriteAndSend => Point::BeforeAnswer,
         Fell::BetweenSendAndAcknowledgement => {
+            // The answer that is withheld is to be one to events.
+            agent.has_sent_gauges().await;
             scene.way_to_relay.set(Mode::HoldAnswers);
-            // The first answer that is withheld may be the one to gauges.
-            scene.stores_more_than(scene.stored()).await;
             scene.way_to_relay.withheld().await;
             return None;
         }

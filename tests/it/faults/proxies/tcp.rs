@@ -48,7 +48,7 @@ pub(in crate::faults) struct Traffic {
     pub(in crate::faults) answers: usize,
     /// Requests whose client waits for the answer.
     pub(in crate::faults) in_flight: usize,
-    /// Answers that have come from the server, and are not passed on.
+    /// Parts of answers that have come from the server, and are not passed on: one a connection at the most.
     pub(in crate::faults) withheld: usize,
 }
 

@@ -24,12 +24,23 @@ impl Agent {
 
     /// Waits until it has given up on a request with events.
     pub(in crate::faults) async fn gives_up(&self) {
-        let failed = async || {
-            let of_logs = |series: &str| series.contains("signal=\"logs\"") && !series.contains("result=\"OK\"");
-            sum(&self.accounts().await, "exports_total", of_logs)
-        };
-        let before = failed().await;
-        eventually("the agent to give up on a request", async || (failed().await > before).then_some(())).await;
+        let before = self.exports("logs", false).await;
+        eventually("the agent to give up on a request", async || {
+            (self.exports("logs", false).await > before).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until its first gauges are acknowledged: for minutes, it sends events alone.
+    pub(in crate::faults) async fn has_sent_gauges(&self) {
+        eventually("gauges to be sent", async || (self.exports("metrics", true).await > 0.0).then_some(())).await;
+    }
+
+    /// How many requests with this signal were answered with OK, or were not.
+    async fn exports(&self, signal: &str, ok: bool) -> f64 {
+        let signal = format!("signal=\"{signal}\"");
+        let counts = |series: &str| series.contains(&signal) && series.contains("result=\"OK\"") == ok;
+        sum(&self.accounts().await, "exports_total", counts)
     }
 }
 

@@ -94,13 +94,13 @@ impl Connection<'_> {
     }
 
     async fn answer(&self, frame: &Frame, to: &mut WriteHalf<'_>) -> std::io::Result<()> {
-        let ends = usize::from(frame.ends_answer());
-        self.count(|traffic| traffic.withheld += ends);
+        let (is_part, ends) = (usize::from(frame.is_answer()), usize::from(frame.ends_answer()));
+        self.count(|traffic| traffic.withheld += is_part);
         let is_held = |mode| mode == Mode::Swallow || (mode == Mode::HoldAnswers && frame.is_answer());
         self.pass_when(|mode| !is_held(mode)).await;
         to.write_all(&frame.0).await?;
         self.count(|traffic| {
-            traffic.withheld -= ends;
+            traffic.withheld -= is_part;
             traffic.in_flight -= ends;
             traffic.answers += ends;
         });

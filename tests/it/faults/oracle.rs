@@ -88,7 +88,7 @@ impl Observation {
         }
         for (number, events) in of_number {
             report.invented += events.len();
-            report.find(|| format!("number {number} never lived: {events:?}"));
+            report.find(|| format!("number {number} never lived: {}", listed(&events)));
         }
         report
     }
@@ -112,11 +112,6 @@ impl Report {
         self.missing + self.repeated + self.invented == 0
     }
 
-    /// Nothing is wrong that waiting could not mend.
-    pub(super) fn can_become_clean(&self) -> bool {
-        self.repeated + self.invented == 0
-    }
-
     /// What `later` says more than this one.
     pub(super) fn until(self, later: &Self) -> Self {
         Self {
@@ -138,7 +133,7 @@ impl Report {
         self.repeated += repeated;
         self.invented += invented;
         if missing + repeated + invented > 0 {
-            self.find(|| format!("{uid}: {path} is stored as {events:?}"));
+            self.find(|| format!("{uid}: {path} is stored as {}", listed(events)));
         }
     }
 
@@ -158,6 +153,11 @@ impl fmt::Display for Report {
              invented {invented}"
         )
     }
+}
+
+fn listed(events: &[Stored]) -> String {
+    let events: Vec<_> = events.iter().map(ToString::to_string).collect();
+    if events.is_empty() { "nothing".to_owned() } else { events.join(", ") }
 }
 
 /// The number of what has no version that can be read. There is one such control plane at the most.

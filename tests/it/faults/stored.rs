@@ -1,5 +1,6 @@
 //! What the backend holds, read from its file.
 
+use std::fmt;
 use std::path::Path;
 
 use kamaji_telemetry::signals::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
@@ -23,6 +24,17 @@ pub(super) struct Stored {
     pub(super) change: Change,
     /// With what status, for a deletion.
     pub(super) status: Option<Status>,
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.change, self.status) {
+            (Change::Created(version), _) => write!(f, "created {version}"),
+            (Change::Updated(old, new), _) => write!(f, "{old} to {new}"),
+            (Change::Deleted(version), Some(status)) => write!(f, "deleted {version} {}", status.as_str()),
+            (Change::Deleted(version), None) => write!(f, "deleted {version}"),
+        }
+    }
 }
 
 /// Every event in the backend's file, whatever its process is doing.

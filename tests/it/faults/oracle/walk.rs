@@ -107,21 +107,26 @@ fn next_stations(path: &Path, at: usize) -> impl Iterator<Item = usize> {
     next.filter(move |next| !was_late || stations[*next].sight != Sight::Late)
 }
 
-/// The walk with the fewest steps that are not stored; of those, the one that leaves out the fewest stations.
+/// The walk that uses the most of what is stored with the fewest steps that are not; of those, the one that leaves out
+/// the fewest stations.
 fn best(path: &Path, stored: &[Change]) -> Walk {
     let mut walk = Walk::default();
     let stations = path.stations.len();
     if stations == 0 {
         return walk;
     }
-    // From each station to the end: steps that are not stored, stations left out, and the next station.
-    let mut onward = vec![(0, 0, 0); stations];
+    // From each station to the end: what is against the walk, stations left out, and the next station.
+    let mut onward = vec![(0_isize, 0, 0); stations];
     for at in (0..stations - 1).rev() {
         let cost = |next: usize| {
-            let step = change(path.stations[at].place, path.stations[next]);
-            let is_missing = step.is_some_and(|step| !stored.contains(&step));
-            let (missing, left_out, _) = onward[next];
-            (missing + usize::from(is_missing), left_out + next - at - 1, next)
+            // What is stored is most probably true, and the rest yet to come.
+            let against = match change(path.stations[at].place, path.stations[next]) {
+                None => 0,
+                Some(step) if stored.contains(&step) => -2,
+                Some(_) => 1,
+            };
+            let (onward_against, left_out, _) = onward[next];
+            (onward_against + against, left_out + next - at - 1, next)
         };
         onward[at] = next_stations(path, at).map(cost).min().expect("there is a next station");
     }

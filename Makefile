@@ -8,6 +8,10 @@ SHELL := bash
 # One profile and one set of features for clippy, rustdoc, and the tests, so that nothing is built twice.
 CARGO_FLAGS := --profile ci --features real-servers --locked
 
+# The one test that `make test` leaves out, and where each fault's test leaves its figures.
+SOAK := faults::soak::half_an_hour_of_random_faults_loses_and_repeats_nothing
+FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/faults
+
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 
@@ -43,8 +47,14 @@ doc: ## Build the documentation of the code
 	$(call step,doc,RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --document-private-items)
 
 .PHONY: tests
-tests: tools ## Run the tests
+tests: tools ## Run the tests, and print what came of each fault
+	@rm -rf $(FIGURES)
 	$(call step,tests,cargo test $(CARGO_FLAGS))
+	@cat $(FIGURES)/*.md
+
+.PHONY: soak
+soak: tools ## Run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
+	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
 
 .PHONY: cluster
 cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG for it, until Ctrl-C

@@ -12,6 +12,7 @@ mod agent;
 mod backend;
 mod cluster;
 mod consent;
+mod faults;
 mod pipeline;
 mod preview;
 mod relay;

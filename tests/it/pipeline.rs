@@ -1,42 +1,23 @@
 //! From an operator's control planes to the maintainers' page: a real API server, the agent, the real collector as
 //! relay, and the backend.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use crate::program::{AgentOptions, PROGRAM};
-use crate::servers::{
-    ApiServer, Collector, Launch, Process, Tcp, checkout, eventually, free_address, tcp, upstream, web,
-};
+use crate::program::{AgentOptions, Backend};
+use crate::servers::{ApiServer, Collector, Tcp, checkout, eventually, tcp, upstream, web};
 
-/// The backend as a process of its own.
-struct Backend {
-    _process: Process,
-    http: String,
+/// What the maintainers see.
+struct Maintainers {
+    backend: Backend,
 }
 
-impl Backend {
+impl Maintainers {
     async fn start() -> Self {
-        let launch = |folder: &Path| {
-            let (grpc, http) = (free_address(), free_address());
-            let store = folder.join("telemetry.db");
-            let arguments = vec![
-                "backend".to_owned(),
-                "serve".to_owned(),
-                format!("--grpc={grpc}"),
-                format!("--http={http}"),
-                format!("--store=sqlite:{}", store.display()),
-            ];
-            (Launch { program: PROGRAM.into(), arguments, environment: Vec::new() }, format!("http://{http}"))
-        };
-        let (process, http) =
-            Process::start(launch, async |http: &String| web::answers_ok(http, "/readyz").await).await;
-        Self { _process: process, http }
+        Self { backend: Backend::start().await }
     }
 
     async fn overview(&self) -> Value {
-        serde_json::from_str(&web::get(&self.http, "/api/v1/insights/overview").await).unwrap()
+        serde_json::from_str(&web::get(self.backend.url(), "/api/v1/insights/overview").await).unwrap()
     }
 
     /// The only installation, once there is one that `is` as told.
@@ -78,17 +59,17 @@ fn keys(event: &Value) -> Vec<&str> {
 
 /// The whole way, for a fleet that `clone` makes.
 async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
-    let backend = Backend::start().await;
+    let maintainers = Maintainers::start().await;
     let relay = checkout("otel-collector/relay.yaml");
-    let relay = Collector::start(&relay, &[("RELAY_ENDPOINT", &backend.http)], &[]).await;
+    let relay = Collector::start(&relay, &[("RELAY_ENDPOINT", maintainers.backend.url())], &[]).await;
     cluster.create(clone("one").status("Ready")).await;
     cluster.create(clone("two").status("Sleeping")).await;
 
     let mut agent = AgentOptions::new(&cluster, &relay.endpoint()).argument("--interval=1s").start().await;
-    let first = backend.installation("the first gauges", |_| true).await;
+    let first = maintainers.installation("the first gauges", |_| true).await;
     assert_eq!(counts(&first), [1, 1, 0, 0]);
     assert_eq!((&first["kamaji_version"], &first["kubernetes_version"]), (&"v1.0.0".into(), &"v1.36.3".into()));
-    assert_eq!(backend.overview().await["events"], Value::Array(Vec::new()), "what was there is not created");
+    assert_eq!(maintainers.overview().await["events"], Value::Array(Vec::new()), "what was there is not created");
 
     cluster.try_out(clone("never")).await;
     cluster.create(clone("three").version("v1.35.1-acme.7").status("Ready").held()).await;
@@ -96,13 +77,13 @@ async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     cluster.report("three", "NotReady").await;
     cluster.upgrade("three", "v1.36.0").await;
     cluster.report("three", "Upgrading").await;
-    backend.installation("the upgrade to be counted", |counted| counts(counted) == [1, 1, 0, 1]).await;
+    maintainers.installation("the upgrade to be counted", |counted| counts(counted) == [1, 1, 0, 1]).await;
     cluster.delete("three").await;
     cluster.report("three", "NotReady").await;
     cluster.release("three").await;
-    backend.installation("the end to be counted", |counted| counts(counted) == [1, 1, 0, 0]).await;
+    maintainers.installation("the end to be counted", |counted| counts(counted) == [1, 1, 0, 0]).await;
 
-    let events = backend.events(3).await;
+    let events = maintainers.events(3).await;
     let created = only(&events, "kamaji.tcp.created");
     assert_eq!(created["tcp_version"], "v1.35.1", "the private suffix is cut");
     let updated = only(&events, "kamaji.tcp.updated");

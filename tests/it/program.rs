@@ -1,7 +1,11 @@
 //! The program that is tested, as a process of its own.
 
+mod backend;
+
 use std::net::SocketAddr;
 use std::path::Path;
+
+pub(crate) use backend::Backend;
 
 use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address, web};
 
@@ -68,10 +72,13 @@ impl<'a> AgentOptions<'a> {
             let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             (Launch { program: PROGRAM.into(), arguments, environment }, health)
         };
-        let is_alive = async |health: &SocketAddr| web::answers_ok(&format!("http://{health}"), "/livez").await;
-        let (process, health) = Process::start(launch, is_alive).await;
+        let (process, health) = Process::start(launch, async |health: &SocketAddr| is_alive(*health).await).await;
         Agent { process, health }
     }
+}
+
+async fn is_alive(health: SocketAddr) -> bool {
+    web::answers_ok(&format!("http://{health}"), "/livez").await
 }
 
 impl Agent {
@@ -101,6 +108,22 @@ impl Agent {
     /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts it again as it was, and waits until it is alive.
+    pub(crate) async fn restart(&mut self) {
+        let health = self.health;
+        self.process.resume(async || is_alive(health).await).await;
+    }
+
+    /// Its own accounts, as Prometheus reads them.
+    pub(crate) async fn accounts(&self) -> String {
+        web::get(&format!("http://{}", self.health), "/metrics").await
     }
 
     /// Sends SIGTERM, waits for its end, and gives its exit code.

@@ -1,5 +1,6 @@
 //! A real kube-apiserver with RBAC, on its own etcd.
 
+mod access;
 mod files;
 
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub(crate) struct ApiServer {
     place: Place,
     admin: kube::Client,
     /// After the process that uses it.
-    _etcd: Etcd,
+    etcd: Etcd,
 }
 
 struct Place {
@@ -79,7 +80,7 @@ impl ApiServer {
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
         let admin = place.client(User::Admin);
-        Self { process, place, admin, _etcd: etcd }
+        Self { process, place, admin, etcd }
     }
 
     /// Starts it with our own custom resource definitions, Kamaji's operator, and the agent's rights.
@@ -95,6 +96,11 @@ impl ApiServer {
     /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
     pub(crate) async fn start_without_streaming() -> Self {
         Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji(&fixture(DEFINITION)).await
+    }
+
+    /// The same, of a server that never compacts its etcd, so that its whole history can be read there.
+    pub(crate) async fn start_uncompacted(definition: &str) -> Self {
+        Self::start_with(&["--etcd-compaction-interval=0"]).await.with_kamaji(definition).await
     }
 
     async fn with_kamaji(self, definition: &str) -> Self {
@@ -188,10 +194,14 @@ impl ApiServer {
 
 impl Place {
     fn client(&self, user: User) -> kube::Client {
+        self.client_with(Some(self.files.token(user)))
+    }
+
+    fn client_with(&self, token: Option<String>) -> kube::Client {
         let mut config =
             kube::Config::new(format!("https://{}", self.address).parse().expect("an address makes a URI"));
         config.root_cert_file = Some(self.files.certificate());
-        config.auth_info.token = Some(self.files.token(user).into());
+        config.auth_info.token = token.map(Into::into);
         // A test sees each answer, and waits itself.
         config.default_retry = false;
         kube::Client::try_from(config).expect("the files are valid")

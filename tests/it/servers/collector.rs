@@ -54,6 +54,11 @@ impl Collector {
         format!("http://{}", self.addresses.otlp)
     }
 
+    /// Where it listens for that.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses.otlp
+    }
+
     /// What it wrote so far, to standard output and standard error.
     pub(crate) fn output(&self) -> String {
         self.process.output()

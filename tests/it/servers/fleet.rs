@@ -74,6 +74,11 @@ impl Tcp {
         self
     }
 
+    /// The object to create, without its status.
+    pub(crate) fn object(&self) -> DynamicObject {
+        serde_json::from_value(self.body.clone()).expect("the builder makes an object")
+    }
+
     fn name(&self) -> &str {
         self.body["metadata"]["name"].as_str().expect("a control plane has a name")
     }
@@ -88,8 +93,7 @@ impl ApiServer {
 
     /// Creates `tcp`, and then its status as the operator would.
     pub(crate) async fn create(&self, tcp: Tcp) {
-        let object = serde_json::from_value(tcp.body.clone()).expect("the builder makes an object");
-        self.tcps().create(&PostParams::default(), &object).await.expect("it can be created");
+        self.tcps().create(&PostParams::default(), &tcp.object()).await.expect("it can be created");
         if let Some(status) = &tcp.status {
             self.set_status(tcp.name(), status).await;
         }
@@ -97,8 +101,8 @@ impl ApiServer {
 
     /// Creates it as a dry run.
     pub(crate) async fn try_out(&self, tcp: Tcp) {
-        let object = serde_json::from_value(tcp.body).expect("the builder makes an object");
-        self.tcps().create(&PostParams { dry_run: true, field_manager: None }, &object).await.expect("it can be tried");
+        let dry_run = PostParams { dry_run: true, field_manager: None };
+        self.tcps().create(&dry_run, &tcp.object()).await.expect("it can be tried");
     }
 
     /// Changes the desired version.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tower_http::decompression::RequestDecompressionLayer;
 
 /// A client for plain HTTP.
-fn client(base: &str) -> kube::Client {
+pub(crate) fn client(base: &str) -> kube::Client {
     let mut config = kube::Config::new(base.parse().expect("a base address is a URI"));
     // Whoever waits for another answer asks again.
     config.default_retry = false;

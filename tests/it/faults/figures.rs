@@ -1,0 +1,21 @@
+//! One line of figures a test, for the table of `docs/reliability.md`.
+
+use std::fs;
+use std::path::Path;
+
+use super::oracle::Report;
+use super::scene::Outcome;
+
+/// Prints the row of a fault, and keeps it as `target/tmp/faults/{file}.md`: output of tests that pass is not shown.
+pub(super) fn row(file: &str, fault: &str, outcome: &Outcome) {
+    let Outcome { report, delay } = outcome;
+    let Report { changes, stored, coalesced, missing, repeated, invented, findings: _ } = report;
+    let delay = delay.as_secs_f64();
+    let row = format!(
+        "| {fault} | {changes} | {stored} | {coalesced} | {missing} | {repeated} | {invented} | {delay:.1} s |\n"
+    );
+    print!("faults: {row}");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+    fs::create_dir_all(&folder).expect("cargo's folder can be written to");
+    fs::write(folder.join(format!("{file}.md")), row).expect("cargo's folder can be written to");
+}

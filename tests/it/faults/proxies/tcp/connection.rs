@@ -1,0 +1,133 @@
+//! One connection of a client, and the one of ours to the server.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::super::frames::{Frame, Frames};
+use super::{Mode, Protocol, Shared, Traffic};
+
+/// How much is read at once: what an HTTP/2 frame holds, unless more is agreed.
+const CHUNK: usize = 16 * 1024;
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    own: Mutex<Traffic>,
+}
+
+/// Serves a client until one side ends or the proxy does.
+pub(super) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
+    let mut cuts = shared.cuts.subscribe();
+    let connection = Connection { shared: &shared, own: Mutex::default() };
+    let mode = *shared.mode.borrow();
+    if !matches!(mode, Mode::Refuse | Mode::Reset) {
+        tokio::select! {
+            // It fails when either side goes, which ends it for both.
+            _ = connection.join(&mut client) => {}
+            _ = cuts.changed() => {}
+        }
+    }
+    connection.end();
+    if *shared.mode.borrow() == Mode::Reset {
+        client.set_zero_linger().expect("a socket can be set to reset");
+    }
+}
+
+impl Connection<'_> {
+    async fn join(&self, client: &mut TcpStream) -> std::io::Result<()> {
+        client.set_nodelay(true)?;
+        // Who swallows what comes connects nowhere.
+        self.pass_when(|mode| mode != Mode::Swallow).await;
+        let mut server = TcpStream::connect(self.shared.server).await?;
+        server.set_nodelay(true)?;
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        tokio::select! {
+            result = self.requests(from_client, to_server) => result,
+            result = self.answers(from_server, to_client) => result,
+        }
+    }
+
+    /// Passes on what the client sends.
+    async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
+        let mut frames = Frames::of_client();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = from.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.pass_when(|mode| mode != Mode::Swallow).await;
+            if self.shared.protocol == Protocol::Http2 {
+                frames.push(&buffer[..count]);
+                let begun = std::iter::from_fn(|| frames.next()).filter(Frame::begins_request).count();
+                self.count(|traffic| {
+                    traffic.requests += begun;
+                    traffic.in_flight += begun;
+                });
+            }
+            to.write_all(&buffer[..count]).await?;
+        }
+    }
+
+    /// Passes on what the server sends.
+    async fn answers(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
+        let mut frames = Frames::of_server();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = from.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            if self.shared.protocol == Protocol::Opaque {
+                self.pass_when(|mode| !matches!(mode, Mode::Swallow | Mode::HoldAnswers)).await;
+                to.write_all(&buffer[..count]).await?;
+                continue;
+            }
+            frames.push(&buffer[..count]);
+            while let Some(frame) = frames.next() {
+                self.answer(&frame, &mut to).await?;
+            }
+        }
+    }
+
+    async fn answer(&self, frame: &Frame, to: &mut WriteHalf<'_>) -> std::io::Result<()> {
+        let ends = usize::from(frame.ends_answer());
+        self.count(|traffic| traffic.withheld += ends);
+        let is_held = |mode| mode == Mode::Swallow || (mode == Mode::HoldAnswers && frame.is_answer());
+        self.pass_when(|mode| !is_held(mode)).await;
+        to.write_all(&frame.0).await?;
+        self.count(|traffic| {
+            traffic.withheld -= ends;
+            traffic.in_flight -= ends;
+            traffic.answers += ends;
+        });
+        Ok(())
+    }
+
+    /// Waits for a mode that passes, and as long as the slow mode asks for.
+    async fn pass_when(&self, passes: impl Fn(Mode) -> bool) {
+        let mut mode = self.shared.mode.subscribe();
+        let mode = *mode.wait_for(|mode| passes(*mode)).await.expect("the proxy outlives its connections");
+        if let Mode::Slow(delay) = mode {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Counts for this connection and for all.
+    fn count(&self, count: impl Fn(&mut Traffic)) {
+        count(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.traffic.send_modify(&count);
+    }
+
+    /// Nobody waits any more, and nothing is withheld.
+    fn end(&self) {
+        let own = *self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.traffic.send_modify(|traffic| {
+            traffic.in_flight -= own.in_flight;
+            traffic.withheld -= own.withheld;
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! What the backend holds, read from its file.
+
+use std::path::Path;
+
+use kamaji_telemetry::signals::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
+use rusqlite::{Connection, OpenFlags, Row};
+
+/// A lifecycle change as an event tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    /// It appeared with this version.
+    Created(KubernetesVersion),
+    /// The desired version changed from the first to the second.
+    Updated(KubernetesVersion, KubernetesVersion),
+    /// Its deletion began at this version.
+    Deleted(KubernetesVersion),
+}
+
+/// A stored event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// What happened.
+    pub(super) change: Change,
+    /// With what status, for a deletion.
+    pub(super) status: Option<Status>,
+}
+
+/// Every event in the backend's file, whatever its process is doing.
+pub(super) fn read(file: &Path) -> Vec<Stored> {
+    let connection = open(file);
+    let columns = "kind, tcp_version, old_tcp_version, new_tcp_version, status";
+    let mut statement = connection.prepare(&format!("SELECT {columns} FROM events")).expect("the file has events");
+    let rows = statement.query_map([], |row| Ok(event(row))).expect("events can be read");
+    rows.map(|row| row.expect("a row can be read")).collect()
+}
+
+/// How many events it holds.
+pub(super) fn count(file: &Path) -> usize {
+    let count: i64 = open(file).query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("it can be read");
+    usize::try_from(count).expect("a count is positive")
+}
+
+/// Reading needs no more rights than that; the writer's log is read with it.
+fn open(file: &Path) -> Connection {
+    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the backend's file can be opened")
+}
+
+fn event(row: &Row<'_>) -> Stored {
+    let text = |column: &str| row.get::<_, Option<String>>(column).expect("a column of text");
+    let version = |column: &str| -> KubernetesVersion {
+        text(column)
+            .expect("the kind has this column")
+            .parse()
+            .expect("versions are stored as they may leave a cluster")
+    };
+    let change = match text("kind").as_deref() {
+        Some(kind) if kind == CREATED.name => Change::Created(version("tcp_version")),
+        Some(kind) if kind == UPDATED.name => Change::Updated(version("old_tcp_version"), version("new_tcp_version")),
+        Some(kind) if kind == DELETED.name => Change::Deleted(version("tcp_version")),
+        kind => panic!("a kind that is not in the catalog: {kind:?}"),
+    };
+    let status = text("status").map(|word| word.parse().expect("a status is one of the catalog's words"));
+    Stored { change, status }
+}

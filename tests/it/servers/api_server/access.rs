@@ -1,0 +1,45 @@
+//! What is behind an API server: its etcd, and what a proxy before it needs.
+
+use std::path::PathBuf;
+
+use http::Request;
+use serde_json::{Value, json};
+
+use super::super::web;
+use super::ApiServer;
+
+impl ApiServer {
+    /// A client of its etcd, which serves its API as JSON too.
+    pub(crate) fn etcd_client(&self) -> kube::Client {
+        web::client(&self.etcd.url())
+    }
+
+    /// The revision of the last commit.
+    pub(crate) async fn revision(&self) -> u64 {
+        // The header of every answer has it, whether the key exists or not.
+        let answer = self.ask_etcd("/v3/kv/range", &json!({"key": "AA=="})).await;
+        let revision = answer.pointer("/header/revision").and_then(Value::as_str);
+        revision.and_then(|revision| revision.parse().ok()).expect("etcd tells its revision")
+    }
+
+    /// Forgets all states but the last, as the API server does every five minutes: older resourceVersions expire.
+    pub(crate) async fn compact(&self) {
+        let revision = self.revision().await.to_string();
+        self.ask_etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).await;
+    }
+
+    async fn ask_etcd(&self, path: &str, question: &Value) -> Value {
+        let request = Request::post(path).body(question.to_string().into_bytes()).expect("a path makes a request");
+        self.etcd_client().request(request).await.expect("etcd answers")
+    }
+
+    /// A client without an identity, which passes on what the requests bring.
+    pub(crate) fn anonymous(&self) -> kube::Client {
+        self.place.client_with(None)
+    }
+
+    /// The serving certificate, for the loopback address, and its key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        (self.place.files.certificate(), self.place.files.key())
+    }
+}

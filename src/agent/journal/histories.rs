@@ -33,7 +33,9 @@ enum Step {
     /// From here on nothing is seen.
     CutWatch,
     /// All that is there is seen again; or, broken off, a part of it.
-    Relist { whole: bool },
+    Relist {
+        whole: bool,
+    },
     /// A write begins, unless one is under way.
     Write,
     Land,
@@ -328,7 +330,8 @@ fn judge(number: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
         at = Some(new);
     }
     let ended = tcp.is_deleted || tcp.is_gone;
-    let is_reported = matches!(events.next(), Some(Event::Deleted { tcp_version, .. }) if Some(minor(tcp_version)) == at);
+    let is_reported =
+        matches!(events.next(), Some(Event::Deleted { tcp_version, .. }) if Some(minor(tcp_version)) == at);
     if let Some(more) = events.next() {
         return Err(format!("{more:?} after the end"));
     }

@@ -60,8 +60,8 @@ struct Tcp {
     status: Status,
     is_deleted: bool,
     is_gone: bool,
-    in_baseline: bool,
-    was_deleted_at_baseline: bool,
+    /// Whether it was being deleted when the baseline was recorded; nothing where it was not there yet.
+    at_baseline: Option<bool>,
 }
 
 struct World {
@@ -111,9 +111,7 @@ fn uid(number: usize) -> Uuid {
 
 impl Tcp {
     fn new() -> Self {
-        let (is_deleted, is_gone, in_baseline) = (false, false, false);
-        let (versions, status) = (vec![1], Status::NotReady);
-        Self { versions, status, is_deleted, is_gone, in_baseline, was_deleted_at_baseline: false }
+        Self { versions: vec![1], status: Status::NotReady, is_deleted: false, is_gone: false, at_baseline: None }
     }
 
     fn seen(&self, number: usize) -> Seen {
@@ -153,7 +151,7 @@ impl World {
         world.take(Step::Write);
         world.take(Step::Land);
         for tcp in &mut world.tcps {
-            (tcp.in_baseline, tcp.was_deleted_at_baseline) = (true, tcp.is_deleted);
+            tcp.at_baseline = Some(tcp.is_deleted);
         }
         world
     }
@@ -218,7 +216,9 @@ impl World {
         let there: Vec<_> = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.is_gone).collect();
         let count = if whole { there.len() } else { there.len() / 2 };
         let seen: Vec<_> = there.into_iter().take(count).map(|(number, tcp)| tcp.seen(number)).collect();
-        seen.into_iter().for_each(|seen| self.see(seen));
+        for seen in seen {
+            self.see(seen);
+        }
         if whole {
             self.see(Seen::Complete);
         }
@@ -310,7 +310,7 @@ fn judge(number: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
     };
     let mut events = events.iter().copied().peekable();
     let mut truth = tcp.versions.iter().copied();
-    let mut at = tcp.in_baseline.then(|| truth.next()).flatten();
+    let mut at = tcp.at_baseline.and_then(|_| truth.next());
     if let Some(Event::Created { tcp_version, .. }) = events.peek().copied() {
         if at.is_some() {
             return Err("created, though it was there before".to_owned());
@@ -335,7 +335,7 @@ fn judge(number: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
     if let Some(more) = events.next() {
         return Err(format!("{more:?} after the end"));
     }
-    let due = ended && at.is_some() && !tcp.was_deleted_at_baseline;
+    let due = ended && at.is_some() && tcp.at_baseline != Some(true);
     if is_reported != due {
         return Err(format!("reported as deleted: {is_reported}, was to be: {due}"));
     }

@@ -120,9 +120,9 @@ impl View {
         self.baseline
     }
 
-    /// Says whether there are more control planes than are reported of.
-    pub fn is_beyond_limit(&self) -> bool {
-        self.synced && !self.baseline
+    /// Says whether there are more control planes than are reported of; `None` until a list is complete.
+    pub fn is_beyond_limit(&self) -> Option<bool> {
+        self.synced.then_some(!self.baseline)
     }
 
     /// Says whether what is kept has changed without an event since this was last asked.

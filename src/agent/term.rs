@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::cluster::failure::Failure;
 use super::cluster::{self, Look};
-use super::cycles::Cycles;
+use super::cycles::{self, Cycles};
 use super::deliver::connection::Connection;
 use super::deliver::events::{BATCH_LIMIT, Events, Settled};
 use super::deliver::gauges::{self, Gauges};
@@ -98,6 +98,7 @@ async fn work(context: &Context<'_>, connection: Connection, stored: Stored, sta
         gauges,
         quiet: Arc::clone(&quiet),
         no_datastores: Quiet::default(),
+        backoff: cycles::backoff(config),
     };
     let fold = Fold {
         view,

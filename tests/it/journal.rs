@@ -76,7 +76,8 @@ async fn shown(collector: &Collector, events: usize) -> String {
 async fn the_journal_says_what_it_is_and_belongs_to_the_agents_deployment() {
     let cluster = ApiServer::start_with_kamaji().await;
     let options = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=kamaji-telemetry");
-    options.start().await.ready().await;
+    let agent = options.start().await;
+    agent.ready().await;
     let written = async || Some(journal(&cluster).await).filter(|journal| word(journal, "baseline") == "true");
     let journal = eventually("the baseline to be written", written).await;
     let metadata = &journal.metadata;

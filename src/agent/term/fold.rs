@@ -132,13 +132,13 @@ fn say_unreadable(uid: uuid::Uuid, count: usize) {
 
 /// Says when there begin, or cease, to be more control planes than are reported of; gives whether there are.
 fn say_limit(was_beyond: bool, view: &View) -> bool {
-    let is_beyond = view.is_beyond_limit();
+    let is_beyond = view.is_beyond_limit().unwrap_or(was_beyond);
     if is_beyond && !was_beyond {
         tracing::warn!(
             "there are more than {ROW_LIMIT} control planes, which is what the journal holds: they are counted, and \
              their events are not reported until there are a tenth fewer"
         );
-    } else if was_beyond && !is_beyond && view.has_baseline() {
+    } else if was_beyond && !is_beyond {
         tracing::info!("the journal holds all control planes again: their events are reported from here on");
     }
     is_beyond

@@ -28,6 +28,8 @@ pub(super) struct Cycles<'a> {
     pub(super) gauges: Gauges,
     pub(super) quiet: Arc<Quiet>,
     pub(super) no_datastores: Quiet,
+    /// Begins anew with a success alone.
+    pub(super) backoff: Backoff,
 }
 
 impl Cycles<'_> {
@@ -43,13 +45,13 @@ impl Cycles<'_> {
     }
 
     /// Sends a cycle; one that failed is tried again with fresh counts until the next is due.
-    async fn send_until(&self, due: Instant) {
-        let mut backoff = Backoff::new(RETRY_MIN, self.config.retry_max);
+    async fn send_until(&mut self, due: Instant) {
         loop {
             if self.send().await {
+                self.backoff = backoff(self.config);
                 return;
             }
-            let again = Instant::now() + backoff.wait();
+            let again = Instant::now() + self.backoff.wait();
             if again >= due {
                 return;
             }
@@ -90,6 +92,11 @@ impl Cycles<'_> {
         }
         Extended { datastores: datastores.unwrap_or_default() }
     }
+}
+
+/// How long to wait between two tries of a cycle.
+pub(super) fn backoff(config: &Config) -> Backoff {
+    Backoff::new(RETRY_MIN, config.retry_max)
 }
 
 /// The SDK exports by blocking.

@@ -181,3 +181,5 @@ fn record(Change { time, event }: Change, Versions { kamaji, kubernetes }: Versi
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod histories;

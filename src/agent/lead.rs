@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -16,7 +17,8 @@ use super::term::{self, Context, Ended};
 use super::{Config, accounts};
 use crate::health::Readiness;
 
-/// The wait between two terms; it doubles up to the longest, and begins anew with a term that was opened.
+/// The wait between two terms; it doubles up to the longest, and begins anew with a term that outlasted that: two agents
+/// that both think they lead must not make each other list without end.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// Runs terms until `shutdown`. Dropping it gives up all but the Lease, which then expires.
@@ -82,11 +84,14 @@ async fn terms(context: &Context<'_>) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
     loop {
         accounts::leader(true);
+        let begun = Instant::now();
         match term::run(context).await? {
             Ended::Shutdown => return Ok(()),
             Ended::Lost(why) => {
                 tracing::info!("{why}; beginning anew from what is written");
-                backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
+                if begun.elapsed() > context.config.retry_max {
+                    backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
+                }
             }
             Ended::NotOpened(failure) => quiet.failed(|| not_opened(&failure)),
         }

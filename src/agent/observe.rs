@@ -8,10 +8,11 @@
 //! Before the first complete list of a new state, and while there are more control planes than the journal holds, the
 //! view only records what is there: it counts, and reports nothing.
 
+mod counts;
 mod row;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,7 +20,10 @@ use uuid::Uuid;
 use row::Row;
 use waiting::{Waited, Waiting};
 
-use crate::signals::{CreatedWith, Event, KubernetesMinor, KubernetesVersion, NetworkProfile, State, Status};
+use crate::signals::{CreatedWith, Event, KubernetesVersion, NetworkProfile, Status};
+
+pub use counts::Counts;
+pub use row::Kept;
 
 /// A control plane as it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,34 +62,6 @@ pub struct Change {
     pub time: Timestamp,
     /// What happened.
     pub event: Event,
-}
-
-/// How many control planes count as each state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// The API answers.
-    pub running: u32,
-    /// Scaled to zero.
-    pub sleeping: u32,
-    /// Does not work, or not yet.
-    pub not_ready: u32,
-    /// Changes its version.
-    pub upgrading: u32,
-    /// All of them by the minor of their desired version.
-    pub by_version: BTreeMap<KubernetesMinor, u32>,
-}
-
-/// What outlives the process of a control plane: what was reported of it, or recorded with the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// The object's UID, which never leaves the cluster.
-    pub uid: Uuid,
-    /// The version that was last reported.
-    pub reported: KubernetesVersion,
-    /// The last status, of one that is being deleted the last before that.
-    pub status: Status,
-    /// Its deletion was reported, and nothing more is.
-    pub deleted_reported: bool,
 }
 
 /// What a view is told at its start.
@@ -144,9 +120,9 @@ impl View {
         self.baseline
     }
 
-    /// Says whether there are more control planes than are reported of.
-    pub fn is_beyond_limit(&self) -> bool {
-        self.synced && !self.baseline
+    /// Says whether there are more control planes than are reported of; `None` until a list is complete.
+    pub fn is_beyond_limit(&self) -> Option<bool> {
+        self.synced.then_some(!self.baseline)
     }
 
     /// Says whether what is kept has changed without an event since this was last asked.
@@ -309,21 +285,6 @@ fn reports_alike(one: Option<&ControlPlane>, other: Option<&ControlPlane>) -> bo
 impl ControlPlane {
     fn is_unreadable(&self) -> bool {
         self.tcp_version.is_none() || self.status.is_none()
-    }
-}
-
-impl Counts {
-    fn with(mut self, row: &Row) -> Self {
-        let count = match row.status.state() {
-            State::Running => &mut self.running,
-            State::Sleeping => &mut self.sleeping,
-            State::NotReady => &mut self.not_ready,
-            State::Upgrading => &mut self.upgrading,
-        };
-        *count += 1;
-        let version = row.reported.unwrap_or(KubernetesVersion::Unknown);
-        *self.by_version.entry(version.to_minor()).or_default() += 1;
-        self
     }
 }
 

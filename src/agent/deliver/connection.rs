@@ -57,7 +57,14 @@ impl Collector {
         let Self { endpoint, timeout, .. } = self;
         let expected = || format!("--endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT");
         let shared = Endpoint::from_shared(endpoint.clone()).with_context(expected)?;
+        ensure!(
+            !shared.uri().authority().is_some_and(|authority| authority.as_str().contains('@')),
+            "--endpoint holds credentials, which would be logged: use --headers (OTEL_EXPORTER_OTLP_HEADERS)"
+        );
         let shared = shared.connect_timeout(CONNECT_TIMEOUT).timeout(*timeout).tcp_nodelay(true);
+        // A connection whose other end is silent would stay for ever, and each request over it would only time out. A
+        // ping that is not answered closes it: one a request, since gRPC's own servers allow two between answers.
+        let shared = shared.http2_keep_alive_interval(*timeout * 3 / 5).keep_alive_timeout(*timeout / 5);
         match shared.uri().scheme_str() {
             Some("https") => shared.tls_config(self.tls()?).context("the OTLP TLS files can't be used"),
             Some("http") => {
@@ -132,6 +139,20 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_with_credentials_is_refused_without_naming_them() {
+        let collector = Collector {
+            endpoint: "https://agent:secret@collector.example".to_owned(),
+            timeout: Duration::from_secs(10),
+            gzip: true,
+            headers: HeaderMap::new(),
+            ca: None,
+            identity: None,
+        };
+        let error = format!("{:#}", collector.check().unwrap_err());
+        assert!(error.contains("--headers") && !error.contains("secret"), "{error}");
+    }
 
     #[test]
     fn headers_are_read_as_the_specification_writes_them() {

@@ -49,6 +49,8 @@ pub struct Records {
 pub struct Events {
     records: Records,
     client: LogsServiceClient<InterceptedService<Channel, Headers>>,
+    /// Begins anew with a success alone.
+    backoff: Backoff,
     retry_max: Duration,
     quiet: Arc<Quiet>,
 }
@@ -139,7 +141,8 @@ impl Events {
         if connection.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         }
-        Self { records: Records::new(), client, retry_max, quiet }
+        let backoff = Backoff::new(BACKOFF_MIN, retry_max);
+        Self { records: Records::new(), client, backoff, retry_max, quiet }
     }
 
     /// Sends a batch until all of it is settled, however long that takes: a refused one is split until the refused
@@ -171,13 +174,15 @@ impl Events {
 
     /// Sends a part until it is acknowledged, or refused.
     async fn deliver_whole(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let mut backoff = Backoff::new(BACKOFF_MIN, self.retry_max);
         loop {
-            let Err(status) = self.send(part).await else { return Ok(()) };
+            let Err(status) = self.send(part).await else {
+                self.backoff = Backoff::new(BACKOFF_MIN, self.retry_max);
+                return Ok(());
+            };
             let wait = match after(&status) {
                 Next::Split => return Err(status),
-                Next::Retry(asked) => backoff.wait().max(asked.unwrap_or_default().min(RETRY_INFO_MAX)),
-                Next::RetrySlowly => backoff.longest(),
+                Next::Retry(asked) => self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_INFO_MAX)),
+                Next::RetrySlowly => self.backoff.longest(),
             };
             self.quiet.failed(|| {
                 let (code, message) = (status.code(), status.message());

@@ -3,10 +3,23 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Change, ControlPlane, Kept};
+use super::{Change, ControlPlane};
 use crate::signals::{Event, KubernetesVersion, Status};
 
-/// What is kept of a control plane: about 30 bytes.
+/// What outlives the process of a control plane: what was reported of it, or recorded with the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The object's UID, which never leaves the cluster.
+    pub uid: Uuid,
+    /// The version that was last reported.
+    pub reported: KubernetesVersion,
+    /// The last status, of one that is being deleted the last before that.
+    pub status: Status,
+    /// Its deletion was reported, and nothing more is.
+    pub deleted_reported: bool,
+}
+
+/// What is known of a control plane: about 30 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     /// The version that was last reported, or recorded at the baseline; `None` as long as the creation has not been.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::agent::journal::{OUTBOX_LIMIT, ROW_LIMIT};
+use crate::signals::{KamajiVersion, Release, Stage};
 
 /// What a ConfigMap may hold, keys not counted: the API server's limit on the sum of all values.
 const CONFIG_MAP_LIMIT: usize = 1 << 20;

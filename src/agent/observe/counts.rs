@@ -1,0 +1,36 @@
+//! The counts that the gauges send.
+
+use std::collections::BTreeMap;
+
+use super::row::Row;
+use crate::signals::{KubernetesMinor, KubernetesVersion, State};
+
+/// How many control planes count as each state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The API answers.
+    pub running: u32,
+    /// Scaled to zero.
+    pub sleeping: u32,
+    /// Does not work, or not yet.
+    pub not_ready: u32,
+    /// Changes its version.
+    pub upgrading: u32,
+    /// All of them by the minor of their desired version.
+    pub by_version: BTreeMap<KubernetesMinor, u32>,
+}
+
+impl Counts {
+    pub(super) fn with(mut self, row: &Row) -> Self {
+        let count = match row.status.state() {
+            State::Running => &mut self.running,
+            State::Sleeping => &mut self.sleeping,
+            State::NotReady => &mut self.not_ready,
+            State::Upgrading => &mut self.upgrading,
+        };
+        *count += 1;
+        let version = row.reported.unwrap_or(KubernetesVersion::Unknown);
+        *self.by_version.entry(version.to_minor()).or_default() += 1;
+        self
+    }
+}

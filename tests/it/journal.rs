@@ -1,0 +1,268 @@
+//! The journal in a real API server: what it says of itself, what becomes of it, and what it carries over.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kamaji_telemetry::agent::journal::config_map::{NAME, Place, WriteError};
+use kamaji_telemetry::agent::journal::{OUTBOX_LIMIT, ROW_LIMIT, State};
+use kamaji_telemetry::agent::observe::Kept;
+use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion, Status};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::program::{AgentOptions, NAMESPACE, PROGRAM};
+use crate::servers::{ApiServer, Collector, User, checkout, eventually, tcp};
+
+const SET_ASIDE: &str = "kamaji-telemetry-set-aside";
+
+fn config_maps(cluster: &ApiServer) -> Api<ConfigMap> {
+    Api::namespaced(cluster.admin().clone(), NAMESPACE)
+}
+
+async fn journal(cluster: &ApiServer) -> ConfigMap {
+    config_maps(cluster).get(NAME).await.unwrap()
+}
+
+fn word(journal: &ConfigMap, key: &str) -> String {
+    journal.data.as_ref().unwrap()[key].clone()
+}
+
+fn place(cluster: &ApiServer) -> Place {
+    Place { client: cluster.client(User::Agent), namespace: NAMESPACE.to_owned(), owner: None }
+}
+
+async fn run(cluster: &ApiServer, arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .env("KUBECONFIG", cluster.kubeconfig(User::Agent))
+        .env("POD_NAMESPACE", NAMESPACE)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A collector that shows what it gets.
+async fn collector() -> Collector {
+    Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await
+}
+
+/// The `log.record.uid` of each record that the collector has shown, in order.
+fn shown_uids(collector: &Collector) -> Vec<String> {
+    let output = collector.output();
+    let values = output.lines().filter_map(|line| line.split_once("log.record.uid: Str("));
+    values.map(|(_, uid)| uid.trim_end_matches(')').to_owned()).collect()
+}
+
+/// What the collector has shown, once that is so many events, repeats not counted, to the end of the last.
+async fn shown(collector: &Collector, events: usize) -> String {
+    let whole = async || {
+        let (output, uids) = (collector.output(), shown_uids(collector));
+        let is_whole = output.matches("Trace ID:").count() == uids.len();
+        (is_whole && uids.iter().collect::<BTreeSet<_>>().len() == events).then_some(output)
+    };
+    eventually("the events to be shown", whole).await
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_journal_says_what_it_is_and_belongs_to_the_agents_deployment() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let options = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=kamaji-telemetry");
+    let agent = options.start().await;
+    agent.ready().await;
+    let written = async || Some(journal(&cluster).await).filter(|journal| word(journal, "baseline") == "true");
+    let journal = eventually("the baseline to be written", written).await;
+    let metadata = &journal.metadata;
+    assert_eq!(metadata.labels.as_ref().unwrap()["app.kubernetes.io/managed-by"], "kamaji-telemetry");
+    assert!(metadata.annotations.as_ref().unwrap()["kubernetes.io/description"].contains("Deleting it is safe"));
+    let deployments: Api<Deployment> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    let deployment = deployments.get("kamaji-telemetry").await.unwrap();
+    let [owner] = &metadata.owner_references.as_ref().unwrap()[..] else { panic!("one owner: {metadata:?}") };
+    assert_eq!((&owner.kind[..], &owner.name[..]), ("Deployment", "kamaji-telemetry"));
+    assert_eq!(Some(&owner.uid), deployment.metadata.uid.as_ref());
+    assert_eq!(word(&journal, "endpoint"), "http://127.0.0.1:1");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_owner_that_is_not_there_is_named_and_nothing_is_made_without_it() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=other").start().await;
+    let log = agent.logged("can't find the Deployment \"other\"").await;
+    assert!(log.contains("--owner-deployment"), "{log}");
+    assert!(config_maps(&cluster).get_opt(NAME).await.unwrap().is_none());
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_restart_keeps_the_identity_and_reports_what_happened_meanwhile() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    for name in ["a", "b", "c"] {
+        cluster.create(tcp(name).status("Ready")).await;
+    }
+    let collector = collector().await;
+    let mut agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
+    agent.ready().await;
+    cluster.upgrade("a", "v1.36.0").await;
+    shown(&collector, 1).await;
+    let installation = word(&journal(&cluster).await, "installation");
+    assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
+    assert_eq!(run(&cluster, &["status"]).await.matches("pending               0").count(), 1);
+
+    cluster.upgrade("a", "v1.37.0").await;
+    cluster.upgrade("a", "v1.38.0").await;
+    cluster.delete("b").await;
+    cluster.create(tcp("d").version("v1.34.0")).await;
+    let agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
+    agent.ready().await;
+    let output = shown(&collector, 4).await;
+    assert_eq!(word(&journal(&cluster).await, "installation"), installation);
+    assert!(output.contains("old_tcp_version: Str(v1.36.0)"), "A→B→C is A→C: {output}");
+    assert!(output.contains("new_tcp_version: Str(v1.38.0)") && !output.contains("v1.37.0"), "{output}");
+    assert!(output.contains("status: Str(Ready)") && output.contains("tcp_version: Str(v1.34.0)"), "{output}");
+    assert_eq!(output.matches("EventName: kamaji.tcp.updated").count(), 2, "what was acknowledged is not repeated");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    cluster.create(tcp("a")).await;
+    for (number, content) in [json!({"mine": "a"}), json!({"format": "1", "installation": "b"})].into_iter().enumerate()
+    {
+        let foreign = json!({"metadata": {"name": NAME, "annotations": {"theirs": "kept"}}, "data": content});
+        config_maps(&cluster).create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
+        let mut agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+        agent.ready().await;
+        let log = agent.logged("is no journal of this program").await;
+        assert_eq!(log.matches("ERROR").count(), 1, "{number}: {log}");
+        let aside = config_maps(&cluster).get(SET_ASIDE).await.unwrap();
+        assert_eq!(serde_json::to_value(aside.data).unwrap(), content);
+        assert!(word(&journal(&cluster).await, "installation").parse::<Uuid>().is_ok());
+        assert_eq!(agent.terminate().await, Some(0));
+        // The next start finds what the last one wrote.
+        let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+        agent.ready().await;
+        assert!(!agent.log().contains("ERROR"), "{}", agent.log());
+        drop(agent);
+        config_maps(&cluster).delete(NAME, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let version = KubernetesVersion::normalise("v1.36.0-rc.1");
+    let row = |_| Kept { uid: Uuid::new_v4(), reported: version, status: Status::Ready, deleted_reported: false };
+    let event = |_| EventRecord {
+        uid: Uuid::new_v4(),
+        time: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap(),
+        kamaji_version: KamajiVersion::normalise("26.7.4-edge"),
+        kubernetes_version: version,
+        event: Event::Updated { old_tcp_version: version, new_tcp_version: version },
+    };
+    let (mut stored, state) = place(&cluster).open("http://127.0.0.1:1").await.unwrap();
+    let full = State {
+        rows: (0..ROW_LIMIT).map(row).collect(),
+        outbox: (0..OUTBOX_LIMIT).map(event).collect(),
+        baseline: true,
+        ..state
+    };
+    stored.write(&full).await.unwrap();
+    let account = place(&cluster).read().await.unwrap().unwrap();
+    assert_eq!(account.state, full);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_term_ends_with_the_first_write_of_another_and_with_a_deletion() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let (mut old, state) = place(&cluster).open("").await.unwrap();
+    old.write(&state).await.unwrap();
+    let (mut new, later) = place(&cluster).open("").await.unwrap();
+    assert_eq!((later.installation, later.epoch), (state.installation, state.epoch + 1));
+    assert!(matches!(old.write(&state).await, Err(WriteError::Lost(_))));
+    new.write(&later).await.unwrap();
+    assert!(place(&cluster).erase().await.unwrap());
+    assert!(matches!(new.write(&later).await, Err(WriteError::Lost(_))));
+    assert!(!place(&cluster).erase().await.unwrap(), "it was not brought back");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn somebody_elses_edit_of_the_journal_costs_a_list_and_nothing_else() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    cluster.create(tcp("a")).await;
+    let collector = collector().await;
+    let agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
+    agent.ready().await;
+    cluster.upgrade("a", "v1.36.0").await;
+    shown(&collector, 1).await;
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"curious": "yes"}}}));
+    config_maps(&cluster).patch(NAME, &PatchParams::default(), &patch).await.unwrap();
+    cluster.upgrade("a", "v1.37.0").await;
+    let output = shown(&collector, 2).await;
+    assert!(output.contains("old_tcp_version: Str(v1.36.0)"), "{output}");
+    assert!(agent.log().contains("beginning anew from what is written"), "{}", agent.log());
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let nothing: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
+    assert_eq!((&nothing["enabled"], &nothing["installation"]), (&json!(true), &json!(null)));
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+    agent.ready().await;
+    cluster.create(tcp("a")).await;
+    let pending = async || {
+        let status: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
+        (status["pending"] == 1).then_some(status)
+    };
+    let status = eventually("an event to wait", pending).await;
+    assert_eq!(status["endpoint"], "http://127.0.0.1:1");
+    assert_eq!(status["last_acknowledgement"], json!(null));
+    assert!(status["oldest_pending"].is_string(), "{status}");
+    let uuid = status["installation"].as_str().unwrap();
+    let accounts = agent.accounts().await;
+    for line in [
+        "kamaji_telemetry_agent_events_pending 1",
+        "kamaji_telemetry_agent_events_journalled_total 1",
+        "kamaji_telemetry_agent_events_acknowledged_total 0",
+        "kamaji_telemetry_agent_leader 1",
+    ] {
+        assert!(accounts.lines().any(|shown| shown == line), "{line} is not in {accounts}");
+    }
+    assert!(!accounts.contains(uuid), "what is scraped says nothing of the installation");
+
+    let table = run(&cluster, &["status", "--disable-telemetry"]).await;
+    assert!(table.contains("Telemetry is off: --disable-telemetry is set") && table.contains(uuid), "{table}");
+    drop(agent);
+    let forgotten = run(&cluster, &["forget"]).await;
+    assert!(forgotten.contains(uuid) && forgotten.contains("erased by whoever runs the backend"), "{forgotten}");
+    assert!(config_maps(&cluster).get_opt(NAME).await.unwrap().is_none());
+    assert!(run(&cluster, &["forget"]).await.contains("There was no state"));
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_switch_in_the_agents_deployment_shows_in_the_status() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let status = async || run(&cluster, &["status", "--owner-deployment=kamaji-telemetry"]).await;
+    assert!(status().await.contains("Telemetry is on"));
+    let deployments: Api<Deployment> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    let container = json!({"name": "agent", "env": [{"name": "DO_NOT_TRACK", "value": "1"}]});
+    let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    deployments.patch("kamaji-telemetry", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+    let off = status().await;
+    assert!(off.contains("Telemetry is off: DO_NOT_TRACK is set in the Deployment"), "{off}");
+}

@@ -189,11 +189,13 @@ impl Scene {
         (revision.expect("it is etcd's revision"), KubernetesVersion::normalise(&version))
     }
 
-    /// Waits until a control plane that is made now is stored: the agent sees, and all parts work.
-    pub(super) async fn passes(&self) {
-        let (_, version) = self.mark().await;
+    /// Waits until a control plane that is made now is stored: the agent sees, and all parts work. Gives the revision
+    /// that made it.
+    pub(super) async fn passes(&self) -> Revision {
+        let (revision, version) = self.mark().await;
         let is_mark = |event: &Stored| event.change == Change::Created(version);
         eventually("a new control plane to be stored", async || self.events().iter().any(is_mark).then_some(())).await;
+        revision
     }
 
     /// From here on, the agent may not see every state: what is stored by now was seen.
@@ -226,6 +228,10 @@ impl Scene {
         .await;
         let delay = begun.elapsed();
         self.longest = self.longest.max(delay);
+        // Whatever else was on its way came before what is made now.
+        let history = self.recorder.up_to(self.passes().await).await;
+        last.0.replace(self.observation.judge(&history, &self.events()));
+        assert!(last.0.borrow().is_clean(), "more came: {}", last.0.borrow());
         let report = last.0.take();
         Outcome { report: std::mem::replace(&mut self.told, report.clone()).until(&report), delay }
     }

@@ -69,8 +69,8 @@ async fn versions_that_change_while_the_leader_is_frozen_become_one_change() {
     scene.passes().await;
     let outcome = scene.settles().await;
     figures::row("frozen-leader-abc", "leader frozen, A→B→C, another takes over", &outcome);
-    // Those that mark the takeover's end and its aftermath, this test's own, and the one that the settling makes.
-    assert_eq!((outcome.report.stored, outcome.report.coalesced), (1 + 3, 1));
+    // Two mark the takeover's end and its aftermath, and two that all has settled.
+    assert_eq!((outcome.report.stored, outcome.report.coalesced), (1 + 4, 1));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The faults. Each begins under a stream of changes, waits until the agent has met it, mends what it broke, and takes
 //! note of what the agent may not have seen.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::proxies::{Hold, Mode, Point, Target};
@@ -13,6 +15,10 @@ const TIMES: usize = 3;
 
 /// How many events are stored between two faults: enough to know that everything works.
 const SOME: usize = 10;
+
+/// How late a slow network is in each direction: worse than to the other side of the world, and less than the agent
+/// takes for silence, which at the tests' deadline of 2 s for a request is 400 ms for both directions.
+pub(super) const LATE: Duration = Duration::from_millis(150);
 
 /// Where a kill falls on the way of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,6 @@
 //! Faults between the agent and the backend: all is observed and kept until it is stored, so nothing is coalesced.
 
-use std::time::Duration;
-
-use super::injuries::{backend_goes, relay_fails, relay_goes};
+use super::injuries::{LATE, backend_goes, relay_fails, relay_goes};
 use super::proxies::Mode;
 use super::short::{scene, under_a_stream};
 
@@ -25,7 +23,7 @@ async fn a_network_that_fails_loses_nothing() {
         ("relay-refuses", "relay: connections refused", Mode::Refuse),
         ("relay-resets", "relay: connections reset", Mode::Reset),
         ("relay-swallows", "relay: accepts and never answers", Mode::Swallow),
-        ("relay-slow", "relay: everything 300 ms late", Mode::Slow(Duration::from_millis(300))),
+        ("relay-slow", "relay: everything 150 ms late each way", Mode::Slow(LATE)),
     ] {
         let fault = async |scene: &mut _, agent: &mut _| relay_fails(scene, agent, mode).await;
         let outcome = under_a_stream(&mut scene, (file, title), fault).await;

@@ -7,7 +7,8 @@ use http::StatusCode;
 
 use super::figures;
 use super::injuries::{
-    Fell, api_server_goes, backend_goes, journal_is_refused, kill, relay_fails, relay_goes, watch_breaks, watch_expires,
+    Fell, LATE, api_server_goes, backend_goes, journal_is_refused, kill, relay_fails, relay_goes, watch_breaks,
+    watch_expires,
 };
 use super::proxies::Mode;
 use super::scene::Scene;
@@ -83,7 +84,7 @@ async fn one(scene: &mut Scene, agent: &mut Agent, random: &mut fastrand::Rng) -
             "relay killed"
         }
         18 => {
-            let modes = [Mode::Refuse, Mode::Reset, Mode::Swallow, Mode::Slow(Duration::from_millis(300))];
+            let modes = [Mode::Refuse, Mode::Reset, Mode::Swallow, Mode::Slow(LATE)];
             relay_fails(scene, agent, modes[random.usize(..modes.len())]).await;
             "network failed"
         }

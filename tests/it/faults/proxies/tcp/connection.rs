@@ -59,6 +59,7 @@ impl Connection<'_> {
             if count == 0 {
                 return Ok(());
             }
+            self.delay().await;
             self.pass_when(|mode| mode != Mode::Swallow).await;
             if self.shared.protocol == Protocol::Http2 {
                 frames.push(&buffer[..count]);
@@ -81,6 +82,7 @@ impl Connection<'_> {
             if count == 0 {
                 return Ok(());
             }
+            self.delay().await;
             if self.shared.protocol == Protocol::Opaque {
                 self.pass_when(|mode| !matches!(mode, Mode::Swallow | Mode::HoldAnswers)).await;
                 to.write_all(&buffer[..count]).await?;
@@ -107,10 +109,15 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Waits for a mode that passes, and as long as the slow mode asks for.
+    /// Waits for a mode that passes.
     async fn pass_when(&self, passes: impl Fn(Mode) -> bool) {
         let mut mode = self.shared.mode.subscribe();
-        let mode = *mode.wait_for(|mode| passes(*mode)).await.expect("the proxy outlives its connections");
+        mode.wait_for(|mode| passes(*mode)).await.expect("the proxy outlives its connections");
+    }
+
+    /// What was read together comes late together.
+    async fn delay(&self) {
+        let mode = *self.shared.mode.borrow();
         if let Mode::Slow(delay) = mode {
             tokio::time::sleep(delay).await;
         }

@@ -1,5 +1,7 @@
 //! The process's own health, for probes: `/livez` and `/readyz`.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,6 +9,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How long a probe under way may take once a shutdown was told: a kubelet gives up on one after a second.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Tells the probes whether the process is ready; not before it was first set.
 #[derive(Debug, Clone)]
@@ -30,9 +35,17 @@ impl Default for Readiness {
     }
 }
 
-/// Serves the probes on `listener` until `shutdown`.
+/// Serves the probes on `listener` until `shutdown`. Whoever holds a connection open then does not hold the process.
 pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = server.into_future() => served,
+        () = overdue => Ok(()),
+    }
 }
 
 /// The routes of the probes, for a server that has others too.
@@ -42,4 +55,27 @@ pub fn routes(readiness: Readiness) -> Router {
 
 async fn readyz(State(Readiness(ready)): State<Readiness>) -> (StatusCode, &'static str) {
     if *ready.borrow() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_does_not_hold_a_shutdown() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HTTP/1.1\r\n").await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        shutdown.cancel();
+        server.await.unwrap().unwrap();
+    }
 }

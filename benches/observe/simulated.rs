@@ -1,101 +1,77 @@
 //! The process with the simulated API.
 
 use std::fs;
-use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::serve::Listener;
 use jiff::Timestamp;
 use kamaji_telemetry::demo::cluster::{Cluster, Kind, Options};
 use kamaji_telemetry::demo::fleet::{self, Fleet};
-use kamaji_telemetry::demo::tenant::{NAMESPACE, Tenant};
-use kamaji_telemetry::signals::Status;
-use serde_json::json;
+use kamaji_telemetry::demo::tenant::NAMESPACE;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-/// The object that goes last: its deletion tells a reader that it has seen all changes.
-const LAST: &str = "last";
+use crate::observed::{LAST, Observed, name, obey, tenant};
 
-/// Time between two changes, so that each is observed alone, as in a cluster; ten times what any reader needs.
-const PACE: Duration = Duration::from_millis(2);
-
-/// Time between the last change and the deletion, so that no reader gets the two in one read.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Writes the server's certificate and key into a folder.
-pub(crate) fn make_certificate(folder: &Path) -> anyhow::Result<()> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-    fs::write(folder.join("certificate.der"), made.cert.der())?;
-    fs::write(folder.join("key.der"), made.signing_key.serialize_der())?;
-    Ok(())
-}
-
-/// Serves `objects` control planes and prints its port; then obeys the lines on its standard input until that ends:
-/// `change N` changes N objects, one after the other, and deletes the last one, `restore` makes it again.
+/// Serves `objects` control planes, and obeys. The kubeconfig is written into `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let cluster = Cluster::new(Options::default(), CancellationToken::new());
     fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
     for number in 0..objects {
-        cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)).to_object())?;
+        cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)))?;
     }
-    restore(&cluster)?;
+    cluster.restore_last()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let listener = runtime.block_on(TlsListener::bind(folder))?;
-    println!("{}", listener.tcp.local_addr()?.port());
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    let listener = runtime.block_on(TlsListener::bind(&certificate))?;
+    let kubeconfig = write_kubeconfig(folder, &certificate.cert.pem(), listener.tcp.local_addr()?)?;
     let served = cluster.clone();
     runtime.spawn(async move { axum::serve(listener, served.router()).await });
-    for (round, line) in stdin().lock().lines().enumerate() {
-        match line?.split_once(' ') {
-            Some(("change", count)) => change(&cluster, round, objects, count.parse()?)?,
-            Some(("restore", _)) => restore(&cluster)?,
-            other => bail!("unexpected command {other:?}"),
-        }
-        println!("done");
-        stdout().flush()?;
+    obey(&cluster, &kubeconfig, objects)
+}
+
+/// Writes it, and gives its path.
+fn write_kubeconfig(folder: &Path, certificate: &str, address: std::net::SocketAddr) -> anyhow::Result<String> {
+    let (authority, path) = (folder.join("ca.pem"), folder.join("kubeconfig"));
+    fs::write(&authority, certificate)?;
+    let server = format!("https://{address}");
+    let kubeconfig = json!({
+        "clusters": [{"name": "simulated", "cluster": {"server": server, "certificate-authority": authority}}],
+        "users": [{"name": "simulated", "user": {"token": "simulated"}}],
+        "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "simulated"}}],
+        "current-context": "simulated",
+    });
+    // JSON is YAML.
+    fs::write(&path, kubeconfig.to_string())?;
+    Ok(path.display().to_string())
+}
+
+impl Observed for Cluster {
+    fn relabel(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let edit = |object: &mut Value| object["metadata"]["labels"]["change"] = value.into();
+        Ok(self.change(Kind::TenantControlPlane, NAMESPACE, name, edit)?)
     }
-    Ok(())
-}
 
-/// A label edit each, another one each round: the whole object travels, and nothing is to be reported.
-fn change(cluster: &Cluster, round: usize, objects: usize, count: usize) -> anyhow::Result<()> {
-    for number in 0..count {
-        cluster.change(Kind::TenantControlPlane, NAMESPACE, &name(number % objects), |object| {
-            object["metadata"]["labels"]["change"] = format!("change-{round:03}-{number:06}").into();
-        })?;
-        sleep(PACE);
+    fn delete_last(&self) -> anyhow::Result<()> {
+        self.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is not there")
     }
-    sleep(PAUSE);
-    cluster.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is not there")
-}
 
-fn restore(cluster: &Cluster) -> anyhow::Result<()> {
-    let mut last = tenant(LAST).to_object();
-    last["metadata"]["finalizers"] = json!([]);
-    Ok(cluster.create(Kind::TenantControlPlane, NAMESPACE, last)?)
-}
+    fn restore_last(&self) -> anyhow::Result<()> {
+        let mut last = tenant(LAST);
+        last["metadata"]["finalizers"] = json!([]);
+        Ok(self.create(Kind::TenantControlPlane, NAMESPACE, last)?)
+    }
 
-fn name(number: usize) -> String {
-    format!("tenant-{number:06}")
-}
-
-fn tenant(name: &str) -> Tenant {
-    Tenant::new(name, Timestamp::now()).installed(Status::Ready)
-}
-
-/// The size of an object as it travels, in bytes.
-pub(crate) fn object_size() -> anyhow::Result<usize> {
-    let cluster = Cluster::new(Options::default(), CancellationToken::new());
-    cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(0)).to_object())?;
-    Ok(cluster.read(Kind::TenantControlPlane, NAMESPACE, &name(0))?.to_string().len())
+    fn read(&self, name: &str) -> anyhow::Result<Value> {
+        Ok(Cluster::read(self, Kind::TenantControlPlane, NAMESPACE, name)?)
+    }
 }
 
 /// Accepts connections with TLS.
@@ -105,10 +81,10 @@ struct TlsListener {
 }
 
 impl TlsListener {
-    async fn bind(folder: &Path) -> anyhow::Result<Self> {
-        let certificate = CertificateDer::from(fs::read(folder.join("certificate.der"))?);
-        let key = PrivateKeyDer::try_from(fs::read(folder.join("key.der"))?).map_err(anyhow::Error::msg)?;
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+    async fn bind(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> anyhow::Result<Self> {
+        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let chain = vec![certificate.cert.der().clone()];
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
         Ok(Self { tcp: TcpListener::bind("127.0.0.1:0").await?, tls: TlsAcceptor::from(Arc::new(config)) })
     }
 

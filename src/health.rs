@@ -65,17 +65,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_never_ends_does_not_hold_a_shutdown() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HTTP/1.1\r\n").await.unwrap();
-        let mut answer = [0; 15];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 200 OK");
-        shutdown.cancel();
-        server.await.unwrap().unwrap();
+    async fn a_connection_that_is_held_open_does_not_hold_a_shutdown() {
+        let half_a_request: &[u8] = b"GET /livez HTTP/1.1\r\nho";
+        let idle_http2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for begin in [half_a_request, idle_http2] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let shutdown = CancellationToken::new();
+            let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
+            let mut held = TcpStream::connect(address).await.unwrap();
+            held.write_all(begin).await.unwrap();
+            // Whoever comes later is answered: the first connection was accepted.
+            let mut later = TcpStream::connect(address).await.unwrap();
+            later.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = [0; 15];
+            later.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            shutdown.cancel();
+            tokio::time::timeout(2 * GRACE, server).await.unwrap().unwrap().unwrap();
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
 
 /// Whether the marker is in `bytes`, as it is or in hexadecimal digits.
 pub(crate) fn holds_marker(bytes: &[u8]) -> bool {
-    let digits: String = MARKER.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let digits = MARKER.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
     let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
     holds(MARKER) || holds(&digits)
 }

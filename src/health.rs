@@ -1,6 +1,7 @@
 //! The process's own health and accounts: `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +12,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How long a probe under way may take once a shutdown was told: a kubelet gives up on one after a second.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Tells the probes whether the process is ready; not before it was first set.
 #[derive(Debug, Clone)]
@@ -34,9 +38,18 @@ impl Default for Readiness {
     }
 }
 
-/// Serves the probes and the accounts on `listener` until `shutdown`.
+/// Serves the probes and the accounts on `listener` until `shutdown`. Whoever holds a connection open then does not hold
+/// the process.
 pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = server.into_future() => ended,
+        () = overdue => Ok(()),
+    }
 }
 
 /// The routes of the probes and the accounts, for a server that has others too.
@@ -67,4 +80,34 @@ async fn readyz(State(Readiness(ready)): State<Readiness>) -> (StatusCode, &'sta
 /// Source: "Text format" of Prometheus' exposition formats.
 async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], accounts().render())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_held_open_does_not_hold_a_shutdown() {
+        let half_a_request: &[u8] = b"GET /livez HTTP/1.1\r\nho";
+        let idle_http2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for begin in [half_a_request, idle_http2] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let shutdown = CancellationToken::new();
+            let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
+            let mut held = TcpStream::connect(address).await.unwrap();
+            held.write_all(begin).await.unwrap();
+            // Whoever comes later is answered: the first connection was accepted.
+            let mut later = TcpStream::connect(address).await.unwrap();
+            later.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = [0; 15];
+            later.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            shutdown.cancel();
+            tokio::time::timeout(2 * GRACE, server).await.unwrap().unwrap().unwrap();
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod event;
 mod status;
 mod version;
 
-pub use event::{AttributeValue, CreatedWith, Event, EventRecord, NetworkProfile};
+pub use event::{AttributeValue, CreatedWith, Event, EventRecord, NetworkProfile, UnknownNetworkProfile};
 pub use status::{State, Status, UnknownStatus};
 pub use version::{KamajiVersion, KubernetesMinor, KubernetesVersion, NotCanonical, Release, Stage};
 

@@ -1,15 +1,18 @@
 //! What it costs to observe control planes: `cargo bench --bench observe`, or with another number of objects
 //! `cargo bench --bench observe -- 100000`.
 //!
-//! A process of its own serves a simulated API with objects of real size over TLS, as every API server does. Beside the
+//! A process of its own serves a simulated API with objects of real size over TLS, as every API server does; with
+//! `-- --kubeconfig FILE`, such as `make cluster` prints, a real API server does, which is filled first. Beside the
 //! agent, a bare reader takes the same bytes from the same server and decodes nothing: what it costs is what nobody can
 //! go below. Each reader is a process of its own, so that its CPU and its peak of memory are its own; rounds of all
 //! readers follow one another, so that a busy moment of the machine hits them all.
 
+mod cluster;
 mod fold;
+mod observed;
 mod readers;
 mod report;
-mod server;
+mod simulated;
 mod sink;
 mod usage;
 
@@ -23,13 +26,16 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [] => report::run(OBJECTS),
-        [objects] => report::run(number(objects)?),
-        ["server", objects, folder] => server::run(number(objects)?, folder.as_ref()),
-        ["bare", port, folder] => readers::bare(number(port)?, folder.as_ref()),
-        ["watch", port, folder] => readers::watch(number(port)?, folder.as_ref()),
-        ["agent", port, folder, sink] => readers::agent(number(port)?, folder.as_ref(), sink),
-        _ => bail!("unexpected arguments {arguments:?}: expected none, or a number of objects"),
+        [] => report::run(OBJECTS, None),
+        [objects] => report::run(number(objects)?, None),
+        ["--kubeconfig", file] => report::run(OBJECTS, Some(file)),
+        ["--kubeconfig", file, objects] => report::run(number(objects)?, Some(file)),
+        ["simulated", objects, folder] => simulated::run(number(objects)?, folder.as_ref()),
+        ["cluster", objects, kubeconfig] => cluster::run(number(objects)?, kubeconfig),
+        ["bare", kubeconfig] => readers::bare(kubeconfig),
+        ["watch", kubeconfig] => readers::watch(kubeconfig),
+        ["agent", kubeconfig, sink] => readers::agent(kubeconfig, sink),
+        _ => bail!("unexpected arguments {arguments:?}: expected none, or [--kubeconfig FILE] [OBJECTS]"),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::sink::{self, Came};
-use crate::{fold, server, usage};
+use crate::{fold, usage};
 
 /// Rounds: an odd number has a median that was measured.
 const ROUNDS: usize = 5;
@@ -49,14 +48,16 @@ struct Process {
     output: BufReader<ChildStdout>,
 }
 
-/// Measures everything and prints it.
-pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    server::make_certificate(folder.path())?;
+/// Measures everything and prints it: with the simulated API, or with the cluster of `kubeconfig`.
+pub(crate) fn run(objects: usize, kubeconfig: Option<&str>) -> anyhow::Result<()> {
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
-    let bytes = server::object_size()?;
+    let (folder, count) = (tempfile::tempdir()?, objects.to_string());
+    let simulated = ["simulated", &count, &folder.path().display().to_string()];
+    let mut server = Process::start(&kubeconfig.map_or(simulated, |file| ["cluster", &count, file]))?;
+    let (kubeconfig, bytes) = (server.line()?, server.line()?);
     println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
-    measure(objects, folder.path())?;
+    measure(&mut server, &kubeconfig)?;
+    server.end()?;
     let fold::Rates { unchanged, updated } = fold::measure(objects);
     println!(
         "\nthe fold alone: {unchanged:.0} watch events a second that change nothing, {updated:.0} that yield a record"
@@ -65,41 +66,32 @@ pub(crate) fn run(objects: usize) -> anyhow::Result<()> {
 }
 
 /// All readers against one server, in turns.
-fn measure(objects: usize, folder: &Path) -> anyhow::Result<()> {
+fn measure(server: &mut Process, kubeconfig: &str) -> anyhow::Result<()> {
     let (endpoint, came) = sink::start()?;
-    let mut server = Process::start(&["server", &objects.to_string()], folder, None)?;
-    let port = server.line()?;
     let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        bare.push(round(&mut server, folder, &["bare", &port])?);
-        watch.push(round(&mut server, folder, &["watch", &port])?);
-        agent.push(agent_round(&mut server, folder, &port, &endpoint, &came)?);
+        bare.push(round(server, &["bare", kubeconfig])?);
+        watch.push(round(server, &["watch", kubeconfig])?);
+        agent.push(agent_round(server, &["agent", kubeconfig, &endpoint], &came)?);
     }
-    server.end()?;
     print(&bare, &watch, &agent);
     Ok(())
 }
 
 /// A reader that knows itself when it has seen everything.
-fn round(server: &mut Process, folder: &Path, arguments: &[&str]) -> anyhow::Result<Round> {
-    let mut reader = Process::start(arguments, folder, None)?;
+fn round(server: &mut Process, arguments: &[&str]) -> anyhow::Result<Round> {
+    let mut reader = Process::start(arguments)?;
     let synced = reader.figures()?;
     server.command(&format!("change {CHANGES}"))?;
     let changed = reader.figures()?;
     reader.end()?;
-    server.command("restore last")?;
+    server.command("restore")?;
     Ok(Round::of(synced, changed))
 }
 
 /// The whole agent: it has synced when its gauges came, and seen the deletion when its event came.
-fn agent_round(
-    server: &mut Process,
-    folder: &Path,
-    port: &str,
-    endpoint: &str,
-    came: &Receiver<Came>,
-) -> anyhow::Result<Round> {
-    let mut agent = Process::start(&["agent", port], folder, Some(endpoint))?;
+fn agent_round(server: &mut Process, arguments: &[&str], came: &Receiver<Came>) -> anyhow::Result<Round> {
+    let mut agent = Process::start(arguments)?;
     ensure!(came.recv_timeout(DEADLINE).context("no gauges came")? == Came::Gauges, "events came before gauges");
     let synced = agent.ask()?;
     server.command(&format!("change {CHANGES}"))?;
@@ -108,7 +100,7 @@ fn agent_round(
     agent.end()?;
     // An agent that ends while an answer is on its way sends once more.
     came.try_iter().for_each(drop);
-    server.command("restore last")?;
+    server.command("restore")?;
     Ok(Round::of(synced, changed))
 }
 
@@ -124,11 +116,10 @@ impl Round {
 }
 
 impl Process {
-    /// Starts this program as one of its parts; the folder stands behind the first arguments, `last` behind it.
-    fn start(arguments: &[&str], folder: &Path, last: Option<&str>) -> anyhow::Result<Self> {
+    /// Starts this program as one of its parts.
+    fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(current_exe()?);
-        command.args(arguments).arg(folder).args(last).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().context("no standard input")?;
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
         Ok(Self { child, input, output })

@@ -80,7 +80,7 @@ async fn lead(lease: &mut Lease, context: &Context<'_>) -> anyhow::Result<()> {
 
 /// Runs one term after another until a shutdown ends one.
 async fn terms(context: &Context<'_>) -> anyhow::Result<()> {
-    let quiet = Quiet::default();
+    let (lost, closed) = (Quiet::default(), Quiet::default());
     let mut backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
     loop {
         accounts::leader(true);
@@ -88,12 +88,12 @@ async fn terms(context: &Context<'_>) -> anyhow::Result<()> {
         match term::run(context).await? {
             Ended::Shutdown => return Ok(()),
             Ended::Lost(why) => {
-                tracing::info!("{why}; beginning anew from what is written");
+                lost.failed(|| tracing::info!("{why}; beginning anew from what is written"));
                 if begun.elapsed() > context.config.retry_max {
                     backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
                 }
             }
-            Ended::NotOpened(failure) => quiet.failed(|| not_opened(&failure)),
+            Ended::NotOpened(failure) => closed.failed(|| not_opened(&failure)),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.wait()) => {}

@@ -20,9 +20,10 @@ use super::admit::{Admitted, Refused, admit_logs, admit_metrics};
 use super::store::{Store, WriteError};
 use tally::Tally;
 
-/// The largest message after decompression. A full outbox of the agent's is a tenth of it, and the relay's receiver has
-/// the same limit.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// The largest message after decompression: three times the largest that an agent sends, 500 events of 300 bytes.
+/// Decoded, one that holds nothing but empty records takes a hundred times its size: a few kB of gzip are 50 MB of
+/// memory here, and would be 400 MB with the 4 MiB that OTLP receivers usually take.
+const MAX_MESSAGE: usize = 512 * 1024;
 
 /// Admits and stores. An answer follows the commit.
 pub(super) struct Receiver {
@@ -78,4 +79,19 @@ fn try_again(error: &WriteError) -> Status {
     };
     let details = ErrorDetails::with_retry_info(Some(error.retry_after()));
     Status::with_error_details(Code::Unavailable, message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::logs::v1::LogRecord;
+
+    use super::*;
+
+    /// The tag and the length, zero, of a field.
+    const EMPTY_FIELD: usize = 2;
+
+    #[test]
+    fn a_message_of_empty_records_takes_no_more_than_64_mib_when_it_is_decoded() {
+        assert!(MAX_MESSAGE / EMPTY_FIELD * size_of::<LogRecord>() <= 64 * 1024 * 1024);
+    }
 }

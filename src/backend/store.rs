@@ -19,7 +19,7 @@ use crate::signals::{KamajiVersion, KubernetesVersion};
 
 pub use rows::{
     AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, cut_to_hour,
-    network_profile, utc_day,
+    utc_day,
 };
 pub use sqlite::SqliteStore;
 

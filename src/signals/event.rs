@@ -1,5 +1,7 @@
 //! Events as values: what the agent journals, the preview shows, and the wire carries.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -23,6 +25,11 @@ pub enum NetworkProfile {
     /// A Service of type `ClusterIP`.
     ClusterIp,
 }
+
+/// A word that is no network profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a network profile: expected one of {}", NetworkProfile::WORDS.join(", "))]
+pub struct UnknownNetworkProfile;
 
 /// What only the extended signals say of a new control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +123,14 @@ impl NetworkProfile {
     }
 }
 
+impl FromStr for NetworkProfile {
+    type Err = UnknownNetworkProfile;
+
+    fn from_str(word: &str) -> Result<Self, UnknownNetworkProfile> {
+        Self::ALL.into_iter().find(|profile| profile.as_str() == word).ok_or(UnknownNetworkProfile)
+    }
+}
+
 impl Event {
     /// Its entry in the catalog.
     pub fn kind(&self) -> &'static EventKind {
@@ -166,6 +181,14 @@ fn text(attribute: &'static Attribute, value: impl std::fmt::Display) -> (&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_network_profile_is_read_back_from_its_word_and_no_other_word_is_one() {
+        for profile in NetworkProfile::ALL {
+            assert_eq!(profile.as_str().parse(), Ok(profile));
+        }
+        assert_eq!("Gateway".parse::<NetworkProfile>(), Err(UnknownNetworkProfile));
+    }
 
     #[test]
     fn each_event_carries_just_what_its_kind_names() {

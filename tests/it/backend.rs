@@ -5,6 +5,7 @@ mod admission;
 mod conformance;
 mod harness;
 mod hostile;
+mod marker;
 mod otlp;
 mod overload;
 mod page;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod marker;
 mod program;
 mod servers;
 

@@ -1,15 +1,19 @@
-//! A real kube-apiserver with the tests' fixtures, to try things by hand until Ctrl-C. `make cluster` runs it.
+//! A real kube-apiserver with the tests' fixtures, and Kamaji's own definition of a control plane where that is beside
+//! the checkout, to try things by hand until Ctrl-C. `make cluster` runs it.
 
 #[path = "../it/servers/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod servers;
 
-use servers::{ApiServer, User};
+use servers::{ApiServer, User, upstream};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("Starting etcd and kube-apiserver.");
-    let cluster = ApiServer::start_with_kamaji().await;
+    let cluster = match upstream("crds/kamaji.clastix.io_tenantcontrolplanes.yaml") {
+        Some(definition) => ApiServer::start_with_definition(&definition).await,
+        None => ApiServer::start_with_kamaji().await,
+    };
     println!(
         "Ready, with TenantControlPlane, DataStore, Kamaji's operator and the agent's rights. For an administrator:\n"
     );

@@ -1,5 +1,5 @@
-//! Decoding that takes whatever is there: what should be a string or an object, and is neither, is told apart and does
-//! not fail.
+//! Decoding that takes whatever is there: what should be a string, an object or an array, and is not, is told apart and
+//! does not fail.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ pub(super) enum Lenient<T> {
     Unreadable,
 }
 
-/// What can be read from a JSON string or a JSON object, and from nothing else.
+/// What can be read from a JSON string, object or array, and from nothing else.
 pub(super) trait Readable<'de>: Sized {
     fn from_text(_: &str) -> Lenient<Self> {
         Lenient::Unreadable
@@ -26,7 +26,27 @@ pub(super) trait Readable<'de>: Sized {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Lenient::Unreadable)
     }
+
+    fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Lenient<Self>, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Lenient::Unreadable)
+    }
 }
+
+/// Objects are read by their derived `Deserialize`.
+macro_rules! readable_objects {
+    ($($object:ty),* $(,)?) => {
+        $(impl<'de> $crate::agent::cluster::lenient::Readable<'de> for $object {
+            fn from_object<A: serde::de::MapAccess<'de>>(
+                object: A,
+            ) -> Result<$crate::agent::cluster::lenient::Lenient<Self>, A::Error> {
+                let object = serde::de::value::MapAccessDeserializer::new(object);
+                Self::deserialize(object).map($crate::agent::cluster::lenient::Lenient::Read)
+            }
+        })*
+    };
+}
+pub(super) use readable_objects;
 
 impl<T> Lenient<T> {
     pub(super) fn map<U>(self, then: impl FnOnce(T) -> U) -> Lenient<U> {
@@ -101,9 +121,8 @@ impl<'de, T: Readable<'de>> Visitor<'de> for LenientVisitor<T> {
         Ok(Lenient::Absent)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        while array.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Lenient::Unreadable)
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Self::Value, A::Error> {
+        T::from_array(array)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {

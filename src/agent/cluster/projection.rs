@@ -6,11 +6,9 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::MapAccess;
-use serde::de::value::MapAccessDeserializer;
 use uuid::Uuid;
 
-use super::lenient::{Lenient, Readable};
+use super::lenient::{Lenient, Readable, readable_objects};
 use crate::agent::observe::ControlPlane;
 use crate::signals::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
 
@@ -168,17 +166,6 @@ impl Readable<'_> for ServiceType {
             _ => None,
         }))
     }
-}
-
-/// Objects are read by their derived `Deserialize`.
-macro_rules! readable_objects {
-    ($($object:ty),*) => {
-        $(impl<'de> Readable<'de> for $object {
-            fn from_object<A: MapAccess<'de>>(object: A) -> Result<Lenient<Self>, A::Error> {
-                Self::deserialize(MapAccessDeserializer::new(object)).map(Lenient::Read)
-            }
-        })*
-    };
 }
 
 readable_objects!(

@@ -207,12 +207,13 @@ impl Watch {
             WatchEvent::Error(status) if status.code == 410 => return Ok(Some(Ended::Expired)),
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
-        if !*heard {
-            self.is_heard(heard);
-        }
-        // The initial events come in no order: there is no position to resume from before they have ended.
+        // The initial events come in no order: there is no position to resume from before they have ended. Nor is
+        // anything heard before: a list that is cut each time must not be asked for without end.
         if self.position != Position::Start || next == Some(Seen::Complete) {
             self.position = Position::At(version);
+            if !*heard {
+                self.is_heard(heard);
+            }
         }
         match next {
             Some(next) if self.seen.send(next).await.is_err() => Ok(Some(Ended::Unheard)),
@@ -260,3 +261,6 @@ async fn next_event(
         Option::transpose,
     )
 }
+
+#[cfg(test)]
+mod tests;

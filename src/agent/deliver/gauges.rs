@@ -1,5 +1,7 @@
 //! The gauges: observable instruments of the `OTel` SDK, flushed once a cycle.
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +9,6 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
 use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
-use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::signals::{
     BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, DRIVER, KAMAJI_VERSION, KUBERNETES_VERSION, Metric, NOT_READY,
     RUNNING, SERVICE_NAME, SLEEPING, TCP_MINOR, UPGRADING,
 };
+use telling::{Telling, Why};
 
 /// The reader exports when it is flushed. Its own interval only has to be longer than any process lives.
 const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
@@ -48,7 +50,13 @@ pub struct Extended {
 pub struct Gauges {
     provider: SdkMeterProvider,
     current: Current,
+    why: Why,
 }
+
+/// Why a cycle was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotSent(String);
 
 /// What the instruments observe: nothing between the cycles, so that no export of the SDK's own can repeat one.
 type Current = Arc<Mutex<Option<Cycle>>>;
@@ -70,20 +78,23 @@ pub fn exporter(connection: &Connection) -> anyhow::Result<MetricExporter> {
 impl Gauges {
     /// Prepares the instruments of `installation`.
     pub fn new(exporter: impl PushMetricExporter, installation: Uuid) -> Self {
+        let why = Why::default();
+        let exporter = Telling { exporter, why: Arc::clone(&why) };
         let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
         let provider =
             SdkMeterProvider::builder().with_resource(resource(Some(installation))).with_reader(reader).build();
         let current = Current::default();
         instruments(&provider.meter(SERVICE_NAME), &current);
-        Self { provider, current }
+        Self { provider, current, why }
     }
 
     /// Exports a cycle. It blocks for as long as the exporter does.
-    pub fn export(&self, cycle: Cycle) -> Result<(), OTelSdkError> {
+    pub fn export(&self, cycle: Cycle) -> Result<(), NotSent> {
         self.set(Some(cycle));
         let result = self.provider.force_flush();
         self.set(None);
-        result
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.map_err(|error| NotSent(why.unwrap_or_else(|| error.to_string())))
     }
 
     fn set(&self, cycle: Option<Cycle>) {

@@ -217,3 +217,97 @@ fn going_back_to_where_it_was_while_waiting_is_nothing_to_report() {
     assert_eq!(view.waiting(), 0);
     assert_eq!(view.report_waiting(NOW, ROOM), []);
 }
+
+/// As many as the limit of the view allows.
+fn at_limit(limit: u128) -> (View, Vec<ControlPlane>) {
+    let objects: Vec<_> = (1..=limit).map(tcp).collect();
+    let mut view = View::new(Options { limit: objects.len(), ..OPTIONS });
+    assert_eq!(list(&mut view, &objects), []);
+    (view, objects)
+}
+
+#[test]
+fn at_the_limit_all_is_reported_and_kept() {
+    let (mut view, objects) = at_limit(20);
+    assert_eq!(view.is_beyond_limit(), Some(false));
+    assert_eq!(view.kept().len(), objects.len());
+    assert_eq!(apply(&mut view, tcp(1).at("v1.36.0")), [updated("v1.35.1", "v1.36.0")]);
+}
+
+#[test]
+fn beyond_the_limit_nothing_is_kept_or_reported_and_all_is_counted() {
+    let (mut view, _) = at_limit(20);
+    view.fold(Seen::Apply(tcp(1).at("v1.36.0")), NOW, 0);
+    assert_eq!(apply(&mut view, tcp(21)), [created("v1.35.1")], "that there are too many is known once it is there");
+    assert_eq!(view.is_beyond_limit(), Some(true));
+    assert!(view.take_unsaved() && view.kept().is_empty() && !view.has_baseline());
+    assert_eq!(view.report_waiting(NOW, ROOM), [], "what waited is recorded");
+    assert_eq!(apply(&mut view, tcp(2).at("v1.36.0")), []);
+    assert_eq!(apply(&mut view, tcp(3).deleting()), []);
+    assert_eq!(apply(&mut view, tcp(22)), []);
+    assert_eq!(view.counts().unwrap().running, 22);
+}
+
+#[test]
+fn well_below_the_limit_what_is_there_is_a_new_baseline() {
+    let (mut view, _) = at_limit(20);
+    apply(&mut view, tcp(21));
+    apply(&mut view, tcp(4).at("v1.36.0"));
+    apply(&mut view, tcp(5).deleting());
+    for number in (1..=3).chain(19..=21) {
+        assert_eq!(view.is_beyond_limit(), Some(true), "as long as there are 18, nine tenths of 20");
+        assert_eq!(fold(&mut view, Seen::Gone(tcp(number).uid)), []);
+        if view.has_baseline() {
+            break;
+        }
+    }
+    assert_eq!((view.is_beyond_limit(), view.kept().len()), (Some(false), 17));
+    assert_eq!(apply(&mut view, tcp(4).at("v1.37.0")), [updated("v1.36.0", "v1.37.0")]);
+    assert_eq!(fold(&mut view, Seen::Gone(tcp(5).uid)), [], "it was being deleted at the baseline");
+    assert_eq!(apply(&mut view, tcp(30)), [created("v1.35.1")]);
+}
+
+#[test]
+fn a_first_list_beyond_the_limit_is_no_baseline() {
+    let mut view = View::new(Options { limit: 2, ..OPTIONS });
+    assert_eq!(list(&mut view, &[tcp(1), tcp(2), tcp(3)]), []);
+    assert_eq!((view.is_beyond_limit(), view.has_baseline()), (Some(true), false));
+    assert_eq!(list(&mut view, &[tcp(1), tcp(2).at("v1.36.0"), tcp(3)]), []);
+    assert_eq!(view.counts().unwrap().running, 3);
+}
+
+#[test]
+fn what_is_kept_goes_on_where_it_was() {
+    let view = synced(&[tcp(1), tcp(2).status(Status::Sleeping), tcp(3).deleting(), tcp(4)]);
+    let mut view = View::restore(OPTIONS, view.has_baseline(), view.kept());
+    assert_eq!(view.counts(), None);
+    let events = list(&mut view, &[tcp(1).at("v1.36.0"), tcp(2).deleting(), tcp(5)]);
+    let gone = [deleted(Status::Ready, "v1.35.1")];
+    assert_eq!(
+        events,
+        [&[updated("v1.35.1", "v1.36.0"), deleted(Status::Sleeping, "v1.35.1"), created("v1.35.1")][..], &gone]
+            .concat()
+    );
+    assert_eq!(view.counts().unwrap().running, 3);
+}
+
+#[test]
+fn a_row_that_goes_without_an_event_is_to_be_written_all_the_same() {
+    let mut view = synced(&[tcp(1).deleting()]);
+    assert!(view.take_unsaved(), "the baseline");
+    apply(&mut view, tcp(1).deleting().status(Status::NotReady));
+    assert!(!view.take_unsaved(), "a change of status alone makes no write");
+    fold(&mut view, Seen::Gone(tcp(1).uid));
+    assert!(view.take_unsaved() && view.kept().is_empty());
+}
+
+#[test]
+fn superseded_states_are_counted_once_each() {
+    let mut view = synced(&[tcp(1)]);
+    for version in ["v1.36.0", "v1.36.0", "v1.37.0"] {
+        view.fold(Seen::Apply(tcp(1).at(version)), NOW, 0);
+    }
+    assert_eq!(view.coalesced(), 1, "v1.36.0 will not be reported");
+    view.report_waiting(NOW, ROOM);
+    assert_eq!(view.coalesced(), 1);
+}

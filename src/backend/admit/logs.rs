@@ -9,11 +9,11 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, S
 use super::envelope::{Attributes, check_not_dropped, check_scope, read_resource};
 use super::time::{Placed, place};
 use super::{Admitted, Reason};
-use crate::backend::store::{AgentVersion, EventRow, cut_to_hour, network_profile};
+use crate::backend::store::{AgentVersion, EventRow, cut_to_hour};
 use crate::signals::{
     CLUSTER_API, CREATED, CreatedWith, DELETED, EVENT_KINDS, Event, EventKind, EventRecord, KAMAJI_VERSION,
-    KUBERNETES_VERSION, LOG_RECORD_UID, LOG_RESOURCE, NETWORK_PROFILE, NEW_TCP_VERSION, OLD_TCP_VERSION,
-    SERVICE_VERSION_ATTRIBUTE, STATUS, TCP_VERSION, UPDATED,
+    KUBERNETES_VERSION, LOG_RECORD_UID, LOG_RESOURCE, NETWORK_PROFILE, NEW_TCP_VERSION, NetworkProfile,
+    OLD_TCP_VERSION, SERVICE_VERSION_ATTRIBUTE, STATUS, TCP_VERSION, UPDATED,
 };
 
 /// Admits log records, received at `now`.
@@ -124,12 +124,8 @@ fn read_event(kind: &EventKind, attributes: &Attributes<'_>) -> Result<Event, Re
 
 /// The extended attributes of created, of which the first says that they are on.
 fn read_with(attributes: &Attributes<'_>) -> Result<Option<CreatedWith>, Reason> {
-    let network_profile = if attributes.has(&NETWORK_PROFILE) {
-        let word = attributes.text(&NETWORK_PROFILE)?;
-        Some(network_profile(word).ok_or(Reason::AttributeValue)?)
-    } else {
-        None
-    };
+    let network_profile: Option<NetworkProfile> =
+        if attributes.has(&NETWORK_PROFILE) { Some(attributes.parse(&NETWORK_PROFILE)?) } else { None };
     match (attributes.bool(&CLUSTER_API), network_profile) {
         (Some(cluster_api), network_profile) => Ok(Some(CreatedWith { cluster_api, network_profile })),
         (None, None) => Ok(None),

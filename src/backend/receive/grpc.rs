@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status};
 
 use super::{MAX_MESSAGE, Receiver};
 
-/// An agent has one call a signal under way; this is room for a gateway in front of many, and bounds what one
-/// connection can hold in memory to 128 MB.
+/// An agent has one call a signal under way; this is room for a gateway in front of many, and bounds the messages that
+/// one connection can have under way to 16 MiB.
 const MAX_STREAMS: u32 = 32;
 
 /// How often a silent connection is asked whether it is still there, so that peers that vanished are let go.

@@ -8,9 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::signals::{
-    Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, NetworkProfile, Values,
-};
+use crate::signals::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
 /// Rows that are kept together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,12 +138,6 @@ impl fmt::Display for AgentVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Reads one of [`NetworkProfile::WORDS`].
-pub fn network_profile(word: &str) -> Option<NetworkProfile> {
-    use NetworkProfile::{ClusterIp, Gateway, Ingress, LoadBalancer, NodePort};
-    [Ingress, Gateway, LoadBalancer, NodePort, ClusterIp].into_iter().find(|profile| profile.as_str() == word)
 }
 
 /// The UTC day of `time`.

@@ -127,6 +127,12 @@ pub(crate) fn count(file: &Path, table: &str) -> u64 {
     count.try_into().unwrap()
 }
 
+/// All bytes of the files in a store's folder.
+pub(crate) fn stored_bytes(folder: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap();
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
 pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body).unwrap();

@@ -99,7 +99,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
 fn created_with(row: &Row<'_>) -> Result<Option<CreatedWith>> {
     let Some(cluster_api) = row.get("cluster_api")? else { return Ok(None) };
     let network_profile = match row.get_ref("network_profile")?.as_str_or_null()? {
-        Some(word) => crate::backend::store::network_profile(word),
+        Some(_) => Some(parse(row, "network_profile")?),
         None => None,
     };
     Ok(Some(CreatedWith { cluster_api, network_profile }))

@@ -1,0 +1,109 @@
+//! The process that fills and changes a cluster with a real API server.
+
+use std::fs;
+
+use anyhow::{Context, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kamaji_telemetry::agent::cluster::connect;
+use kamaji_telemetry::demo::cluster::Kind;
+use kamaji_telemetry::demo::tenant::NAMESPACE;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::observed::{LAST, Observed, name, obey, tenant};
+use crate::readers::cluster_config;
+
+/// A control plane as Kamaji's operator left it, where that file is beside the checkout.
+const CAPTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/kamaji/tenantcontrolplane.json");
+
+/// Writes under way: enough to keep two cores of a server busy, few enough for its limit on requests in flight.
+const CONCURRENCY: usize = 32;
+
+/// A cluster, and what its control planes are copies of.
+struct Real {
+    runtime: Runtime,
+    tenants: Api<DynamicObject>,
+    template: Value,
+}
+
+/// Makes those of `objects` control planes that aren't there, and obeys.
+pub(crate) fn run(objects: usize, kubeconfig: &str) -> anyhow::Result<()> {
+    let runtime = Runtime::new()?;
+    let tenants = runtime.block_on(open(kubeconfig))?;
+    let real = Real { runtime, tenants, template: template()? };
+    real.runtime.block_on(real.fill(objects))?;
+    obey(&real, kubeconfig, objects)
+}
+
+/// The control planes of the namespace, which is made where it isn't there.
+async fn open(kubeconfig: &str) -> anyhow::Result<Api<DynamicObject>> {
+    let client = connect(Some(cluster_config(kubeconfig).await?)).await?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    namespaces.patch(NAMESPACE, &PatchParams::apply("benchmark"), &Patch::Apply(namespace)).await?;
+    let gvk = GroupVersionKind::gvk("kamaji.clastix.io", "v1alpha1", Kind::TenantControlPlane.name());
+    Ok(Api::namespaced_with(client, NAMESPACE, &ApiResource::from_gvk(&gvk)))
+}
+
+/// Without what the API server gives to each object itself.
+fn template() -> anyhow::Result<Value> {
+    let mut object = match fs::read_to_string(CAPTURED) {
+        Ok(captured) => serde_json::from_str(&captured).context(CAPTURED)?,
+        Err(_) => tenant(LAST),
+    };
+    let metadata = object["metadata"].as_object_mut().context("an object without metadata")?;
+    metadata.retain(|key, _| matches!(&**key, "labels" | "annotations" | "finalizers"));
+    Ok(object)
+}
+
+impl Real {
+    async fn fill(&self, objects: usize) -> anyhow::Result<()> {
+        let names = (0..objects).map(name).chain([LAST.to_owned()]);
+        let made = stream::iter(names).map(|name| self.make(name)).buffer_unordered(CONCURRENCY);
+        made.try_collect::<()>().await?;
+        let there = self.tenants.list_metadata(&ListParams::default().limit(1)).await?;
+        let count = there.items.len() + usize::try_from(there.metadata.remaining_item_count.unwrap_or(0))?;
+        ensure!(count == objects + 1, "there are {count} control planes, not {objects} and one: take a new cluster");
+        Ok(())
+    }
+
+    /// Makes the object and then its status, as a person and the operator do: each leaves managed fields of its own.
+    async fn make(&self, name: String) -> anyhow::Result<()> {
+        let mut object = self.template.clone();
+        object["metadata"]["name"] = name.clone().into();
+        if name == LAST {
+            object["metadata"]["finalizers"] = json!([]);
+        }
+        let status = Patch::Merge(json!({"status": object["status"]}));
+        match self.tenants.create(&PostParams::default(), &serde_json::from_value(object)?).await {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 => return Ok(()),
+            created => created.with_context(|| format!("{name} can't be made"))?,
+        };
+        self.tenants.patch_status(&name, &PatchParams::default(), &status).await.context("no status")?;
+        Ok(())
+    }
+}
+
+impl Observed for Real {
+    fn relabel(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let edit = Patch::Merge(json!({"metadata": {"labels": {"change": value}}}));
+        self.runtime.block_on(self.tenants.patch(name, &PatchParams::default(), &edit))?;
+        Ok(())
+    }
+
+    fn delete_last(&self) -> anyhow::Result<()> {
+        self.runtime.block_on(self.tenants.delete(LAST, &DeleteParams::default())).context("the last object")?;
+        Ok(())
+    }
+
+    fn restore_last(&self) -> anyhow::Result<()> {
+        self.runtime.block_on(self.make(LAST.to_owned()))
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.runtime.block_on(self.tenants.get(name))?)?)
+    }
+}

@@ -1,0 +1,114 @@
+//! The process with the simulated API.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::serve::Listener;
+use jiff::Timestamp;
+use kamaji_telemetry::demo::cluster::{Cluster, Kind, Options};
+use kamaji_telemetry::demo::fleet::{self, Fleet};
+use kamaji_telemetry::demo::tenant::NAMESPACE;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::observed::{LAST, Observed, name, obey, tenant};
+
+/// Serves `objects` control planes, and obeys. The kubeconfig is written into `folder`.
+pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
+    let cluster = Cluster::new(Options::default(), CancellationToken::new());
+    fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
+    for number in 0..objects {
+        cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)))?;
+    }
+    cluster.restore_last()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    let listener = runtime.block_on(TlsListener::bind(&certificate))?;
+    let kubeconfig = write_kubeconfig(folder, &certificate.cert.pem(), listener.tcp.local_addr()?)?;
+    let served = cluster.clone();
+    runtime.spawn(async move { axum::serve(listener, served.router()).await });
+    obey(&cluster, &kubeconfig, objects)
+}
+
+/// Writes it, and gives its path.
+fn write_kubeconfig(folder: &Path, certificate: &str, address: std::net::SocketAddr) -> anyhow::Result<String> {
+    let (authority, path) = (folder.join("ca.pem"), folder.join("kubeconfig"));
+    fs::write(&authority, certificate)?;
+    let server = format!("https://{address}");
+    let kubeconfig = json!({
+        "clusters": [{"name": "simulated", "cluster": {"server": server, "certificate-authority": authority}}],
+        "users": [{"name": "simulated", "user": {"token": "simulated"}}],
+        "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "simulated"}}],
+        "current-context": "simulated",
+    });
+    // JSON is YAML.
+    fs::write(&path, kubeconfig.to_string())?;
+    Ok(path.display().to_string())
+}
+
+impl Observed for Cluster {
+    fn relabel(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let edit = |object: &mut Value| object["metadata"]["labels"]["change"] = value.into();
+        Ok(self.change(Kind::TenantControlPlane, NAMESPACE, name, edit)?)
+    }
+
+    fn delete_last(&self) -> anyhow::Result<()> {
+        self.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is not there")
+    }
+
+    fn restore_last(&self) -> anyhow::Result<()> {
+        let mut last = tenant(LAST);
+        last["metadata"]["finalizers"] = json!([]);
+        Ok(self.create(Kind::TenantControlPlane, NAMESPACE, last)?)
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<Value> {
+        Ok(Cluster::read(self, Kind::TenantControlPlane, NAMESPACE, name)?)
+    }
+}
+
+/// Accepts connections with TLS.
+struct TlsListener {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl TlsListener {
+    async fn bind(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> anyhow::Result<Self> {
+        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let chain = vec![certificate.cert.der().clone()];
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        Ok(Self { tcp: TcpListener::bind("127.0.0.1:0").await?, tls: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    async fn accept_one(&self) -> std::io::Result<(TlsStream<TcpStream>, std::net::SocketAddr)> {
+        let (stream, address) = self.tcp.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((self.tls.accept(stream).await?, address))
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.accept_one().await {
+                Ok(accepted) => return accepted,
+                Err(error) => eprintln!("a connection was not accepted: {error}"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}

@@ -43,7 +43,7 @@ pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Cancel
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        served = server.into_future() => served,
+        result = server.into_future() => result,
         () = overdue => Ok(()),
     }
 }

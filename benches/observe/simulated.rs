@@ -34,8 +34,8 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let server = format!("https://{}", listener.tcp.local_addr()?);
     let authorities = vec![certificate.cert.der().to_vec()];
     let access = Access { server, authorities, token: "simulated".to_owned() }.write(folder)?;
-    let served = cluster.clone();
-    runtime.spawn(async move { axum::serve(listener, served.router()).await });
+    let router = cluster.router();
+    runtime.spawn(async move { axum::serve(listener, router).await });
     obey(&cluster, &access, objects)
 }
 

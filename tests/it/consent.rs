@@ -1,12 +1,13 @@
 //! Off means off: what is asked of the API server, and what connects to the collector, from the start of the process.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::program::{Agent, AgentOptions};
-use crate::servers::{ApiServer, CountingProxy, Request, User, eventually};
+use crate::program::{Agent, AgentOptions, NAMESPACE};
+use crate::servers::{ApiServer, Collector, CountingProxy, Request, User, checkout, eventually};
 
 /// Looks at Kamaji's operator often, so that a test waits for looks rather than for time.
 const OFTEN: &str = "--look-interval=1s";
@@ -198,4 +199,41 @@ async fn replaces_is_the_operators_word_that_kamajis_switch_does_not_count() {
     scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     let agent = scene.agent().argument("--kamaji-flag=replaces").start().await;
     scene.is_seen_when_on(agent).await;
+}
+
+/// The installation's identity, where there is one.
+async fn installation(cluster: &ApiServer) -> Option<String> {
+    let journals: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    let journal = journals.get_opt("kamaji-telemetry").await.unwrap()?;
+    Some(journal.data?.remove("installation").unwrap())
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_happens_while_kamajis_telemetry_is_off_is_never_reported() {
+    let scene = Scene::set().await;
+    let collector = Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await;
+    let agent = AgentOptions::new(&scene.cluster, &collector.endpoint()).argument(OFTEN).start().await;
+    agent.ready().await;
+    let first = eventually("the journal", async || installation(&scene.cluster).await).await;
+
+    scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    agent.logged("the journal is deleted, and the installation's UUID with it").await;
+    assert_eq!(installation(&scene.cluster).await, None);
+    scene.cluster.upgrade("a", "v1.36.0").await;
+    scene.cluster.create(crate::servers::tcp("b").status("Ready")).await;
+    scene.cluster.create(crate::servers::tcp("c")).await;
+    scene.cluster.delete("c").await;
+
+    scene.run_kamaji_with(&["manager"]).await;
+    let second = eventually("a new journal", async || installation(&scene.cluster).await).await;
+    assert_ne!(first, second, "it is another installation");
+    let counted = async || collector.output().contains(&second).then_some(());
+    eventually("gauges of the new installation", counted).await;
+    scene.cluster.upgrade("b", "v1.37.0").await;
+    let shown = eventually("the upgrade since", async || {
+        Some(collector.output()).filter(|output| output.contains("new_tcp_version: Str(v1.37.0)"))
+    })
+    .await;
+    assert_eq!(shown.matches("EventName").count(), 1, "{shown}");
 }

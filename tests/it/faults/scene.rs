@@ -256,6 +256,12 @@ impl Scene {
         self.seed
     }
 
+    /// How many writes of the journal the API server has answered.
+    pub(super) fn journal_writes(&self) -> usize {
+        let requests = self.cluster.requests_of(User::Agent);
+        requests.iter().filter(|request| request.resource == "configmaps" && request.verb == "update").count()
+    }
+
     fn events(&self) -> Vec<Stored> {
         stored::read(self.backend.file())
     }

@@ -11,6 +11,7 @@ use kamaji_telemetry::agent::cluster::{connect, watch};
 use kamaji_telemetry::agent::consent::{KamajiFlag, Switches};
 use kamaji_telemetry::agent::deliver::connection::Collector;
 use kamaji_telemetry::agent::observe::{Options, Seen, View};
+use kamaji_telemetry::agent::quiet::Quiet;
 use kamaji_telemetry::agent::{self, Config};
 use kamaji_telemetry::demo::fleet::KAMAJI_NAMESPACE;
 use tokio::sync::mpsc;
@@ -74,6 +75,7 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
     let client = connect(Some(access.config()?)).await?;
     // As far as the agent lets the watch be ahead of the fold.
     let (sender, mut seen) = mpsc::channel(100);
+    let quiet = Quiet::default();
     let mut view = View::new(Options { extended: false, limit: usize::MAX });
     let fold = async {
         while let Some(next) = seen.recv().await {
@@ -89,7 +91,7 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     tokio::select! {
-        () = watch::run(client, Duration::from_mins(1), sender) => anyhow::bail!("the watch ended"),
+        () = watch::run(&client, Duration::from_mins(1), &quiet, sender) => anyhow::bail!("the watch ended"),
         done = fold => done,
     }
 }

@@ -10,6 +10,7 @@ use super::backoff::Backoff;
 use super::cluster::{self, Look};
 use super::consent::Off;
 use super::quiet::Quiet;
+use super::term::Said;
 use super::{Config, accounts, lead};
 use crate::health::Readiness;
 use crate::signals::KamajiVersion;
@@ -31,6 +32,7 @@ struct Follow<'a> {
     readiness: &'a Readiness,
     shutdown: &'a CancellationToken,
     not_erased: Quiet,
+    said: Said,
 }
 
 /// Runs until `shutdown`, by the operator's own switches first, and then by Kamaji's.
@@ -85,7 +87,7 @@ async fn keep_looking(config: &Config, client: &Client, looks: watch::Sender<Loo
 
 impl<'a> Follow<'a> {
     fn new(config: &'a Config, client: Client, readiness: &'a Readiness, shutdown: &'a CancellationToken) -> Self {
-        Self { config, client, readiness, shutdown, not_erased: Quiet::default() }
+        Self { config, client, readiness, shutdown, not_erased: Quiet::default(), said: Said::default() }
     }
 
     async fn run(&self, mut looks: watch::Receiver<Look>) {
@@ -123,8 +125,9 @@ impl<'a> Follow<'a> {
         // sent, and the next answer decides.
         let flag = self.config.kamaji_flag;
         let ends = consent.wait_for(|look| !look.is_passing() && flag.off(&look.operator).is_some());
+        let Self { client, readiness, shutdown, said, .. } = self;
         tokio::select! {
-            () = lead::run(self.config, &self.client, looks.clone(), self.readiness, self.shutdown) => {}
+            () = lead::run(self.config, client, looks.clone(), readiness, shutdown, said) => {}
             _ = ends => {}
         }
         accounts::enabled(false);

@@ -29,8 +29,9 @@ pub(super) async fn run(
     looks: watch::Receiver<Look>,
     readiness: &Readiness,
     shutdown: &CancellationToken,
+    said: &Said,
 ) {
-    let context = Context { config, client, looks, readiness, shutdown, said: Said::default() };
+    let context = Context { config, client, looks, readiness, shutdown, said };
     let terms = async {
         match &config.election {
             None => terms(&context).await,

@@ -52,10 +52,10 @@ pub(super) struct Context<'a> {
     pub(super) looks: watch::Receiver<Look>,
     pub(super) readiness: &'a Readiness,
     pub(super) shutdown: &'a CancellationToken,
-    pub(super) said: Said,
+    pub(super) said: &'a Said,
 }
 
-/// What was said in the log, which another term is not to say again within the hour.
+/// What was said in the log, which no other term is to say again within the hour.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     egress: Arc<Egress>,
@@ -100,7 +100,7 @@ pub(super) async fn run(context: &Context<'_>, place: &Place) -> Ended {
 }
 
 async fn work(context: &Context<'_>, connection: Connection, stored: Stored, state: State, gauges: Gauges) -> Ended {
-    let &Context { config, client, ref looks, readiness, shutdown, ref said } = context;
+    let &Context { config, client, ref looks, readiness, shutdown, said } = context;
     let egress = || Arc::clone(&said.egress);
     let (synced, is_synced) = watch::channel(false);
     let (sender, seen) = mpsc::channel(SEEN_LIMIT);

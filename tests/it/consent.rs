@@ -259,7 +259,7 @@ async fn a_refusal_that_passes_stops_it_at_once_and_deletes_nothing() {
     agent.logged("telemetry is off").await;
     // What was refused for less than two looks was not decided by anybody.
     scene.cluster.apply(&fixture("agent.yaml")).await;
-    let on_again = async || (agent.log().matches("telemetry is on").count() == 2).then_some(());
+    let on_again = async || (agent.log().matches("telemetry is on: gauges").count() == 2).then_some(());
     eventually("it to be on again", on_again).await;
     assert_eq!(installation(&scene.cluster).await, Some(before));
     assert!(!scene.requests().iter().any(is_erasure), "nothing was deleted");

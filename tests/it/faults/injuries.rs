@@ -79,6 +79,16 @@ async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
     Some(hold)
 }
 
+/// The agent gets no processor time while much changes, and then wakes.
+pub(super) async fn agent_sleeps(scene: &mut Scene, agent: &Agent) {
+    scene.stores_more_than(scene.stored() + SOME).await;
+    let outage = scene.outage_begins();
+    agent.signal("STOP");
+    scene.commits(50).await;
+    agent.signal("CONT");
+    scene.outage_ends(outage).await;
+}
+
 /// The way to the relay fails like this.
 pub(super) async fn relay_fails(scene: &mut Scene, agent: &Agent, mode: Mode) {
     scene.stores_more_than(scene.stored() + SOME).await;

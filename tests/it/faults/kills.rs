@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::figures;
-use super::injuries::{Fell, kill};
+use super::injuries::{Fell, kill, kill_twice, restart_into};
+use super::proxies::{Point, Target};
+use super::scene::Scene;
 use super::short::{PACE, scene};
 use super::stream::Stream;
 
@@ -29,4 +31,49 @@ async fn an_agent_that_is_killed_loses_and_repeats_nothing() {
     );
     figures::row("kills", &title, &outcome);
     assert!([before, between, after].iter().all(|kills| *kills >= KILLS / 10), "{falls:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_agent_that_is_killed_as_its_term_begins_loses_and_repeats_nothing() {
+    let (mut scene, mut agent) = scene().await;
+    let stream = Stream::start(&scene, PACE);
+    for _ in 0..3 {
+        kill_twice(&mut scene, &mut agent).await;
+    }
+    stream.stop().await;
+    let outcome = scene.settles().await;
+    figures::row("kills-at-start", "agent killed, and again as its term begins, 3 times", &outcome);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_baseline_that_is_interrupted_is_taken_again() {
+    let mut scene = Scene::set().await;
+    for number in 0..3 {
+        scene.creates(&format!("before-{number}")).await;
+    }
+    // Its first write makes the journal, and its second holds the baseline.
+    let mut first = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+    let mut agent = scene.agent("a").start().await;
+    first.reached().await;
+    agent.kill();
+    drop(first);
+    for point in [Point::BeforeRequest, Point::BeforeAnswer] {
+        restart_into(&scene, &mut agent, point).await;
+        let mut opening = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+        agent.restart().await;
+        opening.reached().await;
+        let mut baseline = scene.api.hold(Target::JournalWrite, point);
+        opening.pass();
+        baseline.reached().await;
+        agent.kill();
+    }
+    agent.restart().await;
+    scene.baseline(&agent).await;
+    scene.cluster.delete("before-0").await;
+    scene.creates("after").await;
+    let outcome = scene.settles().await;
+    figures::row("kills-at-baseline", "agent killed before and after each write of its first baseline", &outcome);
+    assert_eq!((outcome.report.stored, outcome.report.coalesced), (2 + 2, 0));
 }

@@ -216,8 +216,8 @@ impl Scene {
         self.observation.outages.push(Outage { after, until });
     }
 
-    /// Waits until what is stored is all that is due and nothing else; nothing is to change meanwhile. Gives what came of
-    /// all since the last time.
+    /// Waits until what is stored is all that is due and nothing else; nothing is to change meanwhile. Gives what came
+    /// of all since the last time.
     pub(super) async fn settles(&mut self) -> Outcome {
         let begun = Instant::now();
         let (revision, _) = self.mark().await;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::cluster::{self, Look};
+use super::consent::KamajiFlag;
 use super::cycles::{self, Cycles};
 use super::deliver::connection::Connection;
 use super::deliver::egress::Egress;
@@ -133,6 +134,7 @@ async fn work(context: &Context<'_>, connection: Connection, stored: Stored, sta
         fold,
         seen,
         looks: looks.clone(),
+        kamaji_flag: config.kamaji_flag,
         acknowledge_interval: config.acknowledge_interval,
         look_interval: config.look_interval,
         later: None,
@@ -154,6 +156,7 @@ struct Term<'a> {
     fold: Fold<'a>,
     seen: mpsc::Receiver<Seen>,
     looks: watch::Receiver<Look>,
+    kamaji_flag: KamajiFlag,
     acknowledge_interval: Duration,
     look_interval: Duration,
     /// When what may ride on another write gets one of its own.
@@ -233,8 +236,7 @@ impl Term<'_> {
             }
             _ => {}
         }
-        // While Kamaji's operator can't be looked at, it may have been told to send nothing.
-        let may_send = self.deliverer.is_here() && !self.looks.borrow().is_passing();
+        let may_send = self.deliverer.is_here() && self.kamaji_flag.can_tell(&self.looks.borrow());
         let batch = if may_send { self.fold.journal.batch(BATCH_LIMIT) } else { Vec::new() };
         if !batch.is_empty() {
             self.deliverer.send(|events| deliver(events, batch));

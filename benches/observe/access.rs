@@ -8,6 +8,9 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::{Deserialize, Serialize};
 
+/// Where the agent keeps its journal.
+pub(crate) const AGENT_NAMESPACE: &str = "default";
+
 /// What a reader is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Access {

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kamaji_telemetry::agent::cluster::connect;
+use kamaji_telemetry::agent::journal::config_map::Place;
 use kamaji_telemetry::demo::cluster::Kind;
 use kamaji_telemetry::demo::tenant::NAMESPACE;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -14,7 +15,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::access::Access;
+use crate::access::{AGENT_NAMESPACE, Access};
 use crate::observed::{LAST, Observed, name, obey, tenant};
 
 /// A control plane as Kamaji's operator left it, where that file is beside the checkout.
@@ -109,7 +110,10 @@ impl Observed for Real {
         Ok(())
     }
 
-    fn restore_last(&self) -> anyhow::Result<()> {
+    fn restore(&self) -> anyhow::Result<()> {
+        let client = self.tenants.clone().into_client();
+        let place = Place { client, namespace: AGENT_NAMESPACE.to_owned(), owner: None };
+        self.runtime.block_on(place.erase()).map_err(|failure| anyhow::anyhow!("{failure}"))?;
         self.runtime.block_on(self.make(LAST.to_owned()))
     }
 

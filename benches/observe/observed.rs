@@ -25,20 +25,20 @@ pub(crate) trait Observed {
     fn relabel(&self, name: &str, value: &str) -> anyhow::Result<()>;
     /// Deletes [`LAST`].
     fn delete_last(&self) -> anyhow::Result<()>;
-    /// Makes [`LAST`] again.
-    fn restore_last(&self) -> anyhow::Result<()>;
+    /// Makes [`LAST`] again, and deletes what an agent has kept: each begins with nothing.
+    fn restore(&self) -> anyhow::Result<()>;
     /// An object as it travels.
     fn read(&self, name: &str) -> anyhow::Result<Value>;
 }
 
 /// Prints the readers' file and the size of an object in bytes; then obeys the lines on standard input until that ends:
-/// `change N` changes N objects, one after the other, and deletes the last one, `restore` makes it again.
+/// `change N` changes N objects, one after the other, and deletes the last one, `restore` makes it again and forgets the agent.
 pub(crate) fn obey(observed: &impl Observed, access: &str, objects: usize) -> anyhow::Result<()> {
     println!("{access}\n{}", observed.read(&name(0))?.to_string().len());
     for (round, line) in stdin().lock().lines().enumerate() {
         match line?.split(' ').collect::<Vec<_>>()[..] {
             ["change", count] => change(observed, round, objects, count.parse()?)?,
-            ["restore"] => observed.restore_last()?,
+            ["restore"] => observed.restore()?,
             ref other => bail!("unexpected command {other:?}"),
         }
         println!("done");

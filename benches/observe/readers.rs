@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Access;
+use crate::access::{AGENT_NAMESPACE, Access};
 use crate::usage;
 
 /// The request that the agent makes, too.
@@ -132,7 +132,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         kamaji_namespace: KAMAJI_NAMESPACE.to_owned(),
         kamaji_flag: KamajiFlag::Replaces,
         kamaji_version: None,
-        namespace: None,
+        namespace: Some(AGENT_NAMESPACE.to_owned()),
         owner_deployment: None,
         extended: false,
         election: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::serve::Listener;
 use jiff::Timestamp;
+use kamaji_telemetry::agent::journal::config_map as journal;
 use kamaji_telemetry::demo::cluster::{Cluster, Kind, Options};
 use kamaji_telemetry::demo::fleet::{self, Fleet};
 use kamaji_telemetry::demo::tenant::NAMESPACE;
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Access;
+use crate::access::{AGENT_NAMESPACE, Access};
 use crate::observed::{LAST, Observed, name, obey, tenant};
 
 /// Serves `objects` control planes, and obeys. What the readers need is written into `folder`.
@@ -27,7 +28,7 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     for number in 0..objects {
         cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)))?;
     }
-    cluster.restore_last()?;
+    cluster.restore()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let listener = runtime.block_on(TlsListener::bind(&certificate))?;
@@ -49,7 +50,9 @@ impl Observed for Cluster {
         self.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is not there")
     }
 
-    fn restore_last(&self) -> anyhow::Result<()> {
+    fn restore(&self) -> anyhow::Result<()> {
+        // There is none before the first agent.
+        self.delete(Kind::ConfigMap, AGENT_NAMESPACE, journal::NAME).ok();
         let mut last = tenant(LAST);
         last["metadata"]["finalizers"] = json!([]);
         Ok(self.create(Kind::TenantControlPlane, NAMESPACE, last)?)

@@ -70,11 +70,9 @@ struct Entry {
     record: EventRecord,
 }
 
-/// A state that is being written, and how far it goes.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// What is written.
-    pub state: State,
+/// How far a state goes that is being written.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
     /// Events with a lower number are in it.
     covers: u64,
     due: Due,
@@ -136,22 +134,22 @@ impl Journal {
     }
 
     /// The state to be written, with what the view keeps. [`Journal::wrote`] or [`Journal::did_not_write`] follows.
-    pub fn snapshot(&mut self, baseline: bool, rows: Vec<Kept>) -> Snapshot {
+    pub fn snapshot(&mut self, baseline: bool, rows: Vec<Kept>) -> (State, Mark) {
         let Self { installation, epoch, acknowledged, ref outbox, next, due, .. } = *self;
         self.due = Due::Never;
         let outbox = outbox.iter().map(|entry| entry.record).collect();
-        Snapshot { state: State { installation, epoch, baseline, acknowledged, rows, outbox }, covers: next, due }
+        (State { installation, epoch, baseline, acknowledged, rows, outbox }, Mark { covers: next, due })
     }
 
-    /// The snapshot is written, and its events may be sent. Says how many were not before.
-    pub fn wrote(&mut self, snapshot: &Snapshot) -> u64 {
-        let before = std::mem::replace(&mut self.written, snapshot.covers);
-        snapshot.covers - before
+    /// The state up to here is written, and its events may be sent. Says how many were not before.
+    pub fn wrote(&mut self, mark: Mark) -> u64 {
+        let before = std::mem::replace(&mut self.written, mark.covers);
+        mark.covers - before
     }
 
-    /// The snapshot is not written, or that is not known.
-    pub fn did_not_write(&mut self, snapshot: &Snapshot) {
-        self.touch(snapshot.due);
+    /// The state up to here is not written, or that is not known.
+    pub fn did_not_write(&mut self, mark: Mark) {
+        self.touch(mark.due);
     }
 
     /// The oldest events that are written, at most `limit` of them.

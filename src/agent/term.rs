@@ -177,7 +177,7 @@ impl Term<'_> {
             let lost = tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = self.seen.recv_many(&mut batch, SEEN_BATCH) => { self.fold.take_in(&mut batch); None }
-                (snapshot, result) = self.writer.back() => self.fold.written(snapshot.as_ref(), &result),
+                (mark, result) = self.writer.back() => self.fold.written(mark, &result),
                 settled = self.deliverer.back() => { self.fold.settle(&settled); None }
                 () = at(next_at) => { self.wake(); None }
                 _ = self.looks.changed() => None,
@@ -210,8 +210,8 @@ impl Term<'_> {
             }
             let next_at = self.next_at();
             tokio::select! {
-                (snapshot, result) = self.writer.back() => {
-                    if self.fold.written(snapshot.as_ref(), &result).is_some() {
+                (mark, result) = self.writer.back() => {
+                    if self.fold.written(mark, &result).is_some() {
                         return;
                     }
                 }
@@ -227,8 +227,8 @@ impl Term<'_> {
         match self.writer.here() {
             Some(writer) if self.fold.journal.due() == Due::Now && writer.ready_at() <= now => {
                 (self.later, self.look_at) = (None, now + self.look_interval);
-                let snapshot = self.fold.snapshot();
-                self.writer.send(|writer| writer.write(snapshot));
+                let (state, mark) = self.fold.snapshot();
+                self.writer.send(|writer| writer.write(state, mark));
             }
             Some(_) if self.look_at <= now => {
                 self.look_at = now + self.look_interval;

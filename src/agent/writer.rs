@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::journal::Snapshot;
 use super::journal::config_map::{Stored, WriteError};
+use super::journal::{Mark, State};
 use super::quiet::Quiet;
 use budget::Budget;
 
@@ -25,8 +25,8 @@ pub(super) struct Writer {
     quiet: Arc<Quiet>,
 }
 
-/// What became of a task: of a write with its snapshot, of a look without.
-pub(super) type Done = (Option<Snapshot>, Result<(), WriteError>);
+/// What became of a task: of a write with its mark, of a look without.
+pub(super) type Done = (Option<Mark>, Result<(), WriteError>);
 
 impl Writer {
     /// A writer that says through `quiet` what fails.
@@ -40,9 +40,9 @@ impl Writer {
         self.budget.ready_at()
     }
 
-    /// Writes a snapshot. After a failure it waits before it is back, for what is then the newest state.
-    pub(super) async fn write(mut self, snapshot: Snapshot) -> (Self, Done) {
-        let result = self.stored.write(&snapshot.state).await;
+    /// Writes a state. After a failure it waits before it is back, for what is then the newest state.
+    pub(super) async fn write(mut self, state: State, mark: Mark) -> (Self, Done) {
+        let result = self.stored.write(state).await;
         match &result {
             Ok(bytes) => {
                 self.budget.spend(*bytes);
@@ -57,7 +57,7 @@ impl Writer {
                 tokio::time::sleep(self.backoff.wait()).await;
             }
         }
-        (self, (Some(snapshot), result.map(drop)))
+        (self, (Some(mark), result.map(drop)))
     }
 
     /// Looks whether the journal is as it was written: one that was deleted ends the term though nothing is to be

@@ -177,7 +177,7 @@ async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
         baseline: true,
         ..state
     };
-    stored.write(&full).await.unwrap();
+    stored.write(full.clone()).await.unwrap();
     let account = place(&cluster).read().await.unwrap().unwrap();
     assert_eq!(account.state, full);
 }
@@ -187,13 +187,13 @@ async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
 async fn a_term_ends_with_the_first_write_of_another_and_with_a_deletion() {
     let cluster = ApiServer::start_with_kamaji().await;
     let (mut old, state) = place(&cluster).open("").await.unwrap();
-    old.write(&state).await.unwrap();
+    old.write(state.clone()).await.unwrap();
     let (mut new, later) = place(&cluster).open("").await.unwrap();
     assert_eq!((later.installation, later.epoch), (state.installation, state.epoch + 1));
-    assert!(matches!(old.write(&state).await, Err(WriteError::Lost(_))));
-    new.write(&later).await.unwrap();
+    assert!(matches!(old.write(state.clone()).await, Err(WriteError::Lost(_))));
+    new.write(later.clone()).await.unwrap();
     assert!(place(&cluster).erase().await.unwrap());
-    assert!(matches!(new.write(&later).await, Err(WriteError::Lost(_))));
+    assert!(matches!(new.write(later.clone()).await, Err(WriteError::Lost(_))));
     assert!(!place(&cluster).erase().await.unwrap(), "it was not brought back");
 }
 

@@ -64,7 +64,7 @@ enum Ended {
 }
 
 /// Watches until nobody listens to `seen` any more. It retries for ever, waiting no longer than `retry_max` or
-/// [`BACKOFF_MAX`], and says through `quiet` what is wrong.
+/// half a minute, and says through `quiet` what is wrong.
 pub async fn run(client: &Client, retry_max: Duration, quiet: &Quiet, seen: mpsc::Sender<Seen>) {
     Watch::new(client, retry_max.min(BACKOFF_MAX), quiet, seen).run().await;
 }

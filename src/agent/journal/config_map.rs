@@ -7,12 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, GetParams, PartialObjectMeta, PostParams, Preconditions};
 use kube::core::Request;
 use kube::{Api, Client};
+use serde::{Serialize, Serializer};
 
 use super::format::{self, Content, Corrupt};
 use super::set_aside;
@@ -45,6 +48,9 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 /// Why a term has lost its journal.
 const WRITTEN: &str = "the journal was written by another term, or by somebody else";
 const DELETED: &str = "the journal was deleted";
+
+/// Room for what stands around the binary values: metadata with our own annotation and some of others'.
+const FRAME: usize = 4 * 1024;
 
 /// Where the agent keeps what it makes, and what that goes with.
 #[derive(Clone)]
@@ -129,7 +135,7 @@ impl Place {
         let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
         let (client, endpoint) = (self.client.clone(), endpoint.to_owned());
         let mut stored = Stored { client, request: Request::new(path), endpoint, metadata };
-        stored.write(&state).await?;
+        stored.write(state.clone()).await?;
         Ok((stored, state))
     }
 
@@ -204,9 +210,8 @@ impl Stored {
     /// Writes a state, all of it or nothing. Where it failed, the same or a later state may be written again: if the
     /// first has come through after all, that is a conflict and ends the term. Gives the size of what was written, in
     /// bytes.
-    pub async fn write(&mut self, state: &State) -> Result<usize, WriteError> {
-        let body =
-            serde_json::to_vec(&self.config_map(state)).map_err(|error| failed(&kube::Error::SerdeError(error)))?;
+    pub async fn write(&mut self, state: State) -> Result<usize, WriteError> {
+        let body = self.body(state).map_err(|error| failed(&kube::Error::SerdeError(error)))?;
         let size = body.len();
         match self.put(body).await {
             Ok(written) => {
@@ -243,16 +248,37 @@ impl Stored {
         within_deadline(self.client.request(request)).await
     }
 
-    fn config_map(&self, state: &State) -> ConfigMap {
-        let Content { mut data, binary_data } = format::write(state);
+    /// The ConfigMap as JSON. The rows of 10,000 control planes have a third of a megabyte, so they are copied no more
+    /// often than it takes, and are gone before anything is sent.
+    fn body(&self, state: State) -> serde_json::Result<Vec<u8>> {
+        let Content { mut data, binary_data } = format::write(&state);
+        drop(state);
         data.insert(KEY_ENDPOINT.to_owned(), self.endpoint.clone());
-        let binary_data = binary_data.into_iter().map(|(key, bytes)| (key, ByteString(bytes))).collect();
-        ConfigMap {
-            metadata: self.metadata.clone(),
-            data: Some(data),
-            binary_data: Some(binary_data),
-            ..ConfigMap::default()
-        }
+        let size = binary_data.values().map(Vec::len).sum::<usize>() / 3 * 4;
+        let mut body = Vec::with_capacity(size + FRAME);
+        let binary_data = binary_data.iter().map(|(key, bytes)| (key.as_str(), Base64(bytes))).collect();
+        let object = Body { api_version: "v1", kind: "ConfigMap", metadata: &self.metadata, data, binary_data };
+        serde_json::to_writer(&mut body, &object)?;
+        Ok(body)
+    }
+}
+
+/// A ConfigMap to be written. That of `k8s_openapi` makes a string of each binary value first.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: &'a ObjectMeta,
+    data: BTreeMap<String, String>,
+    binary_data: BTreeMap<&'a str, Base64<'a>>,
+}
+
+struct Base64<'a>(&'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
     }
 }
 

@@ -69,7 +69,7 @@ struct World {
     view: View,
     journal: Journal,
     is_watching: bool,
-    writing: Option<Snapshot>,
+    writing: Option<(State, Mark)>,
     sending: Option<Vec<EventRecord>>,
     late: Vec<Vec<EventRecord>>,
     stored: State,
@@ -230,13 +230,13 @@ impl World {
             (Step::Write, None) if self.journal.due() != Due::Never => {
                 self.writing = Some(self.journal.snapshot(self.view.has_baseline(), self.view.kept()));
             }
-            (Step::Land, Some(snapshot)) => {
-                self.journal.wrote(&snapshot);
-                self.stored = snapshot.state;
+            (Step::Land, Some((state, mark))) => {
+                self.journal.wrote(mark);
+                self.stored = state;
             }
-            (Step::Fail, Some(snapshot)) => self.journal.did_not_write(&snapshot),
-            (Step::LandUnheard, Some(snapshot)) => {
-                self.stored = snapshot.state;
+            (Step::Fail, Some((_, mark))) => self.journal.did_not_write(mark),
+            (Step::LandUnheard, Some((state, _))) => {
+                self.stored = state;
                 self.restart();
             }
             (_, writing) => self.writing = writing,

@@ -11,7 +11,7 @@ use crate::agent::accounts;
 use crate::agent::cluster::Look;
 use crate::agent::deliver::events::Settled;
 use crate::agent::journal::config_map::WriteError;
-use crate::agent::journal::{Due, Journal, ROW_LIMIT, Snapshot};
+use crate::agent::journal::{Due, Journal, Mark, ROW_LIMIT, State};
 use crate::agent::observe::{Change, Seen};
 use crate::health::Readiness;
 use crate::signals::KamajiVersion;
@@ -84,23 +84,19 @@ impl Fold<'_> {
     }
 
     /// The state to be written now.
-    pub(super) fn snapshot(&mut self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> (State, Mark) {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         self.journal.snapshot(view.has_baseline(), view.kept())
     }
 
-    /// Takes in what became of a write, or of a look where there is no snapshot. Some where the journal is lost.
-    pub(super) fn written(
-        &mut self,
-        snapshot: Option<&Snapshot>,
-        result: &Result<(), WriteError>,
-    ) -> Option<&'static str> {
-        match (result, snapshot) {
+    /// Takes in what became of a write, or of a look where there is no mark. Some where the journal is lost.
+    pub(super) fn written(&mut self, mark: Option<Mark>, result: &Result<(), WriteError>) -> Option<&'static str> {
+        match (result, mark) {
             (Err(WriteError::Lost(why)), _) => return Some(why),
-            (Ok(()), Some(snapshot)) => accounts::journalled(self.journal.wrote(snapshot)),
-            (Err(WriteError::Failed(_)), Some(snapshot)) => {
+            (Ok(()), Some(mark)) => accounts::journalled(self.journal.wrote(mark)),
+            (Err(WriteError::Failed(_)), Some(mark)) => {
                 accounts::not_journalled();
-                self.journal.did_not_write(snapshot);
+                self.journal.did_not_write(mark);
             }
             (_, None) => {}
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! receive (gRPC, HTTP) ──▶ admit ──▶ store ──▶ insights ──▶ web
+//! legacy (today's Kamaji) ─────────▶
 //! ```
 //!
 //! An answer to a sender follows the commit of what it sent. A program that embeds the backend binds [`Listeners`],
@@ -9,6 +10,7 @@
 
 pub mod admit;
 pub mod insights;
+mod legacy;
 mod receive;
 pub mod store;
 mod web;
@@ -111,8 +113,11 @@ pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: Cancel
     let Listeners { grpc, http } = listeners;
     let grpc_address = grpc.local_addr()?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    let key = store.pseudonym_key().await?;
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
-    let routes = receive::http::routes(Arc::clone(&receiver)).merge(web::routes(store, grpc_address));
+    let routes = receive::http::routes(Arc::clone(&receiver))
+        .merge(legacy::routes(Arc::clone(&store), key))
+        .merge(web::routes(store, grpc_address));
     let servers = async {
         tokio::try_join!(
             async { receive::grpc::serve(grpc, receiver, shutdown.clone()).await.context("OTLP over gRPC failed") },

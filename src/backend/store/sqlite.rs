@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params};
 
-use super::{Batch, OverviewFacts, OverviewQuery, ReadError, Store, WriteError};
+use super::{Batch, NoRandomNumbers, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, WriteError};
 use reader::Reader;
 use writer::Writer;
 
@@ -35,6 +35,7 @@ const MODE: u32 = 0o600;
 pub struct SqliteStore {
     writer: Writer,
     reader: Reader,
+    pseudonym_key: PseudonymKey,
 }
 
 /// Why a file could not be opened as a store.
@@ -53,6 +54,8 @@ enum OpenCause {
     Sqlite(#[from] rusqlite::Error),
     #[error("its schema cannot be brought up to date: {0}")]
     Migration(#[from] Box<refinery::Error>),
+    #[error(transparent)]
+    Random(#[from] NoRandomNumbers),
 }
 
 impl SqliteStore {
@@ -68,9 +71,20 @@ impl SqliteStore {
         writing.pragma_update(None, "journal_mode", "WAL")?;
         writing.pragma_update(None, "synchronous", "FULL")?;
         embedded::migrations::runner().run(&mut writing).map_err(Box::new)?;
+        let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading) })
+        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading), pseudonym_key })
     }
+}
+
+/// The key that is there, or a new one. Of two processes that make one at once, both take that of the first.
+fn pseudonym_key(connection: &Connection) -> Result<PseudonymKey, OpenCause> {
+    const NAME: &str = "pseudonym";
+    let new = PseudonymKey::random()?;
+    connection.execute("INSERT INTO keys (name, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![NAME, new])?;
+    let kept: [u8; PseudonymKey::LENGTH] =
+        connection.query_row("SELECT key FROM keys WHERE name = ?1", params![NAME], |row| row.get("key"))?;
+    Ok(kept.into())
 }
 
 /// Makes the file, if there is none, before `SQLite` would with the process's umask. `SQLite` gives the files beside it
@@ -93,6 +107,10 @@ impl Store for SqliteStore {
 
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
         self.reader.run(move |connection| reader::overview(connection, query)).boxed()
+    }
+
+    fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
+        futures::future::ready(Ok(self.pseudonym_key.clone())).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {

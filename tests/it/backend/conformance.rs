@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, Counts, Cycle, EventRow, OverviewFacts, OverviewQuery, Seen, SqliteStore, Store, Totals,
-    cut_to_hour, utc_day,
+    Batch, Breakdown, Counts, Cycle, EventRow, EventTotals, KamajiFacts, OverviewFacts, OverviewQuery, Seen, Source,
+    SqliteStore, Store, Totals, cut_to_hour, utc_day,
 };
 use kamaji_telemetry::signals::{
     BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
@@ -29,6 +29,9 @@ macro_rules! conformance {
             lists_are_sorted_and_bounded,
             concurrent_writers_lose_and_repeat_nothing,
             a_batch_larger_than_the_queue_is_kept,
+            what_kamaji_says_by_itself_is_counted_apart,
+            an_installation_keeps_its_source,
+            the_key_of_pseudonyms_stays_the_same,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -72,7 +75,7 @@ fn cycle(installation: Uuid, time: Timestamp, running: u32) -> Cycle {
         installation,
         time,
         counts: Counts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
-        agent_version: "0.1.0".parse().unwrap(),
+        source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "v1.0.0".parse().unwrap(),
         kubernetes_version: "v1.35.1".parse().unwrap(),
         breakdowns: vec![],
@@ -87,7 +90,7 @@ fn event(uid: Uuid, event: Event) -> EventRow {
         kubernetes_version: KubernetesVersion::Unknown,
         event,
     };
-    EventRow { record, agent_version: "0.1.0-rc.1".parse().unwrap() }
+    EventRow { record, source: Source::Agent("0.1.0-rc.1".parse().unwrap()) }
 }
 
 fn created(uid: Uuid, tcp_version: &str) -> EventRow {
@@ -269,4 +272,61 @@ async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
     let events: Vec<_> = (0..20_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();
     assert_eq!(facts(&store).await.events.len(), 20_000);
+}
+
+/// A batch of everything from Kamaji's built-in telemetry.
+fn by_kamaji(installation: Uuid) -> Batch {
+    let mut cycle = Cycle { source: Source::Kamaji, ..cycle(installation, hours_ago(1), 5) };
+    cycle.breakdowns = vec![(Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap(), 5)];
+    let yesterday = Cycle { time: hours_ago(25), ..cycle.clone() };
+    let version = KubernetesVersion::Unknown;
+    let events = [
+        Event::Created { tcp_version: version, with: None },
+        Event::Updated { old_tcp_version: version, new_tcp_version: version },
+        Event::Deleted { status: Status::Ready, tcp_version: version },
+    ];
+    let row = |kind| EventRow { source: Source::Kamaji, ..event(Uuid::new_v4(), kind) };
+    let mut events: Vec<_> = events.into_iter().map(row).collect();
+    events[0].record.time = hours_ago(25);
+    Batch { cycles: vec![cycle, yesterday], events }
+}
+
+async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
+    store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
+    let kamaji = KamajiFacts {
+        day: Seen { active: 1, short_lived: 0 },
+        week: Seen { active: 1, short_lived: 0 },
+        month: Seen { active: 1, short_lived: 0 },
+        control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
+        events: EventTotals { created: 0, updated: 1, deleted: 1 },
+    };
+    assert_eq!(facts(&store).await, OverviewFacts { kamaji, ..OverviewFacts::default() });
+    let agents = Batch {
+        cycles: vec![cycle(Uuid::new_v4(), hours_ago(1), 7)],
+        events: vec![created(Uuid::new_v4(), "v1.35.1")],
+    };
+    store.write(agents).await.unwrap();
+    let both = facts(&store).await;
+    assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
+    assert_eq!((both.day.total(), both.installations.len(), both.events.len()), (1, 1, 1));
+    assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.breakdowns.len()), (1, 1, 0));
+}
+
+async fn an_installation_keeps_its_source(store: Shared) {
+    let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
+    store.write(by_kamaji(theirs)).await.unwrap();
+    store.write(of_cycles(vec![cycle(ours, hours_ago(1), 7)])).await.unwrap();
+    let before = facts(&store).await;
+    for hours in [0, 50] {
+        let mut foreign = vec![cycle(theirs, hours_ago(hours), 9), cycle(ours, hours_ago(hours), 9)];
+        foreign[1].source = Source::Kamaji;
+        store.write(of_cycles(foreign)).await.unwrap();
+    }
+    assert_eq!(facts(&store).await, before);
+}
+
+async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
+    let cluster = Uuid::new_v4();
+    let first = store.pseudonym_key().await.unwrap().pseudonym(cluster);
+    assert_eq!(store.pseudonym_key().await.unwrap().pseudonym(cluster), first);
 }

@@ -122,6 +122,9 @@ fn commit(connection: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
 }
 
 fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
+    if is_foreign(transaction, cycle)? {
+        return Ok(());
+    }
     if write_newest(transaction, cycle, LATEST)? == 0 {
         let mut statement = transaction.prepare_cached(EARLIER)?;
         statement.execute(params![cycle.installation, columns::day(cycle.time)])?;
@@ -132,12 +135,21 @@ fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result
     Ok(())
 }
 
+/// Whether the installation is known by another source: who knows a pseudonym can't speak for it.
+fn is_foreign(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<bool> {
+    let mut statement = transaction.prepare_cached(SOURCE)?;
+    let (known, _) = columns::source(&cycle.source);
+    let mut rows = statement.query(params![cycle.installation])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    Ok(row.get_ref("source")?.as_str()? != known)
+}
+
 /// The newest cycle wins. Both tables have the same columns but for the name of the day's, which both parameters have.
 const LATEST: &str = "
     INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
-                        agent_version, kamaji_version, kubernetes_version)
+                        source, agent_version, kamaji_version, kubernetes_version)
     VALUES (:installation, :day, :time, :running, :sleeping, :not_ready, :upgrading,
-            :agent_version, :kamaji_version, :kubernetes_version)
+            :source, :agent_version, :kamaji_version, :kubernetes_version)
     ON CONFLICT (installation) DO UPDATE SET
         first_day = min(first_day, excluded.first_day), time = excluded.time,
         running = excluded.running, sleeping = excluded.sleeping,
@@ -149,12 +161,15 @@ const LATEST: &str = "
 /// An older cycle than the latest tells only that the installation was there before.
 const EARLIER: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
 
+/// The source that the installation has already.
+const SOURCE: &str = "SELECT source FROM latest WHERE installation = ?1";
+
 /// The newest cycle of the day wins.
 const DAY: &str = "
     INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
-                      agent_version, kamaji_version, kubernetes_version)
+                      source, agent_version, kamaji_version, kubernetes_version)
     VALUES (:day, :installation, :time, :running, :sleeping, :not_ready, :upgrading,
-            :agent_version, :kamaji_version, :kubernetes_version)
+            :source, :agent_version, :kamaji_version, :kubernetes_version)
     ON CONFLICT (day, installation) DO UPDATE SET
         time = excluded.time,
         running = excluded.running, sleeping = excluded.sleeping,
@@ -165,7 +180,8 @@ const DAY: &str = "
 
 /// Runs one of the two upserts, and says how many rows it changed.
 fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> rusqlite::Result<usize> {
-    let Cycle { installation, time, counts, agent_version, kamaji_version, kubernetes_version, breakdowns: _ } = cycle;
+    let Cycle { installation, time, counts, source, kamaji_version, kubernetes_version, breakdowns: _ } = cycle;
+    let (source, agent_version) = columns::source(source);
     transaction.prepare_cached(upsert)?.execute(named_params! {
         ":day": columns::day(*time),
         ":installation": installation,
@@ -174,7 +190,8 @@ fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> r
         ":sleeping": counts.sleeping,
         ":not_ready": counts.not_ready,
         ":upgrading": counts.upgrading,
-        ":agent_version": agent_version.to_string(),
+        ":source": source,
+        ":agent_version": agent_version,
         ":kamaji_version": kamaji_version.to_string(),
         ":kubernetes_version": kubernetes_version.to_string(),
     })
@@ -198,18 +215,20 @@ fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::R
 
 /// The first event with a uid stays.
 fn write_event(transaction: &Transaction<'_>, row: &EventRow) -> rusqlite::Result<()> {
-    let EventRow { record, agent_version } = row;
+    let EventRow { record, source } = row;
+    let (source, agent_version) = columns::source(source);
     let own = EventColumns::from(record.event);
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO events (uid, time, kind, agent_version, kamaji_version, kubernetes_version, tcp_version,
+        "INSERT INTO events (uid, time, kind, source, agent_version, kamaji_version, kubernetes_version, tcp_version,
                              old_tcp_version, new_tcp_version, status, cluster_api, network_profile)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
     )?;
     insert.execute(params![
         record.uid,
         record.time.as_millisecond(),
         record.event.kind().name,
-        agent_version.to_string(),
+        source,
+        agent_version,
         record.kamaji_version.to_string(),
         record.kubernetes_version.to_string(),
         own.tcp_version,

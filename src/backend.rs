@@ -10,7 +10,9 @@
 
 pub mod admit;
 pub mod insights;
+mod keep;
 mod legacy;
+pub mod maintain;
 mod receive;
 pub mod store;
 mod web;
@@ -27,6 +29,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use keep::Keeping;
 use receive::Receiver;
 use store::{SqliteStore, Store};
 
@@ -43,6 +46,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where rows are kept.
     pub store: StoreLocation,
+    /// For how long.
+    pub keeping: Keeping,
 }
 
 /// Where rows are kept.
@@ -101,20 +106,27 @@ impl Listeners {
 
 /// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, store } = config;
+    let Config { grpc, http, store, keeping } = config;
     let listeners = Listeners::bind(grpc, http).await?;
-    serve(listeners, store.open().await?, shutdown).await
+    serve(listeners, store.open().await?, keeping, shutdown).await
 }
 
 /// Serves `store` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
+/// Meanwhile it deletes what is older than `keeping` says.
 ///
 /// What was acknowledged is committed whatever happens. Fails where a socket does.
-pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listeners: Listeners,
+    store: Arc<dyn Store>,
+    keeping: Keeping,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let Listeners { grpc, http } = listeners;
     let grpc_address = grpc.local_addr()?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
     let key = store.pseudonym_key().await?;
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
+    let keeper = keep::run(Arc::clone(&store), keeping, shutdown.clone());
     let routes = receive::http::routes(Arc::clone(&receiver))
         .merge(legacy::routes(Arc::clone(&store), key))
         .merge(web::routes(store, grpc_address));
@@ -122,6 +134,10 @@ pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: Cancel
         tokio::try_join!(
             async { receive::grpc::serve(grpc, receiver, shutdown.clone()).await.context("OTLP over gRPC failed") },
             async { serve_http(http, routes, shutdown.clone()).await.context("HTTP failed") },
+            async {
+                keeper.await;
+                Ok(())
+            },
         )
     };
     let overdue = async {

@@ -3,6 +3,7 @@
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
 //! the admission did not read cannot get in.
 
+mod keeping;
 mod pseudonym;
 mod rows;
 pub mod sqlite;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::signals::{KamajiVersion, KubernetesVersion};
 
+pub use keeping::{Cutoffs, Erased, Trimmed};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};
 pub use rows::{
     AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, Source,
@@ -41,6 +43,14 @@ pub trait Store: Send + Sync + 'static {
     /// Fails with [`WriteError`] where nothing of the batch was kept, or where that is unknown; both are cured by
     /// writing it again.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
+
+    /// Deletes what is older than `cutoffs`, in steps between which writes go on, so that they do not wait for it.
+    ///
+    /// Fails with [`WriteError`] where not all of it was deleted; what was stays deleted.
+    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>>;
+
+    /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
+    fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
 
     /// What the overview is made of, from one consistent state of the store.
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>>;

@@ -11,6 +11,7 @@ mod migration;
 mod otlp;
 mod overload;
 mod page;
+mod retention;
 mod samples;
 mod shutdown;
 mod sqlite;

@@ -1,9 +1,14 @@
 //! The store in one `SQLite` file: WAL, synchronous FULL, one writer, group commit.
 
 mod columns;
+pub mod copy;
+mod lock;
 mod reader;
+mod rows;
+mod trim;
 mod writer;
 
+use std::ffi::OsString;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,8 +18,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags, params};
+use uuid::Uuid;
 
-use super::{Batch, NoRandomNumbers, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, WriteError};
+use super::{
+    Batch, Cutoffs, Erased, NoRandomNumbers, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed,
+    WriteError,
+};
+use lock::{Lock, LockError};
 use reader::Reader;
 use writer::Writer;
 
@@ -36,6 +46,8 @@ pub struct SqliteStore {
     writer: Writer,
     reader: Reader,
     pseudonym_key: PseudonymKey,
+    /// Last, so that it outlives the connections.
+    _lock: Lock,
 }
 
 /// Why a file could not be opened as a store.
@@ -48,6 +60,10 @@ pub struct OpenError {
 
 #[derive(Debug, thiserror::Error)]
 enum OpenCause {
+    #[error("it is being replaced by a backup; try again when that has ended")]
+    Replaced,
+    #[error("there is no such file")]
+    Missing,
     #[error(transparent)]
     File(#[from] io::Error),
     #[error(transparent)]
@@ -64,16 +80,26 @@ impl SqliteStore {
         Self::try_open(path).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
+    /// Opens the store at `path` as [`SqliteStore::open`] does, and makes none. Blocks.
+    pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
+        let exists = path.try_exists().map_err(OpenCause::from);
+        let opened = exists.and_then(|exists| if exists { Self::try_open(path) } else { Err(OpenCause::Missing) });
+        opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
+    }
+
     fn try_open(path: &Path) -> Result<Self, OpenCause> {
+        let lock = Lock::shared(path)?;
         restrict(path)?;
         let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // The mode is kept in the file; the reader finds it there.
         writing.pragma_update(None, "journal_mode", "WAL")?;
         writing.pragma_update(None, "synchronous", "FULL")?;
+        // What is deleted is overwritten, so that an erased installation is not in the file's free pages either.
+        writing.pragma_update(None, "secure_delete", "ON")?;
         embedded::migrations::runner().run(&mut writing).map_err(Box::new)?;
         let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading), pseudonym_key })
+        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading), pseudonym_key, _lock: lock })
     }
 }
 
@@ -94,6 +120,13 @@ fn restrict(path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(MODE))
 }
 
+/// The file whose name is that of `path` with `suffix` after it.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
 fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -103,6 +136,25 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 impl Store for SqliteStore {
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
         self.writer.write(batch).boxed()
+    }
+
+    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+        async move {
+            let mut all = Trimmed::default();
+            loop {
+                let step = move |connection: &mut Connection| trim::step(connection, cutoffs, all);
+                let (trimmed, more) = self.writer.run(step).await?;
+                all = trimmed;
+                if !more {
+                    return Ok(all);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
+        self.writer.run(move |connection| trim::erase(connection, installation)).boxed()
     }
 
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
@@ -117,5 +169,14 @@ impl Store for SqliteStore {
         self.reader
             .run(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM latest)", [], |_| Ok(())))
             .boxed()
+    }
+}
+
+impl From<LockError> for OpenCause {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Used => Self::Replaced,
+            LockError::File(error) => Self::File(error),
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, Counts, Cycle, EventRow, EventTotals, KamajiFacts, OverviewFacts, OverviewQuery, Seen, Source,
-    SqliteStore, Store, Totals, cut_to_hour, utc_day,
+    Batch, Breakdown, Counts, Cutoffs, Cycle, Erased, EventRow, EventTotals, KamajiFacts, OverviewFacts, OverviewQuery,
+    Seen, Source, SqliteStore, Store, Totals, Trimmed, cut_to_hour, utc_day,
 };
 use kamaji_telemetry::signals::{
     BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
@@ -32,6 +32,10 @@ macro_rules! conformance {
             what_kamaji_says_by_itself_is_counted_apart,
             an_installation_keeps_its_source,
             the_key_of_pseudonyms_stays_the_same,
+            what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
+            the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
+            writes_go_on_between_the_steps_of_a_deletion,
+            an_erased_installation_leaves_no_row_and_no_other_one_loses_any,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -329,4 +333,81 @@ async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
     let cluster = Uuid::new_v4();
     let first = store.pseudonym_key().await.unwrap().pseudonym(cluster);
     assert_eq!(store.pseudonym_key().await.unwrap().pseudonym(cluster), first);
+}
+
+/// Deletes what is older than this many hours; uids only after ten times as many.
+async fn trim(store: &Shared, hours: i64) -> Trimmed {
+    let before = hours_ago(hours);
+    let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), days: utc_day(before) };
+    store.trim(cutoffs).await.unwrap()
+}
+
+async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Shared) {
+    let [lasting, gone] = [(); 2].map(|()| Uuid::new_v4());
+    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let with = |cycle| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle };
+    let cycles = vec![
+        with(cycle(lasting, hours_ago(1), 1)),
+        with(cycle(lasting, hours_ago(48), 2)),
+        with(cycle(lasting, hours_ago(72), 3)),
+        with(cycle(gone, hours_ago(96), 4)),
+    ];
+    store.write(of_cycles(cycles)).await.unwrap();
+    let mut events: Vec<_> = (0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
+    events[1].record.time = hours_ago(48);
+    events[2].record.time = hours_ago(49);
+    store.write(of_events(events)).await.unwrap();
+    let expected = Trimmed { events: 1, uids: 0, days: 2, breakdowns: 2, installations: 1 };
+    assert_eq!(trim(&store, 48).await, expected);
+    let left = facts(&store).await;
+    assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
+    assert_eq!((left.events.len(), left.days.len(), left.breakdowns[0].1), (2, 2, 1));
+    assert_eq!(trim(&store, 48).await, Trimmed::default());
+}
+
+async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared) {
+    let mut event = created(Uuid::new_v4(), "v1.35.1");
+    event.record.time = hours_ago(48);
+    store.write(of_events(vec![event.clone()])).await.unwrap();
+    assert_eq!(trim(&store, 24).await.events, 1);
+    store.write(of_events(vec![event.clone()])).await.unwrap();
+    assert_eq!(facts(&store).await, OverviewFacts::default());
+    assert_eq!(trim(&store, 4).await, Trimmed { uids: 1, ..Trimmed::default() });
+    store.write(of_events(vec![event])).await.unwrap();
+    assert_eq!(facts(&store).await.events.len(), 1);
+}
+
+async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
+    let old: Vec<_> = (0..10_000)
+        .map(|_| {
+            let mut event = created(Uuid::new_v4(), "v1.35.1");
+            event.record.time = hours_ago(1000);
+            event
+        })
+        .collect();
+    store.write(of_events(old)).await.unwrap();
+    let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), days: utc_day(hours_ago(24)) };
+    let mut trim = store.trim(cutoffs);
+    assert!(futures::poll!(&mut trim).is_pending());
+    store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
+    assert!(facts(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
+    assert_eq!(trim.await.unwrap().events, 10_000);
+    assert_eq!(facts(&store).await.events.len(), 1);
+}
+
+async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: Shared) {
+    let [erased, kept] = [(); 2].map(|()| Uuid::new_v4());
+    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    for installation in [erased, kept] {
+        let times = [hours_ago(1), hours_ago(50), hours_ago(500)];
+        let cycles = times.map(|time| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle(installation, time, 1) });
+        store.write(of_cycles(cycles.to_vec())).await.unwrap();
+    }
+    store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
+    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, breakdowns: 3 });
+    assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
+    let facts = facts(&store).await;
+    assert_eq!((facts.installations.len(), facts.installations[0].uuid), (1, kept));
+    assert_eq!((facts.days.len(), facts.breakdowns[0].1, facts.events.len()), (3, 1, 1));
+    assert!(facts.days.iter().all(|day| day.installations == 1));
 }

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Listeners};
+use kamaji_telemetry::backend::{self, Keeping, Listeners};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -52,11 +52,16 @@ impl Backend {
 
     /// Serves a store of the test's own.
     pub(crate) async fn serve(folder: TempDir, store: Arc<dyn Store>) -> Self {
+        Self::keep(folder, store, Keeping::default()).await
+    }
+
+    /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
+    pub(crate) async fn keep(folder: TempDir, store: Arc<dyn Store>, keeping: Keeping) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any).await.unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(backend::serve(listeners, store, shutdown.clone()));
+        let task = tokio::spawn(backend::serve(listeners, store, keeping, shutdown.clone()));
         Self { grpc, http, folder, task, shutdown: shutdown.drop_guard() }
     }
 

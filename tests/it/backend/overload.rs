@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kamaji_telemetry::backend::store::{
-    Batch, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, WriteError,
+    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed, WriteError,
 };
 use prost::Message;
 use tonic::Code;
@@ -22,6 +22,14 @@ struct Failing(WriteError);
 
 impl Store for Failing {
     fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 

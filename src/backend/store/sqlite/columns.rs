@@ -19,6 +19,11 @@ pub(super) fn day(time: Timestamp) -> i64 {
     time.as_millisecond().div_euclid(DAY_MS)
 }
 
+/// A date as a day is stored.
+pub(super) fn day_of(date: Date) -> i64 {
+    i64::from((date - utc_day(Timestamp::UNIX_EPOCH)).get_days())
+}
+
 /// The beginning of a stored day as a date.
 pub(super) fn date(row: &Row<'_>, column: &str) -> Result<Date> {
     let days: i64 = row.get(column)?;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod conformance;
+mod crash;
 mod harness;
 mod hostile;
 mod legacy;
@@ -15,3 +16,11 @@ mod retention;
 mod samples;
 mod shutdown;
 mod sqlite;
+
+/// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
+fn figures(file: &str, figures: &str) {
+    println!("{figures}");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("backend");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{file}.md")), format!("backend: {figures}\n")).unwrap();
+}

@@ -153,13 +153,24 @@ pub(crate) async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Reply {
+    try_request(address, method, path, headers, body).await.expect("the server answers")
+}
+
+/// The same of a server that may end at any moment: `None` where no whole head came back.
+pub(crate) async fn try_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
     let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(head.as_bytes()).await.ok()?;
     // A server that refuses a body early closes while it is still being sent.
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
@@ -167,9 +178,9 @@ pub(crate) async fn request(
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Reply {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has no head");
+fn parse(bytes: &[u8]) -> Option<Reply> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Reply { status, head, body: bytes[end + 4..].to_vec() }
+    Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
 }

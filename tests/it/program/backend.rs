@@ -1,6 +1,11 @@
 //! The backend as a process with a file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use tonic::transport::Channel;
 
 use super::PROGRAM;
 use crate::servers::{Launch, Process, eventually, free_address, web};
@@ -13,6 +18,8 @@ pub(crate) struct Backend {
 
 struct Place {
     url: String,
+    grpc: SocketAddr,
+    http: SocketAddr,
     file: PathBuf,
 }
 
@@ -24,15 +31,25 @@ impl Backend {
 
     /// Starts it empty with more flags, and waits until it is ready.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::launch(flags, PROGRAM, &[]).await
+    }
+
+    /// Starts it so that a write beyond the largest size of a file fails, as on a full disk, rather than ends it.
+    pub(crate) async fn start_with_limits() -> Self {
+        Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]).await
+    }
+
+    async fn launch(flags: &[&str], program: &str, before: &[&str]) -> Self {
         let launch = |folder: &Path| {
             let (grpc, http) = (free_address(), free_address());
             let file = folder.join("telemetry.db");
-            let mut arguments = vec!["backend".to_owned(), "serve".to_owned()];
+            let mut arguments: Vec<_> =
+                before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
             arguments.extend([format!("--grpc={grpc}"), format!("--http={http}")]);
             arguments.push(format!("--store=sqlite:{}", file.display()));
             arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-            let place = Place { url: format!("http://{http}"), file };
-            (Launch { program: PROGRAM.into(), arguments, environment: Vec::new() }, place)
+            let place = Place { url: format!("http://{http}"), grpc, http, file };
+            (Launch { program: program.into(), arguments, environment: Vec::new() }, place)
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
         Self { process, place }
@@ -41,6 +58,24 @@ impl Backend {
     /// Where it takes OTLP over HTTP.
     pub(crate) fn url(&self) -> &str {
         &self.place.url
+    }
+
+    /// The same as an address.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.place.http
+    }
+
+    /// A client of its OTLP over gRPC.
+    pub(crate) async fn logs_client(&self) -> LogsServiceClient<Channel> {
+        let endpoint = format!("http://{}", self.place.grpc);
+        LogsServiceClient::connect(endpoint).await.expect("a backend that is ready takes connections")
+    }
+
+    /// Sets the largest size of a file that it may write, in bytes.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let process = format!("--pid={}", self.process.id());
+        let limited = Command::new("prlimit").args([process, format!("--fsize={bytes}:")]).status();
+        assert!(limited.expect("`prlimit` is there").success(), "the size of files can't be limited");
     }
 
     /// Where it stores.

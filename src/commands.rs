@@ -78,9 +78,9 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let ServeArgs { grpc, http, store, keep_events, keep_days, keep_interval } = args;
+    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_interval } = args;
     let keeping = Keeping { events: keep_events, days: keep_days, every: keep_interval };
-    backend::run(backend::Config { grpc, http, store: location(&store)?, keeping }, shutdown).await
+    backend::run(backend::Config { grpc, http, health: health_addr, store: location(&store)?, keeping }, shutdown).await
 }
 
 fn location(args: &StoreArgs) -> anyhow::Result<StoreLocation> {

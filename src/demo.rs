@@ -88,7 +88,8 @@ impl Demo {
         let folder = Folder::open(data)?;
         let store = open_store(folder.path()).await?;
         fill(store.as_ref()).await?;
-        let listeners = Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await? };
+        let listeners =
+            Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await?, health: None };
         let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
         // What the agent works with outlives it, so that it can deliver what is left.
         let agent_ended = CancellationToken::new();

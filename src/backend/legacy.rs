@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::accounts::{self, Transport};
 use super::store::{PseudonymKey, Store, WriteError};
 use payload::{Create, Delete, Payload, Received, Stats, Update};
 
@@ -54,7 +56,13 @@ pub(super) fn routes(store: Arc<dyn Store>, key: PseudonymKey) -> Router {
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(count))
         .with_state(Legacy { store, key })
+}
+
+async fn count(response: Response) -> Response {
+    accounts::answered(Transport::Kamaji, response.status().as_str().to_owned());
+    response
 }
 
 /// Answers after the commit.
@@ -65,7 +73,9 @@ async fn receive<P: Payload>(
     let payload: P = read(request).await?;
     let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
     let batch = payload.admit(&received).ok_or(Refusal::Malformed(P::EXPECTED))?;
+    let (cycles, events) = (batch.cycles.len(), batch.events.len());
     store.write(batch).await?;
+    accounts::admitted(cycles, events);
     Ok(StatusCode::OK)
 }
 
@@ -83,6 +93,19 @@ async fn read<P: Payload>(request: Request) -> Result<P, Refusal> {
     serde_json::from_slice(&body).map_err(|_| Refusal::Malformed(P::EXPECTED))
 }
 
+impl Refusal {
+    /// A name for the accounts; `None` where the sender is not to blame.
+    const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::ContentType => Some("content_type"),
+            Self::TooLarge => Some("too_large"),
+            Self::Broken => Some("broken"),
+            Self::Malformed(_) => Some("malformed"),
+            Self::Store(_) => None,
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let code = match &self {
@@ -90,6 +113,9 @@ impl IntoResponse for Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
+        if let Some(reason) = self.reason() {
+            accounts::refused_body(reason);
+        }
         let mut response = (code, format!("{self}\n")).into_response();
         if let Self::Store(error) = self {
             response.headers_mut().insert(RETRY_AFTER, error.retry_after().as_secs().into());

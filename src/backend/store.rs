@@ -58,6 +58,9 @@ pub trait Store: Send + Sync + 'static {
     /// The key that makes pseudonyms of cluster UIDs: made when the store is, and the same ever after.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;
 
+    /// Bytes that it takes on disk.
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
+
     /// Says whether the store can be read.
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>>;
 }

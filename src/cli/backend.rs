@@ -31,6 +31,9 @@ pub struct ServeArgs {
     /// Where OTLP/HTTP, the page and the API are served.
     #[arg(long, env = "KAMAJI_TELEMETRY_HTTP", default_value = "127.0.0.1:24318")]
     pub http: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
+    pub health_addr: Option<SocketAddr>,
     /// Where it is stored.
     #[command(flatten)]
     pub store: StoreArgs,

@@ -46,6 +46,7 @@ pub struct SqliteStore {
     writer: Writer,
     reader: Reader,
     pseudonym_key: PseudonymKey,
+    path: PathBuf,
     /// Last, so that it outlives the connections.
     _lock: Lock,
 }
@@ -99,7 +100,13 @@ impl SqliteStore {
         embedded::migrations::runner().run(&mut writing).map_err(Box::new)?;
         let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading), pseudonym_key, _lock: lock })
+        Ok(Self {
+            writer: Writer::start(writing)?,
+            reader: Reader::new(reading),
+            pseudonym_key,
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 }
 
@@ -163,6 +170,14 @@ impl Store for SqliteStore {
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
         futures::future::ready(Ok(self.pseudonym_key.clone())).boxed()
+    }
+
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let bytes = |path: &Path| path.metadata().map(|file| file.len());
+        // Without a write since it was opened there is no log.
+        let log = bytes(&beside(&self.path, "-wal")).unwrap_or_default();
+        let size = bytes(&self.path).map(|file| file + log).map_err(|error| ReadError(error.to_string().into()));
+        futures::future::ready(size).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {

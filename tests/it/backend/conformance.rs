@@ -32,6 +32,7 @@ macro_rules! conformance {
             what_kamaji_says_by_itself_is_counted_apart,
             an_installation_keeps_its_source,
             the_key_of_pseudonyms_stays_the_same,
+            its_size_is_told_and_grows,
             what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
             the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
             writes_go_on_between_the_steps_of_a_deletion,
@@ -410,4 +411,11 @@ async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: 
     assert_eq!((facts.installations.len(), facts.installations[0].uuid), (1, kept));
     assert_eq!((facts.days.len(), facts.breakdowns[0].1, facts.events.len()), (3, 1, 1));
     assert!(facts.days.iter().all(|day| day.installations == 1));
+}
+
+async fn its_size_is_told_and_grows(store: Shared) {
+    let empty = store.size().await.unwrap();
+    let events = (0..1_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
+    store.write(of_events(events)).await.unwrap();
+    assert!(store.size().await.unwrap() > empty);
 }

@@ -58,7 +58,7 @@ impl Backend {
     /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
     pub(crate) async fn keep(folder: TempDir, store: Arc<dyn Store>, keeping: Keeping) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(any, any).await.unwrap();
+        let listeners = Listeners::bind(any, any, None).await.unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(backend::serve(listeners, store, keeping, shutdown.clone()));

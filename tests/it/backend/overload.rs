@@ -41,6 +41,10 @@ impl Store for Failing {
         futures::future::ready(Ok(PseudonymKey::from([0; PseudonymKey::LENGTH]))).boxed()
     }
 
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }

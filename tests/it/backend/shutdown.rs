@@ -49,7 +49,7 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
         (any, taken, [taken.to_string(), "--http".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
     ] {
-        let config = Config { grpc, http, store: store.clone(), keeping: Keeping::default() };
+        let config = Config { grpc, http, health: None, store: store.clone(), keeping: Keeping::default() };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use super::PROGRAM;
 use crate::servers::{Launch, Process, eventually, free_address, web};
@@ -20,6 +20,7 @@ struct Place {
     url: String,
     grpc: SocketAddr,
     http: SocketAddr,
+    health: SocketAddr,
     file: PathBuf,
 }
 
@@ -41,14 +42,14 @@ impl Backend {
 
     async fn launch(flags: &[&str], program: &str, before: &[&str]) -> Self {
         let launch = |folder: &Path| {
-            let (grpc, http) = (free_address(), free_address());
+            let (grpc, http, health) = (free_address(), free_address(), free_address());
             let file = folder.join("telemetry.db");
             let mut arguments: Vec<_> =
                 before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
-            arguments.extend([format!("--grpc={grpc}"), format!("--http={http}")]);
+            arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
             arguments.push(format!("--store=sqlite:{}", file.display()));
             arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-            let place = Place { url: format!("http://{http}"), grpc, http, file };
+            let place = Place { url: format!("http://{http}"), grpc, http, health, file };
             (Launch { program: program.into(), arguments, environment: Vec::new() }, place)
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
@@ -67,8 +68,7 @@ impl Backend {
 
     /// A client of its OTLP over gRPC.
     pub(crate) async fn logs_client(&self) -> LogsServiceClient<Channel> {
-        let endpoint = format!("http://{}", self.place.grpc);
-        LogsServiceClient::connect(endpoint).await.expect("a backend that is ready takes connections")
+        LogsServiceClient::new(self.channel().await)
     }
 
     /// Sets the largest size of a file that it may write, in bytes.
@@ -76,6 +76,17 @@ impl Backend {
         let process = format!("--pid={}", self.process.id());
         let limited = Command::new("prlimit").args([process, format!("--fsize={bytes}:")]).status();
         assert!(limited.expect("`prlimit` is there").success(), "the size of files can't be limited");
+    }
+
+    /// Its own accounts, as Prometheus reads them.
+    pub(crate) async fn accounts(&self) -> String {
+        web::get(&format!("http://{}", self.place.health), "/metrics").await
+    }
+
+    /// A connection to its gRPC port.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.grpc)).expect("an address makes a URI");
+        endpoint.connect().await.expect("a backend that is ready takes connections")
     }
 
     /// Where it stores.

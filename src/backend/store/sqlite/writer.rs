@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::rows::{write_cycle, write_event};
+use crate::backend::accounts;
 use crate::backend::store::{Batch, WriteError};
 
 /// The most rows that may wait. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
@@ -57,6 +59,7 @@ impl Writer {
         }
         let room = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
+        accounts::begin_to_wait(batch.len());
         self.send(Job::Write(Write { batch, done, room }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -113,7 +116,9 @@ fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
         let (group, task) = gather(first, &mut jobs);
         if !group.is_empty() {
+            let began = Instant::now();
             let result = commit(&mut connection, &group).map_err(|error| unavailable(&error));
+            accounts::committed(result.is_ok(), began.elapsed());
             report(&result, &mut failing);
             answer(group, &result);
         }
@@ -141,7 +146,8 @@ fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, O
 }
 
 fn answer(group: Vec<Write>, result: &Result<(), WriteError>) {
-    for Write { batch: _, done, room } in group {
+    for Write { batch, done, room } in group {
+        accounts::end_to_wait(batch.len());
         // First the room, so that whoever is answered finds it free.
         drop(room);
         // A sender that no longer waits will send again, which changes nothing.

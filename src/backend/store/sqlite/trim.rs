@@ -11,22 +11,24 @@ use crate::backend::store::{Cutoffs, Erased, Trimmed};
 const STEP: u32 = 1_024;
 
 /// Deletes up to [`STEP`] rows of one kind after the other until one has more, adds them to what `trimmed` counts, and
-/// says whether there may be more.
+/// says whether there may be more. All of it is one transaction.
 pub(super) fn step(
-    connection: &Connection,
+    connection: &mut Connection,
     cutoffs: Cutoffs,
     mut trimmed: Trimmed,
 ) -> rusqlite::Result<(Trimmed, bool)> {
     let Cutoffs { events, uids, days } = cutoffs;
     let (events, uids, day) = (events.as_millisecond(), uids.as_millisecond(), columns::day_of(days));
     let Trimmed { events: dropped, uids: forgotten, days: days_dropped, breakdowns, installations } = &mut trimmed;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Events that a shorter retention left nothing but a uid of were counted then.
-    let more = run(connection, FORGET, params![uids, STEP], forgotten)?
-        || run(connection, DELETE_EVENTS, params![uids, STEP], dropped)?
-        || run(connection, BLANK, params![events, STEP], dropped)?
-        || run(connection, DELETE_BREAKDOWNS, params![day, STEP], breakdowns)?
-        || run(connection, DELETE_DAYS, params![day, STEP], days_dropped)?
-        || run(connection, DELETE_LATEST, params![day * columns::DAY_MS, STEP], installations)?;
+    let more = run(&transaction, FORGET, params![uids, STEP], forgotten)?
+        || run(&transaction, DELETE_EVENTS, params![uids, STEP], dropped)?
+        || run(&transaction, BLANK, params![events, STEP], dropped)?
+        || run(&transaction, DELETE_BREAKDOWNS, params![day, STEP], breakdowns)?
+        || run(&transaction, DELETE_DAYS, params![day, STEP], days_dropped)?
+        || run(&transaction, DELETE_LATEST, params![day * columns::DAY_MS, STEP], installations)?;
+    transaction.commit()?;
     Ok((trimmed, more))
 }
 

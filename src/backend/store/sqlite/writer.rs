@@ -33,7 +33,7 @@ pub(super) struct Writer {
 /// What the thread is to do.
 enum Job {
     Write(Write),
-    /// Anything else, in a transaction of its own.
+    /// Anything else, which begins and ends its own transactions.
     Task(Task),
 }
 

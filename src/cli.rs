@@ -198,9 +198,18 @@ pub struct StatusArgs {
     /// In which form.
     #[arg(long, value_enum, default_value = "table")]
     pub output: StatusOutput,
-    /// As for the agent.
-    #[command(flatten)]
-    pub agent: AgentArgs,
+    /// Where the agent's own state lives; if not given, in the namespace of the kubeconfig or the service account.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The Deployment that the agent runs in; if not given, the one that its state goes with.
+    #[arg(long, env = "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT")]
+    pub owner_deployment: Option<String>,
+    /// Where Kamaji's operator runs, unless the agent's Deployment says otherwise.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
+    pub kamaji_namespace: String,
+    /// What Kamaji's own --disable-telemetry means, unless the agent's Deployment says otherwise.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_FLAG", value_enum, default_value = "follow")]
+    pub kamaji_flag: KamajiFlag,
 }
 
 /// In which form the status is printed.

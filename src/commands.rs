@@ -9,6 +9,7 @@ use tokio::runtime;
 use crate::agent::Election;
 use crate::agent::consent::{Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
+use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
 use crate::backend::{self, Keeping, StoreLocation, maintain};
 use crate::cli::{
@@ -52,8 +53,8 @@ async fn run_preview(args: PreviewArgs) -> anyhow::Result<()> {
 }
 
 async fn run_status(args: StatusArgs) -> anyhow::Result<()> {
-    let StatusArgs { output, agent } = args;
-    let status = status::read(&agent_config(agent)?).await?;
+    let StatusArgs { output, namespace, owner_deployment: deployment, kamaji_namespace, kamaji_flag } = args;
+    let status = status::read(Question { namespace, deployment, kamaji_namespace, kamaji_flag }).await?;
     print(&match output {
         StatusOutput::Table => status.to_string(),
         StatusOutput::Json => format!("{}\n", serde_json::to_string(&status)?),

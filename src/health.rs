@@ -50,7 +50,7 @@ pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Cancel
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended,
+        result = server.into_future() => result,
         () = overdue => Ok(()),
     }
 }

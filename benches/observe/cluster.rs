@@ -1,6 +1,7 @@
 //! The process that fills and changes a cluster with a real API server.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -13,8 +14,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::access::Access;
 use crate::observed::{LAST, Observed, name, obey, tenant};
-use crate::readers::cluster_config;
 
 /// A control plane as Kamaji's operator left it, where that file is beside the checkout.
 const CAPTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/kamaji/tenantcontrolplane.json");
@@ -30,17 +31,19 @@ struct Real {
 }
 
 /// Makes those of `objects` control planes that aren't there, and obeys.
-pub(crate) fn run(objects: usize, kubeconfig: &str) -> anyhow::Result<()> {
+pub(crate) fn run(objects: usize, folder: &Path, kubeconfig: &str) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
-    let tenants = runtime.block_on(open(kubeconfig))?;
+    let access = runtime.block_on(Access::of_kubeconfig(kubeconfig))?;
+    let file = access.write(folder)?;
+    let tenants = runtime.block_on(open(access))?;
     let real = Real { runtime, tenants, template: template()? };
     real.runtime.block_on(real.fill(objects))?;
-    obey(&real, kubeconfig, objects)
+    obey(&real, &file, objects)
 }
 
 /// The control planes of the namespace, which is made where it isn't there.
-async fn open(kubeconfig: &str) -> anyhow::Result<Api<DynamicObject>> {
-    let client = connect(Some(cluster_config(kubeconfig).await?)).await?;
+async fn open(access: Access) -> anyhow::Result<Api<DynamicObject>> {
+    let client = connect(Some(access.config()?)).await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     namespaces.patch(NAMESPACE, &PatchParams::apply("benchmark"), &Patch::Apply(namespace)).await?;
@@ -61,13 +64,20 @@ fn template() -> anyhow::Result<Value> {
 
 impl Real {
     async fn fill(&self, objects: usize) -> anyhow::Result<()> {
+        if self.count().await? == objects + 1 {
+            return Ok(());
+        }
         let names = (0..objects).map(name).chain([LAST.to_owned()]);
         let made = stream::iter(names).map(|name| self.make(name)).buffer_unordered(CONCURRENCY);
         made.try_collect::<()>().await?;
-        let there = self.tenants.list_metadata(&ListParams::default().limit(1)).await?;
-        let count = there.items.len() + usize::try_from(there.metadata.remaining_item_count.unwrap_or(0))?;
+        let count = self.count().await?;
         ensure!(count == objects + 1, "there are {count} control planes, not {objects} and one: take a new cluster");
         Ok(())
+    }
+
+    async fn count(&self) -> anyhow::Result<usize> {
+        let there = self.tenants.list_metadata(&ListParams::default().limit(1)).await?;
+        Ok(there.items.len() + usize::try_from(there.metadata.remaining_item_count.unwrap_or(0))?)
     }
 
     /// Makes the object and then its status, as a person and the operator do: each leaves managed fields of its own.

@@ -7,6 +7,7 @@
 //! go below. Each reader is a process of its own, so that its CPU and its peak of memory are its own; rounds of all
 //! readers follow one another, so that a busy moment of the machine hits them all.
 
+mod access;
 mod cluster;
 mod fold;
 mod observed;
@@ -17,6 +18,8 @@ mod sink;
 mod usage;
 
 use anyhow::{Context, bail};
+
+use access::Access;
 
 /// Objects in the cluster, unless another number is given.
 const OBJECTS: usize = 10_000;
@@ -31,10 +34,10 @@ fn main() -> anyhow::Result<()> {
         ["--kubeconfig", file] => report::run(OBJECTS, Some(file)),
         ["--kubeconfig", file, objects] => report::run(number(objects)?, Some(file)),
         ["simulated", objects, folder] => simulated::run(number(objects)?, folder.as_ref()),
-        ["cluster", objects, kubeconfig] => cluster::run(number(objects)?, kubeconfig),
-        ["bare", kubeconfig] => readers::bare(kubeconfig),
-        ["watch", kubeconfig] => readers::watch(kubeconfig),
-        ["agent", kubeconfig, sink] => readers::agent(kubeconfig, sink),
+        ["cluster", objects, folder, kubeconfig] => cluster::run(number(objects)?, folder.as_ref(), kubeconfig),
+        ["bare", access] => readers::bare(Access::read(access)?),
+        ["watch", access] => readers::watch(Access::read(access)?),
+        ["agent", access, sink] => readers::agent(Access::read(access)?, sink),
         _ => bail!("unexpected arguments {arguments:?}: expected none, or [--kubeconfig FILE] [OBJECTS]"),
     }
 }

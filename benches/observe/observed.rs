@@ -31,10 +31,10 @@ pub(crate) trait Observed {
     fn read(&self, name: &str) -> anyhow::Result<Value>;
 }
 
-/// Prints the kubeconfig and the size of an object in bytes; then obeys the lines on standard input until that ends:
+/// Prints the readers' file and the size of an object in bytes; then obeys the lines on standard input until that ends:
 /// `change N` changes N objects, one after the other, and deletes the last one, `restore` makes it again.
-pub(crate) fn obey(observed: &impl Observed, kubeconfig: &str, objects: usize) -> anyhow::Result<()> {
-    println!("{kubeconfig}\n{}", observed.read(&name(0))?.to_string().len());
+pub(crate) fn obey(observed: &impl Observed, access: &str, objects: usize) -> anyhow::Result<()> {
+    println!("{access}\n{}", observed.read(&name(0))?.to_string().len());
     for (round, line) in stdin().lock().lines().enumerate() {
         match line?.split(' ').collect::<Vec<_>>()[..] {
             ["change", count] => change(observed, round, objects, count.parse()?)?,

@@ -11,14 +11,15 @@ use kamaji_telemetry::agent::cluster::{connect, watch};
 use kamaji_telemetry::agent::consent::{KamajiFlag, Switches};
 use kamaji_telemetry::agent::deliver::connection::Collector;
 use kamaji_telemetry::agent::observe::{Options, Seen, View};
+use kamaji_telemetry::agent::quiet::Quiet;
 use kamaji_telemetry::agent::{self, Config};
 use kamaji_telemetry::demo::fleet::KAMAJI_NAMESPACE;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::usage;
 
 /// The request that the agent makes, too.
@@ -26,32 +27,24 @@ const REQUEST: &str = "GET /apis/kamaji.clastix.io/v1alpha1/tenantcontrolplanes?
                        &allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan HTTP/1.1\r\n";
 
 /// Reads the stream and decodes nothing.
-pub(crate) fn bare(kubeconfig: &str) -> anyhow::Result<()> {
+pub(crate) fn bare(access: Access) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let config = runtime.block_on(cluster_config(kubeconfig))?;
-    let mut stream = connect_bare(&config)?;
-    // The token is a secret, which its type shows only where it is written down.
-    let token = serde_json::to_value(&config.auth_info)?["token"].as_str().map(str::to_owned);
-    let token = token.context("expected a kubeconfig with a token, such as `make cluster` writes")?;
-    let host = config.cluster_url.authority().context("no host in the kubeconfig")?;
+    let Access { server, authorities, token } = access;
+    let server: http::Uri = server.parse()?;
+    let host = server.host().context("a server without a host")?;
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.into())?;
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(host.to_owned())?)?;
+    let mut stream = StreamOwned::new(connection, TcpStream::connect((host, server.port_u16().unwrap_or(443)))?);
     write!(stream, "{REQUEST}host: {host}\r\nauthorization: Bearer {token}\r\n\r\n")?;
     read_until(&mut stream, |read| ends_with(read, b"initial-events-end"))?;
     print_figures(begun)?;
     // The deletion comes alone: the server waits before it.
     read_until(&mut stream, |read| starts_with(read, b"\"DELETED\""))?;
     print_figures(begun)
-}
-
-fn connect_bare(config: &kube::Config) -> anyhow::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in config.root_cert.iter().flatten() {
-        roots.add(certificate.clone().into())?;
-    }
-    let host = config.cluster_url.host().context("no host in the kubeconfig")?.to_owned();
-    let stream = TcpStream::connect((&*host, config.cluster_url.port_u16().unwrap_or(443)))?;
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), ServerName::try_from(host)?)?, stream))
 }
 
 /// Reads as much at once as a record of TLS holds, until a read is what is waited for.
@@ -77,11 +70,12 @@ fn starts_with(read: &[u8], word: &[u8]) -> bool {
 
 /// The agent's watch and its fold, and nothing behind them.
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn watch(kubeconfig: &str) -> anyhow::Result<()> {
+pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let client = connect(Some(cluster_config(kubeconfig).await?)).await?;
+    let client = connect(Some(access.config()?)).await?;
     // As far as the agent lets the watch be ahead of the fold.
     let (sender, mut seen) = mpsc::channel(100);
+    let quiet = Quiet::default();
     let mut view = View::new(Options { extended: false, limit: usize::MAX });
     let fold = async {
         while let Some(next) = seen.recv().await {
@@ -97,7 +91,7 @@ pub(crate) async fn watch(kubeconfig: &str) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     tokio::select! {
-        () = watch::run(client, Duration::from_mins(1), sender) => anyhow::bail!("the watch ended"),
+        () = watch::run(&client, Duration::from_mins(1), &quiet, sender) => anyhow::bail!("the watch ended"),
         done = fold => done,
     }
 }
@@ -105,7 +99,7 @@ pub(crate) async fn watch(kubeconfig: &str) -> anyhow::Result<()> {
 /// The whole agent, which sends to `sink`. It can't tell when it has seen what: each line on its standard input asks
 /// for figures.
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn agent(kubeconfig: &str, sink: &str) -> anyhow::Result<()> {
+pub(crate) async fn agent(access: Access, sink: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     let shutdown = CancellationToken::new();
     let told = shutdown.clone();
@@ -117,7 +111,7 @@ pub(crate) async fn agent(kubeconfig: &str, sink: &str) -> anyhow::Result<()> {
         }
         told.cancel();
     });
-    agent::run(agent_config(cluster_config(kubeconfig).await?, sink), shutdown).await
+    agent::run(agent_config(access.config()?, sink), shutdown).await
 }
 
 fn agent_config(cluster: kube::Config, sink: &str) -> Config {
@@ -146,12 +140,6 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         switches: Switches::default(),
         cluster: Some(cluster),
     }
-}
-
-/// The cluster that a kubeconfig file names.
-pub(crate) async fn cluster_config(kubeconfig: &str) -> anyhow::Result<kube::Config> {
-    let read = Kubeconfig::read_from(kubeconfig)?;
-    Ok(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)
 }
 
 /// Time since the start, CPU, and peak memory: microseconds, microseconds, kB.

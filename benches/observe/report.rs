@@ -52,11 +52,14 @@ struct Process {
 pub(crate) fn run(objects: usize, kubeconfig: Option<&str>) -> anyhow::Result<()> {
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
     let (folder, count) = (tempfile::tempdir()?, objects.to_string());
-    let simulated = ["simulated", &count, &folder.path().display().to_string()];
-    let mut server = Process::start(&kubeconfig.map_or(simulated, |file| ["cluster", &count, file]))?;
-    let (kubeconfig, bytes) = (server.line()?, server.line()?);
+    let path = folder.path().display().to_string();
+    let mut server = match kubeconfig {
+        None => Process::start(&["simulated", &count, &path])?,
+        Some(file) => Process::start(&["cluster", &count, &path, file])?,
+    };
+    let (access, bytes) = (server.line()?, server.line()?);
     println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
-    measure(&mut server, &kubeconfig)?;
+    measure(&mut server, &access)?;
     server.end()?;
     let fold::Rates { unchanged, updated } = fold::measure(objects);
     println!(
@@ -66,13 +69,13 @@ pub(crate) fn run(objects: usize, kubeconfig: Option<&str>) -> anyhow::Result<()
 }
 
 /// All readers against one server, in turns.
-fn measure(server: &mut Process, kubeconfig: &str) -> anyhow::Result<()> {
+fn measure(server: &mut Process, access: &str) -> anyhow::Result<()> {
     let (endpoint, came) = sink::start()?;
     let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        bare.push(round(server, &["bare", kubeconfig])?);
-        watch.push(round(server, &["watch", kubeconfig])?);
-        agent.push(agent_round(server, &["agent", kubeconfig, &endpoint], &came)?);
+        bare.push(round(server, &["bare", access])?);
+        watch.push(round(server, &["watch", access])?);
+        agent.push(agent_round(server, &["agent", access, &endpoint], &came)?);
     }
     print(&bare, &watch, &agent);
     Ok(())

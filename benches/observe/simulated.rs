@@ -1,6 +1,5 @@
 //! The process with the simulated API.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +17,10 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::observed::{LAST, Observed, name, obey, tenant};
 
-/// Serves `objects` control planes, and obeys. The kubeconfig is written into `folder`.
+/// Serves `objects` control planes, and obeys. What the readers need is written into `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let cluster = Cluster::new(Options::default(), CancellationToken::new());
     fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
@@ -31,26 +31,12 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let listener = runtime.block_on(TlsListener::bind(&certificate))?;
-    let kubeconfig = write_kubeconfig(folder, &certificate.cert.pem(), listener.tcp.local_addr()?)?;
-    let served = cluster.clone();
-    runtime.spawn(async move { axum::serve(listener, served.router()).await });
-    obey(&cluster, &kubeconfig, objects)
-}
-
-/// Writes it, and gives its path.
-fn write_kubeconfig(folder: &Path, certificate: &str, address: std::net::SocketAddr) -> anyhow::Result<String> {
-    let (authority, path) = (folder.join("ca.pem"), folder.join("kubeconfig"));
-    fs::write(&authority, certificate)?;
-    let server = format!("https://{address}");
-    let kubeconfig = json!({
-        "clusters": [{"name": "simulated", "cluster": {"server": server, "certificate-authority": authority}}],
-        "users": [{"name": "simulated", "user": {"token": "simulated"}}],
-        "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "simulated"}}],
-        "current-context": "simulated",
-    });
-    // JSON is YAML.
-    fs::write(&path, kubeconfig.to_string())?;
-    Ok(path.display().to_string())
+    let server = format!("https://{}", listener.tcp.local_addr()?);
+    let authorities = vec![certificate.cert.der().to_vec()];
+    let access = Access { server, authorities, token: "simulated".to_owned() }.write(folder)?;
+    let router = cluster.router();
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    obey(&cluster, &access, objects)
 }
 
 impl Observed for Cluster {

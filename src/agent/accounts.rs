@@ -74,9 +74,24 @@ pub fn enabled(is_enabled: bool) {
     gauge!(ENABLED).set(f64::from(u8::from(is_enabled)));
 }
 
-/// This replica leads or does not.
-pub fn leader(is_leader: bool) {
-    gauge!(LEADER).set(f64::from(u8::from(is_leader)));
+/// This replica leads, until this is dropped. What waits is then another replica's to tell.
+#[derive(Debug)]
+pub struct Leading(());
+
+impl Leading {
+    /// This replica leads from here on.
+    pub fn begin() -> Self {
+        gauge!(LEADER).set(1.0);
+        Self(())
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        gauge!(LEADER).set(0.0);
+        pending(0, 0);
+        times(None, None);
+    }
 }
 
 /// Events were made.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::cluster::Look;
 use super::cluster::operator::{NotSeen, Operator};
 
 /// The operator's own switches, as they were given at the start.
@@ -54,6 +55,12 @@ impl Switches {
 }
 
 impl KamajiFlag {
+    /// Says whether consent can be told from `look`. Where the cluster can't be read for the moment, Kamaji's operator may
+    /// have been told to send nothing.
+    pub fn can_tell(self, look: &Look) -> bool {
+        self == Self::Replaces || !look.is_passing()
+    }
+
     /// Why Kamaji's operator, as it was last seen, turns telemetry off, if it does.
     pub fn off(self, operator: &Result<Operator, NotSeen>) -> Option<Off> {
         match (self, operator) {

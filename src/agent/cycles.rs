@@ -11,6 +11,7 @@ use super::Config;
 use super::accounts::{self, Signal};
 use super::backoff::Backoff;
 use super::cluster::{Look, datastores};
+use super::deliver::egress::Egress;
 use super::deliver::gauges::{Cycle, Extended, Gauges};
 use super::quiet::Quiet;
 use super::term::SharedView;
@@ -26,8 +27,8 @@ pub(super) struct Cycles<'a> {
     pub(super) view: SharedView,
     pub(super) is_synced: watch::Receiver<bool>,
     pub(super) gauges: Gauges,
-    pub(super) quiet: Arc<Quiet>,
-    pub(super) no_datastores: Quiet,
+    pub(super) egress: Arc<Egress>,
+    pub(super) no_datastores: &'a Quiet,
     /// Begins anew with a success alone.
     pub(super) backoff: Backoff,
 }
@@ -65,8 +66,8 @@ impl Cycles<'_> {
         let sent = export(&self.gauges, cycle).await;
         accounts::exported(Signal::Metrics, if sent.is_ok() { "OK" } else { "FAILED" });
         match &sent {
-            Ok(()) => self.quiet.recovered(|| tracing::info!("the collector takes signals again")),
-            Err(error) => self.quiet.failed(|| {
+            Ok(()) => self.egress.recovered(Signal::Metrics),
+            Err(error) => self.egress.failed(Signal::Metrics, || {
                 tracing::warn!("the collector does not take gauges: {error}; they are sent again with fresh counts");
             }),
         }
@@ -87,10 +88,18 @@ impl Cycles<'_> {
     /// The datastores, or none where they can't be read: those gauges are then left out.
     async fn extended(&self) -> Extended {
         let datastores = datastores::count(self.client).await;
-        if let Err(failure) = &datastores {
-            self.no_datastores.failed(|| tracing::warn!("datastores are left out: {failure}"));
+        match &datastores {
+            Ok(_) => self.no_datastores.recovered(|| tracing::info!("datastores can be read again")),
+            Err(failure) => self.no_datastores.failed(|| tracing::warn!("datastores are left out: {failure}")),
         }
         Extended { datastores: datastores.unwrap_or_default() }
+    }
+}
+
+impl Drop for Cycles<'_> {
+    /// A blocking export can't be stopped from outside: it is told that what it sends is not wanted any more.
+    fn drop(&mut self) {
+        self.gauges.end();
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the agent to the collector: one connection, two signals.
 
 pub mod connection;
+pub mod egress;
 pub mod events;
 pub mod gauges;
 mod outcome;

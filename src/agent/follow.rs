@@ -10,12 +10,20 @@ use super::backoff::Backoff;
 use super::cluster::{self, Look};
 use super::consent::Off;
 use super::quiet::Quiet;
+use super::term::Said;
 use super::{Config, accounts, lead};
 use crate::health::Readiness;
 use crate::signals::KamajiVersion;
 
 /// The wait before the journal's deletion is tried again; it doubles up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Whose switch has turned telemetry off: the agent's own stay as they were at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    Own,
+    Kamajis,
+}
 
 /// What consent is followed with.
 struct Follow<'a> {
@@ -24,6 +32,7 @@ struct Follow<'a> {
     readiness: &'a Readiness,
     shutdown: &'a CancellationToken,
     not_erased: Quiet,
+    said: Said,
 }
 
 /// Runs until `shutdown`, by the operator's own switches first, and then by Kamaji's.
@@ -40,7 +49,7 @@ pub(super) async fn run(config: Config, readiness: Readiness, shutdown: Cancella
             }
         };
         let follow = Follow::new(&config, client, &readiness, &shutdown);
-        follow.keep_erased(std::future::pending()).await;
+        follow.keep_erased(std::future::pending(), Switch::Own).await;
         return Ok(());
     }
     config.collector.check()?;
@@ -48,9 +57,10 @@ pub(super) async fn run(config: Config, readiness: Readiness, shutdown: Cancella
     let (looks, seen) = watch::channel(first_look(&config, &client, &shutdown).await);
     let follow = Follow::new(&config, client.clone(), &readiness, &shutdown);
     tokio::select! {
-        () = keep_looking(&config, &client, looks) => Ok(()),
-        result = follow.run(seen) => result,
+        () = keep_looking(&config, &client, looks) => {}
+        () = follow.run(seen) => {}
     }
+    Ok(())
 }
 
 /// A shutdown must not wait for an API server that does not answer.
@@ -77,10 +87,10 @@ async fn keep_looking(config: &Config, client: &Client, looks: watch::Sender<Loo
 
 impl<'a> Follow<'a> {
     fn new(config: &'a Config, client: Client, readiness: &'a Readiness, shutdown: &'a CancellationToken) -> Self {
-        Self { config, client, readiness, shutdown, not_erased: Quiet::default() }
+        Self { config, client, readiness, shutdown, not_erased: Quiet::default(), said: Said::default() }
     }
 
-    async fn run(&self, mut looks: watch::Receiver<Look>) -> anyhow::Result<()> {
+    async fn run(&self, mut looks: watch::Receiver<Look>) {
         let amiss = Quiet::default();
         let mut said = None;
         while !self.shutdown.is_cancelled() {
@@ -89,7 +99,7 @@ impl<'a> Follow<'a> {
                 said = None;
                 amiss.recovered(|| tracing::info!("Kamaji's operator is seen again"));
                 say_on(self.config, &looks.borrow());
-                Box::pin(self.run_while_on(&looks)).await?;
+                self.run_while_on(&looks).await;
                 continue;
             };
             self.readiness.set(true);
@@ -100,48 +110,63 @@ impl<'a> Follow<'a> {
                     amiss.failed(|| tracing::warn!("telemetry is off: {off}"));
                 }
             }
+            let is_decided = off.is_decided();
             said = Some(off);
-            self.stay_off(&mut looks).await;
+            self.stay_off(&mut looks, is_decided).await;
         }
-        Ok(())
     }
 
     /// Leads while there is consent. All that it has not sent is dropped as soon as that ends; a shutdown lets it
     /// deliver.
-    async fn run_while_on(&self, looks: &watch::Receiver<Look>) -> anyhow::Result<()> {
+    async fn run_while_on(&self, looks: &watch::Receiver<Look>) {
         accounts::enabled(true);
         let mut consent = looks.clone();
         // An API server that does not answer for a while has not said no. Nothing is observed meanwhile, nor any gauge
         // sent, and the next answer decides.
         let flag = self.config.kamaji_flag;
         let ends = consent.wait_for(|look| !look.is_passing() && flag.off(&look.operator).is_some());
-        let ended = tokio::select! {
-            ended = lead::run(self.config, &self.client, looks.clone(), self.readiness, self.shutdown) => ended,
-            _ = ends => Ok(()),
-        };
+        let Self { client, readiness, shutdown, said, .. } = self;
+        tokio::select! {
+            () = lead::run(self.config, client, looks.clone(), readiness, shutdown, said) => {}
+            _ = ends => {}
+        }
         accounts::enabled(false);
-        accounts::leader(false);
-        ended
     }
 
-    /// Waits for another look. Where the one that there is says off, rather than nothing, what was kept is deleted.
-    async fn stay_off(&self, looks: &mut watch::Receiver<Look>) {
+    /// Waits for another look. What was kept is deleted where somebody has decided that telemetry is off, or where
+    /// nothing else was seen for longer than a look takes: an API server that has just started refuses what it will
+    /// allow in a moment, and that is no reason to lose events.
+    async fn stay_off(&self, looks: &mut watch::Receiver<Look>, is_decided: bool) {
         let is_passing = looks.borrow().is_passing();
         let changed = async { drop(looks.changed().await) };
-        if is_passing {
-            tokio::select! {
-                () = changed => {}
-                () = self.shutdown.cancelled() => {}
+        let stays = async {
+            match (is_passing, is_decided) {
+                (true, _) => std::future::pending().await,
+                (false, true) => {}
+                (false, false) => tokio::time::sleep(self.config.look_interval * 2).await,
             }
-        } else {
-            self.keep_erased(changed).await;
+        };
+        tokio::pin!(changed);
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return,
+            () = stays => {}
+            () = &mut changed => return,
         }
+        self.keep_erased(changed, Switch::Kamajis).await;
     }
 
-    /// Deletes the journal, and then once an interval again, since a replica that is still rolling out may have brought
-    /// it back; until it was deleted and `until` has come, or a shutdown. What happens while telemetry is off is never
-    /// reported, so it stays off for as long as the journal can't be deleted.
-    async fn keep_erased(&self, until: impl Future<Output = ()>) {
+    /// Looks once more: since the last look it may have been switched on, and another replica may lead already.
+    async fn is_still_off(&self) -> bool {
+        let Config { kamaji_namespace, kamaji_flag, .. } = self.config;
+        let look = cluster::look(&self.client, kamaji_namespace, *kamaji_flag).await;
+        !look.is_passing() && kamaji_flag.off(&look.operator).is_some()
+    }
+
+    /// Deletes the journal, and then once an interval again where it is still off, since a replica that is still
+    /// rolling out may have brought it back; until it was deleted and `until` has come, or a shutdown. What happens while
+    /// telemetry is off is never reported, so it stays off for as long as the journal can't be deleted.
+    async fn keep_erased(&self, until: impl Future<Output = ()>, switch: Switch) {
         tokio::select! {
             () = self.erase() => {}
             () = self.shutdown.cancelled() => return,
@@ -149,7 +174,9 @@ impl<'a> Follow<'a> {
         let again = async {
             loop {
                 tokio::time::sleep(self.config.erase_interval).await;
-                self.erase().await;
+                if switch == Switch::Own || self.is_still_off().await {
+                    self.erase().await;
+                }
             }
         };
         tokio::select! {
@@ -187,6 +214,9 @@ fn say_off(off: &Off) {
 fn say_on(config: &Config, look: &Look) {
     let Config { collector, interval, kamaji_version, kamaji_namespace, .. } = config;
     tracing::info!("telemetry is on: gauges every {interval:?} and events go to {}", collector.endpoint);
+    if collector.shows_headers() {
+        tracing::warn!("the headers for {} are sent without encryption: use https://", collector.endpoint);
+    }
     if look.operator.as_ref().is_ok_and(|operator| !operator.telemetry_disabled) {
         tracing::warn!(
             "Kamaji's own telemetry is on too, so both report; to leave it to this one, run Kamaji with \

@@ -17,7 +17,10 @@ pub async fn run(namespace: Option<String>) -> anyhow::Result<String> {
         Err(ReadError::Corrupt(_)) => None,
         Err(ReadError::Failed(failure)) => return Err(anyhow!("{failure}")).context("the agent's state can't be read"),
     };
-    let was_there = place.erase().await.map_err(|failure| anyhow!("{failure}"))?;
+    let was = installation.map(|uuid| format!(" of the installation {uuid}")).unwrap_or_default();
+    let erased = place.erase().await.map_err(|failure| anyhow!("{failure}"));
+    // An answer can be lost after the deletion: the identity is not lost with it.
+    let was_there = erased.with_context(|| format!("the state{was} may not be deleted: run this again"))?;
     let namespace = &place.namespace;
     Ok(match (was_there, installation) {
         (false, _) => format!("There was no state of an agent in the namespace {namespace:?}.\n"),

@@ -7,14 +7,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Config;
+use super::accounts::Leading;
 use super::backoff::Backoff;
 use super::cluster::failure::Failure;
 use super::cluster::{Look, owner};
 use super::journal::config_map::Place;
 use super::lease::Lease;
 use super::quiet::Quiet;
-use super::term::{self, Context, Ended};
-use super::{Config, accounts};
+use super::term::{self, Context, Ended, Said};
 use crate::health::Readiness;
 
 /// The wait between two terms; it doubles up to the longest, and begins anew with a term that outlasted that: two agents
@@ -28,80 +29,91 @@ pub(super) async fn run(
     looks: watch::Receiver<Look>,
     readiness: &Readiness,
     shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    let place = tokio::select! {
-        place = find_place(config, client) => place,
-        () = shutdown.cancelled() => return Ok(()),
+    said: &Said,
+) {
+    let context = Context { config, client, looks, readiness, shutdown, said };
+    let terms = async {
+        match &config.election {
+            None => terms(&context).await,
+            Some(election) => {
+                let place = find_place(&context).await;
+                let mut lease = Lease::new(place, election.identity.clone(), election.lease_duration);
+                Box::pin(lead(&mut lease, &context)).await;
+                lease.release().await;
+            }
+        }
     };
-    let context = Context { config, place: &place, looks, readiness, shutdown };
-    let Some(election) = &config.election else { return terms(&context).await };
-    let mut lease = Lease::new(place.clone(), election.identity.clone(), election.lease_duration);
-    let ended = Box::pin(lead(&mut lease, &context)).await;
-    lease.release().await;
-    ended
+    Box::pin(terms).await;
 }
 
-/// What the agent makes goes with its Deployment: without that nothing is made.
-async fn find_place(config: &Config, client: &Client) -> Place {
+/// What the agent makes goes with its Deployment: without that nothing is made. After a shutdown it is not waited for.
+async fn find_place(context: &Context<'_>) -> Place {
+    let Context { config, client, shutdown, .. } = context;
     let place = config.place(client, None);
     let Some(name) = &config.owner_deployment else { return place };
     let (quiet, mut backoff) = (Quiet::default(), Backoff::new(RETRY_MIN, config.retry_max));
     loop {
-        match owner::find(client, &place.namespace, name).await {
+        let found = tokio::select! {
+            found = owner::find(client, &place.namespace, name) => found,
+            () = shutdown.cancelled() => return place,
+        };
+        match found {
             Ok(owner) => return Place { owner: Some(owner), ..place },
-            Err(failure) => quiet.failed(|| {
-                let namespace = &place.namespace;
-                tracing::warn!("can't find the Deployment {name:?} (--owner-deployment) in {namespace:?}: {failure}");
-            }),
+            Err(failure) => quiet.failed(|| say_no_owner(name, &place.namespace, &failure)),
         }
-        tokio::time::sleep(backoff.wait()).await;
+        tokio::select! {
+            () = tokio::time::sleep(backoff.wait()) => {}
+            () = shutdown.cancelled() => return place,
+        }
     }
 }
 
 /// Runs terms for as long as the Lease is held.
-async fn lead(lease: &mut Lease, context: &Context<'_>) -> anyhow::Result<()> {
+async fn lead(lease: &mut Lease, context: &Context<'_>) {
     while !context.shutdown.is_cancelled() {
-        tokio::select! {
+        let held = tokio::select! {
             // A replica that waits for another is as ready as it can be.
-            () = lease.acquire(|| context.readiness.set(true)) => {}
-            () = context.shutdown.cancelled() => return Ok(()),
-        }
+            held = lease.acquire(|| context.readiness.set(true)) => held,
+            () = context.shutdown.cancelled() => return,
+        };
         tracing::info!("this replica leads");
         tokio::select! {
             // First, so that a process that was frozen for longer than the Lease lasts sends nothing more.
             biased;
-            () = lease.keep() => tracing::info!("another replica may lead: the Lease was not renewed in time"),
-            ended = terms(context) => return ended,
+            () = lease.keep(held) => tracing::info!("another replica may lead: the Lease was not renewed in time"),
+            () = terms(context) => return,
         }
-        accounts::leader(false);
     }
-    Ok(())
 }
 
 /// Runs one term after another until a shutdown ends one.
-async fn terms(context: &Context<'_>) -> anyhow::Result<()> {
+async fn terms(context: &Context<'_>) {
+    let _leading = Leading::begin();
     let (lost, closed) = (Quiet::default(), Quiet::default());
-    let mut backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
-    loop {
-        accounts::leader(true);
+    let retry_max = context.config.retry_max;
+    let mut backoff = Backoff::new(RETRY_MIN, retry_max);
+    while !context.shutdown.is_cancelled() {
+        let place = find_place(context).await;
         let begun = Instant::now();
-        match term::run(context).await? {
-            Ended::Shutdown => return Ok(()),
+        match term::run(context, &place).await {
+            Ended::Shutdown => return,
             Ended::Lost(why) => {
                 lost.failed(|| tracing::info!("{why}; beginning anew from what is written"));
-                if begun.elapsed() > context.config.retry_max {
-                    backoff = Backoff::new(RETRY_MIN, context.config.retry_max);
+                if begun.elapsed() > retry_max {
+                    backoff = Backoff::new(RETRY_MIN, retry_max);
                 }
             }
-            Ended::NotOpened(failure) => closed.failed(|| not_opened(&failure)),
+            Ended::NotOpened(why) => closed.failed(|| {
+                tracing::warn!("can't begin: {why}; nothing is watched or sent until that is possible");
+            }),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.wait()) => {}
-            () = context.shutdown.cancelled() => return Ok(()),
+            () = context.shutdown.cancelled() => return,
         }
     }
 }
 
-fn not_opened(failure: &Failure) {
-    tracing::warn!("can't open the journal: {failure}; nothing is watched or sent until that is possible");
+fn say_no_owner(name: &str, namespace: &str, failure: &Failure) {
+    tracing::warn!("can't find the Deployment {name:?} (--owner-deployment) in {namespace:?}: {failure}");
 }

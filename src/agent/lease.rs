@@ -52,10 +52,14 @@ impl Lease {
         Self { place, identity, duration, quiet: Quiet::default(), seen: None }
     }
 
-    /// Waits until the Lease is held, and calls `stand_by` whenever another is seen to hold it. What fails is said, and
-    /// tried again for ever.
-    pub async fn acquire(&mut self, stand_by: impl Fn()) {
-        while !self.try_to_hold().await {
+    /// Waits until the Lease is held, and gives as of when: what was asked for then was granted. It calls `stand_by`
+    /// whenever another is seen to hold it. What fails is said, and tried again for ever.
+    pub async fn acquire(&mut self, stand_by: impl Fn()) -> Instant {
+        loop {
+            let asked = Instant::now();
+            if self.try_to_hold().await {
+                return asked;
+            }
             if self.seen.as_ref().is_some_and(|seen| seen.holder().is_some()) {
                 stand_by();
             }
@@ -63,9 +67,8 @@ impl Lease {
         }
     }
 
-    /// Renews the Lease, and returns when it is no longer held.
-    pub async fn keep(&mut self) {
-        let mut renewed = Instant::now();
+    /// Renews the Lease, which was granted as of `renewed`, and returns when it is no longer held.
+    pub async fn keep(&mut self, mut renewed: Instant) {
         loop {
             sleep(self.tenths(RENEW)).await;
             let give_up = renewed + self.tenths(GIVE_UP);
@@ -90,17 +93,33 @@ impl Lease {
         }
     }
 
-    /// Gives the Lease up, so that another replica need not wait for it to expire.
+    /// Gives the Lease up, so that another replica need not wait for it to expire. A request that was under way when
+    /// this replica stopped may have changed it: it is read first, and a second time where that has just happened.
     pub async fn release(&mut self) {
-        let Some(mut object) = self.seen.take().map(|seen| seen.object) else { return };
+        for _ in 0..2 {
+            match self.give_up().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    let failure = Failure::of(RESOURCE, &error);
+                    tracing::info!("the Lease {NAME} was not released and will expire: {failure}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Says whether there is nothing more to do.
+    async fn give_up(&mut self) -> Result<bool, kube::Error> {
+        self.seen = None;
+        let Some(mut object) = within_deadline(self.api().get_opt(NAME)).await? else { return Ok(true) };
         let spec = object.spec.get_or_insert_default();
         if spec.holder_identity.as_ref() != Some(&self.identity) {
-            return;
+            return Ok(true);
         }
         spec.holder_identity = None;
-        if let Err(error) = within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await {
-            tracing::info!("the Lease {NAME} was not released and will expire: {}", Failure::of(RESOURCE, &error));
-        }
+        let answer = within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await;
+        self.written(answer)
     }
 
     fn api(&self) -> Api<Object> {
@@ -155,8 +174,15 @@ impl Lease {
         let Some(seen) = &self.seen else { return false };
         match seen.holder() {
             None => true,
-            Some(holder) => *holder == self.identity || seen.since.elapsed() >= self.tenths(TAKE_OVER),
+            Some(holder) => *holder == self.identity || seen.since.elapsed() >= self.patience(seen),
         }
+    }
+
+    /// How long the Lease is to be seen unchanged: the holder's duration counts where it is longer than this one's.
+    fn patience(&self, seen: &Seen) -> Duration {
+        let spec = seen.object.spec.as_ref();
+        let theirs = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+        self.duration.max(Duration::from_secs(theirs.unwrap_or_default())) * TAKE_OVER / 10
     }
 
     async fn create(&mut self) -> Result<bool, kube::Error> {

@@ -73,6 +73,17 @@ pub struct Options {
     pub limit: usize,
 }
 
+/// What a view does with what it sees, beside counting it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No complete list was seen yet: what is there is recorded.
+    Recording,
+    /// A complete list was recorded: what appears from here on was created.
+    Reporting,
+    /// There were more than the limit, and not yet well below it since: what is there is recorded.
+    BeyondLimit,
+}
+
 /// Everything that is known of the control planes.
 #[derive(Debug)]
 pub struct View {
@@ -81,8 +92,7 @@ pub struct View {
     waiting: Waiting,
     /// Counts the lists, so that a row can say which was the last to name it.
     list: u32,
-    /// A complete list has been recorded: what appears from here on was created.
-    baseline: bool,
+    phase: Phase,
     synced: bool,
     /// What is kept has changed without an event.
     unsaved: bool,
@@ -102,7 +112,7 @@ impl View {
             rows: rows.into_iter().map(|kept| (kept.uid, Row::restored(kept))).collect(),
             waiting: Waiting::default(),
             list: 0,
-            baseline,
+            phase: if baseline { Phase::Reporting } else { Phase::Recording },
             synced: false,
             unsaved: false,
             coalesced: 0,
@@ -111,18 +121,18 @@ impl View {
 
     /// What is to outlive the process; nothing where there is no baseline.
     pub fn kept(&self) -> Vec<Kept> {
-        let rows = self.rows.iter().filter(|_| self.baseline);
+        let rows = self.rows.iter().filter(|_| self.has_baseline());
         rows.filter_map(|(uid, row)| row.kept(*uid)).collect()
     }
 
     /// Says whether what appears is reported as created.
     pub fn has_baseline(&self) -> bool {
-        self.baseline
+        self.phase == Phase::Reporting
     }
 
     /// Says whether there are more control planes than are reported of; `None` until a list is complete.
     pub fn is_beyond_limit(&self) -> Option<bool> {
-        self.synced.then_some(!self.baseline)
+        self.synced.then_some(self.phase == Phase::BeyondLimit)
     }
 
     /// Says whether what is kept has changed without an event since this was last asked.
@@ -188,10 +198,10 @@ impl View {
     }
 
     fn apply(&mut self, object: ControlPlane, now: Timestamp, room: usize) -> Vec<Change> {
-        let seen_before = self.baseline.then(|| self.rows.get(&object.uid)).flatten();
+        let seen_before = self.has_baseline().then(|| self.rows.get(&object.uid)).flatten();
         let row = match seen_before {
             Some(row) => row.seen(&object, self.list),
-            None if self.baseline => Row::unreported().seen(&object, self.list),
+            None if self.has_baseline() => Row::unreported().seen(&object, self.list),
             None => Row::recorded(&object).seen(&object, self.list),
         };
         self.rows.insert(object.uid, row);
@@ -199,7 +209,7 @@ impl View {
     }
 
     fn gone(&mut self, uid: Uuid, now: Timestamp, room: usize) -> Vec<Change> {
-        if !self.baseline {
+        if !self.has_baseline() {
             self.rows.remove(&uid);
             return Vec::new();
         }
@@ -217,9 +227,6 @@ impl View {
             changes.extend(self.gone(uid, now, room - changes.len()));
         }
         self.synced = true;
-        if !self.baseline && self.rows.len() <= self.options.limit {
-            self.begin_baseline();
-        }
         changes
     }
 
@@ -227,20 +234,26 @@ impl View {
     /// what is new before it is known what is gone, so only complete lists are measured.
     fn heed_limit(&mut self) {
         let Options { limit, .. } = self.options;
-        if self.synced && self.baseline && self.rows.len() > limit {
-            self.end_baseline();
-        } else if self.synced && !self.baseline && self.rows.len() < limit - limit / 10 {
-            self.begin_baseline();
+        if !self.synced {
+            return;
+        }
+        let bound = if self.phase == Phase::BeyondLimit { limit - limit / 10 - 1 } else { limit };
+        match (self.rows.len() > bound, self.phase) {
+            (true, Phase::Reporting) => self.end_baseline(),
+            (true, _) => self.phase = Phase::BeyondLimit,
+            (false, Phase::Reporting) => {}
+            (false, _) => self.begin_baseline(),
         }
     }
 
     fn begin_baseline(&mut self) {
-        self.baseline = true;
+        self.phase = Phase::Reporting;
         self.unsaved = true;
     }
 
     /// Whatever was still to be reported is recorded instead.
     fn end_baseline(&mut self) {
+        self.coalesced += self.waiting.len() as u64;
         while let Some((uid, object)) = self.waiting.oldest() {
             self.waiting.remove(&uid);
             match object {
@@ -251,7 +264,7 @@ impl View {
         for row in self.rows.values_mut() {
             row.reported.get_or_insert(KubernetesVersion::Unknown);
         }
-        self.baseline = false;
+        self.phase = Phase::BeyondLimit;
         self.unsaved = true;
     }
 

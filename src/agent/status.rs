@@ -1,28 +1,44 @@
 //! Whether telemetry is on, and how far its delivery is, as the cluster tells it.
 
+mod settings;
+
 use std::fmt;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Config;
-use super::cluster::{self, operator, owner};
-use super::journal::config_map::Account;
-use crate::agent::consent::is_set;
+use super::cluster::{self, owner};
+use super::consent::KamajiFlag;
+use super::journal::config_map::{Account, Place};
+use settings::Settings;
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Where the agent's own state lives; where there is none, in the namespace of the cluster's configuration.
+    pub namespace: Option<String>,
+    /// The Deployment that the agent runs in; where there is none, the one that the state says.
+    pub deployment: Option<String>,
+    /// Where Kamaji's operator runs, unless the Deployment says otherwise.
+    pub kamaji_namespace: String,
+    /// What Kamaji's own switch means, unless the Deployment says otherwise.
+    pub kamaji_flag: KamajiFlag,
+}
 
 /// What the cluster says of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Nothing switches telemetry off.
+    /// Nothing that can be seen switches telemetry off.
     enabled: bool,
     /// What switches it off.
     reason: Option<String>,
-    /// The collector that the agent sends to, or would.
-    endpoint: String,
+    /// What could not be seen, so that telemetry may be off all the same.
+    unseen: Option<String>,
+    /// The collector that the agent sends to.
+    endpoint: Option<String>,
     /// The installation's identity; none where no agent keeps any state.
     installation: Option<Uuid>,
     /// Events are reported: the first complete list was recorded, and there are not too many control planes.
@@ -35,53 +51,42 @@ pub struct Status {
     last_acknowledgement: Option<Timestamp>,
 }
 
-/// Reads the agent's state and what switches it off: the switches given here, those of its Deployment where that is
-/// named, and Kamaji's. It writes nothing, and connects to no collector.
-pub async fn read(config: &Config) -> anyhow::Result<Status> {
-    let client = cluster::connect(config.cluster.clone()).await?;
-    let reason = why_off(config, &client).await?;
-    let account = config.place(&client, None).read().await.context("the agent's state can't be read")?;
-    Ok(Status::new(config.collector.endpoint.clone(), reason, account))
+/// Reads the agent's state, the settings of its Deployment, and Kamaji's operator. What switches telemetry off where
+/// this is run says nothing of the agent, and is not looked at. It writes nothing, and connects to no collector.
+pub async fn read(question: Question) -> anyhow::Result<Status> {
+    let Question { namespace, deployment, kamaji_namespace, kamaji_flag } = question;
+    let client = cluster::connect(None).await?;
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let place = Place { client: client.clone(), namespace, owner: None };
+    let account = place.read().await.context("the agent's state can't be read")?;
+    let deployment = deployment.or_else(|| account.as_ref()?.owner.clone());
+    let settings = match deployment {
+        Some(name) => settings(&client, &place.namespace, &name).await?,
+        None => Settings::unseen("its Deployment is not known: name it with --owner-deployment"),
+    };
+    let Settings { off, unseen, kamaji_flag: own_flag, kamaji_namespace: own_namespace } = settings;
+    let kamaji_namespace = own_namespace.unwrap_or(kamaji_namespace);
+    let kamaji_flag = own_flag.unwrap_or(kamaji_flag);
+    let look = cluster::look(&client, &kamaji_namespace, kamaji_flag).await;
+    let reason = off.or_else(|| kamaji_flag.off(&look.operator).map(|off| off.to_string()));
+    Ok(Status::new(reason, unseen, account))
 }
 
-async fn why_off(config: &Config, client: &Client) -> anyhow::Result<Option<String>> {
-    if let Some(off) = config.switches.off() {
-        return Ok(Some(off.to_string()));
-    }
-    if let Some(name) = &config.owner_deployment {
-        let namespace = config.place(client, None).namespace;
-        let found = owner::get(client, &namespace, name).await;
-        let deployment = found.map_err(|failure| anyhow!("--owner-deployment {name:?} in {namespace:?}: {failure}"))?;
-        if let Some(switch) = switch_of(&deployment) {
-            return Ok(Some(format!("{switch} is set in the Deployment {name:?}")));
-        }
-    }
-    let look = cluster::look(client, &config.kamaji_namespace, config.kamaji_flag).await;
-    Ok(config.kamaji_flag.off(&look.operator).map(|off| off.to_string()))
-}
-
-/// The switch with which a Deployment's own arguments or environment turn telemetry off.
-fn switch_of(deployment: &Deployment) -> Option<&'static str> {
-    if operator::read(std::slice::from_ref(deployment)).telemetry_disabled {
-        return Some("--disable-telemetry");
-    }
-    let containers = deployment.spec.template.spec.iter().flat_map(|spec| &spec.containers);
-    let mut variables = containers.flat_map(|container| container.env.iter().flatten());
-    let switches = ["KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
-    variables.find_map(|variable| {
-        let value = variable.value.as_deref().unwrap_or_default();
-        switches.into_iter().find(|switch| variable.name == *switch).filter(|_| is_set(value))
-    })
+async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Settings> {
+    let found = owner::get(client, namespace, name).await;
+    let deployment = found.map_err(|failure| anyhow!("the Deployment {name:?} in {namespace:?}: {failure}"))?;
+    Ok(Settings::of(&deployment))
 }
 
 impl Status {
-    fn new(endpoint: String, reason: Option<String>, account: Option<Account>) -> Self {
-        let (state, kept) = account.map(|account| (account.state, account.endpoint)).unzip();
+    fn new(reason: Option<String>, unseen: Option<String>, account: Option<Account>) -> Self {
+        let (state, endpoint) = account.map(|account| (account.state, account.endpoint)).unzip();
         let outbox = state.iter().flat_map(|state| &state.outbox);
         Self {
             enabled: reason.is_none(),
             reason,
-            endpoint: kept.flatten().unwrap_or(endpoint),
+            unseen,
+            endpoint: endpoint.flatten(),
             installation: state.as_ref().map(|state| state.installation),
             baseline: state.as_ref().is_some_and(|state| state.baseline),
             pending: outbox.clone().count(),
@@ -93,21 +98,27 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enabled: _, reason, endpoint, installation, baseline, pending, oldest_pending, .. } = self;
-        let or_none = |time: &Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
+        let Self { enabled: _, reason, unseen, endpoint, installation, baseline, pending, .. } = self;
         match reason {
-            None => writeln!(f, "Telemetry is on.")?,
+            None => writeln!(f, "Telemetry is on, as far as can be seen.")?,
             Some(reason) => writeln!(f, "Telemetry is off: {reason}.")?,
+        }
+        if let Some(unseen) = unseen {
+            writeln!(f, "The agent's own switches can't be seen: {unseen}.")?;
         }
         let Some(installation) = installation else {
             return writeln!(f, "No agent keeps any state in this namespace.");
         };
+        if reason.is_some() {
+            writeln!(f, "There is state all the same, which an agent that is off deletes: one may still be on.")?;
+        }
+        let or_none = |time: &Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
         let events = if *baseline { "reported" } else { "not reported: the control planes are counted only" };
         writeln!(f, "\ninstallation          {installation}")?;
-        writeln!(f, "endpoint              {endpoint}")?;
+        writeln!(f, "endpoint              {}", endpoint.as_deref().unwrap_or("unknown"))?;
         writeln!(f, "events                {events}")?;
         writeln!(f, "pending               {pending}")?;
-        writeln!(f, "oldest pending        {}", or_none(oldest_pending))?;
+        writeln!(f, "oldest pending        {}", or_none(&self.oldest_pending))?;
         writeln!(f, "last acknowledgement  {}", or_none(&self.last_acknowledgement))
     }
 }

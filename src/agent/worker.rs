@@ -11,8 +11,16 @@ pub(super) enum Worker<W, R> {
 }
 
 impl<W, R> Worker<W, R> {
+    /// The worker, where it is here.
+    pub(super) fn here(&self) -> Option<&W> {
+        match self {
+            Self::Here(worker) => Some(worker),
+            Self::Away(_) | Self::Moving => None,
+        }
+    }
+
     pub(super) fn is_here(&self) -> bool {
-        matches!(self, Self::Here(_))
+        self.here().is_some()
     }
 
     /// Sends the worker away; one that is away stays there.

@@ -1,12 +1,14 @@
 //! Off means off: what is asked of the API server, and what connects to the collector, from the start of the process.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::program::{Agent, AgentOptions};
-use crate::servers::{ApiServer, CountingProxy, Request, User, eventually};
+use crate::program::{Agent, AgentOptions, NAMESPACE};
+use crate::servers::{ApiServer, Collector, CountingProxy, Request, User, checkout, eventually, fixture};
 
 /// Looks at Kamaji's operator often, so that a test waits for looks rather than for time.
 const OFTEN: &str = "--look-interval=1s";
@@ -171,6 +173,11 @@ async fn an_operator_that_may_not_be_read_means_off() {
     let agent = scene.agent().argument("--kamaji-namespace=elsewhere").start().await;
     let log = agent.logged("telemetry is off").await;
     assert!(log.contains("refuses deployments.apps") && log.contains("elsewhere"), "{log}");
+    let looks = async || {
+        let looked = |request: &&Request| request.resource == "deployments" && request.namespace == "elsewhere";
+        (scene.requests().iter().filter(looked).count() >= 3).then_some(())
+    };
+    eventually("further looks", looks).await;
     assert_eq!(scene.collector.connections(), 0);
     drop(agent);
     scene.is_seen_when_on(scene.agent().start().await).await;
@@ -185,6 +192,8 @@ async fn an_api_server_that_is_not_reached_means_off() {
     let agent = AgentOptions::with_kubeconfig(&kubeconfig, &scene.collector.url()).argument(OFTEN).start().await;
     let log = agent.logged("telemetry is off").await;
     assert!(log.contains("can't be reached"), "{log}");
+    let before = nobody.connections();
+    eventually("further looks", async || (nobody.connections() > before + 2).then_some(())).await;
     assert!(nobody.connections() > 0);
     assert_eq!(scene.collector.connections(), 0);
     drop(agent);
@@ -198,4 +207,63 @@ async fn replaces_is_the_operators_word_that_kamajis_switch_does_not_count() {
     scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     let agent = scene.agent().argument("--kamaji-flag=replaces").start().await;
     scene.is_seen_when_on(agent).await;
+}
+
+/// The installation's identity, where there is one.
+async fn installation(cluster: &ApiServer) -> Option<String> {
+    let journals: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    let journal = journals.get_opt("kamaji-telemetry").await.unwrap()?;
+    Some(journal.data?.remove("installation").unwrap())
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_happens_while_kamajis_telemetry_is_off_is_never_reported() {
+    let scene = Scene::set().await;
+    let collector = Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await;
+    let agent = AgentOptions::new(&scene.cluster, &collector.endpoint()).argument(OFTEN).start().await;
+    agent.ready().await;
+    let first = eventually("the journal", async || installation(&scene.cluster).await).await;
+
+    scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    agent.logged("the journal is deleted, and the installation's UUID with it").await;
+    assert_eq!(installation(&scene.cluster).await, None);
+    scene.cluster.upgrade("a", "v1.36.0").await;
+    scene.cluster.create(crate::servers::tcp("b").status("Ready")).await;
+    scene.cluster.create(crate::servers::tcp("c")).await;
+    scene.cluster.delete("c").await;
+
+    scene.run_kamaji_with(&["manager"]).await;
+    let second = eventually("a new journal", async || installation(&scene.cluster).await).await;
+    assert_ne!(first, second, "it is another installation");
+    let counted = async || collector.output().contains(&second).then_some(());
+    eventually("gauges of the new installation", counted).await;
+    scene.cluster.upgrade("b", "v1.37.0").await;
+    let shown = eventually("the upgrade since", async || {
+        Some(collector.output()).filter(|output| output.contains("new_tcp_version: Str(v1.37.0)"))
+    })
+    .await;
+    assert_eq!(shown.matches("EventName").count(), 1, "{shown}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_refusal_that_passes_stops_it_at_once_and_deletes_nothing() {
+    let scene = Scene::set().await;
+    let often = "--look-interval=5s";
+    let agent = AgentOptions::new(&scene.cluster, &scene.collector.url()).argument(often).start().await;
+    agent.ready().await;
+    let before = eventually("the journal", async || installation(&scene.cluster).await).await;
+    let bindings: Api<RoleBinding> = Api::namespaced(scene.cluster.admin().clone(), "kamaji-system");
+    bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
+    agent.logged("telemetry is off").await;
+    // What was refused for less than two looks was not decided by anybody.
+    scene.cluster.apply(&fixture("agent.yaml")).await;
+    let on_again = async || (agent.log().matches("telemetry is on: gauges").count() == 2).then_some(());
+    eventually("it to be on again", on_again).await;
+    assert_eq!(installation(&scene.cluster).await, Some(before));
+    assert!(!scene.requests().iter().any(is_erasure), "nothing was deleted");
+
+    bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
+    agent.logged("the journal is deleted").await;
 }

@@ -138,7 +138,7 @@ async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
     cluster.create(tcp("a")).await;
     for (number, content) in [json!({"mine": "a"}), json!({"format": "1", "installation": "b"})].into_iter().enumerate()
     {
-        let foreign = json!({"metadata": {"name": NAME, "annotations": {"theirs": "kept"}}, "data": content});
+        let foreign = json!({"metadata": {"name": NAME}, "data": content, "immutable": number == 1});
         config_maps(&cluster).create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
         let mut agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
         agent.ready().await;
@@ -212,6 +212,8 @@ async fn somebody_elses_edit_of_the_journal_costs_a_list_and_nothing_else() {
     cluster.upgrade("a", "v1.37.0").await;
     let output = shown(&collector, 2).await;
     assert!(output.contains("old_tcp_version: Str(v1.36.0)"), "{output}");
+    let kept = async || journal(&cluster).await.metadata.annotations?.contains_key("curious").then_some(());
+    eventually("their annotation in what the agent has written since", kept).await;
     assert!(agent.log().contains("beginning anew from what is written"), "{}", agent.log());
 }
 
@@ -221,7 +223,7 @@ async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let nothing: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
     assert_eq!((&nothing["enabled"], &nothing["installation"]), (&json!(true), &json!(null)));
-    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--look-interval=1s").start().await;
     agent.ready().await;
     cluster.create(tcp("a")).await;
     let pending = async || {
@@ -244,12 +246,19 @@ async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
     }
     assert!(!accounts.contains(uuid), "what is scraped says nothing of the installation");
 
-    let table = run(&cluster, &["status", "--disable-telemetry"]).await;
-    assert!(table.contains("Telemetry is off: --disable-telemetry is set") && table.contains(uuid), "{table}");
-    drop(agent);
+    let table = run(&cluster, &["status"]).await;
+    assert!(table.contains("Telemetry is on") && table.contains(uuid), "{table}");
+    assert!(table.contains("name it with --owner-deployment"), "its own switches are not seen: {table}");
     let forgotten = run(&cluster, &["forget"]).await;
     assert!(forgotten.contains(uuid) && forgotten.contains("erased by whoever runs the backend"), "{forgotten}");
-    assert!(config_maps(&cluster).get_opt(NAME).await.unwrap().is_none());
+    // An agent that runs notices it though nothing is to be written, and begins anew.
+    let another = async || {
+        let journal = config_maps(&cluster).get_opt(NAME).await.unwrap()?;
+        (word(&journal, "installation") != uuid).then_some(())
+    };
+    eventually("another installation", another).await;
+    drop(agent);
+    run(&cluster, &["forget"]).await;
     assert!(run(&cluster, &["forget"]).await.contains("There was no state"));
 }
 

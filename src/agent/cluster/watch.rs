@@ -64,15 +64,16 @@ enum Ended {
 }
 
 /// Watches until nobody listens to `seen` any more. It retries for ever, waiting no longer than `retry_max` or
-/// [`BACKOFF_MAX`], and says what is wrong once an hour.
-pub async fn run(client: Client, retry_max: Duration, seen: mpsc::Sender<Seen>) {
-    Watch::new(client, retry_max.min(BACKOFF_MAX), seen).run().await;
+/// [`BACKOFF_MAX`], and says through `quiet` what is wrong.
+pub async fn run(client: &Client, retry_max: Duration, quiet: &Quiet, seen: mpsc::Sender<Seen>) {
+    Watch::new(client, retry_max.min(BACKOFF_MAX), quiet, seen).run().await;
 }
 
 /// Folds one complete list into `view`, or says why there is none.
 pub async fn list(client: &Client, view: &mut View) -> Result<(), Failure> {
     let (sender, mut receiver) = mpsc::channel(PAGE_SIZE as usize);
-    let mut watch = Watch::new(client.clone(), BACKOFF_MAX, sender);
+    let quiet = Quiet::default();
+    let mut watch = Watch::new(client, BACKOFF_MAX, &quiet, sender);
     let take_in = async {
         while let Some(seen) = receiver.recv().await {
             view.fold(seen, Timestamp::now(), 0);
@@ -87,14 +88,14 @@ pub async fn list(client: &Client, view: &mut View) -> Result<(), Failure> {
     }
 }
 
-struct Watch {
-    client: Client,
+struct Watch<'a> {
+    client: &'a Client,
     seen: mpsc::Sender<Seen>,
     position: Position,
     streaming: bool,
     backoff: Backoff,
     backoff_max: Duration,
-    quiet: Quiet,
+    quiet: &'a Quiet,
 }
 
 fn watch_params(initial_events: bool) -> WatchParams {
@@ -102,10 +103,10 @@ fn watch_params(initial_events: bool) -> WatchParams {
     params.timeout(WATCH_SECONDS)
 }
 
-impl Watch {
-    fn new(client: Client, backoff_max: Duration, seen: mpsc::Sender<Seen>) -> Self {
+impl<'a> Watch<'a> {
+    fn new(client: &'a Client, backoff_max: Duration, quiet: &'a Quiet, seen: mpsc::Sender<Seen>) -> Self {
         let backoff = Backoff::new(BACKOFF_MIN, backoff_max);
-        let (position, quiet) = (Position::Start, Quiet::default());
+        let position = Position::Start;
         Self { client, seen, position, streaming: true, backoff, backoff_max, quiet }
     }
 

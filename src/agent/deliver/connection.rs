@@ -1,5 +1,6 @@
 //! The connection to the collector, which both signals share.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,14 @@ impl Collector {
         let Self { timeout, gzip, headers, .. } = self;
         let channel = self.check()?.connect_lazy();
         Ok(Connection { channel, headers: Headers(headers.clone()), gzip: *gzip, timeout: *timeout })
+    }
+
+    /// Says whether headers, which may be secrets, would go where others can read them.
+    pub fn shows_headers(&self) -> bool {
+        let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let uri = self.endpoint.parse::<http::Uri>().unwrap_or_default();
+        let is_plain = uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_local);
+        is_plain && !self.headers.is_empty()
     }
 
     /// Checks what can be checked without the network.
@@ -140,16 +149,29 @@ impl Connection {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_endpoint_with_credentials_is_refused_without_naming_them() {
-        let collector = Collector {
-            endpoint: "https://agent:secret@collector.example".to_owned(),
+    fn at(endpoint: &str) -> Collector {
+        Collector {
+            endpoint: endpoint.to_owned(),
             timeout: Duration::from_secs(10),
             gzip: true,
-            headers: HeaderMap::new(),
+            headers: parse_headers("authorization=secret").unwrap(),
             ca: None,
             identity: None,
-        };
+        }
+    }
+
+    #[test]
+    fn headers_are_shown_over_plain_http_to_another_host_alone() {
+        assert!(at("http://collector.example:4317").shows_headers());
+        for safe in ["https://collector.example:4317", "http://localhost:4317", "http://127.0.0.1:4317"] {
+            assert!(!at(safe).shows_headers(), "{safe}");
+        }
+        assert!(!Collector { headers: HeaderMap::new(), ..at("http://collector.example:4317") }.shows_headers());
+    }
+
+    #[test]
+    fn an_endpoint_with_credentials_is_refused_without_naming_them() {
+        let collector = at("https://agent:secret@collector.example");
         let error = format!("{:#}", collector.check().unwrap_err());
         assert!(error.contains("--headers") && !error.contains("secret"), "{error}");
     }

@@ -22,14 +22,15 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::connection::{Connection, Headers};
+use super::egress::{Egress, words};
 use super::outcome::{Next, after, name};
 use super::resource;
-use crate::agent::accounts;
+use crate::agent::accounts::{self, Signal};
 use crate::agent::backoff::Backoff;
 use crate::agent::quiet::Quiet;
 use crate::signals::{AttributeValue, EventRecord, SERVICE_NAME};
 
-/// How many records a request holds at the most: about 150 kB, far below the 4 MiB that a receiver takes.
+/// How many records a request holds at the most: about 150 kB, a third of what the backend takes.
 pub const BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -52,7 +53,8 @@ pub struct Events {
     /// Begins anew with a success alone.
     backoff: Backoff,
     retry_max: Duration,
-    quiet: Arc<Quiet>,
+    egress: Arc<Egress>,
+    refusals: Quiet,
 }
 
 /// What became of a batch: every event of it is in one of the two.
@@ -134,15 +136,15 @@ impl Default for Records {
 
 impl Events {
     /// Prepares the delivery over `connection`, with waits of `retry_max` at the most unless the collector asks for
-    /// longer ones. What fails is said through `quiet`.
-    pub fn new(connection: &Connection, retry_max: Duration, quiet: Arc<Quiet>) -> Self {
+    /// longer ones. What fails is said through `egress`.
+    pub fn new(connection: &Connection, retry_max: Duration, egress: Arc<Egress>) -> Self {
         let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
         let mut client = LogsServiceClient::new(service);
         if connection.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         }
         let backoff = Backoff::new(BACKOFF_MIN, retry_max);
-        Self { records: Records::new(), client, backoff, retry_max, quiet }
+        Self { records: Records::new(), client, backoff, retry_max, egress, refusals: Quiet::default() }
     }
 
     /// Sends a batch until all of it is settled, however long that takes: a refused one is split until the refused
@@ -184,8 +186,8 @@ impl Events {
                 Next::Retry(asked) => self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_INFO_MAX)),
                 Next::RetrySlowly => self.backoff.longest(),
             };
-            self.quiet.failed(|| {
-                let (code, message) = (status.code(), status.message());
+            self.egress.failed(Signal::Logs, || {
+                let (code, message) = (status.code(), words(status.message()));
                 tracing::warn!("the collector does not take events: {code:?}: {message}; they are kept");
             });
             tokio::time::sleep(wait).await;
@@ -196,11 +198,12 @@ impl Events {
         let answer = self.client.export(self.records.request(part)).await;
         accounts::sent(part.len(), name(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
         let response = answer?.into_inner();
-        self.quiet.recovered(|| tracing::info!("the collector takes events again"));
+        self.egress.recovered(Signal::Logs);
         if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
-            let (rejected, message) = (partial.rejected_log_records, partial.error_message);
+            let (rejected, message) = (partial.rejected_log_records, words(&partial.error_message));
             accounts::refused(rejected.unsigned_abs());
-            self.quiet.failed(|| tracing::warn!(rejected, "the collector refused some events for good: {message}"));
+            let say = || tracing::warn!(rejected, "the collector refused some events for good: {message}");
+            self.refusals.failed(say);
         }
         Ok(())
     }
@@ -208,8 +211,9 @@ impl Events {
     fn refuse(&self, event: &EventRecord, refusal: &Status) {
         accounts::refused(1);
         let name = event.event.kind().name;
-        self.quiet.failed(|| {
-            tracing::warn!("the collector refused an event {name} for good; it is dropped: {}", refusal.message());
+        self.refusals.failed(|| {
+            let why = words(refusal.message());
+            tracing::warn!("the collector refused an event {name} for good; it is dropped: {why}");
         });
     }
 }

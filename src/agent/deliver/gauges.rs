@@ -11,6 +11,7 @@ use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
 use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -51,6 +52,7 @@ pub struct Gauges {
     provider: SdkMeterProvider,
     current: Current,
     why: Why,
+    ended: CancellationToken,
 }
 
 /// Why a cycle was not sent.
@@ -79,13 +81,14 @@ impl Gauges {
     /// Prepares the instruments of `installation`.
     pub fn new(exporter: impl PushMetricExporter, installation: Uuid) -> Self {
         let why = Why::default();
-        let exporter = Telling { exporter, why: Arc::clone(&why) };
+        let ended = CancellationToken::new();
+        let exporter = Telling { exporter, why: Arc::clone(&why), ended: ended.clone() };
         let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
         let provider =
             SdkMeterProvider::builder().with_resource(resource(Some(installation))).with_reader(reader).build();
         let current = Current::default();
         instruments(&provider.meter(SERVICE_NAME), &current);
-        Self { provider, current, why }
+        Self { provider, current, why, ended }
     }
 
     /// Exports a cycle. It blocks for as long as the exporter does.
@@ -95,6 +98,11 @@ impl Gauges {
         self.set(None);
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
         result.map_err(|error| NotSent(why.unwrap_or_else(|| error.to_string())))
+    }
+
+    /// From here on nothing is sent, not even what is under way.
+    pub fn end(&self) {
+        self.ended.cancel();
     }
 
     fn set(&self, cycle: Option<Cycle>) {

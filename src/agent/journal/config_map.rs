@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{DeleteParams, PartialObjectMeta, PostParams};
+use kube::api::{DeleteParams, GetParams, PartialObjectMeta, PostParams, Preconditions};
 use kube::core::Request;
 use kube::{Api, Client};
 
@@ -41,6 +41,10 @@ const DESCRIPTION: (&str, &str) = (
 
 /// The answer to a write is its new resourceVersion; the content need not come back.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Why a term has lost its journal.
+const WRITTEN: &str = "the journal was written by another term, or by somebody else";
+const DELETED: &str = "the journal was deleted";
 
 /// Where the agent keeps what it makes, and what that goes with.
 #[derive(Clone)]
@@ -90,6 +94,8 @@ pub struct Account {
     pub state: State,
     /// The collector that the agent sends to.
     pub endpoint: Option<String>,
+    /// The Deployment that the journal goes with.
+    pub owner: Option<String>,
 }
 
 impl Place {
@@ -114,14 +120,12 @@ impl Place {
     /// Opens the journal for a new term, and makes it where there is none. What can't be read is set aside.
     pub async fn open(&self, endpoint: &str) -> Result<(Stored, State), WriteError> {
         let found = within_deadline(self.api().get_opt(NAME)).await.map_err(|error| failed(&error))?;
-        let (state, resource_version) = match found {
-            None => (State::new(), None),
-            Some(config_map) => (self.adopt(&config_map).await?, config_map.metadata.resource_version),
+        let (state, metadata) = match found {
+            None => (State::new(), ObjectMeta::default()),
+            Some(config_map) => self.adopt(config_map).await?,
         };
         let state = State { epoch: state.epoch + 1, ..state };
-        let mut metadata = ObjectMeta { resource_version, ..self.metadata(NAME) };
-        let (key, text) = DESCRIPTION;
-        metadata.annotations = Some(BTreeMap::from([(key.to_owned(), text.to_owned())]));
+        let metadata = self.mark(metadata);
         let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
         let (client, endpoint) = (self.client.clone(), endpoint.to_owned());
         let mut stored = Stored { client, request: Request::new(path), endpoint, metadata };
@@ -129,18 +133,33 @@ impl Place {
         Ok((stored, state))
     }
 
-    async fn adopt(&self, found: &ConfigMap) -> Result<State, WriteError> {
-        match format::read(&content(found)) {
-            Ok(state) => Ok(state),
+    /// Ours on top of what others have put there, so that whoever labels ConfigMaps does not end every term.
+    fn mark(&self, found: ObjectMeta) -> ObjectMeta {
+        let ours = self.metadata(NAME);
+        let (key, text) = DESCRIPTION;
+        let mut metadata = ObjectMeta { name: ours.name, namespace: ours.namespace, managed_fields: None, ..found };
+        metadata.labels.get_or_insert_default().extend(ours.labels.into_iter().flatten());
+        metadata.annotations.get_or_insert_default().insert(key.to_owned(), text.to_owned());
+        metadata.owner_references = ours.owner_references.or(metadata.owner_references);
+        metadata
+    }
+
+    /// The state in what was found there. What is none is set aside and deleted, since it may be immutable.
+    async fn adopt(&self, found: ConfigMap) -> Result<(State, ObjectMeta), WriteError> {
+        match format::read(&content(&found)) {
+            Ok(state) => Ok((state, found.metadata)),
             Err(corrupt) => {
+                let ObjectMeta { uid, resource_version, .. } = found.metadata.clone();
                 set_aside::set_aside(self, found).await.map_err(|error| failed(&error))?;
+                let preconditions = Some(Preconditions { uid, resource_version });
+                self.delete(NAME, preconditions).await.map_err(|error| failed(&error))?;
                 tracing::error!(
                     "the ConfigMap {NAME} in the namespace {:?} is no journal of this program: {corrupt}. It is kept \
                      as {} for you to look at, and a new installation begins: what was not yet reported is lost",
                     self.namespace,
                     set_aside::NAME,
                 );
-                Ok(State::new())
+                Ok((State::new(), ObjectMeta::default()))
             }
         }
     }
@@ -151,7 +170,9 @@ impl Place {
         let found = found.map_err(|error| ReadError::Failed(Failure::of(RESOURCE, &error)))?;
         let account = |config_map: ConfigMap| {
             let state = format::read(&content(&config_map))?;
-            Ok(Account { state, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
+            let owners = config_map.metadata.owner_references.into_iter().flatten();
+            let owner = owners.filter(|owner| owner.kind == "Deployment").map(|owner| owner.name).next();
+            Ok(Account { state, owner, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
         };
         found.map(account).transpose()
     }
@@ -160,13 +181,14 @@ impl Place {
     pub async fn erase(&self) -> Result<bool, Failure> {
         let mut was_there = false;
         for name in [NAME, set_aside::NAME] {
-            was_there |= self.delete(name).await.map_err(|error| Failure::of(RESOURCE, &error))?;
+            was_there |= self.delete(name, None).await.map_err(|error| Failure::of(RESOURCE, &error))?;
         }
         Ok(was_there)
     }
 
-    pub(super) async fn delete(&self, name: &str) -> Result<bool, kube::Error> {
-        match within_deadline(self.api().delete(name, &DeleteParams::default())).await {
+    pub(super) async fn delete(&self, name: &str, preconditions: Option<Preconditions>) -> Result<bool, kube::Error> {
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        match within_deadline(self.api().delete(name, &params)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(error),
@@ -180,25 +202,38 @@ impl Place {
 
 impl Stored {
     /// Writes a state, all of it or nothing. Where it failed, the same or a later state may be written again: if the
-    /// first has come through after all, that is a conflict and ends the term.
-    pub async fn write(&mut self, state: &State) -> Result<(), WriteError> {
-        match self.put(state).await {
+    /// first has come through after all, that is a conflict and ends the term. Gives the size of what was written, in
+    /// bytes.
+    pub async fn write(&mut self, state: &State) -> Result<usize, WriteError> {
+        let body =
+            serde_json::to_vec(&self.config_map(state)).map_err(|error| failed(&kube::Error::SerdeError(error)))?;
+        let size = body.len();
+        match self.put(body).await {
             Ok(written) => {
                 self.metadata.resource_version = written.metadata.resource_version;
-                Ok(())
+                Ok(size)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                Err(WriteError::Lost("the journal was written by another term, or by somebody else"))
-            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(WriteError::Lost(WRITTEN)),
             Err(kube::Error::Api(status)) if status.code == 404 && self.metadata.resource_version.is_some() => {
-                Err(WriteError::Lost("the journal was deleted"))
+                Err(WriteError::Lost(DELETED))
             }
             Err(error) => Err(failed(&error)),
         }
     }
 
-    async fn put(&self, state: &State) -> Result<PartialObjectMeta<ConfigMap>, kube::Error> {
-        let body = serde_json::to_vec(&self.config_map(state)).map_err(kube::Error::SerdeError)?;
+    /// Checks that the journal is as this term has written it.
+    pub async fn check(&self) -> Result<(), WriteError> {
+        let request = self.request.get_metadata(NAME, &GetParams::default());
+        let request = request.map_err(|error| failed(&kube::Error::BuildRequest(error)))?;
+        match within_deadline(self.client.request::<PartialObjectMeta<ConfigMap>>(request)).await {
+            Ok(found) if found.metadata.resource_version == self.metadata.resource_version => Ok(()),
+            Ok(_) => Err(WriteError::Lost(WRITTEN)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(WriteError::Lost(DELETED)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn put(&self, body: Vec<u8>) -> Result<PartialObjectMeta<ConfigMap>, kube::Error> {
         let request = match self.metadata.resource_version {
             None => self.request.create(&PostParams::default(), body),
             Some(_) => self.request.replace(NAME, &PostParams::default(), body),

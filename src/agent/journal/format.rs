@@ -99,9 +99,9 @@ pub(super) fn write(state: &State) -> Content {
 /// Reads a state back.
 pub(super) fn read(content: &Content) -> Result<State, Corrupt> {
     let Content { data, binary_data } = content;
-    let format = data.get(KEY_FORMAT).map(String::as_str);
-    if format != Some(FORMAT) {
-        return Err(Corrupt(format!("data.{KEY_FORMAT} is {format:?}, expected {FORMAT:?}")));
+    let format: String = word(data, KEY_FORMAT)?;
+    if format != FORMAT {
+        return Err(Corrupt(format!("data.{KEY_FORMAT} is {:?}, expected {FORMAT:?}", shown(&format))));
     }
     let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
     Ok(State {
@@ -116,7 +116,12 @@ pub(super) fn read(content: &Content) -> Result<State, Corrupt> {
 
 fn word<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, Corrupt> {
     let text = data.get(key).ok_or_else(|| Corrupt(format!("data.{key} is missing")))?;
-    text.parse().map_err(|error| Corrupt(format!("data.{key} is {text:?}: {error}")))
+    text.parse().map_err(|error| Corrupt(format!("data.{key} is {:?}: {error}", shown(text))))
+}
+
+/// The beginning of a value: what stands in another's ConfigMap may be long, or a secret.
+fn shown(text: &str) -> String {
+    text.chars().take(16).collect()
 }
 
 fn pack<T>(records: &[T], size: usize, write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {

@@ -16,12 +16,12 @@ const DESCRIPTION: (&str, &str) = (
 );
 
 /// Keeps the content of `found` under [`NAME`].
-pub(super) async fn set_aside(place: &Place, found: &ConfigMap) -> Result<(), kube::Error> {
+pub(super) async fn set_aside(place: &Place, found: ConfigMap) -> Result<(), kube::Error> {
     let (key, text) = DESCRIPTION;
     let mut metadata = place.metadata(NAME);
     metadata.annotations = Some(BTreeMap::from([(key.to_owned(), text.to_owned())]));
-    let ConfigMap { data, binary_data, .. } = found.clone();
-    place.delete(NAME).await?;
+    let ConfigMap { data, binary_data, .. } = found;
+    place.delete(NAME, None).await?;
     place.create(&ConfigMap { metadata, data, binary_data, ..ConfigMap::default() }).await?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The state of a term: what was seen, and what is to be delivered of it.
 
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use crate::agent::cluster::Look;
 use crate::agent::deliver::events::Settled;
 use crate::agent::journal::config_map::WriteError;
 use crate::agent::journal::{Due, Journal, ROW_LIMIT, Snapshot};
-use crate::agent::observe::{Change, Seen, View};
+use crate::agent::observe::{Change, Seen};
 use crate::health::Readiness;
 use crate::signals::KamajiVersion;
 
@@ -24,10 +25,16 @@ pub(super) struct Fold<'a> {
     pub(super) readiness: &'a Readiness,
     /// Says to the gauges whether the view is complete.
     pub(super) synced: watch::Sender<bool>,
-    pub(super) unreadable: usize,
+    pub(super) said: &'a Said,
     /// How many of the view's superseded states are accounted for.
     pub(super) coalesced: u64,
-    pub(super) is_beyond_limit: bool,
+}
+
+/// What was said of objects, whichever term said it.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    unreadable: AtomicUsize,
+    is_beyond_limit: AtomicBool,
 }
 
 impl Fold<'_> {
@@ -44,14 +51,15 @@ impl Fold<'_> {
         if let Seen::Apply(object) = &seen
             && view.is_newly_unreadable(object)
         {
-            self.unreadable += 1;
-            say_unreadable(object.uid, self.unreadable);
+            say_unreadable(object.uid, 1 + self.said.unreadable.fetch_add(1, Ordering::Relaxed));
         }
         let changes = view.fold(seen, Timestamp::now(), self.journal.room());
         if view.take_unsaved() {
             self.journal.touch(if seen == Seen::Complete { Due::Now } else { Due::Later });
         }
-        self.is_beyond_limit = say_limit(self.is_beyond_limit, &view);
+        if let Some(is_beyond) = view.is_beyond_limit() {
+            say_limit(self.said.is_beyond_limit.swap(is_beyond, Ordering::Relaxed), is_beyond);
+        }
         drop(view);
         match seen {
             Seen::Restart => {
@@ -81,20 +89,22 @@ impl Fold<'_> {
         self.journal.snapshot(view.has_baseline(), view.kept())
     }
 
-    /// Some where the journal is lost.
-    pub(super) fn written(&mut self, snapshot: &Snapshot, result: &Result<(), WriteError>) -> Option<&'static str> {
-        match result {
-            Ok(()) => {
-                accounts::journalled(self.journal.wrote(snapshot));
-                None
-            }
-            Err(WriteError::Lost(why)) => Some(why),
-            Err(WriteError::Failed(_)) => {
+    /// Takes in what became of a write, or of a look where there is no snapshot. Some where the journal is lost.
+    pub(super) fn written(
+        &mut self,
+        snapshot: Option<&Snapshot>,
+        result: &Result<(), WriteError>,
+    ) -> Option<&'static str> {
+        match (result, snapshot) {
+            (Err(WriteError::Lost(why)), _) => return Some(why),
+            (Ok(()), Some(snapshot)) => accounts::journalled(self.journal.wrote(snapshot)),
+            (Err(WriteError::Failed(_)), Some(snapshot)) => {
                 accounts::not_journalled();
                 self.journal.did_not_write(snapshot);
-                None
             }
+            (_, None) => {}
         }
+        None
     }
 
     /// What is settled makes room for what waits.
@@ -130,9 +140,8 @@ fn say_unreadable(uid: uuid::Uuid, count: usize) {
     }
 }
 
-/// Says when there begin, or cease, to be more control planes than are reported of; gives whether there are.
-fn say_limit(was_beyond: bool, view: &View) -> bool {
-    let is_beyond = view.is_beyond_limit().unwrap_or(was_beyond);
+/// Says when there begin, or cease, to be more control planes than are reported of.
+fn say_limit(was_beyond: bool, is_beyond: bool) {
     if is_beyond && !was_beyond {
         tracing::warn!(
             "there are more than {ROW_LIMIT} control planes, which is what the journal holds: they are counted, and \
@@ -141,5 +150,4 @@ fn say_limit(was_beyond: bool, view: &View) -> bool {
     } else if was_beyond && !is_beyond {
         tracing::info!("the journal holds all control planes again: their events are reported from here on");
     }
-    is_beyond
 }

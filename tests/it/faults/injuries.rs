@@ -61,6 +61,24 @@ pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>)
     fell
 }
 
+/// Kills the agent, and again when it has begun a new term by a write, before it knows that.
+pub(super) async fn kill_twice(scene: &mut Scene, agent: &mut Agent) {
+    scene.stores_more_than(scene.stored() + SOME).await;
+    agent.kill();
+    let outage = scene.outage_begins();
+    restart_into(scene, agent, Point::BeforeAnswer).await;
+    agent.restart().await;
+    scene.outage_ends(outage).await;
+}
+
+/// Starts the agent, and kills it at this point of its first write of the journal.
+pub(super) async fn restart_into(scene: &Scene, agent: &mut Agent, point: Point) {
+    let mut hold = scene.api.hold(Target::JournalWrite, point);
+    agent.restart().await;
+    hold.reached().await;
+    agent.kill();
+}
+
 /// Waits until an event is at this point, and stays there.
 async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
     let point = match fell {
@@ -77,6 +95,16 @@ async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
     let mut hold = scene.api.hold(Target::JournalWrite, point);
     hold.reached().await;
     Some(hold)
+}
+
+/// The agent gets no processor time while much changes, and then wakes.
+pub(super) async fn agent_sleeps(scene: &mut Scene, agent: &Agent) {
+    scene.stores_more_than(scene.stored() + SOME).await;
+    let outage = scene.outage_begins();
+    agent.signal("STOP");
+    scene.commits(50).await;
+    agent.signal("CONT");
+    scene.outage_ends(outage).await;
 }
 
 /// The way to the relay fails like this.

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::injuries::{Fell, kill};
-use super::short::{scene, under_a_stream};
+use super::figures;
+use super::injuries::{Fell, kill, kill_twice, restart_into};
+use super::proxies::{Point, Target};
+use super::scene::Scene;
+use super::short::{PACE, scene};
+use super::stream::Stream;
 
 /// As many kills as issue and documentation speak of: a quarter at each point, and a quarter by chance.
 const KILLS: usize = 20;
@@ -11,17 +15,65 @@ const KILLS: usize = 20;
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_agent_that_is_killed_loses_and_repeats_nothing() {
-    let mut scene = scene().await;
+    let (mut scene, mut agent) = scene().await;
     let mut falls = BTreeMap::<Fell, usize>::new();
-    let fault = async |scene: &mut _, agent: &mut _| {
-        for number in 0..KILLS {
-            let fell = kill(scene, agent, Fell::ALL.get(number % 4).copied()).await;
-            *falls.entry(fell).or_default() += 1;
-        }
-    };
-    under_a_stream(&mut scene, ("kills", "agent killed, 20 times"), fault).await;
-    println!("faults: kills by where they fell: {falls:?}");
-    for fell in Fell::ALL {
-        assert!(falls.get(&fell).is_some_and(|kills| *kills >= KILLS / 10), "{fell:?} of {falls:?}");
+    let stream = Stream::start(&scene, PACE);
+    for number in 0..KILLS {
+        let fell = kill(&mut scene, &mut agent, Fell::ALL.get(number % 4).copied()).await;
+        *falls.entry(fell).or_default() += 1;
     }
+    stream.stop().await;
+    let outcome = scene.settles().await;
+    let [before, between, after] = Fell::ALL.map(|fell| falls.get(&fell).copied().unwrap_or_default());
+    let title = format!(
+        "agent killed {KILLS} times: {before} before the write, {between} between write and send, {after} between send \
+         and acknowledgement"
+    );
+    figures::row("kills", &title, &outcome);
+    assert!([before, between, after].iter().all(|kills| *kills >= KILLS / 10), "{falls:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_agent_that_is_killed_as_its_term_begins_loses_and_repeats_nothing() {
+    let (mut scene, mut agent) = scene().await;
+    let stream = Stream::start(&scene, PACE);
+    for _ in 0..3 {
+        kill_twice(&mut scene, &mut agent).await;
+    }
+    stream.stop().await;
+    let outcome = scene.settles().await;
+    figures::row("kills-at-start", "agent killed, and again as its term begins, 3 times", &outcome);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_baseline_that_is_interrupted_is_taken_again() {
+    let mut scene = Scene::set().await;
+    for number in 0..3 {
+        scene.creates(&format!("before-{number}")).await;
+    }
+    // Its first write makes the journal, and its second holds the baseline.
+    let mut first = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+    let mut agent = scene.agent("a").start().await;
+    first.reached().await;
+    agent.kill();
+    drop(first);
+    for point in [Point::BeforeRequest, Point::BeforeAnswer] {
+        restart_into(&scene, &mut agent, point).await;
+        let mut opening = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+        agent.restart().await;
+        opening.reached().await;
+        let mut baseline = scene.api.hold(Target::JournalWrite, point);
+        opening.pass();
+        baseline.reached().await;
+        agent.kill();
+    }
+    agent.restart().await;
+    scene.baseline(&agent).await;
+    scene.cluster.delete("before-0").await;
+    scene.creates("after").await;
+    let outcome = scene.settles().await;
+    figures::row("kills-at-baseline", "agent killed before and after each write of its first baseline", &outcome);
+    assert_eq!((outcome.report.stored, outcome.report.coalesced), (2 + 2, 0));
 }

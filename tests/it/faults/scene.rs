@@ -2,7 +2,7 @@
 
 mod accounts;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -39,7 +39,8 @@ pub(super) struct Scene {
     random: RefCell<fastrand::Rng>,
     /// What has been reported so far.
     told: Report,
-    /// The longest that it took to settle.
+    /// The longest delay since that, and of all.
+    delay: Cell<Duration>,
     longest: Duration,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Begun(Revision);
 pub(super) struct Outcome {
     /// The oracle's report.
     pub(super) report: Report,
-    /// From the call, which is when the last fault ended, until everything was stored.
+    /// The longest from the end of a fault until what changed then was stored.
     pub(super) delay: Duration,
 }
 
@@ -105,6 +106,7 @@ impl Scene {
             seed,
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             told: Report::default(),
+            delay: Cell::default(),
             longest: Duration::ZERO,
         }
     }
@@ -190,11 +192,13 @@ impl Scene {
     }
 
     /// Waits until a control plane that is made now is stored: the agent sees, and all parts work. Gives the revision
-    /// that made it.
+    /// that made it. A fault has ended when this is called: how long it takes is the delay that the fault leaves.
     pub(super) async fn passes(&self) -> Revision {
+        let begun = Instant::now();
         let (revision, version) = self.mark().await;
         let is_mark = |event: &Stored| event.change == Change::Created(version);
         eventually("a new control plane to be stored", async || self.events().iter().any(is_mark).then_some(())).await;
+        self.delay.set(self.delay.get().max(begun.elapsed()));
         revision
     }
 
@@ -212,8 +216,8 @@ impl Scene {
         self.observation.outages.push(Outage { after, until });
     }
 
-    /// Waits until what is stored is all that is due and nothing else; nothing is to change meanwhile. Gives what came of
-    /// all since the last time.
+    /// Waits until what is stored is all that is due and nothing else; nothing is to change meanwhile. Gives what came
+    /// of all since the last time.
     pub(super) async fn settles(&mut self) -> Outcome {
         let begun = Instant::now();
         let (revision, _) = self.mark().await;
@@ -226,13 +230,13 @@ impl Scene {
             is_clean.then_some(())
         })
         .await;
-        let delay = begun.elapsed();
-        self.longest = self.longest.max(delay);
+        self.delay.set(self.delay.get().max(begun.elapsed()));
         // Whatever else was on its way came before what is made now.
         let history = self.recorder.up_to(self.passes().await).await;
         last.0.replace(self.observation.judge(&history, &self.events()));
         assert!(last.0.borrow().is_clean(), "more came: {}", last.0.borrow());
-        let report = last.0.take();
+        let (report, delay) = (last.0.take(), self.delay.take());
+        self.longest = self.longest.max(delay);
         Outcome { report: std::mem::replace(&mut self.told, report.clone()).until(&report), delay }
     }
 
@@ -250,6 +254,12 @@ impl Scene {
     /// What this run's random choices come from.
     pub(super) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// How many writes of the journal the API server has answered.
+    pub(super) fn journal_writes(&self) -> usize {
+        let requests = self.cluster.requests_of(User::Agent);
+        requests.iter().filter(|request| request.resource == "configmaps" && request.verb == "update").count()
     }
 
     fn events(&self) -> Vec<Stored> {

@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use super::figures;
 use super::injuries::{
-    Fell, LATE, api_server_goes, backend_goes, journal_is_refused, kill, relay_fails, relay_goes, watch_breaks,
-    watch_expires,
+    Fell, LATE, agent_sleeps, api_server_goes, backend_goes, journal_is_refused, kill, kill_twice, relay_fails,
+    relay_goes, watch_breaks, watch_expires,
 };
 use super::proxies::Mode;
 use super::scene::Scene;
@@ -62,7 +62,7 @@ fn killed(faults: &BTreeMap<String, usize>) -> usize {
 
 /// One fault, and its name. Most are kills.
 async fn one(scene: &mut Scene, agent: &mut Agent, random: &mut fastrand::Rng) -> String {
-    let name = match random.u8(..20) {
+    let name = match random.u8(..22) {
         13 => {
             watch_breaks(scene).await;
             "watch cut"
@@ -89,6 +89,14 @@ async fn one(scene: &mut Scene, agent: &mut Agent, random: &mut fastrand::Rng) -
             "network failed"
         }
         19 => {
+            agent_sleeps(scene, agent).await;
+            "agent frozen"
+        }
+        20 => {
+            kill_twice(scene, agent).await;
+            "killed twice"
+        }
+        21 => {
             let statuses = [403, 409, 413, 500];
             let status = StatusCode::from_u16(statuses[random.usize(..statuses.len())]).expect("a status");
             journal_is_refused(scene, status).await;

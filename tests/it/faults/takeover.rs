@@ -31,19 +31,31 @@ async fn two() -> (Scene, Agent, Agent) {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_frozen_leader_that_wakes_changes_nothing() {
-    let (mut scene, first, second) = two().await;
+    let (mut scene, mut leader, mut other) = two().await;
     let stream = Stream::start(&scene, PACE);
-    let (mut leader, mut other) = (&first, &second);
     for _ in 0..2 {
         scene.stores_more_than(scene.stored() + 10).await;
-        // It sleeps with a write on its way, which arrives when another one leads.
-        let mut write = scene.api.hold(Target::JournalWrite, Point::BeforeRequest);
-        write.reached().await;
+        // It sleeps with a write on its way.
+        let mut late = scene.api.hold(Target::JournalWrite, Point::BeforeRequest);
+        late.reached().await;
         leader.signal("STOP");
         let outage = scene.outage_begins();
         other.leads().await;
         scene.outage_ends(outage).await;
-        write.pass();
+
+        // That arrives when another one leads, which crashes before it writes again: what it starts with is what it
+        // had written.
+        let mut next = scene.api.hold(Target::JournalWrite, Point::BeforeRequest);
+        next.reached().await;
+        let writes = scene.journal_writes();
+        late.pass();
+        eventually("the late write to arrive", async || (scene.journal_writes() > writes).then_some(())).await;
+        other.kill();
+        drop(next);
+        let outage = scene.outage_begins();
+        other.restart().await;
+        scene.outage_ends(outage).await;
+
         leader.signal("CONT");
         eventually("the old leader to see that it is none", async || (!leader.is_leader().await).then_some(())).await;
         scene.passes().await;
@@ -51,7 +63,7 @@ async fn a_frozen_leader_that_wakes_changes_nothing() {
     }
     stream.stop().await;
     let outcome = scene.settles().await;
-    figures::row("frozen-leader", "leader frozen, another takes over, the old one wakes, twice", &outcome);
+    figures::row("frozen-leader", "leader frozen, another takes over and crashes, the old one wakes, twice", &outcome);
 }
 
 #[tokio::test]

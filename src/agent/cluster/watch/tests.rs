@@ -60,7 +60,8 @@ fn end_of_list(version: &str) -> String {
 async fn watch(client: Client, mut asks: mpsc::UnboundedReceiver<Asked>, requests: usize) -> (Vec<Seen>, Vec<Asked>) {
     let (sender, mut receiver) = mpsc::channel(1);
     let (mut seen, mut asked) = (Vec::new(), Vec::new());
-    let mut watch = std::pin::pin!(run(client, BACKOFF_MAX, sender));
+    let quiet = Quiet::default();
+    let mut watch = std::pin::pin!(run(&client, BACKOFF_MAX, &quiet, sender));
     while asked.len() < requests {
         tokio::select! {
             biased;

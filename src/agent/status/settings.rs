@@ -1,0 +1,117 @@
+//! What an agent is told, as its Deployment shows it.
+
+use clap::ValueEnum;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Container, EnvVar};
+
+use crate::agent::cluster::operator;
+use crate::agent::consent::{KamajiFlag, is_set};
+
+const SWITCHES: [&str; 3] = ["KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
+
+/// The settings that decide whether telemetry is on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The switch of its own that turns it off.
+    pub(super) off: Option<String>,
+    /// Why its switches can't be seen, or not all of them.
+    pub(super) unseen: Option<String>,
+    pub(super) kamaji_flag: Option<KamajiFlag>,
+    pub(super) kamaji_namespace: Option<String>,
+}
+
+impl Settings {
+    pub(super) fn unseen(why: &str) -> Self {
+        Self { unseen: Some(why.to_owned()), ..Self::default() }
+    }
+
+    /// Reads them. An argument goes before its variable, as it does for the agent.
+    pub(super) fn of(deployment: &Deployment) -> Self {
+        let containers = containers(deployment);
+        let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);
+        let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
+        let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
+        let by_argument = operator::read(std::slice::from_ref(deployment)).telemetry_disabled;
+        let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
+        let off = if by_argument { Some("--disable-telemetry") } else { by_variable };
+        let from_elsewhere = SWITCHES.into_iter().find(|name| variable(name).is_some_and(|it| it.value_from.is_some()));
+        let from_files = containers.iter().any(|container| container.env_from.iter().flatten().next().is_some());
+        let unseen = from_elsewhere.map(|name| format!("{name} comes from another object"));
+        let name = deployment.metadata.name.as_deref().unwrap_or_default();
+        Self {
+            off: off.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
+            unseen: unseen.or_else(|| from_files.then(|| "variables come from other objects (envFrom)".to_owned())),
+            kamaji_flag: argument("--kamaji-flag")
+                .or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_FLAG"))
+                .and_then(|word| KamajiFlag::from_str(&word, true).ok()),
+            kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
+        }
+    }
+}
+
+fn containers(deployment: &Deployment) -> &[Container] {
+    deployment.spec.template.spec.as_ref().map_or(&[], |spec| &spec.containers)
+}
+
+fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
+    container.env.iter().flatten()
+}
+
+/// The value of `flag`, behind it or behind an equals sign.
+fn argument(container: &Container, flag: &str) -> Option<String> {
+    let mut words = container.command.iter().chain(&container.args).flatten();
+    while let Some(word) = words.next() {
+        if word == flag {
+            return words.next().cloned();
+        }
+        if let Some(value) = word.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+            return Some(value.to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn settings(container: &Value) -> Settings {
+        let deployment = json!({
+            "metadata": {"name": "agent"},
+            "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "relay"}, container]}}},
+        });
+        Settings::of(&serde_json::from_value(deployment).unwrap())
+    }
+
+    #[test]
+    fn each_switch_is_seen_as_an_argument_or_a_variable() {
+        assert_eq!(settings(&json!({"name": "agent", "args": ["agent"]})), Settings::default());
+        let by_argument = settings(&json!({"name": "agent", "args": ["agent", "--disable-telemetry=true"]}));
+        assert_eq!(by_argument.off.unwrap(), "--disable-telemetry is set in the Deployment \"agent\"");
+        for name in SWITCHES {
+            let with = |value: &str| settings(&json!({"name": "agent", "env": [{"name": name, "value": value}]}));
+            assert!(with("1").off.unwrap().contains(name));
+            assert_eq!(with("false").off, None);
+        }
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_is_said_not_to_be_seen() {
+        let key = json!({"configMapKeyRef": {"name": "a", "key": "b"}});
+        let from_key = settings(&json!({"name": "agent", "env": [{"name": "DO_NOT_TRACK", "valueFrom": key}]}));
+        assert!(from_key.unseen.unwrap().contains("DO_NOT_TRACK"));
+        let from_all = settings(&json!({"name": "agent", "envFrom": [{"secretRef": {"name": "a"}}]}));
+        assert!(from_all.unseen.unwrap().contains("envFrom"));
+    }
+
+    #[test]
+    fn what_kamajis_flag_means_is_the_agents_to_say() {
+        for args in [json!(["--kamaji-flag=replaces"]), json!(["--kamaji-flag", "replaces"])] {
+            assert_eq!(settings(&json!({"name": "agent", "args": args})).kamaji_flag, Some(KamajiFlag::Replaces));
+        }
+        let variable = json!([{"name": "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", "value": "elsewhere"}]);
+        assert_eq!(settings(&json!({"name": "a", "env": variable})).kamaji_namespace.as_deref(), Some("elsewhere"));
+    }
+}

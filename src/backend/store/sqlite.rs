@@ -43,8 +43,9 @@ const MODE: u32 = 0o600;
 /// A store in one file. Dropping it writes what was taken on, and closes the file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Writer,
+    /// Before the writer: whoever closes the file last clears its log away, which a connection that only reads may not.
     reader: Reader,
+    writer: Writer,
     pseudonym_key: PseudonymKey,
     path: PathBuf,
     /// Last, so that it outlives the connections.
@@ -101,8 +102,8 @@ impl SqliteStore {
         let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self {
-            writer: Writer::start(writing)?,
             reader: Reader::new(reading),
+            writer: Writer::start(writing)?,
             pseudonym_key,
             path: path.to_owned(),
             _lock: lock,

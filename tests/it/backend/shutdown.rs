@@ -56,6 +56,19 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_written_and_read_is_one_file_at_the_end() {
+    let backend = Backend::start().await;
+    backend.logs_client().await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+    assert_eq!(backend.overview().await.events.len(), 1);
+    let file = backend.file();
+    let folder = backend.stop().await;
+    for beside in ["telemetry.db-wal", "telemetry.db-shm"] {
+        assert!(!file.with_file_name(beside).exists(), "{beside}");
+    }
+    assert_eq!(count(&folder.path().join("telemetry.db"), "events"), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_accepted_after_the_end() {
     let backend = Backend::start().await;
     let _idle = backend.channel().await;

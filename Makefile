@@ -11,6 +11,7 @@ CARGO_FLAGS := --profile ci --features real-servers --locked
 # The one test that `make test` leaves out, and where each fault's test leaves its figures.
 SOAK := faults::soak::half_an_hour_of_random_faults_loses_and_repeats_nothing
 FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/faults
+BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
 
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
@@ -48,9 +49,9 @@ doc: ## Build the documentation of the code
 
 .PHONY: tests
 tests: tools ## Run the tests, and print what came of each fault
-	@rm -rf $(FIGURES)
+	@rm -rf $(FIGURES) $(BACKEND_FIGURES)
 	$(call step,tests,cargo test $(CARGO_FLAGS))
-	@cat $(FIGURES)/*.md
+	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
 
 .PHONY: soak
 soak: tools ## Run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one

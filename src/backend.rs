@@ -2,15 +2,21 @@
 //!
 //! ```text
 //! receive (gRPC, HTTP) ──▶ admit ──▶ store ──▶ insights ──▶ web
+//! legacy (today's Kamaji) ─────────▶
 //! ```
 //!
 //! An answer to a sender follows the commit of what it sent. A program that embeds the backend binds [`Listeners`],
 //! opens a [`store::Store`], which it may fill with [`store::Store::write`] as well, and calls [`serve`].
 
+mod accounts;
 pub mod admit;
 pub mod insights;
+mod keep;
+mod legacy;
+pub mod maintain;
 mod receive;
 pub mod store;
+mod upkeep;
 mod web;
 
 use std::net::SocketAddr;
@@ -22,11 +28,17 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::serve::ListenerExt;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use keep::Keeping;
 use receive::Receiver;
 use store::{SqliteStore, Store};
+use upkeep::Upkeep;
+
+use crate::health::{self, Readiness};
 
 /// How long requests under way may take once a shutdown was told: longer than the 5 s that a relay waits for one, and
 /// a third of what Kubernetes allows a pod.
@@ -39,8 +51,12 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Where OTLP over HTTP, the page and the API are listened for.
     pub http: SocketAddr,
+    /// Where the probes and the accounts are served; nowhere if `None`.
+    pub health: Option<SocketAddr>,
     /// Where rows are kept.
     pub store: StoreLocation,
+    /// For how long.
+    pub keeping: Keeping,
 }
 
 /// Where rows are kept.
@@ -62,6 +78,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For OTLP over HTTP, the page and the API.
     pub http: TcpListener,
+    /// For the probes and the accounts, which are kept only where they can be read.
+    pub health: Option<TcpListener>,
 }
 
 impl FromStr for StoreLocation {
@@ -87,48 +105,93 @@ impl StoreLocation {
 }
 
 impl Listeners {
-    /// Binds both; port 0 takes a free one.
-    pub async fn bind(grpc: SocketAddr, http: SocketAddr) -> anyhow::Result<Self> {
+    /// Binds all that are given; port 0 takes a free one.
+    pub async fn bind(grpc: SocketAddr, http: SocketAddr, health: Option<SocketAddr>) -> anyhow::Result<Self> {
         let bind = async |address, flag| {
             let context = || format!("cannot listen on {address}: free it, or choose another address with {flag}");
             TcpListener::bind(address).await.with_context(context)
         };
-        Ok(Self { grpc: bind(grpc, "--grpc").await?, http: bind(http, "--http").await? })
+        let health = match health {
+            Some(health) => Some(bind(health, "--health-addr").await?),
+            None => None,
+        };
+        Ok(Self { grpc: bind(grpc, "--grpc").await?, http: bind(http, "--http").await?, health })
     }
 }
 
 /// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, store } = config;
-    let listeners = Listeners::bind(grpc, http).await?;
-    serve(listeners, store.open().await?, shutdown).await
+    let Config { grpc, http, health, store, keeping } = config;
+    let listeners = Listeners::bind(grpc, http, health).await?;
+    serve(listeners, store.open().await?, keeping, shutdown).await
 }
 
 /// Serves `store` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
+/// Meanwhile it deletes what is older than `keeping` says.
 ///
 /// What was acknowledged is committed whatever happens. Fails where a socket does.
-pub async fn serve(listeners: Listeners, store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Listeners { grpc, http } = listeners;
+pub async fn serve(
+    listeners: Listeners,
+    store: Arc<dyn Store>,
+    keeping: Keeping,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Listeners { grpc, http, health } = listeners;
+    let has_accounts = health.is_some();
+    if has_accounts {
+        accounts::open();
+    }
+    let (upkeep, health_service) = Upkeep::new().await;
     let grpc_address = grpc.local_addr()?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    let key = store.pseudonym_key().await?;
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
-    let routes = receive::http::routes(Arc::clone(&receiver)).merge(web::routes(store, grpc_address));
+    let routes = receive::http::routes(Arc::clone(&receiver))
+        .merge(legacy::routes(Arc::clone(&store), key))
+        .merge(web::routes(Arc::clone(&store), grpc_address));
+    let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
+    let grpc = receive::grpc::serve(grpc, receiver, health_service, shutdown.clone());
+    let http = serve_http(http, routes, shutdown.clone());
+    let keeper = keep::run(Arc::clone(&store), keeping, shutdown.clone());
+    let upkeep = upkeep.run(store, has_accounts, shutdown.clone());
     let servers = async {
         tokio::try_join!(
-            async { receive::grpc::serve(grpc, receiver, shutdown.clone()).await.context("OTLP over gRPC failed") },
-            async { serve_http(http, routes, shutdown.clone()).await.context("HTTP failed") },
-        )
+            async { grpc.await.context("OTLP over gRPC failed") },
+            async { http.await.context("HTTP failed") },
+            async { probes.await.context("the probes failed") },
+            keeper.map(Ok),
+            upkeep.map(Ok),
+        )?;
+        Ok(())
     };
+    // On the heap: it holds all of the servers' states.
+    within_grace(servers.boxed(), shutdown.clone()).await
+}
+
+/// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
+async fn within_grace(servers: BoxFuture<'_, anyhow::Result<()>>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = servers => result.map(|_| ()),
+        result = servers => result,
         () = overdue => {
             tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
             Ok(())
         }
+    }
+}
+
+/// Serves the probes and the accounts, if they are asked for.
+async fn serve_health(
+    listener: Option<TcpListener>,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    match listener {
+        Some(listener) => health::serve(listener, readiness, shutdown).await,
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: flags and the environment variables beside them, and no logic.
 
+mod backend;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use jiff::SignedDuration;
 
 use crate::agent::consent::KamajiFlag;
 use crate::agent::preview::Output;
+pub use backend::{BackendCommand, CopyArgs, EraseArgs, ServeArgs, StoreArgs};
 
 /// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
 #[derive(Debug, Parser)]
@@ -48,13 +51,6 @@ pub enum Command {
     },
     /// Run all of it against a simulated cluster, with nothing to install.
     Demo(DemoArgs),
-}
-
-/// What the backend is to do.
-#[derive(Debug, Subcommand)]
-pub enum BackendCommand {
-    /// Serve until a signal ends it.
-    Serve(ServeArgs),
 }
 
 /// How lines are logged.
@@ -231,20 +227,6 @@ pub struct ForgetArgs {
     /// Where the agent's own state lives; if not given, in the namespace of the kubeconfig or the service account.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
-}
-
-/// What the backend is told.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// Where OTLP/gRPC is served.
-    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC", default_value = "127.0.0.1:24317")]
-    pub grpc: SocketAddr,
-    /// Where OTLP/HTTP, the page and the API are served.
-    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP", default_value = "127.0.0.1:24318")]
-    pub http: SocketAddr,
-    /// Where it is stored: sqlite:PATH.
-    #[arg(long, env = "KAMAJI_TELEMETRY_STORE", default_value = "sqlite:kamaji-telemetry.db")]
-    pub store: String,
 }
 
 /// What the demo is told.

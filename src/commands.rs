@@ -11,10 +11,10 @@ use crate::agent::consent::{Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
-use crate::backend;
+use crate::backend::{self, Keeping, StoreLocation, maintain};
 use crate::cli::{
-    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, DemoArgs, ForgetArgs, OtlpArgs, PreviewArgs,
-    ServeArgs, StatusArgs, StatusOutput,
+    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, DemoArgs, EraseArgs, ForgetArgs,
+    OtlpArgs, PreviewArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs,
 };
 use crate::demo;
 use crate::process;
@@ -29,9 +29,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(args) => block_on(runtime::Builder::new_current_thread(), run_status(args)),
         Command::Forget(args) => block_on(runtime::Builder::new_current_thread(), run_forget(args)),
         Command::Catalog { output } => print(&catalog(output)?),
-        Command::Backend { command: BackendCommand::Serve(args) } => {
-            block_on(runtime::Builder::new_multi_thread(), serve(args))
-        }
+        Command::Backend { command } => block_on(runtime::Builder::new_multi_thread(), run_backend(command)),
         Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), run_demo(args)),
     }
 }
@@ -68,11 +66,26 @@ async fn run_forget(args: ForgetArgs) -> anyhow::Result<()> {
     print(&forget::run(namespace).await?)
 }
 
+async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
+    match command {
+        BackendCommand::Serve(args) => serve(args).await,
+        BackendCommand::Erase(EraseArgs { installation, store }) => {
+            print(&maintain::erase(location(&store)?, installation).await?)
+        }
+        BackendCommand::Backup(CopyArgs { file, store }) => print(&maintain::backup(location(&store)?, file).await?),
+        BackendCommand::Restore(CopyArgs { file, store }) => print(&maintain::restore(location(&store)?, file).await?),
+    }
+}
+
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let ServeArgs { grpc, http, store } = args;
-    let store = store.parse().context("--store")?;
-    backend::run(backend::Config { grpc, http, store }, shutdown).await
+    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_interval } = args;
+    let keeping = Keeping { events: keep_events, days: keep_days, every: keep_interval };
+    backend::run(backend::Config { grpc, http, health: health_addr, store: location(&store)?, keeping }, shutdown).await
+}
+
+fn location(args: &StoreArgs) -> anyhow::Result<StoreLocation> {
+    args.store.parse().context("--store")
 }
 
 async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {

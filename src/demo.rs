@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::consent::{KamajiFlag, Switches};
 use crate::agent::deliver::connection::Collector;
 use crate::backend::store::{OverviewQuery, SqliteStore, Store};
-use crate::backend::{self, Listeners};
+use crate::backend::{self, Keeping, Listeners};
 use crate::{agent, process};
 use cluster::{Cluster, Options};
 use fleet::Fleet;
@@ -88,12 +88,13 @@ impl Demo {
         let folder = Folder::open(data)?;
         let store = open_store(folder.path()).await?;
         fill(store.as_ref()).await?;
-        let listeners = Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await? };
+        let listeners =
+            Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await?, health: None };
         let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
         // What the agent works with outlives it, so that it can deliver what is left.
         let agent_ended = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(listeners, store, agent_ended.clone()));
+        tasks.spawn(backend::serve(listeners, store, Keeping::default(), agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,

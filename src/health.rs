@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a probe under way may take once a shutdown was told: a kubelet gives up on one after a second.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The buckets of what takes time: from a commit on a quick disk, a millisecond, to what a relay waits for, five seconds.
+const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
 /// Tells the probes whether the process is ready; not before it was first set.
 #[derive(Debug, Clone)]
 pub struct Readiness(watch::Sender<bool>);
@@ -64,7 +67,8 @@ pub fn routes(readiness: Readiness) -> Router {
 /// Where the accounts of this process are kept: one place a process, since that is what counts into it.
 pub fn accounts() -> &'static PrometheusHandle {
     static ACCOUNTS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let recorder = builder.expect("there are buckets").build_recorder();
         let handle = recorder.handle();
         // Only a second recorder would be refused, and this is the one place that installs any.
         drop(metrics::set_global_recorder(recorder));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::{
-    Breakdown, DayTotals, EventRow, InstallationRow, OverviewFacts, OverviewQuery, Seen, Totals, utc_day,
+    Breakdown, DayTotals, EventRow, InstallationRow, KamajiFacts, OverviewFacts, OverviewQuery, Seen, Totals, utc_day,
 };
 use crate::signals::{CreatedWith, Event, NetworkProfile};
 
@@ -19,7 +19,7 @@ const DAYS: u32 = 90;
 /// The days of history that are shown however young the store is, so that a chart has a scale.
 const MIN_DAYS: i32 = 30;
 
-/// Everything that the front page shows.
+/// Everything that the front page shows. All but [`Overview::by_kamaji`] is of this project's agents alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
     /// When it was read.
@@ -34,6 +34,8 @@ pub struct Overview {
     pub events: Vec<EventEntry>,
     /// A row for each of the last UTC days, oldest first, today last: 30 to 90, as far back as there is data.
     pub days: Vec<DayTotals>,
+    /// What the telemetry says that Kamaji has built in, never added to the rest: an installation may run both.
+    pub by_kamaji: KamajiFacts,
 }
 
 /// Installations by when they were last seen, the shorter windows within the longer ones.
@@ -166,6 +168,7 @@ pub fn overview(facts: OverviewFacts, now: Timestamp) -> Overview {
         installations,
         events,
         days,
+        kamaji,
     } = facts;
     let current = day.total();
     Overview {
@@ -181,6 +184,7 @@ pub fn overview(facts: OverviewFacts, now: Timestamp) -> Overview {
         installations: installations.into_iter().map(Into::into).collect(),
         events: events.into_iter().map(Into::into).collect(),
         days: every_day(&days, utc_day(now)),
+        by_kamaji: kamaji,
     }
 }
 
@@ -230,7 +234,7 @@ impl From<InstallationRow> for Installation {
 }
 
 impl From<EventRow> for EventEntry {
-    fn from(EventRow { record, agent_version: _ }: EventRow) -> Self {
+    fn from(EventRow { record, source: _ }: EventRow) -> Self {
         let entry = Self {
             time: record.time,
             name: record.event.kind().name.to_owned(),

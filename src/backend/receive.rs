@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::accounts;
 use super::admit::{Admitted, Refused, admit_logs, admit_metrics};
 use super::store::{Store, WriteError};
 use tally::Tally;
@@ -56,11 +57,14 @@ impl Receiver {
     async fn keep(&self, admitted: Admitted) -> Result<Refused, Status> {
         let nothing_acceptable = admitted.nothing_acceptable();
         let Admitted { rows, refused, late } = admitted;
+        accounts::refused(&refused, late);
         self.tally.count(&refused, late);
         if nothing_acceptable {
             return Err(Status::invalid_argument(refused.to_string()));
         }
+        let (cycles, events) = (rows.cycles.len(), rows.events.len());
         self.store.write(rows).await.map_err(|error| try_again(&error))?;
+        accounts::admitted(cycles, events);
         Ok(refused)
     }
 }

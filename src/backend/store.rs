@@ -3,6 +3,8 @@
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
 //! the admission did not read cannot get in.
 
+mod keeping;
+mod pseudonym;
 mod rows;
 pub mod sqlite;
 
@@ -17,9 +19,11 @@ use uuid::Uuid;
 
 use crate::signals::{KamajiVersion, KubernetesVersion};
 
+pub use keeping::{Cutoffs, Erased, Trimmed};
+pub use pseudonym::{NoRandomNumbers, PseudonymKey};
 pub use rows::{
-    AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, cut_to_hour,
-    utc_day,
+    AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, Source,
+    cut_to_hour, utc_day,
 };
 pub use sqlite::SqliteStore;
 
@@ -31,6 +35,7 @@ pub use sqlite::SqliteStore;
 /// - Of an installation's cycles the newest is its latest state, and the newest of a UTC day is its row of that day,
 ///   in whatever order they come; of two of the same millisecond either may stay.
 /// - An event's uid is its key: the first one stays.
+/// - An installation keeps the source that it first had: rows of another are acknowledged and dropped.
 /// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival.
 pub trait Store: Send + Sync + 'static {
     /// Keeps `batch`. An empty batch is kept at once.
@@ -39,8 +44,22 @@ pub trait Store: Send + Sync + 'static {
     /// writing it again.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
 
+    /// Deletes what is older than `cutoffs`, in steps between which writes go on, so that they do not wait for it.
+    ///
+    /// Fails with [`WriteError`] where not all of it was deleted; what was stays deleted.
+    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>>;
+
+    /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
+    fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
+
     /// What the overview is made of, from one consistent state of the store.
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>>;
+
+    /// The key that makes pseudonyms of cluster UIDs: made when the store is, and the same ever after.
+    fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;
+
+    /// Bytes that it takes on disk.
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
 
     /// Says whether the store can be read.
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>>;
@@ -96,7 +115,8 @@ pub struct OverviewQuery {
 
 /// What the overview is made of.
 ///
-/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old.
+/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old. All but [`OverviewFacts::kamaji`] is of
+/// this project's agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OverviewFacts {
     /// Installations seen in the last 24 hours.
@@ -119,6 +139,35 @@ pub struct OverviewFacts {
     pub events: Vec<EventRow>,
     /// The days that have rows, oldest first.
     pub days: Vec<DayTotals>,
+    /// What the telemetry says that Kamaji has built in.
+    pub kamaji: KamajiFacts,
+}
+
+/// What the telemetry says that Kamaji has built in. An installation may be in here and among the agents' as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KamajiFacts {
+    /// Installations seen in the last 24 hours.
+    pub day: Seen,
+    /// Installations seen in the last 7 times 24 hours.
+    pub week: Seen,
+    /// Installations seen in the last 30 times 24 hours.
+    pub month: Seen,
+    /// Control planes of the installations seen in the last 24 hours, as Kamaji counts them: one that is being made, or
+    /// whose status is unknown, is running.
+    pub control_planes: Totals,
+    /// Events of the last 24 hours, to the hour.
+    pub events: EventTotals,
+}
+
+/// Events by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTotals {
+    /// Control planes that appeared.
+    pub created: u64,
+    /// Control planes that changed their version.
+    pub updated: u64,
+    /// Control planes that were deleted.
+    pub deleted: u64,
 }
 
 /// How old the newest cycle of a current installation may be: long enough for a maintenance window or a night without

@@ -7,7 +7,7 @@ mod releases;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::backend::store::{AgentVersion, Batch, Cycle, EventRow, Store, WriteError, cut_to_hour};
+use crate::backend::store::{Batch, Cycle, EventRow, Source, Store, WriteError, cut_to_hour};
 use crate::signals::{Event, EventRecord, SERVICE_VERSION};
 use installation::{Installation, uuid};
 
@@ -48,14 +48,14 @@ fn days(seed: u64, now: Timestamp) -> impl Iterator<Item = Batch> {
     let mut random = Rng::with_seed(seed);
     let mut installations: Vec<_> = (0..LASTING).map(|_| Installation::lasting(&mut random, DAYS)).collect();
     installations.extend((0..SHORT_LIVED).map(|_| Installation::short_lived(&mut random, DAYS)));
-    let agent_version: AgentVersion = SERVICE_VERSION.parse().expect("the catalog admits the agent's own version");
+    let source = Source::Agent(SERVICE_VERSION.parse().expect("the catalog admits the agent's own version"));
     (0..DAYS).rev().map(move |age| {
         let mut batch = Batch::default();
         for installation in installations.iter().filter(|installation| installation.is_there(age)) {
             let time = moment(&mut random, now, age);
-            batch.cycles.push(cycle(installation, age, time, &agent_version));
+            batch.cycles.push(cycle(installation, age, time, &source));
             let events = installation.events(&mut random, age).into_iter();
-            batch.events.extend(events.map(|event| row(&mut random, installation, age, time, event, &agent_version)));
+            batch.events.extend(events.map(|event| row(&mut random, installation, age, time, event, &source)));
         }
         batch
     })
@@ -66,12 +66,12 @@ fn moment(random: &mut Rng, now: Timestamp, age: i64) -> Timestamp {
     now - SignedDuration::from_hours(24 * age) - SignedDuration::from_secs(random.i64(0..300))
 }
 
-fn cycle(installation: &Installation, age: i64, time: Timestamp, agent_version: &AgentVersion) -> Cycle {
+fn cycle(installation: &Installation, age: i64, time: Timestamp, source: &Source) -> Cycle {
     Cycle {
         installation: installation.uuid,
         time,
         counts: installation.counts(age),
-        agent_version: agent_version.clone(),
+        source: source.clone(),
         kamaji_version: installation.kamaji(age),
         kubernetes_version: installation.kubernetes(age),
         breakdowns: Vec::new(),
@@ -84,7 +84,7 @@ fn row(
     age: i64,
     time: Timestamp,
     event: Event,
-    agent_version: &AgentVersion,
+    source: &Source,
 ) -> EventRow {
     let record = EventRecord {
         uid: uuid(random),
@@ -93,7 +93,7 @@ fn row(
         kubernetes_version: installation.kubernetes(age),
         event,
     };
-    EventRow { record, agent_version: agent_version.clone() }
+    EventRow { record, source: source.clone() }
 }
 
 #[cfg(test)]

@@ -1,14 +1,27 @@
 //! The backend on real sockets and a real file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accounts;
 mod admission;
 mod conformance;
+mod crash;
 mod harness;
 mod hostile;
+mod legacy;
 mod marker;
+mod migration;
 mod otlp;
 mod overload;
 mod page;
+mod retention;
 mod samples;
 mod shutdown;
 mod sqlite;
+
+/// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
+fn figures(file: &str, figures: &str) {
+    println!("{figures}");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("backend");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{file}.md")), format!("backend: {figures}\n")).unwrap();
+}

@@ -3,7 +3,7 @@
 use super::metrics::Sender;
 use super::time::Placed;
 use super::{Admitted, Reason};
-use crate::backend::store::{Breakdown, Counts, Cycle};
+use crate::backend::store::{Breakdown, Counts, Cycle, Source};
 use crate::signals::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING};
 
 /// The most points of one extended gauge. Kubernetes makes three minor versions a year, and has made 40: this is room
@@ -62,7 +62,7 @@ impl Draft {
             installation,
             time,
             counts,
-            agent_version,
+            source: Source::Agent(agent_version),
             kamaji_version,
             kubernetes_version,
             breakdowns,

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, S
 use super::envelope::{Attributes, check_not_dropped, check_scope, read_resource};
 use super::time::{Placed, place};
 use super::{Admitted, Reason};
-use crate::backend::store::{AgentVersion, EventRow, cut_to_hour};
+use crate::backend::store::{AgentVersion, EventRow, Source, cut_to_hour};
 use crate::signals::{
     CLUSTER_API, CREATED, CreatedWith, DELETED, EVENT_KINDS, Event, EventKind, EventRecord, KAMAJI_VERSION,
     KUBERNETES_VERSION, LOG_RECORD_UID, LOG_RESOURCE, NETWORK_PROFILE, NEW_TCP_VERSION, NetworkProfile,
@@ -77,7 +77,7 @@ fn read_record(record: &LogRecord, agent_version: AgentVersion, now: Timestamp) 
         kubernetes_version: attributes.parse(&KUBERNETES_VERSION)?,
         event,
     };
-    Ok(Some(EventRow { record, agent_version }))
+    Ok(Some(EventRow { record, source: Source::Agent(agent_version) }))
 }
 
 fn check_severity(number: i32, text: &str) -> Result<(), Reason> {

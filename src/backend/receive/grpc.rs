@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
+use futures::future::MapOk;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
@@ -12,11 +14,15 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceReq
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic::codegen::{Context, Poll, Service};
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::{MAX_MESSAGE, Receiver};
+use crate::backend::accounts::{self, Transport};
 
 /// An agent has one call a signal under way; this is room for a gateway in front of many, and bounds the messages that
 /// one connection can have under way to 16 MiB.
@@ -25,14 +31,23 @@ const MAX_STREAMS: u32 = 32;
 /// How often a silent connection is asked whether it is still there, so that peers that vanished are let go.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
+/// What gRPC health calls the two services.
+pub(crate) const METRICS: &str = <MetricsServiceServer<Services> as NamedService>::NAME;
+pub(crate) const LOGS: &str = <LogsServiceServer<Services> as NamedService>::NAME;
+
 /// The services of both signals.
 #[derive(Clone)]
-struct Services(Arc<Receiver>);
+pub(crate) struct Services(Arc<Receiver>);
+
+/// A service whose answers are counted, those that its handler never sees included.
+#[derive(Clone)]
+struct Counted<S>(S);
 
 /// Serves until `shutdown`, and finishes what is under way.
 pub(crate) async fn serve(
     listener: TcpListener,
     receiver: Arc<Receiver>,
+    health: HealthServer<impl Health>,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let services = Services(receiver);
@@ -47,10 +62,39 @@ pub(crate) async fn serve(
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(metrics)
-        .add_service(logs)
+        .add_service(Counted(metrics))
+        .add_service(Counted(logs))
+        .add_service(health)
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
+}
+
+impl<S: NamedService> NamedService for Counted<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<http::Request<B>> for Counted<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = MapOk<S::Future, fn(S::Response) -> S::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.0.call(request).map_ok(count)
+    }
+}
+
+/// A call that failed has its code in the head; one that succeeded, in the trailers.
+fn count<R>(response: http::Response<R>) -> http::Response<R> {
+    let code = response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    accounts::answered(Transport::Grpc, format!("{code:?}"));
+    response
 }
 
 #[tonic::async_trait]

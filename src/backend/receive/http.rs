@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tonic_types::StatusExt;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::{MAX_MESSAGE, Receiver};
+use crate::backend::accounts::{self, Transport};
 
 /// The one encoding of OTLP that is accepted, and answered in.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -34,7 +36,13 @@ pub(crate) fn routes(receiver: Arc<Receiver>) -> Router {
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(map_response(count))
         .with_state(receiver)
+}
+
+async fn count(response: Response) -> Response {
+    accounts::answered(Transport::Http, response.status().as_str().to_owned());
+    response
 }
 
 async fn metrics(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Response, Failure> {

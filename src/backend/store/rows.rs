@@ -28,8 +28,8 @@ pub struct Cycle {
     pub time: Timestamp,
     /// Its control planes.
     pub counts: Counts,
-    /// The version of its agent.
-    pub agent_version: AgentVersion,
+    /// Who sent it.
+    pub source: Source,
     /// The version of its Kamaji.
     pub kamaji_version: KamajiVersion,
     /// The version of its management cluster.
@@ -63,13 +63,22 @@ pub struct Breakdown {
 #[error("not a point of an extended gauge: expected a name and a value of the catalog")]
 pub struct InvalidBreakdown;
 
-/// An event, and the version of the agent that sent it.
+/// An event, and who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     /// The event, whose time is the beginning of an hour.
     pub record: EventRecord,
-    /// The version of the agent.
-    pub agent_version: AgentVersion,
+    /// Who sent it.
+    pub source: Source,
+}
+
+/// Who sent a row. An installation may run both, so what the two say is never added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// This project's agent, of this version.
+    Agent(AgentVersion),
+    /// The telemetry that Kamaji has built in.
+    Kamaji,
 }
 
 /// The version of an agent: `X.Y.Z`, with a pre-release stage where there is one.

@@ -1,9 +1,14 @@
 //! The store in one `SQLite` file: WAL, synchronous FULL, one writer, group commit.
 
 mod columns;
+pub mod copy;
+mod lock;
 mod reader;
+mod rows;
+mod trim;
 mod writer;
 
+use std::ffi::OsString;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -12,9 +17,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params};
+use uuid::Uuid;
 
-use super::{Batch, OverviewFacts, OverviewQuery, ReadError, Store, WriteError};
+use super::{
+    Batch, Cutoffs, Erased, NoRandomNumbers, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed,
+    WriteError,
+};
+use lock::{Lock, LockError};
 use reader::Reader;
 use writer::Writer;
 
@@ -33,8 +43,13 @@ const MODE: u32 = 0o600;
 /// A store in one file. Dropping it writes what was taken on, and closes the file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Writer,
+    /// Before the writer: whoever closes the file last clears its log away, which a connection that only reads may not.
     reader: Reader,
+    writer: Writer,
+    pseudonym_key: PseudonymKey,
+    path: PathBuf,
+    /// Last, so that it outlives the connections.
+    _lock: Lock,
 }
 
 /// Why a file could not be opened as a store.
@@ -47,12 +62,18 @@ pub struct OpenError {
 
 #[derive(Debug, thiserror::Error)]
 enum OpenCause {
+    #[error("it is being replaced by a backup; try again when that has ended")]
+    Replaced,
+    #[error("there is no such file")]
+    Missing,
     #[error(transparent)]
     File(#[from] io::Error),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     #[error("its schema cannot be brought up to date: {0}")]
     Migration(#[from] Box<refinery::Error>),
+    #[error(transparent)]
+    Random(#[from] NoRandomNumbers),
 }
 
 impl SqliteStore {
@@ -61,16 +82,43 @@ impl SqliteStore {
         Self::try_open(path).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
+    /// Opens the store at `path` as [`SqliteStore::open`] does, and makes none. Blocks.
+    pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
+        let exists = path.try_exists().map_err(OpenCause::from);
+        let opened = exists.and_then(|exists| if exists { Self::try_open(path) } else { Err(OpenCause::Missing) });
+        opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
+    }
+
     fn try_open(path: &Path) -> Result<Self, OpenCause> {
+        let lock = Lock::shared(path)?;
         restrict(path)?;
         let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // The mode is kept in the file; the reader finds it there.
         writing.pragma_update(None, "journal_mode", "WAL")?;
         writing.pragma_update(None, "synchronous", "FULL")?;
+        // What is deleted is overwritten, so that an erased installation is not in the file's free pages either.
+        writing.pragma_update(None, "secure_delete", "ON")?;
         embedded::migrations::runner().run(&mut writing).map_err(Box::new)?;
+        let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { writer: Writer::start(writing)?, reader: Reader::new(reading) })
+        Ok(Self {
+            reader: Reader::new(reading),
+            writer: Writer::start(writing)?,
+            pseudonym_key,
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
+}
+
+/// The key that is there, or a new one. Of two processes that make one at once, both take that of the first.
+fn pseudonym_key(connection: &Connection) -> Result<PseudonymKey, OpenCause> {
+    const NAME: &str = "pseudonym";
+    let new = PseudonymKey::random()?;
+    connection.execute("INSERT INTO keys (name, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![NAME, new])?;
+    let kept: [u8; PseudonymKey::LENGTH] =
+        connection.query_row("SELECT key FROM keys WHERE name = ?1", params![NAME], |row| row.get("key"))?;
+    Ok(kept.into())
 }
 
 /// Makes the file, if there is none, before `SQLite` would with the process's umask. `SQLite` gives the files beside it
@@ -78,6 +126,13 @@ impl SqliteStore {
 fn restrict(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(MODE))
+}
+
+/// The file whose name is that of `path` with `suffix` after it.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
 }
 
 fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
@@ -91,13 +146,53 @@ impl Store for SqliteStore {
         self.writer.write(batch).boxed()
     }
 
+    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+        async move {
+            let mut all = Trimmed::default();
+            loop {
+                let step = move |connection: &mut Connection| trim::step(connection, cutoffs, all);
+                let (trimmed, more) = self.writer.run(step).await?;
+                all = trimmed;
+                if !more {
+                    return Ok(all);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
+        self.writer.run(move |connection| trim::erase(connection, installation)).boxed()
+    }
+
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
         self.reader.run(move |connection| reader::overview(connection, query)).boxed()
+    }
+
+    fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
+        futures::future::ready(Ok(self.pseudonym_key.clone())).boxed()
+    }
+
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let bytes = |path: &Path| path.metadata().map(|file| file.len());
+        // Without a write since it was opened there is no log.
+        let log = bytes(&beside(&self.path, "-wal")).unwrap_or_default();
+        let size = bytes(&self.path).map(|file| file + log).map_err(|error| ReadError(error.to_string().into()));
+        futures::future::ready(size).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         self.reader
             .run(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM latest)", [], |_| Ok(())))
             .boxed()
+    }
+}
+
+impl From<LockError> for OpenCause {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Used => Self::Replaced,
+            LockError::File(error) => Self::File(error),
+        }
     }
 }

@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::chart::{self, Column, Part};
 use super::format::{minute, number, percent};
 use crate::backend::insights::{Current, ExtendedSum, Overview, SeenWithin, Versions};
-use crate::backend::store::{DayTotals, Seen, Totals};
+use crate::backend::store::{DayTotals, EventTotals, KamajiFacts, Seen, Totals};
 use crate::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
 
 /// How often the page is read again. Gauges come every five minutes, events at any time.
@@ -17,16 +17,17 @@ const REFRESH_SECONDS: u32 = 30;
 
 /// Renders all of the overview. `grpc` is where OTLP over gRPC is listened for.
 pub(super) fn overview(overview: &Overview, grpc: SocketAddr) -> Markup {
-    let Overview { generated_at, seen, current, installations, events, days } = overview;
+    let Overview { generated_at, seen, current, installations, events, days, by_kamaji } = overview;
     document(&html! {
         header {
             h1 { "Kamaji telemetry" }
             p { "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" } }
         }
         main {
-            @if installations.is_empty() && events.is_empty() {
-                (nothing_yet(grpc))
-            } @else {
+            @let nothing = installations.is_empty() && events.is_empty();
+            @if nothing { (nothing_yet(grpc)) }
+            @if *by_kamaji != KamajiFacts::default() { (built_in(by_kamaji)) }
+            @if !nothing {
                 (key_figures(seen, current))
                 (history(days))
                 (versions_in_use(current))
@@ -105,6 +106,22 @@ fn key_figures(seen: &SeenWithin, current: &Current) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What today's Kamaji says by itself, in a panel of its own so that nobody adds it to the rest.
+fn built_in(facts: &KamajiFacts) -> Markup {
+    let KamajiFacts { day, week, month, control_planes, events } = facts;
+    let EventTotals { created, updated, deleted } = *events;
+    html! {
+        section.figures aria-label="Kamaji's built-in telemetry" {
+            div.panel.planes {
+                h2 { "Kamaji's built-in telemetry " span.muted { "counted apart: an installation may run both" } }
+                p { "Active: " (number(day.active)) " in 24 hours, " (number(week.active)) " in 7 days, " (number(month.active)) " in 30 days." }
+                p { "In 24 hours: " (number(control_planes.total())) " control planes; events: "
+                    (number(created)) " created, " (number(updated)) " updated, " (number(deleted)) " deleted." }
             }
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, Counts, Cycle, EventRow, OverviewFacts, OverviewQuery, Seen, SqliteStore, Store, Totals,
-    cut_to_hour, utc_day,
+    Batch, Breakdown, Counts, Cutoffs, Cycle, Erased, EventRow, EventTotals, KamajiFacts, OverviewFacts, OverviewQuery,
+    Seen, Source, SqliteStore, Store, Totals, Trimmed, cut_to_hour, utc_day,
 };
 use kamaji_telemetry::signals::{
     BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
@@ -29,6 +29,14 @@ macro_rules! conformance {
             lists_are_sorted_and_bounded,
             concurrent_writers_lose_and_repeat_nothing,
             a_batch_larger_than_the_queue_is_kept,
+            what_kamaji_says_by_itself_is_counted_apart,
+            an_installation_keeps_its_source,
+            the_key_of_pseudonyms_stays_the_same,
+            its_size_is_told_and_grows,
+            what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
+            the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
+            writes_go_on_between_the_steps_of_a_deletion,
+            an_erased_installation_leaves_no_row_and_no_other_one_loses_any,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -72,7 +80,7 @@ fn cycle(installation: Uuid, time: Timestamp, running: u32) -> Cycle {
         installation,
         time,
         counts: Counts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
-        agent_version: "0.1.0".parse().unwrap(),
+        source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "v1.0.0".parse().unwrap(),
         kubernetes_version: "v1.35.1".parse().unwrap(),
         breakdowns: vec![],
@@ -87,7 +95,7 @@ fn event(uid: Uuid, event: Event) -> EventRow {
         kubernetes_version: KubernetesVersion::Unknown,
         event,
     };
-    EventRow { record, agent_version: "0.1.0-rc.1".parse().unwrap() }
+    EventRow { record, source: Source::Agent("0.1.0-rc.1".parse().unwrap()) }
 }
 
 fn created(uid: Uuid, tcp_version: &str) -> EventRow {
@@ -269,4 +277,145 @@ async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
     let events: Vec<_> = (0..20_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();
     assert_eq!(facts(&store).await.events.len(), 20_000);
+}
+
+/// A batch of everything from Kamaji's built-in telemetry.
+fn by_kamaji(installation: Uuid) -> Batch {
+    let mut cycle = Cycle { source: Source::Kamaji, ..cycle(installation, hours_ago(1), 5) };
+    cycle.breakdowns = vec![(Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap(), 5)];
+    let yesterday = Cycle { time: hours_ago(25), ..cycle.clone() };
+    let version = KubernetesVersion::Unknown;
+    let events = [
+        Event::Created { tcp_version: version, with: None },
+        Event::Updated { old_tcp_version: version, new_tcp_version: version },
+        Event::Deleted { status: Status::Ready, tcp_version: version },
+    ];
+    let row = |kind| EventRow { source: Source::Kamaji, ..event(Uuid::new_v4(), kind) };
+    let mut events: Vec<_> = events.into_iter().map(row).collect();
+    events[0].record.time = hours_ago(25);
+    Batch { cycles: vec![cycle, yesterday], events }
+}
+
+async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
+    store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
+    let kamaji = KamajiFacts {
+        day: Seen { active: 1, short_lived: 0 },
+        week: Seen { active: 1, short_lived: 0 },
+        month: Seen { active: 1, short_lived: 0 },
+        control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
+        events: EventTotals { created: 0, updated: 1, deleted: 1 },
+    };
+    assert_eq!(facts(&store).await, OverviewFacts { kamaji, ..OverviewFacts::default() });
+    let agents = Batch {
+        cycles: vec![cycle(Uuid::new_v4(), hours_ago(1), 7)],
+        events: vec![created(Uuid::new_v4(), "v1.35.1")],
+    };
+    store.write(agents).await.unwrap();
+    let both = facts(&store).await;
+    assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
+    assert_eq!((both.day.total(), both.installations.len(), both.events.len()), (1, 1, 1));
+    assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.breakdowns.len()), (1, 1, 0));
+}
+
+async fn an_installation_keeps_its_source(store: Shared) {
+    let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
+    store.write(by_kamaji(theirs)).await.unwrap();
+    store.write(of_cycles(vec![cycle(ours, hours_ago(1), 7)])).await.unwrap();
+    let before = facts(&store).await;
+    for hours in [0, 50] {
+        let mut foreign = vec![cycle(theirs, hours_ago(hours), 9), cycle(ours, hours_ago(hours), 9)];
+        foreign[1].source = Source::Kamaji;
+        store.write(of_cycles(foreign)).await.unwrap();
+    }
+    assert_eq!(facts(&store).await, before);
+}
+
+async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
+    let cluster = Uuid::new_v4();
+    let first = store.pseudonym_key().await.unwrap().pseudonym(cluster);
+    assert_eq!(store.pseudonym_key().await.unwrap().pseudonym(cluster), first);
+}
+
+/// Deletes what is older than this many hours; uids only after ten times as many.
+async fn trim(store: &Shared, hours: i64) -> Trimmed {
+    let before = hours_ago(hours);
+    let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), days: utc_day(before) };
+    store.trim(cutoffs).await.unwrap()
+}
+
+async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Shared) {
+    let [lasting, gone] = [(); 2].map(|()| Uuid::new_v4());
+    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let with = |cycle| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle };
+    let cycles = vec![
+        with(cycle(lasting, hours_ago(1), 1)),
+        with(cycle(lasting, hours_ago(48), 2)),
+        with(cycle(lasting, hours_ago(72), 3)),
+        with(cycle(gone, hours_ago(96), 4)),
+    ];
+    store.write(of_cycles(cycles)).await.unwrap();
+    let mut events: Vec<_> = (0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
+    events[1].record.time = hours_ago(48);
+    events[2].record.time = hours_ago(49);
+    store.write(of_events(events)).await.unwrap();
+    let expected = Trimmed { events: 1, uids: 0, days: 2, breakdowns: 2, installations: 1 };
+    assert_eq!(trim(&store, 48).await, expected);
+    let left = facts(&store).await;
+    assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
+    assert_eq!((left.events.len(), left.days.len(), left.breakdowns[0].1), (2, 2, 1));
+    assert_eq!(trim(&store, 48).await, Trimmed::default());
+}
+
+async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared) {
+    let mut event = created(Uuid::new_v4(), "v1.35.1");
+    event.record.time = hours_ago(48);
+    store.write(of_events(vec![event.clone()])).await.unwrap();
+    assert_eq!(trim(&store, 24).await.events, 1);
+    store.write(of_events(vec![event.clone()])).await.unwrap();
+    assert_eq!(facts(&store).await, OverviewFacts::default());
+    assert_eq!(trim(&store, 4).await, Trimmed { uids: 1, ..Trimmed::default() });
+    store.write(of_events(vec![event])).await.unwrap();
+    assert_eq!(facts(&store).await.events.len(), 1);
+}
+
+async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
+    let old: Vec<_> = (0..10_000)
+        .map(|_| {
+            let mut event = created(Uuid::new_v4(), "v1.35.1");
+            event.record.time = hours_ago(1000);
+            event
+        })
+        .collect();
+    store.write(of_events(old)).await.unwrap();
+    let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), days: utc_day(hours_ago(24)) };
+    let mut trim = store.trim(cutoffs);
+    assert!(futures::poll!(&mut trim).is_pending());
+    store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
+    assert!(facts(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
+    assert_eq!(trim.await.unwrap().events, 10_000);
+    assert_eq!(facts(&store).await.events.len(), 1);
+}
+
+async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: Shared) {
+    let [erased, kept] = [(); 2].map(|()| Uuid::new_v4());
+    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    for installation in [erased, kept] {
+        let times = [hours_ago(1), hours_ago(50), hours_ago(500)];
+        let cycles = times.map(|time| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle(installation, time, 1) });
+        store.write(of_cycles(cycles.to_vec())).await.unwrap();
+    }
+    store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
+    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, breakdowns: 3 });
+    assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
+    let facts = facts(&store).await;
+    assert_eq!((facts.installations.len(), facts.installations[0].uuid), (1, kept));
+    assert_eq!((facts.days.len(), facts.breakdowns[0].1, facts.events.len()), (3, 1, 1));
+    assert!(facts.days.iter().all(|day| day.installations == 1));
+}
+
+async fn its_size_is_told_and_grows(store: Shared) {
+    let empty = store.size().await.unwrap();
+    let events = (0..1_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
+    store.write(of_events(events)).await.unwrap();
+    assert!(store.size().await.unwrap() > empty);
 }

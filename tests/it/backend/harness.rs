@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Listeners};
+use kamaji_telemetry::backend::{self, Keeping, Listeners};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
 
 /// A backend that stops when it is dropped.
@@ -51,11 +52,16 @@ impl Backend {
 
     /// Serves a store of the test's own.
     pub(crate) async fn serve(folder: TempDir, store: Arc<dyn Store>) -> Self {
+        Self::keep(folder, store, Keeping::default()).await
+    }
+
+    /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
+    pub(crate) async fn keep(folder: TempDir, store: Arc<dyn Store>, keeping: Keeping) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(any, any).await.unwrap();
+        let listeners = Listeners::bind(any, any, None).await.unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(backend::serve(listeners, store, shutdown.clone()));
+        let task = tokio::spawn(backend::serve(listeners, store, keeping, shutdown.clone()));
         Self { grpc, http, folder, task, shutdown: shutdown.drop_guard() }
     }
 
@@ -147,13 +153,24 @@ pub(crate) async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Reply {
+    try_request(address, method, path, headers, body).await.expect("the server answers")
+}
+
+/// The same of a server that may end at any moment: `None` where no whole head came back.
+pub(crate) async fn try_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
     let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(head.as_bytes()).await.ok()?;
     // A server that refuses a body early closes while it is still being sent.
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
@@ -161,9 +178,9 @@ pub(crate) async fn request(
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Reply {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has no head");
+fn parse(bytes: &[u8]) -> Option<Reply> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Reply { status, head, body: bytes[end + 4..].to_vec() }
+    Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
 }

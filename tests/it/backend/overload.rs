@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kamaji_telemetry::backend::store::{Batch, OverviewFacts, OverviewQuery, ReadError, Store, WriteError};
+use kamaji_telemetry::backend::store::{
+    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed, WriteError,
+};
 use prost::Message;
 use tonic::Code;
 use tonic_types::{RpcStatusExt, StatusExt};
 use uuid::Uuid;
 
-use super::harness::{Backend, PROTOBUF};
+use super::harness::{Backend, JSON, PROTOBUF};
+use super::legacy::stats;
 use super::samples::{created, logs_request, now};
 
 /// A store in one of the states in which a real one is for moments only.
@@ -22,7 +25,23 @@ impl Store for Failing {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
+    fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
     fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
+        futures::future::ready(Ok(PseudonymKey::from([0; PseudonymKey::LENGTH]))).boxed()
+    }
+
+    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 
@@ -52,7 +71,9 @@ async fn senders_are_told_when_to_try_again_over_both_transports() {
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some(seconds.to_string().as_str())));
         let body = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
         assert_eq!(body.get_details_retry_info().unwrap().retry_delay, delay);
-        for message in [status.message(), &body.message] {
+        let legacy = backend.post("/stats", &[JSON], stats(Uuid::new_v4()).as_bytes()).await;
+        assert_eq!((legacy.status, legacy.header("retry-after")), (503, Some(seconds.to_string().as_str())));
+        for message in [status.message(), &body.message, legacy.text()] {
             assert!(message.contains("try again") && !message.contains("secret"), "{message}");
         }
     }

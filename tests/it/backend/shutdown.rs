@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kamaji_telemetry::backend::{self, Config, StoreLocation};
+use kamaji_telemetry::backend::{self, Config, Keeping, StoreLocation};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -49,10 +49,23 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
         (any, taken, [taken.to_string(), "--http".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
     ] {
-        let config = Config { grpc, http, store: store.clone() };
+        let config = Config { grpc, http, health: None, store: store.clone(), keeping: Keeping::default() };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_was_written_and_read_is_one_file_at_the_end() {
+    let backend = Backend::start().await;
+    backend.logs_client().await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+    assert_eq!(backend.overview().await.events.len(), 1);
+    let file = backend.file();
+    let folder = backend.stop().await;
+    for beside in ["telemetry.db-wal", "telemetry.db-shm"] {
+        assert!(!file.with_file_name(beside).exists(), "{beside}");
+    }
+    assert_eq!(count(&folder.path().join("telemetry.db"), "events"), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
-use kamaji_telemetry::backend::store::{Batch, Counts, Cycle, SqliteStore, Store, WriteError};
+use kamaji_telemetry::backend::store::{Batch, Counts, Cycle, Source, SqliteStore, Store, WriteError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ fn cycles(rows: usize) -> Batch {
         installation: Uuid::new_v4(),
         time: jiff::Timestamp::now(),
         counts: Counts::default(),
-        agent_version: "0.1.0".parse().unwrap(),
+        source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "unknown".parse().unwrap(),
         kubernetes_version: "unknown".parse().unwrap(),
         breakdowns: vec![],

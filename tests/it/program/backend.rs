@@ -1,9 +1,14 @@
 //! The backend as a process with a file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use tonic::transport::{Channel, Endpoint};
 
 use super::PROGRAM;
-use crate::servers::{Launch, Process, free_address, web};
+use crate::servers::{Launch, Process, eventually, free_address, web};
 
 /// A running backend.
 pub(crate) struct Backend {
@@ -13,20 +18,39 @@ pub(crate) struct Backend {
 
 struct Place {
     url: String,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    health: SocketAddr,
     file: PathBuf,
 }
 
 impl Backend {
     /// Starts it empty, and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts it empty with more flags, and waits until it is ready.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::launch(flags, PROGRAM, &[]).await
+    }
+
+    /// Starts it so that a write beyond the largest size of a file fails, as on a full disk, rather than ends it.
+    pub(crate) async fn start_with_limits() -> Self {
+        Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]).await
+    }
+
+    async fn launch(flags: &[&str], program: &str, before: &[&str]) -> Self {
         let launch = |folder: &Path| {
-            let (grpc, http) = (free_address(), free_address());
+            let (grpc, http, health) = (free_address(), free_address(), free_address());
             let file = folder.join("telemetry.db");
-            let mut arguments = vec!["backend".to_owned(), "serve".to_owned()];
-            arguments.extend([format!("--grpc={grpc}"), format!("--http={http}")]);
+            let mut arguments: Vec<_> =
+                before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
+            arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
             arguments.push(format!("--store=sqlite:{}", file.display()));
-            let place = Place { url: format!("http://{http}"), file };
-            (Launch { program: PROGRAM.into(), arguments, environment: Vec::new() }, place)
+            arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+            let place = Place { url: format!("http://{http}"), grpc, http, health, file };
+            (Launch { program: program.into(), arguments, environment: Vec::new() }, place)
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
         Self { process, place }
@@ -37,9 +61,43 @@ impl Backend {
         &self.place.url
     }
 
+    /// The same as an address.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.place.http
+    }
+
+    /// A client of its OTLP over gRPC.
+    pub(crate) async fn logs_client(&self) -> LogsServiceClient<Channel> {
+        LogsServiceClient::new(self.channel().await)
+    }
+
+    /// Sets the largest size of a file that it may write, in bytes.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let process = format!("--pid={}", self.process.id());
+        let limited = Command::new("prlimit").args([process, format!("--fsize={bytes}:")]).status();
+        assert!(limited.expect("`prlimit` is there").success(), "the size of files can't be limited");
+    }
+
+    /// Its own accounts, as Prometheus reads them.
+    pub(crate) async fn accounts(&self) -> String {
+        web::get(&format!("http://{}", self.place.health), "/metrics").await
+    }
+
+    /// A connection to its gRPC port.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.grpc)).expect("an address makes a URI");
+        endpoint.connect().await.expect("a backend that is ready takes connections")
+    }
+
     /// Where it stores.
     pub(crate) fn file(&self) -> &Path {
         &self.place.file
+    }
+
+    /// Waits until it has logged `text`.
+    pub(crate) async fn logged(&self, text: &str) {
+        let log = async || self.process.output().contains(text).then_some(());
+        eventually(&format!("the backend to log {text:?}"), log).await;
     }
 
     /// Ends it as a crash does.

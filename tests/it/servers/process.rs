@@ -91,6 +91,11 @@ impl Process {
         self.child.as_mut()?.try_wait().expect("a child can be waited for")
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Sends it a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");

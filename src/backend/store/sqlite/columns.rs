@@ -8,7 +8,7 @@ use jiff::{Span, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-use crate::backend::store::utc_day;
+use crate::backend::store::{Source, utc_day};
 use crate::signals::{CreatedWith, Event, NetworkProfile};
 
 /// Milliseconds in a day.
@@ -17,6 +17,11 @@ pub(super) const DAY_MS: i64 = 86_400_000;
 /// The day of `time` as it is stored.
 pub(super) fn day(time: Timestamp) -> i64 {
     time.as_millisecond().div_euclid(DAY_MS)
+}
+
+/// A date as a day is stored.
+pub(super) fn day_of(date: Date) -> i64 {
+    i64::from((date - utc_day(Timestamp::UNIX_EPOCH)).get_days())
 }
 
 /// The beginning of a stored day as a date.
@@ -47,6 +52,20 @@ pub(super) fn sum(row: &Row<'_>, column: &str) -> Result<u64> {
 /// A column that does not hold what this program writes.
 pub(super) fn corrupt(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::FromSqlConversionFailure(0, Type::Text, format!("{column}: {error}").into())
+}
+
+/// The value of `source` in the rows of this project's agents.
+pub(super) const AGENT: &str = "agent";
+
+/// The value of `source` in the rows of Kamaji's built-in telemetry.
+pub(super) const KAMAJI: &str = "kamaji";
+
+/// `source` and `agent_version`.
+pub(super) fn source(source: &Source) -> (&'static str, String) {
+    match source {
+        Source::Agent(version) => (AGENT, version.to_string()),
+        Source::Kamaji => (KAMAJI, String::new()),
+    }
 }
 
 /// The columns of an event that depend on its kind.

@@ -9,10 +9,10 @@ use tokio::sync::Mutex;
 
 use super::columns::{self, date, parse, sum, time};
 use crate::backend::store::{
-    Breakdown, CURRENT, Counts, DayTotals, EventRow, InstallationRow, OverviewFacts, OverviewQuery, ReadError, Seen,
-    Totals,
+    Breakdown, CURRENT, Counts, DayTotals, EventRow, EventTotals, InstallationRow, KamajiFacts, OverviewFacts,
+    OverviewQuery, ReadError, Seen, Source, Totals,
 };
-use crate::signals::{EventRecord, METRICS};
+use crate::signals::{CREATED, DELETED, EventKind, EventRecord, METRICS, UPDATED};
 
 /// Readers wait for each other here, where waiting costs no thread.
 #[derive(Debug)]
@@ -39,17 +39,17 @@ impl Reader {
     }
 }
 
-/// Every part reads the same state: they share one transaction.
+/// Every part reads the same state: they share one transaction. Each names the source that it is about.
 pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewFacts> {
     let OverviewQuery { now, versions, installations, events, days } = query;
     let connection = &*connection.transaction()?;
     let current = before(now, CURRENT);
-    let [day, week, month] = seen(connection, now)?;
+    let [day, week, month] = seen(connection, columns::AGENT, now)?;
     Ok(OverviewFacts {
         day,
         week,
         month,
-        control_planes: control_planes(connection, current)?,
+        control_planes: control_planes(connection, columns::AGENT, current)?,
         kamaji_versions: list(connection, &top("kamaji_version"), params![current, versions], |row| {
             Ok((parse(row, "version")?, sum(row, "installations")?))
         })?,
@@ -60,22 +60,43 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
         installations: list(connection, INSTALLATIONS, params![installations], installation)?,
         events: list(connection, EVENTS, params![events], event)?,
         days: list(connection, DAYS, params![columns::day(now) - i64::from(days)], day_totals)?,
+        kamaji: kamaji(connection, now)?,
     })
 }
 
-const INSTALLATIONS: &str = "SELECT * FROM latest ORDER BY time DESC, installation LIMIT ?1";
+/// What the telemetry says that Kamaji has built in.
+fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiFacts> {
+    let current = before(now, CURRENT);
+    let [day, week, month] = seen(connection, columns::KAMAJI, now)?;
+    let mut statement = connection
+        .prepare_cached("SELECT count(*) FROM events WHERE source = 'kamaji' AND time >= ?1 AND kind = ?2")?;
+    let mut count = |kind: &EventKind| {
+        let count = statement.query_row(params![current, kind.name], |row| row.get::<_, i64>(0))?;
+        u64::try_from(count).map_err(|error| columns::corrupt("count", error))
+    };
+    Ok(KamajiFacts {
+        day,
+        week,
+        month,
+        control_planes: control_planes(connection, columns::KAMAJI, current)?,
+        events: EventTotals { created: count(&CREATED)?, updated: count(&UPDATED)?, deleted: count(&DELETED)? },
+    })
+}
 
-const EVENTS: &str = "SELECT * FROM events ORDER BY time DESC, uid LIMIT ?1";
+const INSTALLATIONS: &str = "SELECT * FROM latest WHERE source = 'agent' ORDER BY time DESC, installation LIMIT ?1";
+
+const EVENTS: &str = "SELECT * FROM events WHERE source = 'agent' ORDER BY time DESC, uid LIMIT ?1";
 
 const DAYS: &str = "
     SELECT day, count(*) AS installations, sum(running) AS running, sum(sleeping) AS sleeping,
            sum(not_ready) AS not_ready, sum(upgrading) AS upgrading
-    FROM days WHERE day > ?1 GROUP BY day ORDER BY day";
+    FROM days WHERE day > ?1 AND source = 'agent' GROUP BY day ORDER BY day";
 
 /// Current installations by one of the two columns of versions.
 fn top(column: &'static str) -> String {
     format!(
-        "SELECT {column} AS version, count(*) AS installations FROM latest WHERE time >= ?1
+        "SELECT {column} AS version, count(*) AS installations FROM latest
+         WHERE source = 'agent' AND time >= ?1
          GROUP BY version ORDER BY installations DESC, version DESC LIMIT ?2"
     )
 }
@@ -95,35 +116,35 @@ fn before(now: Timestamp, age: Duration) -> i64 {
 }
 
 /// Installations seen in the last 1, 7 and 30 days. One was seen on two days at least if its last is not its first.
-fn seen(connection: &Connection, now: Timestamp) -> rusqlite::Result<[Seen; 3]> {
+fn seen(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[Seen; 3]> {
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FILTER (WHERE first_day < time / :day_ms) AS active,
                 count(*) FILTER (WHERE first_day >= time / :day_ms) AS short_lived
-         FROM latest WHERE time >= :since",
+         FROM latest WHERE source = :source AND time >= :since",
     )?;
     let mut count = |days: u64| {
         let since = before(now, Duration::from_hours(24 * days));
-        statement.query_row(named_params! { ":day_ms": columns::DAY_MS, ":since": since }, |row| {
-            Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? })
-        })
+        let params = named_params! { ":source": source, ":day_ms": columns::DAY_MS, ":since": since };
+        statement
+            .query_row(params, |row| Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? }))
     };
     Ok([count(1)?, count(7)?, count(30)?])
 }
 
-fn control_planes(connection: &Connection, since: i64) -> rusqlite::Result<Totals> {
+fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite::Result<Totals> {
     let mut statement = connection.prepare_cached(
         "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
                 coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
-         FROM latest WHERE time >= ?1",
+         FROM latest WHERE source = ?1 AND time >= ?2",
     )?;
-    statement.query_row(params![since], totals)
+    statement.query_row(params![source, since], totals)
 }
 
 /// The extended gauges of current installations: those of the day of each one's newest cycle.
 fn breakdowns(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Breakdown, u64)>> {
     let sql = "SELECT metric, value, sum(count) AS count
                FROM latest JOIN breakdowns USING (installation)
-               WHERE time >= ?1 AND day = time / ?2 AND metric = ?3
+               WHERE source = 'agent' AND time >= ?1 AND day = time / ?2 AND metric = ?3
                GROUP BY value ORDER BY count DESC, value DESC LIMIT ?4";
     let mut all = Vec::new();
     for metric in METRICS.iter().filter(|metric| metric.extended) {
@@ -171,7 +192,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         kubernetes_version: parse(row, "kubernetes_version")?,
         event: columns::event(row)?,
     };
-    Ok(EventRow { record, agent_version: parse(row, "agent_version")? })
+    Ok(EventRow { record, source: Source::Agent(parse(row, "agent_version")?) })
 }
 
 fn day_totals(row: &Row<'_>) -> rusqlite::Result<DayTotals> {

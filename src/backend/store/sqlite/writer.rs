@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, named_params, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::columns::{self, EventColumns};
-use crate::backend::store::{Batch, Cycle, EventRow, WriteError};
+use super::rows::{write_cycle, write_event};
+use crate::backend::accounts;
+use crate::backend::store::{Batch, WriteError};
 
 /// The most rows that may wait. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
 /// seconds of work at worst, so that what is taken on is answered well within the 5 s that a relay waits. A row takes
@@ -28,8 +30,17 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What the thread is to do.
+enum Job {
+    Write(Write),
+    /// Anything else, which begins and ends its own transactions.
+    Task(Task),
+}
+
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+
 #[derive(Debug)]
-struct Job {
+struct Write {
     batch: Batch,
     done: oneshot::Sender<Result<(), WriteError>>,
     room: OwnedSemaphorePermit,
@@ -48,10 +59,27 @@ impl Writer {
         }
         let room = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
-        let closed = || WriteError::Unavailable("its writer has ended".into());
-        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
-        jobs.send(Job { batch, done, room }).map_err(|_| closed())?;
+        accounts::begin_to_wait(batch.len());
+        self.send(Job::Write(Write { batch, done, room }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Runs `task` on the writing connection, between two commits.
+    pub(super) async fn run<T, F>(&self, task: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Task(Box::new(move |connection| {
+            // Whoever no longer waits for the answer has given up on it.
+            let _ = done.send(task(connection));
+        })))?;
+        answer.await.map_err(|_| closed())?.map_err(|error| unavailable(&error))
+    }
+
+    fn send(&self, job: Job) -> Result<(), WriteError> {
+        self.jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
     }
 
     /// A batch of more rows than may ever wait takes the whole queue.
@@ -62,6 +90,14 @@ impl Writer {
             bound: MAX_WAITING,
         })
     }
+}
+
+fn closed() -> WriteError {
+    WriteError::Unavailable("its writer has ended".into())
+}
+
+fn unavailable(error: &rusqlite::Error) -> WriteError {
+    WriteError::Unavailable(error.to_string().into())
 }
 
 impl Drop for Writer {
@@ -78,28 +114,45 @@ impl Drop for Writer {
 fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut failing = false;
     while let Some(first) = jobs.blocking_recv() {
-        let group = gather(first, &mut jobs);
-        let result = commit(&mut connection, &group).map_err(|error| WriteError::Unavailable(error.to_string().into()));
-        report(&result, &mut failing);
-        for Job { batch: _, done, room } in group {
-            // First the room, so that whoever is answered finds it free.
-            drop(room);
-            // A sender that no longer waits will send again, which changes nothing.
-            let _ = done.send(result.clone());
+        let (group, task) = gather(first, &mut jobs);
+        if !group.is_empty() {
+            let began = Instant::now();
+            let result = commit(&mut connection, &group).map_err(|error| unavailable(&error));
+            accounts::committed(result.is_ok(), began.elapsed());
+            report(&result, &mut failing);
+            answer(group, &result);
+        }
+        if let Some(task) = task {
+            task(&mut connection);
         }
     }
 }
 
-/// The first job, and what waits behind it.
-fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<Job> {
-    let mut rows = first.batch.len();
-    let mut group = vec![first];
-    while rows < MAX_COMMIT {
-        let Ok(job) = jobs.try_recv() else { break };
-        rows += job.batch.len();
-        group.push(job);
+/// The first job, and the writes that wait behind it up to a task.
+fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, Option<Task>) {
+    let (mut group, mut rows) = (Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match job {
+            Job::Write(write) => {
+                rows += write.batch.len();
+                group.push(write);
+            }
+            Job::Task(task) => return (group, Some(task)),
+        }
+        next = if rows < MAX_COMMIT { jobs.try_recv().ok() } else { None };
     }
-    group
+    (group, None)
+}
+
+fn answer(group: Vec<Write>, result: &Result<(), WriteError>) {
+    for Write { batch, done, room } in group {
+        accounts::end_to_wait(batch.len());
+        // First the room, so that whoever is answered finds it free.
+        drop(room);
+        // A sender that no longer waits will send again, which changes nothing.
+        let _ = done.send(result.clone());
+    }
 }
 
 /// One line when writing starts to fail, and one when it works again.
@@ -112,112 +165,11 @@ fn report(result: &Result<(), WriteError>, failing: &mut bool) {
     *failing = result.is_err();
 }
 
-fn commit(connection: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
+fn commit(connection: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for Job { batch: Batch { cycles, events }, .. } in group {
+    for Write { batch: Batch { cycles, events }, .. } in group {
         cycles.iter().try_for_each(|cycle| write_cycle(&transaction, cycle))?;
         events.iter().try_for_each(|event| write_event(&transaction, event))?;
     }
     transaction.commit()
-}
-
-fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
-    if write_newest(transaction, cycle, LATEST)? == 0 {
-        let mut statement = transaction.prepare_cached(EARLIER)?;
-        statement.execute(params![cycle.installation, columns::day(cycle.time)])?;
-    }
-    if write_newest(transaction, cycle, DAY)? > 0 {
-        write_breakdowns(transaction, cycle)?;
-    }
-    Ok(())
-}
-
-/// The newest cycle wins. Both tables have the same columns but for the name of the day's, which both parameters have.
-const LATEST: &str = "
-    INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
-                        agent_version, kamaji_version, kubernetes_version)
-    VALUES (:installation, :day, :time, :running, :sleeping, :not_ready, :upgrading,
-            :agent_version, :kamaji_version, :kubernetes_version)
-    ON CONFLICT (installation) DO UPDATE SET
-        first_day = min(first_day, excluded.first_day), time = excluded.time,
-        running = excluded.running, sleeping = excluded.sleeping,
-        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
-        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
-        kubernetes_version = excluded.kubernetes_version
-    WHERE excluded.time > time";
-
-/// An older cycle than the latest tells only that the installation was there before.
-const EARLIER: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
-
-/// The newest cycle of the day wins.
-const DAY: &str = "
-    INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
-                      agent_version, kamaji_version, kubernetes_version)
-    VALUES (:day, :installation, :time, :running, :sleeping, :not_ready, :upgrading,
-            :agent_version, :kamaji_version, :kubernetes_version)
-    ON CONFLICT (day, installation) DO UPDATE SET
-        time = excluded.time,
-        running = excluded.running, sleeping = excluded.sleeping,
-        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
-        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
-        kubernetes_version = excluded.kubernetes_version
-    WHERE excluded.time > time";
-
-/// Runs one of the two upserts, and says how many rows it changed.
-fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> rusqlite::Result<usize> {
-    let Cycle { installation, time, counts, agent_version, kamaji_version, kubernetes_version, breakdowns: _ } = cycle;
-    transaction.prepare_cached(upsert)?.execute(named_params! {
-        ":day": columns::day(*time),
-        ":installation": installation,
-        ":time": time.as_millisecond(),
-        ":running": counts.running,
-        ":sleeping": counts.sleeping,
-        ":not_ready": counts.not_ready,
-        ":upgrading": counts.upgrading,
-        ":agent_version": agent_version.to_string(),
-        ":kamaji_version": kamaji_version.to_string(),
-        ":kubernetes_version": kubernetes_version.to_string(),
-    })
-}
-
-/// Replaces the day's breakdowns: a version that is no longer there sends no point.
-fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
-    let day = columns::day(cycle.time);
-    transaction
-        .prepare_cached("DELETE FROM breakdowns WHERE day = ?1 AND installation = ?2")?
-        .execute(params![day, cycle.installation])?;
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO breakdowns (day, installation, metric, value, count) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO NOTHING",
-    )?;
-    for (breakdown, count) in &cycle.breakdowns {
-        insert.execute(params![day, cycle.installation, breakdown.metric().name, breakdown.value(), count])?;
-    }
-    Ok(())
-}
-
-/// The first event with a uid stays.
-fn write_event(transaction: &Transaction<'_>, row: &EventRow) -> rusqlite::Result<()> {
-    let EventRow { record, agent_version } = row;
-    let own = EventColumns::from(record.event);
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO events (uid, time, kind, agent_version, kamaji_version, kubernetes_version, tcp_version,
-                             old_tcp_version, new_tcp_version, status, cluster_api, network_profile)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING",
-    )?;
-    insert.execute(params![
-        record.uid,
-        record.time.as_millisecond(),
-        record.event.kind().name,
-        agent_version.to_string(),
-        record.kamaji_version.to_string(),
-        record.kubernetes_version.to_string(),
-        own.tcp_version,
-        own.old_tcp_version,
-        own.new_tcp_version,
-        own.status,
-        own.cluster_api,
-        own.network_profile,
-    ])?;
-    Ok(())
 }

@@ -1,0 +1,125 @@
+//! Today's Kamaji comes in: the JSON that its built-in telemetry posts, until every installation has an agent.
+//!
+//! It is kept under a source of its own ([`Source::Kamaji`](super::store::Source::Kamaji)), and an installation by its
+//! pseudonym. Its client reads nothing but the status, and never tries again.
+
+mod payload;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::accounts::{self, Transport};
+use super::store::{PseudonymKey, Store, WriteError};
+use payload::{Create, Delete, Payload, Received, Stats, Update};
+
+/// The largest body. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63 characters,
+/// which is the most that a label holds, has 700 bytes.
+const MAX_BODY: usize = 4 * 1024;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Legacy {
+    store: Arc<dyn Store>,
+    key: PseudonymKey,
+}
+
+/// Why a request was not kept. The texts say what was expected, and never what was sent.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("unsupported content type: expected application/json")]
+    ContentType,
+    #[error("the body is too large: expected at most {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("the body cannot be read: expected it whole")]
+    Broken,
+    #[error("the body is not what is sent to this path: expected {0}")]
+    Malformed(&'static str),
+    #[error("nothing can be stored at the moment, try again later")]
+    Store(#[from] WriteError),
+}
+
+/// `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms.
+pub(super) fn routes(store: Arc<dyn Store>, key: PseudonymKey) -> Router {
+    Router::new()
+        .route("/stats", post(receive::<Stats>))
+        .route("/create", post(receive::<Create>))
+        .route("/update", post(receive::<Update>))
+        .route("/delete", post(receive::<Delete>))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(count))
+        .with_state(Legacy { store, key })
+}
+
+async fn count(response: Response) -> Response {
+    accounts::answered(Transport::Kamaji, response.status().as_str().to_owned());
+    response
+}
+
+/// Answers after the commit.
+async fn receive<P: Payload>(
+    State(Legacy { store, key }): State<Legacy>,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    let payload: P = read(request).await?;
+    let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
+    let batch = payload.admit(&received).ok_or(Refusal::Malformed(P::EXPECTED))?;
+    let (cycles, events) = (batch.cycles.len(), batch.events.len());
+    store.write(batch).await?;
+    accounts::admitted(cycles, events);
+    Ok(StatusCode::OK)
+}
+
+async fn read<P: Payload>(request: Request) -> Result<P, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::ContentType);
+    }
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+        _ => Refusal::Broken,
+    })?;
+    // What exactly is wrong would be told in the words of the sender.
+    serde_json::from_slice(&body).map_err(|_| Refusal::Malformed(P::EXPECTED))
+}
+
+impl Refusal {
+    /// A name for the accounts; `None` where the sender is not to blame.
+    const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::ContentType => Some("content_type"),
+            Self::TooLarge => Some("too_large"),
+            Self::Broken => Some("broken"),
+            Self::Malformed(_) => Some("malformed"),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let code = match &self {
+            Self::ContentType | Self::Broken | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        if let Some(reason) = self.reason() {
+            accounts::refused_body(reason);
+        }
+        let mut response = (code, format!("{self}\n")).into_response();
+        if let Self::Store(error) = self {
+            response.headers_mut().insert(RETRY_AFTER, error.retry_after().as_secs().into());
+        }
+        response
+    }
+}

@@ -1,0 +1,54 @@
+//! What is done to a store by hand: erasing an installation, copying the store, and putting a copy back.
+//!
+//! Each answers with a line that says what was done, and never repeats an identity.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use super::StoreLocation;
+use super::store::sqlite::copy;
+use super::store::{Erased, SqliteStore, Store};
+
+/// Deletes all rows of an installation, given by its UUID or, where today's Kamaji reports it, by the UID that this
+/// reports: of the cluster's Service `default/kubernetes`. The backend may serve the store meanwhile.
+///
+/// Fails where there is no store.
+pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
+    let StoreLocation::Sqlite(path) = store;
+    let store = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??;
+    let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
+    let [by_uuid, by_cluster] = [store.erase(installation).await?, store.erase(pseudonym).await?];
+    let erased = if by_uuid == Erased::default() { by_cluster } else { by_uuid };
+    if erased == Erased::default() {
+        return Ok("Nothing is stored of this installation.\n".into());
+    }
+    let Erased { latest, days, breakdowns } = erased;
+    let latest = if latest { "its latest state" } else { "no latest state" };
+    let [days, points] = [plural(days, "day"), plural(breakdowns, "point")];
+    Ok(format!(
+        "Erased {latest}, {days} and {points} of extended gauges. What it sends from now on is stored again, and backups \
+         still hold what they held.\n"
+    ))
+}
+
+/// Copies a store, in use or not, into a new file.
+pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
+    let StoreLocation::Sqlite(path) = store;
+    let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), file.display());
+    tokio::task::spawn_blocking(move || copy::backup(&path, &file)).await?.context("no backup was made")?;
+    Ok(done)
+}
+
+/// Puts a copy in the place of a store that is not in use.
+pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
+    let StoreLocation::Sqlite(path) = store;
+    let done = format!("Checked {}, and put it in the place of {}.\n", file.display(), path.display());
+    tokio::task::spawn_blocking(move || copy::restore(&file, &path)).await?.context("nothing was put back")?;
+    Ok(done)
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

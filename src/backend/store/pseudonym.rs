@@ -1,0 +1,70 @@
+//! The telemetry that Kamaji has built in names an installation by the UID of an object of its cluster. Here such a UID
+//! becomes a pseudonym before anything is stored.
+
+use ring::hmac::{HMAC_SHA256, Key, sign};
+use ring::rand::{SecureRandom, SystemRandom};
+use uuid::{Builder, Uuid};
+
+/// A random key, made once for a store and kept in it. Whoever does not have it can't tell the pseudonym of a cluster
+/// whose UID they know.
+#[derive(Debug, Clone)]
+pub struct PseudonymKey(Key);
+
+/// The system gave no random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no random numbers: expected them from getrandom(2) or /dev/urandom")]
+pub struct NoRandomNumbers;
+
+impl PseudonymKey {
+    /// Bytes of a key: as many as the hash has.
+    pub const LENGTH: usize = 32;
+
+    /// The bytes of a new key.
+    pub fn random() -> Result<[u8; Self::LENGTH], NoRandomNumbers> {
+        let mut bytes = [0; Self::LENGTH];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
+        Ok(bytes)
+    }
+
+    /// The pseudonym of the cluster with this UID: the first 122 bits of its HMAC-SHA-256 as a UUID of version 8, which
+    /// no random one of version 4 equals.
+    pub fn pseudonym(&self, cluster: Uuid) -> Uuid {
+        let tag = sign(&self.0, cluster.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&tag.as_ref()[..16]);
+        Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+impl From<[u8; PseudonymKey::LENGTH]> for PseudonymKey {
+    fn from(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(Key::new(HMAC_SHA256, &bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pseudonym_is_the_keyed_hash_of_the_cluster() {
+        let cluster: Uuid = "6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11".parse().unwrap();
+        // Source: Python's hmac.new(bytes(32), uid.bytes, "sha256"), with the version and the variant of RFC 9562.
+        let expected: Uuid = "ddfe243f-d445-8297-a277-1213d075e65f".parse().unwrap();
+        assert_eq!(PseudonymKey::from([0; 32]).pseudonym(cluster), expected);
+    }
+
+    #[test]
+    fn another_key_gives_another_pseudonym() {
+        let cluster = Uuid::new_v4();
+        let [first, second] = [(); 2].map(|()| PseudonymKey::from(PseudonymKey::random().unwrap()));
+        assert_ne!(first.pseudonym(cluster), second.pseudonym(cluster));
+        assert_eq!(first.pseudonym(cluster), first.clone().pseudonym(cluster));
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        let shown = format!("{:?}", PseudonymKey::from([0x5a; 32]));
+        assert!(!shown.contains("90, 90") && !shown.contains("5a"), "{shown}");
+    }
+}

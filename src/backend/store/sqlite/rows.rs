@@ -1,0 +1,127 @@
+//! How cycles and events are written.
+
+use rusqlite::{Transaction, named_params, params};
+
+use super::columns::{self, EventColumns};
+use crate::backend::store::{Cycle, EventRow};
+
+/// The newest cycle is kept, as the latest state and as the row of its day.
+pub(super) fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
+    if is_foreign(transaction, cycle)? {
+        return Ok(());
+    }
+    if write_newest(transaction, cycle, LATEST)? == 0 {
+        let mut statement = transaction.prepare_cached(EARLIER)?;
+        statement.execute(params![cycle.installation, columns::day(cycle.time)])?;
+    }
+    if write_newest(transaction, cycle, DAY)? > 0 {
+        write_breakdowns(transaction, cycle)?;
+    }
+    Ok(())
+}
+
+/// Whether the installation is known by another source: who knows a pseudonym can't speak for it.
+fn is_foreign(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<bool> {
+    let mut statement = transaction.prepare_cached(SOURCE)?;
+    let (known, _) = columns::source(&cycle.source);
+    let mut rows = statement.query(params![cycle.installation])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    Ok(row.get_ref("source")?.as_str()? != known)
+}
+
+/// The newest cycle wins. Both tables have the same columns but for the name of the day's, which both parameters have.
+const LATEST: &str = "
+    INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
+                        source, agent_version, kamaji_version, kubernetes_version)
+    VALUES (:installation, :day, :time, :running, :sleeping, :not_ready, :upgrading,
+            :source, :agent_version, :kamaji_version, :kubernetes_version)
+    ON CONFLICT (installation) DO UPDATE SET
+        first_day = min(first_day, excluded.first_day), time = excluded.time,
+        running = excluded.running, sleeping = excluded.sleeping,
+        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
+        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
+        kubernetes_version = excluded.kubernetes_version
+    WHERE excluded.time > time";
+
+/// An older cycle than the latest tells only that the installation was there before.
+const EARLIER: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
+
+/// The source that the installation has already.
+const SOURCE: &str = "SELECT source FROM latest WHERE installation = ?1";
+
+/// The newest cycle of the day wins.
+const DAY: &str = "
+    INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
+                      source, agent_version, kamaji_version, kubernetes_version)
+    VALUES (:day, :installation, :time, :running, :sleeping, :not_ready, :upgrading,
+            :source, :agent_version, :kamaji_version, :kubernetes_version)
+    ON CONFLICT (day, installation) DO UPDATE SET
+        time = excluded.time,
+        running = excluded.running, sleeping = excluded.sleeping,
+        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
+        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
+        kubernetes_version = excluded.kubernetes_version
+    WHERE excluded.time > time";
+
+/// Runs one of the two upserts, and says how many rows it changed.
+fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> rusqlite::Result<usize> {
+    let Cycle { installation, time, counts, source, kamaji_version, kubernetes_version, breakdowns: _ } = cycle;
+    let (source, agent_version) = columns::source(source);
+    transaction.prepare_cached(upsert)?.execute(named_params! {
+        ":day": columns::day(*time),
+        ":installation": installation,
+        ":time": time.as_millisecond(),
+        ":running": counts.running,
+        ":sleeping": counts.sleeping,
+        ":not_ready": counts.not_ready,
+        ":upgrading": counts.upgrading,
+        ":source": source,
+        ":agent_version": agent_version,
+        ":kamaji_version": kamaji_version.to_string(),
+        ":kubernetes_version": kubernetes_version.to_string(),
+    })
+}
+
+/// Replaces the day's breakdowns: a version that is no longer there sends no point.
+fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
+    let day = columns::day(cycle.time);
+    transaction
+        .prepare_cached("DELETE FROM breakdowns WHERE day = ?1 AND installation = ?2")?
+        .execute(params![day, cycle.installation])?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO breakdowns (day, installation, metric, value, count) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for (breakdown, count) in &cycle.breakdowns {
+        insert.execute(params![day, cycle.installation, breakdown.metric().name, breakdown.value(), count])?;
+    }
+    Ok(())
+}
+
+/// The first event with a uid stays.
+pub(super) fn write_event(transaction: &Transaction<'_>, row: &EventRow) -> rusqlite::Result<()> {
+    let EventRow { record, source } = row;
+    let (source, agent_version) = columns::source(source);
+    let own = EventColumns::from(record.event);
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO events (uid, time, kind, source, agent_version, kamaji_version, kubernetes_version, tcp_version,
+                             old_tcp_version, new_tcp_version, status, cluster_api, network_profile)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+    )?;
+    insert.execute(params![
+        record.uid,
+        record.time.as_millisecond(),
+        record.event.kind().name,
+        source,
+        agent_version,
+        record.kamaji_version.to_string(),
+        record.kubernetes_version.to_string(),
+        own.tcp_version,
+        own.old_tcp_version,
+        own.new_tcp_version,
+        own.status,
+        own.cluster_api,
+        own.network_profile,
+    ])?;
+    Ok(())
+}

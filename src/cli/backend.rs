@@ -1,0 +1,84 @@
+//! What the backend's commands are told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use uuid::Uuid;
+
+use super::interval;
+
+/// What the backend is to do.
+#[derive(Debug, Subcommand)]
+pub enum BackendCommand {
+    /// Serve until a signal ends it.
+    Serve(ServeArgs),
+    /// Delete all that is stored of one installation; the backend may be serving.
+    Erase(EraseArgs),
+    /// Copy the store into a new file; the backend may be serving.
+    Backup(CopyArgs),
+    /// Check a copy, and put it in the place of the store; the backend may not be serving.
+    Restore(CopyArgs),
+}
+
+/// What the backend is told.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where OTLP/gRPC is served.
+    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC", default_value = "127.0.0.1:24317")]
+    pub grpc: SocketAddr,
+    /// Where OTLP/HTTP, the page and the API are served.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP", default_value = "127.0.0.1:24318")]
+    pub http: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
+    pub health_addr: Option<SocketAddr>,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// How long events are kept, in days.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_EVENTS", default_value = "400d", value_parser = days)]
+    pub keep_events: u16,
+    /// How long the days of installations are kept, and installations that are not seen any more, in days.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_DAYS", default_value = "400d", value_parser = days)]
+    pub keep_days: u16,
+    /// How often what is older is deleted.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_INTERVAL", default_value = "24h", value_parser = interval)]
+    pub keep_interval: Duration,
+}
+
+/// Where rows are kept.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Where it is stored: sqlite:PATH.
+    #[arg(long, env = "KAMAJI_TELEMETRY_STORE", default_value = "sqlite:kamaji-telemetry.db")]
+    pub store: String,
+}
+
+/// What the erasure is told.
+#[derive(Debug, Args)]
+pub struct EraseArgs {
+    /// The installation's UUID; of one that today's Kamaji reports, the UID of its Service default/kubernetes.
+    #[arg(value_name = "UUID")]
+    pub installation: Uuid,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What a backup or its return is told.
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// The copy.
+    pub file: PathBuf,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Less than a day can't be told from a day, and more than ten years answers no question.
+fn days(text: &str) -> Result<u16, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    days.filter(|days| (1..=3_650).contains(days)).ok_or_else(|| "expected days from 1d to 3650d, such as 400d".into())
+}

@@ -1,0 +1,52 @@
+//! Files of earlier versions are brought up to date.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use kamaji_telemetry::backend::insights::overview_query;
+use kamaji_telemetry::backend::store::{KamajiFacts, SqliteStore, Store};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::harness::count;
+use crate::servers::fixture;
+
+/// A file as the first version left it: its schema, its history of migrations, and a row in each table.
+fn first_version(path: &Path, installation: Uuid) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(&fixture("store-v1.sql")).unwrap();
+    let (now, day) = (Timestamp::now().as_millisecond(), Timestamp::now().as_millisecond() / 86_400_000);
+    let versions = "'0.1.0', 'v1.0.0', 'v1.35.1'";
+    let counts = "4, 3, 2, 1";
+    for (sql, parameters) in [
+        (format!("INSERT INTO latest VALUES (?1, ?2, ?3, {counts}, {versions})"), [day, now]),
+        (format!("INSERT INTO days VALUES (?2, ?1, ?3, {counts}, {versions})"), [day, now]),
+        ("INSERT INTO breakdowns VALUES (?2, ?1, 'kamaji.datastore.count', 'etcd', 5 + 0 * ?3)".into(), [day, now]),
+        (
+            format!(
+                "INSERT INTO events VALUES (?1, ?3, 'kamaji.tcp.created', {versions}, 'v1.35.1', NULL, NULL, NULL, NULL, 0 * ?2)"
+            ),
+            [day, now],
+        ),
+    ] {
+        connection.execute(&sql, rusqlite::params![installation, parameters[0], parameters[1]]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_keeps_its_rows_as_the_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let installation = Uuid::new_v4();
+    first_version(&path, installation);
+    let store = SqliteStore::open(&path).unwrap();
+    let facts = store.overview(overview_query(Timestamp::now())).await.unwrap();
+    assert_eq!((facts.installations[0].uuid, facts.control_planes.total()), (installation, 10));
+    assert_eq!((facts.events.len(), facts.breakdowns.len(), facts.days.len()), (1, 1, 1));
+    assert_eq!(facts.kamaji, KamajiFacts::default());
+    let key = store.pseudonym_key().await.unwrap().pseudonym(installation);
+    drop(store);
+    let again = SqliteStore::open(&path).unwrap();
+    assert_eq!(again.pseudonym_key().await.unwrap().pseudonym(installation), key);
+    assert_eq!((count(&path, "keys"), count(&path, "latest")), (1, 1));
+}

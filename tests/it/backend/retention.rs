@@ -1,0 +1,231 @@
+//! What a backend gives up, by age and on request, and its copies.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::Keeping;
+use kamaji_telemetry::backend::store::{
+    Batch, Counts, Cycle, EventRow, KamajiFacts, Source, SqliteStore, Store, cut_to_hour,
+};
+use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::harness::{Backend, JSON, count, stored_bytes};
+use super::legacy::stats;
+use super::samples::{created, logs_request, metrics_request, now, state_gauges};
+use crate::program::{self, PROGRAM};
+use crate::servers::eventually;
+
+fn cycle(installation: Uuid, days_ago: i64) -> Cycle {
+    Cycle {
+        installation,
+        time: Timestamp::now() - SignedDuration::from_hours(24 * days_ago),
+        counts: Counts::default(),
+        source: Source::Agent("0.1.0".parse().unwrap()),
+        kamaji_version: KamajiVersion::Unknown,
+        kubernetes_version: KubernetesVersion::Unknown,
+        breakdowns: vec![],
+    }
+}
+
+fn event(days_ago: i64) -> EventRow {
+    let record = EventRecord {
+        uid: Uuid::new_v4(),
+        time: cut_to_hour(Timestamp::now() - SignedDuration::from_hours(24 * days_ago)),
+        kamaji_version: KamajiVersion::Unknown,
+        kubernetes_version: KubernetesVersion::Unknown,
+        event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
+    };
+    EventRow { record, source: Source::Kamaji }
+}
+
+/// Rows that are 1 and 10 days old.
+async fn aged() -> (TempDir, Arc<SqliteStore>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+    let lasting = Uuid::new_v4();
+    let cycles = vec![cycle(lasting, 10), cycle(lasting, 1), cycle(Uuid::new_v4(), 10)];
+    store.write(Batch { cycles, events: vec![event(10), event(1)] }).await.unwrap();
+    (folder, store)
+}
+
+/// The program's own words, run to its end.
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).arg("backend").args(arguments).env_clear().output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn location(file: &Path) -> String {
+    format!("--store=sqlite:{}", file.display())
+}
+
+#[tokio::test]
+async fn a_serving_backend_deletes_what_is_too_old() {
+    let (folder, store) = aged().await;
+    let keeping = Keeping { events: 7, days: 7, every: Duration::from_hours(24) };
+    let backend = Backend::keep(folder, store, keeping).await;
+    eventually("the old installation to be deleted", async || (backend.count("latest") == 1).then_some(())).await;
+    assert_eq!((backend.count("days"), backend.count("events")), (1, 2));
+    assert_eq!(backend.overview().await.by_kamaji, KamajiFacts::default());
+}
+
+#[tokio::test]
+async fn the_program_says_in_one_line_what_it_deleted() {
+    let mut backend = program::Backend::start_with(&["--keep-events=7d", "--keep-days=7d", "--keep-interval=1h"]).await;
+    backend.kill();
+    let store = SqliteStore::open(backend.file()).unwrap();
+    let cycles = vec![cycle(Uuid::new_v4(), 10), cycle(Uuid::new_v4(), 1)];
+    store.write(Batch { cycles, events: vec![event(40), event(10), event(1)] }).await.unwrap();
+    drop(store);
+    backend.restart().await;
+    let expected = "deleted what is older than 7 days (events) and 7 days (installations) \
+                    events=2 uids=0 days=1 breakdowns=0 installations=1";
+    backend.logged(expected).await;
+    assert_eq!((count(backend.file(), "events"), count(backend.file(), "latest")), (2, 1));
+}
+
+#[test]
+fn a_retention_out_of_range_is_named_with_what_was_expected() {
+    for flag in ["--keep-events=0d", "--keep-days=400", "--keep-days=3651d", "--keep-events=-1d"] {
+        let output = run(&["serve", flag]);
+        let error = text(&output.stderr);
+        let (name, value) = flag.split_once('=').unwrap();
+        assert!(
+            !output.status.success() && [name, value, "1d to 3650d"].iter().all(|part| error.contains(part)),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_installation_is_erased_by_its_uuid_while_the_backend_runs() {
+    let backend = Backend::start().await;
+    let [erased, kept] = [(); 2].map(|()| Uuid::new_v4());
+    for installation in [erased, kept] {
+        let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
+        backend.metrics_client().await.export(gauges).await.unwrap();
+    }
+    backend.logs_client().await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+    let output = run(&["erase", &erased.to_string(), &location(&backend.file())]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("Erased its latest state, 1 day and 0"), "{}", text(&output.stdout));
+    let overview = backend.overview().await;
+    assert_eq!(overview.installations.iter().map(|row| row.uuid).collect::<Vec<_>>(), [kept]);
+    assert_eq!((backend.count("days"), overview.events.len()), (1, 1), "events are nobody's");
+    let bytes = stored_bytes(backend.file().parent().unwrap());
+    let holds = |uuid: Uuid| bytes.windows(16).any(|window| window == uuid.as_bytes());
+    assert!(holds(kept) && !holds(erased), "not even in free pages or in the log");
+    let again = run(&["erase", &erased.to_string(), &location(&backend.file())]);
+    assert!(text(&again.stdout).starts_with("Nothing is stored"), "{}", text(&again.stdout));
+}
+
+#[tokio::test]
+async fn an_installation_of_todays_kamaji_is_erased_by_the_uid_of_its_cluster() {
+    let backend = Backend::start().await;
+    let cluster = Uuid::new_v4();
+    backend.post("/stats", &[JSON], stats(cluster).as_bytes()).await;
+    assert_eq!((backend.count("latest"), backend.count("breakdowns")), (1, 2));
+    let output = run(&["erase", &cluster.to_string().to_uppercase(), &location(&backend.file())]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(stdout.starts_with("Erased its latest state, 1 day and 2 points"), "{stdout}{stderr}");
+    assert!(!format!("{stdout}{stderr}").to_lowercase().contains(&cluster.to_string()), "it is not repeated");
+    assert_eq!(backend.rows(), 0);
+}
+
+#[test]
+fn nothing_is_erased_from_a_store_that_is_not_there_and_none_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("telemetry.db");
+    let output = run(&["erase", &Uuid::new_v4().to_string(), &location(&file)]);
+    let error = text(&output.stderr);
+    assert!(
+        !output.status.success() && error.contains(file.to_str().unwrap()) && error.contains("expected"),
+        "{error}"
+    );
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_live_store_is_copied_and_put_back() {
+    let backend = Backend::start().await;
+    let export = async |count: usize| {
+        let records = (0..count).map(|_| created(Uuid::new_v4(), now())).collect();
+        backend.logs_client().await.export(logs_request(records)).await.unwrap();
+    };
+    export(3).await;
+    let (file, copy) = (backend.file(), backend.file().with_file_name("copy.db"));
+    let output = run(&["backup", copy.to_str().unwrap(), &location(&file)]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    export(2).await;
+    assert_eq!((count(&copy, "events"), backend.count("events")), (3, 5));
+
+    let used = run(&["restore", copy.to_str().unwrap(), &location(&file)]);
+    assert!(!used.status.success() && text(&used.stderr).contains("in use"), "{}", text(&used.stderr));
+    assert_eq!(backend.count("events"), 5);
+
+    let folder = backend.stop().await;
+    let output = run(&["restore", copy.to_str().unwrap(), &location(&file)]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let store = SqliteStore::open(&file).unwrap();
+    store.ready().await.unwrap();
+    assert_eq!(count(&file, "events"), 3);
+    drop((store, folder));
+}
+
+#[test]
+fn a_copy_is_the_owners_alone_and_never_replaces_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let [file, copy, other] = ["telemetry.db", "copy.db", "other.db"].map(|name| folder.path().join(name));
+    drop(SqliteStore::open(&file).unwrap());
+    let backup = || run(&["backup", copy.to_str().unwrap(), &location(&file)]);
+    assert!(backup().status.success());
+    let again = backup();
+    assert!(!again.status.success() && text(&again.stderr).contains("there already"), "{}", text(&again.stderr));
+    assert!(run(&["restore", copy.to_str().unwrap(), &location(&other)]).status.success());
+    for file in [&copy, &other] {
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<_> = left.collect();
+    left.sort_unstable();
+    assert_eq!(left, ["copy.db", "other.db", "other.db.lock", "telemetry.db", "telemetry.db.lock"]);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_and_one_of_a_later_version_are_refused_and_the_store_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, copy] = ["telemetry.db", "copy.db"].map(|name| folder.path().join(name));
+    let store = SqliteStore::open(&file).unwrap();
+    let cycles = (0..500).map(|_| cycle(Uuid::new_v4(), 1)).collect();
+    store.write(Batch { cycles, ..Batch::default() }).await.unwrap();
+    drop(store);
+    assert!(run(&["backup", copy.to_str().unwrap(), &location(&file)]).status.success());
+    let sound = std::fs::read(&copy).unwrap();
+    let mut damaged = sound.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4096].fill(0x5a);
+    std::fs::write(&copy, damaged).unwrap();
+    let refused = |expected: &str| {
+        let output = run(&["restore", copy.to_str().unwrap(), &location(&file)]);
+        let error = text(&output.stderr);
+        assert!(!output.status.success() && error.contains(expected), "{error}");
+        assert_eq!(count(&file, "latest"), 500);
+    };
+    refused("damaged");
+    std::fs::write(&copy, "no database, and long enough to be looked at as one. ".repeat(100)).unwrap();
+    refused("no store");
+    std::fs::remove_file(&copy).unwrap();
+    refused("no such file");
+    std::fs::write(&copy, sound).unwrap();
+    let later = "INSERT INTO refinery_schema_history VALUES (1000, 'later', '', '')";
+    rusqlite::Connection::open(&copy).unwrap().execute(later, []).unwrap();
+    refused("1000");
+}

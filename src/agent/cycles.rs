@@ -13,8 +13,8 @@ use super::backoff::Backoff;
 use super::cluster::{Look, datastores};
 use super::deliver::egress::Egress;
 use super::deliver::gauges::{Cycle, Extended, Gauges};
+use super::observe::SharedView;
 use super::quiet::Quiet;
-use super::term::SharedView;
 
 /// The wait before a failed cycle is tried again; it doubles up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(1);

@@ -13,6 +13,7 @@ mod row;
 mod waiting;
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -72,6 +73,9 @@ pub struct Options {
     /// The most control planes that are reported of: what the journal holds.
     pub limit: usize,
 }
+
+/// A view that the fold writes and the gauges read.
+pub type SharedView = Arc<Mutex<View>>;
 
 /// What a view does with what it sees, beside counting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

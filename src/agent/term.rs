@@ -28,7 +28,7 @@ use super::deliver::events::{BATCH_LIMIT, Events, Settled};
 use super::deliver::gauges::{self, Gauges};
 use super::journal::config_map::{Place, Stored, WriteError};
 use super::journal::{Due, Journal, ROW_LIMIT, State};
-use super::observe::{Options, Seen, View};
+use super::observe::{Options, Seen, SharedView, View};
 use super::quiet::Quiet;
 use super::worker::Worker;
 use super::writer::{Done, Writer};
@@ -42,9 +42,6 @@ const SEEN_LIMIT: usize = 100;
 const SEEN_BATCH: usize = SEEN_LIMIT;
 /// How long a shutdown may deliver what is left.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// The view, which the fold writes and the gauges read.
-pub(super) type SharedView = Arc<Mutex<View>>;
 
 /// What terms work with, one after another.
 pub(super) struct Context<'a> {

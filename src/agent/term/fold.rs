@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::SharedView;
 use crate::agent::accounts;
 use crate::agent::cluster::Look;
 use crate::agent::deliver::events::Settled;
 use crate::agent::journal::config_map::WriteError;
 use crate::agent::journal::{Due, Journal, Mark, ROW_LIMIT, State};
-use crate::agent::observe::{Change, Seen};
+use crate::agent::observe::{Change, Seen, SharedView};
 use crate::health::Readiness;
 use crate::signals::KamajiVersion;
 

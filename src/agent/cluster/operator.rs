@@ -90,7 +90,8 @@ pub fn read(deployments: &[Deployment]) -> Operator {
     }
 }
 
-fn containers(deployment: &Deployment) -> &[Container] {
+/// The containers of a Deployment's pods.
+pub fn containers(deployment: &Deployment) -> &[Container] {
     deployment.spec.template.spec.as_ref().map_or(&[], |spec| &spec.containers)
 }
 

@@ -27,7 +27,7 @@ impl Settings {
 
     /// Reads them. An argument goes before its variable, as it does for the agent.
     pub(super) fn of(deployment: &Deployment) -> Self {
-        let containers = containers(deployment);
+        let containers = operator::containers(deployment);
         let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
         let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
@@ -47,10 +47,6 @@ impl Settings {
             kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
         }
     }
-}
-
-fn containers(deployment: &Deployment) -> &[Container] {
-    deployment.spec.template.spec.as_ref().map_or(&[], |spec| &spec.containers)
 }
 
 fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {

@@ -81,9 +81,13 @@ async fn grpc_health_tells_whether_it_serves() {
     let mut client = HealthClient::new(backend.channel().await);
     let logs = "opentelemetry.proto.collector.logs.v1.LogsService";
     for service in ["", logs, "opentelemetry.proto.collector.metrics.v1.MetricsService"] {
-        let request = HealthCheckRequest { service: service.into() };
-        let status = client.check(request).await.unwrap().into_inner().status;
-        assert_eq!(status, i32::from(ServingStatus::Serving), "{service}");
+        // Nothing is served before the first look at the store.
+        eventually("the service to be served", async || {
+            let request = HealthCheckRequest { service: service.into() };
+            let status = client.check(request).await.unwrap().into_inner().status;
+            (status == i32::from(ServingStatus::Serving)).then_some(())
+        })
+        .await;
     }
     assert!(client.check(HealthCheckRequest { service: "nowhere".into() }).await.is_err());
 }

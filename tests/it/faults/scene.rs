@@ -213,6 +213,9 @@ impl Scene {
     pub(super) async fn outage_ends(&mut self, Begun(after): Begun) {
         self.passes().await;
         let until = self.cluster.revision().await;
+        // What was committed between the two may have been seen and not been written yet, so that a kill loses it.
+        // Once something later has passed, it can't.
+        self.passes().await;
         self.observation.outages.push(Outage { after, until });
     }
 

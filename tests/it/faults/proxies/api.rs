@@ -175,11 +175,35 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             None => refusal(StatusCode::SERVICE_UNAVAILABLE),
         },
         (None, Some((Point::BeforeAnswer, held))) => {
+            let due = Due { shared: &shared, target, held: Some(held) };
             let answer = shared.forward(request).await;
-            match held.wait().await {
+            match due.reached().await {
                 Some(()) => answer,
                 None => refusal(StatusCode::SERVICE_UNAVAILABLE),
             }
+        }
+    }
+}
+
+/// A hold whose request has not reached its point yet. A request that goes away before, with an agent that was killed,
+/// leaves it to the next one.
+struct Due<'a> {
+    shared: &'a Shared,
+    target: Target,
+    held: Option<Held>,
+}
+
+impl Due<'_> {
+    /// Tells the test, and waits for its word. `None` where the answer is to go no further.
+    async fn reached(mut self) -> Option<()> {
+        self.held.take()?.wait().await
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take().filter(Held::is_awaited) {
+            self.shared.faults().holds.entry(self.target).or_insert((Point::BeforeAnswer, held));
         }
     }
 }

@@ -48,6 +48,11 @@ impl Hold {
 }
 
 impl Held {
+    /// Whether the test still waits for a request.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.reached.is_closed()
+    }
+
     /// Tells the test, and waits for its word. `None` where the request is to go no further.
     pub(super) async fn wait(self) -> Option<()> {
         self.reached.send(()).ok()?;

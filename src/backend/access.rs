@@ -15,6 +15,7 @@ pub(super) mod guard;
 pub(super) mod ingest;
 mod origin;
 mod recorder;
+mod refusal;
 mod sign_in;
 pub mod token;
 
@@ -24,10 +25,11 @@ use jiff::SignedDuration;
 
 use super::store::{Digest, Token};
 
-pub(super) use guard::{Failed, Guard};
+pub(super) use guard::Guard;
 pub(super) use ingest::IngestTokens;
 pub use origin::{InvalidPublicUrl, PublicUrl};
 pub(super) use recorder::Recorder;
+pub(super) use refusal::Failed;
 pub(super) use sign_in::Denied;
 
 /// How long a session lasts, unless its token ends before: a working day.

@@ -22,7 +22,7 @@ use crate::signals::{KamajiVersion, KubernetesVersion};
 
 pub use access::{
     Access, CREATE_TOKEN, CreateError, Digest, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, Role, Session, Token,
-    TrimmedAccess, UnknownRole, Who,
+    TrimmedAccess, UnknownRole, UsedToken, Who,
 };
 pub use keeping::{Cutoffs, Erased, Trimmed};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};

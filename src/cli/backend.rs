@@ -106,8 +106,8 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub struct AccessArgs {
-    /// The URL that browsers know the page by, such as https://telemetry.example.org, where a proxy is before it: no other
-    /// host is answered then, and over https the session's cookie never leaves it.
+    /// The URL that browsers know the page by, <https://HOST>, where a proxy is before it: readers are answered under no
+    /// other name then, and over https the session's cookie never leaves TLS.
     #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
     /// File of the tokens that senders need one of, one a line, read again when it changes; all may send if not given.

@@ -1,7 +1,7 @@
 //! How often a sign-in may be tried.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Attempts {
         if now.duration_since(window.began) >= WINDOW {
             *window = Window { began: now, all: 0, of: HashMap::new() };
         }
-        let wait = WINDOW - now.duration_since(window.began);
+        let wait = WINDOW.saturating_sub(now.duration_since(window.began));
         if window.all >= OF_ALL {
             return Err(wait);
         }
@@ -70,27 +70,24 @@ impl Attempts {
 }
 
 fn prefix(address: IpAddr) -> [u8; 6] {
+    let mut prefix = [0; 6];
     match address.to_canonical() {
-        // In the form that IPv6 gives to IPv4, so that no IPv6 network shares it.
+        // After a byte with which no address begins that IPv6 gives out, so that no network of either shares it.
         IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            [0xff, 0xff, 0, a, b, c]
+            prefix[0] = 0xff;
+            prefix[1..4].copy_from_slice(&v4.octets()[..3]);
         }
-        IpAddr::V6(v6) => first_48_bits(v6),
+        IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..6]),
     }
-}
-
-fn first_48_bits(address: Ipv6Addr) -> [u8; 6] {
-    let [a, b, c, d, e, f, ..] = address.octets();
-    [a, b, c, d, e, f]
+    prefix
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
@@ -98,15 +95,15 @@ mod tests {
         let now = Instant::now();
         let attempts = Attempts::new(now);
         for host in 0..OF_ONE {
-            assert_eq!(attempts.begin(address(&format!("192.0.2.{host}")), now), Ok(()));
+            assert_eq!(attempts.begin(Some(address(&format!("192.0.2.{host}"))), now), Ok(()));
         }
         let later = now + Duration::from_mins(4);
-        assert_eq!(attempts.begin(address("192.0.2.200"), later), Err(Duration::from_mins(1)));
-        assert_eq!(attempts.begin(address("::ffff:192.0.2.7"), later), Err(Duration::from_mins(1)));
-        for other in [address("192.0.3.1"), address("2001:db8::1"), None] {
+        assert_eq!(attempts.begin(Some(address("192.0.2.200")), later), Err(Duration::from_mins(1)));
+        assert_eq!(attempts.begin(Some(address("::ffff:192.0.2.7")), later), Err(Duration::from_mins(1)));
+        for other in [Some(address("192.0.3.1")), Some(address("2001:db8::1")), None] {
             assert_eq!(attempts.begin(other, later), Ok(()), "{other:?}");
         }
-        assert_eq!(attempts.begin(address("192.0.2.200"), now + WINDOW), Ok(()));
+        assert_eq!(attempts.begin(Some(address("192.0.2.200")), now + WINDOW), Ok(()));
     }
 
     #[test]
@@ -114,10 +111,10 @@ mod tests {
         let now = Instant::now();
         let attempts = Attempts::new(now);
         for subnet in 0..OF_ONE {
-            assert_eq!(attempts.begin(address(&format!("2001:db8:1:{subnet}::1")), now), Ok(()));
+            assert_eq!(attempts.begin(Some(address(&format!("2001:db8:1:{subnet}::1"))), now), Ok(()));
         }
-        assert!(attempts.begin(address("2001:db8:1:ffff::1"), now).is_err());
-        assert!(attempts.begin(address("2001:db8:2::1"), now).is_ok());
+        assert!(attempts.begin(Some(address("2001:db8:1:ffff::1")), now).is_err());
+        assert!(attempts.begin(Some(address("2001:db8:2::1")), now).is_ok());
     }
 
     #[test]

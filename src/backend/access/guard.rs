@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
@@ -14,12 +14,13 @@ use super::attempts::Attempts;
 use super::ingest::{EXPECTED, IngestTokens, bearer};
 use super::origin::{self, PublicUrl};
 use super::recorder::Recorder;
+use super::refusal::{Failed, Refusal};
 use super::token::prefix_of;
 use super::{Entrance, Reader, cookie};
 use crate::backend::accounts::{self, Transport};
 use crate::backend::receive;
 use crate::backend::routes::{self, Needs, Route};
-use crate::backend::store::{Access, Digest, LogEntry, Role, Token};
+use crate::backend::store::{Access, Digest, LogEntry, Token};
 use crate::backend::web;
 
 /// Knows who is let in.
@@ -40,15 +41,6 @@ enum Identity {
     Reader(Reader),
 }
 
-/// Something is wrong on our side, and nothing is shown: the log says what, the reader only that.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::backend) enum Failed {
-    /// What is not in the access log is not answered.
-    NotLogged,
-    /// Anything else, logged already.
-    Other,
-}
-
 /// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
 pub(in crate::backend) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
@@ -56,7 +48,7 @@ pub(in crate::backend) async fn guard(State(guard): State<Arc<Guard>>, request: 
         return next.run(request).await;
     };
     match routes::find(request.method(), path.as_str()) {
-        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(web::with_headers),
+        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(IntoResponse::into_response),
         None => not_allowed(path.as_str()),
     }
 }
@@ -73,8 +65,8 @@ impl Guard {
         Self { access, recorder, attempts, secure, public_url, ingest }
     }
 
-    /// Lets a request in, or gives what it is refused with.
-    async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, Response> {
+    /// Lets a request in, or not.
+    async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, Refusal> {
         match route.needs {
             Needs::Nothing => Ok(next.run(request).await),
             Needs::Sender if self.ingest.admit(request.headers()) => Ok(next.run(request).await),
@@ -92,33 +84,29 @@ impl Guard {
     }
 
     /// Runs what a reader asks for, and logs it.
-    async fn read(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, Response> {
-        let identity = self.identify(request.headers()).await.map_err(IntoResponse::into_response)?;
-        let reader = match (identity, route.needs) {
+    async fn read(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, Refusal> {
+        let reader = match (self.identify(request.headers()).await?, route.needs) {
             (Identity::Reader(reader), _) => reader,
             (_, Needs::Front) => return Ok(next.run(request).await),
-            (_, Needs::Page(_)) => return Err(Redirect::to("/").into_response()),
-            (Identity::Wrong, _) => return Err(unauthorized("error=\"invalid_token\"", WRONG)),
-            (Identity::Nobody, _) => return Err(unauthorized("realm=\"kamaji-telemetry\"", NEEDED)),
+            (_, Needs::Page(_)) => return Err(Refusal::SignInFirst),
+            (Identity::Wrong, _) => return Err(Refusal::WrongToken),
+            (Identity::Nobody, _) => return Err(Refusal::Nobody),
         };
         if reader.session.is_some() && !request.method().is_safe() {
             self.check_page(&request)?;
         }
+        let (who, has) = (reader.token.who(), reader.token.role);
         let response = match route.needs {
-            Needs::Page(role) | Needs::Api(role) if reader.token.role < role => forbidden(&reader.token, role),
+            Needs::Page(needed) | Needs::Api(needed) if has < needed => Refusal::Role { has, needed }.into_response(),
             _ => {
-                request.extensions_mut().insert(reader.clone());
+                request.extensions_mut().insert(reader);
                 next.run(request).await
             }
         };
-        let entry = LogEntry {
-            time: Timestamp::now(),
-            who: Some(reader.token.who()),
-            what: format!("{} {}", route.method, route.path),
-            status: Some(response.status().as_u16()),
-            count: 1,
-        };
-        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged.into_response())?;
+        let what = format!("{} {}", route.method, route.path);
+        let status = Some(response.status().as_u16());
+        let entry = LogEntry { time: Timestamp::now(), who: Some(who), what, status, count: 1 };
+        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)?;
         Ok(response)
     }
 
@@ -146,46 +134,17 @@ impl Guard {
     }
 
     /// Where the public URL is known, no other name leads here, whoever made it point to this address.
-    fn check_host(&self, request: &Request) -> Result<(), Response> {
+    fn check_host(&self, request: &Request) -> Result<(), Refusal> {
         match &self.public_url {
-            Some(url) if !url.is_host_of(request) => {
-                let told = format!("this is {url}, and is served under no other name (--public-url)\n");
-                Err((StatusCode::MISDIRECTED_REQUEST, told).into_response())
-            }
+            Some(url) if !url.is_host_of(request) => Err(Refusal::Host(url.clone())),
             _ => Ok(()),
         }
     }
 
     /// A cookie goes with whatever a browser sends, so what changes something must come from our own page.
-    fn check_page(&self, request: &Request) -> Result<(), Response> {
-        if origin::is_own(request, self.public_url.as_ref()) {
-            return Ok(());
-        }
-        Err((StatusCode::FORBIDDEN, FOREIGN).into_response())
+    fn check_page(&self, request: &Request) -> Result<(), Refusal> {
+        if origin::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(Refusal::Foreign) }
     }
-}
-
-const NEEDED: &str = "a token is needed: expected `Authorization: Bearer TOKEN`; whoever runs this backend makes one with \
-                      `kamaji-telemetry backend token create`\n";
-
-const WRONG: &str =
-    "the token is unknown, expired or revoked: expected `Authorization: Bearer TOKEN` with one that is not\n";
-
-const FOREIGN: &str = "this was not sent by a page of this backend: expected a browser on that page, which says so in \
-                       Sec-Fetch-Site or Origin. Where a proxy changes the name of the host, --public-url tells the \
-                       right one; a program sends a token instead\n";
-
-fn unauthorized(challenge: &str, told: &'static str) -> Response {
-    let mut response = (StatusCode::UNAUTHORIZED, told).into_response();
-    if let Ok(challenge) = HeaderValue::try_from(format!("Bearer {challenge}")) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
-}
-
-fn forbidden(token: &Token, needed: Role) -> Response {
-    let told = format!("the role {} is too small: expected a token with the role {needed}\n", token.role);
-    web::with_headers((StatusCode::FORBIDDEN, told).into_response())
 }
 
 /// In the form that senders of the route understand. The body was not looked at.
@@ -210,20 +169,42 @@ fn not_allowed(path: &str) -> Response {
     response
 }
 
-impl Failed {
-    /// Logs what the reader is not told.
-    pub(in crate::backend) fn other(error: impl std::fmt::Display) -> Self {
-        tracing::error!(%error, "a reader could not be answered");
-        Self::Other
-    }
-}
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
 
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        let told = match self {
-            Self::NotLogged => "what is read has to be logged, and that fails at the moment: see the backend's log\n",
-            Self::Other => "the store cannot be used at the moment: see the backend's log\n",
-        };
-        (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+    use super::*;
+    use crate::backend::store::SqliteStore;
+
+    /// A guard before handlers that let in whoever reaches them.
+    fn guarded(routes: Router) -> (Router, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let access: Arc<dyn Access> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
+        let (recorder, _) = Recorder::new(Arc::clone(&access));
+        let open = IngestTokens::open(None).unwrap();
+        let guard = Guard::new(access, recorder, &Entrance::default(), open);
+        (routes.layer(from_fn_with_state(Arc::new(guard), super::guard)), folder)
+    }
+
+    async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {
+        routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_handler_without_an_entry_in_the_table_is_never_reached() {
+        let handler = async || "let in";
+        let routes = Router::new()
+            .route("/livez", get(handler).delete(handler))
+            .route("/forgotten", get(handler))
+            .nest("/below", Router::new().route("/livez", post(handler)));
+        let (routes, _folder) = guarded(routes);
+        assert_eq!(status(&routes, Request::get("/livez")).await, StatusCode::OK);
+        for forgotten in [Request::delete("/livez"), Request::get("/forgotten"), Request::post("/below/livez")] {
+            assert_eq!(status(&routes, forgotten).await, StatusCode::METHOD_NOT_ALLOWED);
+        }
     }
 }

@@ -7,8 +7,7 @@ use http::HeaderValue;
 use http::header::{HeaderName, SET_COOKIE};
 use jiff::Timestamp;
 
-use super::guard::{Failed, Guard};
-use super::{Reader, SESSION, cookie, token};
+use super::{Failed, Guard, Reader, SESSION, cookie, token};
 use crate::backend::store::{Digest, LogEntry, Session};
 
 /// How the log calls it.

@@ -73,7 +73,13 @@ pub(super) fn session() -> Result<String, NoRandomNumbers> {
 fn random<const BYTES: usize>() -> Result<String, NoRandomNumbers> {
     let mut bytes = [0; BYTES];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut text = String::with_capacity(2 * BYTES);
+    for byte in bytes {
+        for half in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    Ok(text)
 }
 
 impl FromStr for Name {

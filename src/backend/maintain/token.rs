@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::backend::StoreLocation;
 use crate::backend::access::token::{self, Name, NotCreated};
-use crate::backend::store::{Access, CreateError, Role, SqliteStore, Token};
+use crate::backend::store::{Access, CreateError, Role, SqliteStore, Token, UsedToken};
 
 /// A token that was made.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
         return Ok("There is no token yet: kamaji-telemetry backend token create --name NAME --role admin\n".into());
     }
     let heads = ["PREFIX", "NAME", "ROLE", "CREATED", "EXPIRES", "STATE", "LAST USED"].map(str::to_owned);
-    let rows = tokens.into_iter().map(|(token, used)| row(token, used, now));
+    let rows = tokens.into_iter().map(|used| row(used, now));
     Ok(table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()))
 }
 
@@ -67,14 +67,15 @@ async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
     Ok(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??)
 }
 
-fn row(token: Token, used: Option<Timestamp>, now: Timestamp) -> [String; 7] {
+fn row(used: UsedToken, now: Timestamp) -> [String; 7] {
+    let UsedToken { token, last_used } = used;
     let state = match token.revoked {
         Some(_) => "revoked",
         None if token.is_valid(now) => "valid",
         None => "expired",
     };
     let Token { prefix, name, role, created, expires, revoked: _ } = token;
-    let used = used.map_or_else(|| "never".to_owned(), day);
+    let used = last_used.map_or_else(|| "never".to_owned(), day);
     [prefix, name, role.to_string(), day(created), day(expires), state.to_owned(), used]
 }
 

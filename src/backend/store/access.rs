@@ -37,8 +37,8 @@ pub trait Access: Send + Sync + 'static {
     /// [`REVOKE_TOKEN`]. Gives it as it was before; `None` where there is none. One that is revoked already stays so.
     fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>>;
 
-    /// All tokens by the time of their creation, and when each was last read with as far as the log goes back.
-    fn tokens(&self) -> BoxFuture<'_, Result<Vec<(Token, Option<Timestamp>)>, ReadError>>;
+    /// All tokens by the time of their creation.
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>>;
 
     /// The token with this prefix, and the digest of its secret.
     fn token(&self, prefix: String) -> BoxFuture<'_, Result<Option<(Token, Digest)>, ReadError>>;
@@ -92,6 +92,15 @@ pub struct Token {
     pub expires: Timestamp,
     /// When somebody ended it.
     pub revoked: Option<Timestamp>,
+}
+
+/// A token, and its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedToken {
+    /// The token.
+    pub token: Token,
+    /// When it was last read with, as far as the log goes back.
+    pub last_used: Option<Timestamp>,
 }
 
 /// SHA-256 of a secret. A password would want a slow hash; these secrets are 256 random bits, which nobody can try out.

@@ -121,7 +121,12 @@ impl Backend {
 
     /// As who may read everything.
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.send("GET", path, &[("authorization", &self.admin)]).await
+        self.send_as_admin("GET", path).await
+    }
+
+    /// The same with another method.
+    pub(crate) async fn send_as_admin(&self, method: &str, path: &str) -> Reply {
+        self.send(method, path, &[("authorization", &self.admin)]).await
     }
 
     /// With these headers, and without a body.
@@ -131,6 +136,20 @@ impl Backend {
 
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         request(self.http, "POST", path, headers, body).await
+    }
+
+    /// Sends a head that promises a body of this length, and nothing of the body.
+    pub(crate) async fn post_head(&self, path: &str, headers: &[(&str, &str)], length: usize) -> Reply {
+        let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+        let address = self.http;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        parse(&bytes).expect("the server answers")
     }
 
     pub(crate) async fn overview(&self) -> Overview {
@@ -188,10 +207,22 @@ pub(crate) async fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Reply> {
+    request_of(address, &address.to_string(), method, path, headers, body).await
+}
+
+/// The same under a name of its own.
+pub(crate) async fn request_of(
+    address: SocketAddr,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
     let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(head.as_bytes()).await.ok()?;

@@ -9,7 +9,7 @@ use super::SqliteStore;
 use super::columns::{parse, sum, time};
 use crate::backend::store::{
     Access, CREATE_TOKEN, CreateError, Digest, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, ReadError, Session, Token,
-    TrimmedAccess, Who, WriteError, cut_to_hour,
+    TrimmedAccess, UsedToken, Who, WriteError, cut_to_hour,
 };
 
 impl Access for SqliteStore {
@@ -25,11 +25,13 @@ impl Access for SqliteStore {
         self.writer.run(move |connection| revoke(connection, &which, now)).boxed()
     }
 
-    fn tokens(&self) -> BoxFuture<'_, Result<Vec<(Token, Option<Timestamp>)>, ReadError>> {
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>> {
         self.reader
             .run(|connection| {
                 let mut statement = connection.prepare_cached(TOKENS)?;
-                statement.query_map([], |row| Ok((token(row)?, optional_time(row, "used")?)))?.collect()
+                statement
+                    .query_map([], |row| Ok(UsedToken { token: token(row)?, last_used: optional_time(row, "used")? }))?
+                    .collect()
             })
             .boxed()
     }
@@ -118,8 +120,8 @@ const SESSION: &str = "
 fn create(connection: &mut Connection, token: &Token, digest: Digest) -> rusqlite::Result<bool> {
     let Token { prefix, name, role, created, expires, revoked } = token;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken = "SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ?1 AND revoked IS NULL)";
-    if transaction.query_row(taken, params![name], |row| row.get(0))? {
+    let is_taken = "SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ?1 AND revoked IS NULL)";
+    if transaction.query_row(is_taken, params![name], |row| row.get(0))? {
         return Ok(false);
     }
     transaction.execute(

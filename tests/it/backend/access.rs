@@ -82,6 +82,22 @@ async fn every_route_lets_in_just_whom_its_needs_say_and_shows_nobody_else_anyth
     }
 }
 
+#[test]
+fn erasing_and_the_log_are_for_admins_and_only_what_tells_nothing_is_for_everybody() {
+    let with = |needs: &[Needs]| -> Vec<_> {
+        let routes = ROUTES.iter().filter(|route| needs.contains(&route.needs));
+        routes.map(|route| format!("{} {}", route.method, route.path)).collect()
+    };
+    assert_eq!(
+        with(&[Needs::Page(Role::Admin), Needs::Api(Role::Admin)]),
+        ["GET /access-log", "GET /api/v1/access-log", "DELETE /api/v1/installations/{uuid}"]
+    );
+    assert_eq!(with(&[Needs::Nothing]), ["GET /style.css", "GET /icon.svg", "GET /livez", "GET /readyz"]);
+    assert_eq!(with(&[Needs::OwnPage, Needs::Front]), ["GET /", "POST /sign-in"]);
+    let senders = ["/v1/metrics", "/v1/logs", "/stats", "/create", "/update", "/delete"];
+    assert_eq!(with(&[Needs::Sender]), senders.map(|path| format!("POST {path}")));
+}
+
 #[tokio::test]
 async fn a_method_that_is_in_no_route_of_a_path_is_refused_to_everybody() {
     let backend = Backend::start().await;

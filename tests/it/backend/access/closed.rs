@@ -84,6 +84,8 @@ async fn every_way_in_needs_one_of_the_tokens() {
     for wrong in [None, Some("Bearer wrong")] {
         assert_eq!(grpc(&backend, wrong).await, Code::Unauthenticated);
     }
+    let status = backend.metrics_client().await.export(gauges).await.unwrap_err();
+    assert!(status.code() == Code::Unauthenticated && status.message().contains("Bearer TOKEN"), "{status:?}");
     assert_eq!(backend.rows(), 0);
     assert_eq!(grpc(&backend, Some(&bearer(SECOND))).await, Code::Ok);
     assert_eq!(backend.rows(), 1);

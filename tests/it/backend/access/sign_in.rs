@@ -1,11 +1,14 @@
 //! From a token to a session on the page.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::access::{Entrance, token};
 use kamaji_telemetry::backend::store::{Role, SqliteStore};
 use kamaji_telemetry::backend::{Keeping, Stores};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use super::super::harness::{Backend, Reply, request_of};
 
@@ -20,6 +23,23 @@ async fn token_of(backend: &Backend, name: &str, days: u16) -> String {
 async fn sign_in(backend: &Backend, text: &str) -> Reply {
     let origin = format!("http://{}", backend.http);
     backend.post("/sign-in", &[FORM, ("origin", &origin)], format!("token={text}").as_bytes()).await
+}
+
+/// The status of the same from another address of this machine.
+async fn sign_in_from(address: [u8; 4], backend: &Backend, text: &str) -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::from(address), 0).into()).unwrap();
+    let mut stream = socket.connect(backend.http).await.unwrap();
+    let (host, body) = (backend.http, format!("token={text}"));
+    let request = format!(
+        "POST /sign-in HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// The name and the value of the cookie that a reply sets, and the rest.
@@ -139,6 +159,7 @@ async fn after_ten_wrong_tokens_a_source_has_to_wait_whatever_it_sends() {
         let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
         assert!(reply.status == 429 && (1..=300).contains(&wait) && reply.text().contains("minutes"), "{reply:?}");
     }
+    assert_eq!(sign_in_from([127, 9, 9, 9], &backend, &right).await, 303, "another source has its own attempts");
     let bearer = format!("Bearer {right}");
     let reply = backend.send("GET", "/api/v1/insights/overview", &[("authorization", &bearer)]).await;
     assert_eq!(reply.status, 200, "who has a token is not kept from the API");

@@ -3,11 +3,13 @@
 //! ```text
 //! receive (gRPC, HTTP) ──▶ admit ──▶ store ──▶ insights ──▶ web
 //! legacy (today's Kamaji) ─────────▶
+//!              access: who may send and read, before all of it
 //! ```
 //!
 //! An answer to a sender follows the commit of what it sent. A program that embeds the backend binds [`Listeners`],
 //! opens a [`store::Store`], which it may fill with [`store::Store::write`] as well, and calls [`serve`].
 
+pub mod access;
 mod accounts;
 pub mod admit;
 pub mod insights;
@@ -15,6 +17,7 @@ mod keep;
 mod legacy;
 pub mod maintain;
 mod receive;
+pub mod routes;
 pub mod store;
 mod upkeep;
 mod web;
@@ -27,15 +30,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::serve::ListenerExt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use access::{Entrance, Guard, IngestTokens, Recorder};
 pub use keep::Keeping;
 use receive::Receiver;
-use store::{SqliteStore, Store};
+use store::{Access, SqliteStore, Store};
 use upkeep::Upkeep;
 
 use crate::health::{self, Readiness};
@@ -57,6 +62,25 @@ pub struct Config {
     pub store: StoreLocation,
     /// For how long.
     pub keeping: Keeping,
+    /// Who is let in.
+    pub entrance: Entrance,
+}
+
+/// What is kept, and who may read it.
+#[derive(Clone)]
+pub struct Stores {
+    /// What is sent here.
+    pub rows: Arc<dyn Store>,
+    /// Tokens, sessions and the access log, which may be kept elsewhere.
+    pub access: Arc<dyn Access>,
+}
+
+impl<S: Store + Access> From<Arc<S>> for Stores {
+    /// One for both.
+    fn from(store: Arc<S>) -> Self {
+        let rows: Arc<dyn Store> = Arc::clone(&store) as _;
+        Self { rows, access: store }
+    }
 }
 
 /// Where rows are kept.
@@ -94,11 +118,11 @@ impl FromStr for StoreLocation {
 }
 
 impl StoreLocation {
-    async fn open(self) -> anyhow::Result<Arc<dyn Store>> {
+    async fn open(self) -> anyhow::Result<Stores> {
         match self {
             Self::Sqlite(path) => {
                 let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??;
-                Ok(Arc::new(store))
+                Ok(Arc::new(store).into())
             }
         }
     }
@@ -121,19 +145,21 @@ impl Listeners {
 
 /// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, health, store, keeping } = config;
+    let Config { grpc, http, health, store, keeping, entrance } = config;
     let listeners = Listeners::bind(grpc, http, health).await?;
-    serve(listeners, store.open().await?, keeping, shutdown).await
+    serve(listeners, store.open().await?, keeping, entrance, shutdown).await
 }
 
-/// Serves `store` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
-/// Meanwhile it deletes what is older than `keeping` says.
+/// Serves `stores` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
+/// Meanwhile it deletes what is older than `keeping` says. Who is let in is for the tokens in `stores` and for `entrance`
+/// to say.
 ///
-/// What was acknowledged is committed whatever happens. Fails where a socket does.
+/// What was acknowledged is committed whatever happens. Fails where a socket does, or the senders' tokens can't be read.
 pub async fn serve(
     listeners: Listeners,
-    store: Arc<dyn Store>,
+    stores: Stores,
     keeping: Keeping,
+    entrance: Entrance,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
@@ -143,17 +169,18 @@ pub async fn serve(
     }
     let (upkeep, health_service) = Upkeep::new().await;
     let grpc_address = grpc.local_addr()?;
+    let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
-    let key = store.pseudonym_key().await?;
-    let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
-    let routes = receive::http::routes(Arc::clone(&receiver))
-        .merge(legacy::routes(Arc::clone(&store), key))
-        .merge(web::routes(Arc::clone(&store), grpc_address));
+    let receiver = Arc::new(Receiver::new(Arc::clone(&stores.rows)));
+    let (recorder, recording) = Recorder::new(Arc::clone(&stores.access));
+    let guard = Arc::new(Guard::new(Arc::clone(&stores.access), recorder, &entrance, tokens.clone()));
+    let routes = http_routes(&stores, Arc::clone(&receiver), guard, grpc_address).await?;
     let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
-    let grpc = receive::grpc::serve(grpc, receiver, health_service, shutdown.clone());
+    let grpc = receive::grpc::serve(grpc, receiver, tokens.clone(), health_service, shutdown.clone());
     let http = serve_http(http, routes, shutdown.clone());
-    let keeper = keep::run(Arc::clone(&store), keeping, shutdown.clone());
-    let upkeep = upkeep.run(store, has_accounts, shutdown.clone());
+    let keeper = keep::run(stores.clone(), keeping, shutdown.clone());
+    let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
+    let follower = tokens.follow(shutdown.clone());
     let servers = async {
         tokio::try_join!(
             async { grpc.await.context("OTLP over gRPC failed") },
@@ -161,11 +188,27 @@ pub async fn serve(
             async { probes.await.context("the probes failed") },
             keeper.map(Ok),
             upkeep.map(Ok),
+            follower.map(Ok),
+            recording.map(Ok),
         )?;
         Ok(())
     };
     // On the heap: it holds all of the servers' states.
     within_grace(servers.boxed(), shutdown.clone()).await
+}
+
+/// All of the HTTP port, behind the guard.
+async fn http_routes(
+    stores: &Stores,
+    receiver: Arc<Receiver>,
+    guard: Arc<Guard>,
+    grpc: SocketAddr,
+) -> anyhow::Result<Router> {
+    let key = stores.rows.pseudonym_key().await?;
+    let routes = receive::http::routes(receiver)
+        .merge(legacy::routes(Arc::clone(&stores.rows), key))
+        .merge(web::routes(stores.clone(), Arc::clone(&guard), grpc));
+    Ok(routes.layer(from_fn_with_state(guard, access::guard::guard)))
 }
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
@@ -202,5 +245,6 @@ async fn serve_http(listener: TcpListener, routes: Router, shutdown: Cancellatio
             tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
         }
     });
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }

@@ -12,7 +12,10 @@ use jiff::SignedDuration;
 
 use crate::agent::consent::KamajiFlag;
 use crate::agent::preview::Output;
-pub use backend::{BackendCommand, CopyArgs, EraseArgs, ServeArgs, StoreArgs};
+pub use backend::{
+    AccessArgs, BackendCommand, CopyArgs, CreateTokenArgs, EraseArgs, RevokeTokenArgs, ServeArgs, StoreArgs,
+    TokenCommand,
+};
 
 /// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
 #[derive(Debug, Parser)]

@@ -11,10 +11,12 @@ use crate::agent::consent::{Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
+use crate::backend::access::Entrance;
 use crate::backend::{self, Keeping, StoreLocation, maintain};
 use crate::cli::{
-    AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, DemoArgs, EraseArgs, ForgetArgs,
-    OtlpArgs, PreviewArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs,
+    AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, CreateTokenArgs, DemoArgs,
+    EraseArgs, ForgetArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs,
+    TokenCommand,
 };
 use crate::demo;
 use crate::process;
@@ -74,14 +76,34 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
         }
         BackendCommand::Backup(CopyArgs { file, store }) => print(&maintain::backup(location(&store)?, file).await?),
         BackendCommand::Restore(CopyArgs { file, store }) => print(&maintain::restore(location(&store)?, file).await?),
+        BackendCommand::Token { command } => run_token(command).await,
     }
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_interval } = args;
-    let keeping = Keeping { events: keep_events, days: keep_days, every: keep_interval };
-    backend::run(backend::Config { grpc, http, health: health_addr, store: location(&store)?, keeping }, shutdown).await
+    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_access_log, keep_interval, access } =
+        args;
+    let keeping = Keeping { events: keep_events, days: keep_days, access_log: keep_access_log, every: keep_interval };
+    let AccessArgs { public_url, ingest_token_file } = access;
+    let entrance = Entrance { public_url, tls: false, ingest_token_file };
+    let store = location(&store)?;
+    backend::run(backend::Config { grpc, http, health: health_addr, store, keeping, entrance }, shutdown).await
+}
+
+async fn run_token(command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create(CreateTokenArgs { name, role, expires, store }) => {
+            let created = maintain::token::create(location(&store)?, name, role, expires).await?;
+            // Apart from each other, so that the token alone can be piped to where it is to be kept.
+            eprint!("{}", created.said);
+            print(&format!("{}\n", created.text))
+        }
+        TokenCommand::List(store) => print(&maintain::token::list(location(&store)?).await?),
+        TokenCommand::Revoke(RevokeTokenArgs { token, store }) => {
+            print(&maintain::token::revoke(location(&store)?, token).await?)
+        }
+    }
 }
 
 fn location(args: &StoreArgs) -> anyhow::Result<StoreLocation> {

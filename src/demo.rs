@@ -28,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::consent::{KamajiFlag, Switches};
 use crate::agent::deliver::connection::Collector;
-use crate::backend::store::{OverviewQuery, SqliteStore, Store};
-use crate::backend::{self, Keeping, Listeners};
+use crate::backend::access::Entrance;
+use crate::backend::access::token;
+use crate::backend::store::{Access, OverviewQuery, Role, SqliteStore, Store};
+use crate::backend::{self, Keeping, Listeners, Stores};
 use crate::{agent, process};
 use cluster::{Cluster, Options};
 use fleet::Fleet;
@@ -56,6 +58,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 /// How long one request to the backend may take: on one machine a second is an eternity, but the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The name of the demo's token, and its days: a demo that is left running goes on showing its page.
+const TOKEN: &str = "demo";
+const TOKEN_DAYS: u16 = 30;
+
 /// What `kamaji-telemetry demo` is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -70,7 +76,7 @@ pub struct Config {
 /// Runs the demo until the shutdown.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let demo = Demo::start(config, shutdown).await?;
-    introduce(demo.page, &demo.folder);
+    introduce(demo.page, &demo.token, &demo.folder);
     demo.ended().await
 }
 
@@ -79,6 +85,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 struct Demo {
     folder: Folder,
     page: SocketAddr,
+    /// Opens the page.
+    token: String,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
@@ -88,13 +96,15 @@ impl Demo {
         let folder = Folder::open(data)?;
         let store = open_store(folder.path()).await?;
         fill(store.as_ref()).await?;
+        let token = make_token(store.as_ref()).await?;
         let listeners =
             Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await?, health: None };
         let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
         // What the agent works with outlives it, so that it can deliver what is left.
         let agent_ended = CancellationToken::new();
+        let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(listeners, store, Keeping::default(), agent_ended.clone()));
+        tasks.spawn(backend::serve(listeners, stores, Keeping::default(), Entrance::default(), agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,
@@ -105,11 +115,11 @@ impl Demo {
             let _ended = agent_ended.drop_guard();
             agent::run(config, shutdown).await
         });
-        Ok(Self { folder, page, tasks })
+        Ok(Self { folder, page, token, tasks })
     }
 
     async fn ended(self) -> anyhow::Result<()> {
-        let Self { folder, page: _, tasks } = self;
+        let Self { folder, page: _, token: _, tasks } = self;
         let ended = process::supervise(tasks).await;
         folder.close().and(ended)
     }
@@ -150,9 +160,16 @@ impl Folder {
     }
 }
 
-async fn open_store(folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_store(folder: &Path) -> anyhow::Result<Arc<SqliteStore>> {
     let path = folder.join("telemetry.db");
     Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??))
+}
+
+/// Makes a token for the page. Of an earlier demo with the same folder nobody has the token any more.
+async fn make_token(access: &dyn Access) -> anyhow::Result<String> {
+    access.revoke_token(TOKEN.to_owned(), Timestamp::now()).await?;
+    let (_, text) = token::create(access, TOKEN.parse()?, Role::Admin, TOKEN_DAYS).await?;
+    Ok(text)
 }
 
 /// Puts the history into a store that has none yet.
@@ -242,14 +259,15 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
     })
 }
 
-fn introduce(page: SocketAddr, folder: &Folder) {
+fn introduce(page: SocketAddr, token: &str, folder: &Folder) {
     let end = match folder {
         Folder::Temporary(_) => "Ctrl-C ends the demo, and nothing is left behind.".to_owned(),
         Folder::Kept(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
     };
     say(&format!(
         "The real agent watches a simulated cluster of {FLEET} control planes, and sends every {INTERVAL:?}.\n\
-         {end}\n\n    The page:  http://{page}/\n    As JSON:   http://{page}/api/v1/insights/overview\n"
+         {end}\n\n    The page:  http://{page}/\n    Its token: {token}\n    \
+         As JSON:   curl -H \"Authorization: Bearer {token}\" http://{page}/api/v1/insights/overview\n"
     ));
 }
 
@@ -267,17 +285,21 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_mins(1);
 
-    async fn overview(page: SocketAddr) -> Value {
-        let client = kube::Client::try_from(kube::Config::new(format!("http://{page}").parse().unwrap())).unwrap();
-        let request = http::Request::get("/api/v1/insights/overview").body(Vec::new()).unwrap();
+    async fn overview(demo: &Demo) -> Value {
+        let base = format!("http://{}", demo.page).parse().unwrap();
+        let client = kube::Client::try_from(kube::Config::new(base)).unwrap();
+        let request = http::Request::get("/api/v1/insights/overview")
+            .header("authorization", format!("Bearer {}", demo.token))
+            .body(Vec::new())
+            .unwrap();
         client.request(request).await.unwrap()
     }
 
     /// The agent is the one that sends extended signals.
-    async fn until_the_agent_has_reported(page: SocketAddr) -> Value {
+    async fn until_the_agent_has_reported(demo: &Demo) -> Value {
         let reported = async {
             loop {
-                let overview = overview(page).await;
+                let overview = overview(demo).await;
                 if overview["current"]["extended"].as_array().is_some_and(|sums| !sums.is_empty()) {
                     return overview;
                 }
@@ -292,7 +314,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let demo = Demo::start(Config { http: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
         let folder = demo.folder.path().to_owned();
-        let overview = until_the_agent_has_reported(demo.page).await;
+        let overview = until_the_agent_has_reported(&demo).await;
         assert!(overview["current"]["installations"].as_u64().unwrap() > 100, "{overview}");
         assert!(folder.exists());
         shutdown.cancel();
@@ -308,7 +330,7 @@ mod tests {
         for _ in 0..2 {
             let shutdown = CancellationToken::new();
             let demo = Demo::start(config(), shutdown.clone()).await.unwrap();
-            installations.push(overview(demo.page).await["days"].as_array().unwrap().len());
+            installations.push(overview(&demo).await["days"].as_array().unwrap().len());
             shutdown.cancel();
             timeout(DEADLINE, demo.ended()).await.unwrap().unwrap();
         }

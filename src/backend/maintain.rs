@@ -1,6 +1,8 @@
-//! What is done to a store by hand: erasing an installation, copying the store, and putting a copy back.
+//! What is done to a store by hand: erasing an installation, copying the store, putting a copy back, and its tokens.
 //!
 //! Each answers with a line that says what was done, and never repeats an identity.
+
+pub mod token;
 
 use std::path::PathBuf;
 
@@ -18,9 +20,7 @@ use super::store::{Erased, SqliteStore, Store};
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     let store = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??;
-    let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
-    let [by_uuid, by_cluster] = [store.erase(installation).await?, store.erase(pseudonym).await?];
-    let erased = if by_uuid == Erased::default() { by_cluster } else { by_uuid };
+    let erased = erase_from(&store, installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
     }
@@ -31,6 +31,13 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
         "Erased {latest}, {days} and {points} of extended gauges. What it sends from now on is stored again, and backups \
          still hold what they held.\n"
     ))
+}
+
+/// Deletes all rows of an installation, by its UUID or by the UID that today's Kamaji reports.
+pub(super) async fn erase_from(store: &dyn Store, installation: Uuid) -> anyhow::Result<Erased> {
+    let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
+    let [by_uuid, by_cluster] = [store.erase(installation).await?, store.erase(pseudonym).await?];
+    Ok(if by_uuid == Erased::default() { by_cluster } else { by_uuid })
 }
 
 /// Copies a store, in use or not, into a new file.

@@ -3,6 +3,7 @@
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
 //! the admission did not read cannot get in.
 
+mod access;
 mod keeping;
 mod pseudonym;
 mod rows;
@@ -19,6 +20,10 @@ use uuid::Uuid;
 
 use crate::signals::{KamajiVersion, KubernetesVersion};
 
+pub use access::{
+    Access, CREATE_TOKEN, CreateError, Digest, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, Role, Session, Token,
+    TrimmedAccess, UnknownRole, UsedToken, Who,
+};
 pub use keeping::{Cutoffs, Erased, Trimmed};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};
 pub use rows::{

@@ -1,63 +1,91 @@
-//! What is read: the page, the insights as JSON, and health.
+//! What is read: the pages, the insights as JSON, and health.
 
+mod access_log;
 mod chart;
+mod erase;
 mod format;
 mod page;
+mod sign_in;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
+use maud::Markup;
 
+use super::Stores;
+use super::access::{Guard, Reader};
 use super::insights::{self, Overview};
 use super::store::{ReadError, Store};
 
 /// On every answer: the page loads its own style and icon and nothing else, runs nothing, sends nothing, and is in
-/// nobody's frame; what it shows is kept in no cache.
+/// nobody's frame; what it shows is kept in no cache. Other sites don't hear of it; the page itself does, since browsers
+/// that name no referrer don't name the origin of a form either.
 const HEADERS: [(HeaderName, &str); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
+    (REFERRER_POLICY, "same-origin"),
     (CACHE_CONTROL, "no-store"),
 ];
+
+/// The policy of a page with a form, which is sent to nobody else.
+const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
+                           frame-ancestors 'none'";
+
+/// The largest body: a token is 77 bytes.
+const MAX_BODY: usize = 1_024;
 
 /// What the handlers share.
 #[derive(Clone)]
 struct Web {
-    store: Arc<dyn Store>,
+    stores: Stores,
+    guard: Arc<Guard>,
     /// Where OTLP over gRPC is listened for, which a page without data names.
     grpc: SocketAddr,
 }
 
-/// Everything but ingest. `grpc` is where OTLP over gRPC is listened for.
-pub(super) fn routes(store: Arc<dyn Store>, grpc: SocketAddr) -> Router {
+/// Everything but ingest. `grpc` is where OTLP over gRPC is listened for. Who may read what is for the guard to say, by
+/// the table of routes.
+pub(super) fn routes(stores: Stores, guard: Arc<Guard>, grpc: SocketAddr) -> Router {
     Router::new()
         .route("/", get(front))
+        .route("/access-log", get(access_log::page))
+        .route("/sign-in", post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
         .route("/style.css", get(style))
         .route("/icon.svg", get(icon))
         .route("/api/v1/insights/overview", get(overview))
+        .route("/api/v1/access-log", get(access_log::json))
+        .route("/api/v1/installations/{uuid}", delete(erase::erase))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .fallback(not_found)
-        .layer(from_fn(guard))
-        .with_state(Web { store, grpc })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(async |response: Response| with_headers(response)))
+        .with_state(Web { stores, guard, grpc })
 }
 
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    response.headers_mut().extend(headers);
+/// Adds what every answer to a reader has, where it says nothing else itself.
+pub(super) fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
+}
+
+/// A page with a form.
+fn with_form(page: Markup) -> Response {
+    ([(CONTENT_SECURITY_POLICY, FORM_POLICY)], Html(page.into_string())).into_response()
 }
 
 /// The store could not be read: the log says why, the reader only that.
@@ -82,13 +110,15 @@ async fn read_overview(store: &dyn Store) -> Result<Overview, ReadError> {
     Ok(insights::overview(facts, now))
 }
 
-async fn front(State(Web { store, grpc }): State<Web>) -> Result<Html<String>, Unreadable> {
-    let overview = read_overview(store.as_ref()).await?;
-    Ok(Html(page::overview(&overview, grpc).into_string()))
+/// Who is no reader is asked to sign in, and sees nothing else.
+async fn front(State(web): State<Web>, reader: Option<Extension<Reader>>) -> Result<Response, Unreadable> {
+    let Some(Extension(reader)) = reader else { return sign_in::page(&web, None).await };
+    let overview = read_overview(web.stores.rows.as_ref()).await?;
+    Ok(with_form(page::overview(&overview, web.grpc, &reader)))
 }
 
-async fn overview(State(Web { store, .. }): State<Web>) -> Result<Json<Overview>, Unreadable> {
-    Ok(Json(read_overview(store.as_ref()).await?))
+async fn overview(State(Web { stores, .. }): State<Web>) -> Result<Json<Overview>, Unreadable> {
+    Ok(Json(read_overview(stores.rows.as_ref()).await?))
 }
 
 async fn style() -> impl IntoResponse {
@@ -103,8 +133,8 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(Web { store, .. }): State<Web>) -> Result<&'static str, Unreadable> {
-    store.ready().await?;
+async fn readyz(State(Web { stores, .. }): State<Web>) -> Result<&'static str, Unreadable> {
+    stores.rows.ready().await?;
     Ok("ok\n")
 }
 

@@ -8,6 +8,9 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::interval;
+use crate::backend::access::PublicUrl;
+use crate::backend::access::token::Name;
+use crate::backend::store::Role;
 
 /// What the backend is to do.
 #[derive(Debug, Subcommand)]
@@ -20,6 +23,51 @@ pub enum BackendCommand {
     Backup(CopyArgs),
     /// Check a copy, and put it in the place of the store; the backend may not be serving.
     Restore(CopyArgs),
+    /// Say who may read; the backend may be serving.
+    Token {
+        /// What is to be done with tokens.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+/// What is to be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token, and print it: this once, since only its hash is kept.
+    Create(CreateTokenArgs),
+    /// List all tokens.
+    List(StoreArgs),
+    /// End a token, and the sessions made from it.
+    Revoke(RevokeTokenArgs),
+}
+
+/// What the creation of a token is told.
+#[derive(Debug, Args)]
+pub struct CreateTokenArgs {
+    /// Whose it is: what the access log shows.
+    #[arg(long)]
+    pub name: Name,
+    /// What may be done with it.
+    #[arg(long, value_enum, default_value = "viewer")]
+    pub role: Role,
+    /// For how long, in days.
+    #[arg(long, default_value = "90d", value_name = "DAYS", value_parser = token_days)]
+    pub expires: u16,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What the end of a token is told.
+#[derive(Debug, Args)]
+pub struct RevokeTokenArgs {
+    /// Its name, or its prefix.
+    #[arg(value_name = "NAME|PREFIX")]
+    pub token: String,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// What the backend is told.
@@ -43,9 +91,28 @@ pub struct ServeArgs {
     /// How long the days of installations are kept, and installations that are not seen any more, in days.
     #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_DAYS", default_value = "400d", value_parser = days)]
     pub keep_days: u16,
+    /// How long the access log is kept, and tokens that ended, in days.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_ACCESS_LOG", default_value = "90d", value_parser = days)]
+    pub keep_access_log: u16,
     /// How often what is older is deleted.
     #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_INTERVAL", default_value = "24h", value_parser = interval)]
     pub keep_interval: Duration,
+    /// How the access is guarded.
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+/// How the access is guarded, beside the tokens in the store.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArgs {
+    /// The URL that browsers know the page by, <https://HOST>, where a proxy is before it: readers are answered under no
+    /// other name then, and over https the session's cookie never leaves TLS.
+    #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
+    /// File of the tokens that senders need one of, one a line, read again when it changes; all may send if not given.
+    #[arg(long, env = "KAMAJI_TELEMETRY_INGEST_TOKEN_FILE", value_name = "FILE")]
+    pub ingest_token_file: Option<PathBuf>,
 }
 
 /// Where rows are kept.
@@ -75,6 +142,11 @@ pub struct CopyArgs {
     /// Where it is stored.
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// A token that never ends is one that nobody thinks of when it leaks.
+fn token_days(text: &str) -> Result<u16, String> {
+    days(text).map_err(|_| "expected days from 1d to 3650d, such as 90d".into())
 }
 
 /// Less than a day can't be told from a day, and more than ten years answers no question.

@@ -1,6 +1,7 @@
 //! The backend on real sockets and a real file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod accounts;
 mod admission;
 mod conformance;

@@ -9,15 +9,19 @@ use crate::servers::{ApiServer, Collector, Tcp, checkout, eventually, tcp, upstr
 /// What the maintainers see.
 struct Maintainers {
     backend: Backend,
+    token: String,
 }
 
 impl Maintainers {
     async fn start() -> Self {
-        Self { backend: Backend::start().await }
+        let backend = Backend::start().await;
+        let token = backend.token("maintainers");
+        Self { backend, token }
     }
 
     async fn overview(&self) -> Value {
-        serde_json::from_str(&web::get(self.backend.url(), "/api/v1/insights/overview").await).unwrap()
+        let overview = web::get_as(&self.token, self.backend.url(), "/api/v1/insights/overview").await;
+        serde_json::from_str(&overview).unwrap()
     }
 
     /// The only installation, once there is one that `is` as told.

@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Context, Poll, Service};
 use tonic::server::NamedService;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::{MAX_MESSAGE, Receiver};
+use crate::backend::access::IngestTokens;
 use crate::backend::accounts::{self, Transport};
 
 /// An agent has one call a signal under way; this is room for a gateway in front of many, and bounds the messages that
@@ -43,10 +45,12 @@ pub(crate) struct Services(Arc<Receiver>);
 #[derive(Clone)]
 struct Counted<S>(S);
 
-/// Serves until `shutdown`, and finishes what is under way.
+/// Serves until `shutdown`, and finishes what is under way. Who has none of `tokens` is refused before a message is
+/// decoded.
 pub(crate) async fn serve(
     listener: TcpListener,
     receiver: Arc<Receiver>,
+    tokens: IngestTokens,
     health: HealthServer<impl Health>,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
@@ -62,8 +66,8 @@ pub(crate) async fn serve(
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(Counted(metrics))
-        .add_service(Counted(logs))
+        .add_service(Counted(InterceptedService::new(metrics, tokens.clone())))
+        .add_service(Counted(InterceptedService::new(logs, tokens)))
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await

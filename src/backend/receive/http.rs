@@ -40,6 +40,11 @@ pub(crate) fn routes(receiver: Arc<Receiver>) -> Router {
         .with_state(receiver)
 }
 
+/// The answer to who may not send, for which nothing was read.
+pub(crate) fn unauthenticated(message: &str) -> Response {
+    Failure { code: StatusCode::UNAUTHORIZED, status: Status::unauthenticated(message) }.into_response()
+}
+
 async fn count(response: Response) -> Response {
     accounts::answered(Transport::Http, response.status().as_str().to_owned());
     response

@@ -1,5 +1,6 @@
 //! The store in one `SQLite` file: WAL, synchronous FULL, one writer, group commit.
 
+mod access;
 mod columns;
 pub mod copy;
 mod lock;

@@ -1,5 +1,7 @@
-//! The front page.
+//! The pages: the overview here, and the others beside it.
 
+mod access_log;
+mod sign_in;
 mod tables;
 
 use std::net::SocketAddr;
@@ -8,42 +10,65 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::chart::{self, Column, Part};
 use super::format::{minute, number, percent};
+use crate::backend::access::Reader;
 use crate::backend::insights::{Current, ExtendedSum, Overview, SeenWithin, Versions};
-use crate::backend::store::{DayTotals, EventTotals, KamajiFacts, Seen, Totals};
+use crate::backend::store::{DayTotals, EventTotals, KamajiFacts, Role, Seen, Totals};
 use crate::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
+
+pub(super) use access_log::access_log;
+pub(super) use sign_in::sign_in;
 
 /// How often the page is read again. Gauges come every five minutes, events at any time.
 const REFRESH_SECONDS: u32 = 30;
 
 /// Renders all of the overview. `grpc` is where OTLP over gRPC is listened for.
-pub(super) fn overview(overview: &Overview, grpc: SocketAddr) -> Markup {
+pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Reader) -> Markup {
     let Overview { generated_at, seen, current, installations, events, days, by_kamaji } = overview;
-    document(&html! {
-        header {
-            h1 { "Kamaji telemetry" }
-            p { "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" } }
-        }
-        main {
-            @let nothing = installations.is_empty() && events.is_empty();
-            @if nothing { (nothing_yet(grpc)) }
-            @if *by_kamaji != KamajiFacts::default() { (built_in(by_kamaji)) }
-            @if !nothing {
-                (key_figures(seen, current))
-                (history(days))
-                (versions_in_use(current))
-                (tables::installations(installations, seen.month.total(), *generated_at))
-                (tables::events(events))
+    document(
+        Some(REFRESH_SECONDS),
+        &html! {
+            header {
+                h1 { "Kamaji telemetry" }
+                p {
+                    "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" }
+                    @if reader.token.role == Role::Admin { " · " a href="/access-log" { "access log" } }
+                }
+                (signed_in(reader))
             }
-        }
-        footer {
-            p {
-                "An installation is a random UUID. Nothing here names a cluster, a tenant or a host, and nothing ties an event to an installation."
+            main {
+                @let nothing = installations.is_empty() && events.is_empty();
+                @if nothing { (nothing_yet(grpc)) }
+                @if *by_kamaji != KamajiFacts::default() { (built_in(by_kamaji)) }
+                @if !nothing {
+                    (key_figures(seen, current))
+                    (history(days))
+                    (versions_in_use(current))
+                    (tables::installations(installations, seen.month.total(), *generated_at))
+                    (tables::events(events))
+                }
             }
-        }
-    })
+            footer {
+                p {
+                    "An installation is a random UUID. Nothing here names a cluster, a tenant or a host, and nothing ties an event to an installation."
+                }
+            }
+        },
+    )
 }
 
-fn document(body: &Markup) -> Markup {
+/// Who reads, and the way out where they read through a session.
+fn signed_in(reader: &Reader) -> Markup {
+    let token = &reader.token;
+    html! {
+        form.reader method="post" action="/sign-out" {
+            (token.name) " (" (token.role) ")"
+            @if reader.session.is_some() { " " button { "Sign out" } }
+        }
+    }
+}
+
+/// Whole, and read again every `refresh` seconds.
+fn document(refresh: Option<u32>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -51,7 +76,7 @@ fn document(body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta http-equiv="refresh" content=(REFRESH_SECONDS);
+                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
                 title { "Kamaji telemetry" }
                 link rel="icon" type="image/svg+xml" href="/icon.svg";
                 link rel="stylesheet" href="/style.css";

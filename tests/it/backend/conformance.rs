@@ -50,6 +50,8 @@ macro_rules! conformance {
     };
 }
 
+mod access;
+
 mod sqlite {
     conformance!(super::open_sqlite());
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kamaji_telemetry::backend::access::{Entrance, token};
 use kamaji_telemetry::backend::insights::Overview;
-use kamaji_telemetry::backend::store::{SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Keeping, Listeners};
+use kamaji_telemetry::backend::store::{Access, Role, SqliteStore, Store};
+use kamaji_telemetry::backend::{self, Keeping, Listeners, Stores};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
+use uuid::Uuid;
 
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
@@ -27,6 +29,9 @@ pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
 pub(crate) struct Backend {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) access: Arc<dyn Access>,
+    /// The header of who may read everything.
+    admin: String,
     folder: TempDir,
     task: JoinHandle<anyhow::Result<()>>,
     shutdown: DropGuard,
@@ -46,28 +51,41 @@ impl Backend {
     }
 
     async fn start_in(folder: TempDir) -> Self {
-        let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
-        Self::serve(folder, Arc::new(store)).await
+        Self::enter_in(folder, Entrance::default()).await
     }
 
-    /// Serves a store of the test's own.
-    pub(crate) async fn serve(folder: TempDir, store: Arc<dyn Store>) -> Self {
-        Self::keep(folder, store, Keeping::default()).await
+    /// With an entrance of the test's own.
+    pub(crate) async fn enter(entrance: Entrance) -> Self {
+        Self::enter_in(tempfile::tempdir().unwrap(), entrance).await
+    }
+
+    async fn enter_in(folder: TempDir, entrance: Entrance) -> Self {
+        let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
+        Self::serve(folder, Arc::new(store).into(), Keeping::default(), entrance).await
     }
 
     /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
-    pub(crate) async fn keep(folder: TempDir, store: Arc<dyn Store>, keeping: Keeping) -> Self {
+    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + Access>, keeping: Keeping) -> Self {
+        Self::serve(folder, store.into(), keeping, Entrance::default()).await
+    }
+
+    /// Serves stores of the test's own.
+    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Keeping, entrance: Entrance) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).await.unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(backend::serve(listeners, store, keeping, shutdown.clone()));
-        Self { grpc, http, folder, task, shutdown: shutdown.drop_guard() }
+        let access = Arc::clone(&stores.access);
+        let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
+        let (_, admin) = token::create(access.as_ref(), name, Role::Admin, 1).await.unwrap();
+        let task = tokio::spawn(backend::serve(listeners, stores, keeping, entrance, shutdown.clone()));
+        let admin = format!("Bearer {admin}");
+        Self { grpc, http, access, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
 
     /// Tells it to stop, and waits until it has.
     pub(crate) async fn stop(self) -> TempDir {
-        drop(self.shutdown);
+        drop((self.shutdown, self.access));
         self.task.await.unwrap().unwrap();
         self.folder
     }
@@ -101,12 +119,37 @@ impl Backend {
         LogsServiceClient::new(self.channel().await)
     }
 
+    /// As who may read everything.
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        request(self.http, "GET", path, &[], &[]).await
+        self.send_as_admin("GET", path).await
+    }
+
+    /// The same with another method.
+    pub(crate) async fn send_as_admin(&self, method: &str, path: &str) -> Reply {
+        self.send(method, path, &[("authorization", &self.admin)]).await
+    }
+
+    /// With these headers, and without a body.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        request(self.http, method, path, headers, &[]).await
     }
 
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         request(self.http, "POST", path, headers, body).await
+    }
+
+    /// Sends a head that promises a body of this length, and nothing of the body.
+    pub(crate) async fn post_head(&self, path: &str, headers: &[(&str, &str)], length: usize) -> Reply {
+        let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+        let address = self.http;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        parse(&bytes).expect("the server answers")
     }
 
     pub(crate) async fn overview(&self) -> Overview {
@@ -164,10 +207,22 @@ pub(crate) async fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Reply> {
+    request_of(address, &address.to_string(), method, path, headers, body).await
+}
+
+/// The same under a name of its own.
+pub(crate) async fn request_of(
+    address: SocketAddr,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
     let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(head.as_bytes()).await.ok()?;

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kamaji_telemetry::backend::access::Entrance;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed, WriteError,
+    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, SqliteStore, Store, Trimmed,
+    WriteError,
 };
+use kamaji_telemetry::backend::{Keeping, Stores};
 use prost::Message;
 use tonic::Code;
 use tonic_types::{RpcStatusExt, StatusExt};
@@ -51,7 +54,10 @@ impl Store for Failing {
 }
 
 async fn failing(error: WriteError) -> Backend {
-    Backend::serve(tempfile::tempdir().unwrap(), Arc::new(Failing(error))).await
+    let folder = tempfile::tempdir().unwrap();
+    let access = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
+    let stores = Stores { rows: Arc::new(Failing(error)), access };
+    Backend::serve(folder, stores, Keeping::default(), Entrance::default()).await
 }
 
 #[tokio::test]

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::Keeping;
 use kamaji_telemetry::backend::store::{
-    Batch, Counts, Cycle, EventRow, KamajiFacts, Source, SqliteStore, Store, cut_to_hour,
+    Access, Batch, Counts, Cycle, Digest, EventRow, KamajiFacts, Role, Source, SqliteStore, Store, Token, cut_to_hour,
 };
 use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion};
 use tempfile::TempDir;
@@ -69,7 +68,7 @@ fn location(file: &Path) -> String {
 #[tokio::test]
 async fn a_serving_backend_deletes_what_is_too_old() {
     let (folder, store) = aged().await;
-    let keeping = Keeping { events: 7, days: 7, every: Duration::from_hours(24) };
+    let keeping = Keeping { events: 7, days: 7, ..Keeping::default() };
     let backend = Backend::keep(folder, store, keeping).await;
     eventually("the old installation to be deleted", async || (backend.count("latest") == 1).then_some(())).await;
     assert_eq!((backend.count("days"), backend.count("events")), (1, 2));
@@ -78,22 +77,36 @@ async fn a_serving_backend_deletes_what_is_too_old() {
 
 #[tokio::test]
 async fn the_program_says_in_one_line_what_it_deleted() {
-    let mut backend = program::Backend::start_with(&["--keep-events=7d", "--keep-days=7d", "--keep-interval=1h"]).await;
+    let flags = ["--keep-events=7d", "--keep-days=7d", "--keep-access-log=5d", "--keep-interval=1h"];
+    let mut backend = program::Backend::start_with(&flags).await;
     backend.kill();
     let store = SqliteStore::open(backend.file()).unwrap();
     let cycles = vec![cycle(Uuid::new_v4(), 10), cycle(Uuid::new_v4(), 1)];
     store.write(Batch { cycles, events: vec![event(40), event(10), event(1)] }).await.unwrap();
+    let ended = |days_ago: i64| Token {
+        prefix: format!("ktt_0000000{days_ago}"),
+        name: format!("ended-{days_ago}"),
+        role: Role::Viewer,
+        created: Timestamp::now() - SignedDuration::from_hours(24 * 30),
+        expires: Timestamp::now() - SignedDuration::from_hours(24 * days_ago),
+        revoked: None,
+    };
+    for days_ago in [6, 4] {
+        store.create_token(ended(days_ago), Digest::of("")).await.unwrap();
+    }
     drop(store);
     backend.restart().await;
-    let expected = "deleted what is older than 7 days (events) and 7 days (installations) \
-                    events=2 uids=0 days=1 breakdowns=0 installations=1";
+    let expected = "deleted what is older than 7 days (events), 7 days (installations) and 5 days (access log) \
+                    events=2 uids=0 days=1 breakdowns=0 installations=1 access_log=2 tokens=1";
     backend.logged(expected).await;
     assert_eq!((count(backend.file(), "events"), count(backend.file(), "latest")), (2, 1));
 }
 
 #[test]
 fn a_retention_out_of_range_is_named_with_what_was_expected() {
-    for flag in ["--keep-events=0d", "--keep-days=400", "--keep-days=3651d", "--keep-events=-1d"] {
+    for flag in
+        ["--keep-events=0d", "--keep-days=400", "--keep-days=3651d", "--keep-events=-1d", "--keep-access-log=0d"]
+    {
         let output = run(&["serve", flag]);
         let error = text(&output.stderr);
         let (name, value) = flag.split_once('=').unwrap();

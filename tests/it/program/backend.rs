@@ -89,6 +89,15 @@ impl Backend {
         endpoint.connect().await.expect("a backend that is ready takes connections")
     }
 
+    /// A new token that reads the insights, made by the program beside it.
+    pub(crate) fn token(&self, name: &str) -> String {
+        let store = format!("--store=sqlite:{}", self.place.file.display());
+        let arguments = ["backend", "token", "create", "--name", name, &store];
+        let made = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        String::from_utf8(made.stdout).expect("a token is text").trim().to_owned()
+    }
+
     /// Where it stores.
     pub(crate) fn file(&self) -> &Path {
         &self.place.file

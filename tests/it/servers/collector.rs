@@ -22,9 +22,14 @@ impl Collector {
     /// Starts it with `config`, the variables `environment`, and `overrides` of single settings
     /// (`exporters::otlp_http::timeout=1s`), and waits until it is healthy.
     pub(crate) async fn start(config: &Path, environment: &[(&str, &str)], overrides: &[&str]) -> Self {
+        Self::start_merged(&[config], environment, overrides).await
+    }
+
+    /// Starts it with files of which the later ones add to the earlier.
+    pub(crate) async fn start_merged(configs: &[&Path], environment: &[(&str, &str)], overrides: &[&str]) -> Self {
         let launch = |_: &Path| {
             let addresses = Addresses { otlp: free_address(), health: free_address() };
-            let mut arguments = vec![format!("--config={}", config.display())];
+            let mut arguments: Vec<_> = configs.iter().map(|config| format!("--config={}", config.display())).collect();
             arguments.extend(overrides.iter().map(|setting| format!("--set={setting}")));
             let mut variables = vec![
                 ("RELAY_LISTEN".to_owned(), addresses.otlp.to_string()),

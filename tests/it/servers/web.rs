@@ -28,7 +28,16 @@ pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
 
 /// The body of the answer to `GET {base}{path}`, which is to be a success.
 pub(crate) async fn get(base: &str, path: &str) -> String {
-    let request = Request::get(path).body(Vec::new()).expect("a path makes a request");
+    text(Request::get(path), base, path).await
+}
+
+/// The same of who has `token`.
+pub(crate) async fn get_as(token: &str, base: &str, path: &str) -> String {
+    text(Request::get(path).header("authorization", format!("Bearer {token}")), base, path).await
+}
+
+async fn text(request: http::request::Builder, base: &str, path: &str) -> String {
+    let request = request.body(Vec::new()).expect("a path makes a request");
     client(base).request_text(request).await.unwrap_or_else(|error| panic!("GET {base}{path}: {error}"))
 }
 

@@ -1,0 +1,63 @@
+//! Who is let in, and what of it is written down.
+//!
+//! ```text
+//! request ──▶ guard ──▶ handler ──▶ recorder ──▶ answer
+//!             │ the table of routes says what each needs; a route that is not in it is closed
+//!             ├ ingest: nothing, or a token of a file
+//!             └ reading: a token (Bearer), or a session (cookie) made from one on the sign-in page
+//! ```
+//!
+//! Nothing that was read is answered before it is in the access log.
+
+mod attempts;
+mod cookie;
+pub(super) mod guard;
+pub(super) mod ingest;
+mod origin;
+mod recorder;
+mod refusal;
+mod sign_in;
+pub mod token;
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+
+use super::store::{Digest, Token};
+
+pub(super) use guard::Guard;
+pub(super) use ingest::IngestTokens;
+pub use origin::{InvalidPublicUrl, PublicUrl};
+pub(super) use recorder::Recorder;
+pub(super) use refusal::Failed;
+pub(super) use sign_in::Denied;
+
+/// How long a session lasts, unless its token ends before: a working day.
+const SESSION: SignedDuration = SignedDuration::from_hours(12);
+
+/// What the operator says about the way in, beside the tokens in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// The URL that browsers know the page by, where it is told: a proxy may stand before it.
+    pub public_url: Option<PublicUrl>,
+    /// Whether the HTTP port itself speaks TLS.
+    pub tls: bool,
+    /// The file of the tokens that senders must have one of; ingest is open if `None`.
+    pub ingest_token_file: Option<PathBuf>,
+}
+
+/// Who reads.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    /// The token, used directly or through a session.
+    pub(super) token: Token,
+    /// The session, if there is one.
+    pub(super) session: Option<Digest>,
+}
+
+impl Entrance {
+    /// Whether browsers reach the page over TLS: then the cookie must not leave it.
+    fn is_secure(&self) -> bool {
+        self.public_url.as_ref().map_or(self.tls, PublicUrl::is_secure)
+    }
+}

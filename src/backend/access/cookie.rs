@@ -1,0 +1,51 @@
+//! The cookie of a session.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+/// Its name over TLS: with this prefix a browser takes it from this host alone, over TLS alone, for every path.
+const SECURE: &str = "__Host-ktt_session";
+
+/// Its name over plain HTTP, where browsers refuse the prefix.
+const PLAIN: &str = "ktt_session";
+
+const fn name(secure: bool) -> &'static str {
+    if secure { SECURE } else { PLAIN }
+}
+
+/// The secret of the session in a request; the other name's is not believed.
+pub(super) fn read(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    let lists = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name(secure)).map(|(_, value)| value)
+}
+
+/// The header that gives a browser the secret, for this many seconds.
+pub(super) fn set(secret: &str, seconds: i64, secure: bool) -> Option<HeaderValue> {
+    let only_over_tls = if secure { "; Secure" } else { "" };
+    let name = name(secure);
+    let cookie = format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{only_over_tls}");
+    HeaderValue::try_from(cookie).ok()
+}
+
+/// The header that takes it away again.
+pub(super) fn clear(secure: bool) -> Option<HeaderValue> {
+    set("", 0, secure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_found_among_others_and_under_its_own_name_alone() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=b; xktt_session=1;ktt_session=plain"));
+        headers.append(COOKIE, HeaderValue::from_static("__Host-ktt_session=secure; c"));
+        assert_eq!(read(&headers, false), Some("plain"));
+        assert_eq!(read(&headers, true), Some("secure"));
+        headers.clear();
+        headers.append(COOKIE, HeaderValue::from_static("ktt_session=plain"));
+        assert_eq!(read(&headers, true), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! What stands before every route: who needs what is let in, and what was read is logged before it is answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+
+use super::attempts::Attempts;
+use super::ingest::{EXPECTED, IngestTokens, bearer};
+use super::origin::{self, PublicUrl};
+use super::recorder::Recorder;
+use super::refusal::{Failed, Refusal};
+use super::token::prefix_of;
+use super::{Entrance, Reader, cookie};
+use crate::backend::accounts::{self, Transport};
+use crate::backend::receive;
+use crate::backend::routes::{self, Needs, Route};
+use crate::backend::store::{Access, Digest, LogEntry, Token};
+use crate::backend::web;
+
+/// Knows who is let in.
+pub(in crate::backend) struct Guard {
+    pub(super) access: Arc<dyn Access>,
+    pub(super) recorder: Recorder,
+    pub(super) attempts: Attempts,
+    pub(super) secure: bool,
+    public_url: Option<PublicUrl>,
+    ingest: IngestTokens,
+}
+
+/// Who sent a request, as far as it says.
+enum Identity {
+    Nobody,
+    /// The token is unknown or has ended.
+    Wrong,
+    Reader(Reader),
+}
+
+/// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
+pub(in crate::backend) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
+        // There is no such path, and the fallback says so.
+        return next.run(request).await;
+    };
+    match routes::find(request.method(), path.as_str()) {
+        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        None => not_allowed(path.as_str()),
+    }
+}
+
+impl Guard {
+    pub(in crate::backend) fn new(
+        access: Arc<dyn Access>,
+        recorder: Recorder,
+        entrance: &Entrance,
+        ingest: IngestTokens,
+    ) -> Self {
+        let attempts = Attempts::new(Instant::now());
+        let (secure, public_url) = (entrance.is_secure(), entrance.public_url.clone());
+        Self { access, recorder, attempts, secure, public_url, ingest }
+    }
+
+    /// Lets a request in, or not.
+    async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, Refusal> {
+        match route.needs {
+            Needs::Nothing => Ok(next.run(request).await),
+            Needs::Sender if self.ingest.admit(request.headers()) => Ok(next.run(request).await),
+            Needs::Sender => Ok(refuse_sender(route)),
+            Needs::OwnPage => {
+                self.check_host(&request)?;
+                self.check_page(&request)?;
+                Ok(next.run(request).await)
+            }
+            Needs::Front | Needs::Page(_) | Needs::Api(_) => {
+                self.check_host(&request)?;
+                self.read(route, request, next).await
+            }
+        }
+    }
+
+    /// Runs what a reader asks for, and logs it.
+    async fn read(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, Refusal> {
+        let reader = match (self.identify(request.headers()).await?, route.needs) {
+            (Identity::Reader(reader), _) => reader,
+            (_, Needs::Front) => return Ok(next.run(request).await),
+            (_, Needs::Page(_)) => return Err(Refusal::SignInFirst),
+            (Identity::Wrong, _) => return Err(Refusal::WrongToken),
+            (Identity::Nobody, _) => return Err(Refusal::Nobody),
+        };
+        if reader.session.is_some() && !request.method().is_safe() {
+            self.check_page(&request)?;
+        }
+        let (who, has) = (reader.token.who(), reader.token.role);
+        let response = match route.needs {
+            Needs::Page(needed) | Needs::Api(needed) if has < needed => Refusal::Role { has, needed }.into_response(),
+            _ => {
+                request.extensions_mut().insert(reader);
+                next.run(request).await
+            }
+        };
+        let what = format!("{} {}", route.method, route.path);
+        let status = Some(response.status().as_u16());
+        let entry = LogEntry { time: Timestamp::now(), who: Some(who), what, status, count: 1 };
+        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)?;
+        Ok(response)
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Failed> {
+        let now = Timestamp::now();
+        if let Some(authorization) = headers.get(AUTHORIZATION) {
+            let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Identity::Wrong) };
+            let token = self.token(text, now).await?;
+            return Ok(token.map_or(Identity::Wrong, |token| Identity::Reader(Reader { token, session: None })));
+        }
+        let Some(secret) = cookie::read(headers, self.secure) else { return Ok(Identity::Nobody) };
+        // Found by the digest of 256 random bits: how long that takes tells nothing of them.
+        let digest = Digest::of(secret);
+        let session = self.access.session(digest).await.map_err(Failed::other)?;
+        let valid = session.filter(|(expires, token)| now < *expires && token.is_valid(now));
+        Ok(valid.map_or(Identity::Nobody, |(_, token)| Identity::Reader(Reader { token, session: Some(digest) })))
+    }
+
+    /// The token whose whole text this is, where it opens anything.
+    pub(super) async fn token(&self, text: &str, now: Timestamp) -> Result<Option<Token>, Failed> {
+        let Some(prefix) = prefix_of(text) else { return Ok(None) };
+        let known = self.access.token(prefix.to_owned()).await.map_err(Failed::other)?;
+        let valid = known.filter(|(token, digest)| digest.matches(&Digest::of(text)) && token.is_valid(now));
+        Ok(valid.map(|(token, _)| token))
+    }
+
+    /// Where the public URL is known, no other name leads here, whoever made it point to this address.
+    fn check_host(&self, request: &Request) -> Result<(), Refusal> {
+        match &self.public_url {
+            Some(url) if !url.is_host_of(request) => Err(Refusal::Host(url.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A cookie goes with whatever a browser sends, so what changes something must come from our own page.
+    fn check_page(&self, request: &Request) -> Result<(), Refusal> {
+        if origin::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(Refusal::Foreign) }
+    }
+}
+
+/// In the form that senders of the route understand. The body was not looked at.
+fn refuse_sender(route: &Route) -> Response {
+    let (transport, mut response) = if route.path.starts_with("/v1/") {
+        (Transport::Http, receive::http::unauthenticated(EXPECTED))
+    } else {
+        (Transport::Kamaji, (StatusCode::UNAUTHORIZED, format!("{EXPECTED}\n")).into_response())
+    };
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    accounts::answered(transport, response.status().as_str().to_owned());
+    response
+}
+
+fn not_allowed(path: &str) -> Response {
+    let allowed = routes::allowed(path);
+    let told = format!("this path has no such method: expected {allowed}\n");
+    let mut response = web::with_headers((StatusCode::METHOD_NOT_ALLOWED, told).into_response());
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::backend::store::SqliteStore;
+
+    /// A guard before handlers that let in whoever reaches them.
+    fn guarded(routes: Router) -> (Router, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let access: Arc<dyn Access> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
+        let (recorder, _) = Recorder::new(Arc::clone(&access));
+        let open = IngestTokens::open(None).unwrap();
+        let guard = Guard::new(access, recorder, &Entrance::default(), open);
+        (routes.layer(from_fn_with_state(Arc::new(guard), super::guard)), folder)
+    }
+
+    async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {
+        routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_handler_without_an_entry_in_the_table_is_never_reached() {
+        let handler = async || "let in";
+        let routes = Router::new()
+            .route("/livez", get(handler).delete(handler))
+            .route("/forgotten", get(handler))
+            .nest("/below", Router::new().route("/livez", post(handler)));
+        let (routes, _folder) = guarded(routes);
+        assert_eq!(status(&routes, Request::get("/livez")).await, StatusCode::OK);
+        for forgotten in [Request::delete("/livez"), Request::get("/forgotten"), Request::post("/below/livez")] {
+            assert_eq!(status(&routes, forgotten).await, StatusCode::METHOD_NOT_ALLOWED);
+        }
+    }
+}

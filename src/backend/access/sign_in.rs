@@ -1,0 +1,73 @@
+//! From a token to a session, and back to nothing.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use http::header::{HeaderName, SET_COOKIE};
+use jiff::Timestamp;
+
+use super::{Failed, Guard, Reader, SESSION, cookie, token};
+use crate::backend::store::{Digest, LogEntry, Session};
+
+/// How the log calls it.
+const SIGN_IN: &str = "POST /sign-in";
+
+/// The header that opens or ends a session in a browser.
+pub(in crate::backend) type SignedIn = [(HeaderName, HeaderValue); 1];
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(in crate::backend) enum Denied {
+    /// There is no such token, or it has ended.
+    Unknown,
+    /// Too many attempts; the next may be made after this time.
+    TooMany(Duration),
+    /// It could not be looked up, opened or logged.
+    Failed(Failed),
+}
+
+impl Guard {
+    /// Opens a session for who has a token.
+    pub(in crate::backend) async fn sign_in(&self, from: Option<IpAddr>, text: &str) -> Result<SignedIn, Denied> {
+        // Not in the log: a flood of these must cost nothing.
+        self.attempts.begin(from, Instant::now()).map_err(Denied::TooMany)?;
+        let now = Timestamp::now();
+        let Some(token) = self.token(text.trim(), now).await? else {
+            self.log_attempt(None, 401).await?;
+            return Err(Denied::Unknown);
+        };
+        self.attempts.succeeded(from);
+        let expires = token.expires.min(now + SESSION);
+        let secret = token::session().map_err(Failed::other)?;
+        let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };
+        self.access.open_session(session, now).await.map_err(Failed::other)?;
+        self.log_attempt(Some(&Reader { token, session: None }), 303).await?;
+        Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.secure))?)
+    }
+
+    /// Ends the session of a reader, if it reads through one.
+    pub(in crate::backend) async fn sign_out(&self, reader: &Reader) -> Result<SignedIn, Failed> {
+        if let Some(session) = reader.session {
+            self.access.close_session(session).await.map_err(Failed::other)?;
+        }
+        header(cookie::clear(self.secure))
+    }
+
+    /// Nobody is known where it failed: neither what was typed nor from where is kept.
+    async fn log_attempt(&self, reader: Option<&Reader>, status: u16) -> Result<(), Failed> {
+        let who = reader.map(|reader| reader.token.who());
+        let entry = LogEntry { time: Timestamp::now(), who, what: SIGN_IN.to_owned(), status: Some(status), count: 1 };
+        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)
+    }
+}
+
+fn header(cookie: Option<HeaderValue>) -> Result<SignedIn, Failed> {
+    Ok([(SET_COOKIE, cookie.ok_or_else(|| Failed::other("the cookie is no header"))?)])
+}
+
+impl From<Failed> for Denied {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}

@@ -1,0 +1,51 @@
+//! The page of who read what.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{REFRESH_SECONDS, document, signed_in};
+use crate::backend::access::Reader;
+use crate::backend::store::LogEntry;
+use crate::backend::web::format::{ago, minute, number};
+
+/// Renders the log's newest entries.
+pub(in crate::backend::web) fn access_log(entries: &[LogEntry], now: Timestamp, reader: &Reader) -> Markup {
+    document(
+        Some(REFRESH_SECONDS),
+        &html! {
+            header {
+                h1 { "Access log" }
+                p { "As of " (minute(now)) " · " a href="/" { "overview" } " · " a href="/api/v1/access-log" { "as JSON" } }
+                (signed_in(reader))
+            }
+            main {
+                section.panel {
+                    h2 { "What was read, newest first " span.muted { "the last " (entries.len()) } }
+                    table {
+                        thead { tr { th { "Who" } th { "What" } th.number { "Status" } th.number { "Times" } th { "When" } } }
+                        tbody { @for entry in entries { (row(entry, now)) } }
+                    }
+                }
+            }
+            footer { p { "Attempts of nobody that is known are counted by the hour. No address is ever kept." } }
+        },
+    )
+}
+
+fn row(entry: &LogEntry, now: Timestamp) -> Markup {
+    let LogEntry { time, who, what, status, count } = entry;
+    html! {
+        tr {
+            td.wide data-label="Who" {
+                @match who {
+                    Some(who) => { (who.name) " " code.muted { (who.token) } }
+                    None => { span.muted { "nobody known" } }
+                }
+            }
+            td.half data-label="What" { (what) }
+            td.number data-label="Status" { @if let Some(status) = status { (status) } @else { "–" } }
+            td.number data-label="Times" { (number(*count)) }
+            td data-label="When" { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
+        }
+    }
+}

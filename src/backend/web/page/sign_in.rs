@@ -1,0 +1,31 @@
+//! The page that asks for a token.
+
+use maud::{Markup, html};
+
+use super::document;
+
+/// Renders it. `problem` is what came of an attempt; without any token it says how to make one.
+pub(in crate::backend::web) fn sign_in(problem: Option<&str>, has_token: bool) -> Markup {
+    document(
+        None,
+        &html! {
+            header { h1 { "Kamaji telemetry" } }
+            main {
+                section.panel.empty {
+                    h2 { "Sign in" }
+                    p { "What is stored here is shown to those who have a token." }
+                    @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                    form method="post" action="/sign-in" {
+                        label for="token" { "Token" }
+                        input #token name="token" type="password" required autocomplete="current-password" spellcheck="false" autofocus;
+                        button { "Sign in" }
+                    }
+                    @if !has_token {
+                        p { "There is no token yet. Whoever runs this backend makes the first one beside its store, while it serves:" }
+                        pre { code { "kamaji-telemetry backend token create --name NAME --role admin --expires 90d --store sqlite:FILE" } }
+                    }
+                }
+            }
+        },
+    )
+}

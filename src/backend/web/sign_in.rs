@@ -1,0 +1,63 @@
+//! The page that asks for a token, and what its form does.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{ConnectInfo, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Unreadable, Web, page, with_form};
+use crate::backend::access::{Denied, Reader};
+
+/// What the form sends.
+#[derive(Deserialize)]
+pub(super) struct Typed {
+    token: String,
+}
+
+/// Shows no number. `problem` is what came of an attempt.
+pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, Unreadable> {
+    let now = Timestamp::now();
+    let has_token = web.stores.access.tokens().await?.iter().any(|used| used.token.is_valid(now));
+    Ok(with_form(page::sign_in(problem, has_token)))
+}
+
+/// Where the peer's address is not known, all of those share their attempts.
+pub(super) async fn sign_in(
+    State(web): State<Web>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    form: Result<Form<Typed>, FormRejection>,
+) -> Result<Response, Unreadable> {
+    let Ok(Form(Typed { token })) = form else {
+        let told = "this is no form of the sign-in page: expected `token` in application/x-www-form-urlencoded\n";
+        return Ok((StatusCode::BAD_REQUEST, told).into_response());
+    };
+    let from = peer.map(|Extension(ConnectInfo(peer))| -> IpAddr { peer.ip() });
+    match web.guard.sign_in(from, &token).await {
+        Ok(cookie) => Ok((cookie, Redirect::to("/")).into_response()),
+        Err(Denied::Unknown) => {
+            let problem = "This token is unknown, expired or revoked.";
+            Ok((StatusCode::UNAUTHORIZED, page(&web, Some(problem)).await?).into_response())
+        }
+        Err(Denied::TooMany(wait)) => {
+            let seconds = wait.as_secs() + 1;
+            let problem = format!("Too many attempts. Try again in {} minutes.", seconds.div_ceil(60));
+            let wait = [(RETRY_AFTER, seconds.to_string())];
+            Ok((StatusCode::TOO_MANY_REQUESTS, wait, page(&web, Some(&problem)).await?).into_response())
+        }
+        Err(Denied::Failed(failed)) => Ok(failed.into_response()),
+    }
+}
+
+/// Back to the front page, which asks to sign in again.
+pub(super) async fn sign_out(State(web): State<Web>, Extension(reader): Extension<Reader>) -> Response {
+    match web.guard.sign_out(&reader).await {
+        Ok(cookie) => (cookie, Redirect::to("/")).into_response(),
+        Err(failed) => failed.into_response(),
+    }
+}

@@ -1,0 +1,192 @@
+//! What is written down of those who read.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kamaji_telemetry::backend::access::Entrance;
+use kamaji_telemetry::backend::store::{
+    Access, CreateError, Digest, LogEntry, ReadError, Role, Session, SqliteStore, Token, TrimmedAccess, UsedToken,
+    WriteError,
+};
+use kamaji_telemetry::backend::{Keeping, Stores};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::super::harness::{Backend, stored_bytes};
+use super::super::samples::{metrics_request, now, state_gauges};
+use super::readers::{Reader, State, Way};
+
+const OVERVIEW: &str = "/api/v1/insights/overview";
+
+async fn enter(backend: &Backend, role: Role) -> (&'static str, String) {
+    Reader { way: Way::Token, role, state: State::Valid }.enter(backend.access.as_ref()).await.unwrap()
+}
+
+/// What was done with one token, oldest first.
+async fn done_with(backend: &Backend, header: &(&str, String)) -> Vec<(String, Option<u16>)> {
+    let prefix = &header.1["Bearer ".len().."Bearer ktt_00000000".len()];
+    let mut log = backend.access.access_log(10_000).await.unwrap();
+    log.retain(|entry| entry.who.as_ref().is_some_and(|who| who.token == prefix));
+    log.into_iter().rev().map(|entry| (entry.what, entry.status)).collect()
+}
+
+#[tokio::test]
+async fn every_read_is_in_the_log_when_it_is_answered() {
+    let backend = Backend::start().await;
+    let header = enter(&backend, Role::Viewer).await;
+    let headers = [(header.0, header.1.as_str())];
+    for (path, status) in [(OVERVIEW, 200), ("/", 200), ("/access-log", 403), ("/style.css", 200), ("/nowhere", 404)] {
+        assert_eq!(backend.send("GET", path, &headers).await.status, status, "{path}");
+    }
+    let read = |what: &str, status| (what.to_owned(), Some(status));
+    let expected = [
+        ("token create".to_owned(), None),
+        read("GET /api/v1/insights/overview", 200),
+        read("GET /", 200),
+        read("GET /access-log", 403),
+    ];
+    assert_eq!(done_with(&backend, &header).await, expected);
+}
+
+#[tokio::test]
+async fn an_admin_reads_the_log_as_json_and_as_a_page() {
+    let backend = Backend::start().await;
+    let viewer = enter(&backend, Role::Viewer).await;
+    backend.send("GET", OVERVIEW, &[(viewer.0, &viewer.1)]).await;
+    let reply = backend.get("/api/v1/access-log?limit=1").await;
+    let json: Value = serde_json::from_slice(&reply.body).unwrap();
+    let entries = json["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1);
+    let entry = &entries[0];
+    assert_eq!(
+        (&entry["what"], &entry["status"], &entry["count"]),
+        (&"GET /api/v1/insights/overview".into(), &200.into(), &1.into())
+    );
+    assert!(viewer.1.contains(entry["who"]["token"].as_str().unwrap()) && entry["who"]["name"].is_string(), "{entry}");
+    assert!(entry["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
+    let page = backend.get("/access-log").await;
+    for shown in ["GET /api/v1/insights/overview", "GET /api/v1/access-log", "token create", "As of"] {
+        assert!(page.text().contains(shown), "{shown}: {page:?}");
+    }
+    assert!(!page.text().contains(&viewer.1["Bearer ".len()..]), "no whole token");
+    for limit in ["0", "10001", "-1", "many", "", "1&limit=2"] {
+        let reply = backend.get(&format!("/api/v1/access-log?limit={limit}")).await;
+        assert!(reply.status == 400 && reply.text().contains("from 1 to 10000"), "{limit}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_is_logged_without_what_was_erased() {
+    let backend = Backend::start().await;
+    let installation = Uuid::new_v4();
+    let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
+    backend.metrics_client().await.export(gauges).await.unwrap();
+    let admin = enter(&backend, Role::Admin).await;
+    let path = format!("/api/v1/installations/{installation}");
+    assert_eq!(backend.send("DELETE", &path, &[(admin.0, &admin.1)]).await.status, 200);
+    let done = done_with(&backend, &admin).await;
+    assert_eq!(done[1], ("DELETE /api/v1/installations/{uuid}".to_owned(), Some(200)));
+    let bytes = stored_bytes(backend.file().parent().unwrap());
+    let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    assert!(!holds(installation.as_bytes()) && !holds(installation.to_string().as_bytes()));
+    assert!(holds(b"DELETE /api/v1/installations/{uuid}"), "the search finds what is there");
+}
+
+#[tokio::test]
+async fn no_secret_and_no_address_is_in_the_stores_files() {
+    let backend = Backend::start().await;
+    let session = Reader { way: Way::Session, role: Role::Viewer, state: State::Valid };
+    let cookie = session.enter(backend.access.as_ref()).await.unwrap();
+    let token = enter(&backend, Role::Viewer).await;
+    for header in [&cookie, &token] {
+        assert_eq!(backend.send("GET", OVERVIEW, &[(header.0, &header.1)]).await.status, 200);
+    }
+    let origin = format!("http://{}", backend.http);
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())];
+    backend.post("/sign-in", &form, b"token=acmebank").await;
+    let bytes = stored_bytes(backend.file().parent().unwrap());
+    let holds = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
+    let secret = |header: &(&str, String)| header.1[header.1.len() - 32..].to_owned();
+    for absent in [&secret(&cookie), &secret(&token), "acmebank", "127.0.0.1"] {
+        assert!(!holds(absent), "{absent}");
+    }
+    assert!(holds("ktt_") && holds("POST /sign-in"), "the search finds what is there");
+}
+
+#[tokio::test]
+async fn many_readers_at_once_are_all_logged() {
+    let backend = Arc::new(Backend::start().await);
+    let header = Arc::new(enter(&backend, Role::Viewer).await);
+    let mut readers = JoinSet::new();
+    for _ in 0..64 {
+        let (backend, header) = (Arc::clone(&backend), Arc::clone(&header));
+        readers.spawn(async move { backend.send("GET", OVERVIEW, &[(header.0, &header.1)]).await.status });
+    }
+    assert!(readers.join_all().await.iter().all(|status| *status == 200));
+    assert_eq!(done_with(&backend, &header).await.len(), 1 + 64);
+}
+
+/// Keeps everything but the log.
+struct WithoutLog(SqliteStore);
+
+impl Access for WithoutLog {
+    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>> {
+        self.0.create_token(token, digest)
+    }
+
+    fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
+        self.0.revoke_token(which, now)
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>> {
+        self.0.tokens()
+    }
+
+    fn token(&self, prefix: String) -> BoxFuture<'_, Result<Option<(Token, Digest)>, ReadError>> {
+        self.0.token(prefix)
+    }
+
+    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.0.open_session(session, now)
+    }
+
+    fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>> {
+        self.0.session(digest)
+    }
+
+    fn close_session(&self, digest: Digest) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.0.close_session(digest)
+    }
+
+    fn record(&self, _: Vec<LogEntry>) -> BoxFuture<'_, Result<(), WriteError>> {
+        futures::future::ready(Err(WriteError::Unavailable("disk /secret is full".into()))).boxed()
+    }
+
+    fn access_log(&self, limit: u32) -> BoxFuture<'_, Result<Vec<LogEntry>, ReadError>> {
+        self.0.access_log(limit)
+    }
+
+    fn trim_access(&self, before: Timestamp, now: Timestamp) -> BoxFuture<'_, Result<TrimmedAccess, WriteError>> {
+        self.0.trim_access(before, now)
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_logged_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+    let access = Arc::new(WithoutLog(SqliteStore::open(&folder.path().join("access.db")).unwrap()));
+    let backend = Backend::serve(folder, Stores { rows, access }, Keeping::default(), Entrance::default()).await;
+    let installation = Uuid::new_v4();
+    let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
+    backend.metrics_client().await.export(gauges).await.unwrap();
+    for path in [OVERVIEW, "/", "/access-log", "/api/v1/access-log"] {
+        let reply = backend.get(path).await;
+        assert!(reply.status == 503 && reply.text().contains("logged"), "{path}: {reply:?}");
+        assert!(!reply.text().contains(&installation.to_string()) && !reply.text().contains("secret"), "{reply:?}");
+    }
+    assert_eq!(backend.send("GET", "/", &[]).await.status, 200, "the sign-in page shows nothing that was stored");
+}

@@ -14,6 +14,7 @@ mod otlp;
 mod overload;
 mod page;
 mod retention;
+mod rollups;
 mod samples;
 mod shutdown;
 mod sqlite;

@@ -1,6 +1,6 @@
 -- Rollups: what the rows come to, so that no question reads them all. Triggers keep them, so that they are right after
--- whatever changes a row: a cycle, a late one, an erasure, a deletion by age. What comes to nothing goes. An hour is a
--- time / 3600000, a day a time / 86400000.
+-- whatever changes a row: a cycle, a late one, an erasure, a deletion by age. What comes to nothing goes, looked for
+-- only where something is taken away. An hour is a time / 3600000, a day a time / 86400000.
 
 -- Installations, and their control planes, by the hour in which they were last seen. The active ones were seen on two
 -- days at least.
@@ -91,8 +91,7 @@ INSERT INTO event_day_rollup
 SELECT source, time / 86400000, kind, kamaji_version, coalesce(tcp_version, new_tcp_version), count(*)
 FROM events WHERE source <> 'none' GROUP BY 1, 2, 3, 4, 5;
 
--- latest and its breakdowns. What a row becomes is added before what it was is taken away, so that nothing comes to
--- nothing in between.
+-- latest and its breakdowns
 
 CREATE TRIGGER latest_inserted AFTER INSERT ON latest
 BEGIN
@@ -122,6 +121,10 @@ BEGIN
     SELECT OLD.source, OLD.time / 3600000, metric, value, -1, -count
     FROM breakdowns WHERE day = OLD.time / 86400000 AND installation = OLD.installation
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
+    DELETE FROM latest_rollup
+    WHERE source = OLD.source AND hour = OLD.time / 3600000
+      AND kamaji_version = OLD.kamaji_version AND kubernetes_version = OLD.kubernetes_version AND installations = 0;
+    DELETE FROM breakdown_rollup WHERE source = OLD.source AND hour = OLD.time / 3600000 AND points = 0;
 END;
 
 -- Most cycles change nothing but the minute.
@@ -140,6 +143,9 @@ BEGIN
         installations = installations + excluded.installations, active = active + excluded.active,
         running = running + excluded.running, sleeping = sleeping + excluded.sleeping,
         not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading;
+    DELETE FROM latest_rollup
+    WHERE source = OLD.source AND hour = OLD.time / 3600000
+      AND kamaji_version = OLD.kamaji_version AND kubernetes_version = OLD.kubernetes_version AND installations = 0;
 END;
 
 CREATE TRIGGER latest_moved AFTER UPDATE ON latest
@@ -152,6 +158,7 @@ BEGIN
     SELECT OLD.source, OLD.time / 3600000, metric, value, -1, -count
     FROM breakdowns WHERE day = OLD.time / 86400000 AND installation = OLD.installation
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
+    DELETE FROM breakdown_rollup WHERE source = OLD.source AND hour = OLD.time / 3600000 AND points = 0;
 END;
 
 -- No breakdown is ever updated.
@@ -169,6 +176,9 @@ BEGIN
     SELECT source, time / 3600000, OLD.metric, OLD.value, -1, -OLD.count
     FROM latest WHERE installation = OLD.installation AND time / 86400000 = OLD.day
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
+    DELETE FROM breakdown_rollup
+    WHERE (source, hour) = (SELECT source, time / 3600000 FROM latest WHERE installation = OLD.installation)
+      AND metric = OLD.metric AND value = OLD.value AND points = 0;
 END;
 
 -- days
@@ -199,6 +209,9 @@ BEGIN
         installations = installations + excluded.installations,
         running = running + excluded.running, sleeping = sleeping + excluded.sleeping,
         not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading;
+    DELETE FROM day_rollup
+    WHERE source = OLD.source AND component IN ('all', 'kamaji', 'kubernetes') AND day = OLD.day
+      AND version IN ('', OLD.kamaji_version, OLD.kubernetes_version) AND installations = 0;
 END;
 
 CREATE TRIGGER days_updated AFTER UPDATE ON days
@@ -222,6 +235,9 @@ BEGIN
         installations = installations + excluded.installations,
         running = running + excluded.running, sleeping = sleeping + excluded.sleeping,
         not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading;
+    DELETE FROM day_rollup
+    WHERE source = OLD.source AND component IN ('all', 'kamaji', 'kubernetes') AND day = OLD.day
+      AND version IN ('', OLD.kamaji_version, OLD.kubernetes_version) AND installations = 0;
 END;
 
 -- events, which are inserted, lose everything but their uid and their hour, and are deleted.
@@ -244,6 +260,11 @@ BEGIN
     VALUES (OLD.source, OLD.time / 86400000, OLD.kind, OLD.kamaji_version,
             coalesce(OLD.tcp_version, OLD.new_tcp_version), -1)
     ON CONFLICT DO UPDATE SET events = events + excluded.events;
+    DELETE FROM event_hour_rollup
+    WHERE source = OLD.source AND hour = OLD.time / 3600000 AND kind = OLD.kind AND events = 0;
+    DELETE FROM event_day_rollup
+    WHERE source = OLD.source AND day = OLD.time / 86400000 AND kind = OLD.kind AND kamaji_version = OLD.kamaji_version
+      AND tcp_version = coalesce(OLD.tcp_version, OLD.new_tcp_version) AND events = 0;
 END;
 
 CREATE TRIGGER events_deleted AFTER DELETE ON events WHEN OLD.source <> 'none'
@@ -254,37 +275,9 @@ BEGIN
     VALUES (OLD.source, OLD.time / 86400000, OLD.kind, OLD.kamaji_version,
             coalesce(OLD.tcp_version, OLD.new_tcp_version), -1)
     ON CONFLICT DO UPDATE SET events = events + excluded.events;
-END;
-
--- What comes to nothing.
-
-CREATE TRIGGER latest_rollup_emptied AFTER UPDATE ON latest_rollup WHEN NEW.installations = 0
-BEGIN
-    DELETE FROM latest_rollup
-    WHERE source = NEW.source AND hour = NEW.hour
-      AND kamaji_version = NEW.kamaji_version AND kubernetes_version = NEW.kubernetes_version;
-END;
-
-CREATE TRIGGER breakdown_rollup_emptied AFTER UPDATE ON breakdown_rollup WHEN NEW.points = 0
-BEGIN
-    DELETE FROM breakdown_rollup
-    WHERE source = NEW.source AND hour = NEW.hour AND metric = NEW.metric AND value = NEW.value;
-END;
-
-CREATE TRIGGER day_rollup_emptied AFTER UPDATE ON day_rollup WHEN NEW.installations = 0
-BEGIN
-    DELETE FROM day_rollup
-    WHERE source = NEW.source AND component = NEW.component AND day = NEW.day AND version = NEW.version;
-END;
-
-CREATE TRIGGER event_hour_rollup_emptied AFTER UPDATE ON event_hour_rollup WHEN NEW.events = 0
-BEGIN
-    DELETE FROM event_hour_rollup WHERE source = NEW.source AND hour = NEW.hour AND kind = NEW.kind;
-END;
-
-CREATE TRIGGER event_day_rollup_emptied AFTER UPDATE ON event_day_rollup WHEN NEW.events = 0
-BEGIN
+    DELETE FROM event_hour_rollup
+    WHERE source = OLD.source AND hour = OLD.time / 3600000 AND kind = OLD.kind AND events = 0;
     DELETE FROM event_day_rollup
-    WHERE source = NEW.source AND day = NEW.day AND kind = NEW.kind
-      AND kamaji_version = NEW.kamaji_version AND tcp_version = NEW.tcp_version;
+    WHERE source = OLD.source AND day = OLD.time / 86400000 AND kind = OLD.kind AND kamaji_version = OLD.kamaji_version
+      AND tcp_version = coalesce(OLD.tcp_version, OLD.new_tcp_version) AND events = 0;
 END;

@@ -15,6 +15,11 @@ mod readers;
 mod report;
 mod simulated;
 mod sink;
+#[path = "../shared/process.rs"]
+mod process;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/usage.rs"]
 mod usage;
 
 use anyhow::{Context, bail};

@@ -1,8 +1,5 @@
 //! Runs the processes, and prints what they used.
 
-use std::env::current_exe;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use kamaji_telemetry::agent::journal::ROW_LIMIT;
 
+use crate::process::Process;
 use crate::sink::{self, Came};
+use crate::spread::Spread;
 use crate::{fold, usage};
 
 /// Rounds: an odd number has a median that was measured.
@@ -41,13 +40,6 @@ struct Figures {
     time: f64,
     cpu: f64,
     memory: f64,
-}
-
-/// A process, and its standard input and output.
-struct Process {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
 }
 
 /// Measures everything and prints it: with the simulated API, or with the cluster of `kubeconfig`.
@@ -90,11 +82,11 @@ fn measure(server: &mut Process, access: &str, objects: usize) -> anyhow::Result
 /// A reader that knows itself when it has seen everything.
 fn round(server: &mut Process, arguments: &[&str]) -> anyhow::Result<Round> {
     let mut reader = Process::start(arguments)?;
-    let synced = reader.figures()?;
-    server.command(&format!("change {CHANGES}"))?;
-    let changed = reader.figures()?;
+    let synced = figures(&reader.line()?)?;
+    command(server, &format!("change {CHANGES}"))?;
+    let changed = figures(&reader.line()?)?;
     reader.end()?;
-    server.command("restore")?;
+    command(server, "restore")?;
     Ok(Round::of(synced, changed))
 }
 
@@ -108,18 +100,18 @@ fn agent_round(
 ) -> anyhow::Result<Round> {
     let mut agent = Process::start(arguments)?;
     ensure!(came.recv_timeout(DEADLINE).context("no gauges came")? == Came::Gauges, "events came before gauges");
-    let synced = agent.ask()?;
-    server.command(&format!("change {CHANGES}"))?;
+    let synced = figures(&agent.ask("")?)?;
+    command(server, &format!("change {CHANGES}"))?;
     if reports {
         ensure!(came.recv_timeout(DEADLINE).context("no event came")? == Came::Events, "gauges came a second time");
     } else {
         sleep(UNREPORTED);
     }
-    let changed = agent.ask()?;
+    let changed = figures(&agent.ask("")?)?;
     agent.end()?;
     // An agent that ends while an answer is on its way sends once more.
     came.try_iter().for_each(drop);
-    server.command("restore")?;
+    command(server, "restore")?;
     Ok(Round::of(synced, changed))
 }
 
@@ -134,48 +126,16 @@ impl Round {
     }
 }
 
-impl Process {
-    /// Starts this program as one of its parts.
-    fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(current_exe()?);
-        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().context("no standard input")?;
-        let output = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Self { child, input, output })
-    }
+fn figures(line: &str) -> anyhow::Result<Figures> {
+    let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().context(line.to_owned())?;
+    let [time, cpu, memory] = numbers[..] else { anyhow::bail!("expected three figures, not {line:?}") };
+    Ok(Figures { time, cpu, memory })
+}
 
-    fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        ensure!(self.output.read_line(&mut line)? > 0, "a process ended early: {:?}", self.child.wait()?);
-        Ok(line.trim().to_owned())
-    }
-
-    fn figures(&mut self) -> anyhow::Result<Figures> {
-        let line = self.line()?;
-        let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().context(line.clone())?;
-        let [time, cpu, memory] = numbers[..] else { anyhow::bail!("expected three figures, not {line:?}") };
-        Ok(Figures { time, cpu, memory })
-    }
-
-    fn ask(&mut self) -> anyhow::Result<Figures> {
-        writeln!(self.input)?;
-        self.figures()
-    }
-
-    fn command(&mut self, command: &str) -> anyhow::Result<()> {
-        writeln!(self.input, "{command}")?;
-        let answer = self.line()?;
-        ensure!(answer == "done", "{command}: {answer}");
-        Ok(())
-    }
-
-    /// Closes its input and waits.
-    fn end(self) -> anyhow::Result<()> {
-        let Self { mut child, input, output } = self;
-        drop((input, output));
-        ensure!(child.wait()?.success(), "a process failed");
-        Ok(())
-    }
+fn command(server: &mut Process, command: &str) -> anyhow::Result<()> {
+    let answer = server.ask(command)?;
+    ensure!(answer == "done", "{command}: {answer}");
+    Ok(())
 }
 
 /// A row of the table: its name, its figure, the digits behind the point, and the budget.
@@ -203,23 +163,5 @@ fn print(bare: &[Round], watch: &[Round], agent: &[Round]) {
             watch.median / bare.median,
             agent.median / bare.median,
         );
-    }
-}
-
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut figures: Vec<f64>) -> Self {
-        figures.sort_by(f64::total_cmp);
-        Self { least: figures[0], median: figures[figures.len() / 2], most: figures[figures.len() - 1] }
-    }
-
-    fn show(&self, digits: usize) -> String {
-        let Self { least, median, most } = self;
-        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
     }
 }

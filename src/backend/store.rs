@@ -120,7 +120,8 @@ pub struct OverviewQuery {
 
 /// What the overview is made of.
 ///
-/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old. All but [`OverviewFacts::kamaji`] is of
+/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old. Each window begins with the hour in which
+/// it begins, as stores count by the hour: the last 24 hours are up to 25. All but [`OverviewFacts::kamaji`] is of
 /// this project's agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OverviewFacts {

@@ -15,6 +15,7 @@ mod otlp;
 mod overload;
 mod page;
 mod retention;
+mod rollups;
 mod samples;
 mod shutdown;
 mod sqlite;

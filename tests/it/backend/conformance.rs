@@ -1,5 +1,7 @@
 //! What every store must hold. A new one is a module that opens it and calls `conformance!`.
 
+pub(crate) mod recomputation;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -47,6 +49,11 @@ macro_rules! conformance {
                 super::$check(store).await;
             }
         )*
+
+        #[test]
+        fn after_any_history_the_overview_is_what_the_rows_come_to() {
+            super::recomputation::holds(async || $open);
+        }
     };
 }
 

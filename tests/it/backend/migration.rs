@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::harness::count;
+use super::rollups::differences;
 use crate::servers::fixture;
 
 /// A file as the first version left it: its schema, its history of migrations, and a row in each table.
@@ -44,6 +45,8 @@ async fn a_file_of_the_first_version_keeps_its_rows_as_the_agents() {
     assert_eq!((facts.installations[0].uuid, facts.control_planes.total()), (installation, 10));
     assert_eq!((facts.events.len(), facts.breakdowns.len(), facts.days.len()), (1, 1, 1));
     assert_eq!(facts.kamaji, KamajiFacts::default());
+    assert_eq!(differences(&path), [""; 0]);
+    assert_eq!((count(&path, "day_rollup"), count(&path, "event_day_rollup")), (3, 1));
     let key = store.pseudonym_key().await.unwrap().pseudonym(installation);
     drop(store);
     let again = SqliteStore::open(&path).unwrap();

@@ -42,13 +42,13 @@ fn event(days_ago: i64) -> EventRow {
     EventRow { record, source: Source::Kamaji }
 }
 
-/// Rows that are 1 and 10 days old.
+/// Rows that are 1 and 10 days old, or events, which count to the hour, 2 days.
 async fn aged() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let lasting = Uuid::new_v4();
     let cycles = vec![cycle(lasting, 10), cycle(lasting, 1), cycle(Uuid::new_v4(), 10)];
-    store.write(Batch { cycles, events: vec![event(10), event(1)] }).await.unwrap();
+    store.write(Batch { cycles, events: vec![event(10), event(2)] }).await.unwrap();
     (folder, store)
 }
 

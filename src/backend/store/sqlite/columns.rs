@@ -14,6 +14,14 @@ use crate::signals::{CreatedWith, Event, NetworkProfile};
 /// Milliseconds in a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
+/// Milliseconds in an hour.
+const HOUR_MS: i64 = 3_600_000;
+
+/// The hour of `time` as it is stored.
+pub(super) fn hour(time: Timestamp) -> i64 {
+    time.as_millisecond().div_euclid(HOUR_MS)
+}
+
 /// The day of `time` as it is stored.
 pub(super) fn day(time: Timestamp) -> i64 {
     time.as_millisecond().div_euclid(DAY_MS)

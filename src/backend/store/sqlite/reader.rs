@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Row, named_params, params};
+use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::Mutex;
 
 use super::columns::{self, date, parse, sum, time};
@@ -39,11 +39,12 @@ impl Reader {
     }
 }
 
-/// Every part reads the same state: they share one transaction. Each names the source that it is about.
+/// Every part reads the same state: they share one transaction. Each names the source that it is about. All but the
+/// lists, which an index bounds, is read from the rollups.
 pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewFacts> {
     let OverviewQuery { now, versions, installations, events, days } = query;
     let connection = &*connection.transaction()?;
-    let current = before(now, CURRENT);
+    let current = hour_before(now, CURRENT);
     let [day, week, month] = seen(connection, columns::AGENT, now)?;
     Ok(OverviewFacts {
         day,
@@ -66,14 +67,13 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
 
 /// What the telemetry says that Kamaji has built in.
 fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiFacts> {
-    let current = before(now, CURRENT);
+    let current = hour_before(now, CURRENT);
     let [day, week, month] = seen(connection, columns::KAMAJI, now)?;
-    let mut statement = connection
-        .prepare_cached("SELECT count(*) FROM events WHERE source = 'kamaji' AND time >= ?1 AND kind = ?2")?;
-    let mut count = |kind: &EventKind| {
-        let count = statement.query_row(params![current, kind.name], |row| row.get::<_, i64>(0))?;
-        u64::try_from(count).map_err(|error| columns::corrupt("count", error))
-    };
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(sum(events), 0) AS events FROM event_hour_rollup
+         WHERE source = 'kamaji' AND hour >= ?1 AND kind = ?2",
+    )?;
+    let mut count = |kind: &EventKind| statement.query_row(params![current, kind.name], |row| sum(row, "events"));
     Ok(KamajiFacts {
         day,
         week,
@@ -83,21 +83,23 @@ fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiFac
     })
 }
 
-const INSTALLATIONS: &str = "SELECT * FROM latest WHERE source = 'agent' ORDER BY time DESC, installation LIMIT ?1";
+/// In the order of the index, read backwards: any other would sort all of an hour's events.
+const EVENTS: &str = "SELECT * FROM events WHERE source = 'agent' ORDER BY time DESC, uid DESC LIMIT ?1";
 
-const EVENTS: &str = "SELECT * FROM events WHERE source = 'agent' ORDER BY time DESC, uid LIMIT ?1";
+/// In the order of the index, too.
+const INSTALLATIONS: &str =
+    "SELECT * FROM latest WHERE source = 'agent' ORDER BY time DESC, installation DESC LIMIT ?1";
 
 const DAYS: &str = "
-    SELECT day, count(*) AS installations, sum(running) AS running, sum(sleeping) AS sleeping,
-           sum(not_ready) AS not_ready, sum(upgrading) AS upgrading
-    FROM days WHERE day > ?1 AND source = 'agent' GROUP BY day ORDER BY day";
+    SELECT day, installations, running, sleeping, not_ready, upgrading
+    FROM day_rollup WHERE source = 'agent' AND component = 'all' AND day > ?1 ORDER BY day";
 
 /// Current installations by one of the two columns of versions.
 fn top(column: &'static str) -> String {
     format!(
-        "SELECT {column} AS version, count(*) AS installations FROM latest
-         WHERE source = 'agent' AND time >= ?1
-         GROUP BY version ORDER BY installations DESC, version DESC LIMIT ?2"
+        "SELECT {column} AS version, sum(installations) AS installations FROM latest_rollup
+         WHERE source = 'agent' AND hour >= ?1
+         GROUP BY version ORDER BY 2 DESC, version DESC LIMIT ?2"
     )
 }
 
@@ -110,23 +112,21 @@ fn list<T>(
     connection.prepare_cached(sql)?.query_map(params, read)?.collect()
 }
 
-/// The stored time of `now` less `age`.
-fn before(now: Timestamp, age: Duration) -> i64 {
-    now.as_millisecond() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+/// The stored hour of `now` less `age`: a window begins with the hour in which it begins.
+fn hour_before(now: Timestamp, age: Duration) -> i64 {
+    columns::hour(now - age)
 }
 
-/// Installations seen in the last 1, 7 and 30 days. One was seen on two days at least if its last is not its first.
+/// Installations seen in the last 1, 7 and 30 days.
 fn seen(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[Seen; 3]> {
     let mut statement = connection.prepare_cached(
-        "SELECT count(*) FILTER (WHERE first_day < time / :day_ms) AS active,
-                count(*) FILTER (WHERE first_day >= time / :day_ms) AS short_lived
-         FROM latest WHERE source = :source AND time >= :since",
+        "SELECT coalesce(sum(active), 0) AS active, coalesce(sum(installations - active), 0) AS short_lived
+         FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
     )?;
     let mut count = |days: u64| {
-        let since = before(now, Duration::from_hours(24 * days));
-        let params = named_params! { ":source": source, ":day_ms": columns::DAY_MS, ":since": since };
-        statement
-            .query_row(params, |row| Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? }))
+        let since = hour_before(now, Duration::from_hours(24 * days));
+        let seen = |row: &Row<'_>| Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? });
+        statement.query_row(params![source, since], seen)
     };
     Ok([count(1)?, count(7)?, count(30)?])
 }
@@ -135,21 +135,19 @@ fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite
     let mut statement = connection.prepare_cached(
         "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
                 coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
-         FROM latest WHERE source = ?1 AND time >= ?2",
+         FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
     )?;
     statement.query_row(params![source, since], totals)
 }
 
 /// The extended gauges of current installations: those of the day of each one's newest cycle.
 fn breakdowns(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Breakdown, u64)>> {
-    let sql = "SELECT metric, value, sum(count) AS count
-               FROM latest JOIN breakdowns USING (installation)
-               WHERE source = 'agent' AND time >= ?1 AND day = time / ?2 AND metric = ?3
-               GROUP BY value ORDER BY count DESC, value DESC LIMIT ?4";
+    let sql = "SELECT metric, value, sum(count) AS count FROM breakdown_rollup
+               WHERE source = 'agent' AND hour >= ?1 AND metric = ?2
+               GROUP BY value ORDER BY 3 DESC, value DESC LIMIT ?3";
     let mut all = Vec::new();
     for metric in METRICS.iter().filter(|metric| metric.extended) {
-        let params = params![since, columns::DAY_MS, metric.name, limit];
-        all.extend(list(connection, sql, params, |row| {
+        all.extend(list(connection, sql, params![since, metric.name, limit], |row| {
             let breakdown = Breakdown::parse(row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?)
                 .map_err(|error| columns::corrupt("value", error))?;
             Ok((breakdown, sum(row, "count")?))

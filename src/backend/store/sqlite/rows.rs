@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, named_params, params};
 
 use super::columns::{self, EventColumns};
-use crate::backend::store::{Cycle, EventRow};
+use crate::backend::store::{Breakdown, Cycle, EventRow};
 
 /// The newest cycle is kept, as the latest state and as the row of its day.
 pub(super) fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
@@ -82,9 +82,13 @@ fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> r
     })
 }
 
-/// Replaces the day's breakdowns: a version that is no longer there sends no point.
+/// Replaces the day's breakdowns: a version that is no longer there sends no point. Mostly they are as they were, which
+/// costs less to see than to write.
 fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
     let day = columns::day(cycle.time);
+    if are_as_before(transaction, day, cycle)? {
+        return Ok(());
+    }
     transaction
         .prepare_cached("DELETE FROM breakdowns WHERE day = ?1 AND installation = ?2")?
         .execute(params![day, cycle.installation])?;
@@ -96,6 +100,25 @@ fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::R
         insert.execute(params![day, cycle.installation, breakdown.metric().name, breakdown.value(), count])?;
     }
     Ok(())
+}
+
+fn are_as_before(transaction: &Transaction<'_>, day: i64, cycle: &Cycle) -> rusqlite::Result<bool> {
+    let mut select = transaction
+        .prepare_cached("SELECT metric, value, count FROM breakdowns WHERE day = ?1 AND installation = ?2")?;
+    let mut rows = select.query(params![day, cycle.installation])?;
+    let mut before = 0;
+    while let Some(row) = rows.next()? {
+        before += 1;
+        let (metric, value, count): (_, _, u32) =
+            (row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?, row.get("count")?);
+        let is_there = |(breakdown, now): &(Breakdown, u32)| {
+            breakdown.metric().name == metric && breakdown.value() == value && *now == count
+        };
+        if !cycle.breakdowns.iter().any(is_there) {
+            return Ok(false);
+        }
+    }
+    Ok(before == cycle.breakdowns.len())
 }
 
 /// The first event with a uid stays.

@@ -1,0 +1,93 @@
+//! How a store's file grows in a year.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::store::{
+    Batch, Breakdown, Counts, Cycle, EventRow, Source, SqliteStore, Store, cut_to_hour,
+};
+use kamaji_telemetry::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
+use uuid::Uuid;
+
+/// Days that are stored.
+const DAYS: i64 = 365;
+
+/// Events of an installation in a year: one control plane made and one upgraded a week, one deleted a fortnight.
+const EVENTS: u32 = 2 * 52 + 26;
+
+/// Stores a year of so many installations, and prints what a row of each kind takes.
+pub(crate) fn run(installations: u32) -> anyhow::Result<()> {
+    let plain = bytes(installations, false, 0)?;
+    let extended = bytes(installations, true, 0)? - plain;
+    let events = bytes(installations, false, EVENTS)? - plain;
+    let year = |bytes: f64| bytes / f64::from(installations) / 1e3;
+    println!("\nthe file after {DAYS} days of {installations} installations, kB an installation");
+    println!("  its days and its latest state  {:>8.1}", year(plain));
+    println!(
+        "  {EVENTS} events                     {:>8.1}, {:.0} bytes each",
+        year(events),
+        year(events) * 1e3 / f64::from(EVENTS)
+    );
+    println!("  extended gauges of 6 points    {:>8.1}", year(extended));
+    Ok(())
+}
+
+/// The size of the file of a store that is closed.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn bytes(installations: u32, extended: bool, events: u32) -> anyhow::Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("telemetry.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(fill(&file, installations, extended, events))?;
+    Ok(file.metadata()?.len() as f64)
+}
+
+async fn fill(file: &Path, installations: u32, extended: bool, events: u32) -> anyhow::Result<()> {
+    let store = SqliteStore::open(file)?;
+    let mut random = fastrand::Rng::with_seed(1);
+    let installations: Vec<_> = (0..installations).map(|_| Uuid::new_v4()).collect();
+    let begin = Timestamp::now() - SignedDuration::from_hours(24 * DAYS);
+    for day in 0..DAYS {
+        let noon = begin + SignedDuration::from_hours(24 * day);
+        let cycles =
+            installations.iter().map(|uuid| cycle(*uuid, noon, extended, &mut random)).collect::<Result<_, _>>()?;
+        let due = usize::try_from(events)? * installations.len() / usize::try_from(DAYS)?;
+        let events = (0..due).map(|_| event(noon, &mut random)).collect::<Result<_, _>>()?;
+        store.write(Batch { cycles, events }).await?;
+    }
+    Ok(())
+}
+
+fn cycle(installation: Uuid, noon: Timestamp, extended: bool, random: &mut fastrand::Rng) -> anyhow::Result<Cycle> {
+    let of = [(&BY_VERSION, "v1.33"), (&BY_VERSION, "v1.34"), (&BY_VERSION, "v1.35")];
+    let drivers = [(&DATASTORE_COUNT, "etcd"), (&DATASTORE_USED_BY, "etcd"), (&DATASTORE_USED_BY, "PostgreSQL")];
+    let points = of.into_iter().chain(drivers).filter(|_| extended);
+    Ok(Cycle {
+        installation,
+        time: noon + SignedDuration::from_secs(random.i64(0..40_000)),
+        counts: Counts { running: random.u32(0..300), sleeping: random.u32(0..20), not_ready: 0, upgrading: 0 },
+        source: Source::Agent("0.1.0".parse()?),
+        kamaji_version: "v1.10.2".parse()?,
+        kubernetes_version: "v1.35.1".parse()?,
+        breakdowns: points
+            .map(|(metric, value)| Ok((Breakdown::new(metric, value)?, random.u32(0..300))))
+            .collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn event(noon: Timestamp, random: &mut fastrand::Rng) -> anyhow::Result<EventRow> {
+    let tcp_version = "v1.35.1".parse()?;
+    let event = match random.u8(0..5) {
+        0 | 1 => Event::Created { tcp_version, with: None },
+        2 | 3 => Event::Updated { old_tcp_version: "v1.34.2".parse()?, new_tcp_version: tcp_version },
+        _ => Event::Deleted { status: "Ready".parse()?, tcp_version },
+    };
+    let record = EventRecord {
+        uid: Uuid::new_v4(),
+        time: cut_to_hour(noon + SignedDuration::from_secs(random.i64(0..40_000))),
+        kamaji_version: "v1.10.2".parse()?,
+        kubernetes_version: "v1.35.1".parse()?,
+        event,
+    };
+    Ok(EventRow { record, source: Source::Agent("0.1.0".parse()?) })
+}

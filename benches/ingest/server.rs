@@ -1,0 +1,51 @@
+//! The process that serves.
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use kamaji_telemetry::backend::store::{SqliteStore, Store};
+use kamaji_telemetry::backend::{self, Keeping, Listeners};
+use tokio_util::sync::CancellationToken;
+
+use crate::nothing::Nothing;
+use crate::usage;
+
+/// Serves the store in `file`, or one that does nothing. Prints where OTLP over gRPC is listened for; then, for each
+/// line on standard input until that ends, the CPU that was used and the peak of memory: microseconds and kB.
+pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
+    let store: Arc<dyn Store> = match file {
+        Some(file) => Arc::new(SqliteStore::open(file)?),
+        None => Arc::new(Nothing),
+    };
+    // As the program's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = answer() {
+            eprintln!("no figures: {error:#}");
+        }
+        told.cancel();
+    });
+    runtime.block_on(serve(store, shutdown))
+}
+
+/// The one place where the server is configured. It keeps accounts, as one that is looked after does.
+async fn serve(store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listeners = Listeners::bind(any, any, Some(any)).await?;
+    println!("{}", listeners.grpc.local_addr()?);
+    stdout().flush()?;
+    backend::serve(listeners, store, Keeping::default(), shutdown).await
+}
+
+fn answer() -> anyhow::Result<()> {
+    for line in stdin().lock().lines() {
+        line?;
+        println!("{} {}", usage::cpu()?.as_micros(), usage::peak_memory()?);
+        stdout().flush()?;
+    }
+    Ok(())
+}

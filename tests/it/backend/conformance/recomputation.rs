@@ -1,0 +1,363 @@
+//! Random histories, and what they come to: the rows that are due are kept here, and counted one by one.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::store::{
+    Batch, Breakdown, CURRENT, Counts, Cutoffs, Cycle, DayTotals, EventRow, EventTotals, InstallationRow, KamajiFacts,
+    OverviewFacts, Seen, Source, Store, Totals, cut_to_hour, utc_day,
+};
+use kamaji_telemetry::signals::{BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, Status};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{Shared, facts, hours_ago, noon};
+
+/// As many as a busy machine runs in a few seconds: each commits up to [`STEPS`] times.
+const HISTORIES: u32 = 48;
+
+/// The most that happens in a history.
+const STEPS: usize = 24;
+
+/// What happens to a store.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Rows come, all of them in one batch.
+    Write(Vec<Row>),
+    /// A batch comes again: the position counts from the newest.
+    Again(usize),
+    Erase(u128),
+    /// What is this many hours old goes: events, uids after as many again, days.
+    Trim(i64, i64, i64),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Row {
+    Cycle { installation: u128, from: From, hours: i64, counts: [u32; 4], breakdowns: Vec<(bool, u32)> },
+    Event { uid: u128, from: From, hours: i64, kind: u8 },
+}
+
+/// Who sends: this project's agent or Kamaji, and one of two versions of both components.
+type From = (bool, bool, bool);
+
+/// Any history.
+pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
+    let write = prop::collection::vec(row(), 1..6).prop_map(Step::Write);
+    let trim = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Trim(events, uids, days));
+    let step = prop_oneof![
+        8 => write,
+        2 => (0..STEPS).prop_map(Step::Again),
+        1 => (0..4_u128).prop_map(Step::Erase),
+        1 => trim,
+    ];
+    prop::collection::vec(step, 1..STEPS)
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let from = || (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
+    let counts = prop::array::uniform4(0..3_u32);
+    let breakdowns = prop::collection::vec((any::<bool>(), 0..3_u32), 0..3);
+    let cycle =
+        (0..4_u128, from(), hours(), counts, breakdowns).prop_map(|(installation, from, hours, counts, breakdowns)| {
+            Row::Cycle { installation, from, hours, counts, breakdowns }
+        });
+    let event = (0..12_u128, from(), hours(), 0..3_u8).prop_map(|(uid, from, hours, kind)| Row::Event {
+        uid,
+        from,
+        hours,
+        kind,
+    });
+    prop_oneof![3 => cycle, 1 => event]
+}
+
+/// Mostly around the ends of the windows.
+fn hours() -> impl Strategy<Value = i64> {
+    prop_oneof![0..3_i64, 22..27_i64, 166..170_i64, 718..723_i64, 0..2_000_i64]
+}
+
+impl Step {
+    /// The rows of a step at this position of its history. No two cycles are of the same millisecond.
+    fn batch(rows: &[Row], position: usize) -> Batch {
+        let mut batch = Batch::default();
+        for (number, row) in rows.iter().enumerate() {
+            let moment = SignedDuration::from_millis(i64::try_from(position * 100 + number).unwrap());
+            match row {
+                Row::Cycle { installation, from, hours, counts, breakdowns } => batch.cycles.push(Cycle {
+                    installation: Uuid::from_u128(*installation),
+                    time: hours_ago(*hours) + moment,
+                    counts: Counts {
+                        running: counts[0],
+                        sleeping: counts[1],
+                        not_ready: counts[2],
+                        upgrading: counts[3],
+                    },
+                    source: source(*from),
+                    kamaji_version: kamaji(*from),
+                    kubernetes_version: kubernetes(from.2),
+                    breakdowns: points(breakdowns),
+                }),
+                Row::Event { uid, from, hours, kind } => batch.events.push(event(*uid, *from, *hours, *kind)),
+            }
+        }
+        batch
+    }
+
+    /// Does it to a store.
+    pub(crate) async fn take(self, store: &dyn Store, written: &mut Vec<Batch>, model: &mut Model) {
+        match self {
+            Self::Write(rows) => {
+                let batch = Self::batch(&rows, written.len());
+                written.push(batch.clone());
+                model.write(&batch);
+                store.write(batch).await.unwrap();
+            }
+            Self::Again(position) => {
+                let Some(batch) = written.iter().rev().nth(position).cloned() else { return };
+                model.write(&batch);
+                store.write(batch).await.unwrap();
+            }
+            Self::Erase(installation) => {
+                let installation = Uuid::from_u128(installation);
+                model.latest.remove(&installation);
+                model.days.retain(|(_, of), _| *of != installation);
+                store.erase(installation).await.unwrap();
+            }
+            Self::Trim(events, uids, days) => {
+                let cutoffs = Cutoffs {
+                    events: hours_ago(events * 10),
+                    uids: hours_ago((events + uids) * 10),
+                    days: utc_day(hours_ago(days * 10)),
+                };
+                model.trim(cutoffs);
+                store.trim(cutoffs).await.unwrap();
+            }
+        }
+    }
+}
+
+fn source((agent, version, _): From) -> Source {
+    let version = if version { "0.1.0" } else { "0.2.0" };
+    if agent { Source::Agent(version.parse().unwrap()) } else { Source::Kamaji }
+}
+
+fn kamaji((_, version, _): From) -> KamajiVersion {
+    if version { "v1.0.0".parse().unwrap() } else { KamajiVersion::Unknown }
+}
+
+fn kubernetes(version: bool) -> kamaji_telemetry::signals::KubernetesVersion {
+    if version { "v1.35.1" } else { "v1.34.2" }.parse().unwrap()
+}
+
+/// Each breakdown once.
+fn points(breakdowns: &[(bool, u32)]) -> Vec<(Breakdown, u32)> {
+    let points = breakdowns.iter().map(|(etcd, count)| (*etcd, *count)).collect::<BTreeMap<_, _>>();
+    let breakdown = |etcd| match etcd {
+        true => Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap(),
+        false => Breakdown::new(&BY_VERSION, "v1.35").unwrap(),
+    };
+    points.into_iter().map(|(etcd, count)| (breakdown(etcd), count)).collect()
+}
+
+fn event(uid: u128, from: From, hours: i64, kind: u8) -> EventRow {
+    let tcp_version = kubernetes(from.1);
+    let event = match kind {
+        0 => Event::Created { tcp_version, with: None },
+        1 => Event::Updated { old_tcp_version: kubernetes(from.2), new_tcp_version: tcp_version },
+        _ => Event::Deleted { status: Status::Ready, tcp_version },
+    };
+    let record = EventRecord {
+        uid: Uuid::from_u128(uid),
+        time: hours_ago(hours),
+        kamaji_version: kamaji(from),
+        kubernetes_version: kubernetes(from.2),
+        event,
+    };
+    EventRow { record, source: source(from) }
+}
+
+/// The rows that a store is to keep.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    latest: BTreeMap<Uuid, (Date, Cycle)>,
+    days: BTreeMap<(Date, Uuid), Cycle>,
+    /// `None` where only the uid is still known, with the time.
+    events: BTreeMap<Uuid, (Timestamp, Option<EventRow>)>,
+}
+
+impl Model {
+    fn write(&mut self, batch: &Batch) {
+        for cycle in &batch.cycles {
+            self.write_cycle(cycle);
+        }
+        for row in &batch.events {
+            self.events.entry(row.record.uid).or_insert((row.record.time, Some(row.clone())));
+        }
+    }
+
+    fn write_cycle(&mut self, cycle: &Cycle) {
+        let day = utc_day(cycle.time);
+        let (first_day, latest) = self.latest.entry(cycle.installation).or_insert((day, cycle.clone()));
+        if is_agents(&latest.source) != is_agents(&cycle.source) {
+            return;
+        }
+        *first_day = day.min(*first_day);
+        if cycle.time > latest.time {
+            *latest = cycle.clone();
+        }
+        let of_day = self.days.entry((day, cycle.installation)).or_insert(cycle.clone());
+        if cycle.time > of_day.time {
+            *of_day = cycle.clone();
+        }
+    }
+
+    fn trim(&mut self, cutoffs: Cutoffs) {
+        self.latest.retain(|_, (_, cycle)| utc_day(cycle.time) >= cutoffs.days);
+        self.days.retain(|(day, _), _| *day >= cutoffs.days);
+        self.events.retain(|_, (time, _)| *time >= cutoffs.uids);
+        for (_, row) in self.events.values_mut().filter(|(time, _)| *time < cutoffs.events) {
+            *row = None;
+        }
+    }
+
+    fn overview(&self) -> OverviewFacts {
+        let [day, week, month] = [1, 7, 30].map(|days| self.seen(true, days));
+        let current = || self.current(true);
+        let all_days = self.days.iter().filter(|(_, cycle)| is_agents(&cycle.source));
+        OverviewFacts {
+            day,
+            week,
+            month,
+            control_planes: totals(current().map(|(_, cycle)| cycle)),
+            kamaji_versions: count(current().map(|(_, cycle)| (cycle.kamaji_version, 1))),
+            kubernetes_versions: count(current().map(|(_, cycle)| (cycle.kubernetes_version, 1))),
+            breakdowns: count(current().flat_map(|(_, cycle)| cycle.breakdowns.iter().cloned())),
+            installations: self
+                .latest
+                .values()
+                .filter(|(_, cycle)| is_agents(&cycle.source))
+                .map(installation)
+                .collect(),
+            events: self.events(true).cloned().collect(),
+            days: all_days.fold(Vec::new(), add_day),
+            kamaji: KamajiFacts {
+                day: self.seen(false, 1),
+                week: self.seen(false, 7),
+                month: self.seen(false, 30),
+                control_planes: totals(self.current(false).map(|(_, cycle)| cycle)),
+                events: kinds(self.events(false).filter(|row| row.record.time >= hours_ago(24))),
+            },
+        }
+    }
+
+    fn current(&self, agents: bool) -> impl Iterator<Item = &(Date, Cycle)> {
+        let since = cut_to_hour(noon() - CURRENT);
+        self.latest.values().filter(move |(_, cycle)| is_agents(&cycle.source) == agents && cycle.time >= since)
+    }
+
+    fn seen(&self, agents: bool, days: i64) -> Seen {
+        let of_source = self.latest.values().filter(|(_, cycle)| is_agents(&cycle.source) == agents);
+        let within = of_source.filter(|(_, cycle)| cycle.time >= hours_ago(24 * days));
+        let (active, short_lived): (Vec<_>, Vec<_>) =
+            within.partition(|(first_day, cycle)| *first_day < utc_day(cycle.time));
+        Seen { active: active.len() as u64, short_lived: short_lived.len() as u64 }
+    }
+
+    fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
+        self.events.values().filter_map(|(_, row)| row.as_ref()).filter(move |row| is_agents(&row.source) == agents)
+    }
+}
+
+fn is_agents(source: &Source) -> bool {
+    matches!(source, Source::Agent(_))
+}
+
+fn totals<'a>(cycles: impl Iterator<Item = &'a Cycle>) -> Totals {
+    cycles.fold(Totals::default(), |sum, cycle| add(sum, cycle.counts))
+}
+
+fn add(sum: Totals, counts: Counts) -> Totals {
+    Totals {
+        running: sum.running + u64::from(counts.running),
+        sleeping: sum.sleeping + u64::from(counts.sleeping),
+        not_ready: sum.not_ready + u64::from(counts.not_ready),
+        upgrading: sum.upgrading + u64::from(counts.upgrading),
+    }
+}
+
+fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
+    let mut counts: Vec<(T, u64)> = Vec::new();
+    for (part, count) in parts {
+        match counts.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, sum)) => *sum += u64::from(count),
+            None => counts.push((part, count.into())),
+        }
+    }
+    counts
+}
+
+fn installation((first_day, cycle): &(Date, Cycle)) -> InstallationRow {
+    let Source::Agent(agent_version) = cycle.source.clone() else { panic!("{cycle:?}") };
+    InstallationRow {
+        uuid: cycle.installation,
+        first_day: *first_day,
+        last_seen: cycle.time,
+        counts: cycle.counts,
+        agent_version,
+        kamaji_version: cycle.kamaji_version,
+        kubernetes_version: cycle.kubernetes_version,
+    }
+}
+
+/// The rows come in the order of their days.
+fn add_day(mut days: Vec<DayTotals>, ((day, _), cycle): (&(Date, Uuid), &Cycle)) -> Vec<DayTotals> {
+    if days.last().is_none_or(|last| last.day != *day) {
+        days.push(DayTotals { day: *day, installations: 0, control_planes: Totals::default() });
+    }
+    let last = days.last_mut().unwrap();
+    last.installations += 1;
+    last.control_planes = add(last.control_planes, cycle.counts);
+    days
+}
+
+fn kinds<'a>(rows: impl Iterator<Item = &'a EventRow>) -> EventTotals {
+    let mut totals = EventTotals::default();
+    for row in rows {
+        match row.record.event {
+            Event::Created { .. } => totals.created += 1,
+            Event::Updated { .. } => totals.updated += 1,
+            Event::Deleted { .. } => totals.deleted += 1,
+        }
+    }
+    totals
+}
+
+/// Lists of the same length have an order of their own, which other tests look at.
+fn sorted(mut facts: OverviewFacts) -> OverviewFacts {
+    facts.kamaji_versions.sort_by_key(|(version, _)| version.to_string());
+    facts.kubernetes_versions.sort_by_key(|(version, _)| version.to_string());
+    facts.breakdowns.sort_by_key(|(breakdown, _)| format!("{breakdown:?}"));
+    facts.installations.sort_by_key(|row| row.uuid);
+    facts.events.sort_by_key(|row| row.record.uid);
+    facts
+}
+
+/// After each step of any history the overview is what the rows come to.
+pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&histories(), |history| {
+        runtime.block_on(async {
+            let (store, _folder) = open().await;
+            let (mut written, mut model) = (Vec::new(), Model::default());
+            for step in history {
+                step.take(store.as_ref(), &mut written, &mut model).await;
+                prop_assert_eq!(sorted(facts(&store).await), sorted(model.overview()));
+            }
+            Ok(())
+        })
+    });
+    result.unwrap();
+}

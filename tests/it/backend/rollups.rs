@@ -1,0 +1,84 @@
+//! The `SQLite` store's rollups are what its rows come to.
+
+use std::path::Path;
+
+use kamaji_telemetry::backend::store::SqliteStore;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use rusqlite::Connection;
+
+use super::conformance::recomputation::{Model, histories};
+
+/// Each rollup, and its recomputation.
+const ROLLUPS: [(&str, &str); 5] = [
+    (
+        "latest_rollup",
+        "SELECT source, time / 3600000, kamaji_version, kubernetes_version, count(*),
+                count(*) FILTER (WHERE time / 86400000 > first_day),
+                sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
+         FROM latest GROUP BY 1, 2, 3, 4",
+    ),
+    (
+        "breakdown_rollup",
+        "SELECT source, time / 3600000, metric, value, count(*), sum(count)
+         FROM latest JOIN breakdowns ON breakdowns.installation = latest.installation AND day = time / 86400000
+         GROUP BY 1, 2, 3, 4",
+    ),
+    (
+        "day_rollup",
+        "SELECT source, component, day, version, count(*),
+                sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
+         FROM (SELECT *, 'all' AS component, '' AS version FROM days
+               UNION ALL SELECT *, 'kamaji', kamaji_version FROM days
+               UNION ALL SELECT *, 'kubernetes', kubernetes_version FROM days)
+         GROUP BY 1, 2, 3, 4",
+    ),
+    (
+        "event_hour_rollup",
+        "SELECT source, time / 3600000, kind, count(*) FROM events WHERE source <> 'none' GROUP BY 1, 2, 3",
+    ),
+    (
+        "event_day_rollup",
+        "SELECT source, time / 86400000, kind, kamaji_version, ifnull(new_tcp_version, tcp_version), count(*)
+         FROM events WHERE source <> 'none' GROUP BY 1, 2, 3, 4, 5",
+    ),
+];
+
+/// The rows that are only in a rollup or only in its recomputation: none where all is right.
+pub(crate) fn differences(file: &Path) -> Vec<String> {
+    let connection = Connection::open(file).unwrap();
+    let differ = |(rollup, recomputation): &(&str, &str)| {
+        let [kept, due] = [&format!("SELECT * FROM {rollup}"), *recomputation].map(|sql| {
+            let mut statement = connection.prepare(sql).unwrap();
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+            let rows = statement.query_map([], row).unwrap();
+            let mut rows: Vec<_> =
+                rows.map(|row: rusqlite::Result<Vec<rusqlite::types::Value>>| format!("{row:?}")).collect();
+            rows.sort_unstable();
+            rows
+        });
+        (kept != due).then(|| format!("{rollup}: {kept:?}, and the rows come to {due:?}"))
+    };
+    ROLLUPS.iter().filter_map(differ).collect()
+}
+
+#[test]
+fn after_any_history_the_rollups_are_what_the_rows_come_to() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Each opens a file of its own.
+    let config = Config { cases: 32, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&histories(), |history| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("telemetry.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let (mut written, mut model) = (Vec::new(), Model::default());
+        for step in history {
+            runtime.block_on(step.take(&store, &mut written, &mut model));
+        }
+        let differences = differences(&path);
+        prop_assert!(differences.is_empty(), "{differences:#?}");
+        Ok(())
+    });
+    result.unwrap();
+}

@@ -13,6 +13,8 @@ pub mod admit;
 pub mod insights;
 mod keep;
 mod legacy;
+mod limit;
+mod listen;
 pub mod maintain;
 mod receive;
 pub mod store;
@@ -26,14 +28,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use axum::serve::ListenerExt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use keep::Keeping;
+use limit::{Guard, Limiter, Refusal};
+pub use limit::{Limits, Network, NotANetwork};
+pub use listen::tls::{Files, Identity};
+use listen::{Gate, Port};
 use receive::Receiver;
 use store::{SqliteStore, Store};
 use upkeep::Upkeep;
@@ -44,8 +48,11 @@ use crate::health::{self, Readiness};
 /// a third of what Kubernetes allows a pod.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The largest body of what is no telemetry: forms, and what a browser sends with them.
+const MAX_FORM: usize = 16 * 1024;
+
 /// What `kamaji-telemetry backend serve` is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where OTLP over gRPC is listened for.
     pub grpc: SocketAddr,
@@ -57,6 +64,17 @@ pub struct Config {
     pub store: StoreLocation,
     /// For how long.
     pub keeping: Keeping,
+    /// Against whom.
+    pub protection: Protection,
+}
+
+/// What stands between the network and the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// What senders may do.
+    pub limits: Limits,
+    /// TLS on both ports; none where something before them does it.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Where rows are kept.
@@ -121,21 +139,24 @@ impl Listeners {
 
 /// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, health, store, keeping } = config;
+    let Config { grpc, http, health, store, keeping, protection } = config;
     let listeners = Listeners::bind(grpc, http, health).await?;
-    serve(listeners, store.open().await?, keeping, shutdown).await
+    serve(listeners, store.open().await?, keeping, protection, shutdown).await
 }
 
 /// Serves `store` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
 /// Meanwhile it deletes what is older than `keeping` says.
 ///
-/// What was acknowledged is committed whatever happens. Fails where a socket does.
+/// What was acknowledged is committed whatever happens. Fails where a socket can't be used, or the store can't be read,
+/// at the start.
 pub async fn serve(
     listeners: Listeners,
     store: Arc<dyn Store>,
     keeping: Keeping,
+    protection: Protection,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Protection { limits, identity } = protection;
     let Listeners { grpc, http, health } = listeners;
     let has_accounts = health.is_some();
     if has_accounts {
@@ -146,61 +167,51 @@ pub async fn serve(
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
     let key = store.pseudonym_key().await?;
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
-    let routes = receive::http::routes(Arc::clone(&receiver))
-        .merge(legacy::routes(Arc::clone(&store), key))
-        .merge(web::routes(Arc::clone(&store), grpc_address));
+    let limiter = Limiter::new(&limits);
+    let pages = Guard { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
+    let routes = receive::http::routes(Arc::clone(&receiver), Arc::clone(&limiter))
+        .merge(legacy::routes(Arc::clone(&store), key, Arc::clone(&limiter)))
+        .merge(pages.before(web::routes(Arc::clone(&store), grpc_address)));
+    let services = receive::grpc::routes(receiver, health_service, Arc::clone(&limiter));
+    let gate = Gate::new(&limits, limiter, identity.clone());
     let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
-    let grpc = receive::grpc::serve(grpc, receiver, health_service, shutdown.clone());
-    let http = serve_http(http, routes, shutdown.clone());
+    let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
+    let http = gate.serve(http, Port::Http, routes, shutdown.clone());
+    let renewal = follow(identity, shutdown.clone());
     let keeper = keep::run(Arc::clone(&store), keeping, shutdown.clone());
     let upkeep = upkeep.run(store, has_accounts, shutdown.clone());
     let servers = async {
-        tokio::try_join!(
-            async { grpc.await.context("OTLP over gRPC failed") },
-            async { http.await.context("HTTP failed") },
-            async { probes.await.context("the probes failed") },
-            keeper.map(Ok),
-            upkeep.map(Ok),
-        )?;
-        Ok(())
+        tokio::join!(grpc, http, probes, renewal, keeper, upkeep);
     };
     // On the heap: it holds all of the servers' states.
-    within_grace(servers.boxed(), shutdown.clone()).await
+    within_grace(servers.boxed(), shutdown.clone()).await;
+    Ok(())
 }
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
-async fn within_grace(servers: BoxFuture<'_, anyhow::Result<()>>, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn within_grace(servers: BoxFuture<'_, ()>, shutdown: CancellationToken) {
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = servers => result,
+        () = servers => {}
         () = overdue => {
             tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
-            Ok(())
         }
     }
 }
 
 /// Serves the probes and the accounts, if they are asked for.
-async fn serve_health(
-    listener: Option<TcpListener>,
-    readiness: Readiness,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    match listener {
-        Some(listener) => health::serve(listener, readiness, shutdown).await,
-        None => Ok(()),
+async fn serve_health(listener: Option<TcpListener>, readiness: Readiness, shutdown: CancellationToken) {
+    if let Some(listener) = listener {
+        Gate::for_probes().serve(listener, Port::Health, health::routes(readiness), shutdown).await;
     }
 }
 
-async fn serve_http(listener: TcpListener, routes: Router, shutdown: CancellationToken) -> std::io::Result<()> {
-    // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
-        }
-    });
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+/// Takes other certificates on, if there are any.
+async fn follow(identity: Option<Arc<Identity>>, shutdown: CancellationToken) {
+    if let Some(identity) = identity {
+        identity.follow(shutdown).await;
+    }
 }

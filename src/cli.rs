@@ -1,6 +1,7 @@
 //! The command line: flags and the environment variables beside them, and no logic.
 
 mod backend;
+mod protection;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use jiff::SignedDuration;
 use crate::agent::consent::KamajiFlag;
 use crate::agent::preview::Output;
 pub use backend::{BackendCommand, CopyArgs, EraseArgs, ServeArgs, StoreArgs};
+pub use protection::{LimitArgs, TlsArgs};
 
 /// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! What each command does with its flags.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -11,10 +12,10 @@ use crate::agent::consent::{Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
-use crate::backend::{self, Keeping, StoreLocation, maintain};
+use crate::backend::{self, Files, Identity, Keeping, Limits, Protection, StoreLocation, maintain};
 use crate::cli::{
     AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, DemoArgs, EraseArgs, ForgetArgs,
-    OtlpArgs, PreviewArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs,
+    LimitArgs, OtlpArgs, PreviewArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs, TlsArgs,
 };
 use crate::demo;
 use crate::process;
@@ -68,7 +69,7 @@ async fn run_forget(args: ForgetArgs) -> anyhow::Result<()> {
 
 async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
     match command {
-        BackendCommand::Serve(args) => serve(args).await,
+        BackendCommand::Serve(args) => serve(*args).await,
         BackendCommand::Erase(EraseArgs { installation, store }) => {
             print(&maintain::erase(location(&store)?, installation).await?)
         }
@@ -79,9 +80,37 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_interval } = args;
+    let ServeArgs { grpc, http, health_addr: health, store, keep_events, keep_days, keep_interval, tls, limits } = args;
     let keeping = Keeping { events: keep_events, days: keep_days, every: keep_interval };
-    backend::run(backend::Config { grpc, http, health: health_addr, store: location(&store)?, keeping }, shutdown).await
+    let protection = Protection { limits: limits_of(limits), identity: identity(tls)? };
+    let config = backend::Config { grpc, http, health, store: location(&store)?, keeping, protection };
+    backend::run(config, shutdown).await
+}
+
+fn identity(args: TlsArgs) -> anyhow::Result<Option<Arc<Identity>>> {
+    let TlsArgs { tls_cert, tls_key, tls_reload_interval: every } = args;
+    let files = tls_cert.zip(tls_key).map(|(certificate, key)| Files { certificate, key, every });
+    files.map(Identity::load).transpose()
+}
+
+fn limits_of(args: LimitArgs) -> Limits {
+    let LimitArgs {
+        limit_requests,
+        limit_rows,
+        limit_cycles,
+        limit_connections,
+        limit_source_connections,
+        trusted_proxy,
+    } = args;
+    let or_none = |limit| if limit == 0 { usize::MAX } else { limit };
+    Limits {
+        requests: limit_requests,
+        rows: limit_rows,
+        cycles: limit_cycles,
+        connections: or_none(limit_connections),
+        connections_each: or_none(limit_source_connections),
+        proxies: trusted_proxy,
+    }
 }
 
 fn location(args: &StoreArgs) -> anyhow::Result<StoreLocation> {

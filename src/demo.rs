@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::consent::{KamajiFlag, Switches};
 use crate::agent::deliver::connection::Collector;
 use crate::backend::store::{OverviewQuery, SqliteStore, Store};
-use crate::backend::{self, Keeping, Listeners};
+use crate::backend::{self, Keeping, Listeners, Protection};
 use crate::{agent, process};
 use cluster::{Cluster, Options};
 use fleet::Fleet;
@@ -94,7 +94,7 @@ impl Demo {
         // What the agent works with outlives it, so that it can deliver what is left.
         let agent_ended = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(listeners, store, Keeping::default(), agent_ended.clone()));
+        tasks.spawn(backend::serve(listeners, store, Keeping::default(), Protection::default(), agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::interval;
+use super::{LimitArgs, TlsArgs, interval};
 
 /// What the backend is to do.
 #[derive(Debug, Subcommand)]
 pub enum BackendCommand {
     /// Serve until a signal ends it.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Delete all that is stored of one installation; the backend may be serving.
     Erase(EraseArgs),
     /// Copy the store into a new file; the backend may be serving.
@@ -46,6 +46,12 @@ pub struct ServeArgs {
     /// How often what is older is deleted.
     #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_INTERVAL", default_value = "24h", value_parser = interval)]
     pub keep_interval: Duration,
+    /// TLS on both ports.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// What senders may do.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// Where rows are kept.

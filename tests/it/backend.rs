@@ -5,9 +5,11 @@ mod accounts;
 mod admission;
 mod conformance;
 mod crash;
+mod flood;
 mod harness;
 mod hostile;
 mod legacy;
+mod limits;
 mod marker;
 mod migration;
 mod otlp;
@@ -17,6 +19,7 @@ mod retention;
 mod samples;
 mod shutdown;
 mod sqlite;
+mod tls;
 
 /// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
 fn figures(file: &str, figures: &str) {

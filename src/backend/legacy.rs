@@ -3,6 +3,8 @@
 //! It is kept under a source of its own ([`Source::Kamaji`](super::store::Source::Kamaji)), and an installation by its
 //! pseudonym. Its client reads nothing but the status, and never tries again.
 
+#[cfg(test)]
+mod anything;
 mod payload;
 
 use std::sync::Arc;

@@ -15,6 +15,8 @@ pub mod admit;
 pub mod insights;
 mod keep;
 mod legacy;
+mod limit;
+mod listen;
 pub mod maintain;
 mod receive;
 pub mod routes;
@@ -30,8 +32,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::serve::ListenerExt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -39,6 +39,10 @@ use tokio_util::sync::CancellationToken;
 
 use access::{Entrance, Guard, IngestTokens, Recorder};
 pub use keep::Keeping;
+use limit::{Limiter, Refusal};
+pub use limit::{Limits, Network, NotANetwork};
+pub use listen::tls::{Files, Identity};
+use listen::{Gate, Port};
 use receive::Receiver;
 use store::{Access, SqliteStore, Store};
 use upkeep::Upkeep;
@@ -49,8 +53,11 @@ use crate::health::{self, Readiness};
 /// a third of what Kubernetes allows a pod.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The largest body of what is no telemetry: forms, and what a browser sends with them.
+const MAX_FORM: usize = 16 * 1024;
+
 /// What `kamaji-telemetry backend serve` is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where OTLP over gRPC is listened for.
     pub grpc: SocketAddr,
@@ -62,8 +69,8 @@ pub struct Config {
     pub store: StoreLocation,
     /// For how long.
     pub keeping: Keeping,
-    /// Who is let in.
-    pub entrance: Entrance,
+    /// Who is let in, and how much of what.
+    pub protection: Protection,
 }
 
 /// What is kept, and who may read it.
@@ -81,6 +88,17 @@ impl<S: Store + Access> From<Arc<S>> for Stores {
         let rows: Arc<dyn Store> = Arc::clone(&store) as _;
         Self { rows, access: store }
     }
+}
+
+/// What stands between the network and the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// What senders may do.
+    pub limits: Limits,
+    /// TLS on both ports; none where something before them does it.
+    pub identity: Option<Arc<Identity>>,
+    /// What the operator says about the way in, beside the tokens in the store.
+    pub entrance: Entrance,
 }
 
 /// Where rows are kept.
@@ -145,23 +163,25 @@ impl Listeners {
 
 /// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, health, store, keeping, entrance } = config;
+    let Config { grpc, http, health, store, keeping, protection } = config;
     let listeners = Listeners::bind(grpc, http, health).await?;
-    serve(listeners, store.open().await?, keeping, entrance, shutdown).await
+    serve(listeners, store.open().await?, keeping, protection, shutdown).await
 }
 
 /// Serves `stores` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
 /// Meanwhile it deletes what is older than `keeping` says. Who is let in is for the tokens in `stores` and for `entrance`
 /// to say.
 ///
-/// What was acknowledged is committed whatever happens. Fails where a socket does, or the senders' tokens can't be read.
+/// What was acknowledged is committed whatever happens. Fails at the start, where a socket can't be used, or the store or
+/// the senders' tokens can't be read.
 pub async fn serve(
     listeners: Listeners,
     stores: Stores,
     keeping: Keeping,
-    entrance: Entrance,
+    protection: Protection,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Protection { limits, identity, entrance } = protection;
     let Listeners { grpc, http, health } = listeners;
     let has_accounts = health.is_some();
     if has_accounts {
@@ -171,80 +191,69 @@ pub async fn serve(
     let grpc_address = grpc.local_addr()?;
     let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    let limiter = Limiter::new(&limits);
     let receiver = Arc::new(Receiver::new(Arc::clone(&stores.rows)));
     let (recorder, recording) = Recorder::new(Arc::clone(&stores.access));
-    let guard = Arc::new(Guard::new(Arc::clone(&stores.access), recorder, &entrance, tokens.clone()));
-    let routes = http_routes(&stores, Arc::clone(&receiver), guard, grpc_address).await?;
+    let secure = entrance.is_secure(identity.is_some());
+    let guard = Guard::new(Arc::clone(&stores.access), recorder, entrance.public_url, secure, tokens.clone());
+    let services = receive::grpc::routes(Arc::clone(&receiver), health_service, tokens.clone(), Arc::clone(&limiter));
+    let routes = http_routes(&stores, receiver, Arc::new(guard), Arc::clone(&limiter), grpc_address).await?;
+    let gate = Gate::new(&limits, limiter, identity.clone());
     let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
-    let grpc = receive::grpc::serve(grpc, receiver, tokens.clone(), health_service, shutdown.clone());
-    let http = serve_http(http, routes, shutdown.clone());
+    let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
+    let http = gate.serve(http, Port::Http, routes, shutdown.clone());
+    let renewal = follow(identity, shutdown.clone());
+    let follower = tokens.follow(shutdown.clone());
     let keeper = keep::run(stores.clone(), keeping, shutdown.clone());
     let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
-    let follower = tokens.follow(shutdown.clone());
     let servers = async {
-        tokio::try_join!(
-            async { grpc.await.context("OTLP over gRPC failed") },
-            async { http.await.context("HTTP failed") },
-            async { probes.await.context("the probes failed") },
-            keeper.map(Ok),
-            upkeep.map(Ok),
-            follower.map(Ok),
-            recording.map(Ok),
-        )?;
-        Ok(())
+        tokio::join!(grpc, http, probes, renewal, follower, keeper, upkeep, recording);
     };
     // On the heap: it holds all of the servers' states.
-    within_grace(servers.boxed(), shutdown.clone()).await
+    within_grace(servers.boxed(), shutdown.clone()).await;
+    Ok(())
 }
 
-/// All of the HTTP port, behind the guard.
+/// All of the HTTP port. Before each route, what it asks of the limits comes first, then whether it may.
 async fn http_routes(
     stores: &Stores,
     receiver: Arc<Receiver>,
     guard: Arc<Guard>,
+    limiter: Arc<Limiter>,
     grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
     let key = stores.rows.pseudonym_key().await?;
-    let routes = receive::http::routes(receiver)
-        .merge(legacy::routes(Arc::clone(&stores.rows), key))
-        .merge(web::routes(stores.clone(), Arc::clone(&guard), grpc));
-    Ok(routes.layer(from_fn_with_state(guard, access::guard::guard)))
+    let pages = limit::Guard { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
+    let ingest = receive::http::routes(receiver, &guard, Arc::clone(&limiter));
+    let legacy = legacy::routes(Arc::clone(&stores.rows), key, &guard, limiter);
+    let web = web::routes(stores.clone(), &guard, grpc);
+    Ok(ingest.merge(legacy).merge(pages.before(web)))
 }
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
-async fn within_grace(servers: BoxFuture<'_, anyhow::Result<()>>, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn within_grace(servers: BoxFuture<'_, ()>, shutdown: CancellationToken) {
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = servers => result,
+        () = servers => {}
         () = overdue => {
             tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
-            Ok(())
         }
     }
 }
 
 /// Serves the probes and the accounts, if they are asked for.
-async fn serve_health(
-    listener: Option<TcpListener>,
-    readiness: Readiness,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    match listener {
-        Some(listener) => health::serve(listener, readiness, shutdown).await,
-        None => Ok(()),
+async fn serve_health(listener: Option<TcpListener>, readiness: Readiness, shutdown: CancellationToken) {
+    if let Some(listener) = listener {
+        Gate::for_probes().serve(listener, Port::Health, health::routes(readiness), shutdown).await;
     }
 }
 
-async fn serve_http(listener: TcpListener, routes: Router, shutdown: CancellationToken) -> std::io::Result<()> {
-    // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
-        }
-    });
-    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+/// Takes other certificates on, if there are any.
+async fn follow(identity: Option<Arc<Identity>>, shutdown: CancellationToken) {
+    if let Some(identity) = identity {
+        identity.follow(shutdown).await;
+    }
 }

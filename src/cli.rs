@@ -1,6 +1,7 @@
 //! The command line: flags and the environment variables beside them, and no logic.
 
 mod backend;
+mod protection;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use backend::{
     AccessArgs, BackendCommand, CopyArgs, CreateTokenArgs, EraseArgs, RevokeTokenArgs, ServeArgs, StoreArgs,
     TokenCommand,
 };
+pub use protection::{LimitArgs, TlsArgs};
 
 /// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! What each command does with its flags.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -12,11 +13,11 @@ use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
 use crate::backend::access::Entrance;
-use crate::backend::{self, Keeping, StoreLocation, maintain};
+use crate::backend::{self, Files, Identity, Keeping, Limits, Protection, StoreLocation, maintain};
 use crate::cli::{
     AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, CreateTokenArgs, DemoArgs,
-    EraseArgs, ForgetArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs, StatusOutput, StoreArgs,
-    TokenCommand,
+    EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs, StatusOutput,
+    StoreArgs, TlsArgs, TokenCommand,
 };
 use crate::demo;
 use crate::process;
@@ -70,7 +71,7 @@ async fn run_forget(args: ForgetArgs) -> anyhow::Result<()> {
 
 async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
     match command {
-        BackendCommand::Serve(args) => serve(args).await,
+        BackendCommand::Serve(args) => serve(*args).await,
         BackendCommand::Erase(EraseArgs { installation, store }) => {
             print(&maintain::erase(location(&store)?, installation).await?)
         }
@@ -82,13 +83,14 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown_on_signals()?;
-    let ServeArgs { grpc, http, health_addr, store, keep_events, keep_days, keep_access_log, keep_interval, access } =
-        args;
+    let ServeArgs { grpc, http, health_addr: health, store, .. } = &args;
+    let (grpc, http, health, store) = (*grpc, *http, *health, location(store)?);
+    let ServeArgs { keep_events, keep_days, keep_access_log, keep_interval, tls, access, limits, .. } = args;
     let keeping = Keeping { events: keep_events, days: keep_days, access_log: keep_access_log, every: keep_interval };
     let AccessArgs { public_url, ingest_token_file } = access;
-    let entrance = Entrance { public_url, tls: false, ingest_token_file };
-    let store = location(&store)?;
-    backend::run(backend::Config { grpc, http, health: health_addr, store, keeping, entrance }, shutdown).await
+    let entrance = Entrance { public_url, ingest_token_file };
+    let protection = Protection { limits: limits_of(limits), identity: identity(tls)?, entrance };
+    backend::run(backend::Config { grpc, http, health, store, keeping, protection }, shutdown).await
 }
 
 async fn run_token(command: TokenCommand) -> anyhow::Result<()> {
@@ -103,6 +105,32 @@ async fn run_token(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Revoke(RevokeTokenArgs { token, store }) => {
             print(&maintain::token::revoke(location(&store)?, token).await?)
         }
+    }
+}
+
+fn identity(args: TlsArgs) -> anyhow::Result<Option<Arc<Identity>>> {
+    let TlsArgs { tls_cert, tls_key, tls_reload_interval: every } = args;
+    let files = tls_cert.zip(tls_key).map(|(certificate, key)| Files { certificate, key, every });
+    files.map(Identity::load).transpose()
+}
+
+fn limits_of(args: LimitArgs) -> Limits {
+    let LimitArgs {
+        limit_requests,
+        limit_rows,
+        limit_cycles,
+        limit_connections,
+        limit_source_connections,
+        trusted_proxy,
+    } = args;
+    let or_none = |limit| if limit == 0 { usize::MAX } else { limit };
+    Limits {
+        requests: limit_requests,
+        rows: limit_rows,
+        cycles: limit_cycles,
+        connections: or_none(limit_connections),
+        connections_each: or_none(limit_source_connections),
+        proxies: trusted_proxy,
     }
 }
 

@@ -28,10 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::consent::{KamajiFlag, Switches};
 use crate::agent::deliver::connection::Collector;
-use crate::backend::access::Entrance;
 use crate::backend::access::token;
 use crate::backend::store::{Access, OverviewQuery, Role, SqliteStore, Store};
-use crate::backend::{self, Keeping, Listeners, Stores};
+use crate::backend::{self, Keeping, Listeners, Protection, Stores};
 use crate::{agent, process};
 use cluster::{Cluster, Options};
 use fleet::Fleet;
@@ -104,7 +103,7 @@ impl Demo {
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(listeners, stores, Keeping::default(), Entrance::default(), agent_ended.clone()));
+        tasks.spawn(backend::serve(listeners, stores, Keeping::default(), Protection::default(), agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,

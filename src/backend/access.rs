@@ -1,10 +1,10 @@
 //! Who is let in, and what of it is written down.
 //!
 //! ```text
-//! request ──▶ guard ──▶ handler ──▶ recorder ──▶ answer
-//!             │ the table of routes says what each needs; a route that is not in it is closed
-//!             ├ ingest: nothing, or a token of a file
-//!             └ reading: a token (Bearer), or a session (cookie) made from one on the sign-in page
+//! request ──▶ limits ──▶ guard ──▶ handler ──▶ recorder ──▶ answer
+//!                        │ the table of routes says what each needs; a route that is not in it is closed
+//!                        ├ ingest: nothing, or a token of a file
+//!                        └ reading: a token (Bearer), or a session (cookie) made from one on the sign-in page
 //! ```
 //!
 //! Nothing that was read is answered before it is in the access log.
@@ -40,8 +40,6 @@ const SESSION: SignedDuration = SignedDuration::from_hours(12);
 pub struct Entrance {
     /// The URL that browsers know the page by, where it is told: a proxy may stand before it.
     pub public_url: Option<PublicUrl>,
-    /// Whether the HTTP port itself speaks TLS.
-    pub tls: bool,
     /// The file of the tokens that senders must have one of; ingest is open if `None`.
     pub ingest_token_file: Option<PathBuf>,
 }
@@ -56,8 +54,8 @@ pub(super) struct Reader {
 }
 
 impl Entrance {
-    /// Whether browsers reach the page over TLS: then the cookie must not leave it.
-    fn is_secure(&self) -> bool {
-        self.public_url.as_ref().map_or(self.tls, PublicUrl::is_secure)
+    /// Whether browsers reach the page over TLS, which the HTTP port itself may speak: then the cookie must not leave it.
+    pub(super) fn is_secure(&self, has_tls: bool) -> bool {
+        self.public_url.as_ref().map_or(has_tls, PublicUrl::is_secure)
     }
 }

@@ -18,6 +18,11 @@ const COMMIT: &str = "kamaji_telemetry_backend_commit_seconds";
 const WAITING: &str = "kamaji_telemetry_backend_rows_waiting";
 const SIZE: &str = "kamaji_telemetry_backend_store_bytes";
 const LAST: &str = "kamaji_telemetry_backend_last_write_timestamp_seconds";
+const LIMITED: &str = "kamaji_telemetry_backend_limited_total";
+const CONNECTIONS: &str = "kamaji_telemetry_backend_connections";
+const NOT_ACCEPTED: &str = "kamaji_telemetry_backend_connections_refused_total";
+const EXPIRY: &str = "kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds";
+const RELOADS: &str = "kamaji_telemetry_backend_tls_reloads_total";
 const READY: &str = "kamaji_telemetry_backend_ready";
 
 /// On which way a request came.
@@ -29,6 +34,61 @@ pub(super) enum Transport {
     Http,
     /// The JSON of today's Kamaji.
     Kamaji,
+}
+
+/// Which limit a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Requests of a source.
+    Requests,
+    /// Rows of a source.
+    Rows,
+    /// Gauge cycles of an installation.
+    Cycles,
+    /// Bytes of bodies at once.
+    Bodies,
+    /// How long a request may take.
+    Slow,
+}
+
+/// Why a connection was closed before anything was read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAccepted {
+    /// There were as many as there may be.
+    All,
+    /// There were as many of its source.
+    Source,
+    /// Its source opened too many in a short time, or had sent too much.
+    Rate,
+    /// The handshake of TLS failed, or took too long.
+    Tls,
+}
+
+impl Limit {
+    const ALL: [Self; 5] = [Self::Requests, Self::Rows, Self::Cycles, Self::Bodies, Self::Slow];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Rows => "rows",
+            Self::Cycles => "cycles",
+            Self::Bodies => "bodies",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+impl NotAccepted {
+    const ALL: [Self; 4] = [Self::All, Self::Source, Self::Rate, Self::Tls];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Source => "source",
+            Self::Rate => "rate",
+            Self::Tls => "tls",
+        }
+    }
 }
 
 impl Transport {
@@ -67,6 +127,21 @@ fn describe() {
     describe_gauge!(SIZE, Unit::Bytes, "What the store takes on disk.");
     describe_gauge!(LAST, Unit::Seconds, "When rows were last committed; 0 if not since the start.");
     describe_gauge!(READY, Unit::Count, "1 where the store can be read, 0 where it can't.");
+    describe_counter!(LIMITED, Unit::Count, "Requests that met a limit, by which.");
+    describe_gauge!(CONNECTIONS, Unit::Count, "Connections that are open, by port.");
+    describe_counter!(NOT_ACCEPTED, Unit::Count, "Connections that were closed unread, by why.");
+    describe_gauge!(EXPIRY, Unit::Seconds, "Until when the certificate in use is valid.");
+    describe_counter!(
+        RELOADS,
+        Unit::Count,
+        "Certificates that were put in the place of the one in use, by result: OK, or FAILED for one that can't be used."
+    );
+    for limit in Limit::ALL {
+        counter!(LIMITED, "limit" => limit.as_str()).increment(0);
+    }
+    for reason in NotAccepted::ALL {
+        counter!(NOT_ACCEPTED, "reason" => reason.as_str()).increment(0);
+    }
     for reason in Reason::ALL {
         counter!(REFUSED, "reason" => reason.label()).increment(0);
     }
@@ -99,6 +174,37 @@ pub(super) fn refused(refused: &Refused, late: u64) {
         counter!(REFUSED, "reason" => reason.label()).increment(count);
     }
     counter!(LATE).increment(late);
+}
+
+/// A request met a limit.
+pub(super) fn limited(limit: Limit) {
+    counter!(LIMITED, "limit" => limit.as_str()).increment(1);
+}
+
+/// A connection was closed unread.
+pub(super) fn not_accepted(reason: NotAccepted) {
+    counter!(NOT_ACCEPTED, "reason" => reason.as_str()).increment(1);
+}
+
+/// A connection was opened.
+pub(super) fn connected(port: &'static str) {
+    gauge!(CONNECTIONS, "port" => port).increment(1.0);
+}
+
+/// A connection was closed.
+pub(super) fn disconnected(port: &'static str) {
+    gauge!(CONNECTIONS, "port" => port).decrement(1.0);
+}
+
+/// Another certificate was found.
+pub(super) fn reloaded(is_ok: bool) {
+    counter!(RELOADS, "result" => if is_ok { "OK" } else { "FAILED" }).increment(1);
+}
+
+/// The certificate in use.
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+pub(super) fn certificate(expires: i64) {
+    gauge!(EXPIRY).set(expires as f64);
 }
 
 /// A body of today's Kamaji was refused.

@@ -13,8 +13,8 @@ mod time;
 
 use super::store::Batch;
 
-pub use logs::admit_logs;
-pub use metrics::admit_metrics;
+pub use logs::{admit_logs, records_in};
+pub use metrics::{admit_metrics, points_in};
 pub use reason::{Reason, Refused};
 
 /// What became of a request.

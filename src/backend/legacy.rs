@@ -3,22 +3,27 @@
 //! It is kept under a source of its own ([`Source::Kamaji`](super::store::Source::Kamaji)), and an installation by its
 //! pseudonym. Its client reads nothing but the status, and never tries again.
 
+#[cfg(test)]
+mod anything;
 mod payload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::access;
 use super::accounts::{self, Transport};
+use super::limit::{Admission, Guard, Limiter, Refusal as Limited};
 use super::store::{PseudonymKey, Store, WriteError};
 use payload::{Create, Delete, Payload, Received, Stats, Update};
 
@@ -44,20 +49,38 @@ enum Refusal {
     Broken,
     #[error("the body is not what is sent to this path: expected {0}")]
     Malformed(&'static str),
+    #[error("{0}")]
+    Limited(Limited),
     #[error("nothing can be stored at the moment, try again later")]
     Store(#[from] WriteError),
 }
 
-/// `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms.
-pub(super) fn routes(store: Arc<dyn Store>, key: PseudonymKey) -> Router {
-    Router::new()
+/// `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms. Who may not send is refused before
+/// anything is read.
+pub(super) fn routes(
+    store: Arc<dyn Store>,
+    key: PseudonymKey,
+    guard: &Arc<access::Guard>,
+    limiter: Arc<Limiter>,
+) -> Router {
+    let routes = Router::new()
         .route("/stats", post(receive::<Stats>))
         .route("/create", post(receive::<Create>))
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(map_response(count))
-        .with_state(Legacy { store, key })
+        .with_state(Legacy { store, key });
+    let limits = Guard { limiter, most: MAX_BODY, reads: true, answer: refused };
+    guard.before(limits.before(routes)).layer(map_response(count))
+}
+
+fn refused(refusal: Limited) -> Response {
+    match refusal {
+        Limited::TooLarge(_) => Refusal::TooLarge,
+        Limited::Broken => Refusal::Broken,
+        refusal => Refusal::Limited(refusal),
+    }
+    .into_response()
 }
 
 async fn count(response: Response) -> Response {
@@ -68,11 +91,14 @@ async fn count(response: Response) -> Response {
 /// Answers after the commit.
 async fn receive<P: Payload>(
     State(Legacy { store, key }): State<Legacy>,
+    Extension(admission): Extension<Admission>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let payload: P = read(request).await?;
     let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
     let batch = payload.admit(&received).ok_or(Refusal::Malformed(P::EXPECTED))?;
+    admission.charge(1);
+    admission.done().cycles(&batch).map_err(|too_much| Refusal::Limited(too_much.into()))?;
     let (cycles, events) = (batch.cycles.len(), batch.events.len());
     store.write(batch).await?;
     accounts::admitted(cycles, events);
@@ -101,7 +127,15 @@ impl Refusal {
             Self::TooLarge => Some("too_large"),
             Self::Broken => Some("broken"),
             Self::Malformed(_) => Some("malformed"),
-            Self::Store(_) => None,
+            Self::Limited(_) | Self::Store(_) => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Limited(refusal) => refusal.retry_after(),
+            Self::Store(error) => Some(error.retry_after()),
+            _ => None,
         }
     }
 }
@@ -111,14 +145,15 @@ impl IntoResponse for Refusal {
         let code = match &self {
             Self::ContentType | Self::Broken | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Limited(refusal) => refusal.code(),
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         if let Some(reason) = self.reason() {
             accounts::refused_body(reason);
         }
         let mut response = (code, format!("{self}\n")).into_response();
-        if let Self::Store(error) = self {
-            response.headers_mut().insert(RETRY_AFTER, error.retry_after().as_secs().into());
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
         }
         response
     }

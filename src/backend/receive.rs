@@ -17,7 +17,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::accounts;
-use super::admit::{Admitted, Refused, admit_logs, admit_metrics};
+use super::admit::{Admitted, Refused, admit_logs, admit_metrics, points_in, records_in};
+use super::limit::{Admission, Refusal};
 use super::store::{Store, WriteError};
 use tally::Tally;
 
@@ -25,6 +26,9 @@ use tally::Tally;
 /// Decoded, one that holds nothing but empty records takes a hundred times its size: a few kB of gzip are 50 MB of
 /// memory here, and would be 400 MB with the 4 MiB that OTLP receivers usually take.
 const MAX_MESSAGE: usize = 512 * 1024;
+
+/// The most points or records of a request: four times what an agent sends at most, 500 events.
+const MAX_ROWS: usize = 2_000;
 
 /// Admits and stores. An answer follows the commit.
 pub(super) struct Receiver {
@@ -37,16 +41,31 @@ impl Receiver {
         Self { store, tally: Tally::default() }
     }
 
-    async fn metrics(&self, request: &ExportMetricsServiceRequest) -> Result<ExportMetricsServiceResponse, Status> {
-        let refused = self.keep(admit_metrics(request, Timestamp::now())).await?;
+    async fn metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        admission: Admission,
+    ) -> Result<ExportMetricsServiceResponse, Status> {
+        check_size(points_in(&request), &admission)?;
+        let admitted = admit_metrics(&request, Timestamp::now());
+        // What was sent takes many times what is kept of it, which may have to wait for others.
+        drop(request);
+        let refused = self.keep(admitted, admission).await?;
         let partial_success = partial_success(&refused).map(|(rejected_data_points, error_message)| {
             ExportMetricsPartialSuccess { rejected_data_points, error_message }
         });
         Ok(ExportMetricsServiceResponse { partial_success })
     }
 
-    async fn logs(&self, request: &ExportLogsServiceRequest) -> Result<ExportLogsServiceResponse, Status> {
-        let refused = self.keep(admit_logs(request, Timestamp::now())).await?;
+    async fn logs(
+        &self,
+        request: ExportLogsServiceRequest,
+        admission: Admission,
+    ) -> Result<ExportLogsServiceResponse, Status> {
+        check_size(records_in(&request), &admission)?;
+        let admitted = admit_logs(&request, Timestamp::now());
+        drop(request);
+        let refused = self.keep(admitted, admission).await?;
         let partial_success = partial_success(&refused).map(|(rejected_log_records, error_message)| {
             ExportLogsPartialSuccess { rejected_log_records, error_message }
         });
@@ -54,7 +73,7 @@ impl Receiver {
     }
 
     /// Stores what was admitted, and says what was not.
-    async fn keep(&self, admitted: Admitted) -> Result<Refused, Status> {
+    async fn keep(&self, admitted: Admitted, admission: Admission) -> Result<Refused, Status> {
         let nothing_acceptable = admitted.nothing_acceptable();
         let Admitted { rows, refused, late } = admitted;
         accounts::refused(&refused, late);
@@ -62,6 +81,7 @@ impl Receiver {
         if nothing_acceptable {
             return Err(Status::invalid_argument(refused.to_string()));
         }
+        admission.done().cycles(&rows).map_err(|too_much| refused_status(too_much.into()))?;
         let (cycles, events) = (rows.cycles.len(), rows.events.len());
         self.store.write(rows).await.map_err(|error| try_again(&error))?;
         accounts::admitted(cycles, events);
@@ -69,10 +89,35 @@ impl Receiver {
     }
 }
 
+/// Counts what was sent. What is too much for a request is so whenever it is sent: an agent divides it.
+fn check_size(rows: usize, admission: &Admission) -> Result<(), Status> {
+    admission.charge(rows);
+    if rows > MAX_ROWS {
+        let message = format!("too many points or records: expected at most {MAX_ROWS} in a request");
+        return Err(Status::invalid_argument(message));
+    }
+    Ok(())
+}
+
 /// What OTLP's `partial_success` says; none where all was accepted.
 fn partial_success(refused: &Refused) -> Option<(i64, String)> {
     let rejected = i64::try_from(refused.total()).unwrap_or(i64::MAX);
     (rejected > 0).then(|| (rejected, refused.to_string()))
+}
+
+/// What a refusal is in gRPC, whose clients read when to try again from `RetryInfo` alone.
+fn refused_status(refusal: Refusal) -> Status {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Limited(_) | Refusal::NoRoom => {
+            let details = ErrorDetails::with_retry_info(refusal.retry_after());
+            Status::with_error_details(Code::ResourceExhausted, message, details)
+        }
+        Refusal::TooLarge(_) => Status::invalid_argument(message),
+        // The connection broke: whether it was read to its end is the sender's question, and it may send it again.
+        Refusal::Broken => Status::unavailable(message),
+        Refusal::TooSlow => Status::deadline_exceeded(message),
+    }
 }
 
 /// Senders try again only where `RetryInfo` tells them to. What exactly fails is for our own log.

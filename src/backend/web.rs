@@ -56,8 +56,8 @@ struct Web {
 
 /// Everything but ingest. `grpc` is where OTLP over gRPC is listened for. Who may read what is for the guard to say, by
 /// the table of routes.
-pub(super) fn routes(stores: Stores, guard: Arc<Guard>, grpc: SocketAddr) -> Router {
-    Router::new()
+pub(super) fn routes(stores: Stores, guard: &Arc<Guard>, grpc: SocketAddr) -> Router {
+    let routes = Router::new()
         .route("/", get(front))
         .route("/access-log", get(access_log::page))
         .route("/sign-in", post(sign_in::sign_in))
@@ -72,7 +72,8 @@ pub(super) fn routes(stores: Stores, guard: Arc<Guard>, grpc: SocketAddr) -> Rou
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(async |response: Response| with_headers(response)))
-        .with_state(Web { stores, guard, grpc })
+        .with_state(Web { stores, guard: Arc::clone(guard), grpc });
+    guard.before(routes)
 }
 
 /// Adds what every answer to a reader has, where it says nothing else itself.

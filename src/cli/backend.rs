@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::interval;
+use super::{LimitArgs, TlsArgs, interval};
 use crate::backend::access::PublicUrl;
 use crate::backend::access::token::Name;
 use crate::backend::store::Role;
@@ -16,7 +16,7 @@ use crate::backend::store::Role;
 #[derive(Debug, Subcommand)]
 pub enum BackendCommand {
     /// Serve until a signal ends it.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Delete all that is stored of one installation; the backend may be serving.
     Erase(EraseArgs),
     /// Copy the store into a new file; the backend may be serving.
@@ -97,9 +97,15 @@ pub struct ServeArgs {
     /// How often what is older is deleted.
     #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_INTERVAL", default_value = "24h", value_parser = interval)]
     pub keep_interval: Duration,
+    /// TLS on both ports.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// How the access is guarded.
     #[command(flatten)]
     pub access: AccessArgs,
+    /// What senders may do.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// How the access is guarded, beside the tokens in the store.

@@ -4,11 +4,14 @@
 mod access;
 mod accounts;
 mod admission;
+mod anything;
 mod conformance;
 mod crash;
+mod flood;
 mod harness;
 mod hostile;
 mod legacy;
+mod limits;
 mod marker;
 mod migration;
 mod otlp;
@@ -19,6 +22,7 @@ mod rollups;
 mod samples;
 mod shutdown;
 mod sqlite;
+mod tls;
 
 /// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
 fn figures(file: &str, figures: &str) {

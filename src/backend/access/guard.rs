@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,8 +17,7 @@ use super::origin::{self, PublicUrl};
 use super::recorder::Recorder;
 use super::refusal::{Failed, Refusal};
 use super::token::prefix_of;
-use super::{Entrance, Reader, cookie};
-use crate::backend::accounts::{self, Transport};
+use super::{Reader, cookie};
 use crate::backend::receive;
 use crate::backend::routes::{self, Needs, Route};
 use crate::backend::store::{Access, Digest, LogEntry, Token};
@@ -42,7 +42,7 @@ enum Identity {
 }
 
 /// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
-pub(in crate::backend) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         // There is no such path, and the fallback says so.
         return next.run(request).await;
@@ -57,12 +57,17 @@ impl Guard {
     pub(in crate::backend) fn new(
         access: Arc<dyn Access>,
         recorder: Recorder,
-        entrance: &Entrance,
+        public_url: Option<PublicUrl>,
+        secure: bool,
         ingest: IngestTokens,
     ) -> Self {
         let attempts = Attempts::new(Instant::now());
-        let (secure, public_url) = (entrance.is_secure(), entrance.public_url.clone());
         Self { access, recorder, attempts, secure, public_url, ingest }
+    }
+
+    /// Stands before `routes`.
+    pub(in crate::backend) fn before(self: &Arc<Self>, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(Arc::clone(self), guard))
     }
 
     /// Lets a request in, or not.
@@ -149,13 +154,12 @@ impl Guard {
 
 /// In the form that senders of the route understand. The body was not looked at.
 fn refuse_sender(route: &Route) -> Response {
-    let (transport, mut response) = if route.path.starts_with("/v1/") {
-        (Transport::Http, receive::http::unauthenticated(EXPECTED))
+    let mut response = if route.path.starts_with("/v1/") {
+        receive::http::unauthenticated(EXPECTED)
     } else {
-        (Transport::Kamaji, (StatusCode::UNAUTHORIZED, format!("{EXPECTED}\n")).into_response())
+        (StatusCode::UNAUTHORIZED, format!("{EXPECTED}\n")).into_response()
     };
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    accounts::answered(transport, response.status().as_str().to_owned());
     response
 }
 
@@ -171,9 +175,7 @@ fn not_allowed(path: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
     use axum::routing::{get, post};
     use tower::ServiceExt;
 
@@ -186,8 +188,8 @@ mod tests {
         let access: Arc<dyn Access> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
         let (recorder, _) = Recorder::new(Arc::clone(&access));
         let open = IngestTokens::open(None).unwrap();
-        let guard = Guard::new(access, recorder, &Entrance::default(), open);
-        (routes.layer(from_fn_with_state(Arc::new(guard), super::guard)), folder)
+        let guard = Guard::new(access, recorder, None, false, open);
+        (Arc::new(guard).before(routes), folder)
     }
 
     async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Interceptor;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::backend::store::Digest;
 
@@ -63,14 +66,16 @@ impl IngestTokens {
         Ok(Self(Some(Arc::new(Tokens { path, digests }))))
     }
 
-    /// Whether a request with these headers may send. It is compared with every token, however early one fits.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
-        self.admit_value(headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes))
+    /// Stands before the routes of gRPC, and lets no message be read without a token.
+    pub(in crate::backend) fn before(self, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self, guard))
     }
 
-    fn admit_value(&self, authorization: Option<&[u8]>) -> bool {
+    /// Whether a request with these headers may send. It is compared with every token, however early one fits.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let Some(tokens) = &self.0 else { return true };
-        let Some(digest) = authorization.and_then(bearer).map(Digest::of) else { return false };
+        let token = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let Some(digest) = token.map(Digest::of) else { return false };
         // A list is replaced as a whole, whatever happened to another holder.
         let digests = tokens.digests.read().unwrap_or_else(PoisonError::into_inner);
         digests.iter().fold(false, |admitted, known| admitted | known.matches(&digest))
@@ -98,6 +103,14 @@ impl IngestTokens {
     }
 }
 
+async fn guard(State(tokens): State<IngestTokens>, request: Request, next: Next) -> Response {
+    if tokens.admit(request.headers()) {
+        next.run(request).await
+    } else {
+        Status::unauthenticated(EXPECTED).into_http()
+    }
+}
+
 impl Tokens {
     fn replace(&self, digests: Vec<Digest>) {
         let mut known = self.digests.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,18 +118,6 @@ impl Tokens {
         if !same {
             tracing::info!(tokens = digests.len(), "the senders' tokens were read again");
             *known = digests;
-        }
-    }
-}
-
-/// Before the message is decoded.
-impl Interceptor for IngestTokens {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let authorization = request.metadata().get(AUTHORIZATION.as_str());
-        if self.admit_value(authorization.map(tonic::metadata::MetadataValue::as_encoded_bytes)) {
-            Ok(request)
-        } else {
-            Err(Status::unauthenticated(EXPECTED))
         }
     }
 }

@@ -1,6 +1,5 @@
 //! From a token to a session, and back to nothing.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -8,6 +7,7 @@ use http::header::{HeaderName, SET_COOKIE};
 use jiff::Timestamp;
 
 use super::{Failed, Guard, Reader, SESSION, cookie, token};
+use crate::backend::limit::Source;
 use crate::backend::store::{Digest, LogEntry, Session};
 
 /// How the log calls it.
@@ -29,7 +29,7 @@ pub(in crate::backend) enum Denied {
 
 impl Guard {
     /// Opens a session for who has a token.
-    pub(in crate::backend) async fn sign_in(&self, from: Option<IpAddr>, text: &str) -> Result<SignedIn, Denied> {
+    pub(in crate::backend) async fn sign_in(&self, from: Source, text: &str) -> Result<SignedIn, Denied> {
         // Not in the log: a flood of these must cost nothing.
         self.attempts.begin(from, Instant::now()).map_err(Denied::TooMany)?;
         let now = Timestamp::now();

@@ -35,6 +35,11 @@ pub fn admit_logs(request: &ExportLogsServiceRequest, now: Timestamp) -> Admitte
     admitted
 }
 
+/// How many records there are.
+pub fn records_in(request: &ExportLogsServiceRequest) -> usize {
+    request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
+}
+
 impl Admitted {
     fn take_event(&mut self, event: Result<Option<EventRow>, Reason>) {
         match event {

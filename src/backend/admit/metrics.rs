@@ -42,6 +42,12 @@ pub fn admit_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -> A
     admitted
 }
 
+/// How many points there are. A metric that has none, or is no gauge, counts as one.
+pub fn points_in(request: &ExportMetricsServiceRequest) -> usize {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    scopes.flat_map(|scope| &scope.metrics).map(size).sum()
+}
+
 fn read_sender(attributes: &Attributes<'_>) -> Result<Sender, Reason> {
     Ok(Sender {
         installation: attributes.parse(&SERVICE_INSTANCE_ID)?,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
@@ -15,8 +15,10 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use super::{MAX_MESSAGE, Receiver};
+use super::{MAX_MESSAGE, Receiver, refused_status};
+use crate::backend::access;
 use crate::backend::accounts::{self, Transport};
+use crate::backend::limit::{Admission, Guard, Limiter, Refusal};
 
 /// The one encoding of OTLP that is accepted, and answered in.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -27,17 +29,22 @@ struct Failure {
     status: Status,
 }
 
-/// `POST /v1/metrics` and `POST /v1/logs`.
-pub(crate) fn routes(receiver: Arc<Receiver>) -> Router {
+/// `POST /v1/metrics` and `POST /v1/logs`. Who may not send is refused before anything is read.
+pub(crate) fn routes(receiver: Arc<Receiver>, guard: &Arc<access::Guard>, limiter: Arc<Limiter>) -> Router {
     // The limit is on what comes out of the decompression, which reads no further: a bomb costs what it may hold.
     // Other encodings pass through it, so that the handler can answer as OTLP wants.
-    Router::new()
+    let routes = Router::new()
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(map_response(count))
-        .with_state(receiver)
+        .with_state(receiver);
+    let limits = Guard { limiter, most: MAX_MESSAGE, reads: true, answer: refused };
+    guard.before(limits.before(routes)).layer(map_response(count))
+}
+
+fn refused(refusal: Refusal) -> Response {
+    Failure { code: refusal.code(), status: refused_status(refusal) }.into_response()
 }
 
 /// The answer to who may not send, for which nothing was read.
@@ -50,14 +57,22 @@ async fn count(response: Response) -> Response {
     response
 }
 
-async fn metrics(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Response, Failure> {
+async fn metrics(
+    State(receiver): State<Arc<Receiver>>,
+    Extension(admission): Extension<Admission>,
+    request: Request,
+) -> Result<Response, Failure> {
     let request = read(request).await?;
-    Ok(protobuf(StatusCode::OK, receiver.metrics(&request).await?.encode_to_vec()))
+    Ok(protobuf(StatusCode::OK, receiver.metrics(request, admission).await?.encode_to_vec()))
 }
 
-async fn logs(State(receiver): State<Arc<Receiver>>, request: Request) -> Result<Response, Failure> {
+async fn logs(
+    State(receiver): State<Arc<Receiver>>,
+    Extension(admission): Extension<Admission>,
+    request: Request,
+) -> Result<Response, Failure> {
     let request = read(request).await?;
-    Ok(protobuf(StatusCode::OK, receiver.logs(&request).await?.encode_to_vec()))
+    Ok(protobuf(StatusCode::OK, receiver.logs(request, admission).await?.encode_to_vec()))
 }
 
 /// Reads a message whose headers are right.

@@ -1,9 +1,7 @@
 //! The page that asks for a token, and what its form does.
 
-use std::net::{IpAddr, SocketAddr};
-
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use http::StatusCode;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 
 use super::{Unreadable, Web, page, with_form};
 use crate::backend::access::{Denied, Reader};
+use crate::backend::limit::Source;
 
 /// What the form sends.
 #[derive(Deserialize)]
@@ -27,18 +26,17 @@ pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, U
     Ok(with_form(page::sign_in(problem, has_token)))
 }
 
-/// Where the peer's address is not known, all of those share their attempts.
+/// A source has few attempts.
 pub(super) async fn sign_in(
     State(web): State<Web>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    Extension(source): Extension<Source>,
     form: Result<Form<Typed>, FormRejection>,
 ) -> Result<Response, Unreadable> {
     let Ok(Form(Typed { token })) = form else {
         let told = "this is no form of the sign-in page: expected `token` in application/x-www-form-urlencoded\n";
         return Ok((StatusCode::BAD_REQUEST, told).into_response());
     };
-    let from = peer.map(|Extension(ConnectInfo(peer))| -> IpAddr { peer.ip() });
-    match web.guard.sign_in(from, &token).await {
+    match web.guard.sign_in(source, &token).await {
         Ok(cookie) => Ok((cookie, Redirect::to("/")).into_response()),
         Err(Denied::Unknown) => {
             let problem = "This token is unknown, expired or revoked.";

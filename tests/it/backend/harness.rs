@@ -10,12 +10,12 @@ use flate2::write::GzEncoder;
 use kamaji_telemetry::backend::access::{Entrance, token};
 use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{Access, Role, SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Keeping, Listeners, Stores};
+use kamaji_telemetry::backend::{self, Keeping, Limits, Listeners, Protection, Stores};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
@@ -37,8 +37,13 @@ pub(crate) struct Backend {
     shutdown: DropGuard,
 }
 
+/// Limits that no test meets by sending much.
+pub(crate) fn unlimited() -> Limits {
+    Limits { requests: 0, rows: 0, cycles: 0, ..Limits::default() }
+}
+
 /// An HTTP response.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     head: String,
@@ -61,16 +66,25 @@ impl Backend {
 
     async fn enter_in(folder: TempDir, entrance: Entrance) -> Self {
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
-        Self::serve(folder, Arc::new(store).into(), Keeping::default(), entrance).await
+        let protection = Protection { entrance, ..Protection::default() };
+        Self::serve(folder, Arc::new(store).into(), Keeping::default(), protection).await
     }
 
     /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
     pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + Access>, keeping: Keeping) -> Self {
-        Self::serve(folder, store.into(), keeping, Entrance::default()).await
+        Self::serve(folder, store.into(), keeping, Protection::default()).await
+    }
+
+    /// Starts it with limits of the test's own.
+    pub(crate) async fn limited(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+        let protection = Protection { limits, ..Protection::default() };
+        Self::serve(folder, store.into(), Keeping::default(), protection).await
     }
 
     /// Serves stores of the test's own.
-    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Keeping, entrance: Entrance) -> Self {
+    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Keeping, protection: Protection) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).await.unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
@@ -78,7 +92,7 @@ impl Backend {
         let access = Arc::clone(&stores.access);
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
         let (_, admin) = token::create(access.as_ref(), name, Role::Admin, 1).await.unwrap();
-        let task = tokio::spawn(backend::serve(listeners, stores, keeping, entrance, shutdown.clone()));
+        let task = tokio::spawn(backend::serve(listeners, stores, keeping, protection, shutdown.clone()));
         let admin = format!("Bearer {admin}");
         Self { grpc, http, access, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
@@ -119,6 +133,11 @@ impl Backend {
         LogsServiceClient::new(self.channel().await)
     }
 
+    pub(crate) async fn logs_client_from(&self, from: Ipv4Addr) -> LogsServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap();
+        LogsServiceClient::new(endpoint.local_address(Some(from.into())).connect().await.unwrap())
+    }
+
     /// As who may read everything.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send_as_admin("GET", path).await
@@ -149,7 +168,7 @@ impl Backend {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
-        parse(&bytes).expect("the server answers")
+        parse(&bytes, true).expect("the server answers")
     }
 
     pub(crate) async fn overview(&self) -> Overview {
@@ -199,7 +218,7 @@ pub(crate) async fn request(
     try_request(address, method, path, headers, body).await.expect("the server answers")
 }
 
-/// The same of a server that may end at any moment: `None` where no whole head came back.
+/// The same of a server that may end at any moment: `None` where no whole answer came back.
 pub(crate) async fn try_request(
     address: SocketAddr,
     method: &str,
@@ -207,7 +226,7 @@ pub(crate) async fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Reply> {
-    request_of(address, &address.to_string(), method, path, headers, body).await
+    request_from(Ipv4Addr::LOCALHOST, address, method, path, headers, body).await
 }
 
 /// The same under a name of its own.
@@ -219,23 +238,73 @@ pub(crate) async fn request_of(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Reply> {
-    let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
-    );
-    let mut stream = TcpStream::connect(address).await.ok()?;
+    try_request(address, method, path, &[headers, &[("host", host)]].concat(), body).await
+}
+
+/// The same from an address of the test's own, of which loopback has 16 million.
+pub(crate) async fn request_from(
+    from: Ipv4Addr,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
+    let mut stream = connect_from(from, address).await.ok()?;
+    try_converse(&mut stream, method, path, &[headers, &[("connection", "close")]].concat(), body).await
+}
+
+/// A connection from an address of the test's own.
+pub(crate) async fn connect_from(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(address).await
+}
+
+/// One HTTP/1.1 request on a connection that stays.
+pub(crate) async fn converse(
+    stream: &mut TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
+    try_converse(stream, method, path, headers, body).await.expect("the server answers")
+}
+
+/// The same of a server that may end it at any moment. The host is the address, unless the headers name one.
+pub(crate) async fn try_converse(
+    stream: &mut TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Reply> {
+    let host = stream.peer_addr().ok()?.to_string();
+    let host = Some(("host", &*host)).filter(|_| headers.iter().all(|(name, _)| *name != "host"));
+    let headers = host.iter().chain(headers).map(|(name, value)| [name, ": ", value, "\r\n"].concat());
+    let (headers, length) = (headers.collect::<String>(), body.len());
+    let head = format!("{method} {path} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
     // A server that refuses a body early closes while it is still being sent.
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
-    parse(&bytes)
+    loop {
+        if let Some(reply) = parse(&bytes, method != "HEAD") {
+            return Some(reply);
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
 }
 
-fn parse(bytes: &[u8]) -> Option<Reply> {
+/// An answer, once all of it is there.
+fn parse(bytes: &[u8], has_body: bool) -> Option<Reply> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
+    let reply = Reply { status, head, body: bytes[end + 4..].to_vec() };
+    let length: usize = reply.header("content-length").map_or(0, |length| length.parse().unwrap());
+    (!has_body || reply.body.len() >= length).then_some(reply)
 }

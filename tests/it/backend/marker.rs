@@ -13,7 +13,7 @@ use prost_reflect::DynamicMessage;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::harness::{Backend, PROTOBUF, stored_bytes};
+use super::harness::{Backend, PROTOBUF, stored_bytes, unlimited};
 use super::samples::{
     created_with, deleted, extended_gauges, logs_request, metrics_request, now, state_gauges, updated,
 };
@@ -121,7 +121,7 @@ impl Request {
 
 impl Target {
     async fn start() -> Self {
-        let backend = Backend::start().await;
+        let backend = Backend::limited(unlimited()).await;
         let channel = backend.channel().await;
         Self { backend, channel }
     }

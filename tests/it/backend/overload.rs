@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kamaji_telemetry::backend::access::Entrance;
 use kamaji_telemetry::backend::store::{
     Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, SqliteStore, Store, Trimmed,
     WriteError,
 };
-use kamaji_telemetry::backend::{Keeping, Stores};
+use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use prost::Message;
 use tonic::Code;
 use tonic_types::{RpcStatusExt, StatusExt};
@@ -57,7 +56,7 @@ async fn failing(error: WriteError) -> Backend {
     let folder = tempfile::tempdir().unwrap();
     let access = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
     let stores = Stores { rows: Arc::new(Failing(error)), access };
-    Backend::serve(folder, stores, Keeping::default(), Entrance::default()).await
+    Backend::serve(folder, stores, Keeping::default(), Protection::default()).await
 }
 
 #[tokio::test]

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kamaji_telemetry::backend::access::Entrance;
-use kamaji_telemetry::backend::{self, Config, Keeping, StoreLocation};
+use kamaji_telemetry::backend::{self, Config, Keeping, Protection, StoreLocation};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,8 +49,8 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
         (any, taken, [taken.to_string(), "--http".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
     ] {
-        let (store, keeping, entrance) = (store.clone(), Keeping::default(), Entrance::default());
-        let config = Config { grpc, http, health: None, store, keeping, entrance };
+        let (store, keeping, protection) = (store.clone(), Keeping::default(), Protection::default());
+        let config = Config { grpc, http, health: None, store, keeping, protection };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }

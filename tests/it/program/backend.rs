@@ -32,15 +32,20 @@ impl Backend {
 
     /// Starts it empty with more flags, and waits until it is ready.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
-        Self::launch(flags, PROGRAM, &[]).await
+        Self::launch(flags, PROGRAM, &[], &[]).await
+    }
+
+    /// Starts it empty as on a machine with so many processors, and waits until it is ready.
+    pub(crate) async fn start_with_workers(workers: usize) -> Self {
+        Self::launch(&[], PROGRAM, &[], &[("TOKIO_WORKER_THREADS", &workers.to_string())]).await
     }
 
     /// Starts it so that a write beyond the largest size of a file fails, as on a full disk, rather than ends it.
     pub(crate) async fn start_with_limits() -> Self {
-        Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]).await
+        Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM], &[]).await
     }
 
-    async fn launch(flags: &[&str], program: &str, before: &[&str]) -> Self {
+    async fn launch(flags: &[&str], program: &str, before: &[&str], environment: &[(&str, &str)]) -> Self {
         let launch = |folder: &Path| {
             let (grpc, http, health) = (free_address(), free_address(), free_address());
             let file = folder.join("telemetry.db");
@@ -49,8 +54,9 @@ impl Backend {
             arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
             arguments.push(format!("--store=sqlite:{}", file.display()));
             arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+            let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             let place = Place { url: format!("http://{http}"), grpc, http, health, file };
-            (Launch { program: program.into(), arguments, environment: Vec::new() }, place)
+            (Launch { program: program.into(), arguments, environment }, place)
         };
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
         Self { process, place }
@@ -64,6 +70,23 @@ impl Backend {
     /// The same as an address.
     pub(crate) fn http(&self) -> SocketAddr {
         self.place.http
+    }
+
+    /// Where it takes OTLP over gRPC.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.place.grpc
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// The most memory that it had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has a peak");
+        1_024 * peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a peak is a number")
     }
 
     /// A client of its OTLP over gRPC.
@@ -121,6 +144,7 @@ impl Backend {
     }
 }
 
+/// Asked where there is never TLS.
 async fn is_ready(place: &Place) -> bool {
-    web::answers_ok(&place.url, "/readyz").await
+    web::answers_ok(&format!("http://{}", place.health), "/readyz").await
 }

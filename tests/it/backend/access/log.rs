@@ -5,12 +5,11 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kamaji_telemetry::backend::access::Entrance;
 use kamaji_telemetry::backend::store::{
     Access, CreateError, Digest, LogEntry, ReadError, Role, Session, SqliteStore, Token, TrimmedAccess, UsedToken,
     WriteError,
 };
-use kamaji_telemetry::backend::{Keeping, Stores};
+use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -179,7 +178,7 @@ async fn what_cannot_be_logged_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let rows = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let access = Arc::new(WithoutLog(SqliteStore::open(&folder.path().join("access.db")).unwrap()));
-    let backend = Backend::serve(folder, Stores { rows, access }, Keeping::default(), Entrance::default()).await;
+    let backend = Backend::serve(folder, Stores { rows, access }, Keeping::default(), Protection::default()).await;
     let installation = Uuid::new_v4();
     let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
     backend.metrics_client().await.export(gauges).await.unwrap();

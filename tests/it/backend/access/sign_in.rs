@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::access::{Entrance, token};
 use kamaji_telemetry::backend::store::{Role, SqliteStore};
-use kamaji_telemetry::backend::{Keeping, Stores};
+use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
@@ -107,26 +107,22 @@ async fn a_session_lasts_no_longer_than_its_token() {
 }
 
 #[tokio::test]
-async fn over_tls_the_cookie_is_of_this_host_and_never_leaves_tls() {
-    for entrance in [
-        Entrance { tls: true, ..Entrance::default() },
-        Entrance { public_url: Some("https://telemetry.example.org".parse().unwrap()), ..Entrance::default() },
-    ] {
-        let backend = Backend::enter(entrance).await;
-        let body = format!("token={}", token_of(&backend, "alice", 30).await);
-        let headers = [FORM, ("sec-fetch-site", "same-origin")];
-        let host = "telemetry.example.org";
-        let post = request_of(backend.http, host, "POST", "/sign-in", &headers, body.as_bytes());
-        let (pair, attributes) = cookie(&post.await.unwrap());
-        assert!(pair.starts_with("__Host-ktt_session=") && attributes.ends_with("; Secure"), "{pair} {attributes}");
-        let status = async |cookie: &str| {
-            let headers = [("cookie", cookie)];
-            let get = request_of(backend.http, host, "GET", "/api/v1/insights/overview", &headers, &[]);
-            get.await.unwrap().status
-        };
-        assert_eq!(status(&pair).await, 200);
-        assert_eq!(status(pair.strip_prefix("__Host-").unwrap()).await, 401, "a neighbour could have set that one");
-    }
+async fn behind_a_proxy_with_tls_the_cookie_is_of_this_host_and_never_leaves_tls() {
+    let public_url = Some("https://telemetry.example.org".parse().unwrap());
+    let backend = Backend::enter(Entrance { public_url, ..Entrance::default() }).await;
+    let body = format!("token={}", token_of(&backend, "alice", 30).await);
+    let headers = [FORM, ("sec-fetch-site", "same-origin")];
+    let host = "telemetry.example.org";
+    let post = request_of(backend.http, host, "POST", "/sign-in", &headers, body.as_bytes());
+    let (pair, attributes) = cookie(&post.await.unwrap());
+    assert!(pair.starts_with("__Host-ktt_session=") && attributes.ends_with("; Secure"), "{pair} {attributes}");
+    let status = async |cookie: &str| {
+        let headers = [("cookie", cookie)];
+        let get = request_of(backend.http, host, "GET", "/api/v1/insights/overview", &headers, &[]);
+        get.await.unwrap().status
+    };
+    assert_eq!(status(&pair).await, 200);
+    assert_eq!(status(pair.strip_prefix("__Host-").unwrap()).await, 401, "a neighbour could have set that one");
 }
 
 #[tokio::test]
@@ -222,7 +218,7 @@ async fn without_a_valid_token_the_page_says_how_to_make_one_and_shows_no_number
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let backend =
-        Backend::serve(folder, Stores::from(Arc::clone(&store)), Keeping::default(), Entrance::default()).await;
+        Backend::serve(folder, Stores::from(Arc::clone(&store)), Keeping::default(), Protection::default()).await;
     let told = "kamaji-telemetry backend token create";
     assert!(!backend.send("GET", "/", &[]).await.text().contains(told), "the harness has a token");
     for used in backend.access.tokens().await.unwrap() {

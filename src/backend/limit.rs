@@ -1,0 +1,166 @@
+//! What senders may do: how often, how much, and how much of it at once.
+//!
+//! A source is an address or the beginning of one, and is known here only: nothing of it is stored, logged or counted.
+
+mod buckets;
+mod guard;
+mod shares;
+mod source;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::accounts::{self, Limit};
+use super::store::Batch;
+use buckets::Buckets;
+
+pub(super) use guard::{Guard, Peer, Refusal};
+pub(super) use shares::{Full, Share, Shares};
+pub(super) use source::Source;
+pub use source::{Network, NotANetwork};
+
+/// Rows that a request costs which could not be read, and whose rows are so unknown: as many as an agent sends at most.
+const UNREADABLE: u32 = 500;
+
+/// Requests that are read at once, from their bytes to rows. That is work for the processor alone, so that more of them
+/// would not be done earlier, and a message takes up to 64 MiB meanwhile: 256 MiB in all.
+const READ_AT_ONCE: usize = 4;
+
+/// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 16, which is more than a
+/// relay has under way.
+const BODIES: usize = 64 * 1024 * 1024;
+const BODIES_EACH: usize = 8 * 1024 * 1024;
+
+/// What is limited, a second; nothing is where it is zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests of one source.
+    pub requests: u32,
+    /// Rows of one source: gauge cycles and events.
+    pub rows: u32,
+    /// Gauge cycles of one installation.
+    pub cycles: u32,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one source at once.
+    pub connections_each: usize,
+    /// Who is believed about where a request comes from.
+    pub proxies: Vec<Network>,
+}
+
+/// Applies [`Limits`].
+#[derive(Debug)]
+pub(super) struct Limiter {
+    proxies: Vec<Network>,
+    requests: Buckets<Source>,
+    rows: Buckets<Source>,
+    cycles: Buckets<Uuid>,
+    bodies: Arc<Shares>,
+    reading: Arc<Semaphore>,
+}
+
+/// A request that is let in, and what is known of it for that: for its handler, among the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Admission(Arc<Work>);
+
+#[derive(Debug)]
+struct Work {
+    limiter: Arc<Limiter>,
+    source: Source,
+    /// Whether its rows are known and were charged.
+    charged: Arc<AtomicBool>,
+    /// Ends with the last handle, which the handler lets go when it has read the request.
+    _reading: OwnedSemaphorePermit,
+}
+
+/// More than is allowed, for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooMuch(pub(super) Duration);
+
+impl Default for Limits {
+    /// What they are derived from is in docs/operations.md.
+    fn default() -> Self {
+        Self { requests: 100, rows: 1_000, cycles: 1, connections: 1_000, connections_each: 128, proxies: Vec::new() }
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let Limits { requests, rows, cycles, connections: _, connections_each: _, proxies } = limits;
+        Arc::new(Self {
+            proxies: proxies.clone(),
+            requests: Buckets::new(*requests),
+            rows: Buckets::new(*rows),
+            cycles: Buckets::new(*cycles),
+            bodies: Shares::new(BODIES, BODIES_EACH),
+            reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
+        })
+    }
+
+    /// That of a connection.
+    pub(super) fn source_of_peer(&self, peer: IpAddr) -> Source {
+        Source::of_peer(peer, &self.proxies)
+    }
+
+    /// Lets a connection in, which costs what a request does: a handshake is as much work.
+    pub(super) fn connect(&self, source: Source) -> Result<(), TooMuch> {
+        // What a proxy's connections carry is limited by where it is from.
+        if source.is_proxy() { Ok(()) } else { self.request(source) }
+    }
+
+    fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
+        Source::of_request(peer, headers, &self.proxies)
+    }
+
+    /// Lets a request in, unless there were too many, or too many rows in those before.
+    fn request(&self, source: Source) -> Result<(), TooMuch> {
+        let now = Instant::now();
+        self.rows.take(source, 0, now).map_err(|wait| too_much(Limit::Rows, wait))?;
+        self.requests.take(source, 1, now).map_err(|wait| too_much(Limit::Requests, wait))
+    }
+
+    /// Waits until a request may be read.
+    async fn admit(self: &Arc<Self>, source: Source) -> Option<Admission> {
+        let reading = Arc::clone(&self.reading).acquire_owned().await.ok()?;
+        let limiter = Arc::clone(self);
+        Some(Admission(Arc::new(Work { limiter, source, charged: Arc::default(), _reading: reading })))
+    }
+
+    /// Lets the cycles of a request in, all or none.
+    pub(super) fn cycles(&self, batch: &Batch) -> Result<(), TooMuch> {
+        let now = Instant::now();
+        let installations = || batch.cycles.iter().map(|cycle| cycle.installation);
+        installations()
+            .try_for_each(|installation| self.cycles.take(installation, 0, now))
+            .map_err(|wait| too_much(Limit::Cycles, wait))?;
+        installations().for_each(|installation| self.cycles.charge(installation, 1, now));
+        Ok(())
+    }
+}
+
+impl Admission {
+    /// Counts what was sent, whatever becomes of it. It is too late to refuse it: what is too much is waited for by the
+    /// source's next request.
+    pub(super) fn charge(&self, rows: usize) {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        let Work { limiter, source, charged, _reading } = self.0.as_ref();
+        charged.store(true, Ordering::Relaxed);
+        limiter.rows.charge(*source, rows, Instant::now());
+    }
+
+    /// Lets the next be read, since this one is; the limits are still to be asked for its cycles.
+    pub(super) fn done(self) -> Arc<Limiter> {
+        Arc::clone(&self.0.limiter)
+    }
+}
+
+fn too_much(limit: Limit, wait: Duration) -> TooMuch {
+    accounts::limited(limit);
+    TooMuch(wait)
+}

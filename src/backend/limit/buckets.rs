@@ -1,0 +1,160 @@
+//! Token buckets, one a key, in a map that does not grow.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much of its rate a key may take at once. An outage that ends lets a fleet of 1,000 installations send within
+/// seconds what waited, and Kamaji, which never tries again, posts each update of each object: this is room for both.
+const BURST: Duration = Duration::from_secs(20);
+
+/// How far ahead of its rate a key can get by what was only seen to be too much after it was read: whoever sent that
+/// waits no longer than a person would believe in.
+const MOST_AHEAD: Duration = Duration::from_mins(1);
+
+/// The most keys that are remembered, at 40 bytes each. A key is forgotten when its bucket is full again, which takes
+/// it 10 ms for each of 100 a second: to fill the map, a flood has to send millions a second from as many addresses.
+const MOST_KEYS: usize = 65_536;
+
+/// How often they are looked through at most while the map is full, which takes a millisecond.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// As few as are not worth looking through.
+const FEW_KEYS: usize = 1_024;
+
+/// One bucket a key, all of one rate.
+///
+/// A bucket is the moment at which it will be full again ("generic cell rate algorithm"), so that one which is full is
+/// the same as none, and can be forgotten at no loss. Where [`MOST_KEYS`] are not full, none of them is forgotten: keys
+/// that come then share one bucket until there is room. A flood from many addresses so takes nothing from those that
+/// are known, and the map does not grow.
+#[derive(Debug)]
+pub(super) struct Buckets<K> {
+    /// What one unit takes; nothing is limited if `None`.
+    unit: Option<Duration>,
+    state: Mutex<State<K>>,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    /// When each is full again.
+    full: HashMap<K, Instant>,
+    /// The same of the bucket that the others share.
+    others: Instant,
+    /// How many keys there may be before those that are full are looked for, and when they last were.
+    next_sweep: usize,
+    swept: Instant,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// `rate` units a second; as many as come if it is zero.
+    pub(super) fn new(rate: u32) -> Self {
+        let unit = (rate > 0).then(|| Duration::from_secs(1) / rate);
+        let now = Instant::now();
+        let state = State { full: HashMap::new(), others: now, next_sweep: FEW_KEYS, swept: now };
+        Self { unit, state: Mutex::new(state) }
+    }
+
+    /// Takes `units` if the bucket is not empty, else says how long it will be. It may take more than there is: what is
+    /// missing is waited for by the next.
+    pub(super) fn take(&self, key: K, units: u32, now: Instant) -> Result<(), Duration> {
+        let Some(unit) = self.unit else { return Ok(()) };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = state.bucket(key, now);
+        // The burst ends with the unit that it has no room for.
+        let wait = (full_at.saturating_duration_since(now) + unit).saturating_sub(BURST.max(unit));
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        fill(full_at, unit, units, now);
+        Ok(())
+    }
+
+    /// Takes `units`, whether they are there or not.
+    pub(super) fn charge(&self, key: K, units: u32, now: Instant) {
+        let Some(unit) = self.unit else { return };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        fill(state.bucket(key, now), unit, units, now);
+    }
+}
+
+fn fill(full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {
+    let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(BURST + MOST_AHEAD);
+    *full_at = wanted.min(now + BURST + MOST_AHEAD);
+}
+
+impl<K: Eq + Hash> State<K> {
+    fn bucket(&mut self, key: K, now: Instant) -> &mut Instant {
+        let is_new = !self.full.contains_key(&key);
+        if is_new && self.full.len() >= self.next_sweep {
+            self.sweep(now);
+        }
+        if is_new && self.full.len() >= MOST_KEYS {
+            return &mut self.others;
+        }
+        self.full.entry(key).or_insert(now)
+    }
+
+    /// Forgets those that are full. The next time is when there are twice as many as are left, so that each key that
+    /// comes pays for looking at two.
+    fn sweep(&mut self, now: Instant) {
+        let is_early = now.saturating_duration_since(self.swept) < SWEEP;
+        if self.next_sweep == MOST_KEYS && is_early {
+            return;
+        }
+        self.swept = now;
+        self.full.retain(|_, full_at| *full_at > now);
+        self.next_sweep = (2 * self.full.len()).clamp(FEW_KEYS, MOST_KEYS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(buckets: &Buckets<u32>, key: u32, now: Instant) -> usize {
+        (0..100_000).take_while(|_| buckets.take(key, 1, now).is_ok()).count()
+    }
+
+    #[test]
+    fn a_key_takes_its_burst_then_its_rate_and_leaves_the_others_theirs() {
+        let (buckets, now) = (Buckets::new(10), Instant::now());
+        assert_eq!(taken(&buckets, 1, now), 200);
+        assert_eq!(buckets.take(1, 1, now), Err(Duration::from_millis(100)));
+        assert_eq!(taken(&buckets, 2, now), 200);
+        assert_eq!(taken(&buckets, 1, now + Duration::from_secs(1)), 10);
+        assert_eq!(taken(&buckets, 1, now + Duration::from_hours(1)), 200);
+    }
+
+    #[test]
+    fn what_is_charged_afterwards_is_waited_for_at_most_a_minute() {
+        let (buckets, now) = (Buckets::new(10), Instant::now());
+        assert_eq!(buckets.take(1, 300, now), Ok(()));
+        assert_eq!(buckets.take(1, 0, now), Err(Duration::from_millis(10_100)));
+        buckets.charge(1, u32::MAX, now);
+        assert_eq!(buckets.take(1, 0, now), Err(MOST_AHEAD + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn zero_limits_nothing() {
+        let (buckets, now) = (Buckets::new(0), Instant::now());
+        buckets.charge(1, u32::MAX, now);
+        assert_eq!(taken(&buckets, 1, now), 100_000);
+    }
+
+    #[test]
+    fn a_flood_of_keys_evicts_nobody_and_stays_within_the_bound() {
+        let (buckets, now) = (Buckets::new(1), Instant::now());
+        assert_eq!(taken(&buckets, 0, now), 20);
+        let flood = 1..=2 * u32::try_from(MOST_KEYS).unwrap();
+        let let_in = flood.filter(|key| buckets.take(*key, 1, now).is_ok()).count();
+        // Those that the map has no room for share one bucket.
+        assert_eq!(let_in, MOST_KEYS - 1 + 20);
+        assert!(buckets.take(0, 1, now).is_err(), "the first key was forgotten");
+        assert_eq!(buckets.state.lock().unwrap().full.len(), MOST_KEYS);
+        // Two seconds later all but the first are full again, and forgotten for who comes next.
+        assert!(buckets.take(u32::MAX, 1, now + Duration::from_secs(2)).is_ok());
+        assert_eq!(buckets.state.lock().unwrap().full.len(), 2);
+    }
+}

@@ -1,0 +1,155 @@
+//! Before any handler: who sends, whether it may, and its body whole.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http_body_util::BodyExt;
+
+use super::{Limiter, Share, Source, TooMuch, UNREADABLE};
+use crate::backend::accounts::{self, Limit};
+
+/// How long a request may take, from the end of its head to its answer: three times what an agent waits for one, and
+/// six times what a relay does, so that who takes longer has gone.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long to wait where there is no room for a body: bodies are in memory for milliseconds, or for [`DEADLINE`].
+const NO_ROOM: Duration = Duration::from_secs(2);
+
+/// The address at the other end of a connection: among the extensions of each request on it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::backend) struct Peer(pub(in crate::backend) IpAddr);
+
+/// Why a request is answered before its handler sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::backend) enum Refusal {
+    #[error("too many requests or rows from this source: nothing of this request was stored, try again later")]
+    Limited(Duration),
+    #[error("overloaded: nothing of this request was stored, try again later")]
+    NoRoom,
+    #[error("the message is too large: expected at most {0} bytes, compressed or not")]
+    TooLarge(usize),
+    #[error("the body cannot be read: expected it whole")]
+    Broken,
+    #[error("the request took too long: expected it whole, and its answer, within {DEADLINE:?}")]
+    TooSlow,
+}
+
+/// What stands before the routes of one kind.
+#[derive(Debug, Clone)]
+pub(in crate::backend) struct Guard {
+    pub(in crate::backend) limiter: Arc<Limiter>,
+    /// The largest body.
+    pub(in crate::backend) most: usize,
+    /// Whether messages are read there, which costs memory, and what can't be read so many rows.
+    pub(in crate::backend) reads: bool,
+    /// How such a refusal is told there.
+    pub(in crate::backend) answer: fn(Refusal) -> Response,
+}
+
+impl Refusal {
+    /// When to try again, if that would help.
+    pub(in crate::backend) const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Limited(wait) => Some(wait),
+            Self::NoRoom => Some(NO_ROOM),
+            Self::TooLarge(_) | Self::Broken | Self::TooSlow => None,
+        }
+    }
+
+    /// What HTTP calls it.
+    pub(in crate::backend) const fn code(self) -> StatusCode {
+        match self {
+            Self::Limited(_) | Self::NoRoom => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// For people, and for what reads nothing but the status.
+    pub(in crate::backend) fn plain(self) -> Response {
+        let mut response = (self.code(), format!("{self}\n")).into_response();
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+        }
+        response
+    }
+}
+
+impl From<TooMuch> for Refusal {
+    /// In whole seconds, as HTTP tells them.
+    fn from(TooMuch(wait): TooMuch) -> Self {
+        Self::Limited(Duration::from_secs(wait.as_secs() + 1))
+    }
+}
+
+impl Guard {
+    /// Stands before `routes`.
+    pub(in crate::backend) fn before(self, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self, guard))
+    }
+
+    async fn pass(&self, peer: IpAddr, request: Request, next: Next) -> Result<Response, Refusal> {
+        let source = self.limiter.source(peer, request.headers());
+        self.limiter.request(source)?;
+        let answered = tokio::time::timeout(DEADLINE, self.handle(source, request, next)).await;
+        answered.unwrap_or_else(|_| {
+            accounts::limited(Limit::Slow);
+            Err(Refusal::TooSlow)
+        })
+    }
+
+    async fn handle(&self, source: Source, request: Request, next: Next) -> Result<Response, Refusal> {
+        let (head, body) = request.into_parts();
+        let mut share = self.limiter.bodies.open(source);
+        let body = whole(body, self.most, &mut share).await?;
+        let mut request = Request::from_parts(head, Body::from(body));
+        request.extensions_mut().insert(source);
+        if !self.reads {
+            return Ok(next.run(request).await);
+        }
+        let admission = self.limiter.admit(source).await.ok_or(Refusal::NoRoom)?;
+        let charged = Arc::clone(&admission.0.charged);
+        request.extensions_mut().insert(admission);
+        let response = next.run(request).await;
+        if !charged.load(Ordering::Relaxed) {
+            self.limiter.rows.charge(source, UNREADABLE, Instant::now());
+        }
+        Ok(response)
+    }
+}
+
+async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let Some(Peer(peer)) = request.extensions().get().copied() else {
+        return (guard.answer)(Refusal::Broken);
+    };
+    guard.pass(peer, request, next).await.unwrap_or_else(guard.answer)
+}
+
+/// The whole body, of at most `most` bytes, as far as the source's share allows. It is held until its end is there: a
+/// reader that began before could be kept waiting with all that it has made of it.
+async fn whole(mut body: Body, most: usize, share: &mut Share) -> Result<Bytes, Refusal> {
+    let mut held = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        if held.len() + data.len() > most {
+            return Err(Refusal::TooLarge(most));
+        }
+        share.add(data.len()).map_err(|_| {
+            accounts::limited(Limit::Bodies);
+            Refusal::NoRoom
+        })?;
+        held.extend_from_slice(&data);
+    }
+    Ok(held.freeze())
+}

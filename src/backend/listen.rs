@@ -1,0 +1,146 @@
+//! Both ports: which connections are taken, how long they may be idle, and TLS.
+//!
+//! Neither tonic's server nor axum's bounds the number of connections, or closes those on which nothing happens; this
+//! one serves the routes of either.
+
+mod activity;
+mod connection;
+pub(super) mod tls;
+
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accounts::{self, NotAccepted};
+use super::limit::{Full, Limiter, Limits, Share, Shares};
+use connection::Connection;
+use tls::Identity;
+
+/// How long to wait where no connection can be taken at all, for want of file descriptors: others end meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often that is said at most.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    /// HTTP/2 alone, which gRPC is.
+    Grpc,
+    /// HTTP/1.1 and HTTP/2.
+    Http,
+    /// The same, for the probes and the accounts.
+    Health,
+}
+
+/// Connections to the probes and the accounts at once: a kubelet has one or two, a Prometheus one.
+const PROBES: usize = 64;
+
+/// Lets connections in, those of both ports together.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    connections: Arc<Shares>,
+    limiter: Arc<Limiter>,
+    identity: Option<Arc<Identity>>,
+}
+
+/// The place of one connection among all, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    port: Port,
+    _share: Share,
+}
+
+impl Port {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::Health => "health",
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn new(limits: &Limits, limiter: Arc<Limiter>, identity: Option<Arc<Identity>>) -> Self {
+        let connections = Shares::new(limits.connections, limits.connections_each);
+        Self { connections, limiter, identity }
+    }
+
+    /// For the probes and the accounts: they are to answer when nothing else does.
+    pub(super) fn for_probes() -> Self {
+        let limits = Limits { requests: 0, connections: PROBES, connections_each: PROBES, ..Limits::default() };
+        Self::new(&limits, Limiter::new(&limits), None)
+    }
+
+    /// Serves `routes` until `shutdown`, and finishes what is under way.
+    pub(super) async fn serve(self, listener: TcpListener, port: Port, routes: Router, shutdown: CancellationToken) {
+        let tls = self.identity.as_ref().and_then(|identity| identity.acceptor(port));
+        let open = TaskTracker::new();
+        let mut told = None;
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => match self.place(port, peer.ip()) {
+                    Ok(place) => {
+                        let connection = Connection { port, peer: peer.ip(), tls: tls.clone(), routes: routes.clone() };
+                        let shutdown = shutdown.clone();
+                        open.spawn(async move {
+                            let _place = place;
+                            connection.serve(stream, shutdown).await;
+                        });
+                    }
+                    Err(reason) => accounts::not_accepted(reason),
+                },
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    tell(&error, &mut told);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        // Whoever connects now is told at once that nobody listens.
+        drop(listener);
+        open.close();
+        open.wait().await;
+    }
+
+    fn place(&self, port: Port, peer: IpAddr) -> Result<Place, NotAccepted> {
+        let source = self.limiter.source_of_peer(peer);
+        self.limiter.connect(source).map_err(|_| NotAccepted::Rate)?;
+        let mut share = self.connections.open_for_peer(source);
+        share.add(1).map_err(|full| match full {
+            Full::All => NotAccepted::All,
+            Full::Source => NotAccepted::Source,
+        })?;
+        accounts::connected(port.as_str());
+        Ok(Place { port, _share: share })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        accounts::disconnected(self.port.as_str());
+    }
+}
+
+/// Whether one connection ended before it was taken, which says nothing of the next.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+}
+
+fn tell(error: &io::Error, told: &mut Option<Instant>) {
+    if told.is_none_or(|told| told.elapsed() >= QUIET) {
+        tracing::warn!(%error, "no connection can be taken; tried again: see that the limit of open files (ulimit -n) is above --limit-connections");
+        *told = Some(Instant::now());
+    }
+}

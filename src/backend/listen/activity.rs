@@ -1,0 +1,124 @@
+//! What is under way on a connection, from the head of a request to the end of its answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::watch;
+
+/// Requests of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    begun: u64,
+    under_way: usize,
+}
+
+/// Counts them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Activity(Arc<watch::Sender<Counts>>);
+
+/// A request that is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(Activity);
+
+/// The body of an answer, which is under way until it is sent.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl Activity {
+    /// A request begins.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.send_modify(|counts| {
+            counts.begun += 1;
+            counts.under_way += 1;
+        });
+        UnderWay(self.clone())
+    }
+
+    /// Waits until nothing has been under way for so long: `first` until the first request, `later` after each.
+    pub(super) async fn idle(&self, first: Duration, later: Duration) {
+        let mut counts = self.0.subscribe();
+        loop {
+            // Of a channel whose sender is here, neither wait can fail.
+            let Ok(begun) = counts.wait_for(|counts| counts.under_way == 0).await.map(|counts| counts.begun) else {
+                return;
+            };
+            let wait = if begun == 0 { first } else { later };
+            if tokio::time::timeout(wait, counts.wait_for(|counts| counts.begun > begun)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|counts| counts.under_way -= 1);
+    }
+}
+
+impl Answer {
+    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
+        Self { body, _under_way: under_way }
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const FIRST: Duration = Duration::from_secs(1);
+    const LATER: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_when_nothing_was_under_way_for_long_enough() {
+        let (activity, began) = (Activity::default(), Instant::now());
+        activity.idle(FIRST, LATER).await;
+        assert_eq!(began.elapsed(), FIRST);
+
+        let request = activity.begin();
+        let idle = tokio::spawn({
+            let activity = activity.clone();
+            async move {
+                activity.idle(FIRST, LATER).await;
+                Instant::now()
+            }
+        });
+        tokio::time::sleep(10 * LATER).await;
+        drop(request);
+        tokio::time::sleep(LATER / 2).await;
+        // One that is over before anybody looks counts as well.
+        drop(activity.begin());
+        let last = Instant::now();
+        assert_eq!(idle.await.unwrap() - last, LATER);
+    }
+}

@@ -1,0 +1,156 @@
+//! One connection, from its handshake to its end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::Service;
+
+use super::Port;
+use super::activity::{Activity, Answer};
+use crate::backend::accounts::{self, NotAccepted};
+use crate::backend::limit::Peer;
+
+/// How long a connection may take to become one: TLS, and as long again until the head of the first request is there.
+/// Ten round trips on a bad network are 5 s.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle after a request, and the head of the next may take. An agent sends every five
+/// minutes, so that keeping its connection would keep a place for it that nobody uses nine tenths of the time; a client
+/// that sends what waited, or a browser that loads a page, sends within seconds.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a connection is kept at most: what is stuck on one, such as an answer that is never read, ends with it.
+const AGE: Duration = Duration::from_hours(1);
+
+/// How long the rest of a conversation may take once its end was told: an answer is written at once.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long what is under way may take then: as long as a request.
+const LAST: Duration = Duration::from_secs(30);
+
+/// How often a connection with something under way is asked whether it is still there, so that peers that vanished are
+/// let go, and how long the answer may take.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Requests at once on a connection. An agent has one a signal under way; this is room for a gateway in front of many.
+const STREAMS: u32 = 32;
+
+/// Bytes of one head. What a relay sends is below 1 kB; a browser's cookies are below 8 kB.
+const HEAD: u32 = 16 * 1024;
+
+/// Fields of one head; a browser sends 20.
+const FIELDS: usize = 64;
+
+/// What may be on its way to us unread, of one request and of one connection: bodies are read as they come, so that this
+/// is enough for 1 MB a second over a tenth of one.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+
+/// Requests that a peer took back before they were looked at, and that it broke off with an error, after which the
+/// connection ends ("rapid reset", CVE-2023-44487). Clients that time out take back what they have under way.
+const TAKEN_BACK: usize = STREAMS as usize;
+const BROKEN_OFF: usize = 4 * STREAMS as usize;
+
+/// A connection that was taken.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) port: Port,
+    pub(super) peer: IpAddr,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) routes: Router,
+}
+
+impl Connection {
+    /// Serves it until it ends, is idle for too long, or `shutdown`.
+    pub(super) async fn serve(self, stream: TcpStream, shutdown: CancellationToken) {
+        // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
+        }
+        let Some(tls) = self.tls.clone() else {
+            return self.converse(stream, shutdown).await;
+        };
+        let handshake = tokio::select! {
+            () = shutdown.cancelled() => return,
+            handshake = tokio::time::timeout(OPENING, tls.accept(stream)) => handshake,
+        };
+        match handshake {
+            Ok(Ok(stream)) => self.converse(stream, shutdown).await,
+            Ok(Err(_)) | Err(_) => accounts::not_accepted(NotAccepted::Tls),
+        }
+    }
+
+    async fn converse<S>(self, stream: S, shutdown: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { port, peer, tls: _, routes } = self;
+        let activity = Activity::default();
+        let service = service_fn(|request| answer(request, peer, routes.clone(), activity.clone()));
+        let builder = builder(port);
+        let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // How it ended is the peer's affair: what was not answered, it sends again.
+        tokio::select! {
+            _ = conversation.as_mut() => return,
+            () = activity.idle(OPENING, IDLE) => {}
+            () = tokio::time::sleep(AGE) => {}
+            () = shutdown.cancelled() => {}
+        }
+        conversation.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = conversation => {}
+            () = activity.idle(LINGER, LINGER) => {}
+            () = tokio::time::sleep(LAST) => {}
+        }
+    }
+}
+
+fn builder(port: Port) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEAD as usize)
+        .max_headers(FIELDS)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(TAKEN_BACK)
+        .max_local_error_reset_streams(BROKEN_OFF);
+    match port {
+        Port::Grpc => builder.http2_only(),
+        Port::Http | Port::Health => builder,
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    mut routes: Router,
+    activity: Activity,
+) -> Result<Response<Answer>, Infallible> {
+    let under_way = activity.begin();
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    let response = routes.call(request).await?;
+    Ok(response.map(|body| Answer::new(body, under_way)))
+}

@@ -1,0 +1,181 @@
+//! TLS from files, which whoever renews them replaces while the backend serves.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{Error, ServerConfig};
+use tokio_util::sync::CancellationToken;
+use x509_parser::parse_x509_certificate;
+
+use super::Port;
+use crate::backend::accounts;
+
+/// Where the certificate and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate, and those between it and the authority: PEM.
+    pub certificate: PathBuf,
+    /// Its key: PEM.
+    pub key: PathBuf,
+    /// How often they are looked at.
+    pub every: Duration,
+}
+
+/// Who the backend says that it is: what the files hold, or held when it could last be used.
+#[derive(Debug)]
+pub struct Identity {
+    files: Files,
+    in_use: Arc<InUse>,
+    grpc: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+#[derive(Debug)]
+struct InUse(RwLock<Arc<CertifiedKey>>);
+
+/// What the files hold, as it is.
+#[derive(PartialEq, Eq)]
+struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// A certificate that can be used, with its key.
+struct Pair {
+    key: Arc<CertifiedKey>,
+    expires: Timestamp,
+}
+
+impl Identity {
+    /// Reads the files. An error says which cannot be used, and what was expected.
+    pub fn load(files: Files) -> anyhow::Result<Arc<Self>> {
+        let pair = Content::read(&files)?.parse(&files)?;
+        let in_use = Arc::new(InUse(RwLock::new(Arc::clone(&pair.key))));
+        let grpc = server(&[b"h2"], Arc::clone(&in_use))?;
+        let http = server(&[b"h2", b"http/1.1"], Arc::clone(&in_use))?;
+        Ok(Arc::new(Self { files, in_use, grpc, http }))
+    }
+
+    /// What a connection to `port` is greeted by; none where it is not for TLS.
+    pub(super) fn acceptor(&self, port: Port) -> Option<TlsAcceptor> {
+        match port {
+            Port::Grpc => Some(Arc::clone(&self.grpc).into()),
+            Port::Http => Some(Arc::clone(&self.http).into()),
+            Port::Health => None,
+        }
+    }
+
+    /// Looks at the files until `shutdown`, at what is in them rather than at their dates: a kubelet swaps a link. What
+    /// can't be used is said once, and changes nothing.
+    pub(in crate::backend) async fn follow(&self, shutdown: CancellationToken) {
+        let mut seen = None;
+        let mut due = tokio::time::interval(self.files.every);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            let files = self.files.clone();
+            // Of a file that is missing for a moment there is nothing to compare.
+            let Ok(found) = tokio::task::spawn_blocking(move || Content::read(&files)).await else { return };
+            match found {
+                Ok(found) if seen.as_ref() == Some(&found) => {}
+                Ok(found) => {
+                    self.take(found.parse(&self.files));
+                    seen = Some(found);
+                }
+                Err(error) if seen.is_some() => {
+                    self.take(Err(error));
+                    seen = None;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn take(&self, found: anyhow::Result<Pair>) {
+        match found {
+            Ok(pair) => {
+                pair.tell();
+                let mut in_use = self.in_use.0.write().unwrap_or_else(PoisonError::into_inner);
+                if in_use.cert == pair.key.cert {
+                    return;
+                }
+                *in_use = pair.key;
+                accounts::reloaded(true);
+                tracing::info!(expires = %pair.expires, "new connections get the new certificate");
+            }
+            Err(error) => {
+                accounts::reloaded(false);
+                tracing::error!("the new certificate cannot be used, and the old one stays in use: {error:#}");
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for InUse {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn server(protocols: &[&[u8]], in_use: Arc<InUse>) -> Result<Arc<ServerConfig>, Error> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(in_use);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+impl Content {
+    fn read(files: &Files) -> anyhow::Result<Self> {
+        let Files { certificate, key, every: _ } = files;
+        let read = |flag, path: &Path| {
+            let context = || format!("{flag} {}: expected a PEM file that this user can read", path.display());
+            std::fs::read(path).with_context(context)
+        };
+        Ok(Self { certificate: read("--tls-cert", certificate)?, key: read("--tls-key", key)? })
+    }
+
+    fn parse(&self, files: &Files) -> anyhow::Result<Pair> {
+        let Files { certificate, key, every: _ } = files;
+        let of_certificate =
+            || format!("--tls-cert {}: expected PEM certificates, the server's own first", certificate.display());
+        let of_key = || format!("--tls-key {}: expected a PEM private key, PKCS #8, PKCS #1 or SEC1", key.display());
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
+        let chain = chain.map_err(anyhow::Error::new).with_context(of_certificate)?;
+        let first = chain.first().ok_or_else(|| anyhow!("there is none in it")).with_context(of_certificate)?;
+        let (_, parsed) = parse_x509_certificate(first).map_err(anyhow::Error::new).with_context(of_certificate)?;
+        let expires = Timestamp::from_second(parsed.validity().not_after.timestamp()).with_context(of_certificate)?;
+        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(anyhow::Error::new).with_context(of_key)?;
+        let pair = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
+            Error::InconsistentKeys(_) => {
+                anyhow!("it is not the key of the certificate in --tls-cert {}", certificate.display())
+            }
+            error => error.into(),
+        });
+        Ok(Pair { key: Arc::new(pair.with_context(of_key)?), expires })
+    }
+}
+
+impl Pair {
+    /// Says until when it is valid.
+    fn tell(&self) {
+        accounts::certificate(self.expires.as_second());
+        if self.expires < Timestamp::now() {
+            tracing::warn!(expired = %self.expires, "the certificate of --tls-cert is no longer valid: clients refuse it");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the backend is told about the network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::interval;
+use crate::backend::Network;
+
+/// TLS on both ports.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// PEM file of the server's certificate, followed by those between it and the authority: both ports speak TLS. It
+    /// may be replaced while the backend serves.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's key.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// How often the two files are looked at.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_RELOAD_INTERVAL", default_value = "30s", value_parser = interval)]
+    pub tls_reload_interval: Duration,
+}
+
+/// What senders may do. A source is one IPv4 address, or the first 56 bits of an IPv6 address.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits (0 for none; 20 seconds of a rate may come at once)")]
+pub struct LimitArgs {
+    /// Requests a second of one source.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_REQUESTS", default_value = "100", value_name = "PER_SECOND")]
+    pub limit_requests: u32,
+    /// Gauge points and events a second of one source.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_ROWS", default_value = "1000", value_name = "PER_SECOND")]
+    pub limit_rows: u32,
+    /// Gauge cycles a second of one installation.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_CYCLES", default_value = "1", value_name = "PER_SECOND")]
+    pub limit_cycles: u32,
+    /// Connections at once, on both ports together.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_CONNECTIONS", default_value = "1000", value_name = "NUMBER")]
+    pub limit_connections: usize,
+    /// Connections at once of one source.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_SOURCE_CONNECTIONS", default_value = "128", value_name = "NUMBER")]
+    pub limit_source_connections: usize,
+    /// A proxy, or a network of proxies, whose X-Forwarded-For or Forwarded says where a request comes from; repeatable.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxy: Vec<Network>,
+}

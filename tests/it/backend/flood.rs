@@ -1,0 +1,212 @@
+//! Floods, each from one source, while others send: everybody else is served.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message;
+use rusqlite::Connection;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tonic::transport::Endpoint;
+use uuid::Uuid;
+
+use super::harness::{GZIP, PROTOBUF, connect_from, gzip, request_from};
+use super::samples::{created, logs_request, metrics_request, now, state_gauges};
+use crate::program::Backend;
+use crate::servers::eventually;
+
+/// Whence connections come that say nothing, requests without a pause, and bodies without an end.
+const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+const EAGER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
+const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 3);
+
+/// Connections of each of the first and the last: more than one source may have.
+const HELD: usize = 200;
+
+/// How soon whoever is closed comes again: hundreds of connections a second in all, which leaves the machine to the rest.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Senders without a pause at once.
+const SENDERS: usize = 8;
+
+/// Whoever sends as an agent does, and how often, over each transport.
+const HONEST: u8 = 10;
+const EACH: usize = 10;
+
+/// What a flood came to.
+#[derive(Debug, Default)]
+struct Flood {
+    connections: AtomicUsize,
+    closed: AtomicUsize,
+    requests: AtomicUsize,
+    acknowledged: AtomicUsize,
+    limited: AtomicUsize,
+}
+
+fn add(count: &AtomicUsize) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read(count: &AtomicUsize) -> usize {
+    count.load(Ordering::Relaxed)
+}
+
+fn event(uid: Uuid) -> Vec<u8> {
+    logs_request(vec![created(uid, now())]).encode_to_vec()
+}
+
+/// Opens a connection, says `begin`, and holds it until the other end closes it; then another.
+async fn hold(flood: Arc<Flood>, from: Ipv4Addr, address: SocketAddr, begin: &'static str) {
+    loop {
+        let Ok(mut stream) = connect_from(from, address).await else { continue };
+        add(&flood.connections);
+        let _ = stream.write_all(begin.as_bytes()).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        add(&flood.closed);
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Sends, reads no more than the status, and sends again.
+async fn press(flood: Arc<Flood>, address: SocketAddr) {
+    loop {
+        add(&flood.requests);
+        let body = event(Uuid::new_v4());
+        match request_from(EAGER, address, "POST", "/v1/logs", &[PROTOBUF], &body).await.map(|reply| reply.status) {
+            Some(200) => add(&flood.acknowledged),
+            Some(429) | None => add(&flood.limited),
+            Some(status) => panic!("{status}"),
+        }
+    }
+}
+
+/// What an agent sends, from an address of its own; gives the slowest answer, the events, and the installation.
+async fn honest(from: Ipv4Addr, http: SocketAddr, grpc: SocketAddr) -> (Duration, Vec<Uuid>, Uuid) {
+    let (mut slowest, mut uids, installation) = (Duration::ZERO, Vec::new(), Uuid::new_v4());
+    let endpoint = Endpoint::from_shared(format!("http://{grpc}")).unwrap().local_address(Some(from.into()));
+    let mut client = LogsServiceClient::new(endpoint.connect().await.unwrap());
+    for _ in 0..EACH {
+        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let began = Instant::now();
+        client.export(logs_request(vec![created(one, now())])).await.unwrap();
+        let gauges = metrics_request(installation, state_gauges([1, 2, 3, 4], now())).encode_to_vec();
+        for (path, body) in [("/v1/logs", event(other)), ("/v1/metrics", gauges)] {
+            let reply = request_from(from, http, "POST", path, &[PROTOBUF], &body).await.expect("it is answered");
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+        slowest = slowest.max(began.elapsed());
+        uids.extend([one, other]);
+    }
+    (slowest, uids, installation)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_one_source_leaves_the_others_served() {
+    let backend = Backend::start().await;
+    let (http, grpc) = (backend.http(), backend.grpc());
+    let (silent, eager, slow) = (Arc::<Flood>::default(), Arc::<Flood>::default(), Arc::<Flood>::default());
+    let mut floods = JoinSet::new();
+    for position in 0..HELD {
+        let address = if position % 2 == 0 { http } else { grpc };
+        floods.spawn(hold(Arc::clone(&silent), SILENT, address, ""));
+        let half = "POST /v1/logs HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9999\r\n\r\nhalf";
+        floods.spawn(hold(Arc::clone(&slow), SLOW, http, half));
+    }
+    for _ in 0..SENDERS {
+        floods.spawn(press(Arc::clone(&eager), http));
+    }
+    eventually("every flood to meet a limit", async || {
+        (read(&silent.closed) > 0 && read(&slow.closed) > 0 && read(&eager.limited) > 0).then_some(())
+    })
+    .await;
+
+    let (began, limited) = (Instant::now(), read(&eager.limited));
+    let mut senders = JoinSet::new();
+    for last in 1..=HONEST {
+        senders.spawn(honest(Ipv4Addr::new(127, 0, 2, last), http, grpc));
+    }
+    let (mut slowest, mut uids, mut installations) = (Duration::ZERO, Vec::new(), Vec::new());
+    for (took, events, installation) in senders.join_all().await {
+        slowest = slowest.max(took);
+        uids.extend(events);
+        installations.push(installation);
+    }
+    let took = began.elapsed();
+    // The flood went on meanwhile.
+    eventually("the flood to be limited still", async || (read(&eager.limited) > limited).then_some(())).await;
+    floods.shutdown().await;
+
+    let connection = Connection::open(backend.file()).unwrap();
+    let count = |sql: &str, id: &Uuid| connection.query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap();
+    assert!(uids.iter().all(|uid| count("SELECT count(*) FROM events WHERE uid = ?1", uid) == 1));
+    assert!(installations.iter().all(|id| count("SELECT count(*) FROM latest WHERE installation = ?1", id) == 1));
+    let acknowledged = usize::from(HONEST) * EACH * 3;
+    super::figures(
+        "flood",
+        &format!(
+            "flood: {} silent connections, {} closed at once; {} requests without a pause, {} acknowledged, {} limited; \
+             {} half bodies, {} closed at once; meanwhile {acknowledged} requests of {HONEST} other sources sent, \
+             {acknowledged} acknowledged, all stored, in {} ms, three of them in at most {} ms",
+            read(&silent.connections),
+            read(&silent.closed),
+            read(&eager.requests),
+            read(&eager.acknowledged),
+            read(&eager.limited),
+            read(&slow.connections),
+            read(&slow.closed),
+            took.as_millis(),
+            slowest.as_millis(),
+        ),
+    );
+}
+
+/// Bombs at once, and how often each sender sends one.
+const BOMBERS: u8 = 64;
+const BOMBS: usize = 4;
+
+/// What the process may take: 256 MiB for four messages that are read at once, as much again for what the allocator has
+/// not given back of those before, and its own.
+const MEMORY: u64 = 640 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_from_many_sources_at_once_take_bounded_memory() {
+    // As on a machine with many processors, each of which could read a message.
+    let backend = Backend::start_with_workers(usize::from(BOMBERS)).await;
+    // Half a MiB of empty records, of which each takes a hundred times its size when it is read.
+    let records = logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec();
+    assert!(records.len() < 512 * 1024, "{}", records.len());
+    let bomb = Arc::new(gzip(&records));
+    let mut bombers = JoinSet::new();
+    for last in 1..=BOMBERS {
+        let (bomb, http) = (Arc::clone(&bomb), backend.http());
+        bombers.spawn(async move {
+            let mut answers = Vec::new();
+            for _ in 0..BOMBS {
+                let from = Ipv4Addr::new(127, 0, 3, last);
+                answers.push(request_from(from, http, "POST", "/v1/logs", &[PROTOBUF, GZIP], &bomb).await);
+            }
+            answers
+        });
+    }
+    let answers = bombers.join_all().await.concat();
+    // The first of each is read; then its source has used up its rows, and is let in no more.
+    let refused = answers.iter().flatten().filter(|reply| reply.status == 400).count();
+    assert_eq!(refused, usize::from(BOMBERS));
+    let limited = answers.iter().filter(|answer| answer.as_ref().is_none_or(|reply| reply.status == 429)).count();
+    assert_eq!(refused + limited, answers.len());
+    let peak = backend.peak_memory();
+    super::figures(
+        "bombs",
+        &format!(
+            "{} bombs of {} kB, 250,000 records each, from {BOMBERS} sources at once, {refused} read and refused, {limited} not let in: at most {} MB of memory",
+            answers.len(),
+            bomb.len() / 1_000,
+            peak / 1_000_000,
+        ),
+    );
+    assert!(peak < MEMORY, "{peak}");
+}

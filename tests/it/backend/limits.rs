@@ -1,0 +1,266 @@
+//! What senders may do: each limit on real sockets, what who meets it is told, and that others are served.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kamaji_telemetry::backend::Limits;
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_types::{RpcStatusExt, StatusExt};
+use uuid::Uuid;
+
+use super::harness::{
+    Backend, JSON, PROTOBUF, Reply, connect_from, converse, request_from, try_converse, try_request, unlimited,
+};
+use super::legacy::stats;
+use super::samples::{created, logs_request, metrics_request, now, state_gauges};
+use crate::servers::eventually;
+
+const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
+
+/// Seconds of a rate that may come at once.
+const BURST: u64 = 20;
+
+fn event() -> Vec<u8> {
+    logs_request(vec![created(Uuid::new_v4(), now())]).encode_to_vec()
+}
+
+async fn send(backend: &Backend, from: Ipv4Addr, headers: &[(&str, &str)]) -> Option<Reply> {
+    let headers = [&[PROTOBUF], headers].concat();
+    request_from(from, backend.http, "POST", "/v1/logs", &headers, &event()).await
+}
+
+/// How long a refusal asks to wait, the same in its head and in its body.
+fn wait(reply: &Reply) -> u64 {
+    assert_eq!(reply.status, 429, "{reply:?}");
+    let seconds = reply.header("retry-after").unwrap().parse().unwrap();
+    let status = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
+    assert_eq!(status.code, i32::from(Code::ResourceExhausted));
+    assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(seconds)));
+    seconds
+}
+
+#[tokio::test]
+async fn a_source_that_sends_too_often_is_told_when_to_try_again_and_others_are_served() {
+    let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
+    // A connection costs as much as a request.
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    let mut stored = 0;
+    let refused = loop {
+        let reply = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        stored += 1;
+    };
+    assert!(wait(&refused) <= 2);
+    assert!(stored >= BURST - 1, "{stored}");
+    assert_eq!(backend.count("events"), stored);
+    // Further connections are closed before anything is read, unless a second has passed.
+    assert!(send(&backend, ONE, &[]).await.is_none());
+    assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn grpc_is_told_in_retry_info() {
+    let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
+    let mut client = backend.logs_client_from(ONE).await;
+    let refused = async {
+        loop {
+            if let Err(status) = client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await {
+                return status;
+            }
+        }
+    };
+    let status = refused.await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() >= Duration::from_secs(1));
+    backend.logs_client_from(OTHER).await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_are_waited_for_by_the_next_request() {
+    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let many = || logs_request((0..500).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
+    let reply = request_from(ONE, backend.http, "POST", "/v1/logs", &[PROTOBUF], &many()).await.unwrap();
+    assert_eq!((reply.status, backend.count("events")), (200, 500));
+    // 500 at 10 a second, of which 20 s may come at once.
+    let mut stream = connect_from(OTHER, backend.http).await.unwrap();
+    assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &many()).await.status, 200);
+    let refused = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
+    assert!((1..=31).contains(&wait(&refused)), "{refused:?}");
+    assert_eq!(backend.count("events"), 1_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_costs_as_much_as_the_most_that_is_sent() {
+    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
+    assert_eq!(garbage.status, 400);
+    wait(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
+}
+
+#[tokio::test]
+async fn one_installation_is_limited_without_its_source() {
+    let backend = Backend::limited(Limits { cycles: 1, ..unlimited() }).await;
+    let installation = Uuid::new_v4();
+    let gauges = |installation| metrics_request(installation, state_gauges([1, 2, 3, 4], now())).encode_to_vec();
+    let post =
+        async |path, header, body: &[u8]| request_from(ONE, backend.http, "POST", path, &[header], body).await.unwrap();
+    for _ in 0..BURST {
+        post("/v1/metrics", PROTOBUF, &gauges(installation)).await;
+    }
+    let refused =
+        async || Some(post("/v1/metrics", PROTOBUF, &gauges(installation)).await).filter(|reply| reply.status != 200);
+    wait(&eventually("an installation to be limited", refused).await);
+    assert_eq!(post("/v1/metrics", PROTOBUF, &gauges(Uuid::new_v4())).await.status, 200);
+    let cluster = Uuid::new_v4();
+    let refused =
+        async || Some(post("/stats", JSON, stats(cluster).as_bytes()).await).filter(|reply| reply.status != 200);
+    let refused = eventually("an installation of today's Kamaji to be limited", refused).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.header("retry-after").is_some() && refused.text().contains("try again later"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_forwarded_address_is_believed_of_a_proxy_only() {
+    let proxies = vec!["127.0.1.1".parse().unwrap()];
+    let backend = Backend::limited(Limits { requests: 1, proxies, ..unlimited() }).await;
+    let forwarded = |address| [("x-forwarded-for", address)];
+    let exhaust = async |from, headers: &[(&str, &str)]| {
+        let limited =
+            async || send(&backend, from, headers).await.is_none_or(|reply| reply.status == 429).then_some(());
+        eventually("a source to be limited", limited).await;
+    };
+    exhaust(ONE, &forwarded("192.0.2.1")).await;
+    // Of two addresses, the proxy wrote the last.
+    let reply = send(&backend, ONE, &forwarded("192.0.2.2, 192.0.2.1")).await.unwrap();
+    assert_eq!(reply.status, 429);
+    assert_eq!(send(&backend, ONE, &forwarded("192.0.2.1, 192.0.2.2")).await.unwrap().status, 200);
+    // Of whom is no proxy, the word changes nothing.
+    exhaust(OTHER, &[]).await;
+    assert!(send(&backend, OTHER, &forwarded("192.0.2.3")).await.is_none());
+    assert_eq!(send(&backend, ONE, &forwarded("192.0.2.3")).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn connections_of_one_source_and_of_all_are_bounded() {
+    let limits = Limits { connections: 3, connections_each: 2, ..unlimited() };
+    let backend = Backend::limited(limits).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect_from(ONE, backend.http).await.unwrap();
+        // Whoever is answered is in.
+        assert_eq!(converse(&mut stream, "GET", "/livez", &[], &[]).await.status, 200);
+        held.push(stream);
+    }
+    assert!(send(&backend, ONE, &[]).await.is_none());
+    assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
+    let mut third = eventually("a place to be free", async || {
+        let mut stream = connect_from(OTHER, backend.http).await.ok()?;
+        try_converse(&mut stream, "GET", "/livez", &[], &[]).await.map(|_| stream)
+    })
+    .await;
+    assert!(send(&backend, Ipv4Addr::new(127, 0, 1, 3), &[]).await.is_none());
+    drop(held);
+    eventually("their places to be free", async || send(&backend, ONE, &[]).await).await;
+    third.shutdown().await.unwrap();
+}
+
+/// Waits until the other end has closed it, and gives what it said before.
+async fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    // A reset is an end too.
+    let _ = stream.read_to_end(&mut said).await;
+    said
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
+    let backend = Backend::start().await;
+    let half_a_body =
+        format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
+    for (address, begin, answer) in [
+        (backend.http, "", ""),
+        (backend.http, "GET /livez HTTP/1.1\r\nho", ""),
+        (backend.http, "PRI * HTTP/2.0\r\n", ""),
+        (backend.http, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
+        (backend.http, "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200 OK"),
+        (backend.http, half_a_body.as_str(), "HTTP/1.1 408 Request Timeout"),
+        (backend.grpc, "", ""),
+        (backend.grpc, "PRI * HTTP/2.0\r\n", ""),
+        (backend.grpc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        let said = tokio::time::timeout(Duration::from_mins(2), closed(stream)).await;
+        let said = said.unwrap_or_else(|_| panic!("{begin:?} is still waited for"));
+        assert!(said.starts_with(answer.as_bytes()), "{begin:?}: {}", String::from_utf8_lossy(&said));
+    }
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_at_once_end_the_connection() {
+    let backend = Backend::limited(unlimited()).await;
+    // POST, http, /, and the host "a", as HPACK writes them.
+    let head = [0x83, 0x86, 0x84, 0x41, 0x01, b'a'];
+    for address in [backend.http, backend.grpc] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(4, 0, 0, &[]));
+        for request in 0..10_000 {
+            let stream = 2 * request + 1;
+            bytes.extend(frame(1, 4, stream, &head));
+            bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+        }
+        // It may be closed before all of it is written.
+        let _ = stream.write_all(&bytes).await;
+        let said = tokio::time::timeout(crate::servers::DEADLINE, closed(stream)).await.unwrap();
+        // GOAWAY with ENHANCE_YOUR_CALM, unless a reset of the connection was quicker.
+        let calm = 11_u32.to_be_bytes();
+        let goaway = said.windows(17).any(|window| window[3] == 7 && window[13..] == calm);
+        assert!(goaway || said.len() < 1_000, "{said:?}");
+    }
+    assert_eq!(backend.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let backend = Backend::start().await;
+    let long = "a".repeat(32 * 1024);
+    let reply = try_request(backend.http, "GET", "/livez", &[("x-long", &long)], &[]).await;
+    assert!(reply.is_none_or(|reply| reply.status == 431));
+    let fields: Vec<_> = (0..200).map(|_| ("x-field", "a")).collect();
+    let reply = try_request(backend.http, "GET", "/livez", &fields, &[]).await;
+    assert!(reply.is_none_or(|reply| reply.status == 431));
+    assert_eq!(backend.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_records_than_a_request_may_have_are_refused_as_what_is_to_be_divided() {
+    let backend = Backend::start().await;
+    let bare = |count| {
+        let mut request = logs_request(vec![]);
+        request.resource_logs[0].scope_logs[0].log_records =
+            vec![opentelemetry_proto::tonic::logs::v1::LogRecord::default(); count];
+        request
+    };
+    let refused =
+        |status: &tonic::Status| status.code() == Code::InvalidArgument && status.message().contains("at most 2000");
+    let mut client = backend.logs_client().await;
+    assert!(refused(&client.export(bare(2_001)).await.unwrap_err()));
+    let status = client.export(bare(2_000)).await.unwrap_err();
+    assert!(!refused(&status) && status.message().starts_with("2000 refused"), "{status:?}");
+    assert_eq!(backend.post("/v1/logs", &[PROTOBUF], &bare(2_001).encode_to_vec()).await.status, 400);
+    assert_eq!(backend.rows(), 0);
+}

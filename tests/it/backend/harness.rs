@@ -21,6 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
+use crate::servers::DEADLINE;
+
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
@@ -167,7 +169,9 @@ impl Backend {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes).await;
+        // A server that waits for the body would wait for ever.
+        let answer = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+        assert!(answer.is_ok(), "no answer without the body");
         parse(&bytes, true).expect("the server answers")
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::insights::overview_query;
-use kamaji_telemetry::backend::store::{KamajiFacts, SqliteStore, Store};
+use kamaji_telemetry::backend::store::{Access, KamajiFacts, SqliteStore, Store};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -52,4 +52,5 @@ async fn a_file_of_the_first_version_keeps_its_rows_as_the_agents() {
     let again = SqliteStore::open(&path).unwrap();
     assert_eq!(again.pseudonym_key().await.unwrap().pseudonym(installation), key);
     assert_eq!((count(&path, "keys"), count(&path, "latest")), (1, 1));
+    assert!(again.tokens().await.unwrap().is_empty(), "nobody may read what was there before there were tokens");
 }

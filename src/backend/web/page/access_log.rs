@@ -45,7 +45,10 @@ fn row(entry: &LogEntry, now: Timestamp) -> Markup {
             td.half data-label="What" { (what) }
             td.number data-label="Status" { @if let Some(status) = status { (status) } @else { "–" } }
             td.number data-label="Times" { (number(*count)) }
-            td data-label="When" { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
+            td data-label="When" {
+                @if who.is_some() { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
+                @else { "the hour from " time datetime=(time) { (minute(*time)) } }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Ingest that only those with a sender's token reach.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kamaji_telemetry::backend::access::Entrance;
 use kamaji_telemetry::backend::routes::{Needs, ROUTES};
@@ -84,8 +84,8 @@ async fn every_way_in_needs_one_of_the_tokens() {
     for wrong in [None, Some("Bearer wrong")] {
         assert_eq!(grpc(&backend, wrong).await, Code::Unauthenticated);
     }
-    let status = backend.metrics_client().await.export(gauges).await.unwrap_err();
-    assert!(status.code() == Code::Unauthenticated && status.message().contains("Bearer TOKEN"), "{status:?}");
+    let refused = backend.metrics_client().await.export(gauges).await.unwrap_err();
+    assert!(refused.code() == Code::Unauthenticated && refused.message().contains("Bearer TOKEN"), "{refused:?}");
     assert_eq!(backend.rows(), 0);
     assert_eq!(grpc(&backend, Some(&bearer(SECOND))).await, Code::Ok);
     assert_eq!(backend.rows(), 1);
@@ -175,8 +175,8 @@ fn a_file_without_tokens_is_named_with_what_was_expected() {
 /// The agent's headers reach the collector, and the collector's own reach the backend.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn an_agent_and_a_relay_send_the_token_that_they_are_given() {
-    let (_folder, entrance) = file_of(FIRST);
+async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits() {
+    let (folder, entrance) = file_of(FIRST);
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("one").status("Ready")).await;
 
@@ -190,10 +190,23 @@ async fn an_agent_and_a_relay_send_the_token_that_they_are_given() {
 
     let relayed = Backend::enter(entrance).await;
     let url = format!("http://{}", relayed.http);
-    let [relay, token] = ["otel-collector/relay.yaml", "otel-collector/token.yaml"].map(checkout);
-    let environment = [("RELAY_ENDPOINT", url.as_str()), ("RELAY_TOKEN", FIRST)];
-    let relay = Collector::start_merged(&[&relay, &token], &environment, &[]).await;
-    let agent = AgentOptions::new(&cluster, &relay.endpoint()).argument("--interval=1s").start().await;
-    eventually("the relay's gauges", async || (relayed.count("latest") == 1).then_some(())).await;
-    drop(agent);
+    let configurations = ["otel-collector/relay.yaml", "otel-collector/token.yaml"].map(checkout);
+    let [relay, token] = configurations.each_ref().map(PathBuf::as_path);
+    let environment = [("RELAY_ENDPOINT", url.as_str()), ("RELAY_TOKEN", SECOND)];
+    let relay = Collector::start_merged(&[relay, token], &environment, &[]).await;
+    let endpoint = relay.endpoint();
+    let agent = AgentOptions::new(&cluster, &endpoint).argument("--interval=1s").argument("--retry-max=1s");
+    let agent = agent.start().await;
+    agent.ready().await;
+    cluster.create(tcp("two").status("Ready")).await;
+    agent.logged("Unauthenticated").await;
+    eventually("the event to be refused", async || {
+        let refused = "exports_total{signal=\"logs\",result=\"UNAUTHENTICATED\"}";
+        agent.accounts().await.contains(refused).then_some(())
+    })
+    .await;
+    assert_eq!(relayed.rows(), 0);
+    replace(&folder.path().join("tokens"), SECOND);
+    let arrived = async || (relayed.count("latest") == 1 && relayed.count("events") == 1).then_some(());
+    eventually("what the agent kept", arrived).await;
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admission;
+mod answers;
 mod anything;
 mod conformance;
 mod crash;

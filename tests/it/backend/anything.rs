@@ -112,18 +112,20 @@ fn grow(descriptor: &MessageDescriptor, choices: &mut Choices<'_>, depth: usize)
 fn value(kind: &Kind, choices: &mut Choices<'_>, depth: usize) -> Value {
     let numbers = [0, 1, 9, now(), now() / 2, 1_000_001, u64::MAX, 1 << 31, 1 << 63];
     let number = *choices.of(&numbers);
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    let low = u32::from_le_bytes([a, b, c, d]);
     match kind {
         Kind::Message(descriptor) => Value::Message(grow(descriptor, choices, depth - 1)),
         Kind::String => Value::String(choices.of(&TEXTS).clone()),
         Kind::Bytes => Value::Bytes(choices.of(&TEXTS).clone().into()),
         Kind::Bool => Value::Bool(number == 1),
         Kind::Double => Value::F64(f64::from_bits(number)),
-        Kind::Float => Value::F32(f32::from_bits(number as u32)),
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(number as i32),
-        Kind::Uint32 | Kind::Fixed32 => Value::U32(number as u32),
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(number as i64),
+        Kind::Float => Value::F32(f32::from_bits(low)),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(low.cast_signed()),
+        Kind::Uint32 | Kind::Fixed32 => Value::U32(low),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(number.cast_signed()),
         Kind::Uint64 | Kind::Fixed64 => Value::U64(number),
-        Kind::Enum(_) => Value::EnumNumber(number as i32),
+        Kind::Enum(_) => Value::EnumNumber(low.cast_signed()),
     }
 }
 
@@ -194,7 +196,8 @@ fn metrics(types: &Types, choices: &mut Choices<'_>) -> ExportMetricsServiceRequ
     match place {
         0 => return grown(&types.request, choices),
         1 => {
-            good.resource_metrics.extend(grown::<ExportMetricsServiceRequest>(&types.request, choices).resource_metrics)
+            let grown = grown::<ExportMetricsServiceRequest>(&types.request, choices);
+            good.resource_metrics.extend(grown.resource_metrics);
         }
         2 => metrics.push(grown::<Metric>(&types.part, choices)),
         3 => metrics[0] = changed(&metrics[0], &types.part, choices),

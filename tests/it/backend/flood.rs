@@ -177,16 +177,32 @@ const READ_AT_ONCE: usize = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
     let backend = Backend::start().await;
-    let (bomb, http) = (bomb(), backend.http());
-    let mut bombers = JoinSet::new();
+    let bomb = bomb();
+    let (last, first) = bomb.split_last().unwrap();
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\n{}: {}\r\ncontent-length: {}\r\n\r\n",
+        PROTOBUF.0,
+        PROTOBUF.1,
+        GZIP.0,
+        GZIP.1,
+        bomb.len(),
+    );
+    let mut streams = Vec::new();
     for _ in 0..100 {
-        let bomb = Arc::clone(&bomb);
-        bombers.spawn(async move {
-            let reply = request_from(EAGER, http, "POST", "/v1/logs", &[PROTOBUF, GZIP], &bomb).await;
-            reply.expect("it is answered").status
-        });
+        let mut stream = connect_from(EAGER, backend.http()).await.unwrap();
+        stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+        streams.push(stream);
     }
-    let answers = bombers.join_all().await;
+    // All of them are whole before the first is read.
+    for stream in &mut streams {
+        stream.write_all(&[*last]).await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for mut stream in streams {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        answers.push(String::from_utf8_lossy(&status[9..]).parse::<u16>().unwrap());
+    }
     let read = answers.iter().filter(|status| **status == 400).count();
     assert!((1..=READ_AT_ONCE).contains(&read), "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 429).count(), answers.len() - read);

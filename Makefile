@@ -54,7 +54,8 @@ tests: tools ## Run the tests, and print what came of each fault
 	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
 
 .PHONY: soak
-soak: tools ## Run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
+soak: tools ## Try a million of anything on admission, and run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
+	$(call step,anything,PROPTEST_CASES=1000000 cargo test $(CARGO_FLAGS) --lib --test it anything_)
 	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
 
 .PHONY: cluster

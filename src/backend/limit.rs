@@ -58,6 +58,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub(super) struct Limiter {
     proxies: Vec<Network>,
+    connections: Buckets<Source>,
     requests: Buckets<Source>,
     rows: Buckets<Source>,
     cycles: Buckets<Uuid>,
@@ -95,6 +96,7 @@ impl Limiter {
         let Limits { requests, rows, cycles, connections: _, connections_each: _, proxies } = limits;
         Arc::new(Self {
             proxies: proxies.clone(),
+            connections: Buckets::new(*requests),
             requests: Buckets::new(*requests),
             rows: Buckets::new(*rows),
             cycles: Buckets::new(*cycles),
@@ -108,10 +110,10 @@ impl Limiter {
         Source::of_peer(peer, &self.proxies)
     }
 
-    /// Lets a connection in, which costs what a request does: a handshake is as much work.
+    /// Lets a connection in, unless there were as many as there may be requests: a handshake is as much work.
     pub(super) fn connect(&self, source: Source) -> Result<(), TooMuch> {
         // What a proxy's connections carry is limited by where it is from.
-        if source.is_proxy() { Ok(()) } else { self.request(source) }
+        if source.is_proxy() { Ok(()) } else { self.connections.take(source, 1, Instant::now()).map_err(TooMuch) }
     }
 
     fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
@@ -120,16 +122,21 @@ impl Limiter {
 
     /// Lets a request in, unless there were too many, or too many rows in those before.
     fn request(&self, source: Source) -> Result<(), TooMuch> {
-        let now = Instant::now();
-        self.rows.take(source, 0, now).map_err(|wait| too_much(Limit::Rows, wait))?;
-        self.requests.take(source, 1, now).map_err(|wait| too_much(Limit::Requests, wait))
+        self.has_rows(source)?;
+        self.requests.take(source, 1, Instant::now()).map_err(|wait| too_much(Limit::Requests, wait))
     }
 
-    /// Waits until a request may be read.
-    async fn admit(self: &Arc<Self>, source: Source) -> Option<Admission> {
-        let reading = Arc::clone(&self.reading).acquire_owned().await.ok()?;
+    fn has_rows(&self, source: Source) -> Result<(), TooMuch> {
+        self.rows.take(source, 0, Instant::now()).map_err(|wait| too_much(Limit::Rows, wait))
+    }
+
+    /// Waits until a request may be read. By then others of its source may have been too much: those that came with
+    /// them are not read.
+    async fn admit(self: &Arc<Self>, source: Source) -> Result<Admission, Refusal> {
+        let reading = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| Refusal::NoRoom)?;
+        self.has_rows(source)?;
         let limiter = Arc::clone(self);
-        Some(Admission(Arc::new(Work { limiter, source, charged: Arc::default(), _reading: reading })))
+        Ok(Admission(Arc::new(Work { limiter, source, charged: Arc::default(), _reading: reading })))
     }
 
     /// Lets the cycles of a request in, all or none.

@@ -105,6 +105,13 @@ fn partial_success(refused: &Refused) -> Option<(i64, String)> {
     (rejected > 0).then(|| (rejected, refused.to_string()))
 }
 
+/// Of a body that is no message. What exactly is wrong with it would be told in the words of the sender.
+const MALFORMED: &str = "the body is not the OTLP message of this path";
+
+fn too_large() -> String {
+    format!("the message is too large: expected at most {MAX_MESSAGE} bytes after decompression")
+}
+
 /// What a refusal is in gRPC, whose clients read when to try again from `RetryInfo` alone.
 fn refused_status(refusal: Refusal) -> Status {
     let message = refusal.to_string();
@@ -113,7 +120,7 @@ fn refused_status(refusal: Refusal) -> Status {
             let details = ErrorDetails::with_retry_info(refusal.retry_after());
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
-        Refusal::TooLarge(_) => Status::invalid_argument(message),
+        Refusal::TooLarge(_) => Status::invalid_argument(too_large()),
         // The connection broke: whether it was read to its end is the sender's question, and it may send it again.
         Refusal::Broken => Status::unavailable(message),
         Refusal::TooSlow => Status::deadline_exceeded(message),

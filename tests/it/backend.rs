@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod admission;
+mod answers;
 mod anything;
 mod conformance;
 mod crash;

@@ -118,7 +118,7 @@ impl Guard {
         if !self.reads {
             return Ok(next.run(request).await);
         }
-        let admission = self.limiter.admit(source).await.ok_or(Refusal::NoRoom)?;
+        let admission = self.limiter.admit(source).await?;
         let charged = Arc::clone(&admission.0.charged);
         request.extensions_mut().insert(admission);
         let response = next.run(request).await;

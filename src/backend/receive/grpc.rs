@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::{MAX_MESSAGE, Receiver, refused_status};
+use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status};
 use crate::backend::access::IngestTokens;
 use crate::backend::accounts::{self, Transport};
 use crate::backend::limit::{Admission, Guard, Limiter, Refusal};
@@ -54,6 +54,7 @@ pub(crate) fn routes(
     let health_guard = Guard { most: MAX_HEALTH, reads: false, ..ingest.clone() };
     let services = Routes::new(metrics).add_service(logs).into_axum_router();
     let health = Routes::new(health).into_axum_router().reset_fallback();
+    let services = services.layer(map_response(blame_the_sender));
     tokens.before(ingest.before(services)).layer(map_response(count)).merge(health_guard.before(health))
 }
 
@@ -61,11 +62,23 @@ fn refused(refusal: Refusal) -> Response {
     refused_status(refusal).into_http()
 }
 
+/// A message that can't be unpacked or decoded is INTERNAL to tonic, with a text as long as the message is deep. It is
+/// the sender's, and the same as over HTTP; nothing else of these services is INTERNAL.
+async fn blame_the_sender(response: Response) -> Response {
+    match code(&response) {
+        Code::Internal => Status::invalid_argument(MALFORMED).into_http(),
+        _ => response,
+    }
+}
+
 /// A call that failed has its code in the head; one that succeeded, in the trailers.
 async fn count(response: Response) -> Response {
-    let code = response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-    accounts::answered(Transport::Grpc, format!("{code:?}"));
+    accounts::answered(Transport::Grpc, format!("{:?}", code(&response)));
     response
+}
+
+fn code(response: &Response) -> Code {
+    response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
 #[tonic::async_trait]

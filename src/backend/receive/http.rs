@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use super::{MAX_MESSAGE, Receiver, refused_status};
+use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status, too_large};
 use crate::backend::access;
 use crate::backend::accounts::{self, Transport};
 use crate::backend::limit::{Admission, Guard, Limiter, Refusal};
@@ -79,15 +79,12 @@ async fn logs(
 async fn read<M: Message + Default>(request: Request) -> Result<M, Failure> {
     check_headers(request.headers())?;
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the message is too large: expected at most {MAX_MESSAGE} bytes after decompression"),
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()),
         _ => {
             Failure::new(StatusCode::BAD_REQUEST, "the body cannot be read: expected it whole, and its encoding sound")
         }
     })?;
-    let malformed = |_| Failure::new(StatusCode::BAD_REQUEST, "the body is not the OTLP message of this path");
+    let malformed = |_| Failure::new(StatusCode::BAD_REQUEST, MALFORMED);
     M::decode(body).map_err(malformed)
 }
 

@@ -110,21 +110,33 @@ fn grow(descriptor: &MessageDescriptor, choices: &mut Choices<'_>, depth: usize)
 }
 
 fn value(kind: &Kind, choices: &mut Choices<'_>, depth: usize) -> Value {
-    let numbers = [0, 1, 9, now(), now() / 2, u64::MAX, 1 << 31, 1 << 63];
+    let numbers = [0, 1, 9, now(), now() / 2, 1_000_001, u64::MAX, 1 << 31, 1 << 63];
     let number = *choices.of(&numbers);
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    let low = u32::from_le_bytes([a, b, c, d]);
     match kind {
         Kind::Message(descriptor) => Value::Message(grow(descriptor, choices, depth - 1)),
         Kind::String => Value::String(choices.of(&TEXTS).clone()),
         Kind::Bytes => Value::Bytes(choices.of(&TEXTS).clone().into()),
         Kind::Bool => Value::Bool(number == 1),
         Kind::Double => Value::F64(f64::from_bits(number)),
-        Kind::Float => Value::F32(f32::from_bits(number as u32)),
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(number as i32),
-        Kind::Uint32 | Kind::Fixed32 => Value::U32(number as u32),
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(number as i64),
+        Kind::Float => Value::F32(f32::from_bits(low)),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(low.cast_signed()),
+        Kind::Uint32 | Kind::Fixed32 => Value::U32(low),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(number.cast_signed()),
         Kind::Uint64 | Kind::Fixed64 => Value::U64(number),
-        Kind::Enum(_) => Value::EnumNumber(number as i32),
+        Kind::Enum(_) => Value::EnumNumber(low.cast_signed()),
     }
+}
+
+/// A good part of which one field is another.
+fn changed<M: Message + Default>(good: &M, descriptor: &MessageDescriptor, choices: &mut Choices<'_>) -> M {
+    let mut message = DynamicMessage::decode(descriptor.clone(), good.encode_to_vec().as_slice()).unwrap();
+    let fields: Vec<_> = descriptor.fields().collect();
+    let field = choices.of(&fields);
+    let other = value(&field.kind(), choices, DEPTH);
+    message.set_field(field, if field.is_list() { Value::List(vec![other]) } else { other });
+    M::decode(message.encode_to_vec().as_slice()).unwrap()
 }
 
 fn grown<M: Message + Default>(descriptor: &MessageDescriptor, choices: &mut Choices<'_>) -> M {
@@ -135,6 +147,7 @@ fn grown<M: Message + Default>(descriptor: &MessageDescriptor, choices: &mut Cho
 struct Types {
     request: MessageDescriptor,
     part: MessageDescriptor,
+    point: MessageDescriptor,
     attribute: MessageDescriptor,
 }
 
@@ -144,6 +157,7 @@ impl Types {
         Self {
             request: of(&format!("collector.{signal}.v1.{request}")),
             part: of(&format!("{signal}.v1.{part}")),
+            point: of("metrics.v1.NumberDataPoint"),
             attribute: of("common.v1.KeyValue"),
         }
     }
@@ -163,12 +177,13 @@ fn good_metrics() -> ExportMetricsServiceRequest {
 /// Something grown alone, after a good request, within one, or within a part of one.
 fn logs(types: &Types, choices: &mut Choices<'_>) -> ExportLogsServiceRequest {
     let mut good = good_logs();
-    let place = choices.next() % 4;
+    let place = choices.next() % 5;
     let records = &mut good.resource_logs[0].scope_logs[0].log_records;
     match place {
         0 => return grown(&types.request, choices),
         1 => good.resource_logs.extend(grown::<ExportLogsServiceRequest>(&types.request, choices).resource_logs),
         2 => records.push(grown::<LogRecord>(&types.part, choices)),
+        3 => records[0] = changed(&records[0], &types.part, choices),
         _ => records[0].attributes.push(grown::<KeyValue>(&types.attribute, choices)),
     }
     good
@@ -176,22 +191,28 @@ fn logs(types: &Types, choices: &mut Choices<'_>) -> ExportLogsServiceRequest {
 
 fn metrics(types: &Types, choices: &mut Choices<'_>) -> ExportMetricsServiceRequest {
     let mut good = good_metrics();
-    let place = choices.next() % 4;
+    let place = choices.next() % 6;
     let metrics = &mut good.resource_metrics[0].scope_metrics[0].metrics;
     match place {
         0 => return grown(&types.request, choices),
         1 => {
-            good.resource_metrics.extend(grown::<ExportMetricsServiceRequest>(&types.request, choices).resource_metrics)
+            let grown = grown::<ExportMetricsServiceRequest>(&types.request, choices);
+            good.resource_metrics.extend(grown.resource_metrics);
         }
         2 => metrics.push(grown::<Metric>(&types.part, choices)),
+        3 => metrics[0] = changed(&metrics[0], &types.part, choices),
         _ => {
             let position = choices.next() % metrics.len();
             let Some(Data::Gauge(gauge)) = &mut metrics[position].data else {
                 unreachable!("a good metric is a gauge")
             };
-            let point =
-                NumberDataPoint { attributes: vec![grown(&types.attribute, choices)], ..gauge.data_points[0].clone() };
-            gauge.data_points.push(point);
+            let good = gauge.data_points[0].clone();
+            if place == 4 {
+                gauge.data_points[0] = changed(&good, &types.point, choices);
+            } else {
+                let attributes = vec![grown(&types.attribute, choices)];
+                gauge.data_points.push(NumberDataPoint { attributes, ..good });
+            }
         }
     }
     good

@@ -164,6 +164,50 @@ async fn a_flood_from_one_source_leaves_the_others_served() {
     );
 }
 
+/// Half a MiB of empty records, of which each takes a hundred times its size when it is read.
+fn bomb() -> Arc<Vec<u8>> {
+    let records = logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec();
+    assert!(records.len() < 512 * 1024, "{}", records.len());
+    Arc::new(gzip(&records))
+}
+
+/// Messages that are read at once.
+const READ_AT_ONCE: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
+    let backend = Backend::start().await;
+    let bomb = bomb();
+    let (last, first) = bomb.split_last().unwrap();
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\n{}: {}\r\ncontent-length: {}\r\n\r\n",
+        PROTOBUF.0,
+        PROTOBUF.1,
+        GZIP.0,
+        GZIP.1,
+        bomb.len(),
+    );
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let mut stream = connect_from(EAGER, backend.http()).await.unwrap();
+        stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+        streams.push(stream);
+    }
+    // All of them are whole before the first is read.
+    for stream in &mut streams {
+        stream.write_all(&[*last]).await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for mut stream in streams {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        answers.push(String::from_utf8_lossy(&status[9..]).parse::<u16>().unwrap());
+    }
+    let read = answers.iter().filter(|status| **status == 400).count();
+    assert!((1..=READ_AT_ONCE).contains(&read), "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 429).count(), answers.len() - read);
+}
+
 /// Bombs at once, and how often each sender sends one.
 const BOMBERS: u8 = 64;
 const BOMBS: usize = 4;
@@ -176,10 +220,7 @@ const MEMORY: u64 = 640 * 1024 * 1024;
 async fn bombs_from_many_sources_at_once_take_bounded_memory() {
     // As on a machine with many processors, each of which could read a message.
     let backend = Backend::start_with_workers(usize::from(BOMBERS)).await;
-    // Half a MiB of empty records, of which each takes a hundred times its size when it is read.
-    let records = logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec();
-    assert!(records.len() < 512 * 1024, "{}", records.len());
-    let bomb = Arc::new(gzip(&records));
+    let bomb = bomb();
     let mut bombers = JoinSet::new();
     for last in 1..=BOMBERS {
         let (bomb, http) = (Arc::clone(&bomb), backend.http());

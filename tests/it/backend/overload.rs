@@ -11,6 +11,7 @@ use kamaji_telemetry::backend::store::{
 };
 use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use prost::Message;
+use tokio::sync::Barrier;
 use tonic::Code;
 use tonic_types::{RpcStatusExt, StatusExt};
 use uuid::Uuid;
@@ -19,12 +20,16 @@ use super::harness::{Backend, JSON, PROTOBUF};
 use super::legacy::stats;
 use super::samples::{created, logs_request, now};
 
-/// A store in one of the states in which a real one is for moments only.
-struct Failing(WriteError);
+/// A store in one of the states in which a real one is for moments only; it fails when so many writes wait for it.
+struct Failing(WriteError, Arc<Barrier>);
 
 impl Store for Failing {
     fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
-        futures::future::ready(Err(self.0.clone())).boxed()
+        async {
+            self.1.wait().await;
+            Err(self.0.clone())
+        }
+        .boxed()
     }
 
     fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
@@ -53,10 +58,37 @@ impl Store for Failing {
 }
 
 async fn failing(error: WriteError) -> Backend {
+    failing_together(error, 1).await
+}
+
+async fn failing_together(error: WriteError, writes: usize) -> Backend {
     let folder = tempfile::tempdir().unwrap();
     let access = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
-    let stores = Stores { rows: Arc::new(Failing(error)), access };
-    Backend::serve(folder, stores, Keeping::default(), Protection::default()).await
+    let rows = Arc::new(Failing(error, Arc::new(Barrier::new(writes))));
+    Backend::serve(folder, Stores { rows, access }, Keeping::default(), Protection::default()).await
+}
+
+#[tokio::test]
+async fn requests_that_are_read_wait_for_a_commit_together() {
+    // Far more than are read at once.
+    let (backend, one, other) = (failing_together(WriteError::Unavailable("".into()), 60).await, 20, 40);
+    let event = || logs_request(vec![created(Uuid::new_v4(), now())]);
+    let grpc = futures::future::join_all(
+        (0..one).map(|_| async { backend.logs_client().await.export(event()).await.unwrap_err().code() }),
+    );
+    let http = futures::future::join_all((0..other).map(|position| {
+        let event = event().encode_to_vec();
+        let backend = &backend;
+        async move {
+            match position % 2 {
+                0 => backend.post("/v1/logs", &[PROTOBUF], &event).await.status,
+                _ => backend.post("/stats", &[JSON], stats(Uuid::new_v4()).as_bytes()).await.status,
+            }
+        }
+    }));
+    let (grpc, http) = futures::join!(grpc, http);
+    assert!(grpc.into_iter().all(|code| code == Code::Unavailable));
+    assert!(http.into_iter().all(|status| status == 503));
 }
 
 #[tokio::test]

@@ -1,0 +1,219 @@
+//! Hostile input, and what each is answered over both transports: the table of docs/reliability.md.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use http::{HeaderMap, Request};
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message;
+use tokio::net::TcpStream;
+use tonic::Code;
+use uuid::Uuid;
+
+use super::harness::{Backend, GZIP, JSON, PROTOBUF, gzip, try_request, unlimited};
+use super::samples::{attribute, created, logs_request, now, text};
+use crate::servers::checkout;
+
+const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
+/// In each of the inputs that carry a text: no answer may repeat it.
+const MARK: &str = "acmebank";
+
+/// One input, as the body of OTLP.
+struct Input {
+    name: &'static str,
+    body: Vec<u8>,
+    encoding: Option<&'static str>,
+    /// Over HTTP and over gRPC.
+    expected: (u16, Code),
+}
+
+impl Input {
+    fn new(name: &'static str, body: Vec<u8>, expected: (u16, Code)) -> Self {
+        Self { name, body, encoding: None, expected }
+    }
+
+    fn encoded(self, encoding: &'static str) -> Self {
+        Self { encoding: Some(encoding), ..self }
+    }
+}
+
+fn event() -> LogRecord {
+    created(Uuid::new_v4(), now())
+}
+
+fn record(change: impl FnOnce(&mut LogRecord)) -> Vec<u8> {
+    let mut record = event();
+    change(&mut record);
+    logs_request(vec![record]).encode_to_vec()
+}
+
+/// A value within a value, and so on.
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(Value::StringValue(MARK.into()), |inner, _| {
+        Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] })
+    })
+}
+
+fn inputs() -> Vec<Input> {
+    use Code::{InvalidArgument, ResourceExhausted, Unimplemented};
+    let huge = "a".repeat(400_000);
+    let good = logs_request(vec![event()]).encode_to_vec();
+    let truncated = gzip(&good)[..20].to_vec();
+    let empty =
+        ExportLogsServiceRequest::decode(logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec().as_slice());
+    vec![
+        Input::new("bytes that are no protobuf", MARK.as_bytes().to_vec(), (400, InvalidArgument)),
+        Input::new("a message that ends early", good[..good.len() - 9].to_vec(), (400, InvalidArgument)),
+        Input::new("gzip that ends early", truncated, (400, InvalidArgument)).encoded("gzip"),
+        Input::new("what says that it is gzip and is not", good.clone(), (400, InvalidArgument)).encoded("gzip"),
+        Input::new("an encoding other than gzip", good, (415, Unimplemented)).encoded("br"),
+        Input::new("64 MB of zeros in 300 kB of gzip", gzip(&vec![0; 64 << 20]), (413, ResourceExhausted))
+            .encoded("gzip"),
+        Input::new(
+            "a message of more than 512 KiB",
+            record(|record| record.severity_text = "a".repeat(512 << 10)),
+            (413, InvalidArgument),
+        ),
+        Input::new(
+            "250,000 empty records in 2 kB of gzip",
+            gzip(&empty.unwrap().encode_to_vec()),
+            (400, InvalidArgument),
+        )
+        .encoded("gzip"),
+        Input::new("2,001 records", logs_request(vec![event(); 2_001]).encode_to_vec(), (400, InvalidArgument)),
+        Input::new(
+            "a value in a value, 1,000 deep",
+            record(|record| record.attributes.push(attribute("a", nested(1_000)))),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "a value in a value, 20 deep",
+            record(|record| record.body = Some(AnyValue { value: Some(nested(20)) })),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "a value of 400 kB",
+            record(|record| record.attributes[1] = text("tcp_version", huge.clone())),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "a key of 400 kB",
+            record(|record| record.attributes.push(text(&huge, MARK))),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "10,000 attributes of one record",
+            record(|record| record.attributes.extend(vec![text(MARK, MARK); 10_000])),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "the same attribute twice",
+            record(|record| record.attributes.push(record.attributes[0].clone())),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "a name that the catalog does not have",
+            record(|record| record.event_name = MARK.into()),
+            (400, InvalidArgument),
+        ),
+        Input::new(
+            "a version with a suffix",
+            record(|record| record.attributes[1] = text("tcp_version", format!("v1.35.1-{MARK}"))),
+            (400, InvalidArgument),
+        ),
+        Input::new("a body", record(|record| record.body = text("", MARK).value), (400, InvalidArgument)),
+    ]
+}
+
+/// What gRPC answers to one message, and all that it says beside the code. Every error is in the head.
+async fn call(address: SocketAddr, path: &str, encoding: Option<&str>, message: &[u8]) -> (Code, HeaderMap) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let body = [&[u8::from(encoding.is_some())], &length[..], message].concat();
+    let mut request = Request::post(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(encoding) = encoding {
+        request = request.header("grpc-encoding", encoding);
+    }
+    let response = sender.send_request(request.body(Body::from(body)).unwrap()).await.unwrap();
+    connection.abort();
+    let headers = response.headers().clone();
+    (headers.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes())), headers)
+}
+
+fn is_silent_about_it(answer: &[u8]) -> bool {
+    !answer.windows(MARK.len()).any(|window| window == MARK.as_bytes()) && answer.len() < 1_000
+}
+
+/// The name of a code, as the gRPC specification writes it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        other => panic!("{other:?} is not expected of any input"),
+    }
+}
+
+/// The documentation has a row of the table.
+fn is_documented(row: &str) {
+    let documentation = std::fs::read_to_string(checkout("docs/reliability.md")).unwrap();
+    assert!(documentation.contains(row), "docs/reliability.md lacks the row\n{row}");
+}
+
+#[tokio::test]
+async fn hostile_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeated() {
+    let backend = Backend::limited(unlimited()).await;
+    for Input { name: input, body, encoding, expected: (status, code) } in inputs() {
+        let encodings = encoding.map(|encoding| ("content-encoding", encoding));
+        let headers: Vec<_> = [PROTOBUF].into_iter().chain(encodings).collect();
+        let reply = try_request(backend.http, "POST", "/v1/logs", &headers, &body).await.unwrap();
+        assert_eq!(reply.status, status, "{input}: {reply:?}");
+        assert!(is_silent_about_it(&reply.body), "{input}: {reply:?}");
+        let (answer, headers) = call(backend.grpc, LOGS, encoding, &body).await;
+        assert_eq!(answer, code, "{input}: {headers:?}");
+        assert!(is_silent_about_it(format!("{headers:?}").as_bytes()), "{input}: {headers:?}");
+        is_documented(&format!("| {input} | {status} | {} |", name(code)));
+    }
+    assert_eq!(backend.rows(), 0);
+    assert_eq!(call(backend.grpc, "/acme.Service/Export", None, &[]).await.0, Code::Unimplemented);
+    assert_eq!(try_request(backend.http, "POST", "/v1/traces", &[PROTOBUF, GZIP], &[]).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn hostile_json_is_answered_as_documented_and_nothing_is_stored_or_repeated() {
+    let backend = Backend::limited(unlimited()).await;
+    let stats = |running: &str| {
+        format!(
+            r#"{{"uuid": "6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11", "kamaji_version": "{MARK}", "kubernetes_version": "{MARK}", "running": {running}, "sleeping": 0, "not_ready": 0, "upgrading": 0}}"#
+        )
+    };
+    for (input, body, status) in [
+        ("what is no JSON", MARK.to_owned(), 400),
+        ("JSON that ends early", stats("1")[..60].to_owned(), 400),
+        ("lists in lists, 2,000 deep", "[".repeat(2_000), 400),
+        ("more than 4 KiB", format!("\"{}\"", MARK.repeat(1_000)), 413),
+        ("a count below 0, above a million, or with a fraction", stats("-1"), 400),
+        ("a count below 0, above a million, or with a fraction", stats("1000001"), 400),
+        ("a count below 0, above a million, or with a fraction", stats("0.5"), 400),
+        ("a count that is text", stats(&format!("\"{MARK}\"")), 400),
+        ("a count that is there twice", stats("1, \"running\": 2"), 400),
+        ("an object of another kind", format!(r#"{{"{MARK}": {{"{MARK}": ["{MARK}"]}}}}"#), 400),
+    ] {
+        let reply = try_request(backend.http, "POST", "/stats", &[JSON], body.as_bytes()).await.unwrap();
+        assert_eq!(reply.status, status, "{input}: {reply:?}");
+        assert!(is_silent_about_it(&reply.body), "{input}: {reply:?}");
+        is_documented(&format!("| {input} | {status} |"));
+    }
+    let reply = try_request(backend.http, "POST", "/stats", &[PROTOBUF], stats("1").as_bytes()).await.unwrap();
+    assert_eq!((reply.status, backend.rows()), (400, 0));
+}

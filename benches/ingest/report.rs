@@ -11,13 +11,14 @@ use crate::requests::Kind;
 use crate::spread::Spread;
 use crate::{Scale, growth, overview, stored, usage};
 
-/// What is sent: an agent alone; as many calls under way as eight connections have at most; batches with no more rows
-/// under way than half of what may wait in a store; and a fleet's gauges.
-const SHAPES: [Shape; 4] = [
-    Shape { name: "one event, one call under way", kind: Kind::Event, connections: 1, depth: 1 },
-    Shape { name: "one event, 256 under way", kind: Kind::Event, connections: 8, depth: 32 },
-    Shape { name: "500 events, 16 under way", kind: Kind::Events, connections: 8, depth: 2 },
-    Shape { name: "gauge cycle, 256 under way", kind: Kind::Cycle, connections: 8, depth: 32 },
+/// What is sent: an agent alone; many agents, each with one call under way; as many calls as eight connections of
+/// gateways have at most; batches with no more rows under way than half of what may wait in a store; a fleet's gauges.
+const SHAPES: [Shape; 5] = [
+    Shape { name: "one event, 1 agent", kind: Kind::Event, connections: 1, depth: 1 },
+    Shape { name: "one event, 256 agents", kind: Kind::Event, connections: 256, depth: 1 },
+    Shape { name: "one event, 8 gateways x 32", kind: Kind::Event, connections: 8, depth: 32 },
+    Shape { name: "500 events, 16 agents", kind: Kind::Events, connections: 16, depth: 1 },
+    Shape { name: "gauge cycle, 256 agents", kind: Kind::Cycle, connections: 256, depth: 1 },
 ];
 
 /// What each kind is sent for before it is measured: until each installation has its rows, and every page its place.

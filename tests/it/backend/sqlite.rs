@@ -79,6 +79,28 @@ async fn a_full_queue_refuses_at_once_and_keeps_what_it_took_on() {
     assert_eq!(count(&path, "latest"), 16_385);
 }
 
+#[tokio::test]
+async fn who_waits_for_a_commit_is_answered_although_others_have_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    for given_up in 0..4 {
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| store.write(cycles(1))).collect();
+        for write in &mut waiting {
+            assert!(futures::poll!(write).is_pending());
+        }
+        drop(waiting.remove(given_up));
+        other.execute_batch("ROLLBACK").unwrap();
+        for write in waiting {
+            write.await.unwrap();
+        }
+    }
+    drop(store);
+    assert_eq!(count(&path, "latest"), 16);
+}
+
 #[test]
 fn a_file_that_is_no_store_is_named_with_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();

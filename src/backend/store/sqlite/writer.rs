@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::rows::{write_cycle, write_event};
@@ -44,6 +45,14 @@ struct Write {
     batch: Batch,
     done: oneshot::Sender<Result<(), WriteError>>,
     room: OwnedSemaphorePermit,
+    /// Of whoever waits.
+    runtime: Option<Handle>,
+}
+
+/// What a group is told when this is dropped.
+struct Answer {
+    result: Result<(), WriteError>,
+    waiting: Vec<oneshot::Sender<Result<(), WriteError>>>,
 }
 
 impl Writer {
@@ -60,7 +69,7 @@ impl Writer {
         let room = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
         accounts::begin_to_wait(batch.len());
-        self.send(Job::Write(Write { batch, done, room }))?;
+        self.send(Job::Write(Write { batch, done, room, runtime: Handle::try_current().ok() }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -120,7 +129,7 @@ fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
             let result = commit(&mut connection, &group).map_err(|error| unavailable(&error));
             accounts::committed(result.is_ok(), began.elapsed());
             report(&result, &mut failing);
-            answer(group, &result);
+            answer(group, result);
         }
         if let Some(task) = task {
             task(&mut connection);
@@ -145,13 +154,29 @@ fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, O
     (group, None)
 }
 
-fn answer(group: Vec<Write>, result: &Result<(), WriteError>) {
-    for Write { batch, done, room } in group {
+/// Tells a group on a thread of its runtime, where waking is cheaper than from outside, while the writer goes on.
+fn answer(group: Vec<Write>, result: Result<(), WriteError>) {
+    let runtime = group.iter().find_map(|write| write.runtime.clone());
+    let give_up_room = |Write { batch, done, room, .. }| {
         accounts::end_to_wait(batch.len());
-        // First the room, so that whoever is answered finds it free.
         drop(room);
-        // A sender that no longer waits will send again, which changes nothing.
-        let _ = done.send(result.clone());
+        done
+    };
+    // First the room, so that whoever is answered finds it free.
+    let answer = Answer { result, waiting: group.into_iter().map(give_up_room).collect() };
+    match runtime {
+        // One that has ended drops it here.
+        Some(runtime) => drop(runtime.spawn(async { drop(answer) })),
+        None => drop(answer),
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        for done in self.waiting.drain(..) {
+            // A sender that no longer waits will send again, which changes nothing.
+            let _ = done.send(self.result.clone());
+        }
     }
 }
 

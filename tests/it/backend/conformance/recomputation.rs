@@ -8,7 +8,9 @@ use kamaji_telemetry::backend::store::{
     Batch, Breakdown, CURRENT, Counts, Cutoffs, Cycle, DayTotals, EventRow, EventTotals, InstallationRow, KamajiFacts,
     OverviewFacts, Seen, Source, Store, Totals, cut_to_hour, utc_day,
 };
-use kamaji_telemetry::signals::{BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, Status};
+use kamaji_telemetry::signals::{
+    BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
@@ -36,12 +38,12 @@ pub(crate) enum Step {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
-    Cycle { installation: u128, from: From, hours: i64, counts: [u32; 4], breakdowns: Vec<(bool, u32)> },
-    Event { uid: u128, from: From, hours: i64, kind: u8 },
+    Cycle { installation: u128, from: Sender, hours: i64, counts: [u32; 4], breakdowns: Vec<(bool, u32)> },
+    Event { uid: u128, from: Sender, hours: i64, kind: u8 },
 }
 
 /// Who sends: this project's agent or Kamaji, and one of two versions of both components.
-type From = (bool, bool, bool);
+type Sender = (bool, bool, bool);
 
 /// Any history.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
@@ -138,30 +140,31 @@ impl Step {
     }
 }
 
-fn source((agent, version, _): From) -> Source {
+fn source((agent, version, _): Sender) -> Source {
     let version = if version { "0.1.0" } else { "0.2.0" };
     if agent { Source::Agent(version.parse().unwrap()) } else { Source::Kamaji }
 }
 
-fn kamaji((_, version, _): From) -> KamajiVersion {
+fn kamaji((_, version, _): Sender) -> KamajiVersion {
     if version { "v1.0.0".parse().unwrap() } else { KamajiVersion::Unknown }
 }
 
-fn kubernetes(version: bool) -> kamaji_telemetry::signals::KubernetesVersion {
+fn kubernetes(version: bool) -> KubernetesVersion {
     if version { "v1.35.1" } else { "v1.34.2" }.parse().unwrap()
 }
 
 /// Each breakdown once.
 fn points(breakdowns: &[(bool, u32)]) -> Vec<(Breakdown, u32)> {
     let points = breakdowns.iter().map(|(etcd, count)| (*etcd, *count)).collect::<BTreeMap<_, _>>();
-    let breakdown = |etcd| match etcd {
-        true => Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap(),
-        false => Breakdown::new(&BY_VERSION, "v1.35").unwrap(),
+    let breakdown = |etcd| if etcd { (&DATASTORE_COUNT, "etcd") } else { (&BY_VERSION, "v1.35") };
+    let point = |(etcd, count)| {
+        let (metric, value) = breakdown(etcd);
+        (Breakdown::new(metric, value).unwrap(), count)
     };
-    points.into_iter().map(|(etcd, count)| (breakdown(etcd), count)).collect()
+    points.into_iter().map(point).collect()
 }
 
-fn event(uid: u128, from: From, hours: i64, kind: u8) -> EventRow {
+fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
     let tcp_version = kubernetes(from.1);
     let event = match kind {
         0 => Event::Created { tcp_version, with: None },

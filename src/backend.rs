@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use keep::Keeping;
-use limit::{Guard, Limiter, Refusal};
+use limit::{Bounds, Limiter, Refusal};
 pub use limit::{Limits, Network, NotANetwork};
 pub use listen::tls::{Files, Identity};
 use listen::{Gate, Port};
@@ -168,7 +168,7 @@ pub async fn serve(
     let key = store.pseudonym_key().await?;
     let receiver = Arc::new(Receiver::new(Arc::clone(&store)));
     let limiter = Limiter::new(&limits);
-    let pages = Guard { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
+    let pages = Bounds { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
     let routes = receive::http::routes(Arc::clone(&receiver), Arc::clone(&limiter))
         .merge(legacy::routes(Arc::clone(&store), key, Arc::clone(&limiter)))
         .merge(pages.before(web::routes(Arc::clone(&store), grpc_address)));

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::accounts::{self, Transport};
-use super::limit::{Admission, Guard, Limiter, Refusal as Limited};
+use super::limit::{Admission, Bounds, Limiter, Refusal as Limited};
 use super::store::{PseudonymKey, Store, WriteError};
 use payload::{Create, Delete, Payload, Received, Stats, Update};
 
@@ -63,7 +63,7 @@ pub(super) fn routes(store: Arc<dyn Store>, key: PseudonymKey, limiter: Arc<Limi
         .route("/delete", post(receive::<Delete>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Legacy { store, key });
-    Guard { limiter, most: MAX_BODY, reads: true, answer: refused }.before(routes).layer(map_response(count))
+    Bounds { limiter, most: MAX_BODY, reads: true, answer: refused }.before(routes).layer(map_response(count))
 }
 
 fn refused(refusal: Limited) -> Response {

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use access::{Entrance, Guard, IngestTokens, Recorder};
 pub use keep::Keeping;
-use limit::{Limiter, Refusal};
+use limit::{Bounds, Limiter, Refusal};
 pub use limit::{Limits, Network, NotANetwork};
 pub use listen::tls::{Files, Identity};
 use listen::{Gate, Port};
@@ -223,7 +223,7 @@ async fn http_routes(
     grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
     let key = stores.rows.pseudonym_key().await?;
-    let pages = limit::Guard { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
+    let pages = Bounds { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
     let ingest = receive::http::routes(receiver, &guard, Arc::clone(&limiter));
     let legacy = legacy::routes(Arc::clone(&stores.rows), key, &guard, limiter);
     let web = web::routes(stores.clone(), &guard, grpc);

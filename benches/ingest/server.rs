@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use kamaji_telemetry::backend::store::{SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Keeping, Listeners};
+use kamaji_telemetry::backend::store::SqliteStore;
+use kamaji_telemetry::backend::{self, Keeping, Limits, Listeners, Protection, Stores};
 use tokio_util::sync::CancellationToken;
 
 use crate::nothing::Nothing;
@@ -15,9 +15,12 @@ use crate::usage;
 /// Serves the store in `file`, or one that does nothing. Prints where OTLP over gRPC is listened for; then, for each
 /// line on standard input until that ends, the CPU that was used and the peak of memory: microseconds and kB.
 pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
-    let store: Arc<dyn Store> = match file {
-        Some(file) => Arc::new(SqliteStore::open(file)?),
-        None => Arc::new(Nothing),
+    // Nothing is read there: tokens are of no account, but have to be somewhere.
+    let elsewhere = tempfile::tempdir()?;
+    let sqlite = Arc::new(SqliteStore::open(file.unwrap_or(&elsewhere.path().join("telemetry.db")))?);
+    let stores = match file {
+        Some(_) => Stores::from(sqlite),
+        None => Stores { rows: Arc::new(Nothing), access: sqlite },
     };
     // As the program's own.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -29,16 +32,21 @@ pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
         }
         told.cancel();
     });
-    runtime.block_on(serve(store, shutdown))
+    runtime.block_on(serve(stores, shutdown))
 }
 
-/// The one place where the server is configured. It keeps accounts, as one that is looked after does.
-async fn serve(store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// The one place where the server is configured. It keeps accounts, as one that is looked after does. All comes from one
+/// address, whose limits are off.
+async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners = Listeners::bind(any, any, Some(any)).await?;
     println!("{}", listeners.grpc.local_addr()?);
     stdout().flush()?;
-    backend::serve(listeners, store, Keeping::default(), shutdown).await
+    let all = usize::MAX >> 3;
+    let limits =
+        Limits { requests: 0, rows: 0, cycles: 0, connections: all, connections_each: all, ..Limits::default() };
+    let protection = Protection { limits, ..Protection::default() };
+    backend::serve(listeners, stores, Keeping::default(), protection, shutdown).await
 }
 
 fn answer() -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 //! A source is an address or the beginning of one, and is known here only: nothing of it is stored, logged or counted.
 
 mod buckets;
-mod guard;
+mod bounds;
 mod shares;
 mod source;
 
@@ -20,7 +20,7 @@ use super::accounts::{self, Limit};
 use super::store::Batch;
 use buckets::Buckets;
 
-pub(super) use guard::{Guard, Peer, Refusal};
+pub(super) use bounds::{Bounds, Peer, Refusal};
 pub(super) use shares::{Full, Share, Shares};
 pub(super) use source::Source;
 pub use source::{Network, NotANetwork};

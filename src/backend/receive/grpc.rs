@@ -20,7 +20,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status};
 use crate::backend::access::IngestTokens;
 use crate::backend::accounts::{self, Transport};
-use crate::backend::limit::{Admission, Guard, Limiter, Refusal};
+use crate::backend::limit::{Admission, Bounds, Limiter, Refusal};
 
 /// What precedes a message in a body: whether it is compressed, and its length.
 const FRAME: usize = 5;
@@ -50,12 +50,12 @@ pub(crate) fn routes(
     let logs = LogsServiceServer::new(services)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE);
-    let ingest = Guard { limiter, most: FRAME + MAX_MESSAGE, reads: true, answer: refused };
-    let health_guard = Guard { most: MAX_HEALTH, reads: false, ..ingest.clone() };
+    let ingest = Bounds { limiter, most: FRAME + MAX_MESSAGE, reads: true, answer: refused };
+    let health_bounds = Bounds { most: MAX_HEALTH, reads: false, ..ingest.clone() };
     let services = Routes::new(metrics).add_service(logs).into_axum_router();
     let health = Routes::new(health).into_axum_router().reset_fallback();
     let services = services.layer(map_response(blame_the_sender));
-    tokens.before(ingest.before(services)).layer(map_response(count)).merge(health_guard.before(health))
+    tokens.before(ingest.before(services)).layer(map_response(count)).merge(health_bounds.before(health))
 }
 
 fn refused(refusal: Refusal) -> Response {

@@ -18,7 +18,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status, too_large};
 use crate::backend::access;
 use crate::backend::accounts::{self, Transport};
-use crate::backend::limit::{Admission, Guard, Limiter, Refusal};
+use crate::backend::limit::{Admission, Bounds, Limiter, Refusal};
 
 /// The one encoding of OTLP that is accepted, and answered in.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -39,8 +39,8 @@ pub(crate) fn routes(receiver: Arc<Receiver>, guard: &Arc<access::Guard>, limite
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .with_state(receiver);
-    let limits = Guard { limiter, most: MAX_MESSAGE, reads: true, answer: refused };
-    guard.before(limits.before(routes)).layer(map_response(count))
+    let bounds = Bounds { limiter, most: MAX_MESSAGE, reads: true, answer: refused };
+    guard.before(bounds.before(routes)).layer(map_response(count))
 }
 
 fn refused(refusal: Refusal) -> Response {

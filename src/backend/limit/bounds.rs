@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use http_body_util::BodyExt;
+use tonic::Code;
 
 use super::{Limiter, Share, Source, TooMuch, UNREADABLE};
 use crate::backend::accounts::{self, Limit};
@@ -46,7 +47,7 @@ pub(in crate::backend) enum Refusal {
 
 /// What stands before the routes of one kind.
 #[derive(Debug, Clone)]
-pub(in crate::backend) struct Guard {
+pub(in crate::backend) struct Bounds {
     pub(in crate::backend) limiter: Arc<Limiter>,
     /// The largest body.
     pub(in crate::backend) most: usize,
@@ -93,10 +94,10 @@ impl From<TooMuch> for Refusal {
     }
 }
 
-impl Guard {
+impl Bounds {
     /// Stands before `routes`.
     pub(in crate::backend) fn before(self, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(self, guard))
+        routes.layer(from_fn_with_state(self, keep))
     }
 
     async fn pass(&self, peer: IpAddr, request: Request, next: Next) -> Result<Response, Refusal> {
@@ -122,18 +123,25 @@ impl Guard {
         let charged = Arc::clone(&admission.0.charged);
         request.extensions_mut().insert(admission);
         let response = next.run(request).await;
-        if !charged.load(Ordering::Relaxed) {
+        if !charged.load(Ordering::Relaxed) && !is_turned_away(&response) {
             self.limiter.rows.charge(source, UNREADABLE, Instant::now());
         }
         Ok(response)
     }
 }
 
-async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// Whether nothing was read because the sender may not send: that costs no more than a request.
+fn is_turned_away(response: &Response) -> bool {
+    let code = response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        || matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
+}
+
+async fn keep(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
-        return (guard.answer)(Refusal::Broken);
+        return (bounds.answer)(Refusal::Broken);
     };
-    guard.pass(peer, request, next).await.unwrap_or_else(guard.answer)
+    bounds.pass(peer, request, next).await.unwrap_or_else(bounds.answer)
 }
 
 /// The whole body, of at most `most` bytes, as far as the source's share allows. It is held until its end is there: a

@@ -40,7 +40,7 @@ pub(crate) struct Scale {
     pub(crate) overviews: &'static [(u32, u32)],
 }
 
-const WHOLE: Scale = Scale { rounds: 5, seconds: 3, grown: 500, overviews: &[(10_000, 365), (1_000_000, 30)] };
+const WHOLE: Scale = Scale { rounds: 5, seconds: 3, grown: 500, overviews: &[(10_000, 365), (1_000_000, 2)] };
 
 const QUICK: Scale = Scale { rounds: 1, seconds: 2, grown: 50, overviews: &[(10_000, 30)] };
 

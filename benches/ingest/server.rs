@@ -42,9 +42,15 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     let listeners = Listeners::bind(any, any, Some(any)).await?;
     println!("{}", listeners.grpc.local_addr()?);
     stdout().flush()?;
-    let all = usize::MAX >> 3;
-    let limits =
-        Limits { requests: 0, rows: 0, cycles: 0, connections: all, connections_each: all, ..Limits::default() };
+    let unlimited = usize::MAX;
+    let limits = Limits {
+        requests: 0,
+        rows: 0,
+        cycles: 0,
+        connections: unlimited,
+        connections_each: unlimited,
+        proxies: Vec::new(),
+    };
     let protection = Protection { limits, ..Protection::default() };
     backend::serve(listeners, stores, Keeping::default(), protection, shutdown).await
 }

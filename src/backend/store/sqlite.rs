@@ -63,7 +63,7 @@ pub struct SqliteStore {
 
 /// Why a file could not be opened as a store.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the store {}: {cause}; expected a file that this program made, or none yet, in an existing folder where this user may write", path.display())]
+#[error("cannot open the store {}: {cause}; expected {}", path.display(), cause.expected())]
 pub struct OpenError {
     path: PathBuf,
     cause: OpenCause,
@@ -83,6 +83,15 @@ enum OpenCause {
     Migration(#[from] Box<refinery::Error>),
     #[error(transparent)]
     Random(#[from] NoRandomNumbers),
+}
+
+impl OpenCause {
+    const fn expected(&self) -> &'static str {
+        match self {
+            Self::Missing => "the --store of a backend, which makes it when it serves for the first time",
+            _ => "a file that this program made, or none yet, in an existing folder where this user may write",
+        }
+    }
 }
 
 impl SqliteStore {

@@ -14,7 +14,8 @@ FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/faults
 BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
 
 # The tests that write what they compare, where KAMAJI_TELEMETRY_WRITE is set.
-WRITERS := chart::snapshots::the_chart_renders_its_snapshots
+WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
+	chart::readme::the_readme_tells_every_value_as_values_yaml_does
 
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
@@ -66,7 +67,7 @@ cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG fo
 	@cargo run --quiet --example cluster --locked
 
 .PHONY: generate
-generate: tools ## Write what is derived: docs/signals.md and the relay's allow-list from the catalog, snapshots from the charts
+generate: tools ## Write what is derived: docs/signals.md and the relay's allow-list from the catalog, snapshots and READMEs from the charts
 	cargo run --quiet --locked -- catalog > docs/signals.md.new
 	mv docs/signals.md.new docs/signals.md
 	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT

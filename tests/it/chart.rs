@@ -4,10 +4,12 @@ mod helm;
 mod job;
 mod opt_out;
 mod pod;
+mod readme;
 mod release;
 mod rights;
 mod snapshots;
 mod values;
+mod way_out;
 
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;

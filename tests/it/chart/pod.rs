@@ -22,7 +22,7 @@ pub(super) struct Pod {
     /// First, as in a pod: it delivers through the relay to the last.
     pub(super) agent: Agent,
     pub(super) relay: Option<Collector>,
-    environment: Vec<(String, String)>,
+    pub(super) environment: Variables,
     kubeconfig: PathBuf,
     _files: Files,
 }
@@ -93,12 +93,13 @@ impl Pod {
 
 async fn start_relay(cluster: &ApiServer, container: &Container, files: &Files) -> Collector {
     assert_eq!(container.restart_policy.as_deref(), Some("Always"), "it is a sidecar");
-    let [config] = container.args.as_deref().unwrap() else { panic!("one argument: {:?}", container.args) };
+    let (config, settings) = container.args.as_deref().unwrap().split_first().expect("it has arguments");
     let config = files.here(config.strip_prefix("--config=").expect("it names the configuration"));
+    let settings: Vec<_> = settings.iter().map(|setting| setting.strip_prefix("--set=").expect("a setting")).collect();
     let mut environment = variables(cluster, container, files).await;
     environment.retain(|(name, _)| name != "RELAY_HEALTH_LISTEN");
     let environment: Vec<_> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
-    Collector::start(config.as_ref(), &environment, &[]).await
+    Collector::start(config.as_ref(), &environment, &settings).await
 }
 
 /// Sets a variable, and gives what it was.

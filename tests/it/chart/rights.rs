@@ -148,25 +148,23 @@ async fn each_right_is_needed_and_none_is_spare() {
     join_all(cases.iter().map(|case| case.install(&cluster, &rendered))).await;
     let agents = join_all(cases.iter().map(|case| case.start(&cluster))).await;
 
+    let (all, agent) = (cases.last().unwrap(), agents.last().unwrap());
+    agent.ready().await;
+    let asked = || cluster.requests_of_account(&all.namespace, NAME);
+    for right in &rights {
+        let used = async || asked().iter().any(|request| right.allows(request)).then_some(());
+        eventually(&format!("{right:?} to be used, without which it is spare"), used).await;
+    }
     for (case, agent) in cases.iter().zip(&agents) {
         let Some(right) = &case.without else { continue };
         let said = async || agent.log().lines().any(|line| right.lacks(line)).then_some(());
         eventually(&format!("the log to say that this lacks: {right:?}"), said).await;
     }
 
-    let (all, agent) = (cases.last().unwrap(), agents.last().unwrap());
-    agent.ready().await;
-    let asked = || cluster.requests_of_account(&all.namespace, NAME);
-    let renewed = async || asked().iter().filter(|request| request.resource == "leases").nth(4).map(drop);
-    eventually("the Lease to be renewed", renewed).await;
     cluster.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     agent.logged("the journal is deleted").await;
-    let requests = asked();
-    let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
-    assert!(refused.is_empty(), "{refused:?}");
-    for right in &rights {
-        assert!(requests.iter().any(|request| right.allows(request)), "{right:?} is spare");
-    }
+    let refused: Vec<_> = asked().into_iter().filter(|request| request.code == 403).collect();
+    assert_eq!(refused, [], "what has all of them lacks none");
     let config_maps: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), &all.namespace);
     assert_eq!(config_maps.get_opt(NAME).await.unwrap(), None);
 }

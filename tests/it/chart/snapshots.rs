@@ -96,16 +96,20 @@ fn readable(rendered: &str) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
+/// Compares a file of the checkout with what it is made of, or writes it.
+pub(super) fn compare(path: &str, made: &str) {
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(checkout(path), made).unwrap();
+    }
+    assert!(made == read(path), "{path} is not what it is made of: `make generate`, and read the diff");
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_chart_renders_its_snapshots() {
     let helm = Helm::offline();
     for (name, values) in all() {
         let rendered = readable(&helm.template(&values).await.unwrap());
-        let path = format!("tests/it/snapshots/{name}.yaml");
-        if std::env::var_os(WRITE).is_some() {
-            std::fs::write(checkout(&path), &rendered).unwrap();
-        }
-        assert!(rendered == read(&path), "{path} is not what the chart renders: `make generate`, and read the diff");
+        compare(&format!("tests/it/snapshots/{name}.yaml"), &rendered);
     }
 }

@@ -6,16 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::{CHART, Helm, merge, read, snapshots};
 
-fn defaults() -> Value {
+pub(super) fn defaults() -> Value {
     serde_yaml_ng::from_str(&read(&format!("{CHART}/values.yaml"))).unwrap()
 }
 
-fn schema() -> Value {
+pub(super) fn schema() -> Value {
     serde_json::from_str(&read(&format!("{CHART}/values.schema.json"))).unwrap()
 }
 
 /// `schema`, or the definition that it refers to.
-fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let reference = schema.get("$ref").map(|reference| reference.as_str().unwrap());
     reference.map_or(schema, |reference| root.pointer(reference.trim_start_matches('#')).unwrap())
 }
@@ -59,19 +59,6 @@ fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
     has_a_place("values", defaults().as_object().unwrap(), &schema, &schema, &["global", "enabled"]);
     let global = &schema["properties"]["global"]["properties"]["telemetry"];
     assert_eq!(global["additionalProperties"], false);
-}
-
-#[test]
-fn every_value_says_what_it_is() {
-    let text = read(&format!("{CHART}/values.yaml"));
-    let lines: Vec<_> = text.lines().collect();
-    for (number, line) in lines.iter().enumerate() {
-        let is_top = line.starts_with(|first: char| first.is_ascii_lowercase());
-        let says = number > 0 && lines[number - 1].trim_start().starts_with('#');
-        let plain = ["serviceAccount", "nodeSelector", "tolerations", "affinity", "priorityClassName"];
-        let key = line.split(':').next().unwrap();
-        assert!(!is_top || says || plain.contains(&key), "{key} has no comment");
-    }
 }
 
 async fn refusal(helm: &Helm, values: Value) -> String {

@@ -81,6 +81,8 @@ async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     let notes = helm.upgrade(&local).await;
     assert!(notes.contains("Telemetry is LOCAL") && notes.contains("nothing leaves this cluster"), "{notes}");
     assert!(notes.contains("kubectl logs -n kamaji-system deploy/kamaji-telemetry -c relay"), "{notes}");
+    let off = "helm upgrade telemetry CHART -n kamaji-system --reset-then-reuse-values --set telemetry.disabled=true";
+    assert!(notes.contains(off), "{notes}");
     consists_of(&cluster, &[&DEFAULT], "installed").await;
 
     let notes = helm.upgrade(&snapshots::extended()).await;

@@ -67,6 +67,41 @@ async fn off_renders_nothing_whatever_else_is_set() {
     }
 }
 
+/// A chart that has this one as a part, and can leave it out by a condition.
+const PARENT: &str = "\
+apiVersion: v2
+name: kamaji
+version: 1.0.0
+dependencies:
+  - name: kamaji-telemetry
+    version: '*'
+    condition: kamaji-telemetry.enabled
+";
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn as_a_part_of_another_chart_it_obeys_the_same_switches() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Chart.yaml"), PARENT).unwrap();
+    std::fs::create_dir(folder.path().join("charts")).unwrap();
+    std::os::unix::fs::symlink(helm::chart(), folder.path().join("charts/kamaji-telemetry")).unwrap();
+    let (helm, parent) = (Helm::offline(), folder.path().display().to_string());
+    for (values, is_there) in [
+        (json!({}), true),
+        (json!({"kamaji-telemetry": {"enabled": true}}), true),
+        (json!({"kamaji-telemetry": {"enabled": false}}), false),
+        (json!({"kamaji-telemetry": {"telemetry": {"disabled": true}}}), false),
+        (json!({"global": {"telemetry": {"disabled": true}}}), false),
+        // The parent's own: it is Kamaji's, whose operator is followed.
+        (json!({"telemetry": {"disabled": true}}), true),
+    ] {
+        let rendered = helm.template_of(&parent, &values).await.unwrap();
+        assert_eq!(!documents(&rendered).is_empty(), is_there, "{values}");
+    }
+    let said = helm.template_of(&parent, &json!({"global": {"telemetry": {"disabled": "no"}}})).await.unwrap_err();
+    assert!(said.contains("at '/global/telemetry/disabled': value must be one of true, false"), "{said}");
+}
+
 /// Puts `more` over `values`, as Helm does with several files of them.
 fn merge(values: &mut Value, more: Value) {
     match (values, more) {

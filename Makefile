@@ -13,6 +13,10 @@ SOAK := faults::soak::half_an_hour_of_random_faults_loses_and_repeats_nothing
 FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/faults
 BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
 
+# The tests that write what they compare, where KAMAJI_TELEMETRY_WRITE is set.
+WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
+	chart::readme::the_readme_tells_every_value_as_values_yaml_does
+
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 
@@ -64,12 +68,13 @@ cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG fo
 	@cargo run --quiet --example cluster --locked
 
 .PHONY: generate
-generate: ## Write what is derived from the catalog: docs/signals.md and the relay's allow-list
+generate: tools ## Write what is derived: docs/signals.md and the relay's allow-list from the catalog, snapshots and READMEs from the charts
 	cargo run --quiet --locked -- catalog > docs/signals.md.new
 	mv docs/signals.md.new docs/signals.md
 	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT
 	cargo run --quiet --locked -- catalog --output collector > "$$allow_list"
 	sed -i -e '/^  # --- generated/,/^  # --- end/{//!d}' -e "/^  # --- generated/r $$allow_list" $(CONFIGURATIONS)
+	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
 
 .PHONY: clean
 clean: ## Remove what was built, the servers that the tests drive included

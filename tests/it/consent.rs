@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::program::{Agent, AgentOptions, NAMESPACE};
@@ -35,7 +35,7 @@ impl Scene {
     }
 
     fn looks(&self) -> usize {
-        self.requests().iter().filter(|request| is_look(request)).count()
+        self.requests().iter().filter(|request| request.is_look()).count()
     }
 
     /// Waits until Kamaji's operator was looked at `times` more.
@@ -45,11 +45,7 @@ impl Scene {
     }
 
     async fn run_kamaji_with(&self, arguments: &[&str]) {
-        let deployments: Api<Deployment> = Api::namespaced(self.cluster.admin().clone(), "kamaji-system");
-        let image = "docker.io/clastix/kamaji:v1.0.0";
-        let container = json!({"name": "manager", "image": image, "args": arguments});
-        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
-        deployments.patch("kamaji", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+        self.cluster.run_kamaji_with(arguments).await;
     }
 
     /// The control: an agent that is on is seen by both sides, so that a test that sees nothing has looked well.
@@ -60,24 +56,13 @@ impl Scene {
     }
 }
 
-/// What the design allows while telemetry is off: the deletion of what the agent keeps.
-fn is_erasure(request: &Request) -> bool {
-    let ours = ["kamaji-telemetry", "kamaji-telemetry-set-aside"];
-    request.verb == "delete" && request.resource == "configmaps" && ours.contains(&&*request.name)
-}
-
-/// What the design allows while Kamaji's operator decides, too.
-fn is_look(request: &Request) -> bool {
-    request.resource == "deployments" && request.namespace == "kamaji-system" && request.verb == "list"
-}
-
 async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) {
     let scene = Scene::set().await;
     let agent = switch(scene.agent()).start().await;
     agent.logged("telemetry is off").await;
     agent.ready().await;
     eventually("the deletion to be asked for again", async || (scene.requests().len() >= 4).then_some(())).await;
-    let others = scene.requests().into_iter().filter(|request| !is_erasure(request));
+    let others = scene.requests().into_iter().filter(|request| !request.is_erasure());
     assert_eq!(others.collect::<Vec<_>>(), [], "the API server was asked for something else");
     assert_eq!(scene.collector.connections(), 0, "somebody connected to the collector");
     assert!(agent.log().lines().count() == 1, "it says once why it is off: {}", agent.log());
@@ -118,7 +103,7 @@ async fn kamajis_own_switch_is_followed_and_noticed_while_it_runs() {
     agent.logged("telemetry is off: Kamaji's operator runs with --disable-telemetry").await;
     agent.ready().await;
     scene.look_again(3).await;
-    let others = scene.requests().into_iter().filter(|request| !is_look(request) && !is_erasure(request));
+    let others = scene.requests().into_iter().filter(|request| !request.is_look() && !request.is_erasure());
     assert_eq!(others.collect::<Vec<_>>(), [], "only the operator is looked at, and the journal deleted");
     assert_eq!(scene.collector.connections(), 0);
 
@@ -142,7 +127,7 @@ async fn switching_kamajis_telemetry_off_ends_what_runs() {
     scene.cluster.create(crate::servers::tcp("b")).await;
     scene.look_again(3).await;
     let since = scene.requests().split_off(requests);
-    assert!(since.iter().all(|request| is_look(request) || is_erasure(request)), "{since:?}");
+    assert!(since.iter().all(|request| request.is_look() || request.is_erasure()), "{since:?}");
     assert_eq!(scene.collector.connections(), connections);
 }
 
@@ -262,7 +247,7 @@ async fn a_refusal_that_passes_stops_it_at_once_and_deletes_nothing() {
     let on_again = async || (agent.log().matches("telemetry is on: gauges").count() == 2).then_some(());
     eventually("it to be on again", on_again).await;
     assert_eq!(installation(&scene.cluster).await, Some(before));
-    assert!(!scene.requests().iter().any(is_erasure), "nothing was deleted");
+    assert!(!scene.requests().iter().any(Request::is_erasure), "nothing was deleted");
 
     bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
     agent.logged("the journal is deleted").await;

@@ -11,6 +11,7 @@ mod servers;
 
 mod agent;
 mod backend;
+mod chart;
 mod cluster;
 mod consent;
 mod election;

@@ -17,7 +17,7 @@ use serde_yaml_ng::{Mapping, Value};
 use tonic::Code;
 
 use crate::servers::{CapturingBackend, Collector, CountingProxy, checkout};
-use messages::{Sender, event, gauge};
+use messages::{Sender, event, foreign, gauge};
 
 fn configuration(name: &str) -> PathBuf {
     checkout("otel-collector").join(name)
@@ -219,6 +219,38 @@ async fn an_attribute_of_another_type_is_dropped_with_its_record() {
         attribute.value.as_mut().unwrap().value = Some(AnyValue::IntValue(4711));
         assert_eq!(relay.pass_logs(request).await, None, "attribute {index}");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_another_application_sends_gets_nothing_through() {
+    let relay = Relay::start().await;
+    assert_eq!(relay.sender.traces().await, Code::Unimplemented);
+    let mut metric = gauge(&signals::RUNNING);
+    metric.resource_metrics[0].scope_metrics[0].metrics[0].name = "acme.orders".to_owned();
+    assert_eq!(relay.pass_metrics(metric).await, None);
+    let mut record = event(&signals::CREATED);
+    record.resource_logs[0].scope_logs[0].log_records[0].event_name = "acme.order.placed".to_owned();
+    assert_eq!(relay.pass_logs(record).await, None);
+    let mut shop = event(&signals::CREATED);
+    shop.resource_logs[0].resource.as_mut().unwrap().attributes = vec![foreign("service.name", "acme-shop")];
+    assert_eq!(relay.pass_logs(shop).await, None);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_a_mistaken_sender_adds_is_left_behind() {
+    let relay = Relay::start().await;
+    let named = || foreign("k8s.cluster.name", "acme-production");
+    let mut metric = gauge(&signals::RUNNING);
+    metric.resource_metrics[0].resource.as_mut().unwrap().attributes.push(named());
+    let arrived = relay.pass_metrics(metric).await.unwrap();
+    assert_eq!(messages::sorted_metrics(arrived), messages::sorted_metrics(gauge(&signals::RUNNING)));
+    let mut record = event(&signals::CREATED);
+    record.resource_logs[0].resource.as_mut().unwrap().attributes.push(named());
+    record.resource_logs[0].scope_logs[0].log_records[0].attributes.push(named());
+    let arrived = relay.pass_logs(record).await.unwrap();
+    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&signals::CREATED)));
 }
 
 #[tokio::test]

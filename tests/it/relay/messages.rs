@@ -12,8 +12,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric as WireMetric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
 
 /// 2026-01-01T00:00:00Z.
 const TIME: u64 = 1_767_225_600_000_000_000;
@@ -35,6 +36,17 @@ impl Sender {
 
     pub(super) async fn logs(&self, request: ExportLogsServiceRequest) -> Result<(), Status> {
         LogsServiceClient::new(self.0.clone()).export(request).await.map(drop)
+    }
+
+    /// Sends no spans, and gives the answer. There is no client for them in what the tests are built with.
+    pub(super) async fn traces(&self) -> Code {
+        let request = http::Request::post("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        // An empty message: not compressed, of length zero.
+        let request = request.body(tonic::body::Body::new("\0\0\0\0\0".to_owned())).unwrap();
+        let answer = self.0.clone().oneshot(request).await.unwrap();
+        Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
     }
 }
 
@@ -88,6 +100,12 @@ fn resource(keys: &[&Attribute]) -> Resource {
 
 fn scope() -> InstrumentationScope {
     InstrumentationScope { name: signals::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() }
+}
+
+/// An attribute that the catalog does not name.
+pub(super) fn foreign(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
 fn attributes(keys: &[&Attribute]) -> Vec<KeyValue> {

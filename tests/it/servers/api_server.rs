@@ -19,6 +19,8 @@ use super::{Etcd, Request, audit, eventually, fixture, web};
 /// Our own definition of a control plane.
 const DEFINITION: &str = "tenantcontrolplanes.yaml";
 
+const WITHOUT_STREAMING: &[&str] = &["--feature-gates=WatchList=false"];
+
 /// Who asks the API server. RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -95,7 +97,7 @@ impl ApiServer {
 
     /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
     pub(crate) async fn start_without_streaming() -> Self {
-        Self::start_with(&["--feature-gates=WatchList=false"]).await.with_kamaji(&fixture(DEFINITION)).await
+        Self::start_with(WITHOUT_STREAMING).await.with_kamaji(&fixture(DEFINITION)).await
     }
 
     /// The same, of a server that never compacts its etcd, so that its whole history can be read there.
@@ -103,9 +105,25 @@ impl ApiServer {
         Self::start_with(&["--etcd-compaction-interval=0"]).await.with_kamaji(definition).await
     }
 
+    /// Starts it with Kamaji, and with nothing of the agent's: a chart is to bring that.
+    pub(crate) async fn start_for_a_chart() -> Self {
+        Self::start().await.with_operator(&fixture(DEFINITION)).await
+    }
+
+    /// The same, of a server that can't stream a list.
+    pub(crate) async fn start_for_a_chart_without_streaming() -> Self {
+        Self::start_with(WITHOUT_STREAMING).await.with_operator(&fixture(DEFINITION)).await
+    }
+
     async fn with_kamaji(self, definition: &str) -> Self {
+        let cluster = self.with_operator(definition).await;
+        cluster.apply(&fixture("agent.yaml")).await;
+        cluster
+    }
+
+    async fn with_operator(self, definition: &str) -> Self {
         self.apply(definition).await;
-        for manifest in ["datastores.yaml", "operator.yaml", "agent.yaml"] {
+        for manifest in ["datastores.yaml", "operator.yaml"] {
             self.apply(&fixture(manifest)).await;
         }
         self
@@ -133,33 +151,38 @@ impl ApiServer {
 
     /// What `user` asked so far; see [`Request`].
     pub(crate) fn requests_of(&self, user: User) -> Vec<Request> {
-        audit::requests_of(&self.place.files.audit_log(), user.name())
+        self.requests_by(user.name())
     }
 
     /// Applies every document of `manifests` by server-side apply, and waits until a new resource is served.
     pub(crate) async fn apply(&self, manifests: &str) {
-        for document in serde_yaml_ng::Deserializer::from_str(manifests) {
-            let value = Value::deserialize(document).expect("a manifest is YAML");
-            if !value.is_null() {
-                self.apply_one(&value).await;
-            }
+        for manifest in documents(manifests) {
+            self.apply_one(&manifest).await;
         }
     }
 
-    async fn apply_one(&self, manifest: &Value) {
-        let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
-        let name = object.metadata.name.as_deref().expect("a manifest has a name");
-        let api = self.api(object.types.as_ref().expect("a manifest has a kind"), object.metadata.namespace.as_deref());
-        api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(manifest))
-            .await
-            .expect("it can be applied");
+    /// The same for one object.
+    pub(crate) async fn apply_one(&self, manifest: &Value) {
+        self.apply_with(manifest, &PatchParams::apply("tests").force()).await.expect("it can be applied");
         if manifest["kind"] == "CustomResourceDefinition" {
             self.served(&manifest["spec"]).await;
         }
     }
 
+    /// Says whether it would take an object as it is, each field known and each value allowed, and changes nothing.
+    pub(crate) async fn dry_run(&self, manifest: &Value) -> Result<(), kube::Error> {
+        self.apply_with(manifest, &PatchParams::apply("tests").force().dry_run().validation_strict()).await
+    }
+
+    async fn apply_with(&self, manifest: &Value, params: &PatchParams) -> Result<(), kube::Error> {
+        let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
+        let name = object.metadata.name.as_deref().expect("a manifest has a name");
+        let api = self.api(object.types.as_ref().expect("a manifest has a kind"), object.metadata.namespace.as_deref());
+        api.patch(name, params, &Patch::Apply(manifest)).await.map(drop)
+    }
+
     /// The objects of a kind whose plural is the regular one.
-    fn api(&self, types: &TypeMeta, namespace: Option<&str>) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, types: &TypeMeta, namespace: Option<&str>) -> Api<DynamicObject> {
         let gvk = GroupVersionKind::try_from(types).expect("apiVersion is group and version");
         let resource = ApiResource::from_gvk(&gvk);
         match namespace {
@@ -190,6 +213,13 @@ impl ApiServer {
             self.served(&serde_json::to_value(definition.spec).expect("a definition is JSON")).await;
         }
     }
+}
+
+/// The documents of a YAML file that are not empty.
+pub(crate) fn documents(manifests: &str) -> Vec<Value> {
+    let documents = serde_yaml_ng::Deserializer::from_str(manifests);
+    let values = documents.map(|document| Value::deserialize(document).expect("a manifest is YAML"));
+    values.filter(|value| !value.is_null()).collect()
 }
 
 impl Place {

@@ -30,6 +30,19 @@ pub(crate) struct Request {
     pub(crate) code: u16,
 }
 
+impl Request {
+    /// What the design allows while telemetry is off: the deletion of what the agent keeps.
+    pub(crate) fn is_erasure(&self) -> bool {
+        let ours = ["kamaji-telemetry", "kamaji-telemetry-set-aside"];
+        self.verb == "delete" && self.resource == "configmaps" && ours.contains(&&*self.name)
+    }
+
+    /// What the design allows while Kamaji's operator decides, too.
+    pub(crate) fn is_look(&self) -> bool {
+        self.resource == "deployments" && self.namespace == "kamaji-system" && self.verb == "list"
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {

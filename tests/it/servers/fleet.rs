@@ -1,5 +1,6 @@
 //! Tenant control planes, built by chaining and kept in a real API server.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -128,6 +129,16 @@ impl ApiServer {
     /// Removes the finalizer, as the operator does when it is done.
     pub(crate) async fn release(&self, name: &str) {
         self.merge(name, &json!({"metadata": {"finalizers": null}})).await;
+    }
+
+    /// Gives Kamaji's operator other arguments.
+    pub(crate) async fn run_kamaji_with(&self, arguments: &[&str]) {
+        let deployments: Api<Deployment> = Api::namespaced(self.admin().clone(), "kamaji-system");
+        let image = "docker.io/clastix/kamaji:v1.0.0";
+        let container = json!({"name": "manager", "image": image, "args": arguments});
+        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let patch = Patch::Strategic(change);
+        deployments.patch("kamaji", &PatchParams::default(), &patch).await.expect("it can be changed");
     }
 
     async fn merge(&self, name: &str, change: &Value) {

@@ -12,12 +12,12 @@ pub(crate) mod web;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use api_server::{ApiServer, User};
+pub(crate) use api_server::{ApiServer, User, documents};
 pub(crate) use audit::Request;
 pub(crate) use collector::Collector;
 use etcd::Etcd;
 pub(crate) use fleet::{Tcp, tcp};
-pub(crate) use process::{Launch, Process, free_address};
+pub(crate) use process::{Launch, Process, free_address, tool_path};
 pub(crate) use tcp::CountingProxy;
 pub(crate) use web::{Arrived, CapturingBackend};
 

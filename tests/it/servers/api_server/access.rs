@@ -1,12 +1,16 @@
-//! What is behind an API server: its etcd, and what a proxy before it needs.
+//! What is behind an API server: its etcd, and what a proxy before it needs; and how a pod talks to it.
 
 use std::path::PathBuf;
 
 use http::Request;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::super::web;
-use super::ApiServer;
+use super::{ApiServer, audit};
 
 impl ApiServer {
     /// A client of its etcd, which serves its API as JSON too.
@@ -41,5 +45,24 @@ impl ApiServer {
     /// The serving certificate, for the loopback address, and its key.
     pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
         (self.place.files.certificate(), self.place.files.key())
+    }
+
+    /// A kubeconfig file with a token of the service account `name` of `namespace`, such as a kubelet asks for.
+    pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), namespace);
+        let request = TokenRequest::default();
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+        let token = answer.expect("there is such an account").status.and_then(|status| status.token);
+        let token = token.expect("an answer has a token");
+        self.place.files.kubeconfig_with(&format!("{namespace}-{name}"), &token, self.place.address)
+    }
+
+    /// What the service account `name` of `namespace` asked so far.
+    pub(crate) fn requests_of_account(&self, namespace: &str, name: &str) -> Vec<audit::Request> {
+        self.requests_by(&format!("system:serviceaccount:{namespace}:{name}"))
+    }
+
+    pub(super) fn requests_by(&self, user: &str) -> Vec<audit::Request> {
+        audit::requests_of(&self.place.files.audit_log(), user)
     }
 }

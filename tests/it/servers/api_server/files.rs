@@ -56,7 +56,12 @@ impl Files {
 
     /// Writes a kubeconfig for `user` at `address`, named after both.
     pub(super) fn kubeconfig(&self, user: User, address: SocketAddr) -> PathBuf {
-        let path = self.folder.join(format!("{}-{}.kubeconfig", user.name(), address.port()));
+        self.kubeconfig_with(user.name(), &self.token(user), address)
+    }
+
+    /// The same for whoever bears `token`.
+    pub(super) fn kubeconfig_with(&self, name: &str, token: &str, address: SocketAddr) -> PathBuf {
+        let path = self.folder.join(format!("{name}-{}.kubeconfig", address.port()));
         let kubeconfig = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -64,8 +69,8 @@ impl Files {
                 "server": format!("https://{address}"),
                 "certificate-authority": self.certificate(),
             }}],
-            "users": [{"name": user.name(), "user": {"token": self.token(user)}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user.name()}}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": name}}],
             "current-context": "tests",
         });
         // JSON is YAML.

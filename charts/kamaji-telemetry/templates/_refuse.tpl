@@ -1,0 +1,35 @@
+{{/* Refuses values that contradict each other: what would be ignored is never ignored in silence. */}}
+{{- define "kamaji-telemetry.refuse" -}}
+{{- $relay := .Values.relay }}
+{{- $otlp := .Values.otlp }}
+{{- if $relay.enabled }}
+{{- range $name, $value := dict "endpoint" $otlp.endpoint "headersSecret.name" $otlp.headersSecret.name "caSecret.name" $otlp.caSecret.name "clientCertificateSecret" $otlp.clientCertificateSecret }}
+{{- if $value }}
+{{- fail (printf "otlp.%s is %q, yet relay.enabled is true and the agent sends to the relay: set relay.enabled=false to send to a collector of your own, or telemetry.endpoint to say where the relay sends" $name $value) }}
+{{- end }}
+{{- end }}
+{{- else }}
+{{- if not $otlp.endpoint }}
+{{- fail "relay.enabled is false and otlp.endpoint is empty: set otlp.endpoint to your own collector, http://HOST:PORT or https://HOST:PORT; to send nothing, set telemetry.disabled=true" }}
+{{- end }}
+{{- if .Values.telemetry.endpoint }}
+{{- fail (printf "telemetry.endpoint is %q, yet relay.enabled is false and it is the relay that sends there: leave it empty and set otlp.endpoint to your own collector" .Values.telemetry.endpoint) }}
+{{- end }}
+{{- range $name, $value := dict "httpsProxy" $relay.httpsProxy "noProxy" $relay.noProxy }}
+{{- if $value }}
+{{- fail (printf "relay.%s is %q, yet relay.enabled is false: the agent itself can't use a proxy; set relay.enabled=true, or the proxy in your own collector" $name $value) }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := dict "caBundle.configMap" $relay.caBundle.configMap "caBundle.secret" $relay.caBundle.secret "clientCertificateSecret" $relay.clientCertificateSecret }}
+{{- if $value }}
+{{- fail (printf "relay.%s is %q, yet relay.enabled is false: use otlp.caSecret and otlp.clientCertificateSecret for your own collector" $name $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $relay.caBundle.configMap $relay.caBundle.secret }}
+{{- fail (printf "relay.caBundle.configMap is %q and relay.caBundle.secret is %q: set one of the two" $relay.caBundle.configMap $relay.caBundle.secret) }}
+{{- end }}
+{{- if and $relay.httpsProxy (hasPrefix "http://" .Values.telemetry.endpoint) }}
+{{- fail (printf "relay.httpsProxy is %q, yet telemetry.endpoint is %q, which is not reached through it: use an https:// endpoint" $relay.httpsProxy .Values.telemetry.endpoint) }}
+{{- end }}
+{{- end }}

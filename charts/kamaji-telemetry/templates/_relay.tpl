@@ -1,0 +1,109 @@
+{{/* What the relay runs: it sends to the endpoint or, where there is none, prints. */}}
+{{- define "kamaji-telemetry.relayConfig" -}}
+{{- $file := ternary "files/debug.yaml" "files/relay.yaml" (eq (include "kamaji-telemetry.local" .) "true") }}
+{{- .Files.Get $file | trimSuffix "\n" }}
+{{- end }}
+
+{{/* A sidecar: the agent begins once it listens, and it ends after the agent, which delivers through it to the last. */}}
+{{- define "kamaji-telemetry.relay" -}}
+{{- $relay := .Values.relay -}}
+- name: relay
+  image: {{ include "kamaji-telemetry.image" (dict "image" $relay.image) | quote }}
+  imagePullPolicy: {{ $relay.image.pullPolicy }}
+  restartPolicy: Always
+  args:
+    - --config=/etc/kamaji-telemetry/relay/relay.yaml
+    {{- range $relay.extraArgs }}
+    - {{ . | quote }}
+    {{- end }}
+  env:
+    - name: RELAY_HEALTH_LISTEN
+      value: {{ printf "%s:13133" .Values.listenAddress | quote }}
+    # Above the 64 MiB of heap at which the relay refuses, and with room to the container's limit for what is no heap.
+    - name: GOMEMLIMIT
+      value: 112MiB
+    {{- with .Values.telemetry.endpoint }}
+    - name: RELAY_ENDPOINT
+      value: {{ . | quote }}
+    {{- end }}
+    {{- with $relay.httpsProxy }}
+    - name: HTTPS_PROXY
+      value: {{ . | quote }}
+    {{- end }}
+    {{- with $relay.noProxy }}
+    - name: NO_PROXY
+      value: {{ . | quote }}
+    {{- end }}
+    {{- if or $relay.caBundle.configMap $relay.caBundle.secret }}
+    # Beside the file of the system's authorities, which is read all the same.
+    - name: SSL_CERT_DIR
+      value: /etc/kamaji-telemetry/ca
+    {{- end }}
+    {{- if $relay.clientCertificateSecret }}
+    - name: RELAY_CERT_FILE
+      value: /etc/kamaji-telemetry/client/tls.crt
+    - name: RELAY_KEY_FILE
+      value: /etc/kamaji-telemetry/client/tls.key
+    {{- end }}
+    {{- with $relay.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - name: relay-health
+      containerPort: 13133
+  startupProbe:
+    httpGet:
+      port: relay-health
+    periodSeconds: 1
+    failureThreshold: 60
+  livenessProbe:
+    httpGet:
+      port: relay-health
+  resources:
+    {{- toYaml $relay.resources | nindent 4 }}
+  securityContext:
+    {{- include "kamaji-telemetry.securityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: relay
+      mountPath: /etc/kamaji-telemetry/relay
+      readOnly: true
+    {{- if or $relay.caBundle.configMap $relay.caBundle.secret }}
+    - name: ca
+      mountPath: /etc/kamaji-telemetry/ca
+      readOnly: true
+    {{- end }}
+    {{- if $relay.clientCertificateSecret }}
+    - name: client
+      mountPath: /etc/kamaji-telemetry/client
+      readOnly: true
+    {{- end }}
+{{- end }}
+
+{{/* Its volumes. */}}
+{{- define "kamaji-telemetry.relayVolumes" -}}
+{{- $relay := .Values.relay -}}
+- name: relay
+  configMap:
+    name: {{ include "kamaji-telemetry.name" . }}-relay
+{{- with $relay.caBundle.configMap }}
+- name: ca
+  configMap:
+    name: {{ . }}
+    items:
+      - key: {{ $relay.caBundle.key }}
+        path: ca.crt
+{{- end }}
+{{- with $relay.caBundle.secret }}
+- name: ca
+  secret:
+    secretName: {{ . }}
+    items:
+      - key: {{ $relay.caBundle.key }}
+        path: ca.crt
+{{- end }}
+{{- with $relay.clientCertificateSecret }}
+- name: client
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,62 @@
+//! The agent's whole job with what Helm installs: arguments, environment, and a token of its service account.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use serde_json::json;
+
+use super::helm::{Helm, NAMESPACE};
+use super::pod::{NAME, Pod, deployment, journal};
+use crate::servers::{ApiServer, eventually, tcp};
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_helm_installs_does_the_agents_whole_job() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    cluster.create(tcp("before").status("Ready")).await;
+    let store = json!({
+        "apiVersion": "kamaji.clastix.io/v1alpha1",
+        "kind": "DataStore",
+        "metadata": {"name": "default"},
+        "spec": {"driver": "etcd"},
+    });
+    cluster.apply_one(&store).await;
+    let settings = json!({
+        "replicas": 2,
+        "telemetry": {"extended": true, "interval": "1s"},
+        "extraArgs": ["--look-interval=1s"],
+    });
+    Helm::of(&cluster).upgrade(&settings).await;
+    let pod = Pod::start(&cluster).await;
+    pod.agent.ready().await;
+    let relay = pod.relay.as_ref().expect("there is a relay");
+    let prints =
+        async |text: &str| eventually(text, async || Some(relay.output()).filter(|output| output.contains(text))).await;
+    prints("Name: kamaji.tcp.running").await;
+    prints("Name: kamaji.datastore.count").await;
+    cluster.create(tcp("after").version("v1.35.1-acme")).await;
+    let shown = prints("EventName: kamaji.tcp.created").await;
+    assert_eq!(shown.matches("EventName").count(), 1, "what was there before is the baseline: {shown}");
+
+    // What it keeps goes with its Deployment, as the garbage collector sees it.
+    let uid = deployment(&cluster).await.unwrap().metadata.uid.unwrap();
+    let goes_with_it = |metadata: ObjectMeta| {
+        let owners = metadata.owner_references.unwrap_or_default();
+        assert!(matches!(&owners[..], [owner] if owner.uid == uid), "{owners:?}");
+    };
+    goes_with_it(journal(&cluster).await.expect("there is a journal").metadata);
+    let leases: Api<Lease> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    goes_with_it(leases.get(NAME).await.unwrap().metadata);
+
+    // The commands that the notes name.
+    let preview = pod.exec("preview").await;
+    assert!(preview.contains("kamaji.tcp.by_version"), "with the agent's own settings: {preview}");
+    let status = pod.exec("status").await;
+    assert!(status.starts_with("Telemetry is on, as far as can be seen.\n\ninstallation "), "{status}");
+
+    cluster.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    pod.agent.logged("the journal is deleted").await;
+    assert_eq!(journal(&cluster).await, None);
+    let log = pod.agent.log();
+    assert!(!log.contains("refuses") && !log.contains("ERROR"), "{log}");
+}

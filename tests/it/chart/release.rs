@@ -1,0 +1,161 @@
+//! The life of a release in a real API server, and each object as that server takes it.
+
+use kube::Api;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::TypeMeta;
+use serde_json::{Value, json};
+
+use super::helm::{Helm, NAMESPACE, RELEASE};
+use super::pod::{NAME, deployment};
+use super::snapshots;
+use crate::servers::{ApiServer, documents, fixture};
+
+/// What the chart can make.
+const KINDS: [(&str, &str); 11] = [
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "Deployment"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+];
+
+/// What an installation with default values consists of.
+const DEFAULT: [&str; 9] = [
+    "ConfigMap/kamaji-telemetry-relay",
+    "ServiceAccount/kamaji-telemetry",
+    "Deployment/kamaji-telemetry",
+    "ClusterRole/kamaji-telemetry",
+    "ClusterRoleBinding/kamaji-telemetry",
+    "Role/kamaji-telemetry",
+    "Role/kamaji-telemetry-kamaji",
+    "RoleBinding/kamaji-telemetry",
+    "RoleBinding/kamaji-telemetry-kamaji",
+];
+
+/// What several replicas and everything that is optional add.
+const MORE: [&str; 4] = [
+    "Service/kamaji-telemetry",
+    "PodDisruptionBudget/kamaji-telemetry",
+    "NetworkPolicy/kamaji-telemetry",
+    "ServiceMonitor/kamaji-telemetry",
+];
+
+/// The objects of the release, in all namespaces.
+async fn objects(cluster: &ApiServer) -> Vec<String> {
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={RELEASE}"));
+    let mut found = Vec::new();
+    for (version, kind) in KINDS {
+        let types = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
+        let api: Api<DynamicObject> = cluster.api(&types, None);
+        let names = api.list(&ours).await.unwrap().into_iter().filter_map(|object| object.metadata.name);
+        found.extend(names.map(|name| format!("{kind}/{name}")));
+    }
+    found
+}
+
+fn sorted(parts: &[&[&str]]) -> Vec<String> {
+    let mut names: Vec<_> = parts.concat().iter().map(|&name| name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
+    let mut found = objects(cluster).await;
+    found.sort();
+    assert_eq!(found, sorted(parts), "{when}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    let helm = Helm::of(&cluster);
+    let local = json!({});
+    let notes = helm.upgrade(&local).await;
+    assert!(notes.contains("Telemetry is LOCAL") && notes.contains("nothing leaves this cluster"), "{notes}");
+    assert!(notes.contains("kubectl logs -n kamaji-system deploy/kamaji-telemetry -c relay"), "{notes}");
+    let off = "helm upgrade telemetry CHART -n kamaji-system --reset-then-reuse-values --set telemetry.disabled=true";
+    assert!(notes.contains(off), "{notes}");
+    consists_of(&cluster, &[&DEFAULT], "installed").await;
+
+    let notes = helm.upgrade(&snapshots::extended()).await;
+    assert!(notes.contains("Telemetry is ON and goes to https://telemetry.example.org through the proxy"), "{notes}");
+    consists_of(&cluster, &[&DEFAULT, &MORE], "changed").await;
+    let rolling = deployment(&cluster).await.unwrap().spec;
+    assert_eq!((rolling.replicas, rolling.strategy.unwrap().type_.as_deref()), (Some(2), Some("RollingUpdate")));
+
+    let notes = helm.upgrade(&json!({"telemetry": {"disabled": true}})).await;
+    assert!(notes.contains("Telemetry is OFF, by telemetry.disabled=true"), "{notes}");
+    consists_of(&cluster, &[], "switched off").await;
+    assert_eq!(helm.run(&["get", "manifest", RELEASE, "--namespace", NAMESPACE]).await.unwrap().trim(), "");
+
+    helm.upgrade(&json!({"replicas": 2})).await;
+    // The server has filled in what belongs to the other strategy.
+    let notes = helm.upgrade(&local).await;
+    assert!(notes.contains("Telemetry is LOCAL"), "{notes}");
+    consists_of(&cluster, &[&DEFAULT], "switched on").await;
+    assert_eq!(deployment(&cluster).await.unwrap().spec.strategy.unwrap().type_.as_deref(), Some("Recreate"));
+
+    let notes = helm.upgrade(&json!({"global": {"telemetry": {"disabled": true}}})).await;
+    assert!(notes.contains("Telemetry is OFF, by global.telemetry.disabled=true"), "{notes}");
+    consists_of(&cluster, &[], "switched off for a whole installation").await;
+
+    helm.upgrade(&local).await;
+    helm.uninstall().await;
+    consists_of(&cluster, &[], "removed").await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_second_installation_is_refused_rather_than_counted_twice() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let helm = Helm::of(&cluster);
+    helm.upgrade(&json!({})).await;
+    for namespace in [NAMESPACE, "default"] {
+        let second = ["install", "second", &super::helm::chart(), "--namespace", namespace];
+        let said = helm.run(&second).await.unwrap_err();
+        assert!(said.contains("cannot be imported into the current release"), "{said}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}});
+    cluster.apply_one(&namespace).await;
+    let helm = Helm::of(&cluster);
+    helm.upgrade(&json!({})).await;
+    for (name, values) in snapshots::all() {
+        for object in documents(&helm.template(&values).await.unwrap()) {
+            let kind = &object["kind"];
+            cluster.dry_run(&object).await.unwrap_or_else(|error| panic!("{kind} of {name}: {error}"));
+            if kind == "Deployment" {
+                let pod = pod_of(&object);
+                cluster.dry_run(&pod).await.unwrap_or_else(|error| panic!("the pod of {name}: {error}"));
+            }
+        }
+    }
+    // The control: what does not fit is refused.
+    let rendered = helm.template(&json!({"podSecurityContext": {"runAsNonRoot": false}})).await.unwrap();
+    let root = documents(&rendered).iter().find(|object| object["kind"] == "Deployment").map(pod_of).unwrap();
+    let refusal = cluster.dry_run(&root).await.unwrap_err().to_string();
+    assert!(refusal.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{refusal}");
+}
+
+/// What the Deployment's controllers would make.
+fn pod_of(deployment: &Value) -> Value {
+    let template = &deployment["spec"]["template"];
+    let metadata = json!({"name": NAME, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+}

@@ -1,0 +1,115 @@
+//! What the chart renders, to be read: `tests/it/snapshots`. `make generate` writes it anew.
+
+use serde_json::{Value, json};
+
+use super::{Helm, read};
+use crate::servers::checkout;
+
+/// Set, what is compared is written first.
+const WRITE: &str = "KAMAJI_TELEMETRY_WRITE";
+
+/// What operators set, each a snapshot of its own.
+pub(super) fn all() -> [(&'static str, Value); 5] {
+    [
+        ("default", json!({"telemetry": {"endpoint": "https://telemetry.example.org"}})),
+        ("disabled", json!({"telemetry": {"disabled": true}})),
+        ("local", json!({})),
+        ("own-collector", own_collector()),
+        ("extended", extended()),
+    ]
+}
+
+fn own_collector() -> Value {
+    json!({
+        "relay": {"enabled": false},
+        "otlp": {
+            "endpoint": "https://collector.example.org:4317",
+            "headersSecret": {"name": "collector"},
+            "caSecret": {"name": "collector"},
+            "clientCertificateSecret": "collector-client",
+        },
+        "networkPolicy": {"enabled": true},
+    })
+}
+
+/// Everything that can be set at once.
+pub(super) fn extended() -> Value {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    json!({
+        "telemetry": {
+            "endpoint": "https://telemetry.example.org",
+            "interval": "10m",
+            "extended": true,
+            "kamajiFlag": "replaces",
+            "kamajiVersion": "v1.0.0",
+        },
+        "image": {"repository": "registry.example.org/kamaji-telemetry", "digest": digest},
+        "imagePullSecrets": [{"name": "registry"}],
+        "replicas": 2,
+        "logFormat": "json",
+        "extraEnv": [{"name": "RUST_LOG", "value": "kamaji_telemetry=debug"}],
+        "extraArgs": ["--look-interval=1m"],
+        "relay": {
+            "httpsProxy": "http://proxy.example.org:3128",
+            "noProxy": ".example.net",
+            "caBundle": {"configMap": "authorities"},
+            "clientCertificateSecret": "relay-client",
+            "extraEnv": [{"name": "RELAY_MEMORY_SPIKE_MIB", "value": "8"}],
+            "extraArgs": ["--set=service::telemetry::logs::level=info"],
+        },
+        "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
+        "serviceMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
+        "networkPolicy": {
+            "enabled": true,
+            "apiServer": {"cidrs": ["10.0.0.1/32"]},
+            "endpoint": {"cidrs": ["192.0.2.0/24", "2001:db8::/32"]},
+        },
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+            "weight": 1,
+            "podAffinityTerm": {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry"}},
+            },
+        }]}},
+        "priorityClassName": "system-cluster-critical",
+        // What others select by is not given away.
+        "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
+        "extraAnnotations": {"example.org/owner": "platform"},
+        "podLabels": {"tier": "telemetry"},
+        "podAnnotations": {"example.org/scrape": "true"},
+    })
+}
+
+/// The relay's configuration is shown by its name: it has a snapshot of its own where it is.
+fn readable(rendered: &str) -> String {
+    let mut text = rendered.to_owned();
+    for file in ["otel-collector/relay.yaml", "otel-collector/debug.yaml"] {
+        let block = read(file).trim_end().replace('\n', "\n    ");
+        text = text.replace(&format!("|\n    {block}\n"), &format!("# {file}\n"));
+    }
+    let lines = text.lines().map(|line| match line.split_once("checksum/relay: ") {
+        Some((indent, _)) => format!("{indent}checksum/relay: # of the configuration"),
+        None => line.trim_end().to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Compares a file of the checkout with what it is made of, or writes it.
+pub(super) fn compare(path: &str, made: &str) {
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(checkout(path), made).unwrap();
+    }
+    assert!(made == read(path), "{path} is not what it is made of: `make generate`, and read the diff");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_chart_renders_its_snapshots() {
+    let helm = Helm::offline();
+    for (name, values) in all() {
+        let rendered = readable(&helm.template(&values).await.unwrap());
+        compare(&format!("tests/it/snapshots/{name}.yaml"), &rendered);
+    }
+}

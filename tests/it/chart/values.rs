@@ -1,0 +1,164 @@
+//! Values: each has its place in the schema, and what looks like off but is not never passes.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::{CHART, Helm, merge, read, snapshots};
+
+pub(super) fn defaults() -> Value {
+    serde_yaml_ng::from_str(&read(&format!("{CHART}/values.yaml"))).unwrap()
+}
+
+pub(super) fn schema() -> Value {
+    serde_json::from_str(&read(&format!("{CHART}/values.schema.json"))).unwrap()
+}
+
+/// `schema`, or the definition that it refers to.
+pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let reference = schema.get("$ref").map(|reference| reference.as_str().unwrap());
+    reference.map_or(schema, |reference| root.pointer(reference.trim_start_matches('#')).unwrap())
+}
+
+fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
+    map.keys().map(String::as_str).collect()
+}
+
+/// Holds a map of defaults against its schema: it takes just these keys, demands them, since null would remove one, and
+/// says which they are to whoever has misspelt one.
+fn has_a_place(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value, optional: &[&str]) {
+    let Some(properties) = schema.get("properties").map(|properties| properties.as_object().unwrap()) else {
+        let taken = &schema["additionalProperties"];
+        assert!(taken.is_null() || taken == &json!({"type": "string"}), "{path} is a free map");
+        return;
+    };
+    let known: BTreeSet<_> = keys(values).into_iter().chain(optional.iter().copied()).collect();
+    assert_eq!(keys(properties), known, "{path}: keys of the schema, and of values.yaml");
+    assert_eq!(schema["additionalProperties"], false, "{path}");
+    let texts = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+    let required = texts(&schema["required"]);
+    assert_eq!(required.iter().map(String::as_str).collect::<BTreeSet<_>>(), keys(values), "{path}: required");
+    let allowed = texts(&schema["if"]["propertyNames"]["enum"]);
+    assert_eq!(allowed.iter().map(String::as_str).collect::<BTreeSet<_>>(), known, "{path}: allowed");
+    let said = format!("a map with keys among {}", allowed.join(", "));
+    assert_eq!(schema["else"]["const"], said, "{path}");
+    for (key, value) in values {
+        let inner = resolve(&properties[key], root);
+        if let Value::Object(map) = value {
+            has_a_place(&format!("{path}.{key}"), map, inner, root, &[]);
+        }
+        if value.is_boolean() {
+            assert_eq!(inner["enum"], json!([true, false]), "{path}.{key}: its message says what is allowed");
+        }
+    }
+}
+
+#[test]
+fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
+    let schema = schema();
+    has_a_place("values", defaults().as_object().unwrap(), &schema, &schema, &["global", "enabled"]);
+    let global = &schema["properties"]["global"]["properties"]["telemetry"];
+    assert_eq!(global["additionalProperties"], false);
+}
+
+async fn refusal(helm: &Helm, values: Value) -> String {
+    let said = helm.template(&values).await.err();
+    said.unwrap_or_else(|| panic!("{values} is taken"))
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_looks_like_off_and_is_not_is_refused_with_what_is_allowed() {
+    let helm = Helm::offline();
+    let truth = "value must be one of true, false";
+    let keys = "value must be 'a map with keys among disabled, endpoint, interval, extended, kamajiFlag";
+    for (values, at, allowed) in [
+        (json!({"telemetry": {"disabled": "no"}}), "/telemetry/disabled", truth),
+        (json!({"telemetry": {"disabled": "true"}}), "/telemetry/disabled", truth),
+        (json!({"telemetry": {"disabled": "off"}}), "/telemetry/disabled", truth),
+        (json!({"telemetry": {"disabled": 1}}), "/telemetry/disabled", truth),
+        (json!({"telemetry": {"disabled": null}}), "/telemetry", "missing property 'disabled'"),
+        (json!({"telemetry": {"disable": true}}), "/telemetry", keys),
+        (json!({"telemetry": {"enabled": false}}), "/telemetry", keys),
+        (json!({"telemetry": false}), "/telemetry", "got boolean, want object"),
+        (json!({"telemetry": null}), "''", "missing property 'telemetry'"),
+        (json!({"telemetry": {"endpoint": "none"}}), "/telemetry/endpoint", "does not match pattern '^(https?://"),
+        (json!({"telemetry": {"kamajiFlag": "ignore"}}), "/telemetry/kamajiFlag", "one of 'follow', 'replaces'"),
+        (json!({"global": {"telemetry": {"disabled": "yes"}}}), "/global/telemetry/disabled", truth),
+        (json!({"global": {"telemetry": {"disable": true}}}), "/global/telemetry", "keys among disabled'"),
+        (json!({"global": {"telemetry": {"enabled": false}}}), "/global/telemetry", "keys among disabled'"),
+        (json!({"global": {"telemetry": false}}), "/global/telemetry", "got boolean, want object"),
+        (json!({"disabled": true}), "''", "keys among global, enabled, telemetry, image,"),
+        (json!({"enabled": false}), "/enabled", "value must be true"),
+        (json!({"replicas": 0}), "/replicas", "want 1"),
+    ] {
+        let said = refusal(&helm, values.clone()).await;
+        assert!(
+            said.contains(&format!("at '{}'", at.trim_matches('\''))) && said.contains(allowed),
+            "{values}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_mistake_is_refused_with_what_to_do() {
+    let helm = Helm::offline();
+    let own = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
+    let with = |more: Value| {
+        let mut values = own.clone();
+        merge(&mut values, more);
+        values
+    };
+    for (values, said) in [
+        (json!({"relay": {"enabled": false}}), "set otlp.endpoint to your own collector"),
+        (json!({"otlp": {"endpoint": "http://collector.test:4317"}}), "set relay.enabled=false"),
+        (json!({"otlp": {"headersSecret": {"name": "a"}}}), "otlp.headersSecret.name is \"a\""),
+        (with(json!({"telemetry": {"endpoint": "https://telemetry.test"}})), "telemetry.endpoint is"),
+        (with(json!({"relay": {"httpsProxy": "http://proxy.test"}})), "the agent itself can't use a proxy"),
+        (with(json!({"relay": {"noProxy": "a"}})), "relay.noProxy is \"a\""),
+        (with(json!({"relay": {"caBundle": {"secret": "a"}}})), "use otlp.caSecret"),
+        (with(json!({"relay": {"clientCertificateSecret": "a"}})), "otlp.clientCertificateSecret"),
+        (json!({"relay": {"caBundle": {"secret": "a", "configMap": "b"}}}), "set one of the two"),
+        (
+            json!({"telemetry": {"endpoint": "http://a.test"}, "relay": {"httpsProxy": "http://b.test"}}),
+            "use an https:// endpoint",
+        ),
+        (json!({"telemetry": {"endpoint": "telemetry.test:443"}}), "at '/telemetry/endpoint'"),
+        (json!({"telemetry": {"endpoint": "https://user:password@a.test"}}), "at '/telemetry/endpoint'"),
+        (json!({"telemetry": {"interval": "0s"}}), "at '/telemetry/interval'"),
+        (json!({"telemetry": {"interval": "25h"}}), "at '/telemetry/interval'"),
+        (json!({"telemetry": {"interval": 300}}), "at '/telemetry/interval'"),
+        (json!({"telemetry": {"kamajiVersion": "latest"}}), "at '/telemetry/kamajiVersion'"),
+        (json!({"image": {"digest": "latest"}}), "at '/image/digest'"),
+        (json!({"image": {"repository": "a.test/kamaji-telemetry:v1"}}), "at '/image/repository'"),
+        (json!({"relay": {"image": {"pullPolicy": "Sometimes"}}}), "one of 'Always', 'IfNotPresent', 'Never'"),
+        (json!({"listenAddress": "::"}), "at '/listenAddress'"),
+        (
+            json!({"networkPolicy": {"apiServer": {"cidrs": ["kubernetes.test"]}}}),
+            "at '/networkPolicy/apiServer/cidrs/0'",
+        ),
+        (json!({"extraArgs": "--disable-telemetry"}), "got string, want array"),
+        (json!({"extraEnv": [{"value": "1"}]}), "missing property 'name'"),
+    ] {
+        let refusal = refusal(&helm, values.clone()).await;
+        assert!(refusal.contains(said), "{values}: {refusal}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn good_values_are_taken() {
+    let helm = Helm::offline();
+    for values in snapshots::all().map(|(_, values)| values).into_iter().chain([
+        // Another chart's globals, and the condition by which a parent includes this one.
+        json!({"global": {"imageRegistry": "registry.test", "telemetry": {}}, "enabled": true}),
+        json!({"global": {"telemetry": {"disabled": false}}}),
+        json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "interval": "90s"}}),
+        json!({"listenAddress": "[::]", "image": {"repository": "registry.test:5000/a/b", "tag": "v1"}}),
+        json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
+        json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
+    ]) {
+        helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
+    }
+}

@@ -205,9 +205,10 @@ pub async fn serve(
     let renewal = follow(identity, shutdown.clone());
     let follower = tokens.follow(shutdown.clone());
     let keeper = keep::run(stores.clone(), keeping, shutdown.clone());
+    let tidier = keep::tidy(Arc::clone(&stores.rows), shutdown.clone());
     let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
     let servers = async {
-        tokio::join!(grpc, http, probes, renewal, follower, keeper, upkeep, recording);
+        tokio::join!(grpc, http, probes, renewal, follower, keeper, tidier, upkeep, recording);
     };
     // On the heap: it holds all of the servers' states.
     within_grace(servers.boxed(), shutdown.clone()).await;

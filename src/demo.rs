@@ -174,7 +174,7 @@ async fn make_token(access: &dyn Access) -> anyhow::Result<String> {
 /// Puts the history into a store that has none yet.
 async fn fill(store: &dyn Store) -> anyhow::Result<()> {
     let now = Timestamp::now();
-    let query = OverviewQuery { now, versions: 0, installations: 0, events: 0, days: 0 };
+    let query = OverviewQuery { now, versions: 0, breakdowns: 0, installations: 0, events: 0, days: 0 };
     if store.overview(query).await?.month.total() > 0 {
         say("The folder holds a history already.");
         return Ok(());

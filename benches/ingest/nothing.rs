@@ -18,6 +18,10 @@ impl Store for Nothing {
         ready(Ok(Trimmed::default())).boxed()
     }
 
+    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+        ready(Ok(())).boxed()
+    }
+
     fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
         ready(Ok(Erased::default())).boxed()
     }

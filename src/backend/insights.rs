@@ -12,6 +12,10 @@ use crate::signals::{CreatedWith, Event, NetworkProfile};
 
 /// The most versions that a list shows; the rest is summed up. Ten hold all that a maintainer supports.
 const VERSIONS: u32 = 10;
+
+/// The most values of an extended gauge that are summed: nothing is left out as long as the fleet has no more of them,
+/// and one installation reports 64 at most.
+const VALUES: u32 = 256;
 /// The most installations and events that a list shows: what a reader scrolls through.
 const LISTED: u32 = 25;
 /// The days of history: a season, and wide enough to see a release spread.
@@ -152,7 +156,7 @@ pub struct EventEntry {
 
 /// What [`overview`] needs of the store.
 pub fn overview_query(now: Timestamp) -> OverviewQuery {
-    OverviewQuery { now, versions: VERSIONS, installations: LISTED, events: LISTED, days: DAYS }
+    OverviewQuery { now, versions: VERSIONS, breakdowns: VALUES, installations: LISTED, events: LISTED, days: DAYS }
 }
 
 /// Makes the overview of what the store answered to [`overview_query`] with the same `now`.

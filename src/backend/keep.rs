@@ -1,5 +1,6 @@
 //! How long rows are kept, and the daily job that deletes what is older.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -7,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Stores;
-use super::store::{Cutoffs, Trimmed, TrimmedAccess, WriteError, utc_day};
+use super::store::{Cutoffs, Store, Trimmed, TrimmedAccess, WriteError, utc_day};
 
 /// Uids of events are kept a day longer than the oldest event is accepted, whatever the retention: so that a repeat is
 /// known as one, on either side of an hour and of two clocks.
@@ -61,6 +62,21 @@ pub(super) async fn run(stores: Stores, keeping: Keeping, shutdown: Cancellation
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = job => {}
+    }
+}
+
+/// How often the store is tidied: what a minute left is soon gone, and a write waits for it no longer than for a commit.
+const TIDY: Duration = Duration::from_mins(1);
+
+/// Tidies the store until `shutdown`, the first time at the start, for what a crash left.
+pub(super) async fn tidy(store: Arc<dyn Store>, shutdown: CancellationToken) {
+    let mut due = tokio::time::interval(TIDY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(due.tick()).await.is_some() {
+        // A store that can't be written is told of by those who write.
+        if let Err(error) = store.tidy().await {
+            tracing::debug!(%error, "the store was not tidied");
+        }
     }
 }
 

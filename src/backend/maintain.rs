@@ -37,7 +37,11 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
 pub(super) async fn erase_from(store: &dyn Store, installation: Uuid) -> anyhow::Result<Erased> {
     let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
     let [by_uuid, by_cluster] = [store.erase(installation).await?, store.erase(pseudonym).await?];
-    Ok(if by_uuid == Erased::default() { by_cluster } else { by_uuid })
+    Ok(Erased {
+        latest: by_uuid.latest || by_cluster.latest,
+        days: by_uuid.days + by_cluster.days,
+        breakdowns: by_uuid.breakdowns + by_cluster.breakdowns,
+    })
 }
 
 /// Copies a store, in use or not, into a new file.

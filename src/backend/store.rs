@@ -41,7 +41,8 @@ pub use sqlite::SqliteStore;
 ///   in whatever order they come; of two of the same millisecond either may stay.
 /// - An event's uid is its key: the first one stays.
 /// - An installation keeps the source that it first had: rows of another are acknowledged and dropped.
-/// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival.
+/// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival, once
+///   the store is tidied.
 pub trait Store: Send + Sync + 'static {
     /// Keeps `batch`. An empty batch is kept at once.
     ///
@@ -53,6 +54,10 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Fails with [`WriteError`] where not all of it was deleted; what was stays deleted.
     fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>>;
+
+    /// Removes what is left of deleted rows, and of the order in which rows came, where a store keeps such for a while;
+    /// called every minute. Tries again the next time where somebody reads just now.
+    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
@@ -110,6 +115,8 @@ pub struct OverviewQuery {
     pub now: Timestamp,
     /// The most versions to list, of each kind.
     pub versions: u32,
+    /// The most values to list of each extended gauge.
+    pub breakdowns: u32,
     /// The most installations to list.
     pub installations: u32,
     /// The most events to list.

@@ -101,8 +101,14 @@ mod tests {
     use super::*;
     use crate::backend::store::{Counts, OverviewQuery, SqliteStore};
 
-    const QUERY: OverviewQuery =
-        OverviewQuery { now: Timestamp::UNIX_EPOCH, versions: 20, installations: 1_000, events: 10, days: 200 };
+    const QUERY: OverviewQuery = OverviewQuery {
+        now: Timestamp::UNIX_EPOCH,
+        versions: 20,
+        breakdowns: 0,
+        installations: 1_000,
+        events: 10,
+        days: 200,
+    };
 
     #[tokio::test]
     async fn the_history_fills_a_store_with_growth_releases_and_trouble() {

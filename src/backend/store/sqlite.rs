@@ -75,6 +75,12 @@ enum OpenCause {
     Replaced,
     #[error("there is no such file")]
     Missing,
+    #[error("it holds no store")]
+    NoStore,
+    #[error("its schema has version {found}, and this program knows up to {known}")]
+    TooNew { found: i64, known: i64 },
+    #[error("its schema has version {found}, and this program's is {known}")]
+    TooOld { found: i64, known: i64 },
     #[error(transparent)]
     File(#[from] io::Error),
     #[error(transparent)]
@@ -88,7 +94,11 @@ enum OpenCause {
 impl OpenCause {
     const fn expected(&self) -> &'static str {
         match self {
-            Self::Missing => "the --store of a backend, which makes it when it serves for the first time",
+            Self::Missing | Self::NoStore => {
+                "the --store of a backend, which makes it when it serves for the first time"
+            }
+            Self::TooNew { .. } => "a program as new as the one that wrote it",
+            Self::TooOld { .. } => "the program that serves it, or one to serve it that is as new as this",
             _ => "a file that this program made, or none yet, in an existing folder where this user may write",
         }
     }
@@ -97,17 +107,21 @@ impl OpenCause {
 impl SqliteStore {
     /// Opens the store at `path`, made with mode 0600 where there is none, and brings its schema up to date. Blocks.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::try_open(path).map_err(|cause| OpenError { path: path.to_owned(), cause })
+        Self::try_open(path, bring_up_to_date).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
-    /// Opens the store at `path` as [`SqliteStore::open`] does, and makes none. Blocks.
+    /// Opens the store at `path` beside the backend that serves it: makes none, and changes no schema, with which that
+    /// backend could not start again. Blocks.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
         let exists = path.try_exists().map_err(OpenCause::from);
-        let opened = exists.and_then(|exists| if exists { Self::try_open(path) } else { Err(OpenCause::Missing) });
+        let opened = exists.and_then(|exists| match exists {
+            true => Self::try_open(path, is_up_to_date),
+            false => Err(OpenCause::Missing),
+        });
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
-    fn try_open(path: &Path) -> Result<Self, OpenCause> {
+    fn try_open(path: &Path, prepare: fn(&mut Connection) -> Result<(), OpenCause>) -> Result<Self, OpenCause> {
         let lock = Lock::shared(path)?;
         restrict(path)?;
         let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -119,7 +133,7 @@ impl SqliteStore {
         writing.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         // Negative: kB rather than pages.
         writing.pragma_update(None, "cache_size", -CACHE)?;
-        embedded::migrations::runner().run(&mut writing).map_err(Box::new)?;
+        prepare(&mut writing)?;
         let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self {
@@ -130,6 +144,44 @@ impl SqliteStore {
             _lock: lock,
         })
     }
+}
+
+/// All migrations and what the file says of them are one transaction: whatever ends it, the file is of a version that
+/// it says it is of.
+fn bring_up_to_date(connection: &mut Connection) -> Result<(), OpenCause> {
+    let (found, known) = (version(connection)?.unwrap_or_default(), known());
+    if found > known {
+        return Err(OpenCause::TooNew { found, known });
+    }
+    if 0 < found && found < known {
+        tracing::info!(from = found, to = known, "the store's schema is brought up to date, which can take minutes");
+    }
+    embedded::migrations::runner().set_grouped(true).run(connection).map_err(Box::new)?;
+    Ok(())
+}
+
+fn is_up_to_date(connection: &mut Connection) -> Result<(), OpenCause> {
+    match (version(connection)?, known()) {
+        (Some(found), known) if found == known => Ok(()),
+        (Some(found), known) if found > known => Err(OpenCause::TooNew { found, known }),
+        (Some(found), known) => Err(OpenCause::TooOld { found, known }),
+        (None, _) => Err(OpenCause::NoStore),
+    }
+}
+
+/// The version of a store's schema; `None` where it is no store.
+fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'refinery_schema_history')";
+    if !connection.query_row(table, [], |row| row.get(0))? {
+        return Ok(None);
+    }
+    connection.query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
+}
+
+/// The version that this program's schema has.
+fn known() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(refinery::Migration::version).max().map_or(0, i64::from)
 }
 
 /// The key that is there, or a new one. Of two processes that make one at once, both take that of the first.
@@ -184,6 +236,10 @@ impl Store for SqliteStore {
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
         self.writer.run(move |connection| trim::erase(connection, installation)).boxed()
+    }
+
+    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.writer.run(trim::empty_log).boxed()
     }
 
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {

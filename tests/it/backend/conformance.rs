@@ -80,7 +80,8 @@ fn hours_ago(hours: i64) -> Timestamp {
 }
 
 async fn facts(store: &Shared) -> OverviewFacts {
-    let query = OverviewQuery { now: noon(), versions: 100, installations: 10_000, events: 100_000, days: 90 };
+    let query =
+        OverviewQuery { now: noon(), versions: 100, breakdowns: 100, installations: 10_000, events: 100_000, days: 90 };
     store.overview(query).await.unwrap()
 }
 
@@ -248,7 +249,7 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
         store.write(Batch { cycles: vec![cycle], events: vec![event] }).await.unwrap();
     }
     store.write(of_cycles(vec![cycle(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
-    let query = OverviewQuery { now: noon(), versions: 1, installations: 2, events: 3, days: 1 };
+    let query = OverviewQuery { now: noon(), versions: 1, breakdowns: 1, installations: 2, events: 3, days: 1 };
     let facts = store.overview(query).await.unwrap();
     assert_eq!(facts.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
     let running: Vec<_> = facts.installations.iter().map(|row| row.counts.running).collect();

@@ -36,6 +36,10 @@ impl Store for Failing {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
+    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
     fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
         futures::future::ready(Err(self.0.clone())).boxed()
     }

@@ -121,3 +121,26 @@ fn a_store_is_named_by_kind_and_path() {
         assert!(message.contains("expected sqlite:PATH") && message.contains(wrong), "{message}");
     }
 }
+
+#[tokio::test]
+async fn what_was_erased_or_came_in_order_is_in_no_file_once_it_is_tidied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let log = || std::fs::metadata(folder.path().join("telemetry.db-wal")).unwrap().len();
+    let store = SqliteStore::open(&path).unwrap();
+    let batch = cycles(1);
+    let installation = batch.cycles[0].installation;
+    store.write(batch).await.unwrap();
+    assert!(log() > 0);
+    // A backup reads the state before.
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM latest").unwrap();
+    assert!(store.erase(installation).await.unwrap().latest, "nobody waits for a reader");
+    store.tidy().await.unwrap();
+    assert!(log() > 0, "the reader needs it");
+    reader.execute_batch("COMMIT").unwrap();
+    store.tidy().await.unwrap();
+    assert_eq!(log(), 0);
+    let file = std::fs::read(&path).unwrap();
+    assert!(!file.windows(16).any(|bytes| bytes == installation.as_bytes()));
+}

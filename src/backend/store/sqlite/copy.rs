@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::lock::{Lock, LockError};
-use super::{MODE, beside, connect, embedded};
+use super::{MODE, beside, connect};
 
 /// Why a copy was not made, or not put back. What was there before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -125,9 +125,8 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// A store of this version or an earlier one, sound in all its pages.
 fn check(connection: &Connection) -> Result<(), CopyCause> {
+    let known = super::known();
     let found = version(connection)?;
-    let known = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    let known = known.map_or(0, i64::from);
     if found > known {
         return Err(CopyCause::TooNew { found, known });
     }
@@ -136,14 +135,11 @@ fn check(connection: &Connection) -> Result<(), CopyCause> {
 }
 
 fn version(connection: &Connection) -> Result<i64, CopyCause> {
-    let version = connection.query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0));
-    match version {
-        Ok(Some(version)) => Ok(version),
-        Ok(None) => Err(CopyCause::NoStore),
+    match super::version(connection) {
+        Ok(version) => version.ok_or(CopyCause::NoStore),
         Err(error) => Err(match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt) => CopyCause::Damaged(error.to_string()),
-            // No database, or one without that table.
-            Some(ErrorCode::NotADatabase | ErrorCode::Unknown) => CopyCause::NoStore,
+            Some(ErrorCode::NotADatabase) => CopyCause::NoStore,
             _ => error.into(),
         }),
     }

@@ -42,7 +42,7 @@ impl Reader {
 /// Every part reads the same state: they share one transaction. Each names the source that it is about. All but the
 /// lists, which an index bounds, is read from the rollups.
 pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewFacts> {
-    let OverviewQuery { now, versions, installations, events, days } = query;
+    let OverviewQuery { now, versions, breakdowns: values, installations, events, days } = query;
     let connection = &*connection.transaction()?;
     let current = hour_before(now, CURRENT);
     let [day, week, month] = seen(connection, columns::AGENT, now)?;
@@ -57,7 +57,7 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
         kubernetes_versions: list(connection, &top("kubernetes_version"), params![current, versions], |row| {
             Ok((parse(row, "version")?, sum(row, "installations")?))
         })?,
-        breakdowns: breakdowns(connection, current, versions)?,
+        breakdowns: breakdowns(connection, current, values)?,
         installations: list(connection, INSTALLATIONS, params![installations], installation)?,
         events: list(connection, EVENTS, params![events], event)?,
         days: list(connection, DAYS, params![columns::day(now) - i64::from(days)], day_totals)?,

@@ -1,9 +1,11 @@
 //! Deletion, by age and on request.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Params, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::columns;
+use super::{BUSY_TIMEOUT, columns};
 use crate::backend::store::{Cutoffs, Erased, Trimmed};
 
 /// The most rows that one step deletes: a quarter of what one commit takes from the queue, so that a write waits for a
@@ -68,7 +70,7 @@ fn run(connection: &Connection, sql: &str, params: impl Params, count: &mut u64)
     Ok(rows >= STEP as usize)
 }
 
-/// Deletes every row of an installation in one transaction, and then what is left of them in the write-ahead log.
+/// Deletes every row of an installation in one transaction.
 pub(super) fn erase(connection: &mut Connection, installation: Uuid) -> rusqlite::Result<Erased> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let delete = |sql: &str| transaction.execute(sql, params![installation]);
@@ -78,9 +80,20 @@ pub(super) fn erase(connection: &mut Connection, installation: Uuid) -> rusqlite
         breakdowns: delete(&from_every_day("breakdowns"))? as u64,
     };
     transaction.commit()?;
-    // Where somebody reads just now, the log is overwritten later.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    // What can't be emptied now is when the store is tidied next: it is erased all the same.
+    if let Err(error) = empty_log(connection) {
+        tracing::warn!(%error, "the write-ahead log still holds what was erased; it is emptied later");
+    }
     Ok(erased)
+}
+
+/// Empties the write-ahead log, which holds what was deleted, and commits in their order. While somebody reads an older
+/// state, such as a backup, it stays: nobody is waited for, since writes would wait too.
+pub(super) fn empty_log(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    emptied
 }
 
 /// The key of both tables leads with the day: looking each day up is quicker than reading all of their rows.

@@ -31,6 +31,8 @@ struct Scene {
     cluster: ApiServer,
     helm: Helm,
     backend: Backend,
+    /// To read what the backend holds.
+    token: String,
     listener: CountingProxy,
     /// How many events are to have been stored.
     events: usize,
@@ -41,8 +43,9 @@ impl Scene {
         let cluster = ApiServer::start_for_a_chart().await;
         cluster.create(tcp("a").version("v1.30.0").status("Ready")).await;
         let backend = Backend::start().await;
+        let token = backend.token("maintainers");
         let listener = CountingProxy::start(Some(backend.http())).await;
-        Self { helm: Helm::of(&cluster), cluster, backend, listener, events: 0 }
+        Self { helm: Helm::of(&cluster), cluster, backend, token, listener, events: 0 }
     }
 
     /// What the chart is installed with. It looks and deletes often, so that a test waits for what is asked rather than for
@@ -76,7 +79,8 @@ impl Scene {
     }
 
     async fn overview(&self) -> Value {
-        serde_json::from_str(&web::get(self.backend.url(), "/api/v1/insights/overview").await).unwrap()
+        let overview = web::get_as(&self.token, self.backend.url(), "/api/v1/insights/overview").await;
+        serde_json::from_str(&overview).unwrap()
     }
 
     /// Switches it on, and gives the pod once its counts have come through the listener and are stored, with the UUID.

@@ -1,4 +1,5 @@
-//! What stands before every route: who needs what is let in, and what was read is logged before it is answered.
+//! What stands before every route: who needs what is let in, what was read is logged before it is answered, and what
+//! changes something before it is done.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +21,7 @@ use super::token::prefix_of;
 use super::{Reader, cookie};
 use crate::backend::receive;
 use crate::backend::routes::{self, Needs, Route};
-use crate::backend::store::{Access, Digest, LogEntry, Token};
+use crate::backend::store::{Access, Digest, LogEntry, Token, Who};
 use crate::backend::web;
 
 /// Knows who is let in.
@@ -103,16 +104,30 @@ impl Guard {
         let (who, has) = (reader.token.who(), reader.token.role);
         let response = match route.needs {
             Needs::Page(needed) | Needs::Api(needed) if has < needed => Refusal::Role { has, needed }.into_response(),
-            _ => {
+            _ if request.method().is_safe() => {
                 request.extensions_mut().insert(reader);
                 next.run(request).await
             }
+            _ => {
+                // It may be done whatever becomes of the connection and of us, so it is logged before.
+                self.log(route, &who, None).await?;
+                request.extensions_mut().insert(reader);
+                let response = next.run(request).await;
+                // What is done is not undone where only its result can't be logged, which the recorder says.
+                let _ = self.log(route, &who, Some(response.status())).await;
+                return Ok(response);
+            }
         };
-        let what = format!("{} {}", route.method, route.path);
-        let status = Some(response.status().as_u16());
-        let entry = LogEntry { time: Timestamp::now(), who: Some(who), what, status, count: 1 };
-        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)?;
+        self.log(route, &who, Some(response.status())).await?;
         Ok(response)
+    }
+
+    /// Returns once it is in the log; without a status where the answer is still to come.
+    async fn log(&self, route: &Route, who: &Who, status: Option<StatusCode>) -> Result<(), Failed> {
+        let what = format!("{} {}", route.method, route.path);
+        let status = status.map(|status| status.as_u16());
+        let entry = LogEntry { time: Timestamp::now(), who: Some(who.clone()), what, status, count: 1 };
+        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Failed> {

@@ -1,7 +1,9 @@
 //! Why somebody is not let in, and how they are told.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::PublicUrl;
@@ -28,6 +30,8 @@ pub(super) enum Refusal {
     WrongToken,
     #[error("the role {has} is too small: expected a token with the role {needed}")]
     Role { has: Role, needed: Role },
+    #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
+    TooMuch(Duration),
     #[error("sign in first")]
     SignInFirst,
     #[error(transparent)]
@@ -53,6 +57,11 @@ impl Failed {
     }
 }
 
+/// As `Retry-After` tells it.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, format!("{self}\n")).into_response()
@@ -71,6 +80,10 @@ impl IntoResponse for Refusal {
             }
             Self::WrongToken => {
                 (StatusCode::UNAUTHORIZED, challenge("Bearer error=\"invalid_token\""), told).into_response()
+            }
+            Self::TooMuch(wait) => {
+                let wait = [(RETRY_AFTER, HeaderValue::from(seconds(wait)))];
+                (StatusCode::TOO_MANY_REQUESTS, wait, told).into_response()
             }
             Self::SignInFirst => Redirect::to("/").into_response(),
             Self::Failed(failed) => failed.into_response(),

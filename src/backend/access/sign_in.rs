@@ -21,7 +21,8 @@ pub(in crate::backend) type SignedIn = [(HeaderName, HeaderValue); 1];
 pub(in crate::backend) enum Denied {
     /// There is no such token, or it has ended.
     Unknown,
-    /// There is no such token, and there were too many attempts; the next is told so after this time.
+    /// There is no such token, and there were too many attempts, or its token is used too often; the next may be made
+    /// after this time.
     TooMany(Duration),
     /// It could not be looked up, opened or logged.
     Failed(Failed),
@@ -37,6 +38,7 @@ impl Guard {
             self.log_attempt(None, 401).await?;
             return Err(Denied::Unknown);
         };
+        self.pace(&token, 1).map_err(Denied::TooMany)?;
         let expires = token.expires.min(now + SESSION);
         let secret = token::session().map_err(Failed::other)?;
         let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::super::harness::{Backend, stored_bytes};
+use super::super::harness::{Backend, Reply, stored_bytes, unlimited};
 use super::super::samples::{metrics_request, now, state_gauges};
 use super::readers::{Reader, State, Way};
 
@@ -113,6 +113,28 @@ async fn no_secret_and_no_address_is_in_the_stores_files() {
         assert!(!holds(absent), "{absent}");
     }
     assert!(holds("ktt_") && holds("POST /sign-in"), "the search finds what is there");
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_too_often_has_to_wait_and_adds_nothing_to_the_log() {
+    let backend = Backend::limited(unlimited()).await;
+    let header = enter(&backend, Role::Viewer).await;
+    let headers = [(header.0, header.1.as_str())];
+    let mut replies = Vec::new();
+    // A round is 20 s of what it may: one that is quicker than that is refused in part.
+    while replies.iter().all(|reply: &Reply| reply.status != 429) {
+        // Refused for its role, which is logged as what is shown is.
+        let round = (0..100).map(|_| backend.send("GET", "/access-log", &headers));
+        replies.extend(futures::future::join_all(round).await);
+        assert!(replies.len() < 1_000, "there is no bound");
+    }
+    let (refused, let_in): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 429);
+    assert!(let_in.len() >= 100 && let_in.iter().all(|reply| reply.status == 403), "{let_in:?}");
+    let refused = refused[0];
+    assert!(refused.header("retry-after") == Some("1") && refused.text().contains("too often"), "{refused:?}");
+    assert_eq!(done_with(&backend, &header).await.len(), 1 + let_in.len(), "what is refused is not logged");
+    let other = enter(&backend, Role::Viewer).await;
+    assert_eq!(backend.send("GET", OVERVIEW, &[(other.0, &other.1)]).await.status, 200, "another token has its own");
 }
 
 #[tokio::test]

@@ -166,6 +166,21 @@ async fn after_ten_wrong_tokens_a_source_has_to_wait_unless_it_sends_a_right_one
 }
 
 #[tokio::test]
+async fn a_token_that_signs_in_too_often_has_to_wait() {
+    let backend = Backend::start().await;
+    let right = token_of(&backend, "alice", 30).await;
+    let mut replies = Vec::new();
+    // A round is 20 s of what it may: one that is quicker than that is refused in part.
+    while replies.iter().all(|reply: &Reply| reply.status != 429) {
+        replies.extend(futures::future::join_all((0..100).map(|_| sign_in(&backend, &right))).await);
+        assert!(replies.len() < 1_000, "there is no bound");
+    }
+    let (refused, let_in): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 429);
+    assert!(let_in.len() >= 100 && let_in.iter().all(|reply| reply.status == 303), "{let_in:?}");
+    assert!(refused[0].header("retry-after") == Some("1") && refused[0].header("set-cookie").is_none(), "{refused:?}");
+}
+
+#[tokio::test]
 async fn what_could_not_be_looked_up_is_no_attempt() {
     let backend = Backend::start().await;
     let right = token_of(&backend, "alice", 30).await;

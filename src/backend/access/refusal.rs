@@ -7,6 +7,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::PublicUrl;
+use crate::backend::quiet::Quiet;
 use crate::backend::store::Role;
 use crate::backend::web;
 
@@ -50,9 +51,10 @@ pub(in crate::backend) enum Failed {
 }
 
 impl Failed {
-    /// Logs what the reader is not told.
+    /// Logs what the reader is not told, once a minute at most: it fails for strangers too.
     pub(in crate::backend) fn other(error: impl std::fmt::Display) -> Self {
-        tracing::error!(%error, "a reader could not be answered");
+        static SAID: Quiet = Quiet::new();
+        SAID.failed(|count| tracing::error!(%error, count, "a reader could not be answered"));
         Self::Other
     }
 }

@@ -11,12 +11,15 @@ use kamaji_telemetry::backend::store::{
 };
 use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::super::harness::{Backend, Reply, stored_bytes, unlimited};
 use super::super::samples::{metrics_request, now, state_gauges};
 use super::readers::{Reader, State, Way};
+use crate::servers::eventually;
 
 const OVERVIEW: &str = "/api/v1/insights/overview";
 
@@ -236,4 +239,25 @@ async fn what_was_erased_is_answered_though_only_its_beginning_could_be_logged()
     assert!(reply.status == 200 && reply.text().contains("\"latest\":true"), "{reply:?}");
     let log = backend.access.access_log(1).await.unwrap();
     assert_eq!((log[0].what.as_str(), log[0].status), ("DELETE /api/v1/installations/{uuid}", None));
+}
+
+#[tokio::test]
+async fn an_erasure_is_in_the_log_though_nobody_waits_for_its_answer() {
+    let (backend, installation) = forgetful(|_| true).await;
+    let admin = enter(&backend, Role::Admin).await;
+    // Until it is let go, nothing is erased.
+    let rows = rusqlite::Connection::open(backend.file()).unwrap();
+    rows.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut stream = TcpStream::connect(backend.http).await.unwrap();
+    let (host, (name, value)) = (backend.http, &admin);
+    let head =
+        format!("DELETE /api/v1/installations/{installation} HTTP/1.1\r\nhost: {host}\r\n{name}: {value}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let begun = [("DELETE /api/v1/installations/{uuid}".to_owned(), None)];
+    let logged = async || (done_with(&backend, &admin).await[1..] == begun).then_some(());
+    eventually("the erasure to be logged", logged).await;
+    drop(stream);
+    assert_eq!(backend.count("latest"), 1, "before it is done");
+    rows.execute_batch("COMMIT").unwrap();
+    assert_eq!(done_with(&backend, &admin).await[1], begun[0]);
 }

@@ -18,6 +18,7 @@ mod legacy;
 mod limit;
 mod listen;
 pub mod maintain;
+mod quiet;
 mod receive;
 pub mod routes;
 pub mod store;

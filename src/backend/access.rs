@@ -7,7 +7,7 @@
 //!                        └ reading: a token (Bearer), or a session (cookie) made from one on the sign-in page
 //! ```
 //!
-//! Nothing that was read is answered before it is in the access log.
+//! Nothing that was read is answered before it is in the access log, and nothing is changed before that is.
 
 mod attempts;
 mod cookie;

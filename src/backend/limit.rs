@@ -18,9 +18,8 @@ use uuid::Uuid;
 
 use super::accounts::{self, Limit};
 use super::store::Batch;
-use buckets::Buckets;
-
 pub(super) use bounds::{Bounds, Peer, Refusal};
+pub(super) use buckets::Buckets;
 pub(super) use shares::{Full, Share, Shares};
 pub(super) use source::Source;
 pub use source::{Network, NotANetwork};

@@ -7,19 +7,22 @@ pub mod token;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::StoreLocation;
 use super::store::sqlite::copy;
-use super::store::{Erased, SqliteStore, Store};
+use super::store::{Access, ERASE, Erased, LogEntry, SqliteStore, Store};
 
 /// Deletes all rows of an installation, given by its UUID or, where today's Kamaji reports it, by the UID that this
 /// reports: of the cluster's Service `default/kubernetes`. The backend may serve the store meanwhile.
 ///
-/// Fails where there is no store.
+/// The access log says before that there was an erasure, and not of what. Fails where there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     let store = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??;
+    let entry = LogEntry { time: Timestamp::now(), who: None, what: ERASE.to_owned(), status: None, count: 1 };
+    store.record(vec![entry]).await?;
     let erased = erase_from(&store, installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::signals::{KamajiVersion, KubernetesVersion};
 
 pub use access::{
-    Access, CREATE_TOKEN, CreateError, Digest, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, Role, Session, Token,
+    Access, CREATE_TOKEN, CreateError, Digest, ERASE, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, Role, Session, Token,
     TrimmedAccess, UnknownRole, UsedToken, Who,
 };
 pub use keeping::{Cutoffs, Erased, Trimmed};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -12,7 +13,8 @@ use super::accounts;
 use super::store::Store;
 use crate::health::{self, Readiness};
 
-/// How often the store is looked at: twice within the 10 s after which a kubelet asks again.
+/// How often the store is looked at, and how long it may take to answer: twice within the 10 s after which a kubelet
+/// asks again.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Where what was seen is told.
@@ -38,13 +40,17 @@ impl Upkeep {
     /// Looks until `shutdown`; from then on nothing is ready.
     pub(super) async fn run(self, store: Arc<dyn Store>, has_accounts: bool, shutdown: CancellationToken) {
         let mut due = tokio::time::interval(EVERY);
+        // What took too long is not made up for.
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let looks = async {
             loop {
                 due.tick().await;
-                let ready = store.ready().await.is_ok();
+                // A store that does not answer can't be read either.
+                let ready = timeout(EVERY, store.ready()).await.is_ok_and(|answer| answer.is_ok());
                 self.tell(ready).await;
                 if has_accounts {
-                    accounts::store(store.size().await.ok(), ready);
+                    let size = timeout(EVERY, store.size()).await.ok().and_then(Result::ok);
+                    accounts::store(size, ready);
                     // Latencies are kept one by one until they are sorted into their buckets.
                     health::accounts().run_upkeep();
                 }
@@ -62,6 +68,73 @@ impl Upkeep {
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in ["", super::receive::grpc::METRICS, super::receive::grpc::LOGS] {
             self.reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::body::Body;
+    use futures::FutureExt;
+    use futures::future::{BoxFuture, pending, ready};
+    use http::{Request, StatusCode};
+    use tower::ServiceExt;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::backend::store::{
+        Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Trimmed, WriteError,
+    };
+
+    /// A store that can be read unless it hangs, and does nothing else.
+    #[derive(Default)]
+    struct Hanging(AtomicBool);
+
+    impl Store for Hanging {
+        fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+            pending().boxed()
+        }
+
+        fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+            pending().boxed()
+        }
+
+        fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
+            pending().boxed()
+        }
+
+        fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
+            pending().boxed()
+        }
+
+        fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
+            pending().boxed()
+        }
+
+        fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+            pending().boxed()
+        }
+
+        fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+            if self.0.load(Ordering::Relaxed) { pending().boxed() } else { ready(Ok(())).boxed() }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_not_ready_until_it_answers_again() {
+        let (upkeep, _service) = Upkeep::new().await;
+        let probes = health::routes(upkeep.readiness());
+        let store = Arc::new(Hanging::default());
+        tokio::spawn(upkeep.run(Arc::clone(&store) as _, false, CancellationToken::new()));
+        for (hangs, expected) in
+            [(false, StatusCode::OK), (true, StatusCode::SERVICE_UNAVAILABLE), (false, StatusCode::OK)]
+        {
+            store.0.store(hangs, Ordering::Relaxed);
+            tokio::time::sleep(3 * EVERY).await;
+            let probe = Request::get("/readyz").body(Body::empty()).unwrap();
+            assert_eq!(probes.clone().oneshot(probe).await.unwrap().status(), expected, "hangs: {hangs}");
         }
     }
 }

@@ -23,6 +23,7 @@ use maud::Markup;
 use super::Stores;
 use super::access::{Guard, Reader};
 use super::insights::{self, Overview};
+use super::quiet::Quiet;
 use super::store::{ReadError, Store};
 
 /// On every answer: the page loads its own style and icon and nothing else, runs nothing, sends nothing, and is in
@@ -94,7 +95,8 @@ struct Unreadable;
 
 impl From<ReadError> for Unreadable {
     fn from(error: ReadError) -> Self {
-        tracing::error!(%error, "a page could not be shown");
+        static SAID: Quiet = Quiet::new();
+        SAID.failed(|count| tracing::error!(%error, count, "a page could not be shown"));
         Self
     }
 }

@@ -1,4 +1,5 @@
-//! How often a sign-in may be tried.
+//! How often a sign-in may fail. It keeps nobody out who has a token, since whoever shares an address with an attacker
+//! has the attempts in common with it: what has to be out of reach of guessing is the secret, of 256 random bits.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::backend::limit::Source;
 
-/// After this time all is forgiven: long enough to make guessing pointless, short enough to wait for.
+/// After this time all is forgiven: long enough that what fails is written down a few times only, short enough to wait
+/// for.
 const WINDOW: Duration = Duration::from_mins(5);
 
 /// Attempts of one source in a window: a person's typing errors, and those of colleagues behind the same address.
@@ -16,7 +18,7 @@ const OF_ONE: u32 = 10;
 /// sources are remembered than there were attempts.
 const OF_ALL: u32 = 600;
 
-/// Counts the attempts that failed or are under way, in memory only and no longer than a window.
+/// Counts the attempts that failed, in memory only and no longer than a window.
 #[derive(Debug)]
 pub(super) struct Attempts(Mutex<Window>);
 
@@ -32,8 +34,8 @@ impl Attempts {
         Self(Mutex::new(Window { began: now, all: 0, of: HashMap::new() }))
     }
 
-    /// Counts an attempt from `source`, or says how long to wait before the next.
-    pub(super) fn begin(&self, source: Source, now: Instant) -> Result<(), Duration> {
+    /// Counts an attempt from `source` that failed, or says how long to wait before the next where there were too many.
+    pub(super) fn failed(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut window = self.lock();
         if now.duration_since(window.began) >= WINDOW {
             *window = Window { began: now, all: 0, of: HashMap::new() };
@@ -49,16 +51,6 @@ impl Attempts {
         *of_one += 1;
         window.all += 1;
         Ok(())
-    }
-
-    /// Takes back the count of an attempt that succeeded.
-    pub(super) fn succeeded(&self, source: Source) {
-        let mut window = self.lock();
-        // None where the window ended meanwhile.
-        if let Some(of_one) = window.of.get_mut(&source).filter(|of_one| **of_one > 0) {
-            *of_one -= 1;
-            window.all -= 1;
-        }
     }
 
     /// Counts are whole whatever happened to another holder.
@@ -82,27 +74,16 @@ mod tests {
         let now = Instant::now();
         let attempts = Attempts::new(now);
         for _ in 0..OF_ONE {
-            assert_eq!(attempts.begin(source("192.0.2.7"), now), Ok(()));
+            assert_eq!(attempts.failed(source("192.0.2.7"), now), Ok(()));
         }
         let later = now + Duration::from_mins(4);
         for same in ["192.0.2.7", "::ffff:192.0.2.7"] {
-            assert_eq!(attempts.begin(source(same), later), Err(Duration::from_mins(1)));
+            assert_eq!(attempts.failed(source(same), later), Err(Duration::from_mins(1)));
         }
         for other in ["192.0.2.8", "2001:db8::1"] {
-            assert_eq!(attempts.begin(source(other), later), Ok(()), "{other}");
+            assert_eq!(attempts.failed(source(other), later), Ok(()), "{other}");
         }
-        assert_eq!(attempts.begin(source("192.0.2.7"), now + WINDOW), Ok(()));
-    }
-
-    #[test]
-    fn what_succeeds_does_not_count() {
-        let (now, source) = (Instant::now(), source("192.0.2.7"));
-        let attempts = Attempts::new(now);
-        for _ in 0..OF_ALL {
-            assert_eq!(attempts.begin(source, now), Ok(()));
-            attempts.succeeded(source);
-        }
-        assert_eq!(attempts.begin(source, now), Ok(()));
+        assert_eq!(attempts.failed(source("192.0.2.7"), now + WINDOW), Ok(()));
     }
 
     #[test]
@@ -110,7 +91,7 @@ mod tests {
         let now = Instant::now();
         let attempts = Attempts::new(now);
         let sources = (0..10 * OF_ALL).map(|number| Source::of(Ipv4Addr::from(number).into()));
-        assert_eq!(sources.filter(|source| attempts.begin(*source, now).is_ok()).count(), OF_ALL as usize);
+        assert_eq!(sources.filter(|source| attempts.failed(*source, now).is_ok()).count(), OF_ALL as usize);
         assert_eq!(attempts.lock().of.len(), OF_ALL as usize);
     }
 }

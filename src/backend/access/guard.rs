@@ -1,7 +1,8 @@
-//! What stands before every route: who needs what is let in, and what was read is logged before it is answered.
+//! What stands before every route: who needs what is let in, what was read is logged before it is answered, and what
+//! changes something before it is done.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -18,16 +19,24 @@ use super::recorder::Recorder;
 use super::refusal::{Failed, Refusal};
 use super::token::prefix_of;
 use super::{Reader, cookie};
+use crate::backend::limit::Buckets;
 use crate::backend::receive;
 use crate::backend::routes::{self, Needs, Route};
-use crate::backend::store::{Access, Digest, LogEntry, Token};
+use crate::backend::store::{Access, Digest, LogEntry, Token, Who};
 use crate::backend::web;
+
+/// Rows that one token may add to the access log a second, through its sessions too, and in bursts of 20 s. A page asks
+/// for one twice a minute, so that these are 150 open pages, and they are 432,000 a day; a commit that senders wait for
+/// as well takes a thousand.
+const LOGGED: u32 = 5;
 
 /// Knows who is let in.
 pub(in crate::backend) struct Guard {
     pub(super) access: Arc<dyn Access>,
     pub(super) recorder: Recorder,
     pub(super) attempts: Attempts,
+    /// What each token added to the log, by its prefix.
+    logged: Buckets<String>,
     pub(super) secure: bool,
     public_url: Option<PublicUrl>,
     ingest: IngestTokens,
@@ -61,8 +70,8 @@ impl Guard {
         secure: bool,
         ingest: IngestTokens,
     ) -> Self {
-        let attempts = Attempts::new(Instant::now());
-        Self { access, recorder, attempts, secure, public_url, ingest }
+        let (attempts, logged) = (Attempts::new(Instant::now()), Buckets::new(LOGGED));
+        Self { access, recorder, attempts, logged, secure, public_url, ingest }
     }
 
     /// Stands before `routes`.
@@ -100,19 +109,36 @@ impl Guard {
         if reader.session.is_some() && !request.method().is_safe() {
             self.check_page(&request)?;
         }
+        // What changes something is logged before it is done, too.
+        let rows = if request.method().is_safe() { 1 } else { 2 };
+        self.pace(&reader.token, rows).map_err(Refusal::TooMuch)?;
         let (who, has) = (reader.token.who(), reader.token.role);
         let response = match route.needs {
             Needs::Page(needed) | Needs::Api(needed) if has < needed => Refusal::Role { has, needed }.into_response(),
-            _ => {
+            _ if request.method().is_safe() => {
                 request.extensions_mut().insert(reader);
                 next.run(request).await
             }
+            _ => {
+                // It may be done whatever becomes of the connection and of us, so it is logged before.
+                self.log(route, &who, None).await?;
+                request.extensions_mut().insert(reader);
+                let response = next.run(request).await;
+                // What is done is not undone where only its result can't be logged, which the recorder says.
+                let _ = self.log(route, &who, Some(response.status())).await;
+                return Ok(response);
+            }
         };
-        let what = format!("{} {}", route.method, route.path);
-        let status = Some(response.status().as_u16());
-        let entry = LogEntry { time: Timestamp::now(), who: Some(who), what, status, count: 1 };
-        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)?;
+        self.log(route, &who, Some(response.status())).await?;
         Ok(response)
+    }
+
+    /// Returns once it is in the log; without a status where the answer is still to come.
+    async fn log(&self, route: &Route, who: &Who, status: Option<StatusCode>) -> Result<(), Failed> {
+        let what = format!("{} {}", route.method, route.path);
+        let status = status.map(|status| status.as_u16());
+        let entry = LogEntry { time: Timestamp::now(), who: Some(who.clone()), what, status, count: 1 };
+        self.recorder.record(entry).await.map_err(|_| Failed::NotLogged)
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Failed> {
@@ -136,6 +162,12 @@ impl Guard {
         let known = self.access.token(prefix.to_owned()).await.map_err(Failed::other)?;
         let valid = known.filter(|(token, digest)| digest.matches(&Digest::of(text)) && token.is_valid(now));
         Ok(valid.map(|(token, _)| token))
+    }
+
+    /// Counts rows that a token adds to the log, or says how long to wait where there were too many: that is not in the
+    /// log, which must not grow with it.
+    pub(super) fn pace(&self, token: &Token, rows: u32) -> Result<(), Duration> {
+        self.logged.take(token.prefix.clone(), rows, Instant::now())
     }
 
     /// Where the public URL is known, no other name leads here, whoever made it point to this address.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backend::quiet::Quiet;
 use crate::backend::store::{Access, LogEntry};
 
 /// The most that may wait to be logged, and that one write takes: a write takes milliseconds, so that waiting for this
@@ -36,7 +37,7 @@ impl Recorder {
 }
 
 async fn write(access: Arc<dyn Access>, mut receiver: mpsc::Receiver<Waiting>) {
-    let mut waiting = Vec::new();
+    let (mut waiting, said) = (Vec::new(), Quiet::new());
     while receiver.recv_many(&mut waiting, WAITING).await > 0 {
         let (entries, readers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         match access.record(entries).await {
@@ -47,7 +48,9 @@ async fn write(access: Arc<dyn Access>, mut receiver: mpsc::Receiver<Waiting>) {
                 }
             }
             // Those that wait hear of it by the end of their channels.
-            Err(error) => tracing::error!(%error, "the access log can't be written: nothing is shown meanwhile"),
+            Err(error) => said.failed(|count| {
+                tracing::error!(%error, count, "the access log can't be written: nothing is shown meanwhile");
+            }),
         }
     }
 }

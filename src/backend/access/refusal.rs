@@ -1,10 +1,13 @@
 //! Why somebody is not let in, and how they are told.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::PublicUrl;
+use crate::backend::quiet::Quiet;
 use crate::backend::store::Role;
 use crate::backend::web;
 
@@ -28,6 +31,8 @@ pub(super) enum Refusal {
     WrongToken,
     #[error("the role {has} is too small: expected a token with the role {needed}")]
     Role { has: Role, needed: Role },
+    #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
+    TooMuch(Duration),
     #[error("sign in first")]
     SignInFirst,
     #[error(transparent)]
@@ -46,11 +51,17 @@ pub(in crate::backend) enum Failed {
 }
 
 impl Failed {
-    /// Logs what the reader is not told.
+    /// Logs what the reader is not told, once a minute at most: it fails for strangers too.
     pub(in crate::backend) fn other(error: impl std::fmt::Display) -> Self {
-        tracing::error!(%error, "a reader could not be answered");
+        static SAID: Quiet = Quiet::new();
+        SAID.failed(|count| tracing::error!(%error, count, "a reader could not be answered"));
         Self::Other
     }
+}
+
+/// As `Retry-After` tells it.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
 }
 
 impl IntoResponse for Failed {
@@ -71,6 +82,10 @@ impl IntoResponse for Refusal {
             }
             Self::WrongToken => {
                 (StatusCode::UNAUTHORIZED, challenge("Bearer error=\"invalid_token\""), told).into_response()
+            }
+            Self::TooMuch(wait) => {
+                let wait = [(RETRY_AFTER, HeaderValue::from(seconds(wait)))];
+                (StatusCode::TOO_MANY_REQUESTS, wait, told).into_response()
             }
             Self::SignInFirst => Redirect::to("/").into_response(),
             Self::Failed(failed) => failed.into_response(),

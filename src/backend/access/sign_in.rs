@@ -21,7 +21,8 @@ pub(in crate::backend) type SignedIn = [(HeaderName, HeaderValue); 1];
 pub(in crate::backend) enum Denied {
     /// There is no such token, or it has ended.
     Unknown,
-    /// Too many attempts; the next may be made after this time.
+    /// There is no such token, and there were too many attempts, or its token is used too often; the next may be made
+    /// after this time.
     TooMany(Duration),
     /// It could not be looked up, opened or logged.
     Failed(Failed),
@@ -30,14 +31,14 @@ pub(in crate::backend) enum Denied {
 impl Guard {
     /// Opens a session for who has a token.
     pub(in crate::backend) async fn sign_in(&self, from: Source, text: &str) -> Result<SignedIn, Denied> {
-        // Not in the log: a flood of these must cost nothing.
-        self.attempts.begin(from, Instant::now()).map_err(Denied::TooMany)?;
         let now = Timestamp::now();
         let Some(token) = self.token(text.trim(), now).await? else {
+            // Those beyond it are not in the log: a flood of them must not cost a write each.
+            self.attempts.failed(from, Instant::now()).map_err(Denied::TooMany)?;
             self.log_attempt(None, 401).await?;
             return Err(Denied::Unknown);
         };
-        self.attempts.succeeded(from);
+        self.pace(&token, 1).map_err(Denied::TooMany)?;
         let expires = token.expires.min(now + SESSION);
         let secret = token::session().map_err(Failed::other)?;
         let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };

@@ -30,7 +30,7 @@ const FEW_KEYS: usize = 1_024;
 /// that come then share one bucket until there is room. A flood from many addresses so takes nothing from those that
 /// are known, and the map does not grow.
 #[derive(Debug)]
-pub(super) struct Buckets<K> {
+pub(in crate::backend) struct Buckets<K> {
     /// What one unit takes; nothing is limited if `None`.
     unit: Option<Duration>,
     state: Mutex<State<K>>,
@@ -49,7 +49,7 @@ struct State<K> {
 
 impl<K: Eq + Hash> Buckets<K> {
     /// `rate` units a second; as many as come if it is zero.
-    pub(super) fn new(rate: u32) -> Self {
+    pub(in crate::backend) fn new(rate: u32) -> Self {
         let unit = (rate > 0).then(|| Duration::from_secs(1) / rate);
         let now = Instant::now();
         let state = State { full: HashMap::new(), others: now, next_sweep: FEW_KEYS, swept: now };
@@ -58,7 +58,7 @@ impl<K: Eq + Hash> Buckets<K> {
 
     /// Takes `units` if the bucket is not empty, else says how long it will be. It may take more than there is: what is
     /// missing is waited for by the next.
-    pub(super) fn take(&self, key: K, units: u32, now: Instant) -> Result<(), Duration> {
+    pub(in crate::backend) fn take(&self, key: K, units: u32, now: Instant) -> Result<(), Duration> {
         let Some(unit) = self.unit else { return Ok(()) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let full_at = state.bucket(key, now);

@@ -18,6 +18,9 @@ pub const CREATE_TOKEN: &str = "token create";
 /// What the log calls the end of a token before its time.
 pub const REVOKE_TOKEN: &str = "token revoke";
 
+/// What the log calls an erasure by the program: of nobody, who has no token.
+pub const ERASE: &str = "backend erase";
+
 /// The most sessions of one token; a further one ends the oldest. As many as a person has browsers, and then some.
 pub const MAX_SESSIONS: u32 = 32;
 
@@ -138,7 +141,7 @@ pub struct LogEntry {
     pub who: Option<Who>,
     /// What: a method and a route, never what is in the place of its parameters; or a command.
     pub what: String,
-    /// How it was answered, as a status of HTTP; `None` for a command.
+    /// How it was answered, as a status of HTTP; `None` for a command, and for what changes something before it is done.
     pub status: Option<u16>,
     /// How often: once, but for what is summed.
     pub count: u64,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::harness::{Backend, JSON, Reply, request, unlimited};
 use super::legacy::stats;
 use super::samples::{metrics_request, now, state_gauges};
+use crate::program::Backend as Process;
 use readers::{Reader, State, Way};
 
 /// What a route does with somebody.
@@ -215,5 +216,22 @@ async fn a_revocation_and_an_expiry_are_noticed_by_the_next_request() {
             backend.access.revoke_token(token.prefix, Timestamp::now()).await.unwrap();
         }
         assert_eq!(status().await, 401, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_for_strangers_does_not_fill_the_log() {
+    let backend = Process::start().await;
+    let store = rusqlite::Connection::open(backend.file()).unwrap();
+    store.execute_batch("ALTER TABLE tokens RENAME TO unreadable").unwrap();
+    let token = format!("Bearer ktt_00000000_{}", "0".repeat(64));
+    let get = async |path, headers: &[_]| request(backend.http(), "GET", path, headers, &[]).await.status;
+    for _ in 0..20 {
+        assert_eq!(get("/", &[]).await, 503);
+        assert_eq!(get("/api/v1/insights/overview", &[("authorization", &token)]).await, 503);
+    }
+    let log = backend.log();
+    for line in ["a page could not be shown", "a reader could not be answered"] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
 }

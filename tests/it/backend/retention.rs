@@ -137,6 +137,9 @@ async fn an_installation_is_erased_by_its_uuid_while_the_backend_runs() {
     assert!(holds(kept) && !holds(erased), "not even in free pages or in the log");
     let again = run(&["erase", &erased.to_string(), &location(&backend.file())]);
     assert!(text(&again.stdout).starts_with("Nothing is stored"), "{}", text(&again.stdout));
+    let log = backend.access.access_log(100).await.unwrap();
+    let erasures = log.iter().filter(|entry| entry.what == "backend erase" && entry.status.is_none());
+    assert_eq!(erasures.map(|entry| entry.count).sum::<u64>(), 2, "{log:?}");
 }
 
 #[tokio::test]

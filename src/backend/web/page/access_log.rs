@@ -27,7 +27,7 @@ pub(in crate::backend::web) fn access_log(entries: &[LogEntry], now: Timestamp, 
                     }
                 }
             }
-            footer { p { "Attempts of nobody that is known are counted by the hour. No address is ever kept." } }
+            footer { p { "What nobody that is known did is counted by the hour: attempts, and erasures with the program. What changes something is here before it is done, without a status, and again with one. No address is ever kept." } }
         },
     )
 }

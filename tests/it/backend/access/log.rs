@@ -11,12 +11,15 @@ use kamaji_telemetry::backend::store::{
 };
 use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::super::harness::{Backend, stored_bytes};
+use super::super::harness::{Backend, Reply, stored_bytes, unlimited};
 use super::super::samples::{metrics_request, now, state_gauges};
 use super::readers::{Reader, State, Way};
+use crate::servers::eventually;
 
 const OVERVIEW: &str = "/api/v1/insights/overview";
 
@@ -86,8 +89,8 @@ async fn an_erasure_is_logged_without_what_was_erased() {
     let admin = enter(&backend, Role::Admin).await;
     let path = format!("/api/v1/installations/{installation}");
     assert_eq!(backend.send("DELETE", &path, &[(admin.0, &admin.1)]).await.status, 200);
-    let done = done_with(&backend, &admin).await;
-    assert_eq!(done[1], ("DELETE /api/v1/installations/{uuid}".to_owned(), Some(200)));
+    let erasure = |status| ("DELETE /api/v1/installations/{uuid}".to_owned(), status);
+    assert_eq!(done_with(&backend, &admin).await[1..], [erasure(None), erasure(Some(200))]);
     let bytes = stored_bytes(backend.file().parent().unwrap());
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     assert!(!holds(installation.as_bytes()) && !holds(installation.to_string().as_bytes()));
@@ -116,6 +119,28 @@ async fn no_secret_and_no_address_is_in_the_stores_files() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_used_too_often_has_to_wait_and_adds_nothing_to_the_log() {
+    let backend = Backend::limited(unlimited()).await;
+    let header = enter(&backend, Role::Viewer).await;
+    let headers = [(header.0, header.1.as_str())];
+    let mut replies = Vec::new();
+    // A round is 20 s of what it may: one that is quicker than that is refused in part.
+    while replies.iter().all(|reply: &Reply| reply.status != 429) {
+        // Refused for its role, which is logged as what is shown is.
+        let round = (0..100).map(|_| backend.send("GET", "/access-log", &headers));
+        replies.extend(futures::future::join_all(round).await);
+        assert!(replies.len() < 1_000, "there is no bound");
+    }
+    let (refused, let_in): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 429);
+    assert!(let_in.len() >= 100 && let_in.iter().all(|reply| reply.status == 403), "{let_in:?}");
+    let refused = refused[0];
+    assert!(refused.header("retry-after") == Some("1") && refused.text().contains("too often"), "{refused:?}");
+    assert_eq!(done_with(&backend, &header).await.len(), 1 + let_in.len(), "what is refused is not logged");
+    let other = enter(&backend, Role::Viewer).await;
+    assert_eq!(backend.send("GET", OVERVIEW, &[(other.0, &other.1)]).await.status, 200, "another token has its own");
+}
+
+#[tokio::test]
 async fn many_readers_at_once_are_all_logged() {
     let backend = Arc::new(Backend::start().await);
     let header = Arc::new(enter(&backend, Role::Viewer).await);
@@ -128,8 +153,8 @@ async fn many_readers_at_once_are_all_logged() {
     assert_eq!(done_with(&backend, &header).await.len(), 1 + 64);
 }
 
-/// Keeps everything but the log.
-struct WithoutLog(SqliteStore);
+/// Keeps everything, but of the log only what it is told to.
+struct WithoutLog(SqliteStore, fn(&LogEntry) -> bool);
 
 impl Access for WithoutLog {
     fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>> {
@@ -160,7 +185,10 @@ impl Access for WithoutLog {
         self.0.close_session(digest)
     }
 
-    fn record(&self, _: Vec<LogEntry>) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn record(&self, entries: Vec<LogEntry>) -> BoxFuture<'_, Result<(), WriteError>> {
+        if entries.iter().all(self.1) {
+            return self.0.record(entries);
+        }
         futures::future::ready(Err(WriteError::Unavailable("disk /secret is full".into()))).boxed()
     }
 
@@ -173,19 +201,63 @@ impl Access for WithoutLog {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_logged_is_not_shown() {
+/// A backend that logs what `kept` says, and has rows of one installation.
+async fn forgetful(kept: fn(&LogEntry) -> bool) -> (Backend, Uuid) {
     let folder = tempfile::tempdir().unwrap();
     let rows = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
-    let access = Arc::new(WithoutLog(SqliteStore::open(&folder.path().join("access.db")).unwrap()));
+    let access = Arc::new(WithoutLog(SqliteStore::open(&folder.path().join("access.db")).unwrap(), kept));
     let backend = Backend::serve(folder, Stores { rows, access }, Keeping::default(), Protection::default()).await;
     let installation = Uuid::new_v4();
     let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
     backend.metrics_client().await.export(gauges).await.unwrap();
+    (backend, installation)
+}
+
+#[tokio::test]
+async fn what_cannot_be_logged_is_not_shown() {
+    let (backend, installation) = forgetful(|_| false).await;
     for path in [OVERVIEW, "/", "/access-log", "/api/v1/access-log"] {
         let reply = backend.get(path).await;
         assert!(reply.status == 503 && reply.text().contains("logged"), "{path}: {reply:?}");
         assert!(!reply.text().contains(&installation.to_string()) && !reply.text().contains("secret"), "{reply:?}");
     }
     assert_eq!(backend.send("GET", "/", &[]).await.status, 200, "the sign-in page shows nothing that was stored");
+}
+
+#[tokio::test]
+async fn what_cannot_be_logged_is_not_erased() {
+    let (backend, installation) = forgetful(|_| false).await;
+    let reply = backend.send_as_admin("DELETE", &format!("/api/v1/installations/{installation}")).await;
+    assert!(reply.status == 503 && reply.text().contains("logged"), "{reply:?}");
+    assert_eq!((backend.count("latest"), backend.count("days")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_erased_is_answered_though_only_its_beginning_could_be_logged() {
+    let (backend, installation) = forgetful(|entry| entry.status.is_none()).await;
+    let reply = backend.send_as_admin("DELETE", &format!("/api/v1/installations/{installation}")).await;
+    assert!(reply.status == 200 && reply.text().contains("\"latest\":true"), "{reply:?}");
+    let log = backend.access.access_log(1).await.unwrap();
+    assert_eq!((log[0].what.as_str(), log[0].status), ("DELETE /api/v1/installations/{uuid}", None));
+}
+
+#[tokio::test]
+async fn an_erasure_is_in_the_log_though_nobody_waits_for_its_answer() {
+    let (backend, installation) = forgetful(|_| true).await;
+    let admin = enter(&backend, Role::Admin).await;
+    // Until it is let go, nothing is erased.
+    let rows = rusqlite::Connection::open(backend.file()).unwrap();
+    rows.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut stream = TcpStream::connect(backend.http).await.unwrap();
+    let (host, (name, value)) = (backend.http, &admin);
+    let head =
+        format!("DELETE /api/v1/installations/{installation} HTTP/1.1\r\nhost: {host}\r\n{name}: {value}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let begun = [("DELETE /api/v1/installations/{uuid}".to_owned(), None)];
+    let logged = async || (done_with(&backend, &admin).await[1..] == begun).then_some(());
+    eventually("the erasure to be logged", logged).await;
+    drop(stream);
+    assert_eq!(backend.count("latest"), 1, "before it is done");
+    rows.execute_batch("COMMIT").unwrap();
+    assert_eq!(done_with(&backend, &admin).await[1], begun[0]);
 }

@@ -7,9 +7,10 @@ mod bounds;
 mod shares;
 mod source;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -20,17 +21,25 @@ use super::accounts::{self, Limit};
 use super::store::Batch;
 use buckets::Buckets;
 
-pub(super) use bounds::{Bounds, Peer, Refusal};
+pub(super) use bounds::{Asks, Bounds, Peer, Refusal};
 pub(super) use shares::{Full, Share, Shares};
 pub(super) use source::Source;
 pub use source::{Network, NotANetwork};
 
-/// Rows that a request costs which could not be read, and whose rows are so unknown: as many as an agent sends at most.
-const UNREADABLE: u32 = 500;
+/// Bytes that cost as much as a row: those of an event. Reading takes time and memory for what becomes no row too, and
+/// for what can't be read at all.
+const ROW: usize = 300;
 
 /// Requests that are read at once, from their bytes to rows. That is work for the processor alone, so that more of them
 /// would not be done earlier, and a message takes up to 64 MiB meanwhile: 256 MiB in all.
 const READ_AT_ONCE: usize = 4;
+
+/// Of one source: so many of the others' are read meanwhile.
+const READ_EACH: usize = READ_AT_ONCE / 2;
+
+/// Groups of sources, by a hash that nobody can foresee: of each, so many are read at once. That is a bound for each
+/// source in as much memory as for few of them.
+const GROUPS: usize = 256;
 
 /// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 16, which is more than a
 /// relay has under way.
@@ -64,6 +73,8 @@ pub(super) struct Limiter {
     cycles: Buckets<Uuid>,
     bodies: Arc<Shares>,
     reading: Arc<Semaphore>,
+    reading_each: Vec<Arc<Semaphore>>,
+    hash: RandomState,
 }
 
 /// A request that is let in, and what is known of it for that: for its handler, among the request's extensions.
@@ -74,10 +85,18 @@ pub(super) struct Admission(Arc<Work>);
 struct Work {
     limiter: Arc<Limiter>,
     source: Source,
-    /// Whether its rows are known and were charged.
-    charged: Arc<AtomicBool>,
-    /// Ends with the last handle, which the handler lets go when it has read the request.
-    _reading: OwnedSemaphorePermit,
+    cost: Arc<Cost>,
+    /// End with the last handle, which the handler lets go when it has read the request.
+    _reading: [OwnedSemaphorePermit; 2],
+}
+
+/// What a request costs its source.
+#[derive(Debug, Default)]
+struct Cost {
+    /// How many bytes are read, once unpacked.
+    bytes: AtomicUsize,
+    /// Whether it was charged.
+    charged: AtomicBool,
 }
 
 /// More than is allowed, for so long.
@@ -102,6 +121,8 @@ impl Limiter {
             cycles: Buckets::new(*cycles),
             bodies: Shares::new(BODIES, BODIES_EACH),
             reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            reading_each: (0..GROUPS).map(|_| Arc::new(Semaphore::new(READ_EACH))).collect(),
+            hash: RandomState::new(),
         })
     }
 
@@ -120,12 +141,12 @@ impl Limiter {
         Source::of_request(peer, headers, &self.proxies)
     }
 
-    /// Lets a request in, unless there were too many, or too many rows in those before.
+    /// Lets a request in, unless there were too many.
     fn request(&self, source: Source) -> Result<(), TooMuch> {
-        self.has_rows(source)?;
         self.requests.take(source, 1, Instant::now()).map_err(|wait| too_much(Limit::Requests, wait))
     }
 
+    /// Lets it in, unless there were too many rows in those before.
     fn has_rows(&self, source: Source) -> Result<(), TooMuch> {
         self.rows.take(source, 0, Instant::now()).map_err(|wait| too_much(Limit::Rows, wait))
     }
@@ -133,10 +154,26 @@ impl Limiter {
     /// Waits until a request may be read. By then others of its source may have been too much: those that came with
     /// them are not read.
     async fn admit(self: &Arc<Self>, source: Source) -> Result<Admission, Refusal> {
-        let reading = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| Refusal::NoRoom)?;
+        let enter =
+            async |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).acquire_owned().await.map_err(|_| Refusal::NoRoom);
+        let own = enter(self.group(source)).await?;
+        let reading = [own, enter(&self.reading).await?];
         self.has_rows(source)?;
         let limiter = Arc::clone(self);
-        Ok(Admission(Arc::new(Work { limiter, source, charged: Arc::default(), _reading: reading })))
+        Ok(Admission(Arc::new(Work { limiter, source, cost: Arc::default(), _reading: reading })))
+    }
+
+    fn group(&self, source: Source) -> &Arc<Semaphore> {
+        let group = self.hash.hash_one(source) % GROUPS as u64;
+        &self.reading_each[usize::try_from(group).unwrap_or_default()]
+    }
+
+    /// Counts what a request costs, if it was not counted yet.
+    fn settle(&self, source: Source, cost: &Cost, rows: usize) {
+        if !cost.charged.swap(true, Ordering::Relaxed) {
+            let rows = rows.max(cost.bytes.load(Ordering::Relaxed) / ROW).max(1);
+            self.rows.charge(source, u32::try_from(rows).unwrap_or(u32::MAX), Instant::now());
+        }
     }
 
     /// Lets the cycles of a request in, all or none.
@@ -152,13 +189,16 @@ impl Limiter {
 }
 
 impl Admission {
+    /// Tells how many bytes are read, once unpacked: they cost something even where they are no rows.
+    pub(super) fn weigh(&self, bytes: usize) {
+        self.0.cost.bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
     /// Counts what was sent, whatever becomes of it. It is too late to refuse it: what is too much is waited for by the
     /// source's next request.
     pub(super) fn charge(&self, rows: usize) {
-        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        let Work { limiter, source, charged, _reading } = self.0.as_ref();
-        charged.store(true, Ordering::Relaxed);
-        limiter.rows.charge(*source, rows, Instant::now());
+        let Work { limiter, source, cost, _reading } = self.0.as_ref();
+        limiter.settle(*source, cost, rows);
     }
 
     /// Lets the next be read, since this one is; the limits are still to be asked for its cycles.
@@ -170,4 +210,27 @@ impl Admission {
 fn too_much(limit: Limit, wait: Duration) -> TooMuch {
     accounts::limited(limit);
     TooMuch(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_one_source_has_read_leaves_room_for_the_others() {
+        let limiter = Limiter::new(&Limits::default());
+        let of = |last| Source::of(Ipv4Addr::new(192, 0, 2, last).into());
+        let mut held = Vec::new();
+        while let Some(admission) = limiter.admit(of(1)).now_or_never() {
+            held.push(admission.unwrap());
+        }
+        assert_eq!(held.len(), READ_EACH);
+        // Some of them may be of the same group as the first.
+        let others = (2..=9).filter_map(|last| limiter.admit(of(last)).now_or_never());
+        assert_eq!(others.collect::<Vec<_>>().len(), READ_AT_ONCE - READ_EACH);
+    }
 }

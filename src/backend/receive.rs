@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::accounts;
-use super::admit::{Admitted, Refused, admit_logs, admit_metrics, points_in, records_in};
+use super::admit::{Admitted, Refused, admit_logs, admit_metrics, parts_of_logs, parts_of_metrics};
 use super::limit::{Admission, Refusal};
 use super::store::{Store, WriteError};
 use tally::Tally;
@@ -46,7 +46,7 @@ impl Receiver {
         request: ExportMetricsServiceRequest,
         admission: Admission,
     ) -> Result<ExportMetricsServiceResponse, Status> {
-        check_size(points_in(&request), &admission)?;
+        check_size(parts_of_metrics(&request), &admission)?;
         let admitted = admit_metrics(&request, Timestamp::now());
         // What was sent takes many times what is kept of it, which may have to wait for others.
         drop(request);
@@ -62,7 +62,7 @@ impl Receiver {
         request: ExportLogsServiceRequest,
         admission: Admission,
     ) -> Result<ExportLogsServiceResponse, Status> {
-        check_size(records_in(&request), &admission)?;
+        check_size(parts_of_logs(&request), &admission)?;
         let admitted = admit_logs(&request, Timestamp::now());
         drop(request);
         let refused = self.keep(admitted, admission).await?;
@@ -90,9 +90,9 @@ impl Receiver {
 }
 
 /// Counts what was sent. What is too much for a request is so whenever it is sent: an agent divides it.
-fn check_size(rows: usize, admission: &Admission) -> Result<(), Status> {
-    admission.charge(rows);
-    if rows > MAX_ROWS {
+fn check_size(parts: usize, admission: &Admission) -> Result<(), Status> {
+    admission.charge(parts);
+    if parts > MAX_ROWS {
         let message = format!("too many points or records: expected at most {MAX_ROWS} in a request");
         return Err(Status::invalid_argument(message));
     }
@@ -123,7 +123,10 @@ fn refused_status(refusal: Refusal) -> Status {
         Refusal::TooLarge(_) => Status::invalid_argument(too_large()),
         // The connection broke: whether it was read to its end is the sender's question, and it may send it again.
         Refusal::Broken => Status::unavailable(message),
-        Refusal::TooSlow => Status::deadline_exceeded(message),
+        Refusal::TooSlow => {
+            let details = ErrorDetails::with_retry_info(refusal.retry_after());
+            Status::with_error_details(Code::DeadlineExceeded, message, details)
+        }
     }
 }
 

@@ -133,11 +133,18 @@ fn inputs() -> Vec<Input> {
 
 /// What gRPC answers to one message, and all that it says beside the code. Every error is in the head.
 async fn call(address: SocketAddr, path: &str, encoding: Option<&str>, message: &[u8]) -> (Code, HeaderMap) {
+    call_with(address, path, encoding, frame(encoding, message)).await
+}
+
+fn frame(encoding: Option<&str>, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[u8::from(encoding.is_some())], &length[..], message].concat()
+}
+
+async fn call_with(address: SocketAddr, path: &str, encoding: Option<&str>, body: Vec<u8>) -> (Code, HeaderMap) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let body = [&[u8::from(encoding.is_some())], &length[..], message].concat();
     let mut request = Request::post(format!("http://{address}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -187,6 +194,19 @@ async fn hostile_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeate
     assert_eq!(backend.rows(), 0);
     assert_eq!(call(backend.grpc, "/acme.Service/Export", None, &[]).await.0, Code::Unimplemented);
     assert_eq!(try_request(backend.http, "POST", "/v1/traces", &[PROTOBUF, GZIP], &[]).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_call_with_a_second_message_is_refused_and_none_of_them_is_decoded() {
+    let backend = Backend::limited(unlimited()).await;
+    let good = frame(Some("gzip"), &gzip(&logs_request(vec![event()]).encode_to_vec()));
+    for second in [good.clone(), frame(None, b""), vec![0]] {
+        let body = [good.clone(), second].concat();
+        assert_eq!(call_with(backend.grpc, LOGS, Some("gzip"), body).await.0, Code::InvalidArgument);
+    }
+    assert_eq!(backend.rows(), 0);
+    assert_eq!(call_with(backend.grpc, LOGS, Some("gzip"), good).await.0, Code::Ok);
+    assert_eq!(backend.rows(), 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::{RpcStatusExt, StatusExt};
 use uuid::Uuid;
 
@@ -109,12 +112,45 @@ async fn rows_are_waited_for_by_the_next_request() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_costs_as_much_as_the_most_that_is_sent() {
+async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
     let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
     assert_eq!(garbage.status, 400);
+    assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await.status, 200);
+    let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &[b'a'; 400_000]).await;
+    assert_eq!(garbage.status, 400);
     wait(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
+}
+
+#[tokio::test]
+async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_up() {
+    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &[b'a'; 400_000]).await;
+    let mut ask = async |method, path| converse(&mut stream, method, path, &[PROTOBUF], &[]).await.status;
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
+    assert_eq!(ask("POST", "/v1/logs").await, 429);
+    for path in ["/livez", "/readyz", "/"] {
+        assert_eq!(ask("GET", path).await, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_probes_is_answered_when_the_requests_of_its_address_are_used_up() {
+    let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", backend.grpc)).unwrap().local_address(Some(ONE.into()));
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
+    for _ in 0..2 * BURST {
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(converse(&mut stream, "GET", path, &[], &[]).await.status, 200, "{path}");
+        }
+        health.check(HealthCheckRequest::default()).await.unwrap();
+    }
+    assert_eq!(converse(&mut stream, "GET", "/", &[], &[]).await.status, 429);
 }
 
 #[tokio::test]
@@ -156,8 +192,8 @@ async fn a_forwarded_address_is_believed_of_a_proxy_only() {
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.1, 192.0.2.2")).await.unwrap().status, 200);
     // Of whom is no proxy, the word changes nothing.
     let mut stream = connect_from(OTHER, backend.http).await.unwrap();
-    while converse(&mut stream, "GET", "/livez", &[], &[]).await.status == 200 {}
-    assert_eq!(converse(&mut stream, "GET", "/livez", &forwarded("192.0.2.3"), &[]).await.status, 429);
+    while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
+    assert_eq!(converse(&mut stream, "GET", "/", &forwarded("192.0.2.3"), &[]).await.status, 429);
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.3")).await.unwrap().status, 200);
 }
 
@@ -198,13 +234,15 @@ async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
     let backend = Backend::start().await;
     let half_a_body =
         format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
+    let half_a_form = half_a_body.replace("/v1/logs", "/stats");
     for (address, begin, answer) in [
         (backend.http, "", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nho", ""),
         (backend.http, "PRI * HTTP/2.0\r\n", ""),
         (backend.http, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200 OK"),
-        (backend.http, half_a_body.as_str(), "HTTP/1.1 408 Request Timeout"),
+        (backend.http, half_a_body.as_str(), "HTTP/1.1 503 Service Unavailable"),
+        (backend.http, half_a_form.as_str(), "HTTP/1.1 408 Request Timeout"),
         (backend.grpc, "", ""),
         (backend.grpc, "PRI * HTTP/2.0\r\n", ""),
         (backend.grpc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
@@ -213,7 +251,10 @@ async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
         stream.write_all(begin.as_bytes()).await.unwrap();
         let said = tokio::time::timeout(Duration::from_mins(2), closed(stream)).await;
         let said = said.unwrap_or_else(|_| panic!("{begin:?} is still waited for"));
-        assert!(said.starts_with(answer.as_bytes()), "{begin:?}: {}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with(answer), "{begin:?}: {said}");
+        // What is sent again is told when.
+        assert!(!answer.contains(" 503 ") || said.contains("retry-after: 2\r\n"), "{said}");
     }
 }
 

@@ -191,6 +191,11 @@ pub async fn serve(
     let grpc_address = grpc.local_addr()?;
     let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    if entrance.public_url.is_some() && limits.proxies.is_empty() {
+        tracing::warn!(
+            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one source; name the proxy, if there is one"
+        );
+    }
     let limiter = Limiter::new(&limits);
     let receiver = Arc::new(Receiver::new(Arc::clone(&stores.rows)));
     let (recorder, recording) = Recorder::new(Arc::clone(&stores.access));

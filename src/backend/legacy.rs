@@ -98,7 +98,7 @@ async fn receive<P: Payload>(
     let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
     let batch = payload.admit(&received).ok_or(Refusal::Malformed(P::EXPECTED))?;
     admission.charge(1);
-    admission.done().cycles(&batch).map_err(|too_much| Refusal::Limited(too_much.into()))?;
+    admission.done(&batch).map_err(|too_much| Refusal::Limited(too_much.into()))?;
     let (cycles, events) = (batch.cycles.len(), batch.events.len());
     store.write(batch).await?;
     accounts::admitted(cycles, events);

@@ -46,13 +46,15 @@ const GROUPS: usize = 256;
 const BODIES: usize = 64 * 1024 * 1024;
 const BODIES_EACH: usize = 8 * 1024 * 1024;
 
-/// What is limited, a second; nothing is where it is zero.
+/// What is limited, a second where nothing else is said; nothing is where it is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests of one source.
     pub requests: u32,
-    /// Rows of one source: gauge cycles and events.
+    /// Rows of one source that are read: gauge points and events.
     pub rows: u32,
+    /// Rows of one source that are stored, a day: gauge cycles and events.
+    pub rows_per_day: u32,
     /// Gauge cycles of one installation.
     pub cycles: u32,
     /// Connections at once.
@@ -70,6 +72,7 @@ pub(super) struct Limiter {
     connections: Buckets<Source>,
     requests: Buckets<Source>,
     rows: Buckets<Source>,
+    days: Buckets<Source>,
     cycles: Buckets<Uuid>,
     bodies: Arc<Shares>,
     reading: Arc<Semaphore>,
@@ -106,18 +109,27 @@ pub(super) struct TooMuch(pub(super) Duration);
 impl Default for Limits {
     /// What they are derived from is in docs/operations.md.
     fn default() -> Self {
-        Self { requests: 100, rows: 1_000, cycles: 1, connections: 1_000, connections_each: 128, proxies: Vec::new() }
+        Self {
+            requests: 100,
+            rows: 1_000,
+            rows_per_day: 500_000,
+            cycles: 1,
+            connections: 900,
+            connections_each: 128,
+            proxies: Vec::new(),
+        }
     }
 }
 
 impl Limiter {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let Limits { requests, rows, cycles, connections: _, connections_each: _, proxies } = limits;
+        let Limits { requests, rows, rows_per_day, cycles, connections: _, connections_each: _, proxies } = limits;
         Arc::new(Self {
             proxies: proxies.clone(),
             connections: Buckets::new(*requests),
             requests: Buckets::new(*requests),
             rows: Buckets::new(*rows),
+            days: Buckets::daily(*rows_per_day),
             cycles: Buckets::new(*cycles),
             bodies: Shares::new(BODIES, BODIES_EACH),
             reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
@@ -176,14 +188,17 @@ impl Limiter {
         }
     }
 
-    /// Lets the cycles of a request in, all or none.
-    pub(super) fn cycles(&self, batch: &Batch) -> Result<(), TooMuch> {
+    /// Lets the rows of a request be stored, all or none.
+    fn keep(&self, source: Source, batch: &Batch) -> Result<(), TooMuch> {
         let now = Instant::now();
+        self.days.take(source, 0, now).map_err(|wait| too_much(Limit::Day, wait))?;
         let installations = || batch.cycles.iter().map(|cycle| cycle.installation);
         installations()
             .try_for_each(|installation| self.cycles.take(installation, 0, now))
             .map_err(|wait| too_much(Limit::Cycles, wait))?;
         installations().for_each(|installation| self.cycles.charge(installation, 1, now));
+        let rows = batch.cycles.len() + batch.events.len();
+        self.days.charge(source, u32::try_from(rows).unwrap_or(u32::MAX), now);
         Ok(())
     }
 }
@@ -201,9 +216,10 @@ impl Admission {
         limiter.settle(*source, cost, rows);
     }
 
-    /// Lets the next be read, since this one is; the limits are still to be asked for its cycles.
-    pub(super) fn done(self) -> Arc<Limiter> {
-        Arc::clone(&self.0.limiter)
+    /// Lets the next be read, since this one is, and its rows be stored, unless its source or its installations had too
+    /// many.
+    pub(super) fn done(self, batch: &Batch) -> Result<(), TooMuch> {
+        self.0.limiter.keep(self.0.source, batch)
     }
 }
 

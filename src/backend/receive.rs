@@ -81,7 +81,7 @@ impl Receiver {
         if nothing_acceptable {
             return Err(Status::invalid_argument(refused.to_string()));
         }
-        admission.done().cycles(&rows).map_err(|too_much| refused_status(too_much.into()))?;
+        admission.done(&rows).map_err(|too_much| refused_status(too_much.into()))?;
         let (cycles, events) = (rows.cycles.len(), rows.events.len());
         self.store.write(rows).await.map_err(|error| try_again(&error))?;
         accounts::admitted(cycles, events);

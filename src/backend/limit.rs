@@ -41,10 +41,10 @@ const READ_EACH: usize = READ_AT_ONCE / 2;
 /// source in as much memory as for few of them.
 const GROUPS: usize = 256;
 
-/// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 16, which is more than a
-/// relay has under way.
+/// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 4, which is more than the ten
+/// batches of 150 kB that a relay has under way. So it takes 32 sources to have it all.
 const BODIES: usize = 64 * 1024 * 1024;
-const BODIES_EACH: usize = 8 * 1024 * 1024;
+const BODIES_EACH: usize = 2 * 1024 * 1024;
 
 /// What is limited, a second where nothing else is said; nothing is where it is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -142,7 +142,12 @@ fn try_again(error: &WriteError) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::logs::v1::LogRecord;
+    use opentelemetry_proto::tonic::common::v1::KeyValue;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+        SummaryDataPoint,
+    };
 
     use super::*;
 
@@ -151,6 +156,21 @@ mod tests {
 
     #[test]
     fn a_message_of_empty_records_takes_no_more_than_64_mib_when_it_is_decoded() {
-        assert!(MAX_MESSAGE / EMPTY_FIELD * size_of::<LogRecord>() <= 64 * 1024 * 1024);
+        let sizes = [
+            size_of::<LogRecord>(),
+            size_of::<ResourceLogs>(),
+            size_of::<ScopeLogs>(),
+            size_of::<KeyValue>(),
+            size_of::<Metric>(),
+            size_of::<NumberDataPoint>(),
+            size_of::<HistogramDataPoint>(),
+            size_of::<ExponentialHistogramDataPoint>(),
+            size_of::<SummaryDataPoint>(),
+            size_of::<ResourceMetrics>(),
+            size_of::<ScopeMetrics>(),
+        ];
+        for size in sizes {
+            assert!(MAX_MESSAGE / EMPTY_FIELD * size <= 64 * 1024 * 1024, "{sizes:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -67,6 +67,9 @@ fn inputs() -> Vec<Input> {
     let truncated = gzip(&good)[..20].to_vec();
     let empty =
         ExportLogsServiceRequest::decode(logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec().as_slice());
+    let resources = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs::default(); 250_000] };
+    let mut scopes = logs_request(vec![]);
+    scopes.resource_logs[0].scope_logs = vec![ScopeLogs::default(); 250_000];
     vec![
         Input::new("bytes that are no protobuf", MARK.as_bytes().to_vec(), (400, InvalidArgument)),
         Input::new("a message that ends early", good[..good.len() - 9].to_vec(), (400, InvalidArgument)),
@@ -86,6 +89,8 @@ fn inputs() -> Vec<Input> {
             (400, InvalidArgument),
         )
         .encoded("gzip"),
+        Input::new("250,000 empty resources", resources.encode_to_vec(), (400, InvalidArgument)),
+        Input::new("250,000 empty scopes", scopes.encode_to_vec(), (400, InvalidArgument)),
         Input::new("2,001 records", logs_request(vec![event(); 2_001]).encode_to_vec(), (400, InvalidArgument)),
         Input::new(
             "a value in a value, 1,000 deep",

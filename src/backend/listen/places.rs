@@ -151,4 +151,13 @@ mod tests {
         assert_eq!(take(4).unwrap_err(), NotAccepted::All);
         drop(under_way);
     }
+    #[test]
+    fn a_source_at_its_bound_takes_no_place_of_others_even_where_all_are_taken() {
+        let places = places(3, 2);
+        let take = |last| places.take(Port::Http, of(last));
+        let (one, also, other) = (take(1).unwrap(), take(1).unwrap(), take(2).unwrap());
+        let _under_way = [one.activity.begin(), also.activity.begin()];
+        assert_eq!(take(1).unwrap_err(), NotAccepted::Source);
+        assert!(!other.replaced.is_cancelled());
+    }
 }

@@ -140,7 +140,7 @@ async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
     assert_eq!(garbage.status, 400);
     assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await.status, 200);
-    let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &[b'a'; 400_000]).await;
+    let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
     assert_eq!(garbage.status, 400);
     wait(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
 }
@@ -149,7 +149,7 @@ async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
 async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_up() {
     let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
-    converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &[b'a'; 400_000]).await;
+    converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
     let mut ask = async |method, path| converse(&mut stream, method, path, &[PROTOBUF], &[]).await.status;
     eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
     assert_eq!(ask("POST", "/v1/logs").await, 429);

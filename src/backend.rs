@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use access::{Entrance, Guard, IngestTokens, Recorder};
 pub use keep::Keeping;
-use limit::{Bounds, Limiter, Refusal};
+use limit::{Asks, Bounds, Limiter, Refusal};
 pub use limit::{Limits, Network, NotANetwork};
 pub use listen::tls::{Files, Identity};
 use listen::{Gate, Port};
@@ -192,13 +192,20 @@ pub async fn serve(
     let grpc_address = grpc.local_addr()?;
     let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
+    if entrance.public_url.is_some() && limits.proxies.is_empty() {
+        tracing::warn!(
+            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one source; name the proxy, if there is one"
+        );
+    }
     let limiter = Limiter::new(&limits);
     let receiver = Arc::new(Receiver::new(Arc::clone(&stores.rows)));
     let (recorder, recording) = Recorder::new(Arc::clone(&stores.access));
     let secure = entrance.is_secure(identity.is_some());
     let guard = Guard::new(Arc::clone(&stores.access), recorder, entrance.public_url, secure, tokens.clone());
     let services = receive::grpc::routes(Arc::clone(&receiver), health_service, tokens.clone(), Arc::clone(&limiter));
-    let routes = http_routes(&stores, receiver, Arc::new(guard), Arc::clone(&limiter), grpc_address).await?;
+    let guard = Arc::new(guard);
+    let readiness = upkeep.readiness();
+    let routes = http_routes(&stores, receiver, guard, Arc::clone(&limiter), readiness, grpc_address).await?;
     let gate = Gate::new(&limits, limiter, identity.clone());
     let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
     let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
@@ -216,20 +223,23 @@ pub async fn serve(
     Ok(())
 }
 
-/// All of the HTTP port. Before each route, what it asks of the limits comes first, then whether it may.
+/// All of the HTTP port. Before each route, what it asks of the limits comes first, then whether it may, then its body.
 async fn http_routes(
     stores: &Stores,
     receiver: Arc<Receiver>,
     guard: Arc<Guard>,
     limiter: Arc<Limiter>,
+    readiness: Readiness,
     grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
     let key = stores.rows.pseudonym_key().await?;
-    let pages = Bounds { limiter: Arc::clone(&limiter), most: MAX_FORM, reads: false, answer: Refusal::plain };
+    let pages = Bounds { limiter: Arc::clone(&limiter), most: MAX_FORM, asks: Asks::Requests, answer: Refusal::plain };
+    let probes = Bounds { asks: Asks::Nothing, ..pages.clone() };
     let ingest = receive::http::routes(receiver, &guard, Arc::clone(&limiter));
     let legacy = legacy::routes(Arc::clone(&stores.rows), key, &guard, limiter);
     let web = web::routes(stores.clone(), &guard, grpc);
-    Ok(ingest.merge(legacy).merge(pages.before(web)))
+    let health = web::probes(readiness, &guard);
+    Ok(ingest.merge(legacy).merge(pages.before(web)).merge(probes.before(health)))
 }
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.

@@ -118,6 +118,7 @@ fn limits_of(args: LimitArgs) -> Limits {
     let LimitArgs {
         limit_requests,
         limit_rows,
+        limit_rows_per_day,
         limit_cycles,
         limit_connections,
         limit_source_connections,
@@ -127,6 +128,7 @@ fn limits_of(args: LimitArgs) -> Limits {
     Limits {
         requests: limit_requests,
         rows: limit_rows,
+        rows_per_day: limit_rows_per_day,
         cycles: limit_cycles,
         connections: or_none(limit_connections),
         connections_each: or_none(limit_source_connections),

@@ -57,11 +57,12 @@ pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Cancel
 
 /// The routes of the probes and the accounts, for a server that has others too.
 pub fn routes(readiness: Readiness) -> Router {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(readiness)
+    probes(readiness).route("/metrics", get(metrics))
+}
+
+/// Those of the probes alone.
+pub fn probes(readiness: Readiness) -> Router {
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
 }
 
 /// Where the accounts of this process are kept: one place a process, since that is what counts into it.

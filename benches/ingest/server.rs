@@ -46,6 +46,7 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     let limits = Limits {
         requests: 0,
         rows: 0,
+        rows_per_day: 0,
         cycles: 0,
         connections: unlimited,
         connections_each: unlimited,

@@ -43,6 +43,8 @@ pub(super) enum Limit {
     Requests,
     /// Rows of a source.
     Rows,
+    /// Rows of a source that are stored in a day.
+    Day,
     /// Gauge cycles of an installation.
     Cycles,
     /// Bytes of bodies at once.
@@ -65,12 +67,13 @@ pub(super) enum NotAccepted {
 }
 
 impl Limit {
-    const ALL: [Self; 5] = [Self::Requests, Self::Rows, Self::Cycles, Self::Bodies, Self::Slow];
+    const ALL: [Self; 6] = [Self::Requests, Self::Rows, Self::Day, Self::Cycles, Self::Bodies, Self::Slow];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Rows => "rows",
+            Self::Day => "day",
             Self::Cycles => "cycles",
             Self::Bodies => "bodies",
             Self::Slow => "slow",
@@ -112,7 +115,7 @@ fn describe() {
     describe_counter!(
         REQUESTS,
         Unit::Count,
-        "Requests by transport and result: an HTTP status, or a gRPC code's number."
+        "Requests by transport and result: an HTTP status, or a gRPC code's name."
     );
     describe_counter!(ADMITTED, Unit::Count, "Rows that were admitted and committed, repeats included, by kind.");
     describe_counter!(REFUSED, Unit::Count, "Points, log records and bodies that were refused, by reason.");

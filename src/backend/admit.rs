@@ -13,8 +13,8 @@ mod time;
 
 use super::store::Batch;
 
-pub use logs::{admit_logs, records_in};
-pub use metrics::{admit_metrics, points_in};
+pub use logs::{admit_logs, parts_of_logs, records_in};
+pub use metrics::{admit_metrics, parts_of_metrics, points_in};
 pub use reason::{Reason, Refused};
 
 /// What became of a request.

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::access;
 use super::accounts::{self, Transport};
-use super::limit::{Admission, Bounds, Limiter, Refusal as Limited};
+use super::limit::{Admission, Asks, Bounds, Limiter, Refusal as Limited};
 use super::store::{PseudonymKey, Store, WriteError};
 use payload::{Create, Delete, Payload, Received, Stats, Update};
 
@@ -70,8 +70,8 @@ pub(super) fn routes(
         .route("/delete", post(receive::<Delete>))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Legacy { store, key });
-    let bounds = Bounds { limiter, most: MAX_BODY, reads: true, answer: refused };
-    guard.before(bounds.before(routes)).layer(map_response(count))
+    let bounds = Bounds { limiter, most: MAX_BODY, asks: Asks::Rows, answer: refused };
+    bounds.clone().count(guard.before(bounds.read(routes))).layer(map_response(count))
 }
 
 fn refused(refusal: Limited) -> Response {
@@ -98,7 +98,7 @@ async fn receive<P: Payload>(
     let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
     let batch = payload.admit(&received).ok_or(Refusal::Malformed(P::EXPECTED))?;
     admission.charge(1);
-    admission.done().cycles(&batch).map_err(|too_much| Refusal::Limited(too_much.into()))?;
+    admission.done(&batch).map_err(|too_much| Refusal::Limited(too_much.into()))?;
     let (cycles, events) = (batch.cycles.len(), batch.events.len());
     store.write(batch).await?;
     accounts::admitted(cycles, events);

@@ -7,9 +7,10 @@ mod bounds;
 mod shares;
 mod source;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -18,31 +19,41 @@ use uuid::Uuid;
 
 use super::accounts::{self, Limit};
 use super::store::Batch;
-pub(super) use bounds::{Bounds, Peer, Refusal};
+pub(super) use bounds::{Asks, Bounds, Peer, Refusal};
 pub(super) use buckets::Buckets;
 pub(super) use shares::{Full, Share, Shares};
 pub(super) use source::Source;
 pub use source::{Network, NotANetwork};
 
-/// Rows that a request costs which could not be read, and whose rows are so unknown: as many as an agent sends at most.
-const UNREADABLE: u32 = 500;
+/// Bytes that cost as much as a row: those of an event. Reading takes time and memory for what becomes no row too, and
+/// for what can't be read at all.
+const ROW: usize = 300;
 
 /// Requests that are read at once, from their bytes to rows. That is work for the processor alone, so that more of them
 /// would not be done earlier, and a message takes up to 64 MiB meanwhile: 256 MiB in all.
 const READ_AT_ONCE: usize = 4;
 
-/// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 16, which is more than a
-/// relay has under way.
-const BODIES: usize = 64 * 1024 * 1024;
-const BODIES_EACH: usize = 8 * 1024 * 1024;
+/// Of one source: so many of the others' are read meanwhile.
+const READ_EACH: usize = READ_AT_ONCE / 2;
 
-/// What is limited, a second; nothing is where it is zero.
+/// Groups of sources, by a hash that nobody can foresee: of each, so many are read at once. That is a bound for each
+/// source in as much memory as for few of them.
+const GROUPS: usize = 256;
+
+/// Bytes of bodies in memory, before they are read: 128 of the largest, and of one source 4, which is more than the ten
+/// batches of 150 kB that a relay has under way. So it takes 32 sources to have it all.
+const BODIES: usize = 64 * 1024 * 1024;
+const BODIES_EACH: usize = 2 * 1024 * 1024;
+
+/// What is limited, a second where nothing else is said; nothing is where it is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests of one source.
     pub requests: u32,
-    /// Rows of one source: gauge cycles and events.
+    /// Rows of one source that are read: gauge points and events.
     pub rows: u32,
+    /// Rows of one source that are stored, a day: gauge cycles and events.
+    pub rows_per_day: u32,
     /// Gauge cycles of one installation.
     pub cycles: u32,
     /// Connections at once.
@@ -60,9 +71,12 @@ pub(super) struct Limiter {
     connections: Buckets<Source>,
     requests: Buckets<Source>,
     rows: Buckets<Source>,
+    days: Buckets<Source>,
     cycles: Buckets<Uuid>,
     bodies: Arc<Shares>,
     reading: Arc<Semaphore>,
+    reading_each: Vec<Arc<Semaphore>>,
+    hash: RandomState,
 }
 
 /// A request that is let in, and what is known of it for that: for its handler, among the request's extensions.
@@ -73,10 +87,18 @@ pub(super) struct Admission(Arc<Work>);
 struct Work {
     limiter: Arc<Limiter>,
     source: Source,
-    /// Whether its rows are known and were charged.
-    charged: Arc<AtomicBool>,
-    /// Ends with the last handle, which the handler lets go when it has read the request.
-    _reading: OwnedSemaphorePermit,
+    cost: Arc<Cost>,
+    /// End with the last handle, which the handler lets go when it has read the request.
+    _reading: [OwnedSemaphorePermit; 2],
+}
+
+/// What a request costs its source.
+#[derive(Debug, Default)]
+struct Cost {
+    /// How many bytes are read, once unpacked.
+    bytes: AtomicUsize,
+    /// Whether it was charged.
+    charged: AtomicBool,
 }
 
 /// More than is allowed, for so long.
@@ -86,21 +108,32 @@ pub(super) struct TooMuch(pub(super) Duration);
 impl Default for Limits {
     /// What they are derived from is in docs/operations.md.
     fn default() -> Self {
-        Self { requests: 100, rows: 1_000, cycles: 1, connections: 1_000, connections_each: 128, proxies: Vec::new() }
+        Self {
+            requests: 100,
+            rows: 1_000,
+            rows_per_day: 500_000,
+            cycles: 1,
+            connections: 900,
+            connections_each: 128,
+            proxies: Vec::new(),
+        }
     }
 }
 
 impl Limiter {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let Limits { requests, rows, cycles, connections: _, connections_each: _, proxies } = limits;
+        let Limits { requests, rows, rows_per_day, cycles, connections: _, connections_each: _, proxies } = limits;
         Arc::new(Self {
             proxies: proxies.clone(),
             connections: Buckets::new(*requests),
             requests: Buckets::new(*requests),
             rows: Buckets::new(*rows),
+            days: Buckets::daily(*rows_per_day),
             cycles: Buckets::new(*cycles),
             bodies: Shares::new(BODIES, BODIES_EACH),
             reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            reading_each: (0..GROUPS).map(|_| Arc::new(Semaphore::new(READ_EACH))).collect(),
+            hash: RandomState::new(),
         })
     }
 
@@ -119,12 +152,12 @@ impl Limiter {
         Source::of_request(peer, headers, &self.proxies)
     }
 
-    /// Lets a request in, unless there were too many, or too many rows in those before.
+    /// Lets a request in, unless there were too many.
     fn request(&self, source: Source) -> Result<(), TooMuch> {
-        self.has_rows(source)?;
         self.requests.take(source, 1, Instant::now()).map_err(|wait| too_much(Limit::Requests, wait))
     }
 
+    /// Lets it in, unless there were too many rows in those before.
     fn has_rows(&self, source: Source) -> Result<(), TooMuch> {
         self.rows.take(source, 0, Instant::now()).map_err(|wait| too_much(Limit::Rows, wait))
     }
@@ -132,41 +165,87 @@ impl Limiter {
     /// Waits until a request may be read. By then others of its source may have been too much: those that came with
     /// them are not read.
     async fn admit(self: &Arc<Self>, source: Source) -> Result<Admission, Refusal> {
-        let reading = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| Refusal::NoRoom)?;
+        let enter =
+            async |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).acquire_owned().await.map_err(|_| Refusal::NoRoom);
+        let own = enter(self.group(source)).await?;
+        let reading = [own, enter(&self.reading).await?];
         self.has_rows(source)?;
         let limiter = Arc::clone(self);
-        Ok(Admission(Arc::new(Work { limiter, source, charged: Arc::default(), _reading: reading })))
+        Ok(Admission(Arc::new(Work { limiter, source, cost: Arc::default(), _reading: reading })))
     }
 
-    /// Lets the cycles of a request in, all or none.
-    pub(super) fn cycles(&self, batch: &Batch) -> Result<(), TooMuch> {
+    fn group(&self, source: Source) -> &Arc<Semaphore> {
+        let group = self.hash.hash_one(source) % GROUPS as u64;
+        &self.reading_each[usize::try_from(group).unwrap_or_default()]
+    }
+
+    /// Counts what a request costs, if it was not counted yet.
+    fn settle(&self, source: Source, cost: &Cost, rows: usize) {
+        if !cost.charged.swap(true, Ordering::Relaxed) {
+            let rows = rows.max(cost.bytes.load(Ordering::Relaxed) / ROW).max(1);
+            self.rows.charge(source, u32::try_from(rows).unwrap_or(u32::MAX), Instant::now());
+        }
+    }
+
+    /// Lets the rows of a request be stored, all or none.
+    fn keep(&self, source: Source, batch: &Batch) -> Result<(), TooMuch> {
         let now = Instant::now();
+        self.days.take(source, 0, now).map_err(|wait| too_much(Limit::Day, wait))?;
         let installations = || batch.cycles.iter().map(|cycle| cycle.installation);
         installations()
             .try_for_each(|installation| self.cycles.take(installation, 0, now))
             .map_err(|wait| too_much(Limit::Cycles, wait))?;
         installations().for_each(|installation| self.cycles.charge(installation, 1, now));
+        let rows = batch.cycles.len() + batch.events.len();
+        self.days.charge(source, u32::try_from(rows).unwrap_or(u32::MAX), now);
         Ok(())
     }
 }
 
 impl Admission {
+    /// Tells how many bytes are read, once unpacked: they cost something even where they are no rows.
+    pub(super) fn weigh(&self, bytes: usize) {
+        self.0.cost.bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
     /// Counts what was sent, whatever becomes of it. It is too late to refuse it: what is too much is waited for by the
     /// source's next request.
     pub(super) fn charge(&self, rows: usize) {
-        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        let Work { limiter, source, charged, _reading } = self.0.as_ref();
-        charged.store(true, Ordering::Relaxed);
-        limiter.rows.charge(*source, rows, Instant::now());
+        let Work { limiter, source, cost, _reading } = self.0.as_ref();
+        limiter.settle(*source, cost, rows);
     }
 
-    /// Lets the next be read, since this one is; the limits are still to be asked for its cycles.
-    pub(super) fn done(self) -> Arc<Limiter> {
-        Arc::clone(&self.0.limiter)
+    /// Lets the next be read, since this one is, and its rows be stored, unless its source or its installations had too
+    /// many.
+    pub(super) fn done(self, batch: &Batch) -> Result<(), TooMuch> {
+        self.0.limiter.keep(self.0.source, batch)
     }
 }
 
 fn too_much(limit: Limit, wait: Duration) -> TooMuch {
     accounts::limited(limit);
     TooMuch(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_one_source_has_read_leaves_room_for_the_others() {
+        let limiter = Limiter::new(&Limits::default());
+        let of = |last| Source::of(Ipv4Addr::new(192, 0, 2, last).into());
+        let mut held = Vec::new();
+        while let Some(admission) = limiter.admit(of(1)).now_or_never() {
+            held.push(admission.unwrap());
+        }
+        assert_eq!(held.len(), READ_EACH);
+        // Some of them may be of the same group as the first.
+        let others = (2..=9).filter_map(|last| limiter.admit(of(last)).now_or_never());
+        assert_eq!(others.collect::<Vec<_>>().len(), READ_AT_ONCE - READ_EACH);
+    }
 }

@@ -5,6 +5,7 @@
 
 mod activity;
 mod connection;
+mod places;
 pub(super) mod tls;
 
 use std::io::{self, ErrorKind};
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accounts::{self, NotAccepted};
-use super::limit::{Full, Limiter, Limits, Share, Shares};
+use super::limit::{Limiter, Limits};
 use connection::Connection;
+use places::{Place, Places};
 use tls::Identity;
 
 /// How long to wait where no connection can be taken at all, for want of file descriptors: others end meanwhile.
@@ -45,16 +47,9 @@ const PROBES: usize = 64;
 /// Lets connections in, those of both ports together.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
-    connections: Arc<Shares>,
+    places: Arc<Places>,
     limiter: Arc<Limiter>,
     identity: Option<Arc<Identity>>,
-}
-
-/// The place of one connection among all, until it is dropped.
-#[derive(Debug)]
-struct Place {
-    port: Port,
-    _share: Share,
 }
 
 impl Port {
@@ -69,8 +64,7 @@ impl Port {
 
 impl Gate {
     pub(super) fn new(limits: &Limits, limiter: Arc<Limiter>, identity: Option<Arc<Identity>>) -> Self {
-        let connections = Shares::new(limits.connections, limits.connections_each);
-        Self { connections, limiter, identity }
+        Self { places: Places::new(limits), limiter, identity }
     }
 
     /// For the probes and the accounts: they are to answer when nothing else does.
@@ -92,7 +86,14 @@ impl Gate {
             match accepted {
                 Ok((stream, peer)) => match self.place(port, peer.ip()) {
                     Ok(place) => {
-                        let connection = Connection { port, peer: peer.ip(), tls: tls.clone(), routes: routes.clone() };
+                        let connection = Connection {
+                            port,
+                            peer: peer.ip(),
+                            tls: tls.clone(),
+                            routes: routes.clone(),
+                            activity: place.activity.clone(),
+                            replaced: place.replaced.clone(),
+                        };
                         let shutdown = shutdown.clone();
                         open.spawn(async move {
                             let _place = place;
@@ -117,19 +118,7 @@ impl Gate {
     fn place(&self, port: Port, peer: IpAddr) -> Result<Place, NotAccepted> {
         let source = self.limiter.source_of_peer(peer);
         self.limiter.connect(source).map_err(|_| NotAccepted::Rate)?;
-        let mut share = self.connections.open_for_peer(source);
-        share.add(1).map_err(|full| match full {
-            Full::All => NotAccepted::All,
-            Full::Source => NotAccepted::Source,
-        })?;
-        accounts::connected(port.as_str());
-        Ok(Place { port, _share: share })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        accounts::disconnected(self.port.as_str());
+        self.places.take(port, source)
     }
 }
 

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::accounts;
-use super::admit::{Admitted, Refused, admit_logs, admit_metrics, points_in, records_in};
+use super::admit::{Admitted, Refused, admit_logs, admit_metrics, parts_of_logs, parts_of_metrics};
 use super::limit::{Admission, Refusal};
 use super::store::{Store, WriteError};
 use tally::Tally;
@@ -46,7 +46,7 @@ impl Receiver {
         request: ExportMetricsServiceRequest,
         admission: Admission,
     ) -> Result<ExportMetricsServiceResponse, Status> {
-        check_size(points_in(&request), &admission)?;
+        check_size(parts_of_metrics(&request), &admission)?;
         let admitted = admit_metrics(&request, Timestamp::now());
         // What was sent takes many times what is kept of it, which may have to wait for others.
         drop(request);
@@ -62,7 +62,7 @@ impl Receiver {
         request: ExportLogsServiceRequest,
         admission: Admission,
     ) -> Result<ExportLogsServiceResponse, Status> {
-        check_size(records_in(&request), &admission)?;
+        check_size(parts_of_logs(&request), &admission)?;
         let admitted = admit_logs(&request, Timestamp::now());
         drop(request);
         let refused = self.keep(admitted, admission).await?;
@@ -81,7 +81,7 @@ impl Receiver {
         if nothing_acceptable {
             return Err(Status::invalid_argument(refused.to_string()));
         }
-        admission.done().cycles(&rows).map_err(|too_much| refused_status(too_much.into()))?;
+        admission.done(&rows).map_err(|too_much| refused_status(too_much.into()))?;
         let (cycles, events) = (rows.cycles.len(), rows.events.len());
         self.store.write(rows).await.map_err(|error| try_again(&error))?;
         accounts::admitted(cycles, events);
@@ -90,9 +90,9 @@ impl Receiver {
 }
 
 /// Counts what was sent. What is too much for a request is so whenever it is sent: an agent divides it.
-fn check_size(rows: usize, admission: &Admission) -> Result<(), Status> {
-    admission.charge(rows);
-    if rows > MAX_ROWS {
+fn check_size(parts: usize, admission: &Admission) -> Result<(), Status> {
+    admission.charge(parts);
+    if parts > MAX_ROWS {
         let message = format!("too many points or records: expected at most {MAX_ROWS} in a request");
         return Err(Status::invalid_argument(message));
     }
@@ -123,7 +123,10 @@ fn refused_status(refusal: Refusal) -> Status {
         Refusal::TooLarge(_) => Status::invalid_argument(too_large()),
         // The connection broke: whether it was read to its end is the sender's question, and it may send it again.
         Refusal::Broken => Status::unavailable(message),
-        Refusal::TooSlow => Status::deadline_exceeded(message),
+        Refusal::TooSlow => {
+            let details = ErrorDetails::with_retry_info(refusal.retry_after());
+            Status::with_error_details(Code::DeadlineExceeded, message, details)
+        }
     }
 }
 
@@ -139,7 +142,12 @@ fn try_again(error: &WriteError) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::logs::v1::LogRecord;
+    use opentelemetry_proto::tonic::common::v1::KeyValue;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+        SummaryDataPoint,
+    };
 
     use super::*;
 
@@ -148,6 +156,21 @@ mod tests {
 
     #[test]
     fn a_message_of_empty_records_takes_no_more_than_64_mib_when_it_is_decoded() {
-        assert!(MAX_MESSAGE / EMPTY_FIELD * size_of::<LogRecord>() <= 64 * 1024 * 1024);
+        let sizes = [
+            size_of::<LogRecord>(),
+            size_of::<ResourceLogs>(),
+            size_of::<ScopeLogs>(),
+            size_of::<KeyValue>(),
+            size_of::<Metric>(),
+            size_of::<NumberDataPoint>(),
+            size_of::<HistogramDataPoint>(),
+            size_of::<ExponentialHistogramDataPoint>(),
+            size_of::<SummaryDataPoint>(),
+            size_of::<ResourceMetrics>(),
+            size_of::<ScopeMetrics>(),
+        ];
+        for size in sizes {
+            assert!(MAX_MESSAGE / EMPTY_FIELD * size <= 64 * 1024 * 1024, "{sizes:?}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use super::access::{Guard, Reader};
 use super::insights::{self, Overview};
 use super::quiet::Quiet;
 use super::store::{ReadError, Store};
+use crate::health::{self, Readiness};
 
 /// On every answer: the page loads its own style and icon and nothing else, runs nothing, sends nothing, and is in
 /// nobody's frame; what it shows is kept in no cache. Other sites don't hear of it; the page itself does, since browsers
@@ -68,13 +69,16 @@ pub(super) fn routes(stores: Stores, guard: &Arc<Guard>, grpc: SocketAddr) -> Ro
         .route("/api/v1/insights/overview", get(overview))
         .route("/api/v1/access-log", get(access_log::json))
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(async |response: Response| with_headers(response)))
         .with_state(Web { stores, guard: Arc::clone(guard), grpc });
     guard.before(routes)
+}
+
+/// The probes, which tell what was seen last: whoever asks, nothing is read for it.
+pub(super) fn probes(readiness: Readiness, guard: &Arc<Guard>) -> Router {
+    guard.before(health::probes(readiness).layer(map_response(async |response: Response| with_headers(response))))
 }
 
 /// Adds what every answer to a reader has, where it says nothing else itself.
@@ -130,15 +134,6 @@ async fn style() -> impl IntoResponse {
 
 async fn icon() -> impl IntoResponse {
     ([(CONTENT_TYPE, "image/svg+xml")], include_str!("web/icon.svg"))
-}
-
-async fn livez() -> &'static str {
-    "ok\n"
-}
-
-async fn readyz(State(Web { stores, .. }): State<Web>) -> Result<&'static str, Unreadable> {
-    stores.rows.ready().await?;
-    Ok("ok\n")
 }
 
 async fn not_found() -> impl IntoResponse {

@@ -34,11 +34,14 @@ pub struct LimitArgs {
     /// Gauge points and events a second of one source.
     #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_ROWS", default_value = "1000", value_name = "PER_SECOND")]
     pub limit_rows: u32,
+    /// Gauge cycles and events a day of one source that are stored; a day's may come at once.
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_ROWS_PER_DAY", default_value = "500000", value_name = "PER_DAY")]
+    pub limit_rows_per_day: u32,
     /// Gauge cycles a second of one installation.
     #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_CYCLES", default_value = "1", value_name = "PER_SECOND")]
     pub limit_cycles: u32,
     /// Connections at once, on both ports together.
-    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_CONNECTIONS", default_value = "1000", value_name = "NUMBER")]
+    #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_CONNECTIONS", default_value = "900", value_name = "NUMBER")]
     pub limit_connections: usize,
     /// Connections at once of one source.
     #[arg(long, env = "KAMAJI_TELEMETRY_LIMIT_SOURCE_CONNECTIONS", default_value = "128", value_name = "NUMBER")]

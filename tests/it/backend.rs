@@ -7,6 +7,7 @@ mod admission;
 mod answers;
 mod anything;
 mod conformance;
+mod costs;
 mod crash;
 mod flood;
 mod harness;

@@ -9,6 +9,19 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use super::Reason;
 use crate::signals::{Attribute, SERVICE_NAME, Values};
 
+/// More attributes than any of the catalog's carriers has.
+const MOST_ATTRIBUTES: usize = 16;
+
+/// How many attributes there are that nothing of the catalog needs.
+pub(super) fn beyond(attributes: &[KeyValue]) -> usize {
+    attributes.len().saturating_sub(MOST_ATTRIBUTES)
+}
+
+/// The same of a resource.
+pub(super) fn beyond_in(resource: Option<&Resource>) -> usize {
+    resource.map_or(0, |resource| beyond(&resource.attributes) + resource.entity_refs.len())
+}
+
 /// Attributes that the catalog allows where they were found, each once.
 #[derive(Debug)]
 pub(super) struct Attributes<'a>(Vec<(&'static Attribute, &'a Value)>);

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 
-use super::envelope::{Attributes, check_not_dropped, check_scope, read_resource};
+use super::envelope::{Attributes, beyond, beyond_in, check_not_dropped, check_scope, read_resource};
 use super::time::{Placed, place};
 use super::{Admitted, Reason};
 use crate::backend::store::{AgentVersion, EventRow, Source, cut_to_hour};
@@ -38,6 +38,18 @@ pub fn admit_logs(request: &ExportLogsServiceRequest, now: Timestamp) -> Admitte
 /// How many records there are.
 pub fn records_in(request: &ExportLogsServiceRequest) -> usize {
     request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
+}
+
+/// How much there is to read: records, what should hold some and is empty, and attributes beyond what any has.
+pub fn parts_of_logs(request: &ExportLogsServiceRequest) -> usize {
+    let of_scope = |ScopeLogs { scope, log_records, schema_url: _ }: &ScopeLogs| {
+        let records = log_records.iter().map(|record| 1 + beyond(&record.attributes)).sum::<usize>();
+        records.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
+    };
+    let of_resource = |ResourceLogs { resource, scope_logs, schema_url: _ }: &ResourceLogs| {
+        scope_logs.iter().map(of_scope).sum::<usize>().max(1) + beyond_in(resource.as_ref())
+    };
+    request.resource_logs.iter().map(of_resource).sum()
 }
 
 impl Admitted {

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, Re
 use uuid::Uuid;
 
 use super::cycle::{Draft, Point};
-use super::envelope::{Attributes, check_scope, read_resource};
+use super::envelope::{Attributes, beyond, beyond_in, check_scope, read_resource};
 use super::time::place;
 use super::{Admitted, Reason};
 use crate::backend::store::{AgentVersion, Breakdown};
@@ -46,6 +46,32 @@ pub fn admit_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -> A
 pub fn points_in(request: &ExportMetricsServiceRequest) -> usize {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     scopes.flat_map(|scope| &scope.metrics).map(size).sum()
+}
+
+/// How much there is to read: points of whatever kind, what should hold some and is empty, and attributes beyond what
+/// any has.
+pub fn parts_of_metrics(request: &ExportMetricsServiceRequest) -> usize {
+    let of_scope = |ScopeMetrics { scope, metrics, schema_url: _ }: &ScopeMetrics| {
+        let metrics = metrics.iter().map(parts).sum::<usize>();
+        metrics.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
+    };
+    let of_resource = |ResourceMetrics { resource, scope_metrics, schema_url: _ }: &ResourceMetrics| {
+        scope_metrics.iter().map(of_scope).sum::<usize>().max(1) + beyond_in(resource.as_ref())
+    };
+    request.resource_metrics.iter().map(of_resource).sum()
+}
+
+fn parts(metric: &Metric) -> usize {
+    let numbers = |points: &[NumberDataPoint]| points.iter().map(|point| 1 + beyond(&point.attributes)).sum();
+    let points: usize = match &metric.data {
+        Some(Data::Gauge(gauge)) => numbers(&gauge.data_points),
+        Some(Data::Sum(sum)) => numbers(&sum.data_points),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Summary(summary)) => summary.data_points.len(),
+        None => 1,
+    };
+    points.max(1) + beyond(&metric.metadata)
 }
 
 fn read_sender(attributes: &Attributes<'_>) -> Result<Sender, Reason> {

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,16 +13,16 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use http_body_util::BodyExt;
-use tonic::Code;
 
-use super::{Limiter, Share, Source, TooMuch, UNREADABLE};
+use super::{Limiter, Share, Source, TooMuch};
 use crate::backend::accounts::{self, Limit};
 
 /// How long a request may take, from the end of its head to its answer: three times what an agent waits for one, and
 /// six times what a relay does, so that who takes longer has gone.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long to wait where there is no room for a body: bodies are in memory for milliseconds, or for [`DEADLINE`].
+/// How long to wait where there was no room for a body, or no time: bodies are in memory for milliseconds, or for
+/// [`DEADLINE`].
 const NO_ROOM: Duration = Duration::from_secs(2);
 
 /// The address at the other end of a connection: among the extensions of each request on it.
@@ -45,14 +44,25 @@ pub(in crate::backend) enum Refusal {
     TooSlow,
 }
 
+/// What a request asks of the limits before anything of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Asks {
+    /// Nothing: who probes is answered, whatever others of its address send.
+    Nothing,
+    /// Whether its source may send another.
+    Requests,
+    /// The same, and whether it has rows left: messages are read there, which costs memory and time.
+    Rows,
+}
+
 /// What stands before the routes of one kind.
 #[derive(Debug, Clone)]
 pub(in crate::backend) struct Bounds {
     pub(in crate::backend) limiter: Arc<Limiter>,
     /// The largest body.
     pub(in crate::backend) most: usize,
-    /// Whether messages are read there, which costs memory, and what can't be read so many rows.
-    pub(in crate::backend) reads: bool,
+    /// What is asked of the limits.
+    pub(in crate::backend) asks: Asks,
     /// How such a refusal is told there.
     pub(in crate::backend) answer: fn(Refusal) -> Response,
 }
@@ -62,8 +72,8 @@ impl Refusal {
     pub(in crate::backend) const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Limited(wait) => Some(wait),
-            Self::NoRoom => Some(NO_ROOM),
-            Self::TooLarge(_) | Self::Broken | Self::TooSlow => None,
+            Self::NoRoom | Self::TooSlow => Some(NO_ROOM),
+            Self::TooLarge(_) | Self::Broken => None,
         }
     }
 
@@ -97,12 +107,33 @@ impl From<TooMuch> for Refusal {
 impl Bounds {
     /// Stands before `routes`.
     pub(in crate::backend) fn before(self, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(self, keep))
+        self.clone().count(self.read(routes))
     }
 
-    async fn pass(&self, peer: IpAddr, request: Request, next: Next) -> Result<Response, Refusal> {
+    /// Counts requests. It stands before what finds out who sends them: being refused is one of them.
+    pub(in crate::backend) fn count(self, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self, count))
+    }
+
+    /// Takes the bodies of requests that were counted. It stands after what finds out who sends them: of whom may not,
+    /// no body is read.
+    pub(in crate::backend) fn read(self, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self, read))
+    }
+
+    /// Gives the source, unless it has had too much.
+    fn let_in(&self, peer: IpAddr, request: &Request) -> Result<Source, Refusal> {
         let source = self.limiter.source(peer, request.headers());
-        self.limiter.request(source)?;
+        if self.asks == Asks::Rows {
+            self.limiter.has_rows(source)?;
+        }
+        if self.asks != Asks::Nothing {
+            self.limiter.request(source)?;
+        }
+        Ok(source)
+    }
+
+    async fn pass(&self, source: Source, request: Request, next: Next) -> Result<Response, Refusal> {
         let answered = tokio::time::timeout(DEADLINE, self.handle(source, request, next)).await;
         answered.unwrap_or_else(|_| {
             accounts::limited(Limit::Slow);
@@ -114,34 +145,40 @@ impl Bounds {
         let (head, body) = request.into_parts();
         let mut share = self.limiter.bodies.open(source);
         let body = whole(body, self.most, &mut share).await?;
+        let length = body.len();
         let mut request = Request::from_parts(head, Body::from(body));
-        request.extensions_mut().insert(source);
-        if !self.reads {
+        if self.asks != Asks::Rows {
             return Ok(next.run(request).await);
         }
         let admission = self.limiter.admit(source).await?;
-        let charged = Arc::clone(&admission.0.charged);
+        admission.weigh(length);
+        let cost = Arc::clone(&admission.0.cost);
         request.extensions_mut().insert(admission);
         let response = next.run(request).await;
-        if !charged.load(Ordering::Relaxed) && !is_turned_away(&response) {
-            self.limiter.rows.charge(source, UNREADABLE, Instant::now());
-        }
+        // What could not be read has no rows.
+        self.limiter.settle(source, &cost, 0);
         Ok(response)
     }
 }
 
-/// Whether nothing was read because the sender may not send: that costs no more than a request.
-fn is_turned_away(response: &Response) -> bool {
-    let code = response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
-    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-        || matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
-}
-
-async fn keep(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+async fn count(State(bounds): State<Bounds>, mut request: Request, next: Next) -> Response {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
         return (bounds.answer)(Refusal::Broken);
     };
-    bounds.pass(peer, request, next).await.unwrap_or_else(bounds.answer)
+    match bounds.let_in(peer, &request) {
+        Ok(source) => {
+            request.extensions_mut().insert(source);
+            next.run(request).await
+        }
+        Err(refusal) => (bounds.answer)(refusal),
+    }
+}
+
+async fn read(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let Some(source) = request.extensions().get().copied() else {
+        return (bounds.answer)(Refusal::Broken);
+    };
+    bounds.pass(source, request, next).await.unwrap_or_else(bounds.answer)
 }
 
 /// The whole body, of at most `most` bytes, as far as the source's share allows. It is held until its end is there: a

@@ -5,16 +5,21 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much of its rate a key may take at once. An outage that ends lets a fleet of 1,000 installations send within
+/// How much of a rate by the second a key may take at once. An outage that ends lets a fleet of 1,000 installations send within
 /// seconds what waited, and Kamaji, which never tries again, posts each update of each object: this is room for both.
 const BURST: Duration = Duration::from_secs(20);
+
+/// A day, of whose rate all may come at once.
+const DAY: Duration = Duration::from_hours(24);
 
 /// How far ahead of its rate a key can get by what was only seen to be too much after it was read: whoever sent that
 /// waits no longer than a person would believe in.
 const MOST_AHEAD: Duration = Duration::from_mins(1);
 
 /// The most keys that are remembered, at 40 bytes each. A key is forgotten when its bucket is full again, which takes
-/// it 10 ms for each of 100 a second: to fill the map, a flood has to send millions a second from as many addresses.
+/// it 10 ms for each of 100 requests a second, so that requests alone have to come by the million a second to fill the
+/// map. What costs more holds its key for longer: a message of the most that is charged for 80 s, so that 820 of them a
+/// second are enough, each from another of 65,536 sources, which are a /40 of IPv6.
 const MOST_KEYS: usize = 65_536;
 
 /// How often they are looked through at most while the map is full, which takes a millisecond.
@@ -33,6 +38,10 @@ const FEW_KEYS: usize = 1_024;
 pub(in crate::backend) struct Buckets<K> {
     /// What one unit takes; nothing is limited if `None`.
     unit: Option<Duration>,
+    /// How much may be taken at once, as the time that it takes to come back.
+    burst: Duration,
+    /// How much more, which is waited for by the next.
+    ahead: Duration,
     state: Mutex<State<K>>,
 }
 
@@ -50,10 +59,19 @@ struct State<K> {
 impl<K: Eq + Hash> Buckets<K> {
     /// `rate` units a second; as many as come if it is zero.
     pub(in crate::backend) fn new(rate: u32) -> Self {
-        let unit = (rate > 0).then(|| Duration::from_secs(1) / rate);
+        Self::over(Duration::from_secs(1), rate, BURST, MOST_AHEAD)
+    }
+
+    /// `rate` units a day. All that is taken is waited for, however long it takes: it is what was wanted and given.
+    pub(super) fn daily(rate: u32) -> Self {
+        Self::over(DAY, rate, DAY, DAY)
+    }
+
+    fn over(time: Duration, rate: u32, burst: Duration, ahead: Duration) -> Self {
+        let unit = (rate > 0).then(|| time / rate);
         let now = Instant::now();
         let state = State { full: HashMap::new(), others: now, next_sweep: FEW_KEYS, swept: now };
-        Self { unit, state: Mutex::new(state) }
+        Self { unit, burst, ahead, state: Mutex::new(state) }
     }
 
     /// Takes `units` if the bucket is not empty, else says how long it will be. It may take more than there is: what is
@@ -63,11 +81,11 @@ impl<K: Eq + Hash> Buckets<K> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let full_at = state.bucket(key, now);
         // The burst ends with the unit that it has no room for.
-        let wait = (full_at.saturating_duration_since(now) + unit).saturating_sub(BURST.max(unit));
+        let wait = (full_at.saturating_duration_since(now) + unit).saturating_sub(self.burst.max(unit));
         if !wait.is_zero() {
             return Err(wait);
         }
-        fill(full_at, unit, units, now);
+        self.fill(full_at, unit, units, now);
         Ok(())
     }
 
@@ -75,13 +93,14 @@ impl<K: Eq + Hash> Buckets<K> {
     pub(super) fn charge(&self, key: K, units: u32, now: Instant) {
         let Some(unit) = self.unit else { return };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        fill(state.bucket(key, now), unit, units, now);
+        self.fill(state.bucket(key, now), unit, units, now);
     }
-}
 
-fn fill(full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {
-    let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(BURST + MOST_AHEAD);
-    *full_at = wanted.min(now + BURST + MOST_AHEAD);
+    fn fill(&self, full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {
+        let most = self.burst + self.ahead;
+        let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(most);
+        *full_at = wanted.min(now + most);
+    }
 }
 
 impl<K: Eq + Hash> State<K> {
@@ -134,6 +153,17 @@ mod tests {
         assert_eq!(buckets.take(1, 0, now), Err(Duration::from_millis(10_100)));
         buckets.charge(1, u32::MAX, now);
         assert_eq!(buckets.take(1, 0, now), Err(MOST_AHEAD + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn a_day_may_be_taken_at_once_and_comes_back_in_a_day() {
+        let (buckets, now) = (Buckets::daily(1_000), Instant::now());
+        assert_eq!(taken(&buckets, 1, now), 1_000);
+        assert_eq!(buckets.take(1, 0, now), Err(DAY / 1_000));
+        assert_eq!(taken(&buckets, 1, now + DAY / 10), 100);
+        assert_eq!(taken(&buckets, 1, now + 3 * DAY), 1_000);
+        buckets.charge(2, 1_300, now);
+        assert_eq!(buckets.take(2, 0, now), Err(DAY / 1_000 * 301));
     }
 
     #[test]

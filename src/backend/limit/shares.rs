@@ -58,16 +58,16 @@ impl Shares {
 }
 
 impl Share {
-    /// Holds `more`, if the bounds allow it.
+    /// Holds `more`, if the bounds allow it. That of the source comes first: one that is at its own has all to give.
     pub(in crate::backend) fn add(&mut self, more: usize) -> Result<(), Full> {
         let Shares { most, most_each: _, held } = self.shares.as_ref();
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.all + more > *most {
-            return Err(Full::All);
-        }
         let each = held.each.get(&self.source).copied().unwrap_or_default();
         if each + more > self.most_each {
             return Err(Full::Source);
+        }
+        if held.all + more > *most {
+            return Err(Full::All);
         }
         held.all += more;
         held.each.insert(self.source, each + more);

@@ -1,9 +1,9 @@
-//! What is under way on a connection, from the head of a request to the end of its answer.
+//! What is under way on a connection, from the head of a request until its answer is handed over to be sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,25 +11,34 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 /// Requests of a connection.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Counts {
     begun: u64,
     under_way: usize,
+    /// When the last was over, or the connection was opened.
+    quiet: Instant,
 }
 
 /// Counts them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<watch::Sender<Counts>>);
 
 /// A request that is under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct UnderWay(Activity);
 
-/// The body of an answer, which is under way until it is sent.
+/// The body of an answer, which is under way until the last of it was handed over: what is buffered then may still have to
+/// be sent.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    _under_way: UnderWay,
+    _under_way: Option<UnderWay>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Counts { begun: 0, under_way: 0, quiet: Instant::now() })))
+    }
 }
 
 impl Activity {
@@ -40,6 +49,12 @@ impl Activity {
             counts.under_way += 1;
         });
         UnderWay(self.clone())
+    }
+
+    /// Since when nothing is under way; `None` while something is.
+    pub(super) fn quiet(&self) -> Option<Instant> {
+        let counts = *self.0.borrow();
+        (counts.under_way == 0).then_some(counts.quiet)
     }
 
     /// Waits until nothing has been under way for so long: `first` until the first request, `later` after each.
@@ -60,12 +75,15 @@ impl Activity {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.0.send_modify(|counts| counts.under_way -= 1);
+        self.0.0.send_modify(|counts| {
+            counts.under_way -= 1;
+            counts.quiet = Instant::now();
+        });
     }
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
+    pub(super) fn new(body: Body, under_way: Option<UnderWay>) -> Self {
         Self { body, _under_way: under_way }
     }
 }

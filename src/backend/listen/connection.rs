@@ -38,6 +38,9 @@ const AGE: Duration = Duration::from_hours(1);
 /// How long the rest of a conversation may take once its end was told: an answer is written at once.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long an idle connection that gives its place to another may take to say so: its place is taken already.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// How long what is under way may take then: as long as a request.
 const LAST: Duration = Duration::from_secs(30);
 
@@ -51,7 +54,8 @@ const STREAMS: u32 = 32;
 /// Bytes of one head. What a relay sends is below 1 kB; a browser's cookies are below 8 kB.
 const HEAD: u32 = 16 * 1024;
 
-/// Fields of one head; a browser sends 20.
+/// Fields of one head over HTTP/1, which a browser sends 20 of. Over HTTP/2 the bytes of a head alone are bounded, in
+/// which each field counts 32 more than it has.
 const FIELDS: usize = 64;
 
 /// What may be on its way to us unread, of one request and of one connection: bodies are read as they come, so that this
@@ -64,6 +68,10 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 const TAKEN_BACK: usize = STREAMS as usize;
 const BROKEN_OFF: usize = 4 * STREAMS as usize;
 
+/// What is answered for as long as the connection lasts. Nothing is under way meanwhile: it would keep its place for
+/// who does no more than listen.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 /// A connection that was taken.
 #[derive(Clone)]
 pub(super) struct Connection {
@@ -71,6 +79,9 @@ pub(super) struct Connection {
     pub(super) peer: IpAddr,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) routes: Router,
+    pub(super) activity: Activity,
+    /// Cancelled where another has its place.
+    pub(super) replaced: CancellationToken,
 }
 
 impl Connection {
@@ -85,6 +96,7 @@ impl Connection {
         };
         let handshake = tokio::select! {
             () = shutdown.cancelled() => return,
+            () = self.replaced.cancelled() => return,
             handshake = tokio::time::timeout(OPENING, tls.accept(stream)) => handshake,
         };
         match handshake {
@@ -97,8 +109,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { port, peer, tls: _, routes } = self;
-        let activity = Activity::default();
+        let Self { port, peer, tls: _, routes, activity, replaced } = self;
         let service = service_fn(|request| answer(request, peer, routes.clone(), activity.clone()));
         let builder = builder(port);
         let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -108,14 +119,21 @@ impl Connection {
             () = activity.idle(OPENING, IDLE) => {}
             () = tokio::time::sleep(AGE) => {}
             () = shutdown.cancelled() => {}
+            () = replaced.cancelled() => {}
         }
         conversation.as_mut().graceful_shutdown();
         tokio::select! {
             _ = conversation => {}
             () = activity.idle(LINGER, LINGER) => {}
             () = tokio::time::sleep(LAST) => {}
+            () = last_words(&replaced) => {}
         }
     }
+}
+
+async fn last_words(replaced: &CancellationToken) {
+    replaced.cancelled().await;
+    tokio::time::sleep(FAREWELL).await;
 }
 
 fn builder(port: Port) -> Builder<TokioExecutor> {
@@ -149,8 +167,9 @@ async fn answer(
     activity: Activity,
 ) -> Result<Response<Answer>, Infallible> {
     let under_way = activity.begin();
+    let is_watch = request.uri().path() == WATCH;
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
     let response = routes.call(request).await?;
-    Ok(response.map(|body| Answer::new(body, under_way)))
+    Ok(response.map(|body| Answer::new(body, (!is_watch).then_some(under_way))))
 }

@@ -1,10 +1,13 @@
 //! OTLP over gRPC.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::middleware::map_response;
+use axum::body::Body;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
+use axum::{Extension, Router};
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
@@ -20,7 +23,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status};
 use crate::backend::access::IngestTokens;
 use crate::backend::accounts::{self, Transport};
-use crate::backend::limit::{Admission, Bounds, Limiter, Refusal};
+use crate::backend::limit::{Admission, Asks, Bounds, Limiter, Refusal};
 
 /// What precedes a message in a body: whether it is compressed, and its length.
 const FRAME: usize = 5;
@@ -50,16 +53,47 @@ pub(crate) fn routes(
     let logs = LogsServiceServer::new(services)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE);
-    let ingest = Bounds { limiter, most: FRAME + MAX_MESSAGE, reads: true, answer: refused };
-    let health_bounds = Bounds { most: MAX_HEALTH, reads: false, ..ingest.clone() };
+    let ingest = Bounds { limiter, most: FRAME + MAX_MESSAGE, asks: Asks::Rows, answer: refused };
+    let health_bounds = Bounds { most: MAX_HEALTH, asks: Asks::Nothing, ..ingest.clone() };
     let services = Routes::new(metrics).add_service(logs).into_axum_router();
     let health = Routes::new(health).into_axum_router().reset_fallback();
-    let services = services.layer(map_response(blame_the_sender));
-    tokens.before(ingest.before(services)).layer(map_response(count)).merge(health_bounds.before(health))
+    let services = services.layer(map_response(blame_the_sender)).layer(from_fn(weigh));
+    let services = ingest.clone().count(tokens.before(ingest.read(services)));
+    services.layer(map_response(count)).merge(health_bounds.before(health))
 }
 
 fn refused(refusal: Refusal) -> Response {
     refused_status(refusal).into_http()
+}
+
+/// Tells how long the message is once unpacked, which nobody can tell of one that is decoded. A call has one message;
+/// others after it would be decoded as well, each of them as long as one may be.
+async fn weigh(Extension(admission): Extension<Admission>, request: axum::extract::Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, FRAME + MAX_MESSAGE).await else {
+        return Status::invalid_argument(MALFORMED).into_http();
+    };
+    if has_more_than_one(&body) {
+        return Status::invalid_argument(MALFORMED).into_http();
+    }
+    admission.weigh(unpacked(&body));
+    let mut request = axum::extract::Request::from_parts(head, Body::from(body));
+    // The one that the service finds is to be the last.
+    request.extensions_mut().insert(admission);
+    next.run(request).await
+}
+
+fn has_more_than_one(body: &[u8]) -> bool {
+    let Some(([_, length @ ..], message)) = body.split_first_chunk::<FRAME>() else { return false };
+    usize::try_from(u32::from_be_bytes(*length)).is_ok_and(|length| message.len() > length)
+}
+
+/// The length of the message in a body, as far as it may be unpacked.
+fn unpacked(body: &[u8]) -> usize {
+    let Some(([1, ..], message)) = body.split_first_chunk::<FRAME>() else { return body.len() };
+    let mut unpacked = GzDecoder::new(message).take(MAX_MESSAGE as u64);
+    let length = io::copy(&mut unpacked, &mut io::sink()).ok().and_then(|length| usize::try_from(length).ok());
+    length.unwrap_or(MAX_MESSAGE)
 }
 
 /// A message that can't be unpacked or decoded is INTERNAL to tonic, with a text as long as the message is deep. It is

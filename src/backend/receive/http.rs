@@ -18,7 +18,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use super::{MALFORMED, MAX_MESSAGE, Receiver, refused_status, too_large};
 use crate::backend::access;
 use crate::backend::accounts::{self, Transport};
-use crate::backend::limit::{Admission, Bounds, Limiter, Refusal};
+use crate::backend::limit::{Admission, Asks, Bounds, Limiter, Refusal};
 
 /// The one encoding of OTLP that is accepted, and answered in.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -39,12 +39,17 @@ pub(crate) fn routes(receiver: Arc<Receiver>, guard: &Arc<access::Guard>, limite
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .with_state(receiver);
-    let bounds = Bounds { limiter, most: MAX_MESSAGE, reads: true, answer: refused };
-    guard.before(bounds.before(routes)).layer(map_response(count))
+    let bounds = Bounds { limiter, most: MAX_MESSAGE, asks: Asks::Rows, answer: refused };
+    bounds.clone().count(guard.before(bounds.read(routes))).layer(map_response(count))
 }
 
 fn refused(refusal: Refusal) -> Response {
-    Failure { code: refusal.code(), status: refused_status(refusal) }.into_response()
+    let code = match refusal {
+        // Senders drop what is answered 408, and try again after this.
+        Refusal::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+        refusal => refusal.code(),
+    };
+    Failure { code, status: refused_status(refusal) }.into_response()
 }
 
 /// The answer to who may not send, for which nothing was read.
@@ -62,7 +67,7 @@ async fn metrics(
     Extension(admission): Extension<Admission>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let request = read(request).await?;
+    let request = read(request, &admission).await?;
     Ok(protobuf(StatusCode::OK, receiver.metrics(request, admission).await?.encode_to_vec()))
 }
 
@@ -71,19 +76,25 @@ async fn logs(
     Extension(admission): Extension<Admission>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let request = read(request).await?;
+    let request = read(request, &admission).await?;
     Ok(protobuf(StatusCode::OK, receiver.logs(request, admission).await?.encode_to_vec()))
 }
 
 /// Reads a message whose headers are right.
-async fn read<M: Message + Default>(request: Request) -> Result<M, Failure> {
+async fn read<M: Message + Default>(request: Request, admission: &Admission) -> Result<M, Failure> {
     check_headers(request.headers())?;
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()),
-        _ => {
-            Failure::new(StatusCode::BAD_REQUEST, "the body cannot be read: expected it whole, and its encoding sound")
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
+        // How far it was unpacked is not known.
+        admission.weigh(MAX_MESSAGE);
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()),
+            _ => Failure::new(
+                StatusCode::BAD_REQUEST,
+                "the body cannot be read: expected it whole, and its encoding sound",
+            ),
         }
     })?;
+    admission.weigh(body.len());
     let malformed = |_| Failure::new(StatusCode::BAD_REQUEST, MALFORMED);
     M::decode(body).map_err(malformed)
 }

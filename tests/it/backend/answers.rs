@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -67,6 +67,9 @@ fn inputs() -> Vec<Input> {
     let truncated = gzip(&good)[..20].to_vec();
     let empty =
         ExportLogsServiceRequest::decode(logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec().as_slice());
+    let resources = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs::default(); 250_000] };
+    let mut scopes = logs_request(vec![]);
+    scopes.resource_logs[0].scope_logs = vec![ScopeLogs::default(); 250_000];
     vec![
         Input::new("bytes that are no protobuf", MARK.as_bytes().to_vec(), (400, InvalidArgument)),
         Input::new("a message that ends early", good[..good.len() - 9].to_vec(), (400, InvalidArgument)),
@@ -86,6 +89,8 @@ fn inputs() -> Vec<Input> {
             (400, InvalidArgument),
         )
         .encoded("gzip"),
+        Input::new("250,000 empty resources", resources.encode_to_vec(), (400, InvalidArgument)),
+        Input::new("250,000 empty scopes", scopes.encode_to_vec(), (400, InvalidArgument)),
         Input::new("2,001 records", logs_request(vec![event(); 2_001]).encode_to_vec(), (400, InvalidArgument)),
         Input::new(
             "a value in a value, 1,000 deep",
@@ -133,11 +138,18 @@ fn inputs() -> Vec<Input> {
 
 /// What gRPC answers to one message, and all that it says beside the code. Every error is in the head.
 async fn call(address: SocketAddr, path: &str, encoding: Option<&str>, message: &[u8]) -> (Code, HeaderMap) {
+    call_with(address, path, encoding, frame(encoding, message)).await
+}
+
+fn frame(encoding: Option<&str>, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[u8::from(encoding.is_some())], &length[..], message].concat()
+}
+
+async fn call_with(address: SocketAddr, path: &str, encoding: Option<&str>, body: Vec<u8>) -> (Code, HeaderMap) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let body = [&[u8::from(encoding.is_some())], &length[..], message].concat();
     let mut request = Request::post(format!("http://{address}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -187,6 +199,19 @@ async fn hostile_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeate
     assert_eq!(backend.rows(), 0);
     assert_eq!(call(backend.grpc, "/acme.Service/Export", None, &[]).await.0, Code::Unimplemented);
     assert_eq!(try_request(backend.http, "POST", "/v1/traces", &[PROTOBUF, GZIP], &[]).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_call_with_a_second_message_is_refused_and_none_of_them_is_decoded() {
+    let backend = Backend::limited(unlimited()).await;
+    let good = frame(Some("gzip"), &gzip(&logs_request(vec![event()]).encode_to_vec()));
+    for second in [good.clone(), frame(None, b""), vec![0]] {
+        let body = [good.clone(), second].concat();
+        assert_eq!(call_with(backend.grpc, LOGS, Some("gzip"), body).await.0, Code::InvalidArgument);
+    }
+    assert_eq!(backend.rows(), 0);
+    assert_eq!(call_with(backend.grpc, LOGS, Some("gzip"), good).await.0, Code::Ok);
+    assert_eq!(backend.rows(), 1);
 }
 
 #[tokio::test]

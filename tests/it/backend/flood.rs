@@ -171,8 +171,8 @@ fn bomb() -> Arc<Vec<u8>> {
     Arc::new(gzip(&records))
 }
 
-/// Messages that are read at once.
-const READ_AT_ONCE: usize = 4;
+/// Messages of one source that are read at once.
+const READ_AT_ONCE: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {

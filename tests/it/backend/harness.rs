@@ -41,7 +41,7 @@ pub(crate) struct Backend {
 
 /// Limits that no test meets by sending much.
 pub(crate) fn unlimited() -> Limits {
-    Limits { requests: 0, rows: 0, cycles: 0, ..Limits::default() }
+    Limits { requests: 0, rows: 0, rows_per_day: 0, cycles: 0, ..Limits::default() }
 }
 
 /// An HTTP response.

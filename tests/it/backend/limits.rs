@@ -8,6 +8,9 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::{RpcStatusExt, StatusExt};
 use uuid::Uuid;
 
@@ -16,6 +19,7 @@ use super::harness::{
 };
 use super::legacy::stats;
 use super::samples::{created, logs_request, metrics_request, now, state_gauges};
+use crate::program;
 use crate::servers::eventually;
 
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
@@ -109,12 +113,66 @@ async fn rows_are_waited_for_by_the_next_request() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_costs_as_much_as_the_most_that_is_sent() {
+async fn what_one_source_has_stored_in_a_day_is_bounded() {
+    let backend = Backend::limited(Limits { rows_per_day: 10, ..unlimited() }).await;
+    let some = || logs_request((0..12).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
+    let post =
+        async |path, header, body: &[u8]| request_from(ONE, backend.http, "POST", path, &[header], body).await.unwrap();
+    // What is refused is not stored, and takes nothing of it.
+    for _ in 0..20 {
+        assert_eq!(post("/v1/logs", PROTOBUF, b"garbage").await.status, 400);
+    }
+    assert_eq!(post("/v1/logs", PROTOBUF, &some()).await.status, 200);
+    // Two rows too many, and the next: three tenths of a day.
+    let tenth = 24 * 360;
+    assert!((2 * tenth..=3 * tenth + 1).contains(&wait(&post("/v1/logs", PROTOBUF, &event()).await)));
+    let gauges = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, 4], now())).encode_to_vec();
+    wait(&post("/v1/metrics", PROTOBUF, &gauges).await);
+    assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await.status, 429);
+    assert_eq!(backend.rows(), 12);
+    assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
     let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
     assert_eq!(garbage.status, 400);
+    assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await.status, 200);
+    let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
+    assert_eq!(garbage.status, 400);
     wait(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
+}
+
+#[tokio::test]
+async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_up() {
+    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
+    let mut ask = async |method, path| converse(&mut stream, method, path, &[PROTOBUF], &[]).await.status;
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
+    assert_eq!(ask("POST", "/v1/logs").await, 429);
+    for path in ["/livez", "/readyz", "/"] {
+        assert_eq!(ask("GET", path).await, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_probes_is_answered_when_the_requests_of_its_address_are_used_up() {
+    let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
+    let mut stream = connect_from(ONE, backend.http).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", backend.grpc)).unwrap().local_address(Some(ONE.into()));
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
+    for _ in 0..2 * BURST {
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(converse(&mut stream, "GET", path, &[], &[]).await.status, 200, "{path}");
+        }
+        health.check(HealthCheckRequest::default()).await.unwrap();
+    }
+    assert_eq!(converse(&mut stream, "GET", "/", &[], &[]).await.status, 429);
 }
 
 #[tokio::test]
@@ -156,33 +214,73 @@ async fn a_forwarded_address_is_believed_of_a_proxy_only() {
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.1, 192.0.2.2")).await.unwrap().status, 200);
     // Of whom is no proxy, the word changes nothing.
     let mut stream = connect_from(OTHER, backend.http).await.unwrap();
-    while converse(&mut stream, "GET", "/livez", &[], &[]).await.status == 200 {}
-    assert_eq!(converse(&mut stream, "GET", "/livez", &forwarded("192.0.2.3"), &[]).await.status, 429);
+    while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
+    assert_eq!(converse(&mut stream, "GET", "/", &forwarded("192.0.2.3"), &[]).await.status, 429);
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.3")).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_public_url_without_a_proxy_is_warned_of() {
+    let backend = program::Backend::start_with(&["--public-url=https://telemetry.example.org"]).await;
+    backend.logged("all that comes through a proxy is limited as one source").await;
+}
+
+/// A connection on which a request is under way: its body is waited for.
+async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
+    let mut stream = connect_from(from, backend.http).await.unwrap();
+    let head = "POST /v1/logs HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
 }
 
 #[tokio::test]
 async fn connections_of_one_source_and_of_all_are_bounded() {
     let limits = Limits { connections: 3, connections_each: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect_from(ONE, backend.http).await.unwrap();
-        // Whoever is answered is in.
-        assert_eq!(converse(&mut stream, "GET", "/livez", &[], &[]).await.status, 200);
-        held.push(stream);
-    }
+    let held = [hold(&backend, ONE).await, hold(&backend, ONE).await];
     assert!(send(&backend, ONE, &[]).await.is_none());
     assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
-    let mut third = eventually("a place to be free", async || {
-        let mut stream = connect_from(OTHER, backend.http).await.ok()?;
-        try_converse(&mut stream, "GET", "/livez", &[], &[]).await.map(|_| stream)
-    })
-    .await;
+    let third = hold(&backend, OTHER).await;
     assert!(send(&backend, Ipv4Addr::new(127, 0, 1, 3), &[]).await.is_none());
     drop(held);
     eventually("their places to be free", async || send(&backend, ONE, &[]).await).await;
-    third.shutdown().await.unwrap();
+    drop(third);
+}
+
+#[tokio::test]
+async fn an_idle_connection_gives_its_place_to_who_comes() {
+    let limits = Limits { connections: 3, connections_each: 2, ..unlimited() };
+    let backend = Backend::limited(limits).await;
+    let idle = async |from| {
+        let mut stream = connect_from(from, backend.http).await.unwrap();
+        assert_eq!(converse(&mut stream, "GET", "/livez", &[], &[]).await.status, 200);
+        stream
+    };
+    let (first, second) = (idle(ONE).await, idle(ONE).await);
+    let mut other = idle(OTHER).await;
+    // Of its own, if its source has as many as it may.
+    let mut third = idle(ONE).await;
+    assert_eq!(closed(first).await, b"");
+    // Of the source that has the most, if there are as many as there may be.
+    let mut newcomer = idle(Ipv4Addr::new(127, 0, 1, 3)).await;
+    assert_eq!(closed(second).await, b"");
+    for stream in [&mut other, &mut third, &mut newcomer] {
+        assert_eq!(converse(stream, "GET", "/livez", &[], &[]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_only_watches_gives_its_place_to_who_comes() {
+    let backend = Backend::limited(Limits { connections_each: 1, ..unlimited() }).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", backend.grpc)).unwrap().local_address(Some(ONE.into()));
+    let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+    let mut watch = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap();
+    assert_eq!(send(&backend, ONE, &[]).await.unwrap().status, 200);
+    while let Ok(Some(_)) = watch.message().await {}
 }
 
 /// Waits until the other end has closed it, and gives what it said before.
@@ -198,13 +296,15 @@ async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
     let backend = Backend::start().await;
     let half_a_body =
         format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
+    let half_a_form = half_a_body.replace("/v1/logs", "/stats");
     for (address, begin, answer) in [
         (backend.http, "", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nho", ""),
         (backend.http, "PRI * HTTP/2.0\r\n", ""),
         (backend.http, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200 OK"),
-        (backend.http, half_a_body.as_str(), "HTTP/1.1 408 Request Timeout"),
+        (backend.http, half_a_body.as_str(), "HTTP/1.1 503 Service Unavailable"),
+        (backend.http, half_a_form.as_str(), "HTTP/1.1 408 Request Timeout"),
         (backend.grpc, "", ""),
         (backend.grpc, "PRI * HTTP/2.0\r\n", ""),
         (backend.grpc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
@@ -213,7 +313,10 @@ async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
         stream.write_all(begin.as_bytes()).await.unwrap();
         let said = tokio::time::timeout(Duration::from_mins(2), closed(stream)).await;
         let said = said.unwrap_or_else(|_| panic!("{begin:?} is still waited for"));
-        assert!(said.starts_with(answer.as_bytes()), "{begin:?}: {}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with(answer), "{begin:?}: {said}");
+        // What is sent again is told when.
+        assert!(!answer.contains(" 503 ") || said.contains("retry-after: 2\r\n"), "{said}");
     }
 }
 

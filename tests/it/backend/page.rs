@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::harness::Backend;
 use super::samples::{created_with, deleted, logs_request, metrics_request, now, state_gauges, updated};
+use crate::servers::eventually;
 
 #[tokio::test]
 async fn the_page_shows_installations_counts_and_events() {
@@ -63,9 +64,8 @@ async fn the_page_loads_nothing_from_elsewhere_and_runs_nothing() {
 #[tokio::test]
 async fn health_is_told_and_unknown_routes_are_not_found() {
     let backend = Backend::start().await;
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(backend.get(path).await.status, 200, "{path}");
-    }
+    assert_eq!(backend.get("/livez").await.status, 200);
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
     for path in ["/nowhere", "/v1/traces", "/api/v1/insights", "/style.css/", "/../etc/passwd"] {
         assert_eq!(backend.get(path).await.status, 404, "{path}");
     }

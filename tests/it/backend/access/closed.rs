@@ -1,16 +1,20 @@
 //! Ingest that only those with a sender's token reach.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kamaji_telemetry::backend::access::Entrance;
 use kamaji_telemetry::backend::routes::{Needs, ROUTES};
+use kamaji_telemetry::backend::store::SqliteStore;
+use kamaji_telemetry::backend::{Keeping, Limits, Protection};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
 use tempfile::TempDir;
 use tonic::{Code, Request};
 use uuid::Uuid;
 
-use super::super::harness::{Backend, JSON, PROTOBUF, request};
+use super::super::harness::{Backend, JSON, PROTOBUF, connect_from, converse, request, unlimited};
 use super::super::legacy::stats;
 use super::super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::{self, AgentOptions, PROGRAM};
@@ -116,6 +120,30 @@ async fn a_body_is_not_read_before_its_sender_is_known() {
     assert_eq!(reply.status, 401);
     let status = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
     assert!(status.code == i32::from(Code::Unauthenticated) && status.message.contains("Bearer TOKEN"), "{status:?}");
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_limited_as_whoever_sends() {
+    let (folder, entrance) = file_of(FIRST);
+    let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+    let limits = Limits { requests: 1, ..unlimited() };
+    let protection = Protection { limits, entrance, ..Protection::default() };
+    let backend = Backend::serve(folder, store.into(), Keeping::default(), protection).await;
+    let (one, other) = (Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 2));
+    for (path, content_type) in [("/v1/logs", PROTOBUF), ("/stats", JSON)] {
+        let mut stream = connect_from(one, backend.http).await.unwrap();
+        let limited = async || {
+            let reply = converse(&mut stream, "POST", path, &[content_type], b"").await;
+            (reply.status == 429).then_some(())
+        };
+        eventually("guesses to be limited", limited).await;
+    }
+    let mut client = backend.logs_client_from(other).await;
+    let limited = async || {
+        let code = client.export(event()).await.unwrap_err().code();
+        (code == Code::ResourceExhausted).then_some(())
+    };
+    eventually("guesses over gRPC to be limited", limited).await;
 }
 
 #[tokio::test]

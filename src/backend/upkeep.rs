@@ -101,6 +101,10 @@ mod tests {
             pending().boxed()
         }
 
+        fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+            pending().boxed()
+        }
+
         fn erase(&self, _: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
             pending().boxed()
         }

@@ -26,8 +26,7 @@ use crate::backend::store::{Access, Digest, LogEntry, Token, Who};
 use crate::backend::web;
 
 /// Rows that one token may add to the access log a second, through its sessions too, and in bursts of 20 s. A page asks
-/// for one twice a minute, so that these are 150 open pages, and they are 432,000 a day; a commit that senders wait for
-/// as well takes a thousand.
+/// for one twice a minute, so that these are 150 open pages, and they are 432,000 a day.
 const LOGGED: u32 = 5;
 
 /// Knows who is let in.
@@ -115,21 +114,25 @@ impl Guard {
         let (who, has) = (reader.token.who(), reader.token.role);
         let response = match route.needs {
             Needs::Page(needed) | Needs::Api(needed) if has < needed => Refusal::Role { has, needed }.into_response(),
-            _ if request.method().is_safe() => {
-                request.extensions_mut().insert(reader);
-                next.run(request).await
-            }
             _ => {
-                // It may be done whatever becomes of the connection and of us, so it is logged before.
-                self.log(route, &who, None).await?;
+                let is_safe = request.method().is_safe();
                 request.extensions_mut().insert(reader);
-                let response = next.run(request).await;
-                // What is done is not undone where only its result can't be logged, which the recorder says.
-                let _ = self.log(route, &who, Some(response.status())).await;
-                return Ok(response);
+                if !is_safe {
+                    return Ok(self.change(route, &who, request, next).await?);
+                }
+                next.run(request).await
             }
         };
         self.log(route, &who, Some(response.status())).await?;
+        Ok(response)
+    }
+
+    /// Runs what changes something. That may be done whatever becomes of the connection and of us, so it is logged before;
+    /// and it is not undone where only its result can't be logged, so it is answered then.
+    async fn change(&self, route: &Route, who: &Who, request: Request, next: Next) -> Result<Response, Failed> {
+        self.log(route, who, None).await?;
+        let response = next.run(request).await;
+        let _ = self.log(route, who, Some(response.status())).await;
         Ok(response)
     }
 

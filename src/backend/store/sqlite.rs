@@ -114,10 +114,8 @@ impl SqliteStore {
     /// backend could not start again. Blocks.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
         let exists = path.try_exists().map_err(OpenCause::from);
-        let opened = exists.and_then(|exists| match exists {
-            true => Self::try_open(path, is_up_to_date),
-            false => Err(OpenCause::Missing),
-        });
+        let opened = exists
+            .and_then(|exists| if exists { Self::try_open(path, is_up_to_date) } else { Err(OpenCause::Missing) });
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 

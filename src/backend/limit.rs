@@ -243,9 +243,9 @@ mod tests {
         while let Some(admission) = limiter.admit(of(1)).now_or_never() {
             held.push(admission.unwrap());
         }
-        assert_eq!(held.len(), READ_EACH);
+        assert!((1..READ_AT_ONCE).contains(&held.len()), "{}", held.len());
         // Some of them may be of the same group as the first.
         let others = (2..=9).filter_map(|last| limiter.admit(of(last)).now_or_never());
-        assert_eq!(others.collect::<Vec<_>>().len(), READ_AT_ONCE - READ_EACH);
+        assert_eq!(others.collect::<Vec<_>>().len(), READ_AT_ONCE - held.len());
     }
 }

@@ -11,7 +11,7 @@ pub(super) mod tls;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -20,15 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use super::accounts::{self, NotAccepted};
 use super::limit::{Limiter, Limits};
+use super::quiet::Quiet;
 use connection::Connection;
 use places::{Place, Places};
 use tls::Identity;
 
 /// How long to wait where no connection can be taken at all, for want of file descriptors: others end meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How often that is said at most.
-const QUIET: Duration = Duration::from_mins(1);
 
 /// What is spoken on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +75,7 @@ impl Gate {
     pub(super) async fn serve(self, listener: TcpListener, port: Port, routes: Router, shutdown: CancellationToken) {
         let tls = self.identity.as_ref().and_then(|identity| identity.acceptor(port));
         let open = TaskTracker::new();
-        let mut told = None;
+        let said = Quiet::new();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -104,7 +102,7 @@ impl Gate {
                 },
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    tell(&error, &mut told);
+                    said.failed(|_| tell(&error));
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -127,9 +125,6 @@ fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
 }
 
-fn tell(error: &io::Error, told: &mut Option<Instant>) {
-    if told.is_none_or(|told| told.elapsed() >= QUIET) {
-        tracing::warn!(%error, "no connection can be taken; tried again: see that the limit of open files (ulimit -n) is above --limit-connections");
-        *told = Some(Instant::now());
-    }
+fn tell(error: &io::Error) {
+    tracing::warn!(%error, "no connection can be taken; tried again: see that the limit of open files (ulimit -n) is above --limit-connections");
 }

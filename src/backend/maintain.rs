@@ -19,8 +19,7 @@ use super::store::{Access, ERASE, Erased, LogEntry, SqliteStore, Store};
 ///
 /// The access log says before that there was an erasure, and not of what. Fails where there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
-    let StoreLocation::Sqlite(path) = store;
-    let store = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??;
+    let store = open(store).await?;
     let entry = LogEntry { time: Timestamp::now(), who: None, what: ERASE.to_owned(), status: None, count: 1 };
     store.record(vec![entry]).await?;
     let erased = erase_from(&store, installation).await?;
@@ -61,6 +60,12 @@ pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<Stri
     let done = format!("Checked {}, and put it in the place of {}.\n", file.display(), path.display());
     tokio::task::spawn_blocking(move || copy::restore(&file, &path)).await?.context("nothing was put back")?;
     Ok(done)
+}
+
+/// The store that a backend made, and may be serving.
+async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
+    let StoreLocation::Sqlite(path) = store;
+    Ok(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??)
 }
 
 fn plural(count: u64, noun: &str) -> String {

@@ -3,9 +3,10 @@
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
+use super::open;
 use crate::backend::StoreLocation;
 use crate::backend::access::token::{self, Name, NotCreated};
-use crate::backend::store::{Access, CreateError, Role, SqliteStore, Token, UsedToken};
+use crate::backend::store::{Access, CreateError, Role, Token, UsedToken};
 
 /// A token that was made.
 #[derive(Debug)]
@@ -60,11 +61,6 @@ pub async fn revoke(store: StoreLocation, which: String) -> anyhow::Result<Strin
         None => format!("Revoked {prefix} of {name}, and ended its sessions.\n"),
         Some(when) => format!("{prefix} of {name} was revoked on {} already.\n", day(when)),
     })
-}
-
-async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
-    let StoreLocation::Sqlite(path) = store;
-    Ok(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??)
 }
 
 fn row(used: UsedToken, now: Timestamp) -> [String; 7] {

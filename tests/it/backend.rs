@@ -10,7 +10,7 @@ mod conformance;
 mod costs;
 mod crash;
 mod flood;
-mod harness;
+pub(crate) mod harness;
 mod hostile;
 mod legacy;
 mod limits;

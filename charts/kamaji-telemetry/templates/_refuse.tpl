@@ -20,9 +20,9 @@
 {{- fail (printf "relay.%s is %q, yet relay.enabled is false: the agent itself can't use a proxy; set relay.enabled=true, or the proxy in your own collector" $name $value) }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := dict "caBundle.configMap" $relay.caBundle.configMap "caBundle.secret" $relay.caBundle.secret "clientCertificateSecret" $relay.clientCertificateSecret }}
+{{- range $name, $value := dict "caBundle.configMap" $relay.caBundle.configMap "caBundle.secret" $relay.caBundle.secret "clientCertificateSecret" $relay.clientCertificateSecret "tokenSecret.name" $relay.tokenSecret.name }}
 {{- if $value }}
-{{- fail (printf "relay.%s is %q, yet relay.enabled is false: use otlp.caSecret and otlp.clientCertificateSecret for your own collector" $name $value) }}
+{{- fail (printf "relay.%s is %q, yet relay.enabled is false: use otlp.caSecret, otlp.clientCertificateSecret and otlp.headersSecret for your own collector" $name $value) }}
 {{- end }}
 {{- end }}
 {{- end }}

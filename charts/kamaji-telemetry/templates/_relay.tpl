@@ -4,6 +4,11 @@
 {{- .Files.Get $file | trimSuffix "\n" }}
 {{- end }}
 
+{{/* Says "true" where it shows a token, which it does to a backend alone. */}}
+{{- define "kamaji-telemetry.relayToken" -}}
+{{- if and .Values.relay.tokenSecret.name .Values.telemetry.endpoint }}true{{ end }}
+{{- end }}
+
 {{/* A sidecar: the agent begins once it listens, and it ends after the agent, which delivers through it to the last. */}}
 {{- define "kamaji-telemetry.relay" -}}
 {{- $relay := .Values.relay -}}
@@ -13,6 +18,9 @@
   restartPolicy: Always
   args:
     - --config=/etc/kamaji-telemetry/relay/relay.yaml
+    {{- if include "kamaji-telemetry.relayToken" . }}
+    - --config=/etc/kamaji-telemetry/relay/token.yaml
+    {{- end }}
     {{- range $relay.extraArgs }}
     - {{ . | quote }}
     {{- end }}
@@ -38,6 +46,13 @@
     # Beside the file of the system's authorities, which is read all the same.
     - name: SSL_CERT_DIR
       value: /etc/kamaji-telemetry/ca
+    {{- end }}
+    {{- if include "kamaji-telemetry.relayToken" . }}
+    - name: RELAY_TOKEN
+      valueFrom:
+        secretKeyRef:
+          name: {{ $relay.tokenSecret.name }}
+          key: {{ $relay.tokenSecret.key }}
     {{- end }}
     {{- if $relay.clientCertificateSecret }}
     - name: RELAY_CERT_FILE

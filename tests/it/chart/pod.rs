@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, KeyToPath, PodSpec, Secret, Volume};
@@ -93,13 +93,16 @@ impl Pod {
 
 async fn start_relay(cluster: &ApiServer, container: &Container, files: &Files) -> Collector {
     assert_eq!(container.restart_policy.as_deref(), Some("Always"), "it is a sidecar");
-    let (config, settings) = container.args.as_deref().unwrap().split_first().expect("it has arguments");
-    let config = files.here(config.strip_prefix("--config=").expect("it names the configuration"));
-    let settings: Vec<_> = settings.iter().map(|setting| setting.strip_prefix("--set=").expect("a setting")).collect();
+    let arguments = container.args.as_deref().unwrap();
+    let all = |flag| arguments.iter().filter_map(move |argument| argument.strip_prefix(flag));
+    let (configs, settings): (Vec<_>, Vec<_>) =
+        (all("--config=").map(|path| files.here(path)).collect(), all("--set=").collect());
+    assert_eq!(configs.len() + settings.len(), arguments.len(), "{arguments:?}");
+    let configs: Vec<_> = configs.iter().map(Path::new).collect();
     let mut environment = variables(cluster, container, files).await;
     environment.retain(|(name, _)| name != "RELAY_HEALTH_LISTEN");
     let environment: Vec<_> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
-    Collector::start(config.as_ref(), &environment, &settings).await
+    Collector::start_merged(&configs, &environment, &settings).await
 }
 
 /// Sets a variable, and gives what it was.

@@ -54,6 +54,7 @@ pub(super) fn extended() -> Value {
             "noProxy": ".example.net",
             "caBundle": {"configMap": "authorities"},
             "clientCertificateSecret": "relay-client",
+            "tokenSecret": {"name": "relay-token"},
             "extraEnv": [{"name": "RELAY_MEMORY_SPIKE_MIB", "value": "8"}],
             "extraArgs": ["--set=service::telemetry::logs::level=info"],
         },
@@ -85,7 +86,7 @@ pub(super) fn extended() -> Value {
 /// The relay's configuration is shown by its name: it has a snapshot of its own where it is.
 fn readable(rendered: &str) -> String {
     let mut text = rendered.to_owned();
-    for file in ["otel-collector/relay.yaml", "otel-collector/debug.yaml"] {
+    for file in ["otel-collector/relay.yaml", "otel-collector/debug.yaml", "otel-collector/token.yaml"] {
         let block = read(file).trim_end().replace('\n', "\n    ");
         text = text.replace(&format!("|\n    {block}\n"), &format!("# {file}\n"));
     }

@@ -119,6 +119,7 @@ async fn a_mistake_is_refused_with_what_to_do() {
         (with(json!({"relay": {"noProxy": "a"}})), "relay.noProxy is \"a\""),
         (with(json!({"relay": {"caBundle": {"secret": "a"}}})), "use otlp.caSecret"),
         (with(json!({"relay": {"clientCertificateSecret": "a"}})), "otlp.clientCertificateSecret"),
+        (with(json!({"relay": {"tokenSecret": {"name": "a"}}})), "otlp.headersSecret"),
         (json!({"relay": {"caBundle": {"secret": "a", "configMap": "b"}}}), "set one of the two"),
         (
             json!({"telemetry": {"endpoint": "http://a.test"}, "relay": {"httpsProxy": "http://b.test"}}),

@@ -6,9 +6,12 @@ mod network;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use kamaji_telemetry::backend::access::Entrance;
+
 use super::helm::{Helm, NAMESPACE};
 use super::merge;
 use super::pod::Pod;
+use crate::backend::harness::Backend;
 use crate::servers::{ApiServer, CapturingBackend, Collector, CountingProxy, checkout, eventually, tcp};
 use network::{ConnectProxy, Tls};
 
@@ -66,6 +69,29 @@ async fn a_proxy_private_authorities_and_a_client_certificate_are_honoured() {
         assert!(relay.output().contains(said), "{}", relay.output());
         assert_eq!(backend.take().len(), 0, "nothing goes to whom it is not verified: {said}");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_backend_that_wants_a_token_is_shown_the_one_of_the_secret() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (tokens, token) = (folder.path().join("tokens"), "0123456789abcdef".repeat(4));
+    std::fs::write(&tokens, &token).unwrap();
+    let backend = Backend::enter(Entrance { ingest_token_file: Some(tokens), ..Entrance::default() }).await;
+    secret(&cluster, "relay-token", json!({"token": token})).await;
+    let helm = Helm::of(&cluster);
+    let mut values = json!({"telemetry": {"endpoint": format!("http://{}", backend.http), "interval": "1s"}});
+    helm.upgrade(&values).await;
+    let pod = Pod::start(&cluster).await;
+    pod.agent.logged("the collector does not take gauges").await;
+    drop(pod);
+    assert_eq!(backend.rows(), 0, "it is closed");
+
+    merge(&mut values, json!({"relay": {"tokenSecret": {"name": "relay-token"}}}));
+    helm.upgrade(&values).await;
+    let _pod = Pod::start(&cluster).await;
+    eventually("the counts", async || (backend.count("latest") == 1).then_some(())).await;
 }
 
 #[tokio::test]

@@ -2,14 +2,12 @@
 # The image of agent and backend: one binary on distroless/cc, for linux/amd64 and linux/arm64. `make image` builds it.
 
 ARG RUST_VERSION=1.95
-# The C library that the binary is linked with: gnu; or musl, statically, for `BASE=scratch`.
-ARG LIBC=gnu
-# A release names it by digest.
+# A release names it by digest; scratch is for the stage `static`.
 ARG BASE=gcr.io/distroless/cc-debian13:nonroot
 
 # Compiles on the machine's own architecture, and links for the image's. Debian 12's C library is older than the base's,
 # so that the binary runs on both.
-FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST_VERSION}-bookworm AS build-gnu
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
 ARG TARGETARCH
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
@@ -36,22 +34,21 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     install -D "target/$target/release/kamaji-telemetry" /image/usr/local/bin/kamaji-telemetry && \
     install -D --mode=644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE
 
-# With each architecture's own compiler: under emulation where it isn't the machine's. The authorities are what scratch lacks.
-FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-musl
+# Linked with musl, by each architecture's own compiler: under emulation where it isn't the machine's. The authorities are
+# what scratch lacks.
+FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-static
 ARG TARGETARCH
 RUN apk add --no-cache musl-dev
 WORKDIR /build
 COPY . .
-RUN --mount=type=cache,id=cargo-registry-musl,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=kamaji-telemetry-musl-${TARGETARCH},target=/build/target \
+RUN --mount=type=cache,id=cargo-registry-static,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=kamaji-telemetry-static-${TARGETARCH},target=/build/target \
     cargo build --release --locked --bins && \
     install -D target/release/kamaji-telemetry /image/usr/local/bin/kamaji-telemetry && \
     install -D -m 644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE && \
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
 
-FROM build-${LIBC} AS build
-
-FROM ${BASE}
+FROM ${BASE} AS base
 ARG BASE VERSION REVISION
 LABEL org.opencontainers.image.title="kamaji-telemetry" \
     org.opencontainers.image.description="Usage telemetry of Kamaji: agent and backend" \
@@ -61,6 +58,11 @@ LABEL org.opencontainers.image.title="kamaji-telemetry" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="${BASE}"
-COPY --from=build /image /
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/kamaji-telemetry"]
+
+FROM base AS static
+COPY --from=build-static /image /
+
+FROM base
+COPY --from=build /image /

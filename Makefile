@@ -25,17 +25,17 @@ CARGO_DENY := cargo-deny@0.20.2
 CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
 
 # The image: its name, what it is built for (the engine's own platform if empty), where buildx puts it, and more flags of the
-# engine's. LIBC=musl with BASE=scratch links it statically.
+# engine's. TARGET=static with BASE=scratch links it statically, on nothing.
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 IMAGE ?= ghcr.io/clastix/kamaji-telemetry
 TAG ?= $(VERSION)
 PLATFORMS ?=
 OUTPUT ?= type=docker
-LIBC ?=
 BASE ?=
+TARGET ?=
 IMAGE_FLAGS ?=
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
-	$(if $(LIBC),--build-arg LIBC=$(LIBC)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) \
 	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(IMAGE_FLAGS)
 
 # $(call step,NAME,COMMAND): runs COMMAND and prints how long it took.

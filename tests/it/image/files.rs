@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::root::{PROGRAM, USER};
+use super::root::{PROGRAM, USER, sources};
 use crate::servers::{checkout, documents};
 
 fn read(path: &str) -> String {
@@ -39,8 +39,24 @@ fn the_image_runs_the_program_that_was_tried_as_the_user_that_was_tried() {
         assert!(built.contains(&format!("release/kamaji-telemetry /image{PROGRAM} ")), "{built}");
         assert!(built.contains("--locked"), "{built}");
     }
-    assert_eq!(instructions("COPY").last().unwrap(), "--from=build /image /");
-    assert!(instructions("ARG").contains(&"BASE=gcr.io/distroless/cc-debian13:nonroot".to_owned()));
+    let copied = instructions("COPY");
+    assert_eq!(copied, [". .", ". .", "--from=build-static /image /", "--from=build /image /"]);
+    let base = "gcr.io/distroless/cc-debian13:nonroot";
+    assert!(instructions("ARG").contains(&format!("BASE={base}")), "it is the one whose files the tests have");
+    assert_eq!(yaml(".github/workflows/release.yml")["env"]["BASE"], base);
+}
+
+#[test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs the released binary: run `make test`")]
+fn the_image_is_built_from_all_that_the_binary_was_built_from() {
+    let ignore = read(".dockerignore");
+    assert!(ignore.lines().any(|line| line == "*"), "nothing is sent to the build but what is named");
+    let named: Vec<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).map(checkout).collect();
+    let sources = sources();
+    assert!(sources.contains(&checkout("src/main.rs")), "{sources:?}");
+    for source in sources {
+        assert!(named.iter().any(|path| source.starts_with(path)), ".dockerignore leaves out {}", source.display());
+    }
 }
 
 #[test]
@@ -51,7 +67,8 @@ fn the_charts_run_the_image_as_its_user_and_leave_its_program_to_it() {
         for field in ["runAsUser", "runAsGroup", "fsGroup"] {
             assert_eq!(context[field], USER, "{chart}: podSecurityContext.{field}");
         }
-        assert_eq!(values["image"]["repository"], "ghcr.io/clastix/kamaji-telemetry", "{chart}");
+        let pushed = &yaml(".github/workflows/release.yml")["env"]["IMAGE"];
+        assert_eq!(&values["image"]["repository"], pushed, "{chart}: image.repository");
     }
 }
 

@@ -150,13 +150,25 @@ fn is_root() -> bool {
 
 /// The released binary, which is to be newer than all that it was built from.
 pub(super) fn release() -> PathBuf {
-    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("kamaji-telemetry");
+    let binary = built();
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    let Ok(built) = modified(&binary) else { panic!("{} isn't there: run `make release`", binary.display()) };
-    let sources = fs::read_to_string(binary.with_extension("d")).expect("cargo lists the sources beside a binary");
-    for source in sources.split_whitespace().skip(1) {
-        let is_older = modified(Path::new(source)).is_ok_and(|changed| changed <= built);
-        assert!(is_older, "{source} has changed since {} was built: run `make release`", binary.display());
+    let Ok(finished) = modified(&binary) else { panic!("{} isn't there: run `make release`", binary.display()) };
+    for source in sources() {
+        let is_older = modified(&source).is_ok_and(|changed| changed <= finished);
+        assert!(is_older, "{} has changed since the release was built: run `make release`", source.display());
     }
     binary
+}
+
+/// The files of this checkout that the released binary was built from.
+pub(super) fn sources() -> Vec<PathBuf> {
+    let list = built().with_extension("d");
+    let list =
+        fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make release`", list.display()));
+    list.split_whitespace().skip(1).map(PathBuf::from).collect()
+}
+
+/// Where cargo puts it, beside what it gives integration tests for their files.
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("kamaji-telemetry")
 }

@@ -38,7 +38,6 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
 # what scratch lacks.
 FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-static
 ARG TARGETARCH
-RUN apk add --no-cache musl-dev
 WORKDIR /build
 COPY . .
 RUN --mount=type=cache,id=cargo-registry-static,target=/usr/local/cargo/registry \

@@ -114,8 +114,8 @@ impl Root {
         let Output { status, stdout, stderr } = output;
         assert!(
             status.success(),
-            "{arguments:?}: {status}: {}\nIt needs root, or user namespaces for everybody \
-             (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)",
+            "{arguments:?}: {status}: {}\nWhere it is unshare that failed: it needs root, or user namespaces for everybody \
+             (on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`)",
             String::from_utf8_lossy(&stderr)
         );
         String::from_utf8(stdout).unwrap()

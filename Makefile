@@ -27,13 +27,13 @@ CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
 # The image: its name, what it is built for (the engine's own platform if empty), where buildx puts it, and more flags of the
 # engine's. TARGET=static with BASE=scratch links it statically, on nothing.
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
-IMAGE ?= ghcr.io/clastix/kamaji-telemetry
-TAG ?= $(VERSION)
-PLATFORMS ?=
-OUTPUT ?= type=docker
-BASE ?=
-TARGET ?=
-IMAGE_FLAGS ?=
+IMAGE := ghcr.io/clastix/kamaji-telemetry
+TAG := $(VERSION)
+PLATFORMS :=
+OUTPUT := type=docker
+BASE :=
+TARGET :=
+IMAGE_FLAGS :=
 IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) \
 	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(IMAGE_FLAGS)

@@ -1,4 +1,4 @@
-# `make test` does its own set-up; it needs Rust, Go 1.26 or later, and a C compiler.
+# `make test` does its own set-up; it needs Rust, Go 1.26 or later, a C compiler with binutils, and Debian or Ubuntu.
 
 SHELL := bash
 .ONESHELL:
@@ -20,6 +20,24 @@ WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 
+# What the audit and the SBOM are made with.
+CARGO_DENY := cargo-deny@0.20.2
+CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
+
+# The image: its name, what it is built for (the engine's own platform if empty), where buildx puts it, and more flags of the
+# engine's. TARGET=static with BASE=scratch links it statically, on nothing.
+VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+IMAGE := ghcr.io/clastix/kamaji-telemetry
+TAG := $(VERSION)
+PLATFORMS :=
+OUTPUT := type=docker
+BASE :=
+TARGET :=
+IMAGE_FLAGS :=
+IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) \
+	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(IMAGE_FLAGS)
+
 # $(call step,NAME,COMMAND): runs COMMAND and prints how long it took.
 define step
 @echo "== $(1)"
@@ -28,12 +46,20 @@ $(2)
 echo "== $(1): $$((SECONDS - start)) s"
 endef
 
+# $(call need,cargo-NAME@VERSION): fails unless that version of a cargo command is there.
+define need
+@if ! cargo $(subst @, --version 2>/dev/null | grep -q ' ,$(patsubst cargo-%,%,$(1)))$$'; then
+	echo '$(1) is not installed: run `make audit-tools`, which takes some minutes' >&2
+	exit 1
+fi
+endef
+
 .PHONY: help
 help: ## Print what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
 
 .PHONY: test
-test: tools format clippy doc tests ## Build the servers that the tests drive, then run every check and every test
+test: tools format clippy doc release tests ## Build the servers that the tests drive, then run every check and every test
 
 .PHONY: tools
 tools: ## Build the servers that the tests drive, where they aren't there
@@ -51,8 +77,12 @@ clippy: ## Lint
 doc: ## Build the documentation of the code
 	$(call step,doc,RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --document-private-items)
 
+.PHONY: release
+release: ## Build the binary that is released, whose needs the tests hold against the image
+	$(call step,release,cargo build --release --locked)
+
 .PHONY: tests
-tests: tools ## Run the tests, and print what came of each fault
+tests: tools release ## Run the tests, and print what came of each fault
 	@rm -rf $(FIGURES) $(BACKEND_FIGURES)
 	$(call step,tests,cargo test $(CARGO_FLAGS))
 	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
@@ -61,6 +91,39 @@ tests: tools ## Run the tests, and print what came of each fault
 soak: tools ## Try a million of anything on admission, and run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
 	$(call step,anything,PROPTEST_CASES=1000000 cargo test $(CARGO_FLAGS) --lib --test it anything_)
 	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
+
+.PHONY: audit
+audit: ## Check the dependencies' licences, sources, versions and known vulnerabilities by deny.toml; needs the network
+	$(call need,$(CARGO_DENY))
+	$(call step,audit,cargo deny --locked check)
+
+# The names of its own crate would hold the path of this checkout.
+.PHONY: sbom
+sbom: ## List what the binary is built from in target/sbom.cdx.json, as CycloneDX
+	$(call need,$(CARGO_CYCLONEDX))
+	@cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
+	mkdir -p target
+	sed 's|path+file://$(CURDIR)#||g' sbom.cdx.json > target/sbom.cdx.json
+	rm sbom.cdx.json
+
+.PHONY: audit-tools
+audit-tools: ## Install what `make audit` and `make sbom` need
+	cargo install --locked $(CARGO_DENY) $(CARGO_CYCLONEDX)
+
+.PHONY: image
+image: ## Build the image IMAGE:TAG with docker buildx or podman, for PLATFORMS
+	@if docker buildx version >/dev/null 2>&1; then
+		docker buildx build --tag $(IMAGE):$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
+	elif command -v podman >/dev/null; then
+		podman build --manifest $(IMAGE):$(TAG) $(IMAGE_ARGUMENTS) .
+	else
+		echo 'no `docker buildx` and no `podman` in PATH: install one of them to build the image' >&2
+		exit 1
+	fi
+
+.PHONY: version
+version: ## Print the version
+	@echo $(VERSION)
 
 .PHONY: cluster
 cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG for it, until Ctrl-C

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use jiff::SignedDuration;
 
 use crate::agent::consent::KamajiFlag;
@@ -56,6 +57,12 @@ pub enum Command {
     },
     /// Run all of it against a simulated cluster, with nothing to install.
     Demo(DemoArgs),
+    /// Print what completes this program's commands and flags in a shell.
+    Completion {
+        /// Of which shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
 
 /// How lines are logged.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use clap::CommandFactory;
+use clap_complete::Shell;
 use tokio::runtime;
 
 use crate::agent::Election;
@@ -15,9 +17,9 @@ use crate::agent::{self, forget, preview, status};
 use crate::backend::access::Entrance;
 use crate::backend::{self, Files, Identity, Keeping, Limits, Protection, StoreLocation, maintain};
 use crate::cli::{
-    AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, CreateTokenArgs, DemoArgs,
-    EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs, StatusOutput,
-    StoreArgs, TlsArgs, TokenCommand,
+    AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Cli, Command, Compression, CopyArgs, CreateTokenArgs,
+    DemoArgs, EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs,
+    StatusOutput, StoreArgs, TlsArgs, TokenCommand,
 };
 use crate::demo;
 use crate::process;
@@ -34,6 +36,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Catalog { output } => print(&catalog(output)?),
         Command::Backend { command } => block_on(runtime::Builder::new_multi_thread(), run_backend(command)),
         Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), run_demo(args)),
+        Command::Completion { shell } => print(&completion(shell)?),
     }
 }
 
@@ -152,6 +155,12 @@ fn catalog(output: CatalogOutput) -> anyhow::Result<String> {
         CatalogOutput::Json => document::json()?,
         CatalogOutput::Collector => allow_list::processors(),
     })
+}
+
+fn completion(shell: Shell) -> anyhow::Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
+    Ok(String::from_utf8(script)?)
 }
 
 /// A reader that has gone, such as `head`, is no error.

@@ -21,7 +21,7 @@ mod overload;
 mod page;
 mod retention;
 mod rollups;
-mod samples;
+pub(crate) mod samples;
 mod shutdown;
 mod sqlite;
 mod tls;

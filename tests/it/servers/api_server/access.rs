@@ -1,6 +1,8 @@
 //! What is behind an API server: its etcd, and what a proxy before it needs; and how a pod talks to it.
 
-use std::path::PathBuf;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use http::Request;
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -10,7 +12,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::super::web;
-use super::{ApiServer, audit};
+use super::{ApiServer, Place, User, audit};
 
 impl ApiServer {
     /// A client of its etcd, which serves its API as JSON too.
@@ -55,6 +57,18 @@ impl ApiServer {
         let token = answer.expect("there is such an account").status.and_then(|status| status.token);
         let token = token.expect("an answer has a token");
         self.place.files.kubeconfig_with(&format!("{namespace}-{name}"), &token, self.place.address)
+    }
+
+    /// Puts into `folder` what a pod finds of its service account, with the token of `user`, and gives the address that its
+    /// variables name.
+    pub(crate) fn mount_account(&self, user: User, folder: &Path) -> SocketAddr {
+        let Place { address, files } = &self.place;
+        fs::create_dir_all(folder).expect("a folder can be made");
+        let put = |name, content: &[u8]| fs::write(folder.join(name), content).expect("it is writable");
+        put("token", files.token(user).as_bytes());
+        put("ca.crt", &fs::read(files.certificate()).expect("it was written"));
+        put("namespace", b"default");
+        *address
     }
 
     /// What the service account `name` of `namespace` asked so far.

@@ -1,0 +1,112 @@
+//! What the Dockerfile, the workflows and the charts have to agree on.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::root::{PROGRAM, USER, sources};
+use crate::servers::{checkout, documents};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(checkout(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> Value {
+    documents(&read(path)).remove(0)
+}
+
+/// The Dockerfile's instructions: what begins with `name`, continued lines joined.
+fn instructions(name: &str) -> Vec<String> {
+    let text = read("Dockerfile").replace("\\\n", "");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The charts that are here, by their folders.
+fn charts() -> Vec<String> {
+    let folders = fs::read_dir(checkout("charts")).unwrap();
+    folders.map(|folder| format!("charts/{}", folder.unwrap().file_name().display())).collect()
+}
+
+#[test]
+fn the_image_runs_the_program_that_was_tried_as_the_user_that_was_tried() {
+    let [entrypoint] = &instructions("ENTRYPOINT")[..] else { panic!("one ENTRYPOINT") };
+    assert_eq!(serde_json::from_str::<Vec<String>>(entrypoint).unwrap(), [PROGRAM]);
+    assert_eq!(instructions("USER"), [format!("{USER}:{USER}")]);
+    assert!(instructions("CMD").is_empty(), "the charts give the arguments");
+    for built in instructions("RUN").iter().filter(|run| run.contains("cargo build")) {
+        let built = built.replace('"', "");
+        assert!(built.contains(&format!("release/kamaji-telemetry /image{PROGRAM} ")), "{built}");
+        assert!(built.contains("--locked"), "{built}");
+    }
+    let copied = instructions("COPY");
+    assert_eq!(copied, [". .", ". .", "--from=build-static /image /", "--from=build /image /"]);
+    let base = "gcr.io/distroless/cc-debian13:nonroot";
+    assert!(instructions("ARG").contains(&format!("BASE={base}")), "it is the one whose files the tests have");
+    assert_eq!(yaml(".github/workflows/release.yml")["env"]["BASE"], base);
+}
+
+#[test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs the released binary: run `make test`")]
+fn the_image_is_built_from_all_that_the_binary_was_built_from() {
+    let ignore = read(".dockerignore");
+    assert!(ignore.lines().any(|line| line == "*"), "nothing is sent to the build but what is named");
+    let named: Vec<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).map(checkout).collect();
+    let sources = sources();
+    assert!(sources.contains(&checkout("src/main.rs")), "{sources:?}");
+    for source in sources {
+        assert!(named.iter().any(|path| source.starts_with(path)), ".dockerignore leaves out {}", source.display());
+    }
+}
+
+#[test]
+fn the_charts_run_the_image_as_its_user_and_leave_its_program_to_it() {
+    for chart in charts() {
+        let values = yaml(&format!("{chart}/values.yaml"));
+        let context = &values["podSecurityContext"];
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert_eq!(context[field], USER, "{chart}: podSecurityContext.{field}");
+        }
+        let pushed = &yaml(".github/workflows/release.yml")["env"]["IMAGE"];
+        assert_eq!(&values["image"]["repository"], pushed, "{chart}: image.repository");
+    }
+}
+
+#[test]
+fn the_charts_are_of_the_programs_version() {
+    assert!(charts().contains(&"charts/kamaji-telemetry".to_owned()));
+    for chart in charts() {
+        let chart = yaml(&format!("{chart}/Chart.yaml"));
+        for field in ["version", "appVersion"] {
+            assert_eq!(chart[field], env!("CARGO_PKG_VERSION"), "{field} of {}", chart["name"]);
+        }
+    }
+}
+
+#[test]
+fn everything_is_built_with_the_rust_that_is_said_to_be_needed() {
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(instructions("ARG").contains(&format!("RUST_VERSION={rust}")));
+    for from in instructions("FROM").iter().filter(|from| from.contains("library/rust:")) {
+        assert!(from.contains("library/rust:${RUST_VERSION}-"), "{from}");
+    }
+    for workflow in ["ci", "release"] {
+        let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
+        assert_eq!(workflow["env"]["RUST_VERSION"], rust);
+    }
+}
+
+#[test]
+fn workflows_run_nothing_that_can_change_under_them() {
+    for workflow in ["ci", "release"] {
+        let text = read(&format!(".github/workflows/{workflow}.yml"));
+        let actions: Vec<_> =
+            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")).collect();
+        assert!(!actions.is_empty());
+        for action in actions {
+            let commit = action.split(['@', ' ']).nth(1).unwrap_or_default();
+            let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(is_commit || action.starts_with("./"), "{action}: expected the full hash of a commit");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A root folder with what the base image has and the released binary, and how that is run in it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::servers::Launch;
+
+/// Whom the image's processes run as.
+pub(super) const USER: u32 = 65532;
+
+/// Where the image has its one program.
+pub(super) const PROGRAM: &str = "/usr/local/bin/kamaji-telemetry";
+
+/// What the base image sets.
+const ENVIRONMENT: [(&str, &str); 2] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+];
+
+/// The packages that the base image is made of, but for libssl, which nothing here may need.
+const PACKAGES: [&str; 8] =
+    ["base-files", "netbase", "tzdata", "media-types", "libc6", "libgomp1", "libstdc++6", "libgcc-s1"];
+
+/// Nothing reads them.
+const UNREAD: [&str; 3] = ["/usr/share/doc/", "/usr/share/man/", "/usr/share/lintian/"];
+
+/// Files of the base image that are of no package, and those that a kubelet mounts.
+const FILES: [(&str, &str); 6] = [
+    ("/etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"),
+    ("/etc/group", "root:x:0:\nnonroot:x:65532:\n"),
+    ("/etc/nsswitch.conf", "passwd: compat\ngroup: compat\nhosts: files dns\n"),
+    ("/etc/hostname", "kamaji-telemetry-0\n"),
+    ("/etc/hosts", "127.0.0.1 localhost\n"),
+    ("/etc/resolv.conf", ""),
+];
+
+/// A root folder. It has neither /proc nor /dev, and its user can write to its volumes alone, as in the chart's pods; where
+/// the tests don't run as root all files are its user's, and only the former holds.
+pub(super) struct Root {
+    folder: TempDir,
+}
+
+impl Root {
+    /// With the released binary.
+    pub(super) fn new() -> Self {
+        let root = Self { folder: tempfile::tempdir().unwrap() };
+        fs::set_permissions(root.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for directory in ["usr/lib", "usr/lib64", "usr/local/bin", "etc/ssl/certs", "home/nonroot", "run", "tmp", "var"]
+        {
+            fs::create_dir_all(root.folder.path().join(directory)).unwrap();
+        }
+        // Debian's packages name either side of the first two, depending on the release. None may lead out of here.
+        for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64"), ("var/run", "../run")] {
+            symlink(target, root.folder.path().join(link)).unwrap();
+        }
+        for path in packaged() {
+            root.copy(&path);
+        }
+        root.copy("/etc/ssl/certs/ca-certificates.crt");
+        for (path, content) in FILES {
+            root.write(path, content);
+        }
+        fs::copy(release(), root.path(PROGRAM)).unwrap();
+        root
+    }
+
+    /// The path on this machine.
+    pub(super) fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside.trim_start_matches('/'))
+    }
+
+    /// Writes a file that everybody can read, and the folders that it needs.
+    pub(super) fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(inside);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Makes a folder that the image's user can write to.
+    pub(super) fn volume(&self, inside: &str) {
+        fs::create_dir_all(self.path(inside)).unwrap();
+        if is_root() {
+            chown(self.path(inside), Some(USER), Some(USER)).unwrap();
+        }
+    }
+
+    /// The program in its root, with the image's environment and `environment`.
+    pub(super) fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Launch {
+        let user = USER.to_string();
+        let how = if is_root() {
+            vec![format!("--setgid={user}"), format!("--setuid={user}")]
+        } else {
+            vec!["--user".into(), format!("--map-user={user}"), format!("--map-group={user}")]
+        };
+        let place = [format!("--root={}", self.folder.path().display()), "--wd=/home/nonroot".into(), PROGRAM.into()];
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        let variables = ENVIRONMENT.iter().chain(environment);
+        Launch {
+            program: "/usr/bin/unshare".into(),
+            arguments: how.into_iter().chain(place).chain(arguments).collect(),
+            environment: variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    /// What it prints, once it has ended with success.
+    pub(super) fn run(&self, arguments: &[&str]) -> String {
+        let Launch { program, arguments, environment } = self.launch(arguments, &[]);
+        let output = Command::new(&program).args(&arguments).env_clear().envs(environment).output();
+        let output = output.unwrap_or_else(|error| panic!("{} (of util-linux): {error}", program.display()));
+        let Output { status, stdout, stderr } = output;
+        assert!(
+            status.success(),
+            "{arguments:?}: {status}: {}\nWhere it is unshare that failed: it needs root, or user namespaces for everybody \
+             (on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`)",
+            String::from_utf8_lossy(&stderr)
+        );
+        String::from_utf8(stdout).unwrap()
+    }
+
+    fn copy(&self, path: &str) {
+        let to = self.path(path);
+        if Path::new(path).is_dir() {
+            fs::create_dir_all(to).unwrap();
+        } else {
+            fs::create_dir_all(to.parent().expect("a file is in a folder")).unwrap();
+            fs::copy(path, to).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+    }
+}
+
+/// The paths of what [`PACKAGES`] installed here.
+fn packaged() -> Vec<String> {
+    let listed = Command::new("dpkg").arg("--listfiles").args(PACKAGES).output();
+    let listed = listed.expect("`dpkg` is there: the base image's files are taken from Debian's or Ubuntu's packages");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let paths = String::from_utf8(listed.stdout).unwrap();
+    let paths =
+        paths.lines().filter(|path| path.starts_with('/') && !UNREAD.iter().any(|unread| path.starts_with(unread)));
+    // A package may have been installed without some of its files.
+    paths.filter(|path| Path::new(path).exists()).map(str::to_owned).collect()
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// The released binary, which is to be newer than all that it was built from.
+pub(super) fn release() -> PathBuf {
+    let binary = built();
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let Ok(finished) = modified(&binary) else { panic!("{} isn't there: run `make release`", binary.display()) };
+    for source in sources() {
+        let is_older = modified(&source).is_ok_and(|changed| changed <= finished);
+        assert!(is_older, "{} has changed since the release was built: run `make release`", source.display());
+    }
+    binary
+}
+
+/// The files of this checkout that the released binary was built from.
+pub(super) fn sources() -> Vec<PathBuf> {
+    let list = built().with_extension("d");
+    let list =
+        fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make release`", list.display()));
+    list.split_whitespace().skip(1).map(PathBuf::from).collect()
+}
+
+/// Where cargo puts it, beside what it gives integration tests for their files.
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("kamaji-telemetry")
+}

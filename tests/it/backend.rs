@@ -7,6 +7,7 @@ mod admission;
 mod answers;
 mod anything;
 mod conformance;
+mod copies;
 mod costs;
 mod crash;
 mod flood;

@@ -18,6 +18,7 @@ mod limits;
 mod marker;
 mod migration;
 mod otlp;
+mod opening;
 mod overload;
 mod page;
 mod retention;

@@ -169,5 +169,6 @@ fn a_file_that_cannot_be_used_is_named_at_the_start_with_what_was_expected() {
         let error = String::from_utf8(output.stderr).unwrap();
         let named = ["--reader-token-file", path.to_str().unwrap(), "expected"].iter().all(|part| error.contains(part));
         assert!(!output.status.success() && named && !error.contains("acme"), "{error}");
+        assert!(!folder.path().join("telemetry.db").exists(), "before the store is opened");
     }
 }

@@ -154,7 +154,14 @@ pub struct BackupArgs {
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// How many copies of such a name are kept in the folder: the oldest beyond are deleted once the new one is complete.
-    #[arg(long, value_name = "N", default_value = "7", requires = "directory", conflicts_with = "file", value_parser = value_parser!(u16).range(1..=1_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "7",
+        requires = "directory",
+        conflicts_with = "file",
+        value_parser = value_parser!(u16).range(1..=1_000)
+    )]
     pub keep: u16,
     /// Where it is stored.
     #[command(flatten)]

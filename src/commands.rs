@@ -17,9 +17,9 @@ use crate::agent::{self, forget, preview, status};
 use crate::backend::access::Entrance;
 use crate::backend::{self, Files, Identity, Keeping, Limits, Protection, StoreLocation, maintain};
 use crate::cli::{
-    AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Cli, Command, Compression, CopyArgs, CreateTokenArgs,
-    DemoArgs, EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs,
-    StatusOutput, StoreArgs, TlsArgs, TokenCommand,
+    AccessArgs, AgentArgs, BackendCommand, BackupArgs, CatalogOutput, Cli, Command, Compression, CreateTokenArgs,
+    DemoArgs, EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RestoreArgs, RevokeTokenArgs, ServeArgs,
+    StatusArgs, StatusOutput, StoreArgs, TlsArgs, TokenCommand,
 };
 use crate::demo;
 use crate::process;
@@ -78,8 +78,10 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
         BackendCommand::Erase(EraseArgs { installation, store }) => {
             print(&maintain::erase(location(&store)?, installation).await?)
         }
-        BackendCommand::Backup(CopyArgs { file, store }) => print(&maintain::backup(location(&store)?, file).await?),
-        BackendCommand::Restore(CopyArgs { file, store }) => print(&maintain::restore(location(&store)?, file).await?),
+        BackendCommand::Backup(args) => print(&backup(args).await?),
+        BackendCommand::Restore(RestoreArgs { file, store }) => {
+            print(&maintain::restore(location(&store)?, file).await?)
+        }
         BackendCommand::Token { command } => run_token(command).await,
     }
 }
@@ -90,10 +92,20 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (grpc, http, health, store) = (*grpc, *http, *health, location(store)?);
     let ServeArgs { keep_events, keep_days, keep_access_log, keep_interval, tls, access, limits, .. } = args;
     let keeping = Keeping { events: keep_events, days: keep_days, access_log: keep_access_log, every: keep_interval };
-    let AccessArgs { public_url, ingest_token_file } = access;
-    let entrance = Entrance { public_url, ingest_token_file };
+    let AccessArgs { public_url, ingest_token_file, reader_token_file } = access;
+    let entrance = Entrance { public_url, ingest_token_file, reader_token_file };
     let protection = Protection { limits: limits_of(limits), identity: identity(tls)?, entrance };
     backend::run(backend::Config { grpc, http, health, store, keeping, protection }, shutdown).await
+}
+
+async fn backup(args: BackupArgs) -> anyhow::Result<String> {
+    let BackupArgs { file, directory, keep, store } = args;
+    let store = location(&store)?;
+    match (file, directory) {
+        (Some(file), _) => maintain::backup(store, file).await,
+        (None, Some(directory)) => maintain::backup_into(store, directory, keep).await,
+        (None, None) => anyhow::bail!("there is nowhere to copy to: expected FILE, or --directory DIR"),
+    }
 }
 
 async fn run_token(command: TokenCommand) -> anyhow::Result<()> {

@@ -39,8 +39,6 @@ pub(in crate::backend) struct ListedTokensError {
 enum Cause {
     #[error("{0}; expected a file of tokens, one a line: NAME ROLE TOKEN")]
     File(#[from] std::io::Error),
-    #[error("it lists no token; expected at least one, on a line of its own: NAME ROLE TOKEN")]
-    Empty,
     #[error("it lists more than {MAX} tokens; expected as many at most")]
     TooMany,
     #[error("line {0} {1}")]
@@ -130,7 +128,8 @@ fn read(path: &Path) -> Result<Vec<ListedToken>, ListedTokensError> {
     text.and_then(|text| parse(&text)).map_err(|cause| ListedTokensError { path: path.to_owned(), cause })
 }
 
-/// A token a line; empty lines and those that begin with `#` are none.
+/// A token a line; empty lines and those that begin with `#` are none. A file may list none: whoever takes the last one out
+/// means it.
 fn parse(text: &str) -> Result<Vec<ListedToken>, Cause> {
     let mut listed = Vec::new();
     let (mut names, mut prefixes) = (HashMap::new(), HashMap::new());
@@ -145,11 +144,7 @@ fn parse(text: &str) -> Result<Vec<ListedToken>, Cause> {
         }
         listed.push(token);
     }
-    match listed.len() {
-        0 => Err(Cause::Empty),
-        1..=MAX => Ok(listed),
-        _ => Err(Cause::TooMany),
-    }
+    if listed.len() > MAX { Err(Cause::TooMany) } else { Ok(listed) }
 }
 
 fn parse_line(line: &str) -> Result<ListedToken, Wrong> {
@@ -184,8 +179,6 @@ mod tests {
         let good = format!("ci viewer {}", token(1));
         let short = &token(2)[..76];
         for (text, expected) in [
-            (String::new(), "at least one"),
-            ("# nothing\n\n".to_owned(), "at least one"),
             (format!("{good}\nalice viewer"), "line 2 has not three words"),
             (format!("{good}\nalice viewer {} more", token(2)), "line 2 has not three words"),
             (format!("{good}\n{} viewer alice", token(2)), "line 2 does not begin with a name"),

@@ -21,10 +21,10 @@ mod overload;
 mod page;
 mod retention;
 mod rollups;
-mod samples;
+pub(crate) mod samples;
 mod shutdown;
 mod sqlite;
-mod tls;
+pub(crate) mod tls;
 
 /// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
 fn figures(file: &str, figures: &str) {

@@ -1,0 +1,18 @@
+//! The backend's chart.
+
+mod job;
+mod pod;
+mod release;
+pub(super) mod snapshots;
+mod values;
+
+use super::helm::{BACKEND, Helm};
+use crate::servers::ApiServer;
+
+fn offline() -> Helm {
+    Helm::offline().with(&BACKEND)
+}
+
+fn of(cluster: &ApiServer) -> Helm {
+    Helm::of(cluster).with(&BACKEND)
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::helm::{Helm, NAMESPACE, RELEASE};
 use super::pod::{NAME, deployment};
 use super::snapshots;
-use crate::servers::{ApiServer, documents, fixture};
+use crate::servers::{ApiServer, definition, documents};
 
 /// What the chart can make.
 const KINDS: [(&str, &str); 11] = [
@@ -75,7 +75,7 @@ async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let helm = Helm::of(&cluster);
     let local = json!({});
     let notes = helm.upgrade(&local).await;
@@ -129,7 +129,7 @@ async fn a_second_installation_is_refused_rather_than_counted_twice() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}});

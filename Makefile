@@ -34,10 +34,10 @@ help: ## Print what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
 
 .PHONY: test
-test: tools format clippy doc tests ## Build the servers that the tests drive, then run every check and every test
+test: tools format clippy doc tests ## Build what the tests drive, then run every check and every test
 
 .PHONY: tools
-tools: ## Build the servers that the tests drive, where they aren't there
+tools: ## Build what the tests drive, where it isn't there
 	$(call step,tools,tests/tools/build)
 
 .PHONY: format
@@ -78,6 +78,6 @@ generate: tools ## Write what is derived: docs/signals.md and the relay's allow-
 	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
 
 .PHONY: clean
-clean: ## Remove what was built, the servers that the tests drive included
+clean: ## Remove what was built, what the tests drive included
 	cargo clean
 	rm -rf "$${KAMAJI_TELEMETRY_TOOLS_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/kamaji-telemetry/tools}"

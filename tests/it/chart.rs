@@ -2,6 +2,7 @@
 //! server.
 
 mod backend;
+mod definitions;
 mod helm;
 mod job;
 mod kubelet;

@@ -13,7 +13,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   rules:
-    - host: {{ .values.host }}
+    - host: {{ .values.host | quote }}
       http:
         paths:
           {{- range .paths }}

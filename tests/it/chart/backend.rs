@@ -1,7 +1,5 @@
 //! The backend's chart.
 
-mod job;
-mod pod;
 mod release;
 pub(super) mod snapshots;
 mod values;

@@ -6,7 +6,7 @@ use super::helm::{AGENT, Helm, NAMESPACE};
 use super::objects::{self, pod_of};
 use super::pod::deployment;
 use super::snapshots;
-use crate::servers::{ApiServer, documents, fixture};
+use crate::servers::{ApiServer, definition, documents};
 
 /// What an installation with default values consists of.
 const DEFAULT: [&str; 9] = [
@@ -37,7 +37,7 @@ async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let helm = Helm::of(&cluster);
     let local = json!({});
     let notes = helm.upgrade(&local).await;
@@ -91,7 +91,7 @@ async fn a_second_installation_is_refused_rather_than_counted_twice() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}});
@@ -110,7 +110,11 @@ async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
     }
     // The control: what does not fit is refused.
     let rendered = helm.template(&json!({"podSecurityContext": {"runAsNonRoot": false}})).await.unwrap();
-    let root = documents(&rendered).iter().find(|object| object["kind"] == "Deployment").map(|object| pod_of(&object["spec"]["template"])).unwrap();
+    let root = documents(&rendered)
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .map(|object| pod_of(&object["spec"]["template"]))
+        .unwrap();
     let refusal = cluster.dry_run(&root).await.unwrap_err().to_string();
     assert!(refusal.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{refusal}");
 }

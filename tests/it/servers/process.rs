@@ -144,7 +144,7 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port is free")
 }
 
-/// Where `tests/tools/build` put `tool`.
+/// Where `tests/tools/build` put `tool`, or a file of one that is a folder.
 pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
         let cache = variable("XDG_CACHE_HOME")
@@ -154,7 +154,7 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let path = folder.join(tool);
     assert!(
         path.is_file(),
-        "{} isn't there: run `make test`, which builds it (it needs Go 1.26 or later), or `tests/tools/build` alone",
+        "{} isn't there: run `make test`, which puts it there (it needs Go 1.26 or later), or `tests/tools/build` alone",
         path.display()
     );
     path

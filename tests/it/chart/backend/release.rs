@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{of, snapshots};
 use crate::chart::helm::{BACKEND, Helm, NAMESPACE};
 use crate::chart::objects::{self, pod_of};
-use crate::servers::{ApiServer, documents};
+use crate::servers::{ApiServer, definition, documents};
 
 /// The claim of the store.
 const CLAIM: &str = "PersistentVolumeClaim/kamaji-telemetry-backend";
@@ -172,5 +172,15 @@ fn template_of(object: &Value) -> Option<&Value> {
 
 /// With the definitions of all that is optional.
 async fn cluster() -> ApiServer {
-    ApiServer::start_for_a_chart().await
+    let cluster = ApiServer::start_for_a_chart().await;
+    for name in [
+        "cert-manager.io_certificates",
+        "gateway.networking.k8s.io_grpcroutes",
+        "gateway.networking.k8s.io_httproutes",
+        "monitoring.coreos.com_podmonitors",
+        "monitoring.coreos.com_prometheusrules",
+    ] {
+        cluster.apply(&definition(name)).await;
+    }
+    cluster
 }

@@ -82,14 +82,26 @@ async fn what_would_be_wrong_from_outside_is_refused_with_what_to_set() {
     are_refused([
         (with(outside(), json!({"trustedProxies": []})), "set trustedProxies to the network of the proxy's pods"),
         (with(routes("a.test", "b.test"), json!({"trustedProxies": []})), "trustedProxies is empty, so that all"),
-        (with(outside(), json!({"publicUrl": ""})), "set publicUrl to what browsers know the page by, such as https://a.test"),
-        (with(outside(), json!({"publicUrl": "https://b.test"})), "ingress.http.host is a.test: readers under another name"),
+        (
+            with(outside(), json!({"publicUrl": ""})),
+            "set publicUrl to what browsers know the page by, such as https://a.test",
+        ),
+        (
+            with(outside(), json!({"publicUrl": "https://b.test"})),
+            "ingress.http.host is a.test: readers under another name",
+        ),
         (with(outside(), json!({"ingress": {"http": {"host": ""}}})), "ingress.http.host is empty"),
         (with(outside(), json!({"ingress": {"grpc": {"host": ""}}})), "ingress.grpc.host is empty"),
         (routes("b.test", "c.test"), "gateway.http.hostnames is b.test: readers under another name"),
         (routes("a.test", "a.test"), "gateway.grpc.hostnames both have \"a.test\""),
-        (with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"parentRefs": []}}})), "gateway.grpc.parentRefs is empty"),
-        (with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"hostnames": []}}})), "gateway.grpc.hostnames is empty"),
+        (
+            with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"parentRefs": []}}})),
+            "gateway.grpc.parentRefs is empty",
+        ),
+        (
+            with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"hostnames": []}}})),
+            "gateway.grpc.hostnames is empty",
+        ),
     ])
     .await;
 }
@@ -122,10 +134,7 @@ async fn good_values_of_the_backend_are_taken() {
         json!({"global": {"imageRegistry": "registry.test"}, "enabled": true}),
         outside(),
         // The name of a wildcard, and a port.
-        with(
-            outside(),
-            json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}}),
-        ),
+        with(outside(), json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}})),
         json!({"trustedProxies": ["10.0.0.1"], "ingress": {"grpc": {"enabled": true, "host": "a.test"}}}),
         json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"], "keep": false}}}}),
         json!({"store": {"sqlite": {"persistence": {"existingClaim": "a"}}}, "tls": {"existingSecret": "a"}}),

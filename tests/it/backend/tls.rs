@@ -46,7 +46,8 @@ impl Authority {
         (params.signed_by(&key, &self.ca).unwrap().pem(), key.serialize_pem())
     }
 
-    fn put(&self, (certificate, key): (&str, &str)) {
+    /// Puts a certificate and its key in the place of those before.
+    pub(crate) fn put(&self, (certificate, key): (&str, &str)) {
         let data = self.folder.path().join(Uuid::new_v4().to_string());
         std::fs::create_dir(&data).unwrap();
         std::fs::write(data.join("tls.crt"), certificate).unwrap();
@@ -65,7 +66,8 @@ impl Authority {
         ]
     }
 
-    async fn start(&self) -> Backend {
+    /// A backend that shows what was put.
+    pub(crate) async fn start(&self) -> Backend {
         let flags = self.flags();
         Backend::start_with(&flags.each_ref().map(String::as_str)).await
     }

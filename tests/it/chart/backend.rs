@@ -1,5 +1,6 @@
 //! The backend's chart.
 
+mod alerts;
 mod release;
 pub(super) mod snapshots;
 mod values;

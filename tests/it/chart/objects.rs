@@ -41,7 +41,7 @@ async fn objects(cluster: &ApiServer, chart: &Chart) -> Vec<String> {
         let types = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
         let api: Api<DynamicObject> = cluster.api(&types, None);
         let listed = match api.list(&ours).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
             listed => listed.unwrap(),
         };
         let names = listed.into_iter().filter_map(|object| object.metadata.name);

@@ -12,6 +12,7 @@
 pub mod access;
 mod accounts;
 pub mod admit;
+mod files;
 pub mod insights;
 mod keep;
 mod legacy;
@@ -38,7 +39,7 @@ use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use access::{Entrance, Guard, IngestTokens, Recorder};
+use access::{Entrance, Guard, IngestTokens, ListedTokens, Recorder};
 pub use keep::Keeping;
 use limit::{Asks, Bounds, Limiter, Refusal};
 pub use limit::{Limits, Network, NotANetwork};
@@ -174,7 +175,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// to say.
 ///
 /// What was acknowledged is committed whatever happens. Fails at the start, where a socket can't be used, or the store or
-/// the senders' tokens can't be read.
+/// the files of tokens can't be read.
 pub async fn serve(
     listeners: Listeners,
     stores: Stores,
@@ -191,6 +192,7 @@ pub async fn serve(
     let (upkeep, health_service) = Upkeep::new().await;
     let grpc_address = grpc.local_addr()?;
     let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
+    let listed = ListedTokens::open(entrance.reader_token_file.clone(), Arc::clone(&stores.access)).await?;
     tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
     if entrance.public_url.is_some() && limits.proxies.is_empty() {
         tracing::warn!(
@@ -212,11 +214,12 @@ pub async fn serve(
     let http = gate.serve(http, Port::Http, routes, shutdown.clone());
     let renewal = follow(identity, shutdown.clone());
     let follower = tokens.follow(shutdown.clone());
+    let listed = listed.follow(shutdown.clone());
     let keeper = keep::run(stores.clone(), keeping, shutdown.clone());
     let tidier = keep::tidy(Arc::clone(&stores.rows), shutdown.clone());
     let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
     let servers = async {
-        tokio::join!(grpc, http, probes, renewal, follower, keeper, tidier, upkeep, recording);
+        tokio::join!(grpc, http, probes, renewal, follower, listed, keeper, tidier, upkeep, recording);
     };
     // On the heap: it holds all of the servers' states.
     within_grace(servers.boxed(), shutdown.clone()).await;

@@ -87,8 +87,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (grpc, http, health, store) = (*grpc, *http, *health, location(store)?);
     let ServeArgs { keep_events, keep_days, keep_access_log, keep_interval, tls, access, limits, .. } = args;
     let keeping = Keeping { events: keep_events, days: keep_days, access_log: keep_access_log, every: keep_interval };
-    let AccessArgs { public_url, ingest_token_file } = access;
-    let entrance = Entrance { public_url, ingest_token_file };
+    let AccessArgs { public_url, ingest_token_file, reader_token_file } = access;
+    let entrance = Entrance { public_url, ingest_token_file, reader_token_file };
     let protection = Protection { limits: limits_of(limits), identity: identity(tls)?, entrance };
     backend::run(backend::Config { grpc, http, health, store, keeping, protection }, shutdown).await
 }

@@ -4,7 +4,8 @@
 //! request ──▶ limits ──▶ guard ──▶ handler ──▶ recorder ──▶ answer
 //!                        │ the table of routes says what each needs; a route that is not in it is closed
 //!                        ├ ingest: nothing, or a token of a file
-//!                        └ reading: a token (Bearer), or a session (cookie) made from one on the sign-in page
+//!                        └ reading: a token (Bearer), made by hand or listed in a file, or a session (cookie) made from
+//!                          one on the sign-in page
 //! ```
 //!
 //! Nothing that was read is answered before it is in the access log, and nothing is changed before that is.
@@ -13,6 +14,7 @@ mod attempts;
 mod cookie;
 pub(super) mod guard;
 pub(super) mod ingest;
+mod listed;
 mod origin;
 mod recorder;
 mod refusal;
@@ -27,6 +29,7 @@ use super::store::{Digest, Token};
 
 pub(super) use guard::Guard;
 pub(super) use ingest::IngestTokens;
+pub(super) use listed::ListedTokens;
 pub use origin::{InvalidPublicUrl, PublicUrl};
 pub(super) use recorder::Recorder;
 pub(super) use refusal::Failed;
@@ -42,6 +45,8 @@ pub struct Entrance {
     pub public_url: Option<PublicUrl>,
     /// The file of the tokens that senders must have one of; ingest is open if `None`.
     pub ingest_token_file: Option<PathBuf>,
+    /// The file of tokens that readers may have beside those made by hand; there are none such if `None`.
+    pub reader_token_file: Option<PathBuf>,
 }
 
 /// Who reads.

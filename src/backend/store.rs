@@ -21,8 +21,8 @@ use uuid::Uuid;
 use crate::signals::{KamajiVersion, KubernetesVersion};
 
 pub use access::{
-    Access, CREATE_TOKEN, CreateError, Digest, ERASE, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, Role, Session, Token,
-    TrimmedAccess, UnknownRole, UsedToken, Who,
+    Access, CREATE_TOKEN, CreateError, Digest, ERASE, ListedToken, Listing, LogEntry, MAX_SESSIONS, REVOKE_TOKEN,
+    RefusedToken, Role, Session, Token, TrimmedAccess, UnknownRole, UsedToken, Who,
 };
 pub use keeping::{Cutoffs, Erased, Trimmed};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};

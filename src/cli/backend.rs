@@ -119,6 +119,10 @@ pub struct AccessArgs {
     /// File of the tokens that senders need one of, one a line, read again when it changes; all may send if not given.
     #[arg(long, env = "KAMAJI_TELEMETRY_INGEST_TOKEN_FILE", value_name = "FILE")]
     pub ingest_token_file: Option<PathBuf>,
+    /// File of tokens that readers may have beside those made by hand, one a line: NAME ROLE TOKEN. It is read again when
+    /// it changes; each is valid as long as it is in it.
+    #[arg(long, env = "KAMAJI_TELEMETRY_READER_TOKEN_FILE", value_name = "FILE")]
+    pub reader_token_file: Option<PathBuf>,
 }
 
 /// Where rows are kept.

@@ -14,6 +14,7 @@ use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::backend::files::{self, Follower};
 use crate::backend::store::Digest;
 
 /// How often the file is read again: soon enough to wait for, and reading a small file costs nothing.
@@ -84,20 +85,14 @@ impl IngestTokens {
     /// Reads the file again and again until `shutdown`. What can't be read leaves the tokens as they were.
     pub(in crate::backend) async fn follow(self, shutdown: CancellationToken) {
         let Some(tokens) = self.0 else { return };
-        let mut failing = false;
-        while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            let path = tokens.path.clone();
-            let Ok(digests) = tokio::task::spawn_blocking(move || read(&path)).await else { continue };
+        let path = tokens.path.clone();
+        let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
+        while let Some(digests) = follower.changed().await {
             match digests {
-                Ok(digests) => {
-                    tokens.replace(digests);
-                    failing = false;
-                }
-                Err(error) if !failing => {
+                Ok(digests) => tokens.replace(digests),
+                Err(error) => {
                     tracing::error!(%error, "the senders' tokens stay as they were; the file is read again every {EVERY:?}");
-                    failing = true;
                 }
-                Err(_) => {}
             }
         }
     }
@@ -112,12 +107,11 @@ async fn guard(State(tokens): State<IngestTokens>, request: Request, next: Next)
 }
 
 impl Tokens {
-    fn replace(&self, digests: Vec<Digest>) {
+    fn replace(&self, digests: &[Digest]) {
         let mut known = self.digests.write().unwrap_or_else(PoisonError::into_inner);
-        let same = known.len() == digests.len() && known.iter().zip(&digests).all(|(old, new)| old.matches(new));
-        if !same {
+        if known.as_slice() != digests {
             tracing::info!(tokens = digests.len(), "the senders' tokens were read again");
-            *known = digests;
+            *known = digests.to_vec();
         }
     }
 }
@@ -129,7 +123,7 @@ pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
 }
 
 fn read(path: &Path) -> Result<Vec<Digest>, IngestTokensError> {
-    let text = std::fs::read_to_string(path).map_err(Cause::from);
+    let text = files::read_text(path).map_err(Cause::from);
     text.and_then(|text| parse(&text)).map_err(|cause| IngestTokensError { path: path.to_owned(), cause })
 }
 

@@ -39,7 +39,8 @@ impl Guard {
             return Err(Denied::Unknown);
         };
         self.pace(&token, 1).map_err(Denied::TooMany)?;
-        let expires = token.expires.min(now + SESSION);
+        let longest = now + SESSION;
+        let expires = token.expires.map_or(longest, |expires| expires.min(longest));
         let secret = token::session().map_err(Failed::other)?;
         let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };
         self.access.open_session(session, now).await.map_err(Failed::other)?;

@@ -52,7 +52,7 @@ pub async fn create(access: &dyn Access, name: Name, role: Role, days: u16) -> R
     let prefix = format!("{MARK}{}", random::<PREFIX>()?);
     let text = format!("{prefix}_{}", random::<SECRET>()?);
     let expires = created + SignedDuration::from_hours(24 * i64::from(days));
-    let token = Token { prefix, name: name.0, role, created, expires, revoked: None };
+    let token = Token { prefix, name: name.0, role, created, expires: Some(expires), revoked: None };
     access.create_token(token.clone(), Digest::of(&text)).await?;
     Ok((token, text))
 }

@@ -18,6 +18,7 @@ use x509_parser::parse_x509_certificate;
 
 use super::Port;
 use crate::backend::accounts;
+use crate::backend::files::{self, Follower};
 
 /// Where the certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,31 +75,12 @@ impl Identity {
         }
     }
 
-    /// Looks at the files until `shutdown`, at what is in them rather than at their dates: a kubelet swaps a link. What
-    /// can't be used is said once, and changes nothing.
+    /// Takes other certificates on until `shutdown`. What can't be used is said once, and changes nothing.
     pub(in crate::backend) async fn follow(&self, shutdown: CancellationToken) {
-        let mut seen = None;
-        let mut due = tokio::time::interval(self.files.every);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = due.tick() => {}
-            }
-            let files = self.files.clone();
-            // Of a file that is missing for a moment there is nothing to compare.
-            let Ok(found) = tokio::task::spawn_blocking(move || Content::read(&files)).await else { return };
-            match found {
-                Ok(found) if seen.as_ref() == Some(&found) => {}
-                Ok(found) => {
-                    self.take(found.parse(&self.files));
-                    seen = Some(found);
-                }
-                Err(error) if seen.is_some() => {
-                    self.take(Err(error));
-                    seen = None;
-                }
-                Err(_) => {}
-            }
+        let files = self.files.clone();
+        let mut follower = Follower::new(files.every, shutdown, move || Content::read(&files));
+        while let Some(found) = follower.changed().await {
+            self.take(found.and_then(|found| found.parse(&self.files)));
         }
     }
 
@@ -144,7 +126,7 @@ impl Content {
         let Files { certificate, key, every: _ } = files;
         let read = |flag, path: &Path| {
             let context = || format!("{flag} {}: expected a PEM file that this user can read", path.display());
-            std::fs::read(path).with_context(context)
+            files::read(path).with_context(context)
         };
         Ok(Self { certificate: read("--tls-cert", certificate)?, key: read("--tls-key", key)? })
     }

@@ -37,8 +37,21 @@ pub trait Access: Send + Sync + 'static {
     fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>>;
 
     /// Revokes the token with this prefix, or the one with this name that is not revoked yet, ends its sessions, and logs
-    /// [`REVOKE_TOKEN`]. Gives it as it was before; `None` where there is none. One that is revoked already stays so.
+    /// [`REVOKE_TOKEN`]. Gives it as it was before; `None` where there is none. One that is revoked already stays so, also
+    /// if it is listed again.
     fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>>;
+
+    /// Makes the listed tokens, those that never expire, what `listed` says: all of it or nothing. What is new in it is
+    /// kept and logged as [`CREATE_TOKEN`]; what is not in it any more is revoked with its sessions and logged as
+    /// [`REVOKE_TOKEN`], and is valid again if it comes back; what is in it otherwise than before is both.
+    ///
+    /// A token that was revoked with [`Access::revoke_token`] stays so, and one that was made otherwise is left alone:
+    /// [`Listing::refused`] says of which. No two of `listed` may have the same name or prefix.
+    fn set_listed_tokens(&self, listed: Vec<ListedToken>, now: Timestamp)
+    -> BoxFuture<'_, Result<Listing, WriteError>>;
+
+    /// Whether any token is valid at `now`.
+    fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>>;
 
     /// All tokens by the time of their creation.
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>>;
@@ -61,7 +74,8 @@ pub trait Access: Send + Sync + 'static {
     /// The log's newest entries, newest first.
     fn access_log(&self, limit: u32) -> BoxFuture<'_, Result<Vec<LogEntry>, ReadError>>;
 
-    /// Deletes the log's entries before `before`, the tokens that ended before it, and the sessions that ended.
+    /// Deletes the log's entries before `before`, the tokens that ended before it and are not listed, and the sessions
+    /// that ended.
     fn trim_access(&self, before: Timestamp, now: Timestamp) -> BoxFuture<'_, Result<TrimmedAccess, WriteError>>;
 }
 
@@ -91,10 +105,59 @@ pub struct Token {
     pub role: Role,
     /// When it was made.
     pub created: Timestamp,
-    /// From when on it is worth nothing.
-    pub expires: Timestamp,
-    /// When somebody ended it.
+    /// From when on it is worth nothing; `None` where a file lists it, as long as it does.
+    pub expires: Option<Timestamp>,
+    /// When somebody ended it, or the file listed it no longer.
     pub revoked: Option<Timestamp>,
+}
+
+/// A token as a file lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedToken {
+    /// How it begins, as of [`Token::prefix`].
+    pub prefix: String,
+    /// Whose it is.
+    pub name: String,
+    /// What may be done with it.
+    pub role: Role,
+    /// Of its whole text.
+    pub digest: Digest,
+}
+
+/// What [`Access::set_listed_tokens`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Tokens that are valid from now on.
+    pub created: u64,
+    /// Tokens that no longer are.
+    pub revoked: u64,
+    /// Tokens that are not valid though they are listed.
+    pub refused: Vec<RefusedToken>,
+}
+
+/// A token that is not valid though it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RefusedToken {
+    /// It was revoked by hand.
+    #[error("{prefix} of {name} was revoked and stays so: take it out of the file")]
+    Revoked {
+        /// The token.
+        prefix: String,
+        /// Whose it would be.
+        name: String,
+    },
+    /// A token that was made by hand has its name, or begins as it does.
+    #[error(
+        "{prefix} of {name} is not taken: {by} of this name or prefix was made by hand; revoke that one, or list another"
+    )]
+    Taken {
+        /// The token.
+        prefix: String,
+        /// Whose it would be.
+        name: String,
+        /// The prefix of the one that was made by hand.
+        by: String,
+    },
 }
 
 /// A token, and its use.
@@ -192,7 +255,7 @@ impl FromStr for Role {
 impl Token {
     /// Whether it opens anything at `now`.
     pub fn is_valid(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && now < self.expires
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
     /// How the log names it.
@@ -219,6 +282,14 @@ impl Digest {
         &self.0
     }
 }
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other)
+    }
+}
+
+impl Eq for Digest {}
 
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {

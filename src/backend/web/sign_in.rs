@@ -21,8 +21,7 @@ pub(super) struct Typed {
 
 /// Shows no number. `problem` is what came of an attempt.
 pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, Unreadable> {
-    let now = Timestamp::now();
-    let has_token = web.stores.access.tokens().await?.iter().any(|used| used.token.is_valid(now));
+    let has_token = web.stores.access.has_valid_token(Timestamp::now()).await?;
     Ok(with_form(page::sign_in(problem, has_token)))
 }
 

@@ -1,6 +1,7 @@
 //! Who is let in: every route, for everybody.
 
 mod closed;
+mod listed;
 mod log;
 mod readers;
 mod sign_in;

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
-use kamaji_telemetry::backend::store::{Batch, Counts, Cycle, Source, SqliteStore, Store, WriteError};
+use kamaji_telemetry::backend::store::{
+    Access, Batch, Counts, Cycle, Digest, ListedToken, Role, Source, SqliteStore, Store, WriteError,
+};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -143,4 +145,27 @@ async fn what_was_erased_or_came_in_order_is_in_no_file_once_it_is_tidied() {
     assert_eq!(log(), 0);
     let file = std::fs::read(&path).unwrap();
     assert!(!file.windows(16).any(|bytes| bytes == installation.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_list_of_tokens_is_kept_as_a_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let listed = |name: &str| ListedToken {
+        prefix: format!("ktt_{name}"),
+        name: name.into(),
+        role: Role::Viewer,
+        digest: Digest::of(name),
+    };
+    let now = jiff::Timestamp::now();
+    store.set_listed_tokens(vec![listed("alice")], now).await.unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON access_log WHEN NEW.name = 'carol'
+                BEGIN SELECT RAISE(ABORT, 'full'); END";
+    Connection::open(&path).unwrap().execute_batch(full).unwrap();
+    let result = store.set_listed_tokens(vec![listed("bob"), listed("carol")], now).await;
+    assert!(matches!(result, Err(WriteError::Unavailable(_))), "{result:?}");
+    let valid: Vec<_> =
+        store.tokens().await.unwrap().into_iter().map(|used| (used.token.name, used.token.revoked)).collect();
+    assert_eq!((valid, count(&path, "access_log")), (vec![("alice".to_owned(), None)], 1));
 }

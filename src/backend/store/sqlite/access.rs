@@ -1,5 +1,7 @@
 //! Tokens, sessions and the access log in the store's file.
 
+mod listed;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -8,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use super::SqliteStore;
 use super::columns::{parse, sum, time};
 use crate::backend::store::{
-    Access, CREATE_TOKEN, CreateError, Digest, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, ReadError, Session, Token,
-    TrimmedAccess, UsedToken, Who, WriteError, cut_to_hour,
+    Access, CREATE_TOKEN, CreateError, Digest, ListedToken, Listing, LogEntry, MAX_SESSIONS, REVOKE_TOKEN, ReadError,
+    Session, Token, TrimmedAccess, UsedToken, Who, WriteError, cut_to_hour,
 };
 
 impl Access for SqliteStore {
@@ -23,6 +25,23 @@ impl Access for SqliteStore {
 
     fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
         self.writer.run(move |connection| revoke(connection, &which, now)).boxed()
+    }
+
+    fn set_listed_tokens(
+        &self,
+        listed: Vec<ListedToken>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Listing, WriteError>> {
+        self.writer.run(move |connection| listed::set(connection, &listed, now)).boxed()
+    }
+
+    fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>> {
+        self.reader
+            .run(move |connection| {
+                let mut statement = connection.prepare_cached(HAS_VALID)?;
+                statement.query_row(params![now.as_millisecond()], |row| row.get(0))
+            })
+            .boxed()
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>> {
@@ -40,8 +59,7 @@ impl Access for SqliteStore {
         self.reader
             .run(move |connection| {
                 let mut statement = connection.prepare_cached("SELECT * FROM tokens WHERE prefix = ?1")?;
-                let found = |row: &Row<'_>| Ok((token(row)?, Digest::from(row.get::<_, [u8; 32]>("digest")?)));
-                statement.query_row(params![prefix], found).optional()
+                statement.query_row(params![prefix], |row| Ok((token(row)?, digest(row)?))).optional()
             })
             .boxed()
     }
@@ -108,6 +126,9 @@ impl Access for SqliteStore {
 /// commit before.
 const STEP: u32 = 1_024;
 
+const HAS_VALID: &str =
+    "SELECT EXISTS (SELECT 1 FROM tokens WHERE revoked IS NULL AND (expires IS NULL OR expires > ?1))";
+
 const TOKENS: &str = "
     SELECT *, (SELECT max(time) FROM access_log WHERE token = tokens.prefix AND status IS NOT NULL) AS used
     FROM tokens ORDER BY created, prefix";
@@ -120,20 +141,19 @@ const SESSION: &str = "
 fn create(connection: &mut Connection, token: &Token, digest: Digest) -> rusqlite::Result<bool> {
     let Token { prefix, name, role, created, expires, revoked } = token;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let is_taken = "SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ?1 AND revoked IS NULL)";
-    if transaction.query_row(is_taken, params![name], |row| row.get(0))? {
+    if holder(&transaction, name)?.is_some() {
         return Ok(false);
     }
     transaction.execute(
-        "INSERT INTO tokens (prefix, digest, name, role, created, expires, revoked)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO tokens (prefix, digest, name, role, created, expires, revoked, listed, barred)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0)",
         params![
             prefix,
             digest.bytes(),
             name,
             role.as_str(),
             created.as_millisecond(),
-            expires.as_millisecond(),
+            expires.map(Timestamp::as_millisecond),
             revoked.map(Timestamp::as_millisecond),
         ],
     )?;
@@ -142,18 +162,30 @@ fn create(connection: &mut Connection, token: &Token, digest: Digest) -> rusqlit
     Ok(true)
 }
 
+/// The prefix of the token that has this name.
+fn holder(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT prefix FROM tokens WHERE name = ?1 AND revoked IS NULL")?;
+    statement.query_row(params![name], |row| row.get(0)).optional()
+}
+
 fn revoke(connection: &mut Connection, which: &str, now: Timestamp) -> rusqlite::Result<Option<Token>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let find = "SELECT * FROM tokens WHERE prefix = ?1 OR (name = ?1 AND revoked IS NULL)";
     let Some(token) = transaction.query_row(find, params![which], token).optional()? else { return Ok(None) };
     if token.revoked.is_none() {
-        let end = "UPDATE tokens SET revoked = ?2 WHERE prefix = ?1";
-        transaction.execute(end, params![token.prefix, now.as_millisecond()])?;
-        transaction.execute("DELETE FROM sessions WHERE token = ?1", params![token.prefix])?;
-        add(&transaction, &command(&token, REVOKE_TOKEN, now))?;
+        end(&transaction, &token, now)?;
     }
+    transaction.execute("UPDATE tokens SET barred = 1 WHERE prefix = ?1", params![token.prefix])?;
     transaction.commit()?;
     Ok(Some(token))
+}
+
+/// Ends a token that is not revoked yet, and its sessions.
+fn end(connection: &Connection, token: &Token, now: Timestamp) -> rusqlite::Result<()> {
+    let end = "UPDATE tokens SET revoked = ?2 WHERE prefix = ?1";
+    connection.execute(end, params![token.prefix, now.as_millisecond()])?;
+    connection.execute("DELETE FROM sessions WHERE token = ?1", params![token.prefix])?;
+    add(connection, &command(token, REVOKE_TOKEN, now))
 }
 
 fn command(token: &Token, what: &str, time: Timestamp) -> LogEntry {
@@ -195,7 +227,8 @@ fn trim(connection: &mut Connection, before: Timestamp, now: Timestamp) -> rusql
     let old = "DELETE FROM access_log WHERE number IN (SELECT number FROM access_log WHERE time < ?1 LIMIT ?2)";
     let entries = transaction.execute(old, params![before, STEP])? as u64;
     transaction.execute("DELETE FROM sessions WHERE expires <= ?1", params![now])?;
-    let ended = "DELETE FROM tokens WHERE expires < ?1 OR revoked < ?1";
+    // One that is listed must not be forgotten to have been revoked.
+    let ended = "DELETE FROM tokens WHERE (expires < ?1 OR revoked < ?1) AND listed = 0";
     let tokens = transaction.execute(ended, params![before])? as u64;
     transaction.commit()?;
     Ok(TrimmedAccess { entries, tokens })
@@ -207,9 +240,13 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         name: row.get("name")?,
         role: parse(row, "role")?,
         created: time(row, "created")?,
-        expires: time(row, "expires")?,
+        expires: optional_time(row, "expires")?,
         revoked: optional_time(row, "revoked")?,
     })
+}
+
+fn digest(row: &Row<'_>) -> rusqlite::Result<Digest> {
+    Ok(Digest::from(row.get::<_, [u8; 32]>("digest")?))
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {

@@ -6,8 +6,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Access, CreateError, Digest, LogEntry, ReadError, Role, Session, SqliteStore, Token, TrimmedAccess, UsedToken,
-    WriteError,
+    Access, CreateError, Digest, ListedToken, Listing, LogEntry, ReadError, Role, Session, SqliteStore, Token,
+    TrimmedAccess, UsedToken, WriteError,
 };
 use kamaji_telemetry::backend::{Keeping, Protection, Stores};
 use serde_json::Value;
@@ -163,6 +163,18 @@ impl Access for WithoutLog {
 
     fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
         self.0.revoke_token(which, now)
+    }
+
+    fn set_listed_tokens(
+        &self,
+        listed: Vec<ListedToken>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Listing, WriteError>> {
+        self.0.set_listed_tokens(listed, now)
+    }
+
+    fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>> {
+        self.0.has_valid_token(now)
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<UsedToken>, ReadError>> {

@@ -49,7 +49,14 @@ impl Reader {
         let text = format!("{prefix}_{secret}{secret}");
         let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
         let expires = if self.state == State::Expired { now - hour } else { now + hour };
-        let token = Token { prefix: prefix.clone(), name: id, role: self.role, created: now, expires, revoked: None };
+        let token = Token {
+            prefix: prefix.clone(),
+            name: id,
+            role: self.role,
+            created: now,
+            expires: Some(expires),
+            revoked: None,
+        };
         if self.state != State::Unknown {
             access.create_token(token, Digest::of(&text)).await.unwrap();
             let ends = if self.state == State::SessionExpired { now - hour } else { now + hour };

@@ -95,7 +95,7 @@ async fn a_session_lasts_no_longer_than_its_token() {
         name: "short".into(),
         role: Role::Viewer,
         created: now,
-        expires: now + SignedDuration::from_hours(1),
+        expires: Some(now + SignedDuration::from_hours(1)),
         revoked: None,
     };
     let text = format!("{id}_{secret}");
@@ -184,6 +184,7 @@ async fn a_token_that_signs_in_too_often_has_to_wait() {
 async fn what_could_not_be_looked_up_is_no_attempt() {
     let backend = Backend::start().await;
     let right = token_of(&backend, "alice", 30).await;
+    assert_eq!(backend.get("/").await.status, 200, "it has opened its store");
     let store = rusqlite::Connection::open(backend.file()).unwrap();
     store.execute_batch("ALTER TABLE tokens RENAME TO unreadable").unwrap();
     for _ in 0..11 {

@@ -1,6 +1,8 @@
 //! What every keeper of tokens, sessions and the access log must hold. A new one is a module that opens it and calls
 //! `conformance!`.
 
+mod listed;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +13,12 @@ use kamaji_telemetry::backend::store::{
 use tokio::task::JoinSet;
 
 use super::{hours_ago, noon};
+use listed::{
+    a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
+    a_listed_token_that_was_revoked_by_hand_stays_so, a_token_made_by_hand_is_left_alone_by_what_is_listed,
+    a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed, of_those_that_keep_a_list_at_once_one_does_it,
+    whether_any_token_is_valid_is_known,
+};
 
 macro_rules! conformance {
     ($open:expr) => {
@@ -24,6 +32,12 @@ macro_rules! conformance {
             what_nobody_known_tried_is_summed_by_the_hour,
             the_last_use_of_a_token_is_its_last_read,
             what_ended_before_the_cutoff_is_deleted_and_the_rest_stays,
+            a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
+            a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed,
+            a_listed_token_that_was_revoked_by_hand_stays_so,
+            a_token_made_by_hand_is_left_alone_by_what_is_listed,
+            of_those_that_keep_a_list_at_once_one_does_it,
+            whether_any_token_is_valid_is_known,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -54,7 +68,7 @@ fn token(number: u8, name: &str) -> Token {
         name: name.to_owned(),
         role: Role::Viewer,
         created: hours_ago(100 - i64::from(number)),
-        expires: noon() + SignedDuration::from_hours(100),
+        expires: Some(noon() + SignedDuration::from_hours(100)),
         revoked: None,
     }
 }
@@ -201,7 +215,7 @@ async fn what_ended_before_the_cutoff_is_deleted_and_the_rest_stays(access: Shar
     access.revoke_token("revoked-early".into(), hours_ago(50)).await.unwrap();
     access.revoke_token("revoked-late".into(), hours_ago(1)).await.unwrap();
     for (number, hours) in [(4, 50), (5, 1)] {
-        let expired = Token { expires: hours_ago(hours), ..token(number, &format!("expired-{number}")) };
+        let expired = Token { expires: Some(hours_ago(hours)), ..token(number, &format!("expired-{number}")) };
         access.create_token(expired, Digest::of("")).await.unwrap();
     }
     // More than one step of a deletion takes.

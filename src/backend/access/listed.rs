@@ -1,0 +1,209 @@
+//! The tokens of readers that a file lists, beside those made by hand: valid as long as they are in it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::token::{Name, prefix_of};
+use crate::backend::files::{self, Follower};
+use crate::backend::store::{Access, Digest, ListedToken, Listing, RefusedToken, Role, WriteError};
+
+/// How often the file is read again: soon enough to wait for, and reading a small file costs nothing.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The most tokens of a file: one for each of its maintainers and their programs is some dozens. So many are made valid
+/// in 13 ms, found to be as they were in 3 and revoked in 28, as measured on two busy processors; writes wait that long.
+const MAX: usize = 1_000;
+
+/// The file of the readers' tokens, if there is one, and the store that is brought in line with it.
+pub(in crate::backend) struct ListedTokens {
+    path: Option<PathBuf>,
+    access: Arc<dyn Access>,
+    /// What was said of the tokens that are refused.
+    said: HashSet<RefusedToken>,
+}
+
+/// Why a file lists no tokens.
+#[derive(Debug, thiserror::Error)]
+#[error("--reader-token-file {}: {cause}", path.display())]
+struct ListedTokensError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{0}; expected a file of tokens, one a line: NAME ROLE TOKEN")]
+    File(#[from] std::io::Error),
+    #[error("it lists no token; expected at least one, on a line of its own: NAME ROLE TOKEN")]
+    Empty,
+    #[error("it lists more than {MAX} tokens; expected as many at most")]
+    TooMany,
+    #[error("line {0} {1}")]
+    Line(usize, Wrong),
+}
+
+/// What is wrong with a line, none of which is repeated: each of its words may be a secret.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error("has not three words; expected NAME ROLE TOKEN")]
+    Words,
+    #[error("does not begin with a name; expected NAME ROLE TOKEN, and as a name {0}")]
+    Name(super::token::InvalidName),
+    #[error("names no role; expected NAME ROLE TOKEN, and as a role viewer or admin")]
+    Role,
+    #[error(
+        "ends with no token; expected NAME ROLE TOKEN, and as a token what `echo ktt_$(openssl rand -hex 4)_$(openssl rand -hex 32)` gives"
+    )]
+    Token,
+    #[error("has the name of line {0}; expected one token of a name")]
+    SameName(usize),
+    #[error("has the first twelve characters of the token of line {0}; expected another token")]
+    SamePrefix(usize),
+}
+
+impl ListedTokens {
+    /// Reads the file, if there is to be one, and brings the store in line with it. Without one no token is listed.
+    pub(in crate::backend) async fn open(path: Option<PathBuf>, access: Arc<dyn Access>) -> anyhow::Result<Self> {
+        let listed = path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let mut tokens = Self { path, access, said: HashSet::new() };
+        tokens.set(listed).await?;
+        Ok(tokens)
+    }
+
+    /// Brings the store in line with the file again and again until `shutdown`. A file that can't be used changes nothing.
+    pub(in crate::backend) async fn follow(mut self, shutdown: CancellationToken) {
+        let Some(path) = self.path.clone() else { return };
+        let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
+        let mut failing = false;
+        while let Some(listed) = follower.changed().await {
+            let Ok(listed) = listed.inspect_err(|error| {
+                tracing::error!(%error, "the readers' tokens stay as they were; the file is read again every {EVERY:?}");
+            }) else {
+                continue;
+            };
+            let set = self.set(listed.clone()).await;
+            if let (Err(error), false) = (&set, failing) {
+                tracing::error!(%error, "the readers' tokens stay as they were; tried again every {EVERY:?}");
+            }
+            failing = set.is_err();
+            // The store may take them another time, and a name may become free.
+            if !set.unwrap_or(false) {
+                follower.again();
+            }
+        }
+    }
+
+    /// Says whether all that is listed is valid.
+    async fn set(&mut self, listed: Vec<ListedToken>) -> Result<bool, WriteError> {
+        let tokens = listed.len();
+        let set = self.access.set_listed_tokens(listed, Timestamp::now()).await?;
+        let Listing { created, revoked, refused } = set;
+        if created + revoked > 0 {
+            tracing::info!(
+                tokens,
+                created,
+                revoked,
+                "the readers' tokens were brought in line with --reader-token-file"
+            );
+        }
+        let refused: HashSet<_> = refused.into_iter().collect();
+        for token in refused.difference(&self.said) {
+            tracing::warn!("--reader-token-file: {token}");
+        }
+        self.said = refused;
+        Ok(self.said.is_empty())
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<ListedToken>, ListedTokensError> {
+    let text = files::read_text(path).map_err(Cause::from);
+    text.and_then(|text| parse(&text)).map_err(|cause| ListedTokensError { path: path.to_owned(), cause })
+}
+
+/// A token a line; empty lines and those that begin with `#` are none.
+fn parse(text: &str) -> Result<Vec<ListedToken>, Cause> {
+    let mut listed = Vec::new();
+    let (mut names, mut prefixes) = (HashMap::new(), HashMap::new());
+    let lines = (1..).zip(text.lines().map(str::trim));
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let token = parse_line(line).map_err(|wrong| Cause::Line(number, wrong))?;
+        if let Some(first) = names.insert(token.name.clone(), number) {
+            return Err(Cause::Line(number, Wrong::SameName(first)));
+        }
+        if let Some(first) = prefixes.insert(token.prefix.clone(), number) {
+            return Err(Cause::Line(number, Wrong::SamePrefix(first)));
+        }
+        listed.push(token);
+    }
+    match listed.len() {
+        0 => Err(Cause::Empty),
+        1..=MAX => Ok(listed),
+        _ => Err(Cause::TooMany),
+    }
+}
+
+fn parse_line(line: &str) -> Result<ListedToken, Wrong> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let [name, role, token] = words[..] else { return Err(Wrong::Words) };
+    let name: Name = name.parse().map_err(Wrong::Name)?;
+    let role: Role = role.parse().map_err(|_| Wrong::Role)?;
+    let prefix = prefix_of(token).ok_or(Wrong::Token)?;
+    Ok(ListedToken { prefix: prefix.to_owned(), name: name.to_string(), role, digest: Digest::of(token) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(number: usize) -> String {
+        format!("ktt_{number:08x}_{}", "5ec4e7a0".repeat(8))
+    }
+
+    #[test]
+    fn a_file_is_a_name_a_role_and_a_token_a_line_with_comments() {
+        let (first, second) = (token(1), token(2));
+        let text = format!("# maintainers\n\n alice@example.org\tadmin  {first} \r\nci viewer {second}");
+        let [alice, ci] = parse(&text).unwrap().try_into().unwrap();
+        assert_eq!((&*alice.prefix, &*alice.name, alice.role), ("ktt_00000001", "alice@example.org", Role::Admin));
+        assert_eq!((&*ci.prefix, &*ci.name, ci.role), ("ktt_00000002", "ci", Role::Viewer));
+        assert_eq!([alice.digest, ci.digest], [Digest::of(&first), Digest::of(&second)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_line_and_no_word_of_it_is_repeated() {
+        let good = format!("ci viewer {}", token(1));
+        let short = &token(2)[..76];
+        for (text, expected) in [
+            (String::new(), "at least one"),
+            ("# nothing\n\n".to_owned(), "at least one"),
+            (format!("{good}\nalice viewer"), "line 2 has not three words"),
+            (format!("{good}\nalice viewer {} more", token(2)), "line 2 has not three words"),
+            (format!("{good}\n{} viewer alice", token(2)), "line 2 does not begin with a name"),
+            (format!("{good}\nalice {} viewer", token(2)), "line 2 names no role"),
+            (format!("{good}\nalice root {}", token(2)), "line 2 names no role"),
+            (format!("{good}\nalice Viewer {}", token(2)), "line 2 names no role"),
+            (format!("{good}\nalice viewer {short}"), "line 2 ends with no token"),
+            (format!("{good}\n\nci admin {}", token(2)), "line 3 has the name of line 1"),
+            (
+                format!("{good}\n\nalice viewer {}", token(1)),
+                "line 3 has the first twelve characters of the token of line 1",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            let secret = ["5ec4e7a0", "alice", "root", "Viewer"].into_iter().find(|word| error.contains(word));
+            assert!(error.contains(expected) && error.contains("expected") && secret.is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_lists_so_many_tokens_and_no_more() {
+        let listing = |tokens| (0..tokens).map(|n| format!("n{n} viewer {}", token(n))).collect::<Vec<_>>().join("\n");
+        assert_eq!(parse(&listing(MAX)).unwrap().len(), MAX);
+        assert!(parse(&listing(MAX + 1)).unwrap_err().to_string().contains("more than 1000"));
+    }
+}

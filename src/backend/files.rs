@@ -1,0 +1,131 @@
+//! Files that are read again while the backend serves: tokens, and what TLS is made of.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// The most that is read of a file: what a Secret or a ConfigMap of Kubernetes holds at most.
+const MAX: u64 = 1024 * 1024;
+
+/// Looks at files now and then, at what is in them rather than at their dates: a kubelet swaps a link.
+pub(super) struct Follower<C, R> {
+    read: R,
+    due: Interval,
+    shutdown: CancellationToken,
+    /// What was given last, or why there was nothing.
+    seen: Option<Result<C, String>>,
+}
+
+/// All that is in a file.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let length = File::open(path)?.take(MAX + 1).read_to_end(&mut content)?;
+    if length as u64 > MAX {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "it holds more than 1 MiB"));
+    }
+    Ok(content)
+}
+
+/// The same of a file that holds text.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
+impl<C, E, R> Follower<C, R>
+where
+    C: PartialEq + Send + 'static,
+    E: Display + Send + 'static,
+    R: Fn() -> Result<C, E> + Clone + Send + 'static,
+{
+    /// Looks with `read`, which may block, the first time at once.
+    pub(super) fn new(every: Duration, shutdown: CancellationToken, read: R) -> Self {
+        let mut due = interval(every);
+        // What took too long is not made up for.
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { read, due, shutdown, seen: None }
+    }
+
+    /// Waits until there is something else in the files than was given last, or until they can't be used, which is given
+    /// once for each reason; `None` at the shutdown.
+    pub(super) async fn changed(&mut self) -> Option<Result<&C, E>> {
+        loop {
+            self.shutdown.run_until_cancelled(self.due.tick()).await?;
+            let found = tokio::task::spawn_blocking(self.read.clone()).await.ok()?;
+            match found {
+                Ok(found) => {
+                    if !matches!(&self.seen, Some(Ok(seen)) if *seen == found) {
+                        let seen = self.seen.insert(Ok(found)).as_ref();
+                        return seen.ok().map(Ok);
+                    }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if !matches!(&self.seen, Some(Err(seen)) if *seen == reason) {
+                        self.seen = Some(Err(reason));
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has what was given last given again at the next look.
+    pub(super) fn again(&mut self) {
+        self.seen = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_refused_beyond() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (length, is_read) in [(0, true), (MAX, true), (MAX + 1, false)] {
+            file.as_file().set_len(length).unwrap();
+            let content = read(file.path());
+            assert_eq!(content.is_ok_and(|content| content.len() as u64 == length), is_read, "{length}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_content_is_given_once_and_so_is_each_failure() {
+        let file: Arc<Mutex<Result<u8, &str>>> = Arc::new(Mutex::new(Ok(1)));
+        let shutdown = CancellationToken::new();
+        let reads = Arc::clone(&file);
+        let read = move || reads.lock().unwrap().map(|content| vec![content]);
+        let mut follower = Follower::new(Duration::from_secs(5), shutdown.clone(), read);
+        let mut given = async |again: bool| {
+            // Long enough for many looks, of which nothing comes.
+            let changed = tokio::time::timeout(Duration::from_mins(1), follower.changed()).await;
+            let changed = changed.map(|changed| changed.map(Result::<&Vec<u8>, &str>::cloned));
+            if again {
+                follower.again();
+            }
+            changed
+        };
+        assert_eq!(given(false).await, Ok(Some(Ok(vec![1]))));
+        assert!(given(false).await.is_err(), "it is the same");
+        *file.lock().unwrap() = Err("gone");
+        assert_eq!(given(false).await, Ok(Some(Err("gone"))));
+        assert!(given(false).await.is_err(), "it is still gone");
+        *file.lock().unwrap() = Err("forbidden");
+        assert_eq!(given(false).await, Ok(Some(Err("forbidden"))));
+        *file.lock().unwrap() = Ok(1);
+        assert_eq!(given(true).await, Ok(Some(Ok(vec![1]))));
+        assert_eq!(given(false).await, Ok(Some(Ok(vec![1]))), "it is asked for again");
+        *file.lock().unwrap() = Ok(2);
+        assert_eq!(given(false).await, Ok(Some(Ok(vec![2]))));
+        shutdown.cancel();
+        assert_eq!(given(false).await, Ok(None));
+    }
+}

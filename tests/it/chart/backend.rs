@@ -1,6 +1,8 @@
 //! The backend's chart.
 
 mod alerts;
+mod job;
+mod pod;
 mod release;
 pub(super) mod snapshots;
 mod values;

@@ -19,6 +19,8 @@ mod legacy;
 mod limit;
 mod listen;
 pub mod maintain;
+mod open;
+mod probes;
 mod quiet;
 mod receive;
 pub mod routes;
@@ -32,7 +34,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,11 +46,13 @@ use limit::{Asks, Bounds, Limiter, Refusal};
 pub use limit::{Limits, Network, NotANetwork};
 pub use listen::tls::{Files, Identity};
 use listen::{Gate, Port};
+use open::{Bound, OPENING};
+use probes::Probes;
 use receive::Receiver;
-use store::{Access, SqliteStore, Store};
+use store::{Access, Store};
 use upkeep::Upkeep;
 
-use crate::health::{self, Readiness};
+use crate::health::Readiness;
 
 /// How long requests under way may take once a shutdown was told: longer than the 5 s that a relay waits for one, and
 /// a third of what Kubernetes allows a pod.
@@ -126,6 +129,12 @@ pub struct Listeners {
     pub health: Option<TcpListener>,
 }
 
+/// Those of them that the store is needed for.
+struct Ports {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
 impl FromStr for StoreLocation {
     type Err = UnknownStore;
 
@@ -137,37 +146,30 @@ impl FromStr for StoreLocation {
     }
 }
 
-impl StoreLocation {
-    async fn open(self) -> anyhow::Result<Stores> {
-        match self {
-            Self::Sqlite(path) => {
-                let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??;
-                Ok(Arc::new(store).into())
-            }
-        }
-    }
-}
-
 impl Listeners {
     /// Binds all that are given; port 0 takes a free one.
-    pub async fn bind(grpc: SocketAddr, http: SocketAddr, health: Option<SocketAddr>) -> anyhow::Result<Self> {
-        let bind = async |address, flag| {
-            let context = || format!("cannot listen on {address}: free it, or choose another address with {flag}");
-            TcpListener::bind(address).await.with_context(context)
-        };
-        let health = match health {
-            Some(health) => Some(bind(health, "--health-addr").await?),
-            None => None,
-        };
-        Ok(Self { grpc: bind(grpc, "--grpc").await?, http: bind(http, "--http").await?, health })
+    pub fn bind(grpc: SocketAddr, http: SocketAddr, health: Option<SocketAddr>) -> anyhow::Result<Self> {
+        let [grpc, http] = [(grpc, "--grpc"), (http, "--http")].map(|(address, flag)| Bound::to(address, flag));
+        let health = health.map(listen_for_probes).transpose()?;
+        Ok(Self { grpc: grpc?.listen()?, http: http?.listen()?, health })
     }
 }
 
-/// Runs a backend of its own until `shutdown`: opens the store, binds, and serves.
+/// Runs a backend of its own until `shutdown`: binds its addresses, opens the store, and serves. The probes are answered
+/// from the beginning.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Config { grpc, http, health, store, keeping, protection } = config;
-    let listeners = Listeners::bind(grpc, http, health).await?;
-    serve(listeners, store.open().await?, keeping, protection, shutdown).await
+    let (grpc, http) = (Bound::to(grpc, "--grpc")?, Bound::to(http, "--http")?);
+    let probes = Probes::new(health.map(listen_for_probes).transpose()?);
+    let (readiness, has_accounts) = (probes.readiness.clone(), probes.has_accounts());
+    readiness.wait(OPENING);
+    let stop = shutdown.clone();
+    let serving = async {
+        let Some(stores) = store.open(&stop).await? else { return Ok(()) };
+        let ports = Ports { grpc: grpc.listen()?, http: http.listen()? };
+        serve_ports(ports, stores, keeping, protection, (readiness, has_accounts), stop).await
+    };
+    probes.beside(serving, shutdown).await
 }
 
 /// Serves `stores` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
@@ -183,13 +185,25 @@ pub async fn serve(
     protection: Protection,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Protection { limits, identity, entrance } = protection;
     let Listeners { grpc, http, health } = listeners;
-    let has_accounts = health.is_some();
-    if has_accounts {
-        accounts::open();
-    }
-    let (upkeep, health_service) = Upkeep::new().await;
+    let probes = Probes::new(health);
+    let told = (probes.readiness.clone(), probes.has_accounts());
+    let serving = serve_ports(Ports { grpc, http }, stores, keeping, protection, told, shutdown.clone());
+    probes.beside(serving, shutdown).await
+}
+
+/// The same beside the probes, which are told whether it is ready, and whether there is somebody to keep accounts for.
+async fn serve_ports(
+    ports: Ports,
+    stores: Stores,
+    keeping: Keeping,
+    protection: Protection,
+    (readiness, has_accounts): (Readiness, bool),
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Protection { limits, identity, entrance } = protection;
+    let Ports { grpc, http } = ports;
+    let (upkeep, health_service) = Upkeep::new(readiness.clone()).await;
     let grpc_address = grpc.local_addr()?;
     let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
     let listed = ListedTokens::open(entrance.reader_token_file.clone(), Arc::clone(&stores.access)).await?;
@@ -206,10 +220,8 @@ pub async fn serve(
     let guard = Guard::new(Arc::clone(&stores.access), recorder, entrance.public_url, secure, tokens.clone());
     let services = receive::grpc::routes(Arc::clone(&receiver), health_service, tokens.clone(), Arc::clone(&limiter));
     let guard = Arc::new(guard);
-    let readiness = upkeep.readiness();
     let routes = http_routes(&stores, receiver, guard, Arc::clone(&limiter), readiness, grpc_address).await?;
     let gate = Gate::new(&limits, limiter, identity.clone());
-    let probes = serve_health(health, upkeep.readiness(), shutdown.clone());
     let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
     let http = gate.serve(http, Port::Http, routes, shutdown.clone());
     let renewal = follow(identity, shutdown.clone());
@@ -219,7 +231,7 @@ pub async fn serve(
     let tidier = keep::tidy(Arc::clone(&stores.rows), shutdown.clone());
     let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
     let servers = async {
-        tokio::join!(grpc, http, probes, renewal, follower, listed, keeper, tidier, upkeep, recording);
+        tokio::join!(grpc, http, renewal, follower, listed, keeper, tidier, upkeep, recording);
     };
     // On the heap: it holds all of the servers' states.
     within_grace(servers.boxed(), shutdown.clone()).await;
@@ -247,23 +259,23 @@ async fn http_routes(
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
 async fn within_grace(servers: BoxFuture<'_, ()>, shutdown: CancellationToken) {
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
     tokio::select! {
         () = servers => {}
-        () = overdue => {
+        () = overdue(&shutdown) => {
             tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
         }
     }
 }
 
-/// Serves the probes and the accounts, if they are asked for.
-async fn serve_health(listener: Option<TcpListener>, readiness: Readiness, shutdown: CancellationToken) {
-    if let Some(listener) = listener {
-        Gate::for_probes().serve(listener, Port::Health, health::routes(readiness), shutdown).await;
-    }
+/// Waits until it is time to give up what a shutdown did not end.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// Listens where the probes and the accounts are served.
+fn listen_for_probes(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    Bound::to(address, "--health-addr")?.listen()
 }
 
 /// Takes other certificates on, if there are any.

@@ -14,8 +14,8 @@ use jiff::SignedDuration;
 use crate::agent::consent::KamajiFlag;
 use crate::agent::preview::Output;
 pub use backend::{
-    AccessArgs, BackendCommand, CopyArgs, CreateTokenArgs, EraseArgs, RevokeTokenArgs, ServeArgs, StoreArgs,
-    TokenCommand,
+    AccessArgs, BackendCommand, BackupArgs, CreateTokenArgs, EraseArgs, RestoreArgs, RevokeTokenArgs, ServeArgs,
+    StoreArgs, TokenCommand,
 };
 pub use protection::{LimitArgs, TlsArgs};
 

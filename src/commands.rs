@@ -15,9 +15,9 @@ use crate::agent::{self, forget, preview, status};
 use crate::backend::access::Entrance;
 use crate::backend::{self, Files, Identity, Keeping, Limits, Protection, StoreLocation, maintain};
 use crate::cli::{
-    AccessArgs, AgentArgs, BackendCommand, CatalogOutput, Command, Compression, CopyArgs, CreateTokenArgs, DemoArgs,
-    EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RevokeTokenArgs, ServeArgs, StatusArgs, StatusOutput,
-    StoreArgs, TlsArgs, TokenCommand,
+    AccessArgs, AgentArgs, BackendCommand, BackupArgs, CatalogOutput, Command, Compression, CreateTokenArgs, DemoArgs,
+    EraseArgs, ForgetArgs, LimitArgs, OtlpArgs, PreviewArgs, RestoreArgs, RevokeTokenArgs, ServeArgs, StatusArgs,
+    StatusOutput, StoreArgs, TlsArgs, TokenCommand,
 };
 use crate::demo;
 use crate::process;
@@ -75,8 +75,10 @@ async fn run_backend(command: BackendCommand) -> anyhow::Result<()> {
         BackendCommand::Erase(EraseArgs { installation, store }) => {
             print(&maintain::erase(location(&store)?, installation).await?)
         }
-        BackendCommand::Backup(CopyArgs { file, store }) => print(&maintain::backup(location(&store)?, file).await?),
-        BackendCommand::Restore(CopyArgs { file, store }) => print(&maintain::restore(location(&store)?, file).await?),
+        BackendCommand::Backup(args) => print(&backup(args).await?),
+        BackendCommand::Restore(RestoreArgs { file, store }) => {
+            print(&maintain::restore(location(&store)?, file).await?)
+        }
         BackendCommand::Token { command } => run_token(command).await,
     }
 }
@@ -91,6 +93,16 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let entrance = Entrance { public_url, ingest_token_file, reader_token_file };
     let protection = Protection { limits: limits_of(limits), identity: identity(tls)?, entrance };
     backend::run(backend::Config { grpc, http, health, store, keeping, protection }, shutdown).await
+}
+
+async fn backup(args: BackupArgs) -> anyhow::Result<String> {
+    let BackupArgs { file, directory, keep, store } = args;
+    let store = location(&store)?;
+    match (file, directory) {
+        (Some(file), _) => maintain::backup(store, file).await,
+        (None, Some(directory)) => maintain::backup_into(store, directory, keep).await,
+        (None, None) => anyhow::bail!("there is nowhere to copy to: expected FILE, or --directory DIR"),
+    }
 }
 
 async fn run_token(command: TokenCommand) -> anyhow::Result<()> {

@@ -21,17 +21,28 @@ const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5
 
 /// Tells the probes whether the process is ready; not before it was first set.
 #[derive(Debug, Clone)]
-pub struct Readiness(watch::Sender<bool>);
+pub struct Readiness(watch::Sender<Option<Reason>>);
+
+/// Why a process is not ready: a line.
+type Reason = &'static str;
+
+/// What a probe is told that asks too early, where there is nothing else to say.
+const NOT_YET: Reason = "not ready yet\n";
 
 impl Readiness {
     /// Not ready.
     pub fn new() -> Self {
-        Self(watch::Sender::new(false))
+        Self(watch::Sender::new(Some(NOT_YET)))
     }
 
     /// Ready from here on, or not.
     pub fn set(&self, ready: bool) {
-        self.0.send_replace(ready);
+        self.0.send_replace(if ready { None } else { Some(NOT_YET) });
+    }
+
+    /// Not ready from here on, for a reason that probes are told: a line.
+    pub fn wait(&self, reason: &'static str) {
+        self.0.send_replace(Some(reason));
     }
 }
 
@@ -79,7 +90,10 @@ pub fn accounts() -> &'static PrometheusHandle {
 }
 
 async fn readyz(State(Readiness(ready)): State<Readiness>) -> (StatusCode, &'static str) {
-    if *ready.borrow() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n") }
+    match *ready.borrow() {
+        None => (StatusCode::OK, "ok\n"),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+    }
 }
 
 /// Source: "Text format" of Prometheus' exposition formats.

@@ -39,7 +39,7 @@ pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
 /// address, whose limits are off.
 async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listeners = Listeners::bind(any, any, Some(any)).await?;
+    let listeners = Listeners::bind(any, any, Some(any))?;
     println!("{}", listeners.grpc.local_addr()?);
     stdout().flush()?;
     let unlimited = usize::MAX;

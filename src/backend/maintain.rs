@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::StoreLocation;
-use super::store::sqlite::copy;
+use super::store::sqlite::copy::{self, folder::Folder};
 use super::store::{Access, ERASE, Erased, LogEntry, SqliteStore, Store};
 
 /// Deletes all rows of an installation, given by its UUID or, where today's Kamaji reports it, by the UID that this
@@ -52,6 +52,22 @@ pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<Strin
     let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), file.display());
     tokio::task::spawn_blocking(move || copy::backup(&path, &file)).await?.context("no backup was made")?;
     Ok(done)
+}
+
+/// Copies a store, in use or not, into a folder, and deletes the oldest copies there, so that `keep` are left.
+pub async fn backup_into(store: StoreLocation, directory: PathBuf, keep: u16) -> anyhow::Result<String> {
+    let StoreLocation::Sqlite(path) = store;
+    tokio::task::spawn_blocking(move || {
+        let folder = Folder::open(&directory).context("no backup was made")?;
+        let copy = folder.add(&path, Timestamp::now()).context("no backup was made")?;
+        let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), copy.display());
+        let deleted = folder.keep(&copy, keep.into()).with_context(|| {
+            format!("{} was made, but older copies beyond {keep} could not all be deleted", copy.display())
+        })?;
+        let deleted = deleted.into_iter().map(|name| format!("Deleted {name}: {keep} are kept.\n"));
+        Ok(std::iter::once(done).chain(deleted).collect())
+    })
+    .await?
 }
 
 /// Puts a copy in the place of a store that is not in use.

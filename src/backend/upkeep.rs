@@ -24,17 +24,12 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Nothing is said to be ready before the first look. The service tells it over gRPC.
-    pub(super) async fn new() -> (Self, HealthServer<impl Health>) {
+    /// Nothing is said to be ready before the first look. `readiness` tells the probes, the service tells it over gRPC.
+    pub(super) async fn new(readiness: Readiness) -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = health_reporter();
-        let upkeep = Self { readiness: Readiness::new(), reporter };
+        let upkeep = Self { readiness, reporter };
         upkeep.tell(false).await;
         (upkeep, service)
-    }
-
-    /// For the probes.
-    pub(super) fn readiness(&self) -> Readiness {
-        self.readiness.clone()
     }
 
     /// Looks until `shutdown`; from then on nothing is ready.
@@ -128,8 +123,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_ready_until_it_answers_again() {
-        let (upkeep, _service) = Upkeep::new().await;
-        let probes = health::routes(upkeep.readiness());
+        let readiness = Readiness::new();
+        let (upkeep, _service) = Upkeep::new(readiness.clone()).await;
+        let probes = health::routes(readiness);
         let store = Arc::new(Hanging::default());
         tokio::spawn(upkeep.run(Arc::clone(&store) as _, false, CancellationToken::new()));
         for (hangs, expected) in

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use uuid::Uuid;
 
 use super::{LimitArgs, TlsArgs, interval};
@@ -19,10 +19,10 @@ pub enum BackendCommand {
     Serve(Box<ServeArgs>),
     /// Delete all that is stored of one installation; the backend may be serving.
     Erase(EraseArgs),
-    /// Copy the store into a new file; the backend may be serving.
-    Backup(CopyArgs),
+    /// Copy the store into a new file, or into a folder of such; the backend may be serving.
+    Backup(BackupArgs),
     /// Check a copy, and put it in the place of the store; the backend may not be serving.
-    Restore(CopyArgs),
+    Restore(RestoreArgs),
     /// Say who may read; the backend may be serving.
     Token {
         /// What is to be done with tokens.
@@ -144,9 +144,26 @@ pub struct EraseArgs {
     pub store: StoreArgs,
 }
 
-/// What a backup or its return is told.
+/// What a backup is told.
 #[derive(Debug, Args)]
-pub struct CopyArgs {
+pub struct BackupArgs {
+    /// The copy: a new file.
+    #[arg(required_unless_present = "directory", conflicts_with = "directory")]
+    pub file: Option<PathBuf>,
+    /// Folder of copies: the new one is named after the time, telemetry-20261124T031500Z.db.
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// How many copies of such a name are kept in the folder: the oldest beyond are deleted once the new one is complete.
+    #[arg(long, value_name = "N", default_value = "7", requires = "directory", conflicts_with = "file", value_parser = value_parser!(u16).range(1..=1_000))]
+    pub keep: u16,
+    /// Where it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What the return of a backup is told.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
     /// The copy.
     pub file: PathBuf,
     /// Where it is stored.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags, params};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -45,6 +46,9 @@ const CHECKPOINT: u32 = 4_000;
 /// Memory of the connection that writes, in kB: the uids of events are random, so each is on another page. These hold
 /// those of 100,000 events.
 const CACHE: i64 = 16_000;
+
+/// Steps of `SQLite`'s between two looks at whether to go on; it makes millions a second.
+const STEPS: i32 = 10_000;
 
 /// Read and written by the owner alone.
 const MODE: u32 = 0o600;
@@ -107,7 +111,13 @@ impl OpenCause {
 impl SqliteStore {
     /// Opens the store at `path`, made with mode 0600 where there is none, and brings its schema up to date. Blocks.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::try_open(path, bring_up_to_date).map_err(|cause| OpenError { path: path.to_owned(), cause })
+        Self::open_unless(path, CancellationToken::new())
+    }
+
+    /// The same, given up as soon as `cancelled` is: then it fails, and the schema is as it was. Blocks.
+    pub fn open_unless(path: &Path, cancelled: CancellationToken) -> Result<Self, OpenError> {
+        let prepare = |connection: &mut Connection| bring_up_to_date(connection, cancelled);
+        Self::try_open(path, prepare).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
     /// Opens the store at `path` beside the backend that serves it: makes none, and changes no schema, with which that
@@ -119,7 +129,10 @@ impl SqliteStore {
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
-    fn try_open(path: &Path, prepare: fn(&mut Connection) -> Result<(), OpenCause>) -> Result<Self, OpenCause> {
+    fn try_open(
+        path: &Path,
+        prepare: impl FnOnce(&mut Connection) -> Result<(), OpenCause>,
+    ) -> Result<Self, OpenCause> {
         let lock = Lock::shared(path)?;
         restrict(path)?;
         let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -146,7 +159,8 @@ impl SqliteStore {
 
 /// All migrations and what the file says of them are one transaction: whatever ends it, the file is of a version that
 /// it says it is of.
-fn bring_up_to_date(connection: &mut Connection) -> Result<(), OpenCause> {
+fn bring_up_to_date(connection: &mut Connection, cancelled: CancellationToken) -> Result<(), OpenCause> {
+    connection.progress_handler(STEPS, Some(move || cancelled.is_cancelled()))?;
     let (found, known) = (version(connection)?.unwrap_or_default(), known());
     if found > known {
         return Err(OpenCause::TooNew { found, known });
@@ -155,6 +169,7 @@ fn bring_up_to_date(connection: &mut Connection) -> Result<(), OpenCause> {
         tracing::info!(from = found, to = known, "the store's schema is brought up to date, which can take minutes");
     }
     embedded::migrations::runner().set_grouped(true).run(connection).map_err(Box::new)?;
+    connection.progress_handler(0, None::<fn() -> bool>)?;
     Ok(())
 }
 

@@ -88,7 +88,7 @@ impl Backend {
     /// Serves stores of the test's own.
     pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Keeping, protection: Protection) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners::bind(any, any, None).await.unwrap();
+        let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let access = Arc::clone(&stores.access);

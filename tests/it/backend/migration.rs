@@ -13,7 +13,7 @@ use super::rollups::differences;
 use crate::servers::fixture;
 
 /// A file as the first version left it: its schema, its history of migrations, and a row in each table.
-fn first_version(path: &Path, installation: Uuid) {
+pub(super) fn first_version(path: &Path, installation: Uuid) {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch(&fixture("store-v1.sql")).unwrap();
     let (now, day) = (Timestamp::now().as_millisecond(), Timestamp::now().as_millisecond() / 86_400_000);

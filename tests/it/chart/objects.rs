@@ -33,7 +33,8 @@ const KINDS: [(&str, &str); 21] = [
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
 ];
 
-/// The objects of the chart's release, in all namespaces. A kind that the cluster doesn't know has none.
+/// The objects of the chart's release, in all namespaces, but for those that are being deleted: a claim goes once a
+/// controller has seen that no pod uses it. A kind that the cluster doesn't know has none.
 async fn objects(cluster: &ApiServer, chart: &Chart) -> Vec<String> {
     let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", chart.release));
     let mut found = Vec::new();
@@ -44,7 +45,8 @@ async fn objects(cluster: &ApiServer, chart: &Chart) -> Vec<String> {
             Err(kube::Error::Api(status)) if status.code == 404 => continue,
             listed => listed.unwrap(),
         };
-        let names = listed.into_iter().filter_map(|object| object.metadata.name);
+        let stay = listed.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        let names = stay.filter_map(|object| object.metadata.name);
         found.extend(names.map(|name| format!("{kind}/{name}")));
     }
     found

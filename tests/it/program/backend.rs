@@ -46,19 +46,20 @@ impl Backend {
     }
 
     async fn launch(flags: &[&str], program: &str, before: &[&str], environment: &[(&str, &str)]) -> Self {
-        let launch = |folder: &Path| {
-            let (grpc, http, health) = (free_address(), free_address(), free_address());
-            let file = folder.join("telemetry.db");
-            let mut arguments: Vec<_> =
-                before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
-            arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
-            arguments.push(format!("--store=sqlite:{}", file.display()));
-            arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-            let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            let place = Place { url: format!("http://{http}"), grpc, http, health, file };
-            (Launch { program: program.into(), arguments, environment }, place)
-        };
+        let launch = |folder: &Path| launch(folder, flags, program, before, environment);
         let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
+        Self { process, place }
+    }
+
+    /// Starts it with the file that `prepare` makes, and waits until it is alive, ready or not.
+    pub(crate) async fn start_with_file(prepare: impl Fn(&Path)) -> Self {
+        let launch = |folder: &Path| {
+            let (launch, place) = launch(folder, &[], PROGRAM, &[], &[]);
+            prepare(&place.file);
+            (launch, place)
+        };
+        let is_alive = async |place: &Place| web::answers_ok(&format!("http://{}", place.health), "/livez").await;
+        let (process, place) = Process::start(launch, is_alive).await;
         Self { process, place }
     }
 
@@ -75,6 +76,22 @@ impl Backend {
     /// Where it takes OTLP over gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.place.grpc
+    }
+
+    /// Where it answers probes.
+    pub(crate) fn health(&self) -> SocketAddr {
+        self.place.health
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("the backend to be ready", async || is_ready(&self.place).await.then_some(())).await;
+    }
+
+    /// Sends a signal, by its name without `SIG`, waits for its end, and gives its exit code.
+    pub(crate) async fn end(&mut self, signal: &str) -> Option<i32> {
+        self.process.signal(signal);
+        eventually("the backend to end", async || self.process.exited()).await.code()
     }
 
     /// What it has logged so far.
@@ -142,6 +159,24 @@ impl Backend {
         let Self { process, place } = self;
         process.resume(async || is_ready(place).await).await;
     }
+}
+
+fn launch(
+    folder: &Path,
+    flags: &[&str],
+    program: &str,
+    before: &[&str],
+    environment: &[(&str, &str)],
+) -> (Launch, Place) {
+    let (grpc, http, health) = (free_address(), free_address(), free_address());
+    let file = folder.join("telemetry.db");
+    let mut arguments: Vec<_> = before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
+    arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
+    arguments.push(format!("--store=sqlite:{}", file.display()));
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let place = Place { url: format!("http://{http}"), grpc, http, health, file };
+    (Launch { program: program.into(), arguments, environment }, place)
 }
 
 /// Asked where there is never TLS.

@@ -1,5 +1,7 @@
 //! Copies of a store: out of a live one, and back.
 
+pub mod folder;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +30,10 @@ enum CopyCause {
     InUse,
     #[error("the store is being replaced by another process: try again when it has ended")]
     Replaced,
+    #[error("there is no such folder: expected one that is there, such as a volume of its own")]
+    NoFolder,
+    #[error("another process makes a copy in this folder: try again when it has ended")]
+    FolderInUse,
     #[error("it is no store: expected a file that `backend backup` made")]
     NoStore,
     #[error("it is damaged: {0}; expected `ok` from SQLite's integrity check, take an older backup")]

@@ -1,0 +1,78 @@
+//! The way to a backend that serves: its addresses are bound at once, so that one in use is told, and listened on once
+//! its store is open, which can take minutes where that is brought up to date. Until then senders are refused a
+//! connection, and try again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+
+use super::store::SqliteStore;
+use super::{StoreLocation, Stores, overdue};
+
+/// Connections that wait to be taken: the system cuts it down to its own bound (net.core.somaxconn).
+const BACKLOG: u32 = 65_535;
+
+/// What whoever asks is told meanwhile.
+pub(super) const OPENING: &str =
+    "not ready yet: the store is being opened, and brought up to date if it is of an earlier version\n";
+
+/// An address that is bound, on which nobody listens yet.
+pub(super) struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+    flag: &'static str,
+}
+
+impl Bound {
+    /// Binds an address; port 0 takes a free one.
+    pub(super) fn to(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
+        let bound = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // What is left of connections of an earlier process does not hold it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        let socket = bound().map_err(|error| cannot(error, address, flag))?;
+        Ok(Self { socket, address, flag })
+    }
+
+    /// Listens from here on.
+    pub(super) fn listen(self) -> anyhow::Result<TcpListener> {
+        let Self { socket, address, flag } = self;
+        socket.listen(BACKLOG).map_err(|error| cannot(error, address, flag))
+    }
+}
+
+fn cannot(error: std::io::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
+    let context = format!("cannot listen on {address}: free it, or choose another address with {flag}");
+    anyhow::Error::new(error).context(context)
+}
+
+impl StoreLocation {
+    /// Opens what is stored there, and brings it up to date; `None` where `shutdown` comes before, which leaves it as it
+    /// was.
+    pub(super) async fn open(self, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
+        let Self::Sqlite(path) = self;
+        let cancelled = shutdown.clone();
+        let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
+        let opened = tokio::select! {
+            opened = opening => opened.context("the store was not opened")?,
+            () = overdue(shutdown) => {
+                tracing::warn!("the store was not opened in time; what was begun is undone by who opens it next");
+                return Ok(None);
+            }
+        };
+        match opened {
+            Ok(store) => Ok(Some(Arc::new(store).into())),
+            Err(error) if shutdown.is_cancelled() => {
+                tracing::info!(%error, "the store was not opened, and is as it was");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

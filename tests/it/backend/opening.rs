@@ -1,0 +1,85 @@
+//! While a store is opened, which takes as long as it takes to bring it up to date.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use jiff::Timestamp;
+use kamaji_telemetry::backend::insights::overview_query;
+use kamaji_telemetry::backend::store::{SqliteStore, Store};
+use rusqlite::Connection;
+use tokio::net::TcpStream;
+use tonic::Code;
+use uuid::Uuid;
+
+use super::harness::{Reply, request};
+use super::migration::first_version;
+use super::samples::{created, logs_request, now};
+use crate::program::Backend;
+use crate::servers::eventually;
+
+/// A file of the first version that takes for ever to be brought up to date, as one of many rows takes minutes.
+fn endless(path: &Path) {
+    first_version(path, Uuid::nil());
+    let endless = "CREATE VIEW numbers (number) AS
+                       WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n;
+                   CREATE TRIGGER endless BEFORE INSERT ON refinery_schema_history WHEN NEW.version = 2
+                   BEGIN SELECT count(*) FROM numbers; END;";
+    Connection::open(path).unwrap().execute_batch(endless).unwrap();
+}
+
+async fn probe(backend: &Backend, path: &str) -> Reply {
+    request(backend.health(), "GET", path, &[], &[]).await
+}
+
+/// Waits until it is being brought up to date.
+async fn opening() -> Backend {
+    let backend = Backend::start_with_file(endless).await;
+    backend.logged("brought up to date, which can take minutes").await;
+    backend
+}
+
+#[tokio::test]
+async fn probes_are_answered_and_senders_are_refused_so_that_they_try_again() {
+    let backend = opening().await;
+    assert_eq!(probe(&backend, "/livez").await.status, 200);
+    let ready = probe(&backend, "/readyz").await;
+    assert!(ready.status == 503 && ready.text().contains("the store is being opened"), "{ready:?}");
+    assert!(probe(&backend, "/metrics").await.text().contains("kamaji_telemetry_backend_ready 0"));
+    for port in [backend.grpc(), backend.http()] {
+        assert_eq!(TcpStream::connect(port).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", backend.grpc())).unwrap();
+    let channel = endpoint.connect_lazy();
+    let mut client =
+        opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient::new(channel);
+    let refused = client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_and_the_store_is_as_it_was() {
+    for signal in ["TERM", "INT"] {
+        let mut backend = opening().await;
+        assert_eq!(backend.end(signal).await, Some(0), "{}", backend.log());
+        assert!(backend.log().contains("is as it was"), "{}", backend.log());
+        let file = backend.file();
+        let version = "SELECT max(version) FROM refinery_schema_history";
+        let connection = Connection::open(file).unwrap();
+        assert_eq!(connection.query_row(version, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        connection.execute_batch("DROP TRIGGER endless; DROP VIEW numbers").unwrap();
+        drop(connection);
+        let facts = SqliteStore::open(file).unwrap().overview(overview_query(Timestamp::now())).await.unwrap();
+        assert_eq!(facts.installations[0].uuid, Uuid::nil());
+    }
+}
+
+#[tokio::test]
+async fn it_serves_once_the_store_is_open() {
+    let backend = Backend::start_with_file(|path| first_version(path, Uuid::nil())).await;
+    backend.ready().await;
+    let mut client = backend.logs_client().await;
+    client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+    let stored = async || (super::harness::count(backend.file(), "events") == 2).then_some(());
+    eventually("the event beside the one that was there", stored).await;
+    assert_eq!(probe(&backend, "/readyz").await.text(), "ok\n");
+}

@@ -1,5 +1,6 @@
 //! The agent's chart: what it renders, what it refuses, and what that does in a real API server.
 
+mod artifact_hub;
 mod definitions;
 mod helm;
 mod job;

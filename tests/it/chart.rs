@@ -1,6 +1,7 @@
 //! The charts, the agent's and the backend's: what they render, what they refuse, and what that does in a real API
 //! server.
 
+mod artifact_hub;
 mod backend;
 mod definitions;
 mod helm;

@@ -1,6 +1,6 @@
 //! The life of a release in a real API server, and each object as that server takes it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::helm::{AGENT, Helm, NAMESPACE};
 use super::objects::{self, pod_of};
@@ -29,7 +29,8 @@ const MORE: [&str; 4] = [
     "ServiceMonitor/kamaji-telemetry",
 ];
 
-async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
+/// Holds what there is of the release against what it should consist of.
+pub(super) async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
     objects::consists_of(cluster, &AGENT, parts, when).await;
 }
 
@@ -71,6 +72,35 @@ async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
 
     helm.upgrade(&local).await;
     helm.uninstall().await;
+    consists_of(&cluster, &[], "removed").await;
+}
+
+/// As `kubectl apply` and `kubectl delete` do it: every object by itself, where its own metadata say, in a namespace that is
+/// there.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_helm_renders_is_applied_changed_and_removed_without_helm() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
+    let helm = Helm::offline();
+    let rendered = async |values: Value| helm.template(&values).await.unwrap();
+    let (local, everything) = (rendered(json!({})).await, rendered(snapshots::extended()).await);
+    cluster.apply(&local).await;
+    consists_of(&cluster, &[&DEFAULT], "applied").await;
+
+    cluster.apply(&everything).await;
+    consists_of(&cluster, &[&DEFAULT, &MORE], "changed").await;
+
+    cluster.apply(&local).await;
+    let back = deployment(&cluster).await.unwrap().spec;
+    assert_eq!((back.replicas, back.strategy.unwrap().type_.as_deref()), (Some(1), Some("Recreate")));
+    let arguments = back.template.spec.unwrap().containers.remove(0).args;
+    assert_eq!(arguments, Some(vec!["agent".to_owned()]), "what is no longer rendered of an object is gone");
+    consists_of(&cluster, &[&DEFAULT, &MORE], "an object that is no longer rendered stays").await;
+
+    for object in documents(&everything) {
+        cluster.remove(&object).await;
+    }
     consists_of(&cluster, &[], "removed").await;
 }
 

@@ -18,7 +18,7 @@ use crate::servers::{ApiServer, Launch, Process, eventually, free_address, web};
 /// What everything of the chart's is called.
 pub(super) const NAME: &str = "kamaji-telemetry-backend";
 
-/// A running pod of the StatefulSet, which is alive and ready.
+/// A running pod of the `StatefulSet`, which is alive and ready.
 pub(super) struct Pod {
     process: Process,
     place: Place,
@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// The CronJob's pod, as it is in `cluster`.
+/// The `CronJob`'s pod, as it is in `cluster`.
 pub(super) async fn backup(cluster: &ApiServer) -> PodSpec {
     let jobs: Api<CronJob> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
     let job = jobs.get(&format!("{NAME}-backup")).await.unwrap().spec.job_template.spec.unwrap();

@@ -96,6 +96,14 @@ impl Process {
         self.child.as_ref().expect("it runs").id()
     }
 
+    /// What the kernel says of its memory, in bytes: `VmRSS` now, `VmHWM` at the most, `RssAnon` what can't be dropped.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let value = value.unwrap_or_else(|| panic!("a process has no {field}")).trim().trim_end_matches(" kB");
+        1_024 * value.parse::<u64>().expect("it is a number of kB")
+    }
+
     /// Sends it a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");
@@ -160,6 +168,7 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
     path
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A path that the environment gives.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -47,7 +47,7 @@ pub use limit::{Limits, Network, NotANetwork};
 pub use listen::tls::{Files, Identity};
 use listen::{Gate, Port};
 use open::{Bound, OPENING};
-use probes::Probes;
+use probes::{Probes, Told};
 use receive::Receiver;
 use store::{Access, Store};
 use upkeep::Upkeep;
@@ -159,15 +159,16 @@ impl Listeners {
 /// from the beginning.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Config { grpc, http, health, store, keeping, protection } = config;
+    protection.entrance.check()?;
     let (grpc, http) = (Bound::to(grpc, "--grpc")?, Bound::to(http, "--http")?);
     let probes = Probes::new(health.map(listen_for_probes).transpose()?);
-    let (readiness, has_accounts) = (probes.readiness.clone(), probes.has_accounts());
-    readiness.wait(OPENING);
+    let told = probes.told.clone();
+    told.readiness.wait(OPENING);
     let stop = shutdown.clone();
     let serving = async {
         let Some(stores) = store.open(&stop).await? else { return Ok(()) };
         let ports = Ports { grpc: grpc.listen()?, http: http.listen()? };
-        serve_ports(ports, stores, keeping, protection, (readiness, has_accounts), stop).await
+        serve_ports(ports, stores, keeping, protection, told, stop).await
     };
     probes.beside(serving, shutdown).await
 }
@@ -187,18 +188,18 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
     let probes = Probes::new(health);
-    let told = (probes.readiness.clone(), probes.has_accounts());
+    let told = probes.told.clone();
     let serving = serve_ports(Ports { grpc, http }, stores, keeping, protection, told, shutdown.clone());
     probes.beside(serving, shutdown).await
 }
 
-/// The same beside the probes, which are told whether it is ready, and whether there is somebody to keep accounts for.
+/// The same beside the probes.
 async fn serve_ports(
     ports: Ports,
     stores: Stores,
     keeping: Keeping,
     protection: Protection,
-    (readiness, has_accounts): (Readiness, bool),
+    Told { readiness, has_accounts }: Told,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Protection { limits, identity, entrance } = protection;

@@ -59,6 +59,12 @@ pub(super) struct Reader {
 }
 
 impl Entrance {
+    /// Reads the files of tokens, so that what is wrong with one is told before anything else begins. Blocks.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        IngestTokens::open(self.ingest_token_file.clone())?;
+        Ok(ListedTokens::check(self.reader_token_file.as_deref())?)
+    }
+
     /// Whether browsers reach the page over TLS, which the HTTP port itself may speak: then the cookie must not leave it.
     pub(super) fn is_secure(&self, has_tls: bool) -> bool {
         self.public_url.as_ref().map_or(has_tls, PublicUrl::is_secure)

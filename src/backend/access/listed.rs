@@ -30,7 +30,7 @@ pub(in crate::backend) struct ListedTokens {
 /// Why a file lists no tokens.
 #[derive(Debug, thiserror::Error)]
 #[error("--reader-token-file {}: {cause}", path.display())]
-struct ListedTokensError {
+pub(in crate::backend) struct ListedTokensError {
     path: PathBuf,
     cause: Cause,
 }
@@ -67,6 +67,11 @@ enum Wrong {
 }
 
 impl ListedTokens {
+    /// Reads the file, if there is to be one.
+    pub(in crate::backend) fn check(path: Option<&Path>) -> Result<(), ListedTokensError> {
+        path.map_or(Ok(()), |path| read(path).map(drop))
+    }
+
     /// Reads the file, if there is to be one, and brings the store in line with it. Without one no token is listed.
     pub(in crate::backend) async fn open(path: Option<PathBuf>, access: Arc<dyn Access>) -> anyhow::Result<Self> {
         let listed = path.as_deref().map(read).transpose()?.unwrap_or_default();

@@ -197,6 +197,7 @@ fn a_file_without_tokens_is_named_with_what_was_expected() {
         let error = String::from_utf8(output.stderr).unwrap();
         let named = ["--ingest-token-file", path.to_str().unwrap(), "expected"].iter().all(|part| error.contains(part));
         assert!(!output.status.success() && named && !error.contains("acme"), "{error}");
+        assert!(!folder.path().join("telemetry.db").exists(), "before the store is opened");
     }
 }
 

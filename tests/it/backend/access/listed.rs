@@ -140,6 +140,8 @@ async fn a_name_that_a_token_made_by_hand_has_is_told_and_taken_when_it_is_free(
     file.replace(&(line("alice", "viewer", 2) + &line("ci", "viewer", 1)));
     backend.logged("ktt_00000002 of alice is not taken").await;
     assert_eq!((read_process(&backend, 1).await, read_process(&backend, 2).await), (200, 401));
+    file.replace(&(line("alice", "viewer", 2) + &line("ci", "viewer", 1) + &line("carol", "viewer", 3)));
+    eventually("the other one to be taken", async || (read_process(&backend, 3).await == 200).then_some(())).await;
     by_hand(backend.file(), &["revoke", "alice"]);
     eventually("its name to be taken", async || (read_process(&backend, 2).await == 200).then_some(())).await;
     assert_eq!(backend.log().matches("is not taken").count(), 1, "{}", backend.log());
@@ -169,5 +171,6 @@ fn a_file_that_cannot_be_used_is_named_at_the_start_with_what_was_expected() {
         let error = String::from_utf8(output.stderr).unwrap();
         let named = ["--reader-token-file", path.to_str().unwrap(), "expected"].iter().all(|part| error.contains(part));
         assert!(!output.status.success() && named && !error.contains("acme"), "{error}");
+        assert!(!folder.path().join("telemetry.db").exists(), "before the store is opened");
     }
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod job;
 mod pod;
 mod release;
+mod selection;
 pub(super) mod snapshots;
 mod values;
 

@@ -11,6 +11,13 @@
 {{- if and .Values.backup.enabled (eq $claims.store $claims.backup) }}
 {{- fail (printf "backup.persistence.existingClaim is %q, which is the store's: what loses the store would lose its copies, so give another claim" $claims.backup) }}
 {{- end }}
+{{- $seen := dict }}
+{{- range concat (include "kamaji-telemetry-backend.variables" . | fromYamlArray) .Values.extraEnv }}
+{{- if hasKey $seen .name }}
+{{- fail (printf "extraEnv has %s, which is set already: give it once, and by the value that the chart has for it where there is one" .name) }}
+{{- end }}
+{{- $_ := set $seen .name true }}
+{{- end }}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
 {{- fail (printf "service.externalTrafficPolicy is %q, yet service.type is ClusterIP, which has none: leave it empty, or set service.type to NodePort or LoadBalancer" .Values.service.externalTrafficPolicy) }}
 {{- end }}

@@ -89,6 +89,12 @@ impl Helm {
         self.run(&["template", self.chart.release, chart, "--namespace", NAMESPACE, "--values", &values, version]).await
     }
 
+    /// What it says of the chart with `values`, where it has anything to object.
+    pub(super) async fn lint(&self, values: &Value) -> Result<String, String> {
+        let values = self.file(values);
+        self.run(&["lint", "--strict", "--kube-version=1.36.3", &self.chart.path(), "--values", &values]).await
+    }
+
     /// Installs the release, or brings it to `values`, and gives the notes.
     pub(super) async fn upgrade(&self, values: &Value) -> String {
         let (Chart { release, .. }, chart, values) = (self.chart, self.chart.path(), self.file(values));

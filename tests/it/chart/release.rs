@@ -98,6 +98,16 @@ async fn what_helm_renders_is_applied_changed_and_removed_without_helm() {
     assert_eq!(arguments, Some(vec!["agent".to_owned()]), "what is no longer rendered of an object is gone");
     consists_of(&cluster, &[&DEFAULT, &MORE], "an object that is no longer rendered stays").await;
 
+    // A variable that is there twice could not be applied.
+    let limits = json!([{"name": "RELAY_MEMORY_LIMIT_MIB", "value": "32"}, {"name": "GOMEMLIMIT", "value": "64MiB"}]);
+    cluster.apply(&rendered(json!({"relay": {"extraEnv": limits}})).await).await;
+    let relay = deployment(&cluster).await.unwrap().spec.template.spec.unwrap().init_containers.unwrap().remove(0);
+    let variables = json!(relay.env.unwrap());
+    assert!(
+        limits.as_array().unwrap().iter().all(|limit| variables.as_array().unwrap().contains(limit)),
+        "{variables}"
+    );
+
     for object in documents(&everything) {
         cluster.remove(&object).await;
     }

@@ -88,6 +88,14 @@ async fn a_mistake_is_refused_with_what_to_do() {
         ),
         (json!({"extraArgs": "--disable-telemetry"}), "got string, want array"),
         (json!({"extraEnv": [{"value": "1"}]}), "missing property 'name'"),
+        (
+            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_INTERVAL", "value": "1m"}]}),
+            "extraEnv has KAMAJI_TELEMETRY_INTERVAL, which is set already",
+        ),
+        (
+            json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),
+            "relay.extraEnv has A, which is set already",
+        ),
     ] {
         let refusal = refusal(&helm, values.clone()).await;
         assert!(refusal.contains(said), "{values}: {refusal}");
@@ -105,6 +113,7 @@ async fn good_values_are_taken() {
         json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "interval": "90s"}}),
         json!({"listenAddress": "[::]", "image": {"repository": "registry.test:5000/a/b", "tag": "v1"}}),
         json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
+        json!({"relay": {"extraEnv": [{"name": "GOMEMLIMIT", "value": "64MiB"}]}}),
         json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
     ]) {
         helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));

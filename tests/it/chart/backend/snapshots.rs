@@ -84,6 +84,14 @@ fn route(hostname: &str) -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn helm_has_nothing_to_object_to_the_backends_chart_whatever_is_set() {
+    for (name, values) in all() {
+        offline().lint(&values).await.unwrap_or_else(|said| panic!("{name}: {said}"));
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_backends_chart_renders_its_snapshots() {
     for (name, values) in all() {
         let rendered = offline().template(&values).await.unwrap();

@@ -120,6 +120,10 @@ async fn what_contradicts_itself_is_refused_with_what_to_do() {
         (manager(json!({})), "tls.certManager.issuerRef.name is empty"),
         (manager(json!({"issuerRef": {"name": "a"}})), "such as kamaji-telemetry-backend.kamaji-system.svc"),
         (with(manager(json!({})), json!({"tls": {"existingSecret": "a"}})), "set one of the two"),
+        (
+            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_STORE", "value": "sqlite:a.db"}]}),
+            "extraEnv has KAMAJI_TELEMETRY_STORE, which is set already",
+        ),
         (json!({"service": {"externalTrafficPolicy": "Local"}}), "service.type is ClusterIP, which has none"),
     ])
     .await;

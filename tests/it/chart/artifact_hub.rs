@@ -45,7 +45,7 @@ impl Chart {
     }
 }
 
-/// The containers that a manifest runs: those of a Deployment, of a `StatefulSet`, or of what a `CronJob` starts.
+/// The containers that a manifest runs, those included that it starts by the clock.
 fn containers(object: &Value) -> impl Iterator<Item = &Value> {
     let specs = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
     let lists =

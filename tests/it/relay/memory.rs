@@ -71,8 +71,8 @@ impl Measured {
         let sender = Sender::connect(&self.collector.endpoint()).await;
         let mut load = Load::default();
         for _ in 0..1_000 {
-            load.count(&sender.metrics(gauge(&signals::METRICS[0])).await, self);
-            load.count(&sender.logs(event(&signals::EVENT_KINDS[0])).await, self);
+            load.count(&sender.metrics(gauge(signals::METRICS[0])).await, self);
+            load.count(&sender.logs(event(signals::EVENT_KINDS[0])).await, self);
         }
         assert_eq!(load.refused, 0);
         load
@@ -97,7 +97,7 @@ impl Measured {
 }
 
 /// What was sent, and how much memory that took.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Load {
     taken: usize,
     refused: usize,
@@ -123,7 +123,7 @@ impl Load {
 }
 
 fn full_request() -> ExportLogsServiceRequest {
-    let mut request = event(&signals::EVENT_KINDS[0]);
+    let mut request = event(signals::EVENT_KINDS[0]);
     let records = &mut request.resource_logs[0].scope_logs[0].log_records;
     *records = vec![records[0].clone(); FULL];
     let size = request.encoded_len();

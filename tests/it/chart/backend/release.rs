@@ -80,6 +80,7 @@ async fn a_release_of_the_backend_is_installed_changed_and_removed_and_its_volum
         "See it: https://telemetry.example.org",
         "telemetry.endpoint=https://kamaji-telemetry-backend.kamaji-system.svc:24318",
         "telemetry.endpoint=https://telemetry.example.org",
+        "each with a token that the Secret has, by relay.tokenSecret.",
     ] {
         assert!(notes.contains(said), "{said}: {notes}");
     }

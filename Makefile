@@ -15,7 +15,8 @@ BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
 
 # The tests that write what they compare, where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
-	chart::readme::the_readme_tells_every_value_as_values_yaml_does
+	chart::backend::snapshots::the_backends_chart_renders_its_snapshots \
+	chart::readme::the_readmes_tell_every_value_as_values_yaml_does
 
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
@@ -59,10 +60,10 @@ help: ## Print what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
 
 .PHONY: test
-test: tools format clippy doc release tests ## Build the servers that the tests drive, then run every check and every test
+test: tools format clippy doc release tests ## Build what the tests drive, then run every check and every test
 
 .PHONY: tools
-tools: ## Build the servers that the tests drive, where they aren't there
+tools: ## Build what the tests drive, where it isn't there
 	$(call step,tools,tests/tools/build)
 
 .PHONY: format
@@ -140,6 +141,6 @@ generate: tools ## Write what is derived: docs/signals.md and the relay's allow-
 	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
 
 .PHONY: clean
-clean: ## Remove what was built, the servers that the tests drive included
+clean: ## Remove what was built, what the tests drive included
 	cargo clean
 	rm -rf "$${KAMAJI_TELEMETRY_TOOLS_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/kamaji-telemetry/tools}"

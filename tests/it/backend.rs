@@ -26,7 +26,7 @@ mod rollups;
 pub(crate) mod samples;
 mod shutdown;
 mod sqlite;
-mod tls;
+pub(crate) mod tls;
 
 /// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
 fn figures(file: &str, figures: &str) {

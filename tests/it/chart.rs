@@ -1,12 +1,19 @@
-//! The agent's chart: what it renders, what it refuses, and what that does in a real API server.
+//! The charts, the agent's and the backend's: what they render, what they refuse, and what that does in a real API
+//! server.
 
+mod artifact_hub;
+mod backend;
+mod definitions;
 mod helm;
 mod job;
+mod kubelet;
+mod objects;
 mod opt_out;
 mod pod;
 mod readme;
 mod release;
 mod rights;
+mod schema;
 mod snapshots;
 mod values;
 mod way_out;
@@ -15,27 +22,30 @@ use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
 use crate::servers::{checkout, documents};
-use helm::Helm;
-
-const CHART: &str = "charts/kamaji-telemetry";
+use helm::{AGENT, Chart, Helm};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(checkout(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
-fn the_chart_is_of_this_version_of_the_program() {
-    let chart: Yaml = serde_yaml_ng::from_str(&read(&format!("{CHART}/Chart.yaml"))).unwrap();
-    for version in ["version", "appVersion"] {
-        assert_eq!(chart[version].as_str(), Some(env!("CARGO_PKG_VERSION")), "{version}");
+fn the_charts_are_of_this_version_of_the_program() {
+    for chart in Chart::ALL {
+        let parsed: Yaml = serde_yaml_ng::from_str(&chart.file("Chart.yaml")).unwrap();
+        assert_eq!(parsed["name"].as_str(), Some(chart.name));
+        for version in ["version", "appVersion"] {
+            assert_eq!(parsed[version].as_str(), Some(env!("CARGO_PKG_VERSION")), "{version} of {chart:?}");
+        }
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn helm_has_nothing_to_object() {
+async fn helm_has_nothing_to_object_whatever_is_set() {
     let helm = Helm::offline();
-    helm.run(&["lint", "--strict", "--kube-version=1.36.3", &helm::chart()]).await.unwrap();
+    for (name, values) in snapshots::all() {
+        helm.lint(&values).await.unwrap_or_else(|said| panic!("{name}: {said}"));
+    }
 }
 
 /// In the checkout the relay's configurations are links; who pulls the chart has no checkout.
@@ -45,7 +55,7 @@ async fn a_package_holds_the_relays_configurations_themselves() {
     let helm = Helm::offline();
     let folder = tempfile::tempdir().unwrap();
     let destination = folder.path().display().to_string();
-    helm.run(&["package", &helm::chart(), "--destination", &destination]).await.unwrap();
+    helm.run(&["package", &AGENT.path(), "--destination", &destination]).await.unwrap();
     let package = format!("{destination}/kamaji-telemetry-{}.tgz", env!("CARGO_PKG_VERSION"));
     for (endpoint, file) in [("", "debug.yaml"), ("https://telemetry.test", "relay.yaml")] {
         let rendered = helm.template_of(&package, &json!({"telemetry": {"endpoint": endpoint}})).await.unwrap();
@@ -84,7 +94,7 @@ async fn as_a_part_of_another_chart_it_obeys_the_same_switches() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("Chart.yaml"), PARENT).unwrap();
     std::fs::create_dir(folder.path().join("charts")).unwrap();
-    std::os::unix::fs::symlink(helm::chart(), folder.path().join("charts/kamaji-telemetry")).unwrap();
+    std::os::unix::fs::symlink(AGENT.path(), folder.path().join("charts/kamaji-telemetry")).unwrap();
     let (helm, parent) = (Helm::offline(), folder.path().display().to_string());
     for (values, is_there) in [
         (json!({}), true),

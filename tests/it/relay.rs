@@ -1,6 +1,7 @@
 //! The relay: its two configurations in the real collector, and what they let through.
 
 mod marker;
+mod memory;
 mod messages;
 
 use std::path::PathBuf;

@@ -32,4 +32,20 @@
 {{- if and $relay.httpsProxy (hasPrefix "http://" .Values.telemetry.endpoint) }}
 {{- fail (printf "relay.httpsProxy is %q, yet telemetry.endpoint is %q, which is not reached through it: use an https:// endpoint" $relay.httpsProxy .Values.telemetry.endpoint) }}
 {{- end }}
+{{- include "kamaji-telemetry.refuseRepeated" (dict "value" "extraEnv" "container" (include "kamaji-telemetry.agent" .)) }}
+{{- if $relay.enabled }}
+{{- include "kamaji-telemetry.refuseRepeated" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry.relay" .)) }}
+{{- end }}
+{{- end }}
+
+{{/* Refuses a variable that is there twice: which one counts would depend on who applies it. */}}
+{{- define "kamaji-telemetry.refuseRepeated" -}}
+{{- $seen := dict }}
+{{- $value := .value }}
+{{- range (index (fromYamlArray .container) 0).env }}
+{{- if hasKey $seen .name }}
+{{- fail (printf "%s has %s, which is set already: give it once, and by the value that the chart has for it where there is one" $value .name) }}
+{{- end }}
+{{- $_ := set $seen .name true }}
+{{- end }}
 {{- end }}

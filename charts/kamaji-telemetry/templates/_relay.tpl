@@ -27,9 +27,7 @@
   env:
     - name: RELAY_HEALTH_LISTEN
       value: {{ printf "%s:13133" .Values.listenAddress | quote }}
-    # Above the 64 MiB of heap at which the relay refuses, and with room to the container's limit for what is no heap.
-    - name: GOMEMLIMIT
-      value: 112MiB
+    {{- include "kamaji-telemetry.relayMemory" . | nindent 4 }}
     {{- with .Values.telemetry.endpoint }}
     - name: RELAY_ENDPOINT
       value: {{ . | quote }}
@@ -92,6 +90,24 @@
       mountPath: /etc/kamaji-telemetry/client
       readOnly: true
     {{- end }}
+{{- end }}
+
+{{/* Its limits, each as long as extraEnv has none: a variable that is there twice is refused by kubectl apply --server-side. */}}
+{{- define "kamaji-telemetry.relayMemory" -}}
+{{- $given := dict }}
+{{- range .Values.relay.extraEnv }}
+{{- $_ := set $given .name true }}
+{{- end -}}
+{{- if not (hasKey $given "RELAY_MEMORY_LIMIT_MIB") -}}
+# Of heap, above which the relay refuses: half as much again as without the contrib distribution, which begins with more.
+- name: RELAY_MEMORY_LIMIT_MIB
+  value: "96"
+{{ end -}}
+{{- if not (hasKey $given "GOMEMLIMIT") -}}
+# Above that, and with room to the container's limit for the program itself and for what is under way.
+- name: GOMEMLIMIT
+  value: 144MiB
+{{- end }}
 {{- end }}
 
 {{/* Its volumes. */}}

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use uuid::Uuid;
 
 use super::samples::{created, logs_request, now};
@@ -25,13 +25,13 @@ use crate::program::{Backend, PROGRAM};
 use crate::servers::eventually;
 
 /// An authority, and a folder in which certificates are put as a kubelet does: a link is swapped for another.
-struct Authority {
+pub(crate) struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -39,14 +39,15 @@ impl Authority {
     }
 
     /// A certificate that is valid until 1 January of `year`, and its key.
-    fn issue(&self, year: i32) -> (String, String) {
+    pub(crate) fn issue(&self, year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         (params.signed_by(&key, &self.ca).unwrap().pem(), key.serialize_pem())
     }
 
-    fn put(&self, (certificate, key): (&str, &str)) {
+    /// Puts a certificate and its key in the place of those before.
+    pub(crate) fn put(&self, (certificate, key): (&str, &str)) {
         let data = self.folder.path().join(Uuid::new_v4().to_string());
         std::fs::create_dir(&data).unwrap();
         std::fs::write(data.join("tls.crt"), certificate).unwrap();
@@ -65,9 +66,30 @@ impl Authority {
         ]
     }
 
-    async fn start(&self) -> Backend {
+    /// A backend that shows what was put.
+    pub(crate) async fn start(&self) -> Backend {
         let flags = self.flags();
         Backend::start_with(&flags.each_ref().map(String::as_str)).await
+    }
+
+    /// A client of OTLP over gRPC that trusts this authority alone.
+    pub(crate) async fn logs_client(&self, address: SocketAddr) -> LogsServiceClient<Channel> {
+        let trust =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.ca.pem())).domain_name("localhost");
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(trust).unwrap();
+        LogsServiceClient::new(endpoint.connect().await.unwrap())
+    }
+
+    /// What is answered to `GET path` with a reader's token.
+    pub(crate) async fn get(&self, address: SocketAddr, path: &str, token: &str) -> String {
+        let mut stream = self.connect(address, b"http/1.1").await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// A new connection that trusts this authority alone.
@@ -115,10 +137,7 @@ async fn both_ports_speak_tls_and_new_connections_get_the_new_certificate() {
     assert!(is_served(&mut old).await);
     assert_eq!(authority.connect(backend.http(), b"h2").await.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
 
-    let trust =
-        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.ca.pem())).domain_name("localhost");
-    let endpoint = Endpoint::from_shared(format!("https://{}", backend.grpc())).unwrap().tls_config(trust).unwrap();
-    let mut client = LogsServiceClient::new(endpoint.connect().await.unwrap());
+    let mut client = authority.logs_client(backend.grpc()).await;
     let mut export = async || client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await;
     export().await.unwrap();
 

@@ -6,35 +6,62 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::CHART;
+use super::read;
 use crate::servers::{ApiServer, User, checkout, tool_path};
 
-/// What the release is called.
-pub(super) const RELEASE: &str = "telemetry";
-
-/// Where it is installed: where Kamaji is, in `tests/fixtures/operator.yaml`.
+/// Where a release is installed: where Kamaji is, in `tests/fixtures/operator.yaml`.
 pub(super) const NAMESPACE: &str = "kamaji-system";
 
-/// Helm with a home of its own.
-pub(super) struct Helm {
-    home: TempDir,
-    kubeconfig: Option<PathBuf>,
+/// A chart, and what its release is called.
+#[derive(Debug)]
+pub(super) struct Chart {
+    /// As its folder is, too.
+    pub(super) name: &'static str,
+    pub(super) release: &'static str,
 }
 
-/// The folder of the chart.
-pub(super) fn chart() -> String {
-    checkout(CHART).display().to_string()
+/// The chart of the agent and its relay.
+pub(super) const AGENT: Chart = Chart { name: "kamaji-telemetry", release: "telemetry" };
+
+/// The chart of the backend.
+pub(super) const BACKEND: Chart = Chart { name: "kamaji-telemetry-backend", release: "backend" };
+
+impl Chart {
+    /// Both.
+    pub(super) const ALL: [&'static Self; 2] = [&AGENT, &BACKEND];
+
+    /// Its folder.
+    pub(super) fn path(&self) -> String {
+        checkout("charts").join(self.name).display().to_string()
+    }
+
+    /// What is in a file of it.
+    pub(super) fn file(&self, file: &str) -> String {
+        read(&format!("charts/{}/{file}", self.name))
+    }
+}
+
+/// Helm with a home of its own, for a release of one chart: the agent's, unless told otherwise.
+pub(super) struct Helm {
+    chart: &'static Chart,
+    home: TempDir,
+    kubeconfig: Option<PathBuf>,
 }
 
 impl Helm {
     /// Without a cluster.
     pub(super) fn offline() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), kubeconfig: None }
+        Self { chart: &AGENT, home: tempfile::tempdir().unwrap(), kubeconfig: None }
     }
 
     /// As the administrator of `cluster`.
     pub(super) fn of(cluster: &ApiServer) -> Self {
         Self { kubeconfig: Some(cluster.kubeconfig(User::Admin)), ..Self::offline() }
+    }
+
+    /// The same for another chart.
+    pub(super) fn with(self, chart: &'static Chart) -> Self {
+        Self { chart, ..self }
     }
 
     /// What it prints, or what it says is wrong.
@@ -51,7 +78,7 @@ impl Helm {
 
     /// The manifests of the release, with `values`.
     pub(super) async fn template(&self, values: &Value) -> Result<String, String> {
-        self.template_of(&chart(), values).await
+        self.template_of(&self.chart.path(), values).await
     }
 
     /// The same of another copy of the chart.
@@ -59,20 +86,26 @@ impl Helm {
         let values = self.file(values);
         // What it would ask a cluster for.
         let version = "--kube-version=1.36.3";
-        self.run(&["template", RELEASE, chart, "--namespace", NAMESPACE, "--values", &values, version]).await
+        self.run(&["template", self.chart.release, chart, "--namespace", NAMESPACE, "--values", &values, version]).await
+    }
+
+    /// What it says of the chart with `values`, where it has anything to object.
+    pub(super) async fn lint(&self, values: &Value) -> Result<String, String> {
+        let values = self.file(values);
+        self.run(&["lint", "--strict", "--kube-version=1.36.3", &self.chart.path(), "--values", &values]).await
     }
 
     /// Installs the release, or brings it to `values`, and gives the notes.
     pub(super) async fn upgrade(&self, values: &Value) -> String {
-        let (chart, values) = (chart(), self.file(values));
-        let arguments = ["upgrade", "--install", RELEASE, &chart, "--namespace", NAMESPACE, "--values", &values];
+        let (Chart { release, .. }, chart, values) = (self.chart, self.chart.path(), self.file(values));
+        let arguments = ["upgrade", "--install", release, &chart, "--namespace", NAMESPACE, "--values", &values];
         // Without, none at all would mean the last ones.
         self.run(&[&arguments[..], &["--reset-values"]].concat()).await.unwrap()
     }
 
     /// Removes the release.
     pub(super) async fn uninstall(&self) {
-        self.run(&["uninstall", RELEASE, "--namespace", NAMESPACE]).await.unwrap();
+        self.run(&["uninstall", self.chart.release, "--namespace", NAMESPACE]).await.unwrap();
     }
 
     fn file(&self, values: &Value) -> String {

@@ -1,15 +1,21 @@
 //! Off means off, with what the chart renders and the real relay: who connects to the backend, and what the API server is
 //! asked. Each round begins and ends with telemetry on, which shows that the counters count.
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::helm::{Helm, NAMESPACE};
 use super::pod::{NAME, Pod, deployment, journal};
+use super::release::consists_of;
 use crate::program::Backend;
-use crate::servers::{ApiServer, CountingProxy, Request, eventually, tcp, web};
+use crate::servers::{ApiServer, CountingProxy, Request, definition, documents, eventually, tcp, web};
+
+/// Who brings what the chart renders into the cluster.
+#[derive(Clone, Copy)]
+enum Installer {
+    Helm,
+    /// Applies what Helm renders elsewhere, and deletes it.
+    Kubectl,
+}
 
 /// What an operator switches.
 #[derive(Clone, Copy)]
@@ -24,12 +30,15 @@ enum Switch {
     Global,
     /// Kamaji's own telemetry, by the flag of its operator, as Kamaji's chart sets it.
     Kamajis,
+    /// `kubectl delete` of what was applied.
+    Removal,
 }
 
 /// A cluster with Kamaji in it, and the maintainers' backend with a counter before it.
 struct Scene {
     cluster: ApiServer,
     helm: Helm,
+    installer: Installer,
     backend: Backend,
     /// To read what the backend holds.
     token: String,
@@ -39,13 +48,14 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn set(installer: Installer) -> Self {
         let cluster = ApiServer::start_for_a_chart().await;
+        cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
         cluster.create(tcp("a").version("v1.30.0").status("Ready")).await;
         let backend = Backend::start().await;
         let token = backend.token("maintainers");
         let listener = CountingProxy::start(Some(backend.http())).await;
-        Self { helm: Helm::of(&cluster), cluster, backend, token, listener, events: 0 }
+        Self { helm: Helm::of(&cluster), installer, cluster, backend, token, listener, events: 0 }
     }
 
     /// What the chart is installed with. It looks and deletes often, so that a test waits for what is asked rather than for
@@ -54,7 +64,7 @@ impl Scene {
         let mut variables = vec![("KAMAJI_TELEMETRY_LOOK_INTERVAL", "1s"), ("KAMAJI_TELEMETRY_ERASE_INTERVAL", "1s")];
         let mut values = json!({"telemetry": {"endpoint": self.listener.url(), "interval": "1s"}});
         match off {
-            None | Some(Switch::Kamajis) => {}
+            None | Some(Switch::Kamajis | Switch::Removal) => {}
             Some(Switch::Argument(argument)) => values["extraArgs"] = json!([argument]),
             Some(Switch::Variable(name, value)) => variables.push((name, value)),
             Some(Switch::Chart) => values["telemetry"]["disabled"] = true.into(),
@@ -71,7 +81,17 @@ impl Scene {
             _ => &["manager"],
         };
         self.cluster.run_kamaji_with(kamajis).await;
-        self.helm.upgrade(&self.values(off)).await;
+        let values = self.values(off);
+        match (self.installer, off) {
+            (Installer::Helm, _) => drop(self.helm.upgrade(&values).await),
+            (Installer::Kubectl, Some(Switch::Removal)) => {
+                for object in documents(&self.helm.template(&values).await.unwrap()) {
+                    self.cluster.remove(&object).await;
+                }
+                consists_of(&self.cluster, &[], "removed").await;
+            }
+            (Installer::Kubectl, _) => self.cluster.apply(&self.helm.template(&values).await.unwrap()).await,
+        }
     }
 
     fn requests(&self) -> Vec<Request> {
@@ -140,8 +160,8 @@ impl Scene {
     async fn collect_garbage(&self) {
         let owners = journal(&self.cluster).await.unwrap().metadata.owner_references.unwrap_or_default();
         assert!(matches!(&owners[..], [owner] if owner.kind == "Deployment" && owner.name == NAME), "{owners:?}");
-        let config_maps: Api<ConfigMap> = Api::namespaced(self.cluster.admin().clone(), NAMESPACE);
-        config_maps.delete(NAME, &DeleteParams::default()).await.unwrap();
+        let metadata = json!({"name": NAME, "namespace": NAMESPACE});
+        self.cluster.remove(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})).await;
     }
 
     /// On, off and on again: what happened in between is not reported, and what happens then is.
@@ -166,7 +186,7 @@ impl Scene {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_agents_own_switches_leave_no_trace() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(Installer::Helm).await;
     let mut on = scene.on().await;
     on = scene.round(on, "flag", Switch::Argument("--disable-telemetry")).await;
     on = scene.round(on, "flag-true", Switch::Argument("--disable-telemetry=true")).await;
@@ -177,9 +197,18 @@ async fn the_agents_own_switches_leave_no_trace() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_charts_switches_and_kamajis_leave_no_trace() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(Installer::Helm).await;
     let mut on = scene.on().await;
     on = scene.round(on, "chart", Switch::Chart).await;
     on = scene.round(on, "global", Switch::Global).await;
     scene.round(on, "kamajis", Switch::Kamajis).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_installation_without_helm_leaves_no_trace_when_it_is_switched_off_or_removed() {
+    let mut scene = Scene::set(Installer::Kubectl).await;
+    let mut on = scene.on().await;
+    on = scene.round(on, "flag-true", Switch::Argument("--disable-telemetry=true")).await;
+    scene.round(on, "removal", Switch::Removal).await;
 }

@@ -1,29 +1,12 @@
 //! The life of a release in a real API server, and each object as that server takes it.
 
-use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use kube::core::TypeMeta;
 use serde_json::{Value, json};
 
-use super::helm::{Helm, NAMESPACE, RELEASE};
-use super::pod::{NAME, deployment};
+use super::helm::{AGENT, Helm, NAMESPACE};
+use super::objects::{self, pod_of};
+use super::pod::deployment;
 use super::snapshots;
-use crate::servers::{ApiServer, documents, fixture};
-
-/// What the chart can make.
-const KINDS: [(&str, &str); 11] = [
-    ("v1", "ConfigMap"),
-    ("v1", "Service"),
-    ("v1", "ServiceAccount"),
-    ("apps/v1", "Deployment"),
-    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
-    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
-    ("rbac.authorization.k8s.io/v1", "Role"),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("monitoring.coreos.com/v1", "ServiceMonitor"),
-];
+use crate::servers::{ApiServer, definition, documents};
 
 /// What an installation with default values consists of.
 const DEFAULT: [&str; 9] = [
@@ -46,36 +29,16 @@ const MORE: [&str; 4] = [
     "ServiceMonitor/kamaji-telemetry",
 ];
 
-/// The objects of the release, in all namespaces.
-async fn objects(cluster: &ApiServer) -> Vec<String> {
-    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={RELEASE}"));
-    let mut found = Vec::new();
-    for (version, kind) in KINDS {
-        let types = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
-        let api: Api<DynamicObject> = cluster.api(&types, None);
-        let names = api.list(&ours).await.unwrap().into_iter().filter_map(|object| object.metadata.name);
-        found.extend(names.map(|name| format!("{kind}/{name}")));
-    }
-    found
-}
-
-fn sorted(parts: &[&[&str]]) -> Vec<String> {
-    let mut names: Vec<_> = parts.concat().iter().map(|&name| name.to_owned()).collect();
-    names.sort();
-    names
-}
-
-async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
-    let mut found = objects(cluster).await;
-    found.sort();
-    assert_eq!(found, sorted(parts), "{when}");
+/// Holds what there is of the release against what it should consist of.
+pub(super) async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
+    objects::consists_of(cluster, &AGENT, parts, when).await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let helm = Helm::of(&cluster);
     let local = json!({});
     let notes = helm.upgrade(&local).await;
@@ -94,7 +57,7 @@ async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     let notes = helm.upgrade(&json!({"telemetry": {"disabled": true}})).await;
     assert!(notes.contains("Telemetry is OFF, by telemetry.disabled=true"), "{notes}");
     consists_of(&cluster, &[], "switched off").await;
-    assert_eq!(helm.run(&["get", "manifest", RELEASE, "--namespace", NAMESPACE]).await.unwrap().trim(), "");
+    assert_eq!(helm.run(&["get", "manifest", AGENT.release, "--namespace", NAMESPACE]).await.unwrap().trim(), "");
 
     helm.upgrade(&json!({"replicas": 2})).await;
     // The server has filled in what belongs to the other strategy.
@@ -112,6 +75,45 @@ async fn a_release_is_installed_changed_switched_off_and_on_and_removed() {
     consists_of(&cluster, &[], "removed").await;
 }
 
+/// As `kubectl apply` and `kubectl delete` do it: every object by itself, where its own metadata say, in a namespace that is
+/// there.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_helm_renders_is_applied_changed_and_removed_without_helm() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
+    let helm = Helm::offline();
+    let rendered = async |values: Value| helm.template(&values).await.unwrap();
+    let (local, everything) = (rendered(json!({})).await, rendered(snapshots::extended()).await);
+    cluster.apply(&local).await;
+    consists_of(&cluster, &[&DEFAULT], "applied").await;
+
+    cluster.apply(&everything).await;
+    consists_of(&cluster, &[&DEFAULT, &MORE], "changed").await;
+
+    cluster.apply(&local).await;
+    let back = deployment(&cluster).await.unwrap().spec;
+    assert_eq!((back.replicas, back.strategy.unwrap().type_.as_deref()), (Some(1), Some("Recreate")));
+    let arguments = back.template.spec.unwrap().containers.remove(0).args;
+    assert_eq!(arguments, Some(vec!["agent".to_owned()]), "what is no longer rendered of an object is gone");
+    consists_of(&cluster, &[&DEFAULT, &MORE], "an object that is no longer rendered stays").await;
+
+    // A variable that is there twice could not be applied.
+    let limits = json!([{"name": "RELAY_MEMORY_LIMIT_MIB", "value": "32"}, {"name": "GOMEMLIMIT", "value": "64MiB"}]);
+    cluster.apply(&rendered(json!({"relay": {"extraEnv": limits}})).await).await;
+    let relay = deployment(&cluster).await.unwrap().spec.template.spec.unwrap().init_containers.unwrap().remove(0);
+    let variables = json!(relay.env.unwrap());
+    assert!(
+        limits.as_array().unwrap().iter().all(|limit| variables.as_array().unwrap().contains(limit)),
+        "{variables}"
+    );
+
+    for object in documents(&everything) {
+        cluster.remove(&object).await;
+    }
+    consists_of(&cluster, &[], "removed").await;
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_second_installation_is_refused_rather_than_counted_twice() {
@@ -119,7 +121,7 @@ async fn a_second_installation_is_refused_rather_than_counted_twice() {
     let helm = Helm::of(&cluster);
     helm.upgrade(&json!({})).await;
     for namespace in [NAMESPACE, "default"] {
-        let second = ["install", "second", &super::helm::chart(), "--namespace", namespace];
+        let second = ["install", "second", &AGENT.path(), "--namespace", namespace];
         let said = helm.run(&second).await.unwrap_err();
         assert!(said.contains("cannot be imported into the current release"), "{said}");
     }
@@ -129,7 +131,7 @@ async fn a_second_installation_is_refused_rather_than_counted_twice() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
     let cluster = ApiServer::start_for_a_chart().await;
-    cluster.apply(&fixture("servicemonitors.yaml")).await;
+    cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}});
@@ -141,21 +143,18 @@ async fn every_object_is_valid_and_the_pod_fits_the_restricted_standard() {
             let kind = &object["kind"];
             cluster.dry_run(&object).await.unwrap_or_else(|error| panic!("{kind} of {name}: {error}"));
             if kind == "Deployment" {
-                let pod = pod_of(&object);
+                let pod = pod_of(&object["spec"]["template"]);
                 cluster.dry_run(&pod).await.unwrap_or_else(|error| panic!("the pod of {name}: {error}"));
             }
         }
     }
     // The control: what does not fit is refused.
     let rendered = helm.template(&json!({"podSecurityContext": {"runAsNonRoot": false}})).await.unwrap();
-    let root = documents(&rendered).iter().find(|object| object["kind"] == "Deployment").map(pod_of).unwrap();
+    let root = documents(&rendered)
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .map(|object| pod_of(&object["spec"]["template"]))
+        .unwrap();
     let refusal = cluster.dry_run(&root).await.unwrap_err().to_string();
     assert!(refusal.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{refusal}");
-}
-
-/// What the Deployment's controllers would make.
-fn pod_of(deployment: &Value) -> Value {
-    let template = &deployment["spec"]["template"];
-    let metadata = json!({"name": NAME, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]});
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }

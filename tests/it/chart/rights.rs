@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::helm::{self, Helm, RELEASE};
+use super::helm::{AGENT, Helm};
 use super::pod::NAME;
 use crate::program::{Agent, AgentOptions};
 use crate::servers::{ApiServer, Request, documents, eventually, tcp};
@@ -127,8 +127,8 @@ impl Case {
 /// Everything that needs a right.
 async fn rendered() -> Vec<Value> {
     let values = "--set=replicas=2,telemetry.extended=true,telemetry.kamajiNamespace=kamaji-system";
-    let chart = helm::chart();
-    let arguments = ["template", RELEASE, &chart, "--namespace", PLACE, values, "--kube-version=1.36.3"];
+    let chart = AGENT.path();
+    let arguments = ["template", AGENT.release, &chart, "--namespace", PLACE, values, "--kube-version=1.36.3"];
     let mut objects = documents(&Helm::offline().run(&arguments).await.unwrap());
     objects.retain(|object| object["kind"] != "ConfigMap" && object["kind"] != "PodDisruptionBudget");
     objects

@@ -1,69 +1,17 @@
 //! Values: each has its place in the schema, and what looks like off but is not never passes.
 
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
-use super::{CHART, Helm, merge, read, snapshots};
-
-pub(super) fn defaults() -> Value {
-    serde_yaml_ng::from_str(&read(&format!("{CHART}/values.yaml"))).unwrap()
-}
-
-pub(super) fn schema() -> Value {
-    serde_json::from_str(&read(&format!("{CHART}/values.schema.json"))).unwrap()
-}
-
-/// `schema`, or the definition that it refers to.
-pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let reference = schema.get("$ref").map(|reference| reference.as_str().unwrap());
-    reference.map_or(schema, |reference| root.pointer(reference.trim_start_matches('#')).unwrap())
-}
-
-fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
-    map.keys().map(String::as_str).collect()
-}
-
-/// Holds a map of defaults against its schema: it takes just these keys, demands them, since null would remove one, and
-/// says which they are to whoever has misspelt one.
-fn has_a_place(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value, optional: &[&str]) {
-    let Some(properties) = schema.get("properties").map(|properties| properties.as_object().unwrap()) else {
-        let taken = &schema["additionalProperties"];
-        assert!(taken.is_null() || taken == &json!({"type": "string"}), "{path} is a free map");
-        return;
-    };
-    let known: BTreeSet<_> = keys(values).into_iter().chain(optional.iter().copied()).collect();
-    assert_eq!(keys(properties), known, "{path}: keys of the schema, and of values.yaml");
-    assert_eq!(schema["additionalProperties"], false, "{path}");
-    let texts = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
-    let required = texts(&schema["required"]);
-    assert_eq!(required.iter().map(String::as_str).collect::<BTreeSet<_>>(), keys(values), "{path}: required");
-    let allowed = texts(&schema["if"]["propertyNames"]["enum"]);
-    assert_eq!(allowed.iter().map(String::as_str).collect::<BTreeSet<_>>(), known, "{path}: allowed");
-    let said = format!("a map with keys among {}", allowed.join(", "));
-    assert_eq!(schema["else"]["const"], said, "{path}");
-    for (key, value) in values {
-        let inner = resolve(&properties[key], root);
-        if let Value::Object(map) = value {
-            has_a_place(&format!("{path}.{key}"), map, inner, root, &[]);
-        }
-        if value.is_boolean() {
-            assert_eq!(inner["enum"], json!([true, false]), "{path}.{key}: its message says what is allowed");
-        }
-    }
-}
+use super::helm::AGENT;
+use super::schema::{every_value_has_its_place, refusal};
+use super::{Helm, merge, snapshots};
 
 #[test]
 fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
-    let schema = schema();
-    has_a_place("values", defaults().as_object().unwrap(), &schema, &schema, &["global", "enabled"]);
+    every_value_has_its_place(&AGENT);
+    let schema = AGENT.schema();
     let global = &schema["properties"]["global"]["properties"]["telemetry"];
     assert_eq!(global["additionalProperties"], false);
-}
-
-async fn refusal(helm: &Helm, values: Value) -> String {
-    let said = helm.template(&values).await.err();
-    said.unwrap_or_else(|| panic!("{values} is taken"))
 }
 
 #[tokio::test]
@@ -141,6 +89,14 @@ async fn a_mistake_is_refused_with_what_to_do() {
         ),
         (json!({"extraArgs": "--disable-telemetry"}), "got string, want array"),
         (json!({"extraEnv": [{"value": "1"}]}), "missing property 'name'"),
+        (
+            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_INTERVAL", "value": "1m"}]}),
+            "extraEnv has KAMAJI_TELEMETRY_INTERVAL, which is set already",
+        ),
+        (
+            json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),
+            "relay.extraEnv has A, which is set already",
+        ),
     ] {
         let refusal = refusal(&helm, values.clone()).await;
         assert!(refusal.contains(said), "{values}: {refusal}");
@@ -158,6 +114,7 @@ async fn good_values_are_taken() {
         json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "interval": "90s"}}),
         json!({"listenAddress": "[::]", "image": {"repository": "registry.test:5000/a/b", "tag": "v1"}}),
         json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
+        json!({"relay": {"extraEnv": [{"name": "GOMEMLIMIT", "value": "64MiB"}]}}),
         json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
     ]) {
         helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use kamaji_telemetry::backend::access::Entrance;
 
-use super::helm::{Helm, NAMESPACE};
+use super::helm::{AGENT, Helm, NAMESPACE};
 use super::merge;
 use super::pod::Pod;
 use crate::backend::harness::Backend;
@@ -99,15 +99,10 @@ async fn a_backend_that_wants_a_token_is_shown_the_one_of_the_secret() {
 async fn what_leaves_can_go_to_a_backend_of_ones_own_too_which_holds_nothing_up() {
     let cluster = ApiServer::start_for_a_chart().await;
     let (theirs, own) = (CapturingBackend::start().await, CapturingBackend::start().await);
-    let both = "[otlp_http,otlp_http/own]";
-    let values = json!({
-        "telemetry": {"endpoint": theirs.url(), "interval": "1s"},
-        "relay": {"extraArgs": [
-            format!("--set=exporters::otlp_http/own::endpoint={}", own.url()),
-            format!("--set=service::pipelines::metrics::exporters={both}"),
-            format!("--set=service::pipelines::logs::exporters={both}"),
-        ]},
-    });
+    let readme = AGENT.file("README.md").replace("https://otel.example.org", &own.url());
+    let (example, _) = readme.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap();
+    let mut values: Value = serde_yaml_ng::from_str(example).unwrap();
+    values["telemetry"] = json!({"endpoint": theirs.url(), "interval": "1s"});
     Helm::of(&cluster).upgrade(&values).await;
     let pod = Pod::start(&cluster).await;
     pod.agent.ready().await;

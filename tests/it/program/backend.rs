@@ -101,9 +101,7 @@ impl Backend {
 
     /// The most memory that it had, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has a peak");
-        1_024 * peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a peak is a number")
+        self.process.memory("VmHWM")
     }
 
     /// A client of its OTLP over gRPC.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -169,16 +169,27 @@ impl ApiServer {
         }
     }
 
+    /// Deletes an object, which is there.
+    pub(crate) async fn remove(&self, manifest: &Value) {
+        let (api, name) = self.place_of(manifest);
+        api.delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
+    }
+
     /// Says whether it would take an object as it is, each field known and each value allowed, and changes nothing.
     pub(crate) async fn dry_run(&self, manifest: &Value) -> Result<(), kube::Error> {
         self.apply_with(manifest, &PatchParams::apply("tests").force().dry_run().validation_strict()).await
     }
 
     async fn apply_with(&self, manifest: &Value, params: &PatchParams) -> Result<(), kube::Error> {
+        let (api, name) = self.place_of(manifest);
+        api.patch(&name, params, &Patch::Apply(manifest)).await.map(drop)
+    }
+
+    /// Where an object belongs: what has no namespace is not of one.
+    fn place_of(&self, manifest: &Value) -> (Api<DynamicObject>, String) {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
-        let name = object.metadata.name.as_deref().expect("a manifest has a name");
-        let api = self.api(object.types.as_ref().expect("a manifest has a kind"), object.metadata.namespace.as_deref());
-        api.patch(name, params, &Patch::Apply(manifest)).await.map(drop)
+        let (types, metadata) = (object.types.expect("a manifest has a kind"), object.metadata);
+        (self.api(&types, metadata.namespace.as_deref()), metadata.name.expect("a manifest has a name"))
     }
 
     /// The objects of a kind whose plural is the regular one.

@@ -1,16 +1,23 @@
 //! The OpenTelemetry Collector.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::process::{Launch, Process, free_address, tool_path};
+use super::process::{Launch, Process, free_address, tool_path, variable};
 use super::web;
 
 /// A collector with one of our configurations, on free ports.
 pub(crate) struct Collector {
     process: Process,
     addresses: Addresses,
+}
+
+/// Names another distribution of the collector to try our configurations with.
+const PROGRAM: &str = "KAMAJI_TELEMETRY_COLLECTOR";
+
+fn program() -> PathBuf {
+    variable(PROGRAM).unwrap_or_else(|| tool_path("collector"))
 }
 
 struct Addresses {
@@ -36,7 +43,7 @@ impl Collector {
                 ("RELAY_HEALTH_LISTEN".to_owned(), addresses.health.to_string()),
             ];
             variables.extend(environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-            (Launch { program: tool_path("collector"), arguments, environment: variables }, addresses)
+            (Launch { program: program(), arguments, environment: variables }, addresses)
         };
         let ready = async |addresses: &Addresses| is_healthy(addresses).await;
         let (process, addresses) = Process::start(launch, ready).await;
@@ -45,7 +52,7 @@ impl Collector {
 
     /// Runs the collector's own check of `config` with the variables `environment`.
     pub(crate) fn validate(config: &Path, environment: &[(&str, &str)]) -> Output {
-        Command::new(tool_path("collector"))
+        Command::new(program())
             .args(["validate", "--config"])
             .arg(config)
             .env_clear()
@@ -67,6 +74,11 @@ impl Collector {
     /// What it wrote so far, to standard output and standard error.
     pub(crate) fn output(&self) -> String {
         self.process.output()
+    }
+
+    /// What the kernel says of its memory; see [`Process::memory`].
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        self.process.memory(field)
     }
 
     /// Kills it.

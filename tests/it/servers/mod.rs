@@ -54,6 +54,12 @@ pub(crate) fn fixture(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Another project's definition of a custom resource, by its file's name without `.yaml`: `{group}_{plural}`.
+pub(crate) fn definition(name: &str) -> String {
+    let path = tool_path(&format!("definitions/{name}.yaml"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// What is in `../shared/kamaji/{name}`, upstream's files, where that folder is beside the checkout.
 pub(crate) fn upstream(name: &str) -> Option<String> {
     std::fs::read_to_string(checkout("../shared/kamaji").join(name)).ok()

@@ -96,6 +96,14 @@ impl Process {
         self.child.as_ref().expect("it runs").id()
     }
 
+    /// What the kernel says of its memory, in bytes: `VmRSS` now, `VmHWM` at the most, `RssAnon` what can't be dropped.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let value = value.unwrap_or_else(|| panic!("a process has no {field}")).trim().trim_end_matches(" kB");
+        1_024 * value.parse::<u64>().expect("it is a number of kB")
+    }
+
     /// Sends it a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");
@@ -144,7 +152,7 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port is free")
 }
 
-/// Where `tests/tools/build` put `tool`.
+/// Where `tests/tools/build` put `tool`, or a file of one that is a folder.
 pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
         let cache = variable("XDG_CACHE_HOME")
@@ -154,12 +162,13 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let path = folder.join(tool);
     assert!(
         path.is_file(),
-        "{} isn't there: run `make test`, which builds it (it needs Go 1.26 or later), or `tests/tools/build` alone",
+        "{} isn't there: run `make test`, which puts it there (it needs Go 1.26 or later), or `tests/tools/build` alone",
         path.display()
     );
     path
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A path that the environment gives.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

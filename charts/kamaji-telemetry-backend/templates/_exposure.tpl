@@ -1,0 +1,45 @@
+{{/* An Ingress to one port: "root", "values", "port", and the "paths" that are its. */}}
+{{- define "kamaji-telemetry-backend.ingress" -}}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  {{- include "kamaji-telemetry-backend.metadata" (dict "root" .root "suffix" (printf "-%s" .port) "annotations" .values.annotations) | nindent 2 }}
+spec:
+  {{- with .values.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  {{- with .values.tls }}
+  tls:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  rules:
+    - host: {{ .values.host | quote }}
+      http:
+        paths:
+          {{- range .paths }}
+          - path: {{ . }}
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ include "kamaji-telemetry-backend.name" $.root }}
+                port:
+                  name: {{ $.port }}
+          {{- end }}
+{{- end }}
+
+{{/* A route to one port: "root", "values", "port", "number", and its "kind". Without a match all is its. */}}
+{{- define "kamaji-telemetry-backend.route" -}}
+apiVersion: gateway.networking.k8s.io/v1
+kind: {{ .kind }}
+metadata:
+  {{- include "kamaji-telemetry-backend.metadata" (dict "root" .root "suffix" (printf "-%s" .port) "annotations" .values.annotations) | nindent 2 }}
+spec:
+  parentRefs:
+    {{- toYaml .values.parentRefs | nindent 4 }}
+  hostnames:
+    {{- toYaml .values.hostnames | nindent 4 }}
+  rules:
+    - backendRefs:
+        - name: {{ include "kamaji-telemetry-backend.name" .root }}
+          port: {{ .number }}
+{{- end }}

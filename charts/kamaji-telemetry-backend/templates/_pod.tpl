@@ -1,0 +1,149 @@
+{{/* Where the store is, in both pods. What SQLite sorts on disk stays on the same volume: the root can't be written. */}}
+{{- define "kamaji-telemetry-backend.storeVariables" -}}
+- name: KAMAJI_TELEMETRY_STORE
+  value: sqlite:/var/lib/kamaji-telemetry/telemetry.db
+- name: SQLITE_TMPDIR
+  value: /var/lib/kamaji-telemetry
+- name: KAMAJI_TELEMETRY_LOG_FORMAT
+  value: {{ .Values.logFormat | quote }}
+{{- end }}
+
+{{/* Of every container. */}}
+{{- define "kamaji-telemetry-backend.securityContext" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
+{{- end }}
+
+{{/* What both pods have. */}}
+{{- define "kamaji-telemetry-backend.podSpec" -}}
+serviceAccountName: {{ include "kamaji-telemetry-backend.serviceAccount" . }}
+automountServiceAccountToken: false
+# A Service's name could make a variable that is taken for a setting.
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Settings are variables, so that the commands that are run in the container see them too. */}}
+{{- define "kamaji-telemetry-backend.variables" -}}
+{{- $limits := .Values.limits -}}
+{{- include "kamaji-telemetry-backend.storeVariables" . }}
+- name: KAMAJI_TELEMETRY_GRPC
+  value: {{ printf "%s:24317" .Values.listenAddress | quote }}
+- name: KAMAJI_TELEMETRY_HTTP
+  value: {{ printf "%s:24318" .Values.listenAddress | quote }}
+- name: KAMAJI_TELEMETRY_HEALTH_ADDR
+  value: {{ printf "%s:8080" .Values.listenAddress | quote }}
+- name: KAMAJI_TELEMETRY_KEEP_EVENTS
+  value: {{ .Values.retention.keepEvents | quote }}
+- name: KAMAJI_TELEMETRY_KEEP_DAYS
+  value: {{ .Values.retention.keepDays | quote }}
+- name: KAMAJI_TELEMETRY_KEEP_ACCESS_LOG
+  value: {{ .Values.retention.keepAccessLog | quote }}
+- name: KAMAJI_TELEMETRY_KEEP_INTERVAL
+  value: {{ .Values.retention.keepInterval | quote }}
+# Helm reads numbers as floating ones, which would print a million as 1e+06.
+- name: KAMAJI_TELEMETRY_LIMIT_REQUESTS
+  value: {{ $limits.requests | int64 | quote }}
+- name: KAMAJI_TELEMETRY_LIMIT_ROWS
+  value: {{ $limits.rows | int64 | quote }}
+- name: KAMAJI_TELEMETRY_LIMIT_ROWS_PER_DAY
+  value: {{ $limits.rowsPerDay | int64 | quote }}
+- name: KAMAJI_TELEMETRY_LIMIT_CYCLES
+  value: {{ $limits.cycles | int64 | quote }}
+- name: KAMAJI_TELEMETRY_LIMIT_CONNECTIONS
+  value: {{ $limits.connections | int64 | quote }}
+- name: KAMAJI_TELEMETRY_LIMIT_SOURCE_CONNECTIONS
+  value: {{ $limits.sourceConnections | int64 | quote }}
+{{- with .Values.trustedProxies }}
+- name: KAMAJI_TELEMETRY_TRUSTED_PROXY
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- with .Values.publicUrl }}
+- name: KAMAJI_TELEMETRY_PUBLIC_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if include "kamaji-telemetry-backend.tlsSecret" . }}
+- name: KAMAJI_TELEMETRY_TLS_CERT
+  value: /etc/kamaji-telemetry/tls/tls.crt
+- name: KAMAJI_TELEMETRY_TLS_KEY
+  value: /etc/kamaji-telemetry/tls/tls.key
+{{- end }}
+{{- if .Values.ingest.tokensSecret.name }}
+- name: KAMAJI_TELEMETRY_INGEST_TOKEN_FILE
+  value: /etc/kamaji-telemetry/ingest/tokens
+{{- end }}
+{{- if .Values.access.tokensSecret.name }}
+- name: KAMAJI_TELEMETRY_READER_TOKEN_FILE
+  value: /etc/kamaji-telemetry/access/readers
+{{- end }}
+{{- end }}
+
+{{/* Folders rather than single files, so that a change of a Secret arrives. */}}
+{{- define "kamaji-telemetry-backend.mounts" -}}
+- name: store
+  mountPath: /var/lib/kamaji-telemetry
+{{- if include "kamaji-telemetry-backend.tlsSecret" . }}
+- name: tls
+  mountPath: /etc/kamaji-telemetry/tls
+  readOnly: true
+{{- end }}
+{{- if .Values.ingest.tokensSecret.name }}
+- name: ingest
+  mountPath: /etc/kamaji-telemetry/ingest
+  readOnly: true
+{{- end }}
+{{- if .Values.access.tokensSecret.name }}
+- name: access
+  mountPath: /etc/kamaji-telemetry/access
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "kamaji-telemetry-backend.volumes" -}}
+- name: store
+  persistentVolumeClaim:
+    claimName: {{ include "kamaji-telemetry-backend.storeClaim" . }}
+{{- with include "kamaji-telemetry-backend.tlsSecret" . }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with .Values.ingest.tokensSecret }}
+{{- if .name }}
+- name: ingest
+  secret:
+    secretName: {{ .name }}
+    items:
+      - key: {{ .key }}
+        path: tokens
+{{- end }}
+{{- end }}
+{{- with .Values.access.tokensSecret }}
+{{- if .name }}
+- name: access
+  secret:
+    secretName: {{ .name }}
+    items:
+      - key: {{ .key }}
+        path: readers
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,97 @@
+//! What Artifact Hub shows of the charts: it believes what Chart.yaml says, so that is held against what is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Helm, read};
+use crate::servers::{checkout, documents};
+
+/// The charts' folders.
+const CHARTS: [&str; 2] = ["kamaji-telemetry", "kamaji-telemetry-backend"];
+
+const FILES: &str = "https://github.com/clastix/kamaji-telemetry/blob/main/";
+
+#[derive(Deserialize)]
+struct Chart {
+    version: String,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    name: String,
+    image: String,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    url: String,
+}
+
+fn chart(name: &str) -> Chart {
+    serde_yaml_ng::from_str(&read(&format!("charts/{name}/Chart.yaml"))).unwrap()
+}
+
+impl Chart {
+    fn annotation(&self, key: &str) -> &str {
+        self.annotations.get(&format!("artifacthub.io/{key}")).unwrap_or_else(|| panic!("no artifacthub.io/{key}"))
+    }
+
+    /// One that is YAML in a string.
+    fn list<T: for<'a> Deserialize<'a>>(&self, key: &str) -> Vec<T> {
+        serde_yaml_ng::from_str(self.annotation(key)).unwrap_or_else(|error| panic!("artifacthub.io/{key}: {error}"))
+    }
+}
+
+/// The containers that a manifest runs, those included that it starts by the clock.
+fn containers(object: &Value) -> impl Iterator<Item = &Value> {
+    let specs = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
+    let lists =
+        specs.into_iter().flat_map(|spec| ["initContainers", "containers"].map(|list| format!("{spec}/{list}")));
+    lists.filter_map(|list| object.pointer(&list)?.as_array()).flatten()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_images_that_are_scanned_are_those_that_the_default_values_run() {
+    for name in CHARTS {
+        let folder = checkout("charts").join(name).display().to_string();
+        let rendered = documents(&Helm::offline().template_of(&folder, &json!({})).await.unwrap());
+        let text = |container: &Value, key: &str| container[key].as_str().unwrap().to_owned();
+        let runs: BTreeSet<_> = rendered
+            .iter()
+            .flat_map(containers)
+            .map(|container| (text(container, "name"), text(container, "image")))
+            .collect();
+        let images = chart(name).list::<Image>("images").into_iter();
+        let images: BTreeSet<_> = images.map(|image| (image.name, image.image)).collect();
+        assert_eq!(images, runs, "{name}");
+    }
+}
+
+#[test]
+fn a_release_is_told_for_what_it_is() {
+    let security = read("CHANGELOG.md").split("\n## ").nth(1).unwrap().contains("\n### Security\n");
+    for name in CHARTS {
+        let chart = chart(name);
+        assert_eq!(chart.annotation("prerelease"), chart.version.contains('-').to_string(), "{name}");
+        assert_eq!(chart.annotation("containsSecurityUpdates"), security.to_string(), "{name}: of the newest changes");
+        assert_eq!(chart.annotation("operator"), "false", "{name}");
+        let license = format!("\nlicense = \"{}\"\n", chart.annotation("license"));
+        assert!(read("Cargo.toml").contains(&license), "{name}: {license:?} is the program's");
+    }
+}
+
+#[test]
+fn every_link_to_a_file_is_to_one_that_is_there() {
+    for name in CHARTS {
+        let links = chart(name).list::<Link>("links");
+        let files: Vec<_> = links.iter().filter_map(|link| link.url.strip_prefix(FILES)).collect();
+        assert!(!files.is_empty(), "{name}");
+        for file in files {
+            assert!(checkout(file).is_file(), "{name}: {file}");
+        }
+    }
+}

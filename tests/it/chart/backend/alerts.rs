@@ -1,0 +1,163 @@
+//! The alerts, as Prometheus reads them: each fires when it should, and not otherwise.
+
+use std::process::Command;
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::{offline, snapshots};
+use crate::backend::tls::Authority;
+use crate::servers::{documents, tool_path};
+
+/// What of others the rules look at: the kubelet's, and kube-state-metrics'.
+const OTHERS: [&str; 6] = [
+    "kube_cronjob_created",
+    "kube_cronjob_status_last_successful_time",
+    "kube_job_created",
+    "kube_job_status_failed",
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+];
+
+const READY: &str = r#"kamaji_telemetry_backend_ready{namespace="kamaji-system"}"#;
+const FAILED: &str = r#"kamaji_telemetry_backend_commits_total{namespace="kamaji-system", result="FAILED"}"#;
+const LAST: &str = r#"kamaji_telemetry_backend_last_write_timestamp_seconds{namespace="kamaji-system"}"#;
+const WAITING: &str = r#"kamaji_telemetry_backend_rows_waiting{namespace="kamaji-system"}"#;
+const EXPIRY: &str = r#"kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds{namespace="kamaji-system"}"#;
+const AVAILABLE: &str = r#"kubelet_volume_stats_available_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
+const CAPACITY: &str = r#"kubelet_volume_stats_capacity_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
+const JOB: &str = r#"kube_job_created{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
+const JOB_FAILED: &str =
+    r#"kube_job_status_failed{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
+const SUCCESS: &str =
+    r#"kube_cronjob_status_last_successful_time{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
+const MADE: &str = r#"kube_cronjob_created{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
+
+type Series = (&'static str, &'static str);
+
+/// An alert at a moment, when these series were there from time 0 on, a value a minute. With labels of its own beside the
+/// namespace it fires.
+struct Case(&'static str, &'static str, &'static [Series], Option<&'static [Series]>);
+
+const FIRES: Option<&'static [Series]> = Some(&[]);
+
+const CASES: [Case; 25] = [
+    Case("Down", "6m", &[], FIRES),
+    Case("Down", "4m", &[], None),
+    Case("Down", "6m", &[(READY, "0x9")], None),
+    // Another namespace's is not this one.
+    Case("Down", "6m", &[(r#"kamaji_telemetry_backend_ready{namespace="other"}"#, "1x9")], FIRES),
+    Case("NotReady", "2m", &[(READY, "0x9")], FIRES),
+    Case("NotReady", "2m", &[(READY, "1 0 1 0 1")], None),
+    Case("StoresNothing", "6m", &[(FAILED, "0 0 0 1x9")], Some(&[("result", "FAILED")])),
+    Case("StoresNothing", "20m", &[(FAILED, "0 0 0 1x30")], None),
+    Case("HearsNothing", "77m", &[(LAST, "0x99")], FIRES),
+    Case("HearsNothing", "77m", &[(LAST, "0+60x99")], None),
+    // It has just started, and nothing has come yet.
+    Case("HearsNothing", "99m", &[(LAST, "_x90 0x20")], None),
+    Case("FallsBehind", "2m", &[(WAITING, "8001x9")], FIRES),
+    Case("FallsBehind", "2m", &[(WAITING, "8000x9")], None),
+    Case(
+        "VolumeFills",
+        "6m",
+        &[(AVAILABLE, "19x9"), (CAPACITY, "100x9")],
+        Some(&[("persistentvolumeclaim", "kamaji-telemetry-backend")]),
+    ),
+    Case("VolumeFills", "6m", &[(AVAILABLE, "20x9"), (CAPACITY, "100x9")], None),
+    // Of 7 days, 604,800 s, and of more.
+    Case("CertificateExpires", "6m", &[(EXPIRY, "604800x9")], FIRES),
+    Case("CertificateExpires", "6m", &[(EXPIRY, "605400x9")], None),
+    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "30x9"), (MADE, "0x9")], FIRES),
+    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (MADE, "0x9")], FIRES),
+    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "0x9"), (SUCCESS, "30x9"), (MADE, "0x9")], None),
+    // Once again, and it went well.
+    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "90x9"), (MADE, "0x9")], None),
+    Case("BackupTooOld", "2887m", &[(SUCCESS, "0x3000"), (MADE, "0x3000")], FIRES),
+    Case("BackupTooOld", "2887m", &[(MADE, "0x3000")], FIRES),
+    Case("BackupTooOld", "2887m", &[(SUCCESS, "0x1000 60000x2000"), (MADE, "0x3000")], None),
+    Case("BackupTooOld", "2800m", &[(MADE, "0x3000")], None),
+];
+
+/// The groups of rules, where everything is on.
+async fn groups() -> Value {
+    let rendered = offline().template(&snapshots::everything()).await.unwrap();
+    let rule = documents(&rendered).into_iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
+    rule["spec"]["groups"].clone()
+}
+
+fn rules(groups: &Value) -> &Vec<Value> {
+    groups[0]["rules"].as_array().unwrap()
+}
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new(tool_path("promtool")).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// What Prometheus is to say of a case.
+fn test(case: &Case, rules: &[Value]) -> Value {
+    let Case(alert, at, series, labels) = case;
+    let alert = format!("KamajiTelemetryBackend{alert}");
+    let rule = rules.iter().find(|rule| rule["alert"] == *alert).unwrap_or_else(|| panic!("{alert} is a rule"));
+    let expected = labels.map(|labels| {
+        let mut expected = json!({"namespace": "kamaji-system", "severity": rule["labels"]["severity"]});
+        for (label, value) in labels {
+            expected[label] = json!(value);
+        }
+        json!({"exp_labels": expected, "exp_annotations": rule["annotations"]})
+    });
+    let series: Vec<_> = series.iter().map(|(series, values)| json!({"series": series, "values": values})).collect();
+    let expected: Vec<_> = expected.into_iter().collect();
+    let alerts = json!([{"eval_time": at, "alertname": alert, "exp_alerts": expected}]);
+    json!({"name": format!("{alert} at {at}"), "interval": "1m", "input_series": series, "alert_rule_test": alerts})
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn each_alert_fires_when_it_should_and_not_otherwise() {
+    let groups = groups().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    std::fs::write(path("rules.yaml"), json!({"groups": groups}).to_string()).unwrap();
+    promtool(&["check", "rules", "--lint=all", "--lint-fatal", &path("rules.yaml")]);
+
+    let rules = rules(&groups);
+    let tests: Vec<_> = CASES.iter().map(|case| test(case, rules)).collect();
+    std::fs::write(path("tests.yaml"), json!({"rule_files": ["rules.yaml"], "tests": tests}).to_string()).unwrap();
+    promtool(&["test", "rules", &path("tests.yaml")]);
+
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        let cases = CASES.iter().filter(|case| name == format!("KamajiTelemetryBackend{}", case.0));
+        let (firing, silent): (Vec<_>, Vec<_>) = cases.partition(|case| case.3.is_some());
+        assert!(!firing.is_empty() && !silent.is_empty(), "{name} is tried both ways");
+        let severity = rule["labels"]["severity"].as_str();
+        assert!(matches!(severity, Some("critical" | "warning")), "{name}");
+        for annotation in ["summary", "description"] {
+            assert!(rule["annotations"][annotation].is_string(), "{annotation} of {name}");
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_backend_shows_every_account_that_an_alert_looks_at() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue(2100);
+    authority.put((&certificate, &key));
+    let accounts = authority.start().await.accounts().await;
+    let selector = Regex::new(r"([a-z_]+)\{").unwrap();
+    let groups = groups().await;
+    let mut looked_at = 0;
+    for rule in rules(&groups) {
+        for found in selector.captures_iter(rule["expr"].as_str().unwrap()) {
+            let name = &found[1];
+            let is_shown = accounts.lines().any(|line| line.split(['{', ' ']).next() == Some(name));
+            assert!(is_shown || OTHERS.contains(&name), "{name}: {accounts}");
+            looked_at += usize::from(is_shown);
+        }
+    }
+    assert!(looked_at >= 6, "{looked_at}");
+    assert!(accounts.contains("commits_total{result=\"FAILED\"} 0\n"), "{accounts}");
+}

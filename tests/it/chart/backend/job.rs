@@ -1,0 +1,146 @@
+//! The backend's whole job with what Helm installs: arguments, environment, and the files of Secrets and claims.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodSpec;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use serde_json::{Value, json};
+use tonic::metadata::MetadataValue;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request};
+use uuid::Uuid;
+
+use super::of;
+use super::pod::{NAME, Pod, backup, run_to_the_end};
+use crate::backend::samples::{created, logs_request, now};
+use crate::backend::tls::Authority;
+use crate::chart::helm::{BACKEND, NAMESPACE};
+use crate::chart::objects::pod_of;
+use crate::chart::read;
+use crate::servers::{ApiServer, documents};
+
+const SENDER: &str = "0123456789abcdef0123456789abcdef";
+const OVERVIEW: &str = "/api/v1/insights/overview";
+
+/// A reader's token, as the Secret has it.
+fn reader() -> String {
+    format!("ktt_00000001_{}", "5ec4e7a0".repeat(8))
+}
+
+async fn secret(cluster: &ApiServer, name: &str, data: Value) {
+    let metadata = json!({"name": name, "namespace": NAMESPACE});
+    cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})).await;
+}
+
+/// The code that an event is answered with.
+async fn send(authority: &Authority, pod: &Pod, token: Option<&str>) -> Code {
+    let mut request = Request::new(logs_request(vec![created(Uuid::new_v4(), now())]));
+    if let Some(token) = token {
+        let bearer: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    let mut client = authority.logs_client(pod.grpc()).await;
+    client.export(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+/// How many events a reader is shown.
+async fn events(authority: &Authority, pod: &Pod, token: &str) -> usize {
+    let answer = authority.get(pod.http(), OVERVIEW, token).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serde_json::from_str::<Value>(body).unwrap()["events"].as_array().unwrap().len()
+}
+
+/// The copies in the volume of the backups.
+fn copies(claims: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(claims.join(format!("{NAME}-backup"))).unwrap();
+    files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "db")).collect()
+}
+
+/// The manifest in the documentation that puts a copy in the place of the store.
+fn restore() -> Value {
+    let text = read("docs/operations.md");
+    let (_, section) = text.split_once("\n## In Kubernetes\n").unwrap();
+    let blocks = section.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let mut jobs = blocks.flat_map(documents).filter(|object| object["kind"] == "Job");
+    jobs.next().expect("there is a Job")
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_helm_installs_takes_shows_copies_and_restores() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue(2100);
+    secret(&cluster, "certificate", json!({"tls.crt": certificate, "tls.key": key})).await;
+    secret(&cluster, "senders", json!({"tokens": format!("# a relay\n{SENDER}\n")})).await;
+    secret(&cluster, "readers", json!({"list": format!("alice@example.org viewer {}\n", reader())})).await;
+    let values = json!({
+        "tls": {"existingSecret": "certificate"},
+        "ingest": {"tokensSecret": {"name": "senders"}},
+        "access": {"tokensSecret": {"name": "readers", "key": "list"}},
+        "limits": {"rowsPerDay": 4_000_000},
+        "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
+        "backup": {"enabled": true, "keep": 2},
+    });
+    of(&cluster).upgrade(&values).await;
+    let claims = tempfile::tempdir().unwrap();
+    let pod = Pod::start(&cluster, claims.path()).await;
+
+    assert_eq!(send(&authority, &pod, None).await, Code::Unauthenticated);
+    assert_eq!(send(&authority, &pod, Some(SENDER)).await, Code::Ok);
+    assert_eq!(events(&authority, &pod, &reader()).await, 1);
+    let stranger = authority.get(pod.http(), OVERVIEW, &reader().replace('7', "8")).await;
+    assert!(stranger.starts_with("HTTP/1.1 401 "), "{stranger}");
+    // As the notes say.
+    let admin = pod.exec(&["backend", "token", "create", "--name", "you@example.org", "--role", "admin"]).await;
+    assert!(authority.get(pod.http(), "/api/v1/access-log", &admin).await.starts_with("HTTP/1.1 200 "));
+
+    let spec = backup(&cluster).await;
+    run_to_the_end(&cluster, &spec, claims.path()).await;
+    let [copy] = &copies(claims.path())[..] else { panic!("one copy: {:?}", copies(claims.path())) };
+    assert_eq!(send(&authority, &pod, Some(SENDER)).await, Code::Ok);
+    assert_eq!(events(&authority, &pod, &admin).await, 2);
+    pod.terminate().await;
+
+    let job: Job = serde_json::from_value(restore()).unwrap();
+    let mut spec: PodSpec = job.spec.unwrap().template.spec.unwrap();
+    let name = copy.file_name().unwrap().to_str().unwrap();
+    let argument = spec.containers[0].args.as_mut().unwrap().last_mut().unwrap();
+    *argument = argument.replace("telemetry-20261124T031700Z.db", name);
+    run_to_the_end(&cluster, &spec, claims.path()).await;
+    let pod = Pod::start(&cluster, claims.path()).await;
+    assert_eq!(events(&authority, &pod, &admin).await, 1, "what came after the copy is gone");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn without_any_value_it_takes_from_everybody_without_tls() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    of(&cluster).upgrade(&json!({})).await;
+    let claims = tempfile::tempdir().unwrap();
+    let pod = Pod::start(&cluster, claims.path()).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", pod.grpc())).unwrap();
+    let mut client = LogsServiceClient::new(endpoint.connect().await.unwrap());
+    client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_documented_manifest_that_restores_is_valid_restricted_and_of_the_charts_image() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let metadata = json!({"name": NAMESPACE, "labels": restricted});
+    cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
+    // A controller makes it, of which there are none here.
+    let account = json!({"name": "default", "namespace": NAMESPACE});
+    cluster.apply_one(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
+    let mut job = restore();
+    job["metadata"]["namespace"] = json!(NAMESPACE);
+    cluster.dry_run(&job).await.unwrap();
+    let template = &job["spec"]["template"];
+    cluster.dry_run(&pod_of(template)).await.unwrap();
+    let image = BACKEND.defaults()["image"]["repository"].as_str().unwrap().to_owned();
+    assert_eq!(template["spec"]["containers"][0]["image"], format!("{image}:{}", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,101 @@
+//! What the chart renders, to be read: `tests/it/snapshots`. `make generate` writes it anew.
+
+use serde_json::{Value, json};
+
+use super::offline;
+use crate::chart::snapshots::compare;
+
+/// What operators set, each a snapshot of its own.
+pub(super) fn all() -> [(&'static str, Value); 2] {
+    [("default", json!({})), ("everything", everything())]
+}
+
+/// Everything that can be set at once.
+pub(super) fn everything() -> Value {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let from =
+        |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);
+    json!({
+        "image": {"repository": "registry.example.org/kamaji-telemetry", "digest": digest},
+        "imagePullSecrets": [{"name": "registry"}],
+        "store": {"sqlite": {"persistence": {
+            "size": "20Gi",
+            "storageClass": "fast",
+            "annotations": {"example.org/snapshots": "daily"},
+        }}},
+        "retention": {"keepEvents": "90d", "keepInterval": "1h"},
+        "limits": {"rowsPerDay": 4_000_000},
+        "ingest": {"tokensSecret": {"name": "senders"}},
+        "access": {"tokensSecret": {"name": "readers"}},
+        "publicUrl": "https://telemetry.example.org",
+        "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
+        "tls": {"certManager": {
+            "enabled": true,
+            "issuerRef": {"name": "authority", "kind": "ClusterIssuer"},
+            "dnsNames": ["kamaji-telemetry-backend.kamaji-system.svc", "telemetry.example.org"],
+        }},
+        "service": {
+            "type": "LoadBalancer",
+            "externalTrafficPolicy": "Local",
+            "annotations": {"example.org/balancer": "internal"},
+        },
+        "ingress": {"http": ingress("HTTPS"), "grpc": ingress("GRPCS")},
+        "gateway": {"http": route("telemetry.example.org"), "grpc": route("grpc.telemetry.example.org")},
+        "backup": {"enabled": true, "timeZone": "Etc/UTC"},
+        "podMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
+        "networkPolicy": {"enabled": true, "from": from("ingress-nginx"), "metricsFrom": from("monitoring")},
+        "logFormat": "json",
+        "extraEnv": [{"name": "RUST_LOG", "value": "kamaji_telemetry=debug"}],
+        "extraArgs": ["--tls-reload-interval=10s"],
+        "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
+        ]}}},
+        "priorityClassName": "system-cluster-critical",
+        // What others select by is not given away.
+        "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
+        "extraAnnotations": {"example.org/owner": "platform"},
+        "podLabels": {"tier": "telemetry", "app.kubernetes.io/component": "other"},
+        "podAnnotations": {"example.org/log": "true"},
+    })
+}
+
+fn ingress(protocol: &str) -> Value {
+    json!({
+        "enabled": true,
+        "className": "nginx",
+        "host": "telemetry.example.org",
+        "annotations": {"nginx.ingress.kubernetes.io/backend-protocol": protocol},
+        "tls": [{"secretName": "telemetry-example-org", "hosts": ["telemetry.example.org"]}],
+    })
+}
+
+fn route(hostname: &str) -> Value {
+    json!({
+        "enabled": true,
+        "parentRefs": [{"name": "public", "namespace": "gateways"}],
+        "hostnames": [hostname],
+        "annotations": {"example.org/route": hostname},
+    })
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn helm_has_nothing_to_object_to_the_backends_chart_whatever_is_set() {
+    for (name, values) in all() {
+        offline().lint(&values).await.unwrap_or_else(|said| panic!("{name}: {said}"));
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_backends_chart_renders_its_snapshots() {
+    for (name, values) in all() {
+        let rendered = offline().template(&values).await.unwrap();
+        let lines = rendered.lines().map(|line| line.trim_end().to_owned() + "\n");
+        compare(&format!("tests/it/snapshots/backend-{name}.yaml"), &lines.collect::<String>());
+    }
+}

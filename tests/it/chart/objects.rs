@@ -1,0 +1,68 @@
+//! The objects of a release, as a real API server has them.
+
+use kube::Api;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::TypeMeta;
+use serde_json::{Value, json};
+
+use super::helm::{Chart, NAMESPACE};
+use crate::servers::ApiServer;
+
+/// What the charts can make.
+const KINDS: [(&str, &str); 21] = [
+    ("v1", "ConfigMap"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("batch/v1", "CronJob"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("cert-manager.io/v1", "Certificate"),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+];
+
+/// The objects of the chart's release, in all namespaces, but for those that are being deleted: a claim goes once a
+/// controller has seen that no pod uses it. A kind that the cluster doesn't know has none.
+async fn objects(cluster: &ApiServer, chart: &Chart) -> Vec<String> {
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", chart.release));
+    let mut found = Vec::new();
+    for (version, kind) in KINDS {
+        let types = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
+        let api: Api<DynamicObject> = cluster.api(&types, None);
+        let listed = match api.list(&ours).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            listed => listed.unwrap(),
+        };
+        let stay = listed.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        let names = stay.filter_map(|object| object.metadata.name);
+        found.extend(names.map(|name| format!("{kind}/{name}")));
+    }
+    found
+}
+
+/// Holds the objects of the chart's release against what they are to be.
+pub(super) async fn consists_of(cluster: &ApiServer, chart: &Chart, parts: &[&[&str]], when: &str) {
+    let mut found = objects(cluster, chart).await;
+    found.sort();
+    let mut expected: Vec<_> = parts.concat().iter().map(|&name| name.to_owned()).collect();
+    expected.sort();
+    assert_eq!(found, expected, "{when}");
+}
+
+/// What the controllers would make of a template of pods.
+pub(super) fn pod_of(template: &Value) -> Value {
+    let metadata = json!({"name": "pod", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+}

@@ -1,0 +1,150 @@
+//! How much memory the relay takes, with the chart's settings: figures for docs/performance.md, and whether they fit.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use kamaji_telemetry::signals;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use prost::Message as _;
+use tonic::Status;
+
+use super::messages::{Sender, event, gauge};
+use super::{configuration, read};
+use crate::servers::{CapturingBackend, Collector, documents};
+
+/// How many events make a full request: some 850 kB, of the 1 MiB that the relay takes.
+const FULL: usize = 3_500;
+
+/// How long the relay is sent full requests: some hundred of them, after which more take no more.
+const LOAD: Duration = Duration::from_secs(10);
+
+/// What the chart gives the relay's container.
+struct Settings {
+    environment: [(&'static str, String); 2],
+    /// In bytes.
+    limit: u64,
+}
+
+impl Settings {
+    fn of_the_chart() -> Self {
+        let rendered = documents(&read("tests/it/snapshots/default.yaml"));
+        let deployment = rendered.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let relay = &deployment["spec"]["template"]["spec"]["initContainers"][0];
+        let limit = relay["resources"]["limits"]["memory"].as_str().and_then(|limit| limit.strip_suffix("Mi")).unwrap();
+        let value = |name: &str| {
+            let variable = relay["env"].as_array().unwrap().iter().find(|variable| variable["name"] == name).unwrap();
+            variable["value"].as_str().unwrap().to_owned()
+        };
+        let environment = ["GOMEMLIMIT", "RELAY_MEMORY_LIMIT_MIB"].map(|name| (name, value(name)));
+        Self { environment, limit: limit.parse::<u64>().unwrap() << 20 }
+    }
+}
+
+/// A relay before a backend that answers at once.
+struct Measured {
+    backend: CapturingBackend,
+    collector: Collector,
+}
+
+impl Measured {
+    async fn start(name: &str, settings: &Settings) -> Self {
+        let backend = CapturingBackend::start().await;
+        let url = backend.url();
+        let mut environment = vec![("RELAY_ENDPOINT", &*url)];
+        environment.extend(settings.environment.iter().map(|(name, value)| (*name, &**value)));
+        let collector = Collector::start(&configuration(name), &environment, &[]).await;
+        Self { backend, collector }
+    }
+
+    /// Says what it has taken, and holds it against the container's limit.
+    fn row(&self, name: &str, what: &str, load: &Load, settings: &Settings) {
+        let peak = self.collector.memory("VmHWM");
+        let anonymous = load.anonymous.max(self.collector.memory("RssAnon"));
+        let Load { taken, refused, anonymous: _ } = load;
+        let [peak_mb, anonymous] = [peak, anonymous].map(|bytes| bytes / 1_000_000);
+        println!("memory: | {name} | {what} | {peak_mb} MB | {anonymous} MB | {taken} | {refused} |");
+        assert!(peak < settings.limit, "{name}, {what}: {peak} bytes are above the container's {}", settings.limit);
+    }
+
+    /// As an agent sends: one request at a time, with a gauge or an event.
+    async fn one_agent(&self) -> Load {
+        let sender = Sender::connect(&self.collector.endpoint()).await;
+        let mut load = Load::default();
+        for _ in 0..1_000 {
+            load.count(&sender.metrics(gauge(signals::METRICS[0])).await, self);
+            load.count(&sender.logs(event(signals::EVENT_KINDS[0])).await, self);
+        }
+        assert_eq!(load.refused, 0);
+        load
+    }
+
+    /// Full requests of as many senders, each as soon as the last is answered.
+    async fn full(&self, senders: usize) -> Load {
+        let (full, until) = (full_request(), Instant::now() + LOAD);
+        let one = async || {
+            let sender = Sender::connect(&self.collector.endpoint()).await;
+            let mut load = Load::default();
+            while Instant::now() < until {
+                load.count(&sender.logs(full.clone()).await, self);
+            }
+            load
+        };
+        let loads = join_all((0..senders).map(|_| one())).await;
+        let load = loads.into_iter().reduce(Load::and).unwrap();
+        assert!(load.taken > 0, "all {} are refused", load.refused);
+        load
+    }
+}
+
+/// What was sent, and how much memory that took.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    taken: usize,
+    refused: usize,
+    /// The most that was seen, in bytes, of what isn't a file's and so can't be dropped.
+    anonymous: u64,
+}
+
+impl Load {
+    fn count(&mut self, answer: &Result<(), Status>, relay: &Measured) {
+        match answer {
+            Ok(()) => self.taken += 1,
+            Err(_) => self.refused += 1,
+        }
+        self.anonymous = self.anonymous.max(relay.collector.memory("RssAnon"));
+        // What the backend keeps is this process's memory.
+        drop(relay.backend.take());
+    }
+
+    fn and(self, other: Self) -> Self {
+        let Self { taken, refused, anonymous } = other;
+        Self { taken: self.taken + taken, refused: self.refused + refused, anonymous: self.anonymous.max(anonymous) }
+    }
+}
+
+fn full_request() -> ExportLogsServiceRequest {
+    let mut request = event(signals::EVENT_KINDS[0]);
+    let records = &mut request.resource_logs[0].scope_logs[0].log_records;
+    *records = vec![records[0].clone(); FULL];
+    let size = request.encoded_len();
+    assert!((800_000..1 << 20).contains(&size), "{size} bytes");
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: see docs/performance.md"]
+async fn the_relay_fits_into_its_container_whoever_sends() {
+    let settings = Settings::of_the_chart();
+    println!("memory: | configuration | sent | peak | not a file's | taken | refused |");
+    for name in ["relay.yaml", "debug.yaml"] {
+        let relay = Measured::start(name, &settings).await;
+        relay.row(name, "nothing", &Load::default(), &settings);
+        let load = relay.one_agent().await;
+        relay.row(name, "one gauge or one event at a time", &load, &settings);
+        for senders in [1, 8, 32] {
+            let relay = Measured::start(name, &settings).await;
+            let load = relay.full(senders).await;
+            relay.row(name, &format!("full requests, senders: {senders}"), &load, &settings);
+        }
+    }
+}

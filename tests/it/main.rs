@@ -15,6 +15,7 @@ mod chart;
 mod cluster;
 mod completion;
 mod consent;
+mod docs;
 mod election;
 mod faults;
 mod image;

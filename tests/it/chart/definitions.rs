@@ -6,7 +6,7 @@ use super::helm::NAMESPACE;
 use crate::servers::{ApiServer, definition};
 
 /// Each with the least that its project takes.
-fn all() -> [(&'static str, &'static str, &'static str, Value); 8] {
+fn all() -> [(&'static str, &'static str, &'static str, Value); 7] {
     let (monitoring, certificates, gateway) =
         ("monitoring.coreos.com/v1", "cert-manager.io/v1", "gateway.networking.k8s.io/v1");
     let backend = json!([{"name": "backend", "port": 80}]);
@@ -16,12 +16,6 @@ fn all() -> [(&'static str, &'static str, &'static str, Value); 8] {
             monitoring,
             "ServiceMonitor",
             json!({"selector": {}, "endpoints": [{"port": "http"}]}),
-        ),
-        (
-            "monitoring.coreos.com_podmonitors",
-            monitoring,
-            "PodMonitor",
-            json!({"selector": {}, "podMetricsEndpoints": [{"port": "http"}]}),
         ),
         (
             "monitoring.coreos.com_prometheusrules",

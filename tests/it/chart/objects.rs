@@ -9,7 +9,7 @@ use super::helm::{Chart, NAMESPACE};
 use crate::servers::ApiServer;
 
 /// What the charts can make.
-const KINDS: [(&str, &str); 21] = [
+const KINDS: [(&str, &str); 20] = [
     ("v1", "ConfigMap"),
     ("v1", "PersistentVolumeClaim"),
     ("v1", "Secret"),
@@ -28,7 +28,6 @@ const KINDS: [(&str, &str); 21] = [
     ("cert-manager.io/v1", "Certificate"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    ("monitoring.coreos.com/v1", "PodMonitor"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
 ];

@@ -61,7 +61,7 @@ fn copies(claims: &Path) -> Vec<PathBuf> {
 /// The manifest in the documentation that puts a copy in the place of the store.
 fn restore() -> Value {
     let text = read("docs/operations.md");
-    let (_, section) = text.split_once("\n## In Kubernetes\n").unwrap();
+    let (_, section) = text.split_once("\n### In Kubernetes\n").unwrap();
     let blocks = section.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
     let mut jobs = blocks.flat_map(documents).filter(|object| object["kind"] == "Job");
     jobs.next().expect("there is a Job")

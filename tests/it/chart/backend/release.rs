@@ -23,7 +23,7 @@ const DEFAULT: [&str; 3] = [
 ];
 
 /// What everything that is optional adds, beside the claim of the copies.
-const MORE: [&str; 10] = [
+const MORE: [&str; 11] = [
     "Certificate/kamaji-telemetry-backend",
     "CronJob/kamaji-telemetry-backend-backup",
     "GRPCRoute/kamaji-telemetry-backend-grpc",
@@ -32,7 +32,8 @@ const MORE: [&str; 10] = [
     "Ingress/kamaji-telemetry-backend-http",
     "NetworkPolicy/kamaji-telemetry-backend",
     "NetworkPolicy/kamaji-telemetry-backend-backup",
-    "PodMonitor/kamaji-telemetry-backend",
+    "Service/kamaji-telemetry-backend-metrics",
+    "ServiceMonitor/kamaji-telemetry-backend",
     "PrometheusRule/kamaji-telemetry-backend",
 ];
 
@@ -177,7 +178,7 @@ async fn cluster() -> ApiServer {
         "cert-manager.io_certificates",
         "gateway.networking.k8s.io_grpcroutes",
         "gateway.networking.k8s.io_httproutes",
-        "monitoring.coreos.com_podmonitors",
+        "monitoring.coreos.com_servicemonitors",
         "monitoring.coreos.com_prometheusrules",
     ] {
         cluster.apply(&definition(name)).await;

@@ -38,7 +38,7 @@ async fn what_is_for_the_backends_pod_takes_it_and_never_a_backups() {
     for (kind, end, selector) in [
         ("StatefulSet", "", "/spec/selector/matchLabels"),
         ("Service", "", "/spec/selector"),
-        ("PodMonitor", "", "/spec/selector/matchLabels"),
+        ("Service", "-metrics", "/spec/selector"),
         ("NetworkPolicy", "", "/spec/podSelector/matchLabels"),
         ("CronJob", "-backup", AFFINITY),
     ] {
@@ -47,6 +47,23 @@ async fn what_is_for_the_backends_pod_takes_it_and_never_a_backups() {
     }
     let policy = at(find(&objects, "NetworkPolicy", "-backup"), "/spec/podSelector/matchLabels");
     assert!(selects(policy, backup) && !selects(policy, server), "{policy:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn what_is_scraped_is_the_port_of_the_accounts() {
+    let objects = everything().await;
+    let monitor = find(&objects, "ServiceMonitor", "");
+    let selector = at(monitor, "/spec/selector/matchLabels");
+    let [senders, metrics] = ["", "-metrics"].map(|end| find(&objects, "Service", end));
+    let labels = |service| at(service, "/metadata/labels");
+    assert!(selects(selector, labels(metrics)) && !selects(selector, labels(senders)), "{selector:?}");
+    let port = &monitor["spec"]["endpoints"][0]["port"];
+    let ports = metrics["spec"]["ports"].as_array().unwrap();
+    let target = &ports.iter().find(|found| &found["name"] == port).unwrap()["targetPort"];
+    let container = find(&objects, "StatefulSet", "").pointer("/spec/template/spec/containers/0").unwrap();
+    let named = container["ports"].as_array().unwrap().iter().find(|port| &port["name"] == target).unwrap();
+    assert_eq!(named["containerPort"], 8080);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub(super) fn everything() -> Value {
         "ingress": {"http": ingress("HTTPS"), "grpc": ingress("GRPCS")},
         "gateway": {"http": route("telemetry.example.org"), "grpc": route("grpc.telemetry.example.org")},
         "backup": {"enabled": true, "timeZone": "Etc/UTC"},
-        "podMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
+        "serviceMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
         "networkPolicy": {"enabled": true, "from": from("ingress-nginx"), "metricsFrom": from("monitoring")},
         "logFormat": "json",

@@ -50,7 +50,7 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
         (json!({"backup": {"keep": 0}}), "at '/backup/keep'"),
         (json!({"backup": {"schedule": "daily"}}), "at '/backup/schedule'"),
         (json!({"backup": {"schedule": "TZ=UTC 3 * * *"}}), "at '/backup/schedule'"),
-        (json!({"serviceMonitor": {"enabled": true}}), "keys among global, enabled, image,"),
+        (json!({"podMonitor": {"enabled": true}}), "keys among global, enabled, image,"),
         (json!({"networkPolicy": {"from": ["10.0.0.0/8"]}}), "at '/networkPolicy/from/0'"),
         (json!({"listenAddress": "::"}), "at '/listenAddress'"),
     ])

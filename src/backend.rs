@@ -221,6 +221,7 @@ async fn serve_ports(
     let guard = Guard::new(Arc::clone(&stores.access), recorder, entrance.public_url, secure, tokens.clone());
     let services = receive::grpc::routes(Arc::clone(&receiver), health_service, tokens.clone(), Arc::clone(&limiter));
     let guard = Arc::new(guard);
+    let forgetter = keep::forget(Arc::clone(&limiter), Arc::clone(&guard), shutdown.clone());
     let routes = http_routes(&stores, receiver, guard, Arc::clone(&limiter), readiness, grpc_address).await?;
     let gate = Gate::new(&limits, limiter, identity.clone());
     let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
@@ -232,7 +233,7 @@ async fn serve_ports(
     let tidier = keep::tidy(Arc::clone(&stores.rows), shutdown.clone());
     let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
     let servers = async {
-        tokio::join!(grpc, http, renewal, follower, listed, keeper, tidier, upkeep, recording);
+        tokio::join!(grpc, http, renewal, follower, listed, keeper, tidier, forgetter, upkeep, recording);
     };
     // On the heap: it holds all of the servers' states.
     within_grace(servers.boxed(), shutdown.clone()).await;

@@ -1,13 +1,15 @@
 //! How long rows are kept, and the daily job that deletes what is older.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Stores;
+use super::access::Guard;
+use super::limit::Limiter;
 use super::store::{Cutoffs, Store, Trimmed, TrimmedAccess, WriteError, utc_day};
 
 /// Uids of events are kept a day longer than the oldest event is accepted, whatever the retention: so that a repeat is
@@ -80,6 +82,21 @@ pub(super) async fn tidy(store: Arc<dyn Store>, shutdown: CancellationToken) {
     }
 }
 
+/// How often sources are forgotten: nobody is remembered for longer than that without need, and a look at the most of
+/// them takes a few milliseconds.
+const FORGET: Duration = Duration::from_mins(1);
+
+/// Forgets the sources that the limits need not know any more, until `shutdown`.
+pub(super) async fn forget(limiter: Arc<Limiter>, guard: Arc<Guard>, shutdown: CancellationToken) {
+    let mut due = tokio::time::interval(FORGET);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(due.tick()).await.is_some() {
+        let now = Instant::now();
+        limiter.forget(now);
+        guard.forget(now);
+    }
+}
+
 /// One run, and the one line about it.
 async fn trim(stores: &Stores, keeping: Keeping) {
     let Keeping { events: keep_events, days: keep_days, access_log: keep_access_log, every } = keeping;
@@ -109,7 +126,29 @@ async fn try_trim(stores: &Stores, keeping: Keeping) -> Result<(Trimmed, Trimmed
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::backend::access::{IngestTokens, Recorder};
+    use crate::backend::limit::{Limits, Source};
+    use crate::backend::store::SqliteStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_is_forgotten_within_a_minute_though_nobody_else_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<SqliteStore> = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+        let (recorder, _recording) = Recorder::new(store.clone());
+        let guard = Arc::new(Guard::new(store, recorder, None, false, IngestTokens::open(None).unwrap()));
+        // Full again at once, since that time is not the test's.
+        let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
+        let job = tokio::spawn(forget(Arc::clone(&limiter), guard, CancellationToken::new()));
+        tokio::time::sleep(FORGET / 2).await;
+        limiter.connect(Source::of(Ipv4Addr::LOCALHOST.into())).unwrap();
+        assert_eq!(limiter.known_sources(), 1);
+        tokio::time::sleep(FORGET).await;
+        assert_eq!(limiter.known_sources(), 0);
+        job.abort();
+    }
 
     #[test]
     fn uids_outlive_a_short_retention_and_go_with_the_events_of_a_long_one() {

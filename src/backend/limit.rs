@@ -148,6 +148,20 @@ impl Limiter {
         if source.is_proxy() { Ok(()) } else { self.connections.take(source, 1, Instant::now()).map_err(TooMuch) }
     }
 
+    /// Forgets whom there is nothing to remember of.
+    pub(super) fn forget(&self, now: Instant) {
+        for sources in [&self.connections, &self.requests, &self.rows, &self.days] {
+            sources.forget(now);
+        }
+        self.cycles.forget(now);
+    }
+
+    /// How many are remembered by what they may connect.
+    #[cfg(test)]
+    pub(super) fn known_sources(&self) -> usize {
+        self.connections.len()
+    }
+
     fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
         Source::of_request(peer, headers, &self.proxies)
     }

@@ -37,9 +37,7 @@ impl Attempts {
     /// Counts an attempt from `source` that failed, or says how long to wait before the next where there were too many.
     pub(super) fn failed(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut window = self.lock();
-        if now.duration_since(window.began) >= WINDOW {
-            *window = Window { began: now, all: 0, of: HashMap::new() };
-        }
+        window.end(now);
         let wait = WINDOW.saturating_sub(now.duration_since(window.began));
         if window.all >= OF_ALL {
             return Err(wait);
@@ -53,9 +51,23 @@ impl Attempts {
         Ok(())
     }
 
+    /// Forgets the sources of a window that is over.
+    pub(super) fn forget(&self, now: Instant) {
+        self.lock().end(now);
+    }
+
     /// Counts are whole whatever happened to another holder.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Window {
+    /// Begins the next one, if this one is over.
+    fn end(&mut self, now: Instant) {
+        if now.duration_since(self.began) >= WINDOW {
+            *self = Self { began: now, all: 0, of: HashMap::new() };
+        }
     }
 }
 
@@ -84,6 +96,17 @@ mod tests {
             assert_eq!(attempts.failed(source(other), later), Ok(()), "{other}");
         }
         assert_eq!(attempts.failed(source("192.0.2.7"), now + WINDOW), Ok(()));
+    }
+
+    #[test]
+    fn a_source_is_forgotten_when_the_window_is_over_though_nobody_else_comes() {
+        let now = Instant::now();
+        let attempts = Attempts::new(now);
+        attempts.failed(source("192.0.2.7"), now).unwrap();
+        for (after, known) in [(WINDOW / 2, 1), (WINDOW, 0)] {
+            attempts.forget(now + after);
+            assert_eq!(attempts.lock().of.len(), known);
+        }
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl Guard {
         Self { access, recorder, attempts, logged, secure, public_url, ingest }
     }
 
+    /// Forgets whom there is nothing to remember of.
+    pub(in crate::backend) fn forget(&self, now: Instant) {
+        self.attempts.forget(now);
+        self.logged.forget(now);
+    }
+
     /// Stands before `routes`.
     pub(in crate::backend) fn before(self: &Arc<Self>, routes: Router) -> Router {
         routes.layer(from_fn_with_state(Arc::clone(self), guard))

@@ -31,7 +31,7 @@ const FEW_KEYS: usize = 1_024;
 /// One bucket a key, all of one rate.
 ///
 /// A bucket is the moment at which it will be full again ("generic cell rate algorithm"), so that one which is full is
-/// the same as none, and can be forgotten at no loss. Where [`MOST_KEYS`] are not full, none of them is forgotten: keys
+/// the same as none, and can be forgotten at no loss, as it is every minute. Where [`MOST_KEYS`] are not full, none of them is forgotten: keys
 /// that come then share one bucket until there is room. A flood from many addresses so takes nothing from those that
 /// are known, and the map does not grow.
 #[derive(Debug)]
@@ -96,6 +96,17 @@ impl<K: Eq + Hash> Buckets<K> {
         self.fill(state.bucket(key, now), unit, units, now);
     }
 
+    /// Forgets the keys whose buckets are full, which changes nothing for them.
+    pub(in crate::backend) fn forget(&self, now: Instant) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).forget(now);
+    }
+
+    /// How many keys are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().unwrap().full.len()
+    }
+
     fn fill(&self, full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {
         let most = self.burst + self.ahead;
         let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(most);
@@ -123,6 +134,10 @@ impl<K: Eq + Hash> State<K> {
             return;
         }
         self.swept = now;
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
         self.full.retain(|_, full_at| *full_at > now);
         self.next_sweep = (2 * self.full.len()).clamp(FEW_KEYS, MOST_KEYS);
     }
@@ -167,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_forgotten_when_its_bucket_is_full_again_and_not_before() {
+        let now = Instant::now();
+        for (buckets, until) in [(Buckets::new(10), Duration::from_millis(100)), (Buckets::daily(1_000), DAY / 1_000)] {
+            buckets.charge(1, 1, now);
+            for (after, known) in [(until / 2, 1), (until, 0)] {
+                buckets.forget(now + after);
+                assert_eq!(buckets.len(), known, "{after:?}");
+            }
+            buckets.charge(2, u32::MAX, now);
+            buckets.forget(now + DAY + DAY);
+            assert_eq!(buckets.len(), 0, "at the most that can be taken");
+        }
+    }
+
+    #[test]
     fn zero_limits_nothing() {
         let (buckets, now) = (Buckets::new(0), Instant::now());
         buckets.charge(1, u32::MAX, now);
@@ -182,9 +212,9 @@ mod tests {
         // Those that the map has no room for share one bucket.
         assert_eq!(let_in, MOST_KEYS - 1 + 20);
         assert!(buckets.take(0, 1, now).is_err(), "the first key was forgotten");
-        assert_eq!(buckets.state.lock().unwrap().full.len(), MOST_KEYS);
+        assert_eq!(buckets.len(), MOST_KEYS);
         // Two seconds later all but the first are full again, and forgotten for who comes next.
         assert!(buckets.take(u32::MAX, 1, now + Duration::from_secs(2)).is_ok());
-        assert_eq!(buckets.state.lock().unwrap().full.len(), 2);
+        assert_eq!(buckets.len(), 2);
     }
 }

@@ -27,9 +27,12 @@ RUN set -eu; \
     fi
 WORKDIR /build
 COPY . .
-RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
+# Each architecture has caches of its own: both are built at once, and cargo's lock lies outside of what is cached. What they
+# hold may be of another checkout; cargo tells by the times of files alone, which COPY keeps, so the crate's roots get new ones.
+RUN --mount=type=cache,id=cargo-registry-${TARGETARCH},target=/usr/local/cargo/registry \
     --mount=type=cache,id=kamaji-telemetry-${TARGETARCH},target=/build/target \
-    target=$(cat /target); \
+    target=$(cat /target) && \
+    touch src/lib.rs src/main.rs && \
     cargo build --release --locked --bins --target "$target" && \
     install -D "target/$target/release/kamaji-telemetry" /image/usr/local/bin/kamaji-telemetry && \
     install -D --mode=644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE
@@ -40,8 +43,9 @@ FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-static
 ARG TARGETARCH
 WORKDIR /build
 COPY . .
-RUN --mount=type=cache,id=cargo-registry-static,target=/usr/local/cargo/registry \
+RUN --mount=type=cache,id=cargo-registry-static-${TARGETARCH},target=/usr/local/cargo/registry \
     --mount=type=cache,id=kamaji-telemetry-static-${TARGETARCH},target=/build/target \
+    touch src/lib.rs src/main.rs && \
     cargo build --release --locked --bins && \
     install -D target/release/kamaji-telemetry /image/usr/local/bin/kamaji-telemetry && \
     install -D -m 644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE && \

@@ -47,10 +47,10 @@ $(2)
 echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-# $(call need,cargo-NAME@VERSION): fails unless that version of a cargo command is there.
+# $(call need,cargo-NAME@VERSION,TARGET): fails unless that version of a cargo command, which TARGET installs, is there.
 define need
 @if ! cargo $(subst @, --version 2>/dev/null | grep -q ' ,$(patsubst cargo-%,%,$(1)))$$'; then
-	echo '$(1) is not installed: run `make audit-tools`, which takes some minutes' >&2
+	echo '$(1) is not installed: run `make $(2)`, which takes some minutes' >&2
 	exit 1
 fi
 endef
@@ -93,29 +93,43 @@ soak: tools ## Try a million of anything on admission, and run half an hour of r
 	$(call step,anything,PROPTEST_CASES=1000000 cargo test $(CARGO_FLAGS) --lib --test it anything_)
 	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
 
+.PHONY: measure
+measure: tools ## Measure how much memory the relay takes, and whether that fits the chart's limit: minutes
+	$(call step,measure,cargo test $(CARGO_FLAGS) --test it -- --ignored --nocapture relay::memory)
+
 .PHONY: audit
 audit: ## Check the dependencies' licences, sources, versions and known vulnerabilities by deny.toml; needs the network
-	$(call need,$(CARGO_DENY))
+	$(call need,$(CARGO_DENY),audit-tools)
 	$(call step,audit,cargo deny --locked check)
 
 # The names of its own crate would hold the path of this checkout.
 .PHONY: sbom
 sbom: ## List what the binary is built from in target/sbom.cdx.json, as CycloneDX
-	$(call need,$(CARGO_CYCLONEDX))
+	$(call need,$(CARGO_CYCLONEDX),sbom-tools)
 	@cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
 	mkdir -p target
 	sed 's|path+file://$(CURDIR)#||g' sbom.cdx.json > target/sbom.cdx.json
 	rm sbom.cdx.json
 
 .PHONY: audit-tools
-audit-tools: ## Install what `make audit` and `make sbom` need
-	cargo install --locked $(CARGO_DENY) $(CARGO_CYCLONEDX)
+audit-tools: ## Install what `make audit` needs
+	cargo install --locked $(CARGO_DENY)
+
+.PHONY: sbom-tools
+sbom-tools: ## Install what `make sbom` needs
+	cargo install --locked $(CARGO_CYCLONEDX)
 
 .PHONY: image
 image: ## Build the image IMAGE:TAG with docker buildx or podman, for PLATFORMS
 	@if docker buildx version >/dev/null 2>&1; then
 		docker buildx build --tag $(IMAGE):$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
 	elif command -v podman >/dev/null; then
+		if [[ '$(OUTPUT)' != type=docker ]]; then
+			echo 'OUTPUT=$(OUTPUT) needs `docker buildx`: podman keeps the image; take it from there, such as with `podman manifest push`' >&2
+			exit 1
+		fi
+		# It would add to the images of the last build, and go on running the first of them.
+		if podman manifest exists $(IMAGE):$(TAG); then podman manifest rm $(IMAGE):$(TAG); fi
 		podman build --manifest $(IMAGE):$(TAG) $(IMAGE_ARGUMENTS) .
 	else
 		echo 'no `docker buildx` and no `podman` in PATH: install one of them to build the image' >&2

@@ -60,6 +60,23 @@ fn the_image_is_built_from_all_that_the_binary_was_built_from() {
 }
 
 #[test]
+fn builds_share_a_cache_neither_at_once_nor_with_what_other_sources_left_in_it() {
+    let builds: Vec<_> = instructions("RUN").into_iter().filter(|run| run.contains("cargo build")).collect();
+    let caches: Vec<_> = builds.iter().flat_map(|run| run.split_whitespace()).collect();
+    let caches: Vec<_> = caches.into_iter().filter_map(|word| word.strip_prefix("--mount=type=cache,")).collect();
+    assert_eq!(caches.len(), 2 * builds.len(), "cargo's registry and what was built: {caches:?}");
+    for cache in &caches {
+        let id = cache.split(',').next().unwrap_or_default();
+        assert!(id.ends_with("-${TARGETARCH}"), "{cache}: two architectures that are built at once would share it");
+        let sharing = caches.iter().filter(|other| other.split(',').next() == Some(id)).count();
+        assert_eq!(sharing, 1, "{cache}: two stages that are built at once would share it");
+    }
+    for build in builds {
+        assert!(build.contains("touch src/lib.rs src/main.rs && cargo build "), "{build}");
+    }
+}
+
+#[test]
 fn the_charts_run_the_image_as_its_user_and_leave_its_program_to_it() {
     for chart in charts() {
         let values = yaml(&format!("{chart}/values.yaml"));

@@ -59,8 +59,16 @@ pub trait Access: Send + Sync + 'static {
     /// The token with this prefix, and the digest of its secret.
     fn token(&self, prefix: String) -> BoxFuture<'_, Result<Option<(Token, Digest)>, ReadError>>;
 
-    /// Keeps a new session, deletes those that have expired, and the oldest of its token beyond [`MAX_SESSIONS`].
-    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<(), WriteError>>;
+    /// Keeps a new session of who has shown the secret of its token, whose digest is `verified`; deletes those that have
+    /// expired, and the oldest of its token beyond [`MAX_SESSIONS`].
+    ///
+    /// Says whether there is one: not where the token has ended, or has another secret by now.
+    fn open_session(
+        &self,
+        session: Session,
+        verified: Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, WriteError>>;
 
     /// When the session of this digest expires, and its token, which may have expired meanwhile.
     fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>>;

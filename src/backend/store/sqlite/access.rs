@@ -180,7 +180,9 @@ fn revoke(connection: &mut Connection, which: &str, now: Timestamp) -> rusqlite:
     if token.revoked.is_none() {
         end(&transaction, &token, now)?;
     }
-    transaction.execute("UPDATE tokens SET barred = 1 WHERE prefix = ?1", params![token.prefix])?;
+    // Where the file listed it no longer, it is kept from now on rather than from then.
+    let bar = "UPDATE tokens SET barred = 1, revoked = ?2 WHERE prefix = ?1 AND barred = 0";
+    transaction.execute(bar, params![token.prefix, now.as_millisecond()])?;
     transaction.commit()?;
     Ok(Some(token))
 }

@@ -138,21 +138,32 @@ pub(super) async fn a_listed_token_that_was_revoked_by_hand_stays_so(access: Sha
     let gone = listed(3, "gone");
     let only = std::slice::from_ref(&gone);
     set(&access, only).await;
-    set(&access, &[]).await;
+    access.set_listed_tokens(vec![], hours_ago(1)).await.unwrap();
     access.revoke_token(gone.prefix.clone(), noon()).await.unwrap().unwrap();
     let refused = RefusedToken::Revoked { prefix: gone.prefix.clone(), name: "gone".into() };
-    assert_eq!(set(&access, only).await, (0, 0, vec![refused]), "also if it was not listed just then");
+    assert_eq!(set(&access, only).await, (0, 0, vec![refused.clone()]), "also if it was not listed just then");
+
+    set(&access, &[]).await;
+    let trimmed = access.trim_access(noon(), noon()).await.unwrap();
+    assert_eq!((trimmed.tokens, set(&access, only).await), (0, (0, 0, vec![refused])), "it was revoked at noon");
+    set(&access, &[]).await;
+    access.revoke_token(gone.prefix.clone(), noon() + SignedDuration::from_hours(1)).await.unwrap().unwrap();
+    let later = noon() + SignedDuration::from_millis(1);
+    access.trim_access(later, later).await.unwrap();
+    assert_eq!(
+        set(&access, only).await,
+        (1, 0, vec![]),
+        "until it is forgotten, which a second revocation puts off by nothing"
+    );
 }
 
 pub(super) async fn a_token_made_by_hand_is_left_alone_by_what_is_listed(access: Shared) {
     let made = create(&access, 1, "alice").await;
     let [same_name, same_prefix] = [listed(2, "alice"), listed(1, "bob")];
-    let taken = |listed: &ListedToken| RefusedToken::Taken {
-        prefix: listed.prefix.clone(),
-        name: listed.name.clone(),
-        by: made.prefix.clone(),
-    };
-    let expected = vec![taken(&same_name), taken(&same_prefix)];
+    let expected = vec![
+        RefusedToken::NameTaken { prefix: same_name.prefix.clone(), name: "alice".into(), by: made.prefix.clone() },
+        RefusedToken::PrefixTaken { prefix: same_prefix.prefix.clone(), name: "bob".into() },
+    ];
     let both = [same_name.clone(), same_prefix, listed(3, "carol")];
     assert_eq!(set(&access, &both).await, (1, 0, expected.clone()));
     assert_eq!(set(&access, &both).await, (0, 0, expected));

@@ -160,6 +160,7 @@ impl Listeners {
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Config { grpc, http, health, store, keeping, protection } = config;
     protection.entrance.check()?;
+    open::are_apart(&[("--grpc", Some(grpc)), ("--http", Some(http)), ("--health-addr", health)])?;
     let (grpc, http) = (Bound::to(grpc, "--grpc")?, Bound::to(http, "--http")?);
     let probes = Probes::new(health.map(listen_for_probes).transpose()?);
     let told = probes.told.clone();

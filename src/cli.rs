@@ -127,10 +127,11 @@ pub struct AgentArgs {
     /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
     #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
     pub health_addr: Option<SocketAddr>,
-    /// Watch nothing and send nothing.
-    #[arg(long, env = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY", action = ArgAction::Set, num_args = 0..=1,
-          require_equals = true, default_value = "false", default_missing_value = "true",
-          value_parser = BoolishValueParser::new())]
+    /// Watch nothing and send nothing. So do KAMAJI_TELEMETRY_DISABLE_TELEMETRY, DO_NOT_TRACK and OTEL_SDK_DISABLED where
+    /// one of them is set to true, whatever is said here.
+    // The variable is not the flag's own, which would go before it.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub disable_telemetry: bool,
     /// How often Kamaji's operator is looked at for its version and its --disable-telemetry.
     #[arg(long, env = "KAMAJI_TELEMETRY_LOOK_INTERVAL", default_value = "30s", value_parser = interval)]

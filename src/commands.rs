@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use tokio::runtime;
 
 use crate::agent::Election;
-use crate::agent::consent::{Switches, is_set};
+use crate::agent::consent::{DISABLE_TELEMETRY, Switches, is_set};
 use crate::agent::deliver::connection::{Collector, parse_headers};
 use crate::agent::status::Question;
 use crate::agent::{self, forget, preview, status};
@@ -223,6 +223,7 @@ fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
         health_addr,
         switches: Switches {
             disable_telemetry,
+            disabled_by_variable: variable_is_set(DISABLE_TELEMETRY),
             do_not_track: variable_is_set("DO_NOT_TRACK"),
             otel_sdk_disabled: variable_is_set("OTEL_SDK_DISABLED"),
         },

@@ -5,11 +5,16 @@ use std::fmt;
 use super::cluster::Look;
 use super::cluster::operator::{NotSeen, Operator};
 
+/// The variable beside `--disable-telemetry`.
+pub const DISABLE_TELEMETRY: &str = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY";
+
 /// The operator's own switches, as they were given at the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Switches {
     /// `--disable-telemetry`
     pub disable_telemetry: bool,
+    /// `KAMAJI_TELEMETRY_DISABLE_TELEMETRY`
+    pub disabled_by_variable: bool,
     /// `DO_NOT_TRACK`
     pub do_not_track: bool,
     /// `OTEL_SDK_DISABLED`
@@ -30,6 +35,8 @@ pub enum KamajiFlag {
 pub enum Off {
     /// `--disable-telemetry`
     DisableTelemetry,
+    /// `KAMAJI_TELEMETRY_DISABLE_TELEMETRY`
+    DisabledByVariable,
     /// `DO_NOT_TRACK`
     DoNotTrack,
     /// `OTEL_SDK_DISABLED`
@@ -43,9 +50,10 @@ pub enum Off {
 impl Switches {
     /// Why these alone turn telemetry off, if they do.
     pub fn off(self) -> Option<Off> {
-        let Self { disable_telemetry, do_not_track, otel_sdk_disabled } = self;
+        let Self { disable_telemetry, disabled_by_variable, do_not_track, otel_sdk_disabled } = self;
         [
             (disable_telemetry, Off::DisableTelemetry),
+            (disabled_by_variable, Off::DisabledByVariable),
             (do_not_track, Off::DoNotTrack),
             (otel_sdk_disabled, Off::OtelSdkDisabled),
         ]
@@ -88,6 +96,7 @@ impl fmt::Display for Off {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DisableTelemetry => f.write_str("--disable-telemetry is set"),
+            Self::DisabledByVariable => write!(f, "{DISABLE_TELEMETRY} is set"),
             Self::DoNotTrack => f.write_str("DO_NOT_TRACK is set"),
             Self::OtelSdkDisabled => f.write_str("OTEL_SDK_DISABLED is set"),
             Self::Kamaji => f.write_str("Kamaji's operator runs with --disable-telemetry"),
@@ -114,6 +123,7 @@ mod tests {
         assert_eq!(Switches::default().off(), None);
         let off = |switches: Switches| switches.off().unwrap();
         assert_eq!(off(Switches { disable_telemetry: true, ..Switches::default() }), Off::DisableTelemetry);
+        assert_eq!(off(Switches { disabled_by_variable: true, ..Switches::default() }), Off::DisabledByVariable);
         assert_eq!(off(Switches { do_not_track: true, ..Switches::default() }), Off::DoNotTrack);
         assert_eq!(off(Switches { otel_sdk_disabled: true, ..Switches::default() }), Off::OtelSdkDisabled);
     }

@@ -23,6 +23,7 @@ const CONNECTIONS: &str = "kamaji_telemetry_backend_connections";
 const NOT_ACCEPTED: &str = "kamaji_telemetry_backend_connections_refused_total";
 const EXPIRY: &str = "kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds";
 const RELOADS: &str = "kamaji_telemetry_backend_tls_reloads_total";
+const TOKEN_FILES: &str = "kamaji_telemetry_backend_token_file_reloads_total";
 const READY: &str = "kamaji_telemetry_backend_ready";
 
 /// On which way a request came.
@@ -51,6 +52,15 @@ pub(super) enum Limit {
     Bodies,
     /// How long a request may take.
     Slow,
+}
+
+/// A file of tokens that is read again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenFile {
+    /// Of those who read.
+    Reader,
+    /// Of those who send.
+    Ingest,
 }
 
 /// Why a connection was closed before anything was read from it.
@@ -90,6 +100,17 @@ impl NotAccepted {
             Self::Source => "source",
             Self::Rate => "rate",
             Self::Tls => "tls",
+        }
+    }
+}
+
+impl TokenFile {
+    const ALL: [Self; 2] = [Self::Reader, Self::Ingest];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Ingest => "ingest",
         }
     }
 }
@@ -139,6 +160,16 @@ fn describe() {
         Unit::Count,
         "Certificates that were put in the place of the one in use, by result: OK, or FAILED for one that can't be used."
     );
+    describe_counter!(
+        TOKEN_FILES,
+        Unit::Count,
+        "Contents that were found in a file of tokens, the first one included, by file and result: OK, or FAILED for one that can't be used."
+    );
+    for file in TokenFile::ALL {
+        for result in ["OK", "FAILED"] {
+            counter!(TOKEN_FILES, "file" => file.as_str(), "result" => result).increment(0);
+        }
+    }
     for limit in Limit::ALL {
         counter!(LIMITED, "limit" => limit.as_str()).increment(0);
     }
@@ -202,6 +233,12 @@ pub(super) fn disconnected(port: &'static str) {
 /// Another certificate was found.
 pub(super) fn reloaded(is_ok: bool) {
     counter!(RELOADS, "result" => if is_ok { "OK" } else { "FAILED" }).increment(1);
+}
+
+/// Other content was found in a file of tokens.
+pub(super) fn token_file_reloaded(file: TokenFile, is_ok: bool) {
+    let result = if is_ok { "OK" } else { "FAILED" };
+    counter!(TOKEN_FILES, "file" => file.as_str(), "result" => result).increment(1);
 }
 
 /// The certificate in use.

@@ -19,6 +19,8 @@ pub(super) struct Follower<C, R> {
     shutdown: CancellationToken,
     /// What was given last, or why there was nothing.
     seen: Option<Result<C, String>>,
+    /// Whether the last look broke off.
+    broken_off: bool,
 }
 
 /// All that is in a file.
@@ -47,15 +49,26 @@ where
         let mut due = interval(every);
         // What took too long is not made up for.
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { read, due, shutdown, seen: None }
+        Self { read, due, shutdown, seen: None, broken_off: false }
     }
 
     /// Waits until there is something else in the files than was given last, or until they can't be used, which is given
-    /// once for each reason; `None` at the shutdown.
+    /// once for each reason; `None` at the shutdown. Nothing that was found is lost where it is not waited for to the end.
     pub(super) async fn changed(&mut self) -> Option<Result<&C, E>> {
         loop {
             self.shutdown.run_until_cancelled(self.due.tick()).await?;
-            let found = tokio::task::spawn_blocking(self.read.clone()).await.ok()?;
+            let found = match tokio::task::spawn_blocking(self.read.clone()).await {
+                Ok(found) => found,
+                Err(error) if error.is_cancelled() => return None,
+                Err(error) => {
+                    if !self.broken_off {
+                        tracing::error!(%error, "a file could not be read again, which is tried on: please report this");
+                    }
+                    self.broken_off = true;
+                    continue;
+                }
+            };
+            self.broken_off = false;
             match found {
                 Ok(found) => {
                     if !matches!(&self.seen, Some(Ok(seen)) if *seen == found) {
@@ -73,17 +86,11 @@ where
             }
         }
     }
-
-    /// Has what was given last given again at the next look.
-    pub(super) fn again(&mut self) {
-        self.seen = None;
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use super::*;
 
@@ -104,28 +111,35 @@ mod tests {
         let reads = Arc::clone(&file);
         let read = move || reads.lock().unwrap().map(|content| vec![content]);
         let mut follower = Follower::new(Duration::from_secs(5), shutdown.clone(), read);
-        let mut given = async |again: bool| {
+        let mut given = async || {
             // Long enough for many looks, of which nothing comes.
             let changed = tokio::time::timeout(Duration::from_mins(1), follower.changed()).await;
-            let changed = changed.map(|changed| changed.map(Result::<&Vec<u8>, &str>::cloned));
-            if again {
-                follower.again();
-            }
-            changed
+            changed.map(|changed| changed.map(Result::<&Vec<u8>, &str>::cloned))
         };
-        assert_eq!(given(false).await, Ok(Some(Ok(vec![1]))));
-        assert!(given(false).await.is_err(), "it is the same");
+        assert_eq!(given().await, Ok(Some(Ok(vec![1]))));
+        assert!(given().await.is_err(), "it is the same");
         *file.lock().unwrap() = Err("gone");
-        assert_eq!(given(false).await, Ok(Some(Err("gone"))));
-        assert!(given(false).await.is_err(), "it is still gone");
+        assert_eq!(given().await, Ok(Some(Err("gone"))));
+        assert!(given().await.is_err(), "it is still gone");
         *file.lock().unwrap() = Err("forbidden");
-        assert_eq!(given(false).await, Ok(Some(Err("forbidden"))));
+        assert_eq!(given().await, Ok(Some(Err("forbidden"))));
         *file.lock().unwrap() = Ok(1);
-        assert_eq!(given(true).await, Ok(Some(Ok(vec![1]))));
-        assert_eq!(given(false).await, Ok(Some(Ok(vec![1]))), "it is asked for again");
+        assert_eq!(given().await, Ok(Some(Ok(vec![1]))), "it is as it was before it was gone");
         *file.lock().unwrap() = Ok(2);
-        assert_eq!(given(false).await, Ok(Some(Ok(vec![2]))));
+        assert_eq!(given().await, Ok(Some(Ok(vec![2]))));
         shutdown.cancel();
-        assert_eq!(given(false).await, Ok(None));
+        assert_eq!(given().await, Ok(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_breaks_off_is_not_the_last() {
+        let looks = Arc::new(Mutex::new(0..));
+        let read = move || match looks.lock().unwrap_or_else(PoisonError::into_inner).next() {
+            Some(1..5) => panic!("as a parser may"),
+            look => Ok::<_, &str>(look),
+        };
+        let mut follower = Follower::new(Duration::from_secs(5), CancellationToken::new(), read);
+        assert_eq!(follower.changed().await, Some(Ok(&Some(0))));
+        assert_eq!(follower.changed().await, Some(Ok(&Some(5))));
     }
 }

@@ -58,8 +58,8 @@ pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<Strin
 pub async fn backup_into(store: StoreLocation, directory: PathBuf, keep: u16) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     tokio::task::spawn_blocking(move || {
-        let folder = Folder::open(&directory).context("no backup was made")?;
-        let copy = folder.add(&path, Timestamp::now()).context("no backup was made")?;
+        let folder = Folder::open(&directory, &path).context("no backup was made")?;
+        let copy = folder.add(Timestamp::now()).context("no backup was made")?;
         let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), copy.display());
         let deleted = folder.keep(&copy, keep.into()).with_context(|| {
             format!("{} was made, but older copies beyond {keep} could not all be deleted", copy.display())

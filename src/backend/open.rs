@@ -1,11 +1,12 @@
-//! The way to a backend that serves: its addresses are bound at once, so that one in use is told, and listened on once
-//! its store is open, which can take minutes where that is brought up to date. Until then senders are refused a
-//! connection, and try again.
+//! The way to a backend that serves: its addresses are bound at once, so that one on which another process listens is
+//! told, and listened on once its store is open, which can take minutes where that is brought up to date. Until then
+//! senders are refused a connection, and try again. One that another process has bound too, and listens on first, is told
+//! only then.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,19 @@ pub(super) struct Bound {
     socket: TcpSocket,
     address: SocketAddr,
     flag: &'static str,
+}
+
+/// Fails where two of these are the same address. The system would tell only when the second is listened on: once the
+/// store is open.
+pub(super) fn are_apart(addresses: &[(&str, Option<SocketAddr>)]) -> anyhow::Result<()> {
+    for (index, (flag, address)) in addresses.iter().enumerate() {
+        // Port 0 takes another one each time.
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        if let Some((first, _)) = addresses[..index].iter().find(|(_, other)| *other == Some(address)) {
+            bail!("{first} and {flag} are both {address}: expected an address of its own for each");
+        }
+    }
+    Ok(())
 }
 
 impl Bound {
@@ -68,8 +82,8 @@ impl StoreLocation {
         };
         match opened {
             Ok(store) => Ok(Some(Arc::new(store).into())),
-            Err(error) if shutdown.is_cancelled() => {
-                tracing::info!(%error, "the store was not opened, and is as it was");
+            Err(error) if error.is_interrupt() => {
+                tracing::info!("the store was not opened, and is as it was");
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -131,7 +131,7 @@ async fn a_variable_that_would_be_ignored_stops_the_start() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
-        ("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "maybe"),
+        ("KAMAJI_TELEMETRY_EXTENDED", "maybe"),
         ("KAMAJI_TELEMETRY_INTERVAL", "0s"),
     ] {
         let mut agent = Command::new(PROGRAM);

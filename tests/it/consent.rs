@@ -56,7 +56,8 @@ impl Scene {
     }
 }
 
-async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) {
+/// Gives what the agent logged.
+async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) -> String {
     let scene = Scene::set().await;
     let agent = switch(scene.agent()).start().await;
     agent.logged("telemetry is off").await;
@@ -65,9 +66,11 @@ async fn is_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOptions<'_>) {
     let others = scene.requests().into_iter().filter(|request| !request.is_erasure());
     assert_eq!(others.collect::<Vec<_>>(), [], "the API server was asked for something else");
     assert_eq!(scene.collector.connections(), 0, "somebody connected to the collector");
-    assert!(agent.log().lines().count() == 1, "it says once why it is off: {}", agent.log());
+    let log = agent.log();
+    assert!(log.lines().count() == 1, "it says once why it is off: {log}");
     drop(agent);
     scene.is_seen_when_on(scene.agent().start().await).await;
+    log
 }
 
 #[tokio::test]
@@ -86,6 +89,14 @@ async fn disable_telemetry_true_switches_it_off_whatever_kamajis_flag_means() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn do_not_track_switches_it_off_whatever_the_flag_says() {
     is_off_by(|agent| agent.argument("--disable-telemetry=false").variable("DO_NOT_TRACK", "1")).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_variable_of_the_flag_switches_it_off_whatever_the_flag_says() {
+    let variable = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY";
+    let log = is_off_by(|agent| agent.argument("--disable-telemetry=false").variable(variable, "true")).await;
+    assert!(log.contains("off: KAMAJI_TELEMETRY_DISABLE_TELEMETRY is set"), "{log}");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Authority {
     }
 }
 
-/// A program in its root, which answers on `health`.
+/// A program in its root, whose probes are on `health`.
 struct Running {
     process: Process,
     health: SocketAddr,
@@ -58,7 +58,7 @@ impl Running {
             variables.extend(environment);
             (root.launch(command, &variables), (health, otlp))
         };
-        let ready = async |(health, _): &_| web::answers_ok(&format!("http://{health}"), "/livez").await;
+        let ready = async |(health, _): &_| web::answers_ok(&format!("http://{health}"), "/readyz").await;
         let (process, (health, otlp)) = Process::start(launch, ready).await;
         Self { process, health, otlp }
     }

@@ -5,9 +5,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 
 use crate::agent::cluster::operator;
-use crate::agent::consent::{KamajiFlag, is_set};
+use crate::agent::consent::{DISABLE_TELEMETRY, KamajiFlag, is_set};
 
-const SWITCHES: [&str; 3] = ["KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
+const SWITCHES: [&str; 3] = [DISABLE_TELEMETRY, "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
 
 /// The settings that decide whether telemetry is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Settings {
         Self { unseen: Some(why.to_owned()), ..Self::default() }
     }
 
-    /// Reads them. An argument goes before its variable, as it does for the agent.
+    /// Reads them. An argument goes before its variable, as it does for the agent; but each switch is enough.
     pub(super) fn of(deployment: &Deployment) -> Self {
         let containers = operator::containers(deployment);
         let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);

@@ -14,6 +14,7 @@ use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::backend::accounts::{self, TokenFile};
 use crate::backend::files::{self, Follower};
 use crate::backend::store::Digest;
 
@@ -87,9 +88,17 @@ impl IngestTokens {
         let Some(tokens) = self.0 else { return };
         let path = tokens.path.clone();
         let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
+        let mut broken = false;
         while let Some(digests) = follower.changed().await {
+            accounts::token_file_reloaded(TokenFile::Ingest, digests.is_ok());
+            let was_broken = std::mem::replace(&mut broken, digests.is_err());
             match digests {
-                Ok(digests) => tokens.replace(digests),
+                Ok(digests) => {
+                    if was_broken {
+                        tracing::info!("--ingest-token-file can be used again");
+                    }
+                    tokens.replace(digests);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the senders' tokens stay as they were; the file is read again every {EVERY:?}");
                 }

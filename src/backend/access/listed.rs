@@ -6,14 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::token::{Name, prefix_of};
+use crate::backend::accounts::{self, TokenFile};
 use crate::backend::files::{self, Follower};
 use crate::backend::store::{Access, Digest, ListedToken, Listing, RefusedToken, Role, WriteError};
 
 /// How often the file is read again: soon enough to wait for, and reading a small file costs nothing.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How often the store is brought in line with a file that has not changed: another process may have changed the store.
+/// Where that finds nothing to do it writes nothing.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// The most tokens of a file: one for each of its maintainers and their programs is some dozens. So many are made valid
 /// in 13 ms, found to be as they were in 3 and revoked in 28, as measured on two busy processors; writes wait that long.
@@ -23,6 +29,10 @@ const MAX: usize = 1_000;
 pub(in crate::backend) struct ListedTokens {
     path: Option<PathBuf>,
     access: Arc<dyn Access>,
+    /// What the file held when it could last be used.
+    listed: Vec<ListedToken>,
+    /// Whether the store could not take it.
+    failing: bool,
     /// What was said of the tokens that are refused.
     said: HashSet<RefusedToken>,
 }
@@ -50,7 +60,7 @@ enum Cause {
 enum Wrong {
     #[error("has not three words; expected NAME ROLE TOKEN")]
     Words,
-    #[error("does not begin with a name; expected NAME ROLE TOKEN, and as a name {0}")]
+    #[error("does not begin with a name: {0}; a line is NAME ROLE TOKEN")]
     Name(super::token::InvalidName),
     #[error("names no role; expected NAME ROLE TOKEN, and as a role viewer or admin")]
     Role,
@@ -73,8 +83,8 @@ impl ListedTokens {
     /// Reads the file, if there is to be one, and brings the store in line with it. Without one no token is listed.
     pub(in crate::backend) async fn open(path: Option<PathBuf>, access: Arc<dyn Access>) -> anyhow::Result<Self> {
         let listed = path.as_deref().map(read).transpose()?.unwrap_or_default();
-        let mut tokens = Self { path, access, said: HashSet::new() };
-        tokens.set(listed).await?;
+        let mut tokens = Self { path, access, listed, failing: false, said: HashSet::new() };
+        tokens.set().await?;
         Ok(tokens)
     }
 
@@ -82,29 +92,50 @@ impl ListedTokens {
     pub(in crate::backend) async fn follow(mut self, shutdown: CancellationToken) {
         let Some(path) = self.path.clone() else { return };
         let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
-        let mut failing = false;
-        while let Some(listed) = follower.changed().await {
-            let Ok(listed) = listed.inspect_err(|error| {
-                tracing::error!(%error, "the readers' tokens stay as they were; the file is read again every {EVERY:?}");
-            }) else {
-                continue;
+        let mut broken = false;
+        let mut due = Instant::now() + AGAIN;
+        loop {
+            let changed = tokio::select! {
+                changed = follower.changed() => Some(changed),
+                () = sleep_until(due) => None,
             };
-            let set = self.set(listed.clone()).await;
-            if let (Err(error), false) = (&set, failing) {
-                tracing::error!(%error, "the readers' tokens stay as they were; tried again every {EVERY:?}");
+            match changed {
+                Some(None) => return,
+                Some(Some(found)) => {
+                    accounts::token_file_reloaded(TokenFile::Reader, found.is_ok());
+                    let was_broken = std::mem::replace(&mut broken, found.is_err());
+                    match found {
+                        Ok(listed) => self.listed.clone_from(listed),
+                        Err(error) => {
+                            tracing::error!(%error, "the readers' tokens stay as they were; the file is read again every {EVERY:?}");
+                            continue;
+                        }
+                    }
+                    if was_broken {
+                        tracing::info!("--reader-token-file can be used again");
+                    }
+                }
+                None => {}
             }
-            failing = set.is_err();
             // The store may take them another time, and a name may become free.
-            if !set.unwrap_or(false) {
-                follower.again();
-            }
+            due = Instant::now() + if self.keep().await { AGAIN } else { EVERY };
         }
     }
 
+    /// Brings the store in line with what is listed, and says whether it is now.
+    async fn keep(&mut self) -> bool {
+        let set = self.set().await;
+        if let (Err(error), false) = (&set, self.failing) {
+            tracing::error!(%error, "the readers' tokens stay as they were; tried again every {EVERY:?}");
+        }
+        self.failing = set.is_err();
+        set.unwrap_or(false)
+    }
+
     /// Says whether all that is listed is valid.
-    async fn set(&mut self, listed: Vec<ListedToken>) -> Result<bool, WriteError> {
-        let tokens = listed.len();
-        let set = self.access.set_listed_tokens(listed, Timestamp::now()).await?;
+    async fn set(&mut self) -> Result<bool, WriteError> {
+        let tokens = self.listed.len();
+        let set = self.access.set_listed_tokens(self.listed.clone(), Timestamp::now()).await?;
         let Listing { created, revoked, refused } = set;
         if created + revoked > 0 {
             tracing::info!(
@@ -159,6 +190,7 @@ fn parse_line(line: &str) -> Result<ListedToken, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::store::SqliteStore;
 
     fn token(number: usize) -> String {
         format!("ktt_{number:08x}_{}", "5ec4e7a0".repeat(8))
@@ -196,6 +228,36 @@ mod tests {
             let secret = ["5ec4e7a0", "alice", "root", "Viewer"].into_iter().find(|word| error.contains(word));
             assert!(error.contains(expected) && error.contains("expected") && secret.is_none(), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_in_the_store_alone_is_brought_in_line_within_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, path] = ["readers", "telemetry.db"].map(|name| folder.path().join(name));
+        std::fs::write(&file, format!("ci viewer {}", token(1))).unwrap();
+        let access: Arc<dyn Access> = Arc::new(SqliteStore::open(&path).unwrap());
+        let shutdown = CancellationToken::new();
+        let listed = ListedTokens::open(Some(file.clone()), Arc::clone(&access)).await.unwrap();
+        let following = tokio::spawn(listed.follow(shutdown.clone()));
+        // As one that was restored may be, or one that another process has another file for.
+        let other = SqliteStore::open(&path).unwrap();
+        let is_valid = async || access.has_valid_token(Timestamp::now()).await.unwrap();
+        // The second time with a file that cannot be used, which changes nothing.
+        for text in [None, Some("wrong")] {
+            if let Some(text) = text {
+                std::fs::write(&file, text).unwrap();
+            }
+            tokio::time::sleep(2 * EVERY).await;
+            assert!(is_valid().await);
+            other.set_listed_tokens(vec![], Timestamp::now()).await.unwrap();
+            let began = Instant::now();
+            while !is_valid().await {
+                assert!(began.elapsed() < 10 * AGAIN, "it is not valid again");
+                tokio::time::sleep(EVERY).await;
+            }
+        }
+        shutdown.cancel();
+        following.await.unwrap();
     }
 
     #[test]

@@ -32,20 +32,26 @@ impl Guard {
     /// Opens a session for who has a token.
     pub(in crate::backend) async fn sign_in(&self, from: Source, text: &str) -> Result<SignedIn, Denied> {
         let now = Timestamp::now();
-        let Some(token) = self.token(text.trim(), now).await? else {
-            // Those beyond it are not in the log: a flood of them must not cost a write each.
-            self.attempts.failed(from, Instant::now()).map_err(Denied::TooMany)?;
-            self.log_attempt(None, 401).await?;
-            return Err(Denied::Unknown);
-        };
+        let text = text.trim();
+        let Some(token) = self.token(text, now).await? else { return self.denied(from).await };
         self.pace(&token, 1).map_err(Denied::TooMany)?;
         let longest = now + SESSION;
         let expires = token.expires.map_or(longest, |expires| expires.min(longest));
         let secret = token::session().map_err(Failed::other)?;
         let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };
-        self.access.open_session(session, now).await.map_err(Failed::other)?;
+        // The token may have got another secret since it was looked up, or have ended.
+        if !self.access.open_session(session, Digest::of(text), now).await.map_err(Failed::other)? {
+            return self.denied(from).await;
+        }
         self.log_attempt(Some(&Reader { token, session: None }), 303).await?;
         Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.secure))?)
+    }
+
+    /// Those beyond the bound on attempts are not in the log: a flood of them must not cost a write each.
+    async fn denied(&self, from: Source) -> Result<SignedIn, Denied> {
+        self.attempts.failed(from, Instant::now()).map_err(Denied::TooMany)?;
+        self.log_attempt(None, 401).await?;
+        Err(Denied::Unknown)
     }
 
     /// Ends the session of a reader, if it reads through one.

@@ -22,7 +22,7 @@ pub(in crate::backend) struct Source {
     is_proxy: bool,
 }
 
-/// Addresses that share their first bits, written as `192.0.2.0/24`, or one address.
+/// Addresses that share their first bits, one at least, written as `192.0.2.0/24`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     prefix: IpAddr,
@@ -31,8 +31,16 @@ pub struct Network {
 
 /// Text that is no [`Network`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no network: expected an address, or one with the number of its first bits, such as 10.0.0.0/8")]
-pub struct NotANetwork(String);
+pub enum NotANetwork {
+    /// It is no address, or no number of bits.
+    #[error("{0:?} is no network: expected an address, or one with the number of its first bits, such as 10.0.0.0/8")]
+    Form(String),
+    /// It is every address there is, of whom none could be told from a sender.
+    #[error(
+        "{0:?} is every address, so that nobody would be told from a proxy: expected the proxies' own, such as 10.0.0.0/8"
+    )]
+    All(String),
+}
 
 impl Source {
     /// That of an address.
@@ -134,12 +142,12 @@ impl FromStr for Network {
     type Err = NotANetwork;
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let error = || NotANetwork(text.to_owned());
+        let error = || NotANetwork::Form(text.to_owned());
         let (prefix, bits) = text.split_once('/').map_or((text, None), |(prefix, bits)| (prefix, Some(bits)));
         let prefix: IpAddr = prefix.parse().map_err(|_| error())?;
         let most = if prefix.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), str::parse).ok().filter(|bits| *bits <= most).ok_or_else(error)?;
-        Ok(Self { prefix, bits })
+        if bits == 0 { Err(NotANetwork::All(text.to_owned())) } else { Ok(Self { prefix, bits }) }
     }
 }
 
@@ -202,14 +210,17 @@ mod tests {
     #[test]
     fn a_network_holds_what_begins_as_it_does() {
         let network = |text: &str| text.parse::<Network>();
-        assert!(network("0.0.0.0/0").unwrap().contains(ip("192.0.2.1")));
+        assert!(network("128.0.0.0/1").unwrap().contains(ip("192.0.2.1")));
         assert!(network("192.0.2.128/25").unwrap().contains(ip("192.0.2.255")));
         assert!(!network("192.0.2.128/25").unwrap().contains(ip("192.0.2.1")));
         assert!(!network("192.0.2.1").unwrap().contains(ip("192.0.2.2")));
         assert!(network("2001:db8::/32").unwrap().contains(ip("2001:db8:ffff::1")));
-        assert!(!network("::/0").unwrap().contains(ip("192.0.2.1")));
+        assert!(!network("::/1").unwrap().contains(ip("192.0.2.1")));
         for bad in ["", "192.0.2.1/33", "192.0.2/24", "::/129", "host", "192.0.2.1/-1", "192.0.2.1/"] {
             assert!(network(bad).unwrap_err().to_string().contains("10.0.0.0/8"), "{bad}");
+        }
+        for all in ["0.0.0.0/0", "::/0", "10.0.0.0/0"] {
+            assert!(network(all).unwrap_err().to_string().contains("is every address"), "{all}");
         }
     }
 

@@ -38,7 +38,8 @@ pub trait Access: Send + Sync + 'static {
 
     /// Revokes the token with this prefix, or the one with this name that is not revoked yet, ends its sessions, and logs
     /// [`REVOKE_TOKEN`]. Gives it as it was before; `None` where there is none. One that is revoked already stays so, also
-    /// if it is listed again.
+    /// if it is listed again, for as long as it is kept: [`Access::trim_access`] forgets one that is not listed, from the
+    /// first revocation by hand on.
     fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>>;
 
     /// Makes the listed tokens, those that never expire, what `listed` says: all of it or nothing. What is new in it is
@@ -59,8 +60,16 @@ pub trait Access: Send + Sync + 'static {
     /// The token with this prefix, and the digest of its secret.
     fn token(&self, prefix: String) -> BoxFuture<'_, Result<Option<(Token, Digest)>, ReadError>>;
 
-    /// Keeps a new session, deletes those that have expired, and the oldest of its token beyond [`MAX_SESSIONS`].
-    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<(), WriteError>>;
+    /// Keeps a new session of who has shown the secret of its token, whose digest is `verified`; deletes those that have
+    /// expired, and the oldest of its token beyond [`MAX_SESSIONS`].
+    ///
+    /// Says whether there is one: not where the token has ended, or has another secret by now.
+    fn open_session(
+        &self,
+        session: Session,
+        verified: Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, WriteError>>;
 
     /// When the session of this digest expires, and its token, which may have expired meanwhile.
     fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>>;
@@ -146,17 +155,25 @@ pub enum RefusedToken {
         /// Whose it would be.
         name: String,
     },
-    /// A token that was made by hand has its name, or begins as it does.
+    /// A token that was made by hand has its name.
     #[error(
-        "{prefix} of {name} is not taken: {by} of this name or prefix was made by hand; revoke that one, or list another"
+        "{prefix} of {name} is not taken: {by} of this name was made by hand; revoke that one, or list another name"
     )]
-    Taken {
+    NameTaken {
         /// The token.
         prefix: String,
         /// Whose it would be.
         name: String,
         /// The prefix of the one that was made by hand.
         by: String,
+    },
+    /// A token that was made by hand begins as it does.
+    #[error("{prefix} of {name} is not taken: a token that was made by hand begins as it does; list another token")]
+    PrefixTaken {
+        /// The token.
+        prefix: String,
+        /// Whose it would be.
+        name: String,
     },
 }
 

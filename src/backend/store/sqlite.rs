@@ -9,6 +9,7 @@ mod rows;
 mod trim;
 mod writer;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -73,6 +74,21 @@ pub struct OpenError {
     cause: OpenCause,
 }
 
+impl OpenError {
+    /// Whether it was given up, as [`SqliteStore::open_unless`] was told to.
+    pub fn is_interrupt(&self) -> bool {
+        let is_interrupt = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
+        let mut next: Option<&(dyn Error + 'static)> = Some(&self.cause);
+        while let Some(error) = next {
+            if error.downcast_ref().is_some_and(is_interrupt) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum OpenCause {
     #[error("it is being replaced by a backup; try again when that has ended")]
@@ -87,7 +103,7 @@ enum OpenCause {
     TooOld { found: i64, known: i64 },
     #[error(transparent)]
     File(#[from] io::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("its schema cannot be brought up to date: {0}")]
     Migration(#[from] Box<refinery::Error>),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kamaji_telemetry::backend::store::SqliteStore;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::harness::count;
@@ -129,10 +130,69 @@ fn a_copy_that_was_not_made_costs_no_older_one() {
     fs::write(scene.store(), "no store").unwrap();
     let said = error(scene.back_up("1"));
     assert!(said.contains("no backup was made") && said.contains("not a database"), "{said}");
-    assert!(scene.names().is_superset(&expected), "{:?}", scene.names());
+    assert_eq!(scene.names(), expected);
     fs::remove_file(scene.store()).unwrap();
     assert!(error(scene.back_up("1")).contains("no such file"));
-    assert!(scene.names().is_superset(&expected), "{:?}", scene.names());
+    assert_eq!(scene.names(), expected);
+}
+
+#[test]
+fn nothing_is_left_of_a_copy_that_was_not_complete() {
+    let scene = Scene::new();
+    let connection = Connection::open(scene.store()).unwrap();
+    connection.execute_batch("CREATE TABLE large AS SELECT randomblob(1000000) AS bytes").unwrap();
+    drop(connection);
+    // As on a full disk, with room for what is beside the store while it is open.
+    let arguments = ["backup", &format!("--directory={}", scene.copies().display())];
+    let store = format!("--store=sqlite:{}", scene.store().display());
+    let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" backend \"$@\"";
+    let output = Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(arguments).arg(&store).output().unwrap();
+    let said = error(output);
+    assert!(said.contains("no backup was made") && said.contains(".db: "), "{said}");
+    assert_eq!(scene.names(), set(&[LOCK]));
+    // Restoring is the same in the other direction.
+    let (copy, _) = scene.added("1");
+    let (copy, target) = (scene.copies().join(copy), scene.0.path().join("restored.db"));
+    let store = format!("--store=sqlite:{}", target.display());
+    let restore = ["restore", copy.to_str().unwrap(), &store];
+    let said = error(Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(restore).output().unwrap());
+    assert!(said.contains("nothing was put back"), "{said}");
+    let left = |suffix: &str| scene.0.path().join(format!("restored.db{suffix}")).exists();
+    assert!(!left(".part") && !left(".part-journal") && !left(""), "{said}");
+
+    let newer = "INSERT INTO refinery_schema_history (version, name) VALUES (1000, 'later')";
+    Connection::open(scene.store()).unwrap().execute_batch(newer).unwrap();
+    let before = scene.names();
+    let said = error(scene.back_up("1"));
+    assert!(said.contains("version 1000"), "{said}");
+    assert_eq!(scene.names(), before);
+}
+
+#[test]
+fn a_store_in_the_folder_that_would_be_taken_for_a_copy_is_left_alone() {
+    let scene = Scene::new();
+    let directory = format!("--directory={}", scene.copies().display());
+    for name in ["telemetry-20200101T000000Z.db", "telemetry"] {
+        let store = scene.copies().join(name);
+        let held = SqliteStore::open(&store).unwrap();
+        let link = scene.copies().join("link.db");
+        std::os::unix::fs::symlink(&store, &link).unwrap();
+        let inside = scene.copies().join("../copies").join(name);
+        let through = if name == "telemetry" { store.clone() } else { link.clone() };
+        for path in [&store, &inside, &through] {
+            let said = error(run(path, &[&directory, "--keep=1"]));
+            assert!(said.contains(name) && said.contains("expected another folder"), "{said}");
+        }
+        assert!(store.exists());
+        fs::remove_file(link).unwrap();
+        drop(held);
+        fs::remove_file(store).unwrap();
+    }
+    let store = scene.copies().join("telemetry.db");
+    let held = SqliteStore::open(&store).unwrap();
+    assert!(run(&store, &[&directory, "--keep=1"]).status.success(), "a store of another name");
+    assert!(store.exists());
+    drop(held);
 }
 
 #[test]

@@ -61,7 +61,8 @@ async fn a_signal_ends_it_and_the_store_is_as_it_was() {
     for signal in ["TERM", "INT"] {
         let mut backend = opening().await;
         assert_eq!(backend.end(signal).await, Some(0), "{}", backend.log());
-        assert!(backend.log().contains("is as it was"), "{}", backend.log());
+        let log = backend.log();
+        assert!(log.contains("is as it was") && !log.contains("error") && !log.contains("interrupted"), "{log}");
         let file = backend.file();
         let version = "SELECT max(version) FROM refinery_schema_history";
         let connection = Connection::open(file).unwrap();
@@ -70,6 +71,25 @@ async fn a_signal_ends_it_and_the_store_is_as_it_was() {
         drop(connection);
         let facts = SqliteStore::open(file).unwrap().overview(overview_query(Timestamp::now())).await.unwrap();
         assert_eq!(facts.installations[0].uuid, Uuid::nil());
+    }
+}
+
+#[test]
+fn two_addresses_that_are_one_are_told_before_the_store_is_opened() {
+    let address = crate::servers::free_address().to_string();
+    for (one, other) in [("--grpc", "--http"), ("--grpc", "--health-addr"), ("--http", "--health-addr")] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("telemetry.db");
+        let mut command = std::process::Command::new(crate::program::PROGRAM);
+        command.args(["backend", "serve", &format!("--store=sqlite:{}", store.display())]).env_clear();
+        for flag in ["--grpc", "--http", "--health-addr"] {
+            let address = if [one, other].contains(&flag) { &address } else { "127.0.0.1:0" };
+            command.arg(format!("{flag}={address}"));
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !store.exists(), "{said}");
+        assert!(said.contains(&format!("{one} and {other} are both {address}: expected")), "{said}");
     }
 }
 

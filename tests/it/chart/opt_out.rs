@@ -191,6 +191,7 @@ async fn the_agents_own_switches_leave_no_trace() {
     on = scene.round(on, "flag", Switch::Argument("--disable-telemetry")).await;
     on = scene.round(on, "flag-true", Switch::Argument("--disable-telemetry=true")).await;
     on = scene.round(on, "do-not-track", Switch::Variable("DO_NOT_TRACK", "1")).await;
+    on = scene.round(on, "variable", Switch::Variable("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "true")).await;
     scene.round(on, "otel-sdk-disabled", Switch::Variable("OTEL_SDK_DISABLED", "true")).await;
 }
 

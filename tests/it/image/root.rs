@@ -165,7 +165,21 @@ pub(super) fn sources() -> Vec<PathBuf> {
     let list = built().with_extension("d");
     let list =
         fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make release`", list.display()));
-    list.split_whitespace().skip(1).map(PathBuf::from).collect()
+    prerequisites(&list)
+}
+
+/// What stands after the colon in a rule of make's, where a space in a path has a backslash before it.
+fn prerequisites(rule: &str) -> Vec<PathBuf> {
+    let (_, paths) = rule.split_once(": ").unwrap_or_else(|| panic!("{rule:?} is no rule"));
+    // No path holds a NUL.
+    let paths = paths.replace("\\ ", "\0");
+    paths.split_whitespace().map(|path| PathBuf::from(path.replace('\0', " "))).collect()
+}
+
+#[test]
+fn a_path_with_a_space_in_it_is_one_path() {
+    let rule = "/home/a\\ b/target/release/it: /home/a\\ b/src/lib.rs /home/a\\ b/src/x\\ \\ y.rs\n";
+    assert_eq!(prerequisites(rule), ["/home/a b/src/lib.rs", "/home/a b/src/x  y.rs"].map(PathBuf::from));
 }
 
 /// Where cargo puts it, beside what it gives integration tests for their files.

@@ -64,8 +64,13 @@ impl Access for SqliteStore {
             .boxed()
     }
 
-    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer.run(move |connection| open(connection, &session, now)).boxed()
+    fn open_session(
+        &self,
+        session: Session,
+        verified: Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, WriteError>> {
+        self.writer.run(move |connection| open(connection, &session, verified, now)).boxed()
     }
 
     fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>> {
@@ -175,7 +180,9 @@ fn revoke(connection: &mut Connection, which: &str, now: Timestamp) -> rusqlite:
     if token.revoked.is_none() {
         end(&transaction, &token, now)?;
     }
-    transaction.execute("UPDATE tokens SET barred = 1 WHERE prefix = ?1", params![token.prefix])?;
+    // Where the file listed it no longer, it is kept from now on rather than from then.
+    let bar = "UPDATE tokens SET barred = 1, revoked = ?2 WHERE prefix = ?1 AND barred = 0";
+    transaction.execute(bar, params![token.prefix, now.as_millisecond()])?;
     transaction.commit()?;
     Ok(Some(token))
 }
@@ -192,16 +199,24 @@ fn command(token: &Token, what: &str, time: Timestamp) -> LogEntry {
     LogEntry { time, who: Some(token.who()), what: what.to_owned(), status: None, count: 1 }
 }
 
-fn open(connection: &mut Connection, session: &Session, now: Timestamp) -> rusqlite::Result<()> {
+/// Says whether the token is still what was verified, without which nothing is changed.
+fn open(connection: &mut Connection, session: &Session, verified: Digest, now: Timestamp) -> rusqlite::Result<bool> {
     let Session { digest, token, expires } = session;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_valid = "SELECT EXISTS (SELECT 1 FROM tokens WHERE prefix = ?1 AND digest = ?2 AND revoked IS NULL
+                                   AND (expires IS NULL OR expires > ?3))";
+    let which = params![token, verified.bytes(), now.as_millisecond()];
+    if !transaction.query_row(is_valid, which, |row| row.get(0))? {
+        return Ok(false);
+    }
     transaction.execute("DELETE FROM sessions WHERE expires <= ?1", params![now.as_millisecond()])?;
     let crowded = "DELETE FROM sessions WHERE digest IN
                    (SELECT digest FROM sessions WHERE token = ?1 ORDER BY expires DESC LIMIT -1 OFFSET ?2)";
     transaction.execute(crowded, params![token, MAX_SESSIONS - 1])?;
     let insert = "INSERT INTO sessions (digest, token, expires) VALUES (?1, ?2, ?3)";
     transaction.execute(insert, params![digest.bytes(), token, expires.as_millisecond()])?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn add(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {

@@ -12,6 +12,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use super::lock::{Lock, LockError};
 use super::{MODE, beside, connect};
 
+/// What a copy that is not complete has after its name, and what the file has after that which `SQLite` puts beside it.
+const PART: &str = ".part";
+const JOURNAL: &str = "-journal";
+
+/// A copy that is not complete, which is deleted unless it gets its name.
+struct Part(PathBuf);
+
 /// Why a copy was not made, or not put back. What was there before is as it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", path.display())]
@@ -34,6 +41,10 @@ enum CopyCause {
     NoFolder,
     #[error("another process makes a copy in this folder: try again when it has ended")]
     FolderInUse,
+    #[error(
+        "the store itself is in this folder under the name {0:?}, by which it would be taken for a copy or its lock for the folder's: expected another folder, or a store of another name such as telemetry.db"
+    )]
+    HoldsStore(String),
     #[error("it is no store: expected a file that `backend backup` made")]
     NoStore,
     #[error("it is damaged: {0}; expected `ok` from SQLite's integrity check, take an older backup")]
@@ -64,11 +75,11 @@ fn try_backup(path: &Path, copy: &Path) -> Result<(), CopyCause> {
     if copy.try_exists()? {
         return Err(CopyCause::Exists);
     }
-    let part = beside(copy, ".part");
+    let part = Part(beside(copy, PART));
     // Whoever closes a store last clears its log away, which takes the right to write.
-    duplicate(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &part)?;
-    check(&open(&part)?)?;
-    put(&part, copy)
+    duplicate(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &part.0)?;
+    check(&open(&part.0)?)?;
+    put(&part.0, copy)
 }
 
 /// Puts a copy in the place of the store at `path`, or where there is none yet, with mode 0600. The copy is checked
@@ -86,13 +97,25 @@ pub fn restore(copy: &Path, path: &Path) -> Result<(), CopyError> {
 }
 
 fn replace(copy: &Path, path: &Path) -> Result<(), CopyCause> {
-    let part = beside(path, ".part");
-    duplicate(&open(copy)?, &part)?;
+    let part = Part(beside(path, PART));
+    duplicate(&open(copy)?, &part.0)?;
     // A log that stayed would be taken for the new file's.
     for left in ["-wal", "-shm"] {
         remove(&beside(path, left))?;
     }
-    put(&part, path)
+    put(&part.0, path)
+}
+
+impl Drop for Part {
+    /// Once it has its name there is none left. Where it has not, its room may be what the store lacks.
+    fn drop(&mut self) {
+        for suffix in ["", JOURNAL] {
+            let left = beside(&self.0, suffix);
+            if let Err(error) = remove(&left) {
+                tracing::warn!(%error, "{} is left of what failed: delete it", left.display());
+            }
+        }
+    }
 }
 
 fn require(path: &Path) -> Result<(), CopyCause> {

@@ -172,7 +172,11 @@ async fn a_file_that_breaks_is_told_once_and_changes_nothing() {
     let body = stats(Uuid::new_v4());
     assert_eq!(request(backend.http(), "POST", "/stats", &headers, body.as_bytes()).await.status, 200);
     replace(&path, SECOND);
+    backend.logged("--ingest-token-file can be used again").await;
     backend.logged("were read again").await;
+    let accounts = backend.accounts().await;
+    let failed = "kamaji_telemetry_backend_token_file_reloads_total{file=\"ingest\",result=\"FAILED\"} 1\n";
+    assert!(accounts.contains(failed), "{accounts}");
     drop(folder);
 }
 

@@ -113,6 +113,15 @@ async fn a_file_that_breaks_changes_nothing_and_is_told_without_what_is_in_it() 
     std::fs::remove_file(file.path()).unwrap();
     backend.logged("No such file").await;
     assert_eq!(read_process(&backend, 1).await, 200);
+    let reloads = async |result: &str| {
+        let name = format!("kamaji_telemetry_backend_token_file_reloads_total{{file=\"reader\",result=\"{result}\"}} ");
+        let accounts = backend.accounts().await;
+        accounts.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{accounts}")).to_owned()
+    };
+    assert_eq!([reloads("OK").await, reloads("FAILED").await], ["1", "2"]);
+    file.replace(&line("alice", "viewer", 1));
+    backend.logged("--reader-token-file can be used again").await;
+    assert_eq!(reloads("OK").await, "2");
     file.replace(&line("alice", "viewer", 2));
     eventually("the new token", async || (read_process(&backend, 2).await == 200).then_some(())).await;
     assert_eq!(read_process(&backend, 1).await, 401);

@@ -185,8 +185,13 @@ impl Access for WithoutLog {
         self.0.token(prefix)
     }
 
-    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.0.open_session(session, now)
+    fn open_session(
+        &self,
+        session: Session,
+        verified: Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, WriteError>> {
+        self.0.open_session(session, verified, now)
     }
 
     fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>> {

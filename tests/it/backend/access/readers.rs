@@ -62,7 +62,7 @@ impl Reader {
             let ends = if self.state == State::SessionExpired { now - hour } else { now + hour };
             let session = Session { digest: Digest::of(&secret), token: prefix.clone(), expires: ends };
             // Long ago, so that what has expired since is still there.
-            access.open_session(session, now - hour * 2).await.unwrap();
+            assert!(access.open_session(session, Digest::of(&text), now - hour * 2).await.unwrap());
         }
         if self.state == State::Revoked {
             access.revoke_token(prefix, now).await.unwrap();

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use super::{hours_ago, noon};
 use listed::{
     a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
-    a_listed_token_that_was_revoked_by_hand_stays_so, a_token_made_by_hand_is_left_alone_by_what_is_listed,
-    a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed, of_those_that_keep_a_list_at_once_one_does_it,
-    whether_any_token_is_valid_is_known,
+    a_listed_token_that_was_revoked_by_hand_stays_so, a_session_is_opened_only_with_the_secret_that_its_token_has,
+    a_token_made_by_hand_is_left_alone_by_what_is_listed, a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed,
+    of_those_that_keep_a_list_at_once_one_does_it, whether_any_token_is_valid_is_known,
 };
 
 macro_rules! conformance {
@@ -34,6 +34,7 @@ macro_rules! conformance {
             what_ended_before_the_cutoff_is_deleted_and_the_rest_stays,
             a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
             a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed,
+            a_session_is_opened_only_with_the_secret_that_its_token_has,
             a_listed_token_that_was_revoked_by_hand_stays_so,
             a_token_made_by_hand_is_left_alone_by_what_is_listed,
             of_those_that_keep_a_list_at_once_one_does_it,
@@ -87,6 +88,12 @@ fn session(secret: &str, token: &Token, expires: Timestamp) -> Session {
     Session { digest: Digest::of(secret), token: token.prefix.clone(), expires }
 }
 
+/// Opens a session with the secret that its token has by now.
+async fn open(access: &Shared, session: Session, now: Timestamp) -> bool {
+    let (_, digest) = access.token(session.token.clone()).await.unwrap().unwrap();
+    access.open_session(session, digest, now).await.unwrap()
+}
+
 fn read(token: &Token, time: Timestamp) -> LogEntry {
     LogEntry { time, who: Some(token.who()), what: "GET /".into(), status: Some(200), count: 1 }
 }
@@ -138,7 +145,7 @@ async fn a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end(access: 
         let revoked = create(&access, number, &format!("revoked-{number}")).await;
         let kept = create(&access, number + 10, &format!("kept-{number}")).await;
         for (secret, token) in [("revoked", &revoked), ("kept", &kept)] {
-            access.open_session(session(&format!("{secret}-{number}"), token, expires), noon()).await.unwrap();
+            assert!(open(&access, session(&format!("{secret}-{number}"), token, expires), noon()).await);
         }
         let which = if by_name { &revoked.name } else { &revoked.prefix };
         assert_eq!(access.revoke_token(which.clone(), noon()).await.unwrap(), Some(revoked.clone()));
@@ -160,7 +167,7 @@ async fn a_session_ends_alone_or_by_its_time_or_when_there_are_too_many(access: 
     let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
     let expires = |minutes: u32| noon() + SignedDuration::from_mins(i64::from(minutes));
     let is_open = async |secret: &str| access.session(Digest::of(secret)).await.unwrap().is_some();
-    let open = async |session, now| access.open_session(session, now).await.unwrap();
+    let open = async |session, now| assert!(self::open(&access, session, now).await);
     open(session("bob", &bob, expires(1)), noon()).await;
     open(session("closed", &alice, expires(1)), noon()).await;
     assert!(is_open("closed").await);

@@ -69,12 +69,16 @@ fn put_in(connection: &Connection, listed: &ListedToken, now: Timestamp) -> rusq
             return Ok(Becomes::Refused(RefusedToken::Revoked { prefix: prefix.clone(), name: name.clone() }));
         }
         Some(Kept { token, listed: true, .. }) if token.revoked.is_none() => return Ok(Becomes::Same),
-        Some(Kept { token, .. }) if token.revoked.is_none() => return Ok(taken(listed, token.prefix)),
+        Some(Kept { token, .. }) if token.revoked.is_none() => {
+            let (prefix, name) = (prefix.clone(), name.clone());
+            return Ok(Becomes::Refused(RefusedToken::PrefixTaken { prefix, name }));
+        }
         // It comes back, or is new.
         Some(_) | None => {}
     }
     if let Some(by) = holder(connection, name)? {
-        return Ok(taken(listed, by));
+        let (prefix, name) = (prefix.clone(), name.clone());
+        return Ok(Becomes::Refused(RefusedToken::NameTaken { prefix, name, by }));
     }
     create(connection, listed, now)?;
     Ok(Becomes::Valid)
@@ -94,11 +98,6 @@ fn create(connection: &Connection, listed: &ListedToken, now: Timestamp) -> rusq
 fn is_same(token: &Token, digest: &Digest, listed: &ListedToken) -> bool {
     let ListedToken { prefix, name, role, digest: listed } = listed;
     token.prefix == *prefix && token.name == *name && token.role == *role && digest == listed
-}
-
-fn taken(listed: &ListedToken, by: String) -> Becomes {
-    let ListedToken { prefix, name, .. } = listed.clone();
-    Becomes::Refused(RefusedToken::Taken { prefix, name, by })
 }
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{CopyCause, CopyError, Lock, LockError, backup};
+use super::{CopyCause, CopyError, Lock, LockError, PART, backup};
 
 /// How the name of a copy begins; the time follows, by which names sort, then [`END`].
 const BEGIN: &str = "telemetry-";
@@ -14,39 +14,46 @@ const BEGIN: &str = "telemetry-";
 /// How the name of a copy ends.
 const END: &str = ".db";
 
-/// What a copy that is not complete has after its name, and the file that `SQLite` has beside it.
-const PARTS: [&str; 2] = [".part", ".part-journal"];
+/// What [`PART`] and [`JOURNAL`](super::JOURNAL) make of a copy's name.
+const PARTS: [&str; 2] = [PART, ".part-journal"];
 
-/// A folder of copies, which nobody else adds to meanwhile.
+/// The file by whose lock a folder is taken.
+const LOCKED: &str = "telemetry";
+
+/// A folder of copies of one store, which nobody else adds to meanwhile.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    store: PathBuf,
     _lock: Lock,
 }
 
 impl Folder {
-    /// Takes a folder that is there, and leaves `telemetry.lock` in it. Blocks.
+    /// Takes a folder that is there for copies of `store`, and leaves `telemetry.lock` in it. Blocks.
     ///
-    /// Fails where another process adds to it.
-    pub fn open(path: &Path) -> Result<Self, CopyError> {
+    /// Fails where another process adds to it, or where `store` is in it under a name that is a copy's or the lock's.
+    pub fn open(path: &Path, store: &Path) -> Result<Self, CopyError> {
         let error = |cause| CopyError { path: path.to_owned(), cause };
-        let lock = Lock::exclusive(&path.join("telemetry")).map_err(|cause| match cause {
+        if let Some(name) = mistaken(path, store) {
+            return Err(error(CopyCause::HoldsStore(name)));
+        }
+        let lock = Lock::exclusive(&path.join(LOCKED)).map_err(|cause| match cause {
             LockError::Used => error(CopyCause::FolderInUse),
             LockError::File(cause) if cause.kind() == ErrorKind::NotFound => error(CopyCause::NoFolder),
             LockError::File(cause) => error(cause.into()),
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), store: store.to_owned(), _lock: lock })
     }
 
-    /// Copies the store at `store` into a new file that is named after `now`, as [`backup`] does, and gives that. Blocks.
+    /// Copies the store into a new file that is named after `now`, as [`backup`] does, and gives that. Blocks.
     ///
     /// What a killed process left of a copy is deleted before, as the new one may need its room.
-    pub fn add(&self, store: &Path, now: Timestamp) -> Result<PathBuf, CopyError> {
+    pub fn add(&self, now: Timestamp) -> Result<PathBuf, CopyError> {
         for part in self.files(is_part)? {
             delete(&self.path.join(part))?;
         }
         let copy = self.path.join(name(now));
-        backup(store, &copy)?;
+        backup(&self.store, &copy)?;
         Ok(copy)
     }
 
@@ -76,6 +83,21 @@ impl Folder {
         }
         Ok(names)
     }
+}
+
+/// The name by which a store would be taken for something else in a folder; `None` where it would not. A store that is not
+/// there is for others to tell.
+fn mistaken(folder: &Path, store: &Path) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    // Its lock is beside the path that is given, its file where links lead to.
+    let parent = store.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let given = parent.canonicalize().ok()?.join(store.file_name()?);
+    let file = store.canonicalize().ok()?;
+    let name_of = |path: &Path| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        (path.parent() == Some(&folder)).then_some(name)
+    };
+    name_of(&given).filter(|name| name == LOCKED).or_else(|| name_of(&file).filter(|name| is_copy(name)))
 }
 
 fn delete(path: &Path) -> Result<(), CopyError> {

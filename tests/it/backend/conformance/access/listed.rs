@@ -6,7 +6,7 @@ use kamaji_telemetry::backend::store::{
 };
 use tokio::task::JoinSet;
 
-use super::{Shared, create, hours_ago, noon, session, token};
+use super::{Shared, create, hours_ago, noon, open, session, token};
 
 fn listed(number: u8, name: &str) -> ListedToken {
     let Token { prefix, name, role, .. } = token(number, name);
@@ -53,7 +53,7 @@ pub(super) async fn a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_i
     assert!(kept.is_valid(much_later));
     access.trim_access(hours_ago(0), much_later).await.unwrap();
     for token in [&kept, &access.token(bob.prefix.clone()).await.unwrap().unwrap().0] {
-        access.open_session(session(&token.name, token, much_later), noon()).await.unwrap();
+        assert!(open(&access, session(&token.name, token, much_later), noon()).await);
     }
     assert_eq!(set(&access, &[bob.clone(), alice]).await, (0, 0, vec![]), "the same in another order");
     assert_eq!(set(&access, &[bob]).await, (0, 1, vec![]));
@@ -76,7 +76,7 @@ pub(super) async fn a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed
     assert_eq!(set(&access, &swapped).await, (2, 2, vec![]));
     assert_eq!(access.token(alice.prefix.clone()).await.unwrap().unwrap().0.name, "bob");
     let kept = access.token(alice.prefix.clone()).await.unwrap().unwrap().0;
-    access.open_session(session("of a viewer", &kept, kept.created), hours_ago(1)).await.unwrap();
+    assert!(open(&access, session("of a viewer", &kept, kept.created), hours_ago(1)).await);
     let admin = ListedToken { role: Role::Admin, ..alice.clone() };
     assert_eq!(set(&access, std::slice::from_ref(&admin)).await, (1, 2, vec![]));
     assert_eq!(valid(&access).await, [("alice".to_owned(), Role::Admin)]);
@@ -85,6 +85,37 @@ pub(super) async fn a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed
     assert_eq!(set(&access, &[other]).await, (1, 1, vec![]));
     let (_, digest) = access.token(alice.prefix).await.unwrap().unwrap();
     assert_eq!(digest, Digest::of("another secret"));
+}
+
+pub(super) async fn a_session_is_opened_only_with_the_secret_that_its_token_has(access: Shared) {
+    let old = listed(1, "alice");
+    let new = ListedToken { role: Role::Admin, digest: Digest::of("another secret"), ..old.clone() };
+    set(&access, std::slice::from_ref(&old)).await;
+    let kept = access.token(old.prefix.clone()).await.unwrap().unwrap().0;
+    let later = noon() + SignedDuration::from_hours(1);
+    let open = async |secret: &str, verified: Digest| {
+        let opened = access.open_session(session(secret, &kept, later), verified, noon()).await.unwrap();
+        assert_eq!(opened, access.session(Digest::of(secret)).await.unwrap().is_some(), "{secret}");
+        opened
+    };
+    assert!(open("before", old.digest).await);
+    set(&access, std::slice::from_ref(&new)).await;
+    assert!(access.session(Digest::of("before")).await.unwrap().is_none(), "opened before, it has ended");
+    assert!(!open("after", old.digest).await, "verified before, it is not opened after");
+    assert!(open("new", new.digest).await);
+    set(&access, &[]).await;
+    assert!(!open("not listed", new.digest).await);
+    set(&access, std::slice::from_ref(&old)).await;
+    assert!(open("back", old.digest).await && !open("of the one before", new.digest).await);
+    access.revoke_token("alice".into(), noon()).await.unwrap();
+    assert!(!open("revoked", old.digest).await);
+
+    let made = create(&access, 2, "bob").await;
+    let at = async |secret: &str, now| {
+        access.open_session(session(secret, &made, later), Digest::of("bob"), now).await.unwrap()
+    };
+    let expires = made.expires.unwrap();
+    assert!(at("just", expires - SignedDuration::from_millis(1)).await && !at("too late", expires).await);
 }
 
 pub(super) async fn a_listed_token_that_was_revoked_by_hand_stays_so(access: Shared) {
@@ -107,21 +138,32 @@ pub(super) async fn a_listed_token_that_was_revoked_by_hand_stays_so(access: Sha
     let gone = listed(3, "gone");
     let only = std::slice::from_ref(&gone);
     set(&access, only).await;
-    set(&access, &[]).await;
+    access.set_listed_tokens(vec![], hours_ago(1)).await.unwrap();
     access.revoke_token(gone.prefix.clone(), noon()).await.unwrap().unwrap();
     let refused = RefusedToken::Revoked { prefix: gone.prefix.clone(), name: "gone".into() };
-    assert_eq!(set(&access, only).await, (0, 0, vec![refused]), "also if it was not listed just then");
+    assert_eq!(set(&access, only).await, (0, 0, vec![refused.clone()]), "also if it was not listed just then");
+
+    set(&access, &[]).await;
+    let trimmed = access.trim_access(noon(), noon()).await.unwrap();
+    assert_eq!((trimmed.tokens, set(&access, only).await), (0, (0, 0, vec![refused])), "it was revoked at noon");
+    set(&access, &[]).await;
+    access.revoke_token(gone.prefix.clone(), noon() + SignedDuration::from_hours(1)).await.unwrap().unwrap();
+    let later = noon() + SignedDuration::from_millis(1);
+    access.trim_access(later, later).await.unwrap();
+    assert_eq!(
+        set(&access, only).await,
+        (1, 0, vec![]),
+        "until it is forgotten, which a second revocation puts off by nothing"
+    );
 }
 
 pub(super) async fn a_token_made_by_hand_is_left_alone_by_what_is_listed(access: Shared) {
     let made = create(&access, 1, "alice").await;
     let [same_name, same_prefix] = [listed(2, "alice"), listed(1, "bob")];
-    let taken = |listed: &ListedToken| RefusedToken::Taken {
-        prefix: listed.prefix.clone(),
-        name: listed.name.clone(),
-        by: made.prefix.clone(),
-    };
-    let expected = vec![taken(&same_name), taken(&same_prefix)];
+    let expected = vec![
+        RefusedToken::NameTaken { prefix: same_name.prefix.clone(), name: "alice".into(), by: made.prefix.clone() },
+        RefusedToken::PrefixTaken { prefix: same_prefix.prefix.clone(), name: "bob".into() },
+    ];
     let both = [same_name.clone(), same_prefix, listed(3, "carol")];
     assert_eq!(set(&access, &both).await, (1, 0, expected.clone()));
     assert_eq!(set(&access, &both).await, (0, 0, expected));

@@ -1,4 +1,4 @@
-//! Names that YAML would take for numbers or truth values, and keys that would be there twice.
+//! Names that YAML would take for numbers, and keys that would be there twice.
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -8,20 +8,20 @@ use super::helm::{AGENT, BACKEND, Chart, Helm};
 use super::{merge, snapshots};
 use crate::servers::{ApiServer, definition, documents};
 
-/// Names that Kubernetes takes, and that YAML reads as something else than text.
+/// Names that Kubernetes takes, and that YAML reads as numbers.
 fn agent() -> Value {
     let mut values = snapshots::extended();
     merge(
         &mut values,
         json!({
             "imagePullSecrets": [{"name": "12"}],
-            "telemetry": {"kamajiNamespace": "1e3"},
+            "telemetry": {"kamajiNamespace": "5678"},
             "serviceAccount": {"name": "123"},
-            "priorityClassName": "null",
+            "priorityClassName": "12",
             "relay": {
-                "caBundle": {"configMap": "", "secret": "0123", "key": "1.5"},
+                "caBundle": {"configMap": "", "secret": "23", "key": "1.5"},
                 "clientCertificateSecret": "456",
-                "tokenSecret": {"name": "789", "key": "true"},
+                "tokenSecret": {"name": "789", "key": "10"},
             },
         }),
     );
@@ -47,11 +47,11 @@ fn backend() -> Value {
         json!({
             "store": {"sqlite": {"persistence": {"storageClass": "123"}}},
             "ingest": {"tokensSecret": {"name": "1", "key": "2"}},
-            "access": {"tokensSecret": {"name": "3", "key": "no"}},
+            "access": {"tokensSecret": {"name": "3", "key": "4"}},
             "backup": {"persistence": {"storageClass": "456"}},
             "ingress": {"http": {"className": "1"}, "grpc": {"className": "2"}},
             "serviceAccount": {"name": "123"},
-            "priorityClassName": "true",
+            "priorityClassName": "78",
         }),
     );
     values
@@ -61,7 +61,7 @@ fn with_claims_of_ones_own() -> Value {
     json!({
         "store": {"sqlite": {"persistence": {"existingClaim": "1"}}},
         "backup": {"enabled": true, "persistence": {"existingClaim": "2"}},
-        "tls": {"existingSecret": "0x1f"},
+        "tls": {"existingSecret": "31"},
     })
 }
 
@@ -79,12 +79,18 @@ async fn names_that_look_like_numbers_stay_names() {
     ] {
         cluster.apply(&definition(name)).await;
     }
-    for namespace in ["1234", "1e3"] {
+    for namespace in ["1234", "5678"] {
         let metadata = json!({"name": namespace});
         cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
     }
-    let charts: [(&Chart, Value); 4] =
-        [(&AGENT, agent()), (&AGENT, own_collector()), (&BACKEND, backend()), (&BACKEND, with_claims_of_ones_own())];
+    let authorities = json!({"relay": {"caBundle": {"configMap": "1", "key": "2"}}});
+    let charts: [(&Chart, Value); 5] = [
+        (&AGENT, agent()),
+        (&AGENT, authorities),
+        (&AGENT, own_collector()),
+        (&BACKEND, backend()),
+        (&BACKEND, with_claims_of_ones_own()),
+    ];
     for (chart, values) in charts {
         let helm = Helm::offline().with(chart);
         let rendered = helm.template_as("123", "1234", &values).await.unwrap();

@@ -6,6 +6,7 @@ use super::{offline, snapshots};
 use crate::chart::helm::BACKEND;
 use crate::chart::merge;
 use crate::chart::schema::{every_value_has_its_place, refusal};
+use crate::servers::documents;
 
 #[test]
 fn every_value_of_the_backend_has_its_place_in_the_schema_and_no_other_key_has() {
@@ -166,6 +167,20 @@ async fn what_contradicts_itself_is_refused_with_what_to_do() {
         (json!({"service": {"externalTrafficPolicy": "Local"}}), "service.type is ClusterIP, which has none"),
     ])
     .await;
+}
+
+/// What the README gives as an example of a way in.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_documented_way_in_is_taken_and_trusts_proxies_that_alone_are_let_in() {
+    let readme = BACKEND.file("README.md");
+    let (_, section) = readme.split_once("\n## From outside\n").unwrap();
+    let example = section.split("```yaml\n").nth(1).unwrap().split_once("```").unwrap().0;
+    let values: Value = serde_yaml_ng::from_str(example).unwrap();
+    let objects = documents(&offline().template(&values).await.unwrap());
+    let policy = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    assert_eq!(policy["spec"]["ingress"][0]["from"], values["networkPolicy"]["from"]);
+    assert!(values["networkPolicy"]["from"][0].is_object() && values["trustedProxies"][0].is_string(), "{values}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::offline;
 use crate::chart::schema::refusal;
 
 /// Both routes, with these hostnames and parents.
-fn routes(names: [&str; 2], parents: [Value; 2]) -> Value {
+fn routes(names: [&str; 2], parents: &[Value; 2]) -> Value {
     let route = |name: &str, parent: &Value| json!({"enabled": true, "parentRefs": [parent], "hostnames": [name]});
     let gateway = json!({"http": route(names[0], &parents[0]), "grpc": route(names[1], &parents[1])});
     json!({"publicUrl": "https://a.b.test", "trustedProxies": ["10.0.0.1"], "gateway": gateway})
@@ -35,7 +35,7 @@ async fn routes_that_would_meet_are_refused() {
         (["a.b.test", "a.b.test"], [public(), section.clone()]),
         (["a.b.test", "a.b.test"], [section.clone(), section]),
     ] {
-        let said = refusal(&helm, routes(names, parents.clone())).await;
+        let said = refusal(&helm, routes(names, &parents)).await;
         let [http, grpc] = names;
         let both = format!("gateway.http.hostnames has {http:?} and gateway.grpc.hostnames {grpc:?}");
         assert!(said.contains(&both), "{names:?} {parents:?}: {said}");
@@ -59,7 +59,7 @@ async fn routes_that_never_meet_are_taken() {
         (["a.b.test", "a.b.test"], [at("https"), at("grpc")]),
         (["a.b.test", "a.b.test"], [json!({"name": "public", "port": 443}), json!({"name": "public", "port": 8443})]),
     ] {
-        let values = routes(names, parents);
+        let values = routes(names, &parents);
         helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
     }
 }

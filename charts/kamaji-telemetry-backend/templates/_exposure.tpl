@@ -6,7 +6,7 @@ metadata:
   {{- include "kamaji-telemetry-backend.metadata" (dict "root" .root "suffix" (printf "-%s" .port) "annotations" .values.annotations) | nindent 2 }}
 spec:
   {{- with .values.className }}
-  ingressClassName: {{ . }}
+  ingressClassName: {{ . | quote }}
   {{- end }}
   {{- with .values.tls }}
   tls:

@@ -8,7 +8,7 @@ kamaji-telemetry-backend
 
 {{- define "kamaji-telemetry-backend.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "kamaji-telemetry-backend.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Of the backend's pod alone: a backup's serves nothing. */}}
@@ -36,7 +36,7 @@ app.kubernetes.io/component: backup
 {{- define "kamaji-telemetry-backend.metadata" -}}
 {{- $ours := include "kamaji-telemetry-backend.labels" .root | fromYaml -}}
 name: {{ include "kamaji-telemetry-backend.name" .root }}{{ .suffix }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- toYaml (mergeOverwrite (deepCopy (.labels | default dict)) $ours) | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.extraAnnotations) (deepCopy (.annotations | default dict)) }}
@@ -75,7 +75,7 @@ annotations:
 accessModes:
   {{- toYaml .accessModes | nindent 2 }}
 {{- with .storageClass }}
-storageClassName: {{ . }}
+storageClassName: {{ . | quote }}
 {{- end }}
 resources:
   requests:

@@ -18,7 +18,7 @@ readOnlyRootFilesystem: true
 
 {{/* What both pods have. */}}
 {{- define "kamaji-telemetry-backend.podSpec" -}}
-serviceAccountName: {{ include "kamaji-telemetry-backend.serviceAccount" . }}
+serviceAccountName: {{ include "kamaji-telemetry-backend.serviceAccount" . | quote }}
 automountServiceAccountToken: false
 # A Service's name could make a variable that is taken for a setting.
 enableServiceLinks: false
@@ -37,7 +37,7 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -120,19 +120,26 @@ priorityClassName: {{ . }}
 {{- define "kamaji-telemetry-backend.volumes" -}}
 - name: store
   persistentVolumeClaim:
-    claimName: {{ include "kamaji-telemetry-backend.storeClaim" . }}
+    claimName: {{ include "kamaji-telemetry-backend.storeClaim" . | quote }}
+{{- if .Values.backup.enabled }}
+# Of a backup's pod, and not mounted here. A volume that waits for the first pod to use it is made for this one: at once,
+# which `helm install --wait` waits for, and where the store's is.
+- name: backups
+  persistentVolumeClaim:
+    claimName: {{ include "kamaji-telemetry-backend.backupClaim" . | quote }}
+{{- end }}
 {{- with include "kamaji-telemetry-backend.tlsSecret" . }}
 - name: tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
 {{- end }}
 {{- with .Values.ingest.tokensSecret }}
 {{- if .name }}
 - name: ingest
   secret:
-    secretName: {{ .name }}
+    secretName: {{ .name | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: tokens
 {{- end }}
 {{- end }}
@@ -140,9 +147,9 @@ priorityClassName: {{ . }}
 {{- if .name }}
 - name: access
   secret:
-    secretName: {{ .name }}
+    secretName: {{ .name | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: readers
 {{- end }}
 {{- end }}

@@ -85,8 +85,8 @@
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom:
     secretKeyRef:
-      name: {{ $otlp.headersSecret.name }}
-      key: {{ $otlp.headersSecret.key }}
+      name: {{ $otlp.headersSecret.name | quote }}
+      key: {{ $otlp.headersSecret.key | quote }}
 {{- end }}
 {{- if $otlp.caSecret.name }}
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
@@ -120,14 +120,14 @@
 {{- if .Values.otlp.caSecret.name }}
 - name: ca
   secret:
-    secretName: {{ .Values.otlp.caSecret.name }}
+    secretName: {{ .Values.otlp.caSecret.name | quote }}
     items:
-      - key: {{ .Values.otlp.caSecret.key }}
+      - key: {{ .Values.otlp.caSecret.key | quote }}
         path: ca.crt
 {{- end }}
 {{- with .Values.otlp.clientCertificateSecret }}
 - name: client
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
 {{- end }}
 {{- end }}

@@ -6,9 +6,34 @@ so a second installation is refused by Helm rather than counted twice.
 kamaji-telemetry
 {{- end }}
 
-{{/* Says "true" where telemetry is off. Every template begins with it. */}}
+{{/* The values by which telemetry is off, with commas between; empty where it is not. Every template begins with it. */}}
 {{- define "kamaji-telemetry.off" -}}
-{{- if or .Values.telemetry.disabled (dig "telemetry" "disabled" false (.Values.global | default dict)) }}true{{ end }}
+{{- $keys := list }}
+{{- if .Values.telemetry.disabled }}{{ $keys = append $keys "telemetry.disabled" }}{{ end }}
+{{- if dig "telemetry" "disabled" false (.Values.global | default dict) }}{{ $keys = append $keys "global.telemetry.disabled" }}{{ end }}
+{{- join "," $keys }}
+{{- end }}
+
+{{/* The agent's variables that switch telemetry off. */}}
+{{- define "kamaji-telemetry.switches" -}}
+DO_NOT_TRACK,OTEL_SDK_DISABLED,KAMAJI_TELEMETRY_DISABLE_TELEMETRY
+{{- end }}
+
+{{/* What of extraArgs and extraEnv switches it off in the pod. As the agent reads them, all but a plain no is a yes. */}}
+{{- define "kamaji-telemetry.switch" -}}
+{{- $no := "(?i)^\\s*(0|f|false|n|no|off|)\\s*$" }}
+{{- $found := list }}
+{{- range .Values.extraArgs }}
+{{- if or (eq . "--disable-telemetry") (and (hasPrefix "--disable-telemetry=" .) (not (regexMatch $no (trimPrefix "--disable-telemetry=" .)))) }}
+{{- $found = append $found . }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if and (has .name (include "kamaji-telemetry.switches" . | splitList ",")) (not (regexMatch $no (.value | default ""))) }}
+{{- $found = append $found .name }}
+{{- end }}
+{{- end }}
+{{- join ", " $found }}
 {{- end }}
 
 {{/* Says "true" where nothing leaves: the relay prints instead. */}}
@@ -18,7 +43,7 @@ kamaji-telemetry
 
 {{- define "kamaji-telemetry.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "kamaji-telemetry.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Of the pods, which a new version of the chart alone need not restart. Ours win: others' must not select it. */}}
@@ -27,13 +52,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) (deepCopy .Values.podLabels) $ours) }}
 {{- end }}
 
-{{/* Of every object. */}}
-{{- define "kamaji-telemetry.labels" -}}
+{{/* The chart's own, of every object. */}}
+{{- define "kamaji-telemetry.ours" -}}
 {{- $ours := include "kamaji-telemetry.selectorLabels" . | fromYaml }}
 {{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
 {{- $_ := set $ours "app.kubernetes.io/part-of" "kamaji" }}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml $ours }}
+{{- end }}
+
+{{/* Of every object. */}}
+{{- define "kamaji-telemetry.labels" -}}
+{{- $ours := include "kamaji-telemetry.ours" . | fromYaml }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) $ours) }}
 {{- end }}
 
@@ -54,8 +85,8 @@ annotations:
 {{/* Whom the roles are bound to. */}}
 {{- define "kamaji-telemetry.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "kamaji-telemetry.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "kamaji-telemetry.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{- define "kamaji-telemetry.kamajiNamespace" -}}

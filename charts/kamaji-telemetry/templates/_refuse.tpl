@@ -1,5 +1,9 @@
-{{/* Refuses values that contradict each other: what would be ignored is never ignored in silence. */}}
+{{/*
+Refuses values that contradict each other. What would be ignored is refused too, but for what waits for an endpoint: who
+tries it locally keeps the settings of the way out.
+*/}}
 {{- define "kamaji-telemetry.refuse" -}}
+{{- include "kamaji-telemetry.refuseSwitches" . }}
 {{- $relay := .Values.relay }}
 {{- $otlp := .Values.otlp }}
 {{- if $relay.enabled }}
@@ -25,6 +29,11 @@
 {{- fail (printf "relay.%s is %q, yet relay.enabled is false: use otlp.caSecret, otlp.clientCertificateSecret and otlp.headersSecret for your own collector" $name $value) }}
 {{- end }}
 {{- end }}
+{{- range $name, $value := pick $relay "extraEnv" "extraArgs" }}
+{{- if $value }}
+{{- fail (printf "relay.%s is set, yet relay.enabled is false and there is no relay: leave it empty; what is for the agent is %s" $name $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $relay.caBundle.configMap $relay.caBundle.secret }}
 {{- fail (printf "relay.caBundle.configMap is %q and relay.caBundle.secret is %q: set one of the two" $relay.caBundle.configMap $relay.caBundle.secret) }}
@@ -35,6 +44,20 @@
 {{- include "kamaji-telemetry.refuseRepeated" (dict "value" "extraEnv" "container" (include "kamaji-telemetry.agent" .)) }}
 {{- if $relay.enabled }}
 {{- include "kamaji-telemetry.refuseRepeated" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry.relay" .)) }}
+{{- end }}
+{{- end }}
+
+{{/* Refuses the agent's switches where the relay would get them: it reads none, and telemetry would stay on. */}}
+{{- define "kamaji-telemetry.refuseSwitches" -}}
+{{- range .Values.relay.extraEnv }}
+{{- if has .name (include "kamaji-telemetry.switches" . | splitList ",") }}
+{{- fail (printf "relay.extraEnv has %s, which the relay does not read, so that telemetry would stay on: set it in extraEnv, or telemetry.disabled=true" .name) }}
+{{- end }}
+{{- end }}
+{{- range .Values.relay.extraArgs }}
+{{- if hasPrefix "--disable-telemetry" . }}
+{{- fail (printf "relay.extraArgs has %s, which the relay does not know, so that telemetry would stay on: set it in extraArgs, or telemetry.disabled=true" .) }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -49,8 +49,8 @@
     - name: RELAY_TOKEN
       valueFrom:
         secretKeyRef:
-          name: {{ $relay.tokenSecret.name }}
-          key: {{ $relay.tokenSecret.key }}
+          name: {{ $relay.tokenSecret.name | quote }}
+          key: {{ $relay.tokenSecret.key | quote }}
     {{- end }}
     {{- if $relay.clientCertificateSecret }}
     - name: RELAY_CERT_FILE
@@ -119,22 +119,22 @@
 {{- with $relay.caBundle.configMap }}
 - name: ca
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
     items:
-      - key: {{ $relay.caBundle.key }}
+      - key: {{ $relay.caBundle.key | quote }}
         path: ca.crt
 {{- end }}
 {{- with $relay.caBundle.secret }}
 - name: ca
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     items:
-      - key: {{ $relay.caBundle.key }}
+      - key: {{ $relay.caBundle.key | quote }}
         path: ca.crt
 {{- end }}
 {{- with $relay.clientCertificateSecret }}
 - name: client
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
 {{- end }}
 {{- end }}

@@ -1,6 +1,7 @@
 //! The backend's chart.
 
 mod alerts;
+mod gateway;
 mod job;
 mod pod;
 mod release;

@@ -83,10 +83,19 @@ impl Helm {
 
     /// The same of another copy of the chart.
     pub(super) async fn template_of(&self, chart: &str, values: &Value) -> Result<String, String> {
+        self.render(self.chart.release, chart, NAMESPACE, values).await
+    }
+
+    /// The same of a release of another name, in another namespace.
+    pub(super) async fn template_as(&self, release: &str, namespace: &str, values: &Value) -> Result<String, String> {
+        self.render(release, &self.chart.path(), namespace, values).await
+    }
+
+    async fn render(&self, release: &str, chart: &str, namespace: &str, values: &Value) -> Result<String, String> {
         let values = self.file(values);
         // What it would ask a cluster for.
         let version = "--kube-version=1.36.3";
-        self.run(&["template", self.chart.release, chart, "--namespace", NAMESPACE, "--values", &values, version]).await
+        self.run(&["template", release, chart, "--namespace", namespace, "--values", &values, version]).await
     }
 
     /// What it says of the chart with `values`, where it has anything to object.

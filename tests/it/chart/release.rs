@@ -114,6 +114,32 @@ async fn what_helm_renders_is_applied_changed_and_removed_without_helm() {
     consists_of(&cluster, &[], "removed").await;
 }
 
+/// What docs/operations.md says of it: `kubectl` knows nothing of what other values had rendered.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn without_helm_what_other_values_rendered_goes_with_the_old_values() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let elsewhere = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}});
+    cluster.apply_one(&elsewhere).await;
+    let helm = Helm::offline();
+    let before = helm.template(&json!({"telemetry": {"kamajiNamespace": "elsewhere"}})).await.unwrap();
+    let own = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
+    let now = helm.template(&own).await.unwrap();
+    cluster.apply(&before).await;
+    cluster.apply(&now).await;
+    for object in documents(&now) {
+        cluster.remove(&object).await;
+    }
+    let rest =
+        ["ConfigMap/kamaji-telemetry-relay", "Role/kamaji-telemetry-kamaji", "RoleBinding/kamaji-telemetry-kamaji"];
+    consists_of(&cluster, &[&rest], "the new values don't render them").await;
+    let is_left = |object: &Value| object["kind"] == "ConfigMap" || object["metadata"]["namespace"] == "elsewhere";
+    for object in documents(&before).iter().filter(|object| is_left(object)) {
+        cluster.remove(object).await;
+    }
+    consists_of(&cluster, &[], "the old values do").await;
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_second_installation_is_refused_rather_than_counted_twice() {

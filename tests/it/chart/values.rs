@@ -88,7 +88,23 @@ async fn a_mistake_is_refused_with_what_to_do() {
             "at '/networkPolicy/apiServer/cidrs/0'",
         ),
         (json!({"extraArgs": "--disable-telemetry"}), "got string, want array"),
+        (json!({"networkPolicy": {"apiServer": {"ports": []}}}), "at '/networkPolicy/apiServer/ports'"),
         (json!({"extraEnv": [{"value": "1"}]}), "missing property 'name'"),
+        (
+            json!({"extraEnv": [{"name": "DO_NOT_TRACK", "vaule": "1"}]}),
+            "at '/extraEnv/0': value must be 'a map with keys among name, value, valueFrom'",
+        ),
+        (json!({"extraEnv": [{"name": "DO_NOT_TRACK"}]}), "'a map with name, and either value or valueFrom'"),
+        (json!({"extraEnv": [{"name": "A", "valueFrom": {}}]}), "at '/extraEnv/0/valueFrom'"),
+        (
+            json!({"relay": {"extraEnv": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]}}),
+            "at '/relay/extraEnv/0': value must be 'a map with name, and either value or valueFrom'",
+        ),
+        (
+            with(json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}]}})),
+            "relay.extraEnv is set, yet relay.enabled is false",
+        ),
+        (with(json!({"relay": {"extraArgs": ["--a"]}})), "relay.extraArgs is set, yet relay.enabled is false"),
         (
             json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_INTERVAL", "value": "1m"}]}),
             "extraEnv has KAMAJI_TELEMETRY_INTERVAL, which is set already",
@@ -100,6 +116,22 @@ async fn a_mistake_is_refused_with_what_to_do() {
     ] {
         let refusal = refusal(&helm, values.clone()).await;
         assert!(refusal.contains(said), "{values}: {refusal}");
+    }
+}
+
+/// The relay reads none of them, so that telemetry would stay on.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_switch_of_the_agent_is_refused_where_the_relay_would_get_it() {
+    let helm = Helm::offline();
+    let variables = ["DO_NOT_TRACK", "OTEL_SDK_DISABLED", "KAMAJI_TELEMETRY_DISABLE_TELEMETRY"]
+        .map(|name| (name, "extraEnv", json!([{"name": name, "value": "true"}])));
+    let arguments = ["--disable-telemetry", "--disable-telemetry=true"].map(|flag| (flag, "extraArgs", json!([flag])));
+    for (switch, key, list) in variables.into_iter().chain(arguments) {
+        let said = refusal(&helm, json!({"relay": {key: list}})).await;
+        assert!(said.contains(&format!("relay.{key} has {switch}, ")), "{said}");
+        assert!(said.contains(&format!("set it in {key}, or telemetry.disabled=true")), "{said}");
+        helm.template(&json!({key: list})).await.unwrap_or_else(|said| panic!("{switch}: {said}"));
     }
 }
 
@@ -116,6 +148,7 @@ async fn good_values_are_taken() {
         json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
         json!({"relay": {"extraEnv": [{"name": "GOMEMLIMIT", "value": "64MiB"}]}}),
         json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
+        json!({"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
     ]) {
         helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
     }

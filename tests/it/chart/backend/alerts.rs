@@ -14,7 +14,7 @@ const OTHERS: [&str; 6] = [
     "kube_cronjob_created",
     "kube_cronjob_status_last_successful_time",
     "kube_job_created",
-    "kube_job_status_failed",
+    "kube_job_failed",
     "kubelet_volume_stats_available_bytes",
     "kubelet_volume_stats_capacity_bytes",
 ];
@@ -28,6 +28,8 @@ const AVAILABLE: &str = r#"kubelet_volume_stats_available_bytes{namespace="kamaj
 const CAPACITY: &str = r#"kubelet_volume_stats_capacity_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
 const JOB: &str = r#"kube_job_created{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
 const JOB_FAILED: &str =
+    r#"kube_job_failed{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29", condition="true"}"#;
+const POD_FAILED: &str =
     r#"kube_job_status_failed{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
 const SUCCESS: &str =
     r#"kube_cronjob_status_last_successful_time{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
@@ -41,7 +43,7 @@ struct Case(&'static str, &'static str, &'static [Series], Option<&'static [Seri
 
 const FIRES: Option<&'static [Series]> = Some(&[]);
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 26] = [
     Case("Down", "6m", &[], FIRES),
     Case("Down", "4m", &[], None),
     Case("Down", "6m", &[(READY, "0x9")], None),
@@ -70,6 +72,8 @@ const CASES: [Case; 25] = [
     Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "30x9"), (MADE, "0x9")], FIRES),
     Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (MADE, "0x9")], FIRES),
     Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "0x9"), (SUCCESS, "30x9"), (MADE, "0x9")], None),
+    // Its first pod failed, and the second one is at it.
+    Case("BackupFailed", "5m", &[(JOB, "60x9"), (POD_FAILED, "1x9"), (SUCCESS, "30x9"), (MADE, "0x9")], None),
     // Once again, and it went well.
     Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "90x9"), (MADE, "0x9")], None),
     Case("BackupTooOld", "2887m", &[(SUCCESS, "0x3000"), (MADE, "0x3000")], FIRES),

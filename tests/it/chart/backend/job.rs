@@ -142,5 +142,6 @@ async fn the_documented_manifest_that_restores_is_valid_restricted_and_of_the_ch
     let template = &job["spec"]["template"];
     cluster.dry_run(&pod_of(template)).await.unwrap();
     let image = BACKEND.defaults()["image"]["repository"].as_str().unwrap().to_owned();
+    assert_eq!(template["spec"]["securityContext"], BACKEND.defaults()["podSecurityContext"], "as the chart has it");
     assert_eq!(template["spec"]["containers"][0]["image"], format!("{image}:{}", env!("CARGO_PKG_VERSION")));
 }

@@ -89,3 +89,18 @@ async fn secrets_are_mounted_as_folders_so_that_changes_arrive() {
     assert_eq!(mounts.len(), 4, "the store, the certificate, and both files of tokens");
     assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()), "{mounts:?}");
 }
+
+/// A volume that waits for its first pod would otherwise wait for the first copy, and `helm install --wait` with it.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_claim_of_the_copies_is_bound_with_the_stores_and_mounted_by_a_backup_alone() {
+    let claim = json!({"name": "backups", "persistentVolumeClaim": {"claimName": "kamaji-telemetry-backend-backup"}});
+    for (enabled, is_there) in [(true, true), (false, false)] {
+        let rendered = offline().template(&json!({"backup": {"enabled": enabled}})).await.unwrap();
+        let objects = documents(&rendered);
+        let pod = &find(&objects, "StatefulSet", "")["spec"]["template"]["spec"];
+        assert_eq!(pod["volumes"].as_array().unwrap().contains(&claim), is_there, "backup.enabled={enabled}");
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        assert!(mounts.iter().all(|mount| mount["name"] != "backups"), "{mounts:?}");
+    }
+}

@@ -11,7 +11,7 @@ pub(super) fn all() -> [(&'static str, Value); 2] {
 }
 
 /// Everything that can be set at once.
-pub(super) fn everything() -> Value {
+pub(in crate::chart) fn everything() -> Value {
     let digest = format!("sha256:{}", "0".repeat(64));
     let from =
         |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);

@@ -6,6 +6,7 @@ use super::{offline, snapshots};
 use crate::chart::helm::BACKEND;
 use crate::chart::merge;
 use crate::chart::schema::{every_value_has_its_place, refusal};
+use crate::servers::documents;
 
 #[test]
 fn every_value_of_the_backend_has_its_place_in_the_schema_and_no_other_key_has() {
@@ -42,6 +43,14 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
         (json!({"publicUrl": "telemetry.example.org"}), "at '/publicUrl'"),
         (json!({"publicUrl": "https://telemetry.example.org/page"}), "at '/publicUrl'"),
         (json!({"trustedProxies": ["ingress.example.org"]}), "at '/trustedProxies/0'"),
+        // All the world.
+        (json!({"trustedProxies": ["0.0.0.0/0"]}), "at '/trustedProxies/0'"),
+        (json!({"trustedProxies": ["10.0.0.0/8", "::/0"]}), "at '/trustedProxies/1'"),
+        (json!({"trustedProxies": ["0.0.0.0/00"]}), "at '/trustedProxies/0'"),
+        (json!({"trustedProxies": ["10.0.0"]}), "at '/trustedProxies/0'"),
+        (json!({"trustedProxies": ["10.0.0.0/33"]}), "at '/trustedProxies/0'"),
+        (json!({"trustedProxies": ["2001:db8::/129"]}), "at '/trustedProxies/0'"),
+        (json!({"trustedProxies": ["cafe"]}), "at '/trustedProxies/0'"),
         (json!({"tls": {"secretName": "a"}}), "keys among existingSecret, certManager"),
         (json!({"service": {"type": "ExternalName"}}), "one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
         (json!({"ingress": {"http": {"host": "https://a.test"}}}), "at '/ingress/http/host'"),
@@ -50,8 +59,21 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
         (json!({"backup": {"keep": 0}}), "at '/backup/keep'"),
         (json!({"backup": {"schedule": "daily"}}), "at '/backup/schedule'"),
         (json!({"backup": {"schedule": "TZ=UTC 3 * * *"}}), "at '/backup/schedule'"),
+        (json!({"backup": {"activeDeadlineSeconds": 86_401}}), "at '/backup/activeDeadlineSeconds'"),
+        (
+            json!({"backup": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}),
+            "value must be one of 'ReadWriteOnce', 'ReadWriteMany'",
+        ),
+        // It takes up to 10 s to end, and only then may the next one start.
+        (json!({"terminationGracePeriodSeconds": 10}), "at '/terminationGracePeriodSeconds'"),
+        (
+            json!({"extraEnv": [{"name": "A", "vaule": "1"}]}),
+            "at '/extraEnv/0': value must be 'a map with keys among name, value, valueFrom'",
+        ),
+        (json!({"extraEnv": [{"name": "A"}]}), "'a map with name, and either value or valueFrom'"),
         (json!({"podMonitor": {"enabled": true}}), "keys among global, enabled, image,"),
         (json!({"networkPolicy": {"from": ["10.0.0.0/8"]}}), "at '/networkPolicy/from/0'"),
+        (json!({"networkPolicy": {"from": [{}]}}), "at '/networkPolicy/from/0'"),
         (json!({"listenAddress": "::"}), "at '/listenAddress'"),
     ])
     .await;
@@ -80,7 +102,7 @@ async fn what_would_be_wrong_from_outside_is_refused_with_what_to_set() {
         json!({"publicUrl": "https://a.test", "trustedProxies": ["10.0.0.0/8"], "gateway": gateway})
     };
     are_refused([
-        (with(outside(), json!({"trustedProxies": []})), "set trustedProxies to the network of the proxy's pods"),
+        (with(outside(), json!({"trustedProxies": []})), "set trustedProxies to the addresses of the proxy's pods"),
         (with(routes("a.test", "b.test"), json!({"trustedProxies": []})), "trustedProxies is empty, so that all"),
         (
             with(outside(), json!({"publicUrl": ""})),
@@ -90,10 +112,17 @@ async fn what_would_be_wrong_from_outside_is_refused_with_what_to_set() {
             with(outside(), json!({"publicUrl": "https://b.test"})),
             "ingress.http.host is a.test: readers under another name",
         ),
+        (
+            with(
+                outside(),
+                json!({"publicUrl": "http://a.test", "ingress": {"http": {"tls": [{"hosts": ["a.test"]}]}}}),
+            ),
+            "publicUrl is \"http://a.test\", yet ingress.http.tls is set",
+        ),
         (with(outside(), json!({"ingress": {"http": {"host": ""}}})), "ingress.http.host is empty"),
         (with(outside(), json!({"ingress": {"grpc": {"host": ""}}})), "ingress.grpc.host is empty"),
         (routes("b.test", "c.test"), "gateway.http.hostnames is b.test: readers under another name"),
-        (routes("a.test", "a.test"), "gateway.grpc.hostnames both have \"a.test\""),
+        (routes("a.test", "a.test"), "gateway.grpc.hostnames \"a.test\""),
         (
             with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"parentRefs": []}}})),
             "gateway.grpc.parentRefs is empty",
@@ -112,12 +141,23 @@ async fn what_contradicts_itself_is_refused_with_what_to_do() {
     let pod = json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}});
     let manager = |more: Value| json!({"tls": {"certManager": with(json!({"enabled": true}), more)}});
     are_refused([
-        (with(pod, json!({"backup": {"enabled": true}})), "set ReadWriteOnce, or make backups by kubectl exec"),
+        (
+            with(pod, json!({"backup": {"enabled": true}})),
+            "leave backup.enabled=false and take snapshots of the volume",
+        ),
         (
             json!({"backup": {"enabled": true, "persistence": {"existingClaim": "kamaji-telemetry-backend"}}}),
             "which is the store's",
         ),
         (manager(json!({})), "tls.certManager.issuerRef.name is empty"),
+        (
+            json!({"tls": {"certManager": {"issuerRef": {"name": "a"}}}}),
+            "tls.certManager.issuerRef.name is set, yet tls.certManager.enabled is false",
+        ),
+        (
+            json!({"tls": {"certManager": {"dnsNames": ["a.test"]}}}),
+            "tls.certManager.dnsNames is set, yet tls.certManager.enabled is false",
+        ),
         (manager(json!({"issuerRef": {"name": "a"}})), "such as kamaji-telemetry-backend.kamaji-system.svc"),
         (with(manager(json!({})), json!({"tls": {"existingSecret": "a"}})), "set one of the two"),
         (
@@ -127,6 +167,20 @@ async fn what_contradicts_itself_is_refused_with_what_to_do() {
         (json!({"service": {"externalTrafficPolicy": "Local"}}), "service.type is ClusterIP, which has none"),
     ])
     .await;
+}
+
+/// What the README gives as an example of a way in.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_documented_way_in_is_taken_and_trusts_proxies_that_alone_are_let_in() {
+    let readme = BACKEND.file("README.md");
+    let (_, section) = readme.split_once("\n## From outside\n").unwrap();
+    let example = section.split("```yaml\n").nth(1).unwrap().split_once("```").unwrap().0;
+    let values: Value = serde_yaml_ng::from_str(example).unwrap();
+    let objects = documents(&offline().template(&values).await.unwrap());
+    let policy = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    assert_eq!(policy["spec"]["ingress"][0]["from"], values["networkPolicy"]["from"]);
+    assert!(values["networkPolicy"]["from"][0].is_object() && values["trustedProxies"][0].is_string(), "{values}");
 }
 
 #[tokio::test]
@@ -139,6 +193,9 @@ async fn good_values_of_the_backend_are_taken() {
         outside(),
         // The name of a wildcard, and a port.
         with(outside(), json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}})),
+        json!({"trustedProxies": ["10.0.0.1", "::1", "192.0.2.0/31", "2001:db8:0:7::/64", "::ffff:192.0.2.1/128"]}),
+        with(outside(), json!({"ingress": {"http": {"tls": [{"hosts": ["a.test"]}]}}})),
+        json!({"terminationGracePeriodSeconds": 11, "backup": {"activeDeadlineSeconds": 86_400}}),
         json!({"trustedProxies": ["10.0.0.1"], "ingress": {"grpc": {"enabled": true, "host": "a.test"}}}),
         json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"], "keep": false}}}}),
         json!({"store": {"sqlite": {"persistence": {"existingClaim": "a"}}}, "tls": {"existingSecret": "a"}}),

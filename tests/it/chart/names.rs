@@ -1,0 +1,137 @@
+//! Names that YAML would take for numbers, and keys that would be there twice.
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use serde_yaml_ng::{Deserializer, Value as Yaml};
+
+use super::helm::{AGENT, BACKEND, Chart, Helm};
+use super::{merge, snapshots};
+use crate::servers::{ApiServer, definition, documents};
+
+/// Names that Kubernetes takes, and that YAML reads as numbers.
+fn agent() -> Value {
+    let mut values = snapshots::extended();
+    merge(
+        &mut values,
+        json!({
+            "imagePullSecrets": [{"name": "12"}],
+            "telemetry": {"kamajiNamespace": "5678"},
+            "serviceAccount": {"name": "123"},
+            "priorityClassName": "12",
+            "relay": {
+                "caBundle": {"configMap": "", "secret": "23", "key": "1.5"},
+                "clientCertificateSecret": "456",
+                "tokenSecret": {"name": "789", "key": "10"},
+            },
+        }),
+    );
+    values
+}
+
+fn own_collector() -> Value {
+    json!({
+        "relay": {"enabled": false},
+        "otlp": {
+            "endpoint": "https://collector.test:4317",
+            "headersSecret": {"name": "12", "key": "34"},
+            "caSecret": {"name": "56", "key": "78"},
+            "clientCertificateSecret": "90",
+        },
+    })
+}
+
+fn backend() -> Value {
+    let mut values = super::backend::snapshots::everything();
+    merge(
+        &mut values,
+        json!({
+            "store": {"sqlite": {"persistence": {"storageClass": "123"}}},
+            "ingest": {"tokensSecret": {"name": "1", "key": "2"}},
+            "access": {"tokensSecret": {"name": "3", "key": "4"}},
+            "backup": {"persistence": {"storageClass": "456"}},
+            "ingress": {"http": {"className": "1"}, "grpc": {"className": "2"}},
+            "serviceAccount": {"name": "123"},
+            "priorityClassName": "78",
+        }),
+    );
+    values
+}
+
+fn with_claims_of_ones_own() -> Value {
+    json!({
+        "store": {"sqlite": {"persistence": {"existingClaim": "1"}}},
+        "backup": {"enabled": true, "persistence": {"existingClaim": "2"}},
+        "tls": {"existingSecret": "31"},
+    })
+}
+
+/// The API server is strict about what is text.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn names_that_look_like_numbers_stay_names() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    for name in [
+        "cert-manager.io_certificates",
+        "gateway.networking.k8s.io_grpcroutes",
+        "gateway.networking.k8s.io_httproutes",
+        "monitoring.coreos.com_servicemonitors",
+        "monitoring.coreos.com_prometheusrules",
+    ] {
+        cluster.apply(&definition(name)).await;
+    }
+    for namespace in ["1234", "5678"] {
+        let metadata = json!({"name": namespace});
+        cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
+    }
+    let authorities = json!({"relay": {"caBundle": {"configMap": "1", "key": "2"}}});
+    let charts: [(&Chart, Value); 5] = [
+        (&AGENT, agent()),
+        (&AGENT, authorities),
+        (&AGENT, own_collector()),
+        (&BACKEND, backend()),
+        (&BACKEND, with_claims_of_ones_own()),
+    ];
+    for (chart, values) in charts {
+        let helm = Helm::offline().with(chart);
+        let rendered = helm.template_as("123", "1234", &values).await.unwrap();
+        for object in documents(&rendered) {
+            let (kind, metadata) = (&object["kind"], &object["metadata"]);
+            assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "123", "{kind}");
+            cluster.dry_run(&object).await.unwrap_or_else(|error| panic!("{kind} of {chart:?}: {error}"));
+        }
+    }
+}
+
+/// Which of two would count depends on who reads it, and `kubectl apply --server-side` takes neither.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn no_key_is_there_twice_whatever_labels_and_annotations_are_added() {
+    let labels = json!({"app.kubernetes.io/name": "other", "team": "monitoring"});
+    let annotations = json!({"kubectl.kubernetes.io/default-container": "other", "checksum/relay": "other"});
+    let more = json!({
+        "serviceMonitor": {"enabled": true, "labels": labels},
+        "podLabels": labels,
+        "podAnnotations": annotations,
+        "extraLabels": labels,
+        "extraAnnotations": annotations,
+        "serviceAccount": {"annotations": annotations},
+    });
+    let charts: [(&Chart, Value); 2] =
+        [(&AGENT, snapshots::extended()), (&BACKEND, super::backend::snapshots::everything())];
+    for (chart, mut values) in charts {
+        merge(&mut values, more.clone());
+        let rendered = Helm::offline().with(chart).template(&values).await.unwrap();
+        for document in Deserializer::from_str(&rendered) {
+            Yaml::deserialize(document).unwrap_or_else(|error| panic!("{chart:?}: {error}"));
+        }
+        let objects = documents(&rendered);
+        let monitor = objects.iter().find(|object| object["kind"] == "ServiceMonitor").unwrap();
+        assert_eq!(monitor["metadata"]["labels"]["team"], "monitoring");
+        assert_eq!(monitor["metadata"]["labels"]["app.kubernetes.io/name"], chart.name);
+        if let Some(pod) = objects.iter().find(|object| object["kind"] == "Deployment") {
+            let annotations = &pod["spec"]["template"]["metadata"]["annotations"];
+            assert_eq!(annotations["kubectl.kubernetes.io/default-container"], "agent");
+            assert_ne!(annotations["checksum/relay"], "other");
+        }
+    }
+}

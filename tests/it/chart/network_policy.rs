@@ -1,0 +1,45 @@
+//! The agent's network policy. A rule without ports would allow every one of them.
+
+use serde_json::{Value, json};
+
+use super::{Helm, merge, snapshots};
+use crate::servers::documents;
+
+/// The ports of each rule for what goes out.
+async fn ports(mut values: Value) -> Vec<Vec<u64>> {
+    merge(&mut values, json!({"networkPolicy": {"enabled": true}}));
+    let rendered = Helm::offline().template(&values).await.unwrap();
+    let policy = documents(&rendered).into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    let port = |port: &Value| port["port"].as_u64().unwrap();
+    let ports = |rule: &Value| rule["ports"].as_array().map(|ports| ports.iter().map(port).collect());
+    policy["spec"]["egress"].as_array().unwrap().iter().map(|rule| ports(rule).unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn no_rule_is_without_ports_whatever_is_set() {
+    let rendered = snapshots::all().into_iter().filter(|(name, _)| *name != "disabled").map(|(_, values)| values);
+    for values in rendered.chain([
+        json!({"networkPolicy": {"dnsPorts": []}}),
+        json!({
+            "telemetry": {"endpoint": "https://telemetry.test"},
+            "networkPolicy": {"dnsPorts": [], "endpoint": {"ports": [], "cidrs": ["192.0.2.0/24"]}},
+        }),
+    ]) {
+        let ports = ports(values.clone()).await;
+        assert!(!ports.is_empty() && ports.iter().all(|ports| !ports.is_empty()), "{values}: {ports:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn each_rule_has_the_ports_that_are_asked_for() {
+    let with_dns = |ports: Value| {
+        json!({
+            "telemetry": {"endpoint": "https://telemetry.test:8443"},
+            "networkPolicy": {"dnsPorts": ports, "apiServer": {"ports": [6443]}},
+        })
+    };
+    assert_eq!(ports(with_dns(json!([5353]))).await, [vec![5353, 5353], vec![6443], vec![8443]]);
+    assert_eq!(ports(with_dns(json!([]))).await, [[6443], [8443]], "no DNS where no port of it is given");
+}

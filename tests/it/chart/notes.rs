@@ -1,0 +1,98 @@
+//! What the notes say is what is so.
+
+use serde_json::{Value, json};
+
+use super::helm::{BACKEND, Helm};
+use crate::servers::{ApiServer, definition};
+
+const ENDPOINT: &str = "https://telemetry.test";
+
+fn with_variable(name: &str, value: &str) -> Value {
+    json!({"telemetry": {"endpoint": ENDPOINT}, "extraEnv": [{"name": name, "value": value}]})
+}
+
+fn with_argument(argument: &str) -> Value {
+    json!({"telemetry": {"endpoint": ENDPOINT}, "extraArgs": [argument]})
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_switch_in_the_pod_is_never_told_as_on() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let helm = Helm::of(&cluster);
+    for (values, switch) in [
+        (with_argument("--disable-telemetry"), "--disable-telemetry"),
+        (with_argument("--disable-telemetry=true"), "--disable-telemetry=true"),
+        (with_variable("DO_NOT_TRACK", "1"), "DO_NOT_TRACK"),
+        (with_variable("OTEL_SDK_DISABLED", "true"), "OTEL_SDK_DISABLED"),
+        (with_variable("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "yes"), "KAMAJI_TELEMETRY_DISABLE_TELEMETRY"),
+        (json!({"extraArgs": ["--disable-telemetry"]}), "--disable-telemetry"),
+    ] {
+        let notes = helm.upgrade(&values).await;
+        assert!(notes.contains(&format!("Telemetry is switched off in the pod by {switch}: see")), "{values}: {notes}");
+        assert!(!notes.contains("is ON") && !notes.contains("is LOCAL"), "{values}: {notes}");
+        assert!(notes.contains("What would be sent: "), "{values}: {notes}");
+    }
+    for values in [
+        with_argument("--disable-telemetry=false"),
+        with_argument("--look-interval=1m"),
+        with_variable("DO_NOT_TRACK", "0"),
+        with_variable("OTEL_SDK_DISABLED", " Off "),
+        with_variable("RUST_LOG", "info"),
+    ] {
+        let notes = helm.upgrade(&values).await;
+        assert!(notes.contains("Telemetry is ON") && !notes.contains("switched off in the pod"), "{values}: {notes}");
+    }
+    let from_elsewhere = json!({"configMapKeyRef": {"name": "a", "key": "b", "optional": true}});
+    let values = json!({
+        "telemetry": {"endpoint": ENDPOINT},
+        "extraEnv": [{"name": "DO_NOT_TRACK", "valueFrom": from_elsewhere}],
+    });
+    let notes = helm.upgrade(&values).await;
+    assert!(notes.contains("Telemetry is ON"), "{notes}");
+    assert!(
+        notes.contains("Unless DO_NOT_TRACK, whose value comes from another object, switches it off: see"),
+        "{notes}"
+    );
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_command_that_switches_on_takes_back_each_value_that_switched_off() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let helm = Helm::of(&cluster);
+    let own = json!({"disabled": true});
+    for (values, by, command) in [
+        (json!({"telemetry": own}), "telemetry.disabled=true", "--set telemetry.disabled=false"),
+        (
+            json!({"global": {"telemetry": own}}),
+            "global.telemetry.disabled=true",
+            "--reset-then-reuse-values --set global.telemetry.disabled=false",
+        ),
+        (
+            json!({"telemetry": own, "global": {"telemetry": own}}),
+            "telemetry.disabled=true and global.telemetry.disabled=true",
+            "--set telemetry.disabled=false --set global.telemetry.disabled=false",
+        ),
+    ] {
+        let notes = helm.upgrade(&values).await;
+        assert!(notes.contains(&format!("Telemetry is OFF, by {by}.")), "{notes}");
+        assert!(notes.contains(&format!("{command}\n")), "{notes}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn alerts_on_what_nobody_scrapes_are_warned_of() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    for name in ["monitoring.coreos.com_servicemonitors", "monitoring.coreos.com_prometheusrules"] {
+        cluster.apply(&definition(name)).await;
+    }
+    let helm = Helm::of(&cluster).with(&BACKEND);
+    let warning = "WARNING: prometheusRule.enabled is true and serviceMonitor.enabled is not";
+    for (monitor, warned) in [(false, true), (true, false)] {
+        let values = json!({"prometheusRule": {"enabled": true}, "serviceMonitor": {"enabled": monitor}});
+        let notes = helm.upgrade(&values).await;
+        assert_eq!(notes.contains(warning), warned, "{notes}");
+    }
+}

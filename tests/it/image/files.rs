@@ -62,6 +62,7 @@ fn the_image_is_built_from_all_that_the_binary_was_built_from() {
 #[test]
 fn builds_share_a_cache_neither_at_once_nor_with_what_other_sources_left_in_it() {
     let builds: Vec<_> = instructions("RUN").into_iter().filter(|run| run.contains("cargo build")).collect();
+    assert_eq!(builds.len(), 2, "one a stage that builds: {builds:?}");
     let caches: Vec<_> = builds.iter().flat_map(|run| run.split_whitespace()).collect();
     let caches: Vec<_> = caches.into_iter().filter_map(|word| word.strip_prefix("--mount=type=cache,")).collect();
     assert_eq!(caches.len(), 2 * builds.len(), "cargo's registry and what was built: {caches:?}");

@@ -128,7 +128,7 @@ impl Case {
 async fn rendered() -> Vec<Value> {
     let values = "--set=replicas=2,telemetry.extended=true,telemetry.kamajiNamespace=kamaji-system";
     let chart = AGENT.path();
-    let arguments = ["template", AGENT.release, &chart, "--namespace", PLACE, values, "--kube-version=1.36.3"];
+    let arguments = ["template", AGENT.release, &chart, "--namespace", PLACE, values];
     let mut objects = documents(&Helm::offline().run(&arguments).await.unwrap());
     objects.retain(|object| object["kind"] != "ConfigMap" && object["kind"] != "PodDisruptionBudget");
     objects

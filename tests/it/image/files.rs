@@ -62,6 +62,7 @@ fn the_image_is_built_from_all_that_the_binary_was_built_from() {
 #[test]
 fn builds_share_a_cache_neither_at_once_nor_with_what_other_sources_left_in_it() {
     let builds: Vec<_> = instructions("RUN").into_iter().filter(|run| run.contains("cargo build")).collect();
+    assert_eq!(builds.len(), 2, "one a stage that builds: {builds:?}");
     let caches: Vec<_> = builds.iter().flat_map(|run| run.split_whitespace()).collect();
     let caches: Vec<_> = caches.into_iter().filter_map(|word| word.strip_prefix("--mount=type=cache,")).collect();
     assert_eq!(caches.len(), 2 * builds.len(), "cargo's registry and what was built: {caches:?}");
@@ -110,6 +111,41 @@ fn everything_is_built_with_the_rust_that_is_said_to_be_needed() {
     for workflow in ["ci", "release"] {
         let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
         assert_eq!(workflow["env"]["RUST_VERSION"], rust);
+    }
+}
+
+/// The first of the shell lines of `job` that holds one of `words`, if any.
+fn first_of(job: &Value, words: &[&str]) -> Option<usize> {
+    let runs = job["steps"].as_array().into_iter().flatten().map(|step| step["run"].as_str().unwrap_or_default());
+    let lines: Vec<_> = runs.flat_map(str::lines).collect();
+    lines.iter().position(|line| words.iter().any(|word| line.contains(word)))
+}
+
+#[test]
+fn a_release_is_built_and_tried_before_any_of_it_is_published() {
+    let publish = &yaml(".github/workflows/release.yml")["jobs"]["publish"];
+    let published = first_of(publish, &["type=registry", "helm push", "cosign sign", "cosign attest"]);
+    for before in ["cosign verify", "docker run", "type=local", "sha256sum", "helm\" package"] {
+        let line = first_of(publish, &[before]);
+        assert!(line.is_some() && line < published, "{before}: line {line:?}, and {published:?} publishes");
+    }
+    for job in ["check", "sbom"] {
+        assert!(publish["needs"].as_array().is_some_and(|needs| needs.contains(&Value::from(job))), "{job}");
+    }
+}
+
+#[test]
+fn what_is_installed_of_others_can_neither_sign_nor_publish() {
+    for workflow in ["ci", "release"] {
+        let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
+        assert_eq!(workflow["permissions"], serde_json::json!({}));
+        let jobs = workflow["jobs"].as_object().unwrap();
+        let installing: Vec<_> =
+            jobs.iter().filter(|(_, job)| first_of(job, &["-tools", "cargo "]).is_some()).collect();
+        assert_eq!(installing.len(), 1, "that of the audit, or of the SBOM");
+        for (name, job) in installing {
+            assert_eq!(job["permissions"], serde_json::json!({"contents": "read"}), "{name}");
+        }
     }
 }
 

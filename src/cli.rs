@@ -127,11 +127,10 @@ pub struct AgentArgs {
     /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
     #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
     pub health_addr: Option<SocketAddr>,
-    /// Watch nothing and send nothing. So do KAMAJI_TELEMETRY_DISABLE_TELEMETRY, DO_NOT_TRACK and OTEL_SDK_DISABLED where
-    /// one of them is set to true, whatever is said here.
-    // The variable is not the flag's own, which would go before it.
+    /// Watch nothing and send nothing.
+    // Its variable is a switch of its own: as the flag's, the flag would go before it.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+          default_missing_value = "true", value_parser = BoolishValueParser::new(), help = DISABLE_TELEMETRY_HELP)]
     pub disable_telemetry: bool,
     /// How often Kamaji's operator is looked at for its version and its --disable-telemetry.
     #[arg(long, env = "KAMAJI_TELEMETRY_LOOK_INTERVAL", default_value = "30s", value_parser = interval)]
@@ -256,6 +255,9 @@ pub struct DemoArgs {
     pub collector: Option<PathBuf>,
 }
 
+const DISABLE_TELEMETRY_HELP: &str = "Watch nothing and send nothing. So does each of \
+    KAMAJI_TELEMETRY_DISABLE_TELEMETRY, DO_NOT_TRACK and OTEL_SDK_DISABLED that is set to true, whatever is said here";
+
 /// Shorter than a second would be a load, longer than a day would not be counted as active.
 fn interval(text: &str) -> Result<Duration, String> {
     let expected = "expected a duration from 1s to 24h, such as 5m or 90s";
@@ -270,10 +272,19 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::agent::consent::DISABLE_TELEMETRY;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_switch() {
+        let help = Cli::command().find_subcommand_mut("agent").unwrap().render_long_help().to_string();
+        for variable in [DISABLE_TELEMETRY, "DO_NOT_TRACK", "OTEL_SDK_DISABLED"] {
+            assert!(help.contains(variable), "{help}");
+        }
     }
 
     #[test]

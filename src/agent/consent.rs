@@ -9,6 +9,7 @@ use super::cluster::operator::{NotSeen, Operator};
 pub const DISABLE_TELEMETRY: &str = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY";
 
 /// The operator's own switches, as they were given at the start.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Switches {
     /// `--disable-telemetry`

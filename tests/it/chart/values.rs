@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::helm::AGENT;
 use super::schema::{every_value_has_its_place, refusal};
-use super::{Helm, merge, snapshots};
+use super::{Helm, merge, read, snapshots};
+use crate::servers::documents;
 
 #[test]
 fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
@@ -151,5 +152,19 @@ async fn good_values_are_taken() {
         json!({"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
     ]) {
         helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_examples_of_the_operations_are_taken() {
+    let text = read("docs/operations.md");
+    let (of_the_agent, _) = text.split_once("\n## The backend\n").unwrap();
+    let examples: Vec<_> =
+        of_the_agent.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(examples.len() > 3, "{examples:?}");
+    for example in examples {
+        let values = documents(example).remove(0);
+        Helm::offline().template(&values).await.unwrap_or_else(|said| panic!("{example}: {said}"));
     }
 }

@@ -250,9 +250,10 @@ mod tests {
             tokio::time::sleep(2 * EVERY).await;
             assert!(is_valid().await);
             other.set_listed_tokens(vec![], Timestamp::now()).await.unwrap();
-            let began = Instant::now();
+            // The store takes its time, which is not the paused clock's: that runs on meanwhile.
+            let began = std::time::Instant::now();
             while !is_valid().await {
-                assert!(began.elapsed() < 10 * AGAIN, "it is not valid again");
+                assert!(began.elapsed() < Duration::from_mins(1), "it is not valid again");
                 tokio::time::sleep(EVERY).await;
             }
         }

@@ -12,6 +12,7 @@
 
 mod attempts;
 mod cookie;
+mod followed;
 pub(super) mod guard;
 pub(super) mod ingest;
 mod listed;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Stores;
@@ -53,8 +53,7 @@ fn before(now: Timestamp, days: u16) -> Timestamp {
 
 /// Deletes what is too old, now and then, until `shutdown`.
 pub(super) async fn run(stores: Stores, keeping: Keeping, shutdown: CancellationToken) {
-    let mut due = tokio::time::interval(keeping.every);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = each(keeping.every);
     let job = async {
         loop {
             due.tick().await;
@@ -67,13 +66,13 @@ pub(super) async fn run(stores: Stores, keeping: Keeping, shutdown: Cancellation
     }
 }
 
-/// How often the store is tidied: what a minute left is soon gone, and a write waits for it no longer than for a commit.
+/// How often the store is tidied and sources are forgotten: what a minute left is soon gone. A write waits for a store that
+/// is tidied no longer than for a commit, and a look at the most sources takes a few milliseconds.
 const TIDY: Duration = Duration::from_mins(1);
 
 /// Tidies the store until `shutdown`, the first time at the start, for what a crash left.
 pub(super) async fn tidy(store: Arc<dyn Store>, shutdown: CancellationToken) {
-    let mut due = tokio::time::interval(TIDY);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = each(TIDY);
     while shutdown.run_until_cancelled(due.tick()).await.is_some() {
         // A store that can't be written is told of by those who write.
         if let Err(error) = store.tidy().await {
@@ -82,19 +81,21 @@ pub(super) async fn tidy(store: Arc<dyn Store>, shutdown: CancellationToken) {
     }
 }
 
-/// How often sources are forgotten: nobody is remembered for longer than that without need, and a look at the most of
-/// them takes a few milliseconds.
-const FORGET: Duration = Duration::from_mins(1);
-
-/// Forgets the sources that the limits need not know any more, until `shutdown`.
+/// Forgets the sources that the limits need not know any more, until `shutdown`. A store that hangs keeps nobody remembered.
 pub(super) async fn forget(limiter: Arc<Limiter>, guard: Arc<Guard>, shutdown: CancellationToken) {
-    let mut due = tokio::time::interval(FORGET);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = each(TIDY);
     while shutdown.run_until_cancelled(due.tick()).await.is_some() {
         let now = Instant::now();
         limiter.forget(now);
         guard.forget(now);
     }
+}
+
+/// At once, and then each `period`: what took longer is not made up for.
+fn each(period: Duration) -> Interval {
+    let mut due = tokio::time::interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }
 
 /// One run, and the one line about it.
@@ -142,10 +143,10 @@ mod tests {
         // Full again at once, since that time is not the test's.
         let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
         let job = tokio::spawn(forget(Arc::clone(&limiter), guard, CancellationToken::new()));
-        tokio::time::sleep(FORGET / 2).await;
+        tokio::time::sleep(TIDY / 2).await;
         limiter.connect(Source::of(Ipv4Addr::LOCALHOST.into())).unwrap();
         assert_eq!(limiter.known_sources(), 1);
-        tokio::time::sleep(FORGET).await;
+        tokio::time::sleep(TIDY).await;
         assert_eq!(limiter.known_sources(), 0);
         job.abort();
     }

@@ -14,7 +14,8 @@ use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::backend::accounts::{self, TokenFile};
+use super::followed::Followed;
+use crate::backend::accounts::TokenFile;
 use crate::backend::files::{self, Follower};
 use crate::backend::store::Digest;
 
@@ -88,20 +89,10 @@ impl IngestTokens {
         let Some(tokens) = self.0 else { return };
         let path = tokens.path.clone();
         let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
-        let mut broken = false;
+        let mut file = Followed::new(TokenFile::Ingest, EVERY);
         while let Some(digests) = follower.changed().await {
-            accounts::token_file_reloaded(TokenFile::Ingest, digests.is_ok());
-            let was_broken = std::mem::replace(&mut broken, digests.is_err());
-            match digests {
-                Ok(digests) => {
-                    if was_broken {
-                        tracing::info!("--ingest-token-file can be used again");
-                    }
-                    tokens.replace(digests);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the senders' tokens stay as they were; the file is read again every {EVERY:?}");
-                }
+            if let Some(digests) = file.take(digests) {
+                tokens.replace(digests);
             }
         }
     }

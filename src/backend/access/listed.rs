@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::followed::Followed;
 use super::token::{Name, prefix_of};
-use crate::backend::accounts::{self, TokenFile};
+use crate::backend::accounts::TokenFile;
 use crate::backend::files::{self, Follower};
 use crate::backend::store::{Access, Digest, ListedToken, Listing, RefusedToken, Role, WriteError};
 
@@ -92,7 +93,7 @@ impl ListedTokens {
     pub(in crate::backend) async fn follow(mut self, shutdown: CancellationToken) {
         let Some(path) = self.path.clone() else { return };
         let mut follower = Follower::new(EVERY, shutdown, move || read(&path));
-        let mut broken = false;
+        let mut file = Followed::new(TokenFile::Reader, EVERY);
         let mut due = Instant::now() + AGAIN;
         loop {
             let changed = tokio::select! {
@@ -102,18 +103,8 @@ impl ListedTokens {
             match changed {
                 Some(None) => return,
                 Some(Some(found)) => {
-                    accounts::token_file_reloaded(TokenFile::Reader, found.is_ok());
-                    let was_broken = std::mem::replace(&mut broken, found.is_err());
-                    match found {
-                        Ok(listed) => self.listed.clone_from(listed),
-                        Err(error) => {
-                            tracing::error!(%error, "the readers' tokens stay as they were; the file is read again every {EVERY:?}");
-                            continue;
-                        }
-                    }
-                    if was_broken {
-                        tracing::info!("--reader-token-file can be used again");
-                    }
+                    let Some(listed) = file.take(found) else { continue };
+                    self.listed.clone_from(listed);
                 }
                 None => {}
             }

@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{CopyCause, CopyError, Lock, LockError, PART, backup};
+use super::{CopyCause, CopyError, JOURNAL, Lock, LockError, PART, backup};
 
 /// How the name of a copy begins; the time follows, by which names sort, then [`END`].
 const BEGIN: &str = "telemetry-";
 
 /// How the name of a copy ends.
 const END: &str = ".db";
-
-/// What [`PART`] and [`JOURNAL`](super::JOURNAL) make of a copy's name.
-const PARTS: [&str; 2] = [PART, ".part-journal"];
 
 /// The file by whose lock a folder is taken.
 const LOCKED: &str = "telemetry";
@@ -119,7 +116,7 @@ fn is_copy(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    PARTS.iter().any(|part| name.strip_suffix(part).is_some_and(is_copy))
+    name.strip_suffix(JOURNAL).unwrap_or(name).strip_suffix(PART).is_some_and(is_copy)
 }
 
 #[cfg(test)]

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::helm::Chart as Folder;
 use super::{Helm, read};
 use crate::servers::{checkout, documents};
-
-/// The charts' folders.
-const CHARTS: [&str; 2] = ["kamaji-telemetry", "kamaji-telemetry-backend"];
 
 const FILES: &str = "https://github.com/clastix/kamaji-telemetry/blob/main/";
 
@@ -56,7 +54,7 @@ fn containers(object: &Value) -> impl Iterator<Item = &Value> {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_images_that_are_scanned_are_those_that_the_default_values_run() {
-    for name in CHARTS {
+    for name in Folder::ALL.map(|chart| chart.name) {
         let folder = checkout("charts").join(name).display().to_string();
         let rendered = documents(&Helm::offline().template_of(&folder, &json!({})).await.unwrap());
         let text = |container: &Value, key: &str| container[key].as_str().unwrap().to_owned();
@@ -74,7 +72,7 @@ async fn the_images_that_are_scanned_are_those_that_the_default_values_run() {
 #[test]
 fn a_release_is_told_for_what_it_is() {
     let security = read("CHANGELOG.md").split("\n## ").nth(1).unwrap().contains("\n### Security\n");
-    for name in CHARTS {
+    for name in Folder::ALL.map(|chart| chart.name) {
         let chart = chart(name);
         assert_eq!(chart.annotation("prerelease"), chart.version.contains('-').to_string(), "{name}");
         assert_eq!(chart.annotation("containsSecurityUpdates"), security.to_string(), "{name}: of the newest changes");
@@ -86,7 +84,7 @@ fn a_release_is_told_for_what_it_is() {
 
 #[test]
 fn every_link_to_a_file_is_to_one_that_is_there() {
-    for name in CHARTS {
+    for name in Folder::ALL.map(|chart| chart.name) {
         let links = chart(name).list::<Link>("links");
         let files: Vec<_> = links.iter().filter_map(|link| link.url.strip_prefix(FILES)).collect();
         assert!(!files.is_empty(), "{name}");

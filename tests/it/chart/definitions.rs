@@ -65,3 +65,18 @@ async fn every_definition_takes_what_is_of_its_kind_and_no_field_that_it_does_no
         assert!(refusal.contains(".spec.misspelt: field not declared in schema"), "{kind}: {refusal}");
     }
 }
+
+/// A cluster for a chart, with the definitions of all that is optional in both.
+pub(super) async fn with_definitions() -> ApiServer {
+    let cluster = ApiServer::start_for_a_chart().await;
+    for name in [
+        "cert-manager.io_certificates",
+        "gateway.networking.k8s.io_grpcroutes",
+        "gateway.networking.k8s.io_httproutes",
+        "monitoring.coreos.com_servicemonitors",
+        "monitoring.coreos.com_prometheusrules",
+    ] {
+        cluster.apply(&definition(name)).await;
+    }
+    cluster
+}

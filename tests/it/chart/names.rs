@@ -4,9 +4,10 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use serde_yaml_ng::{Deserializer, Value as Yaml};
 
+use super::definitions::with_definitions;
 use super::helm::{AGENT, BACKEND, Chart, Helm};
 use super::{merge, snapshots};
-use crate::servers::{ApiServer, definition, documents};
+use crate::servers::documents;
 
 /// Names that Kubernetes takes, and that YAML reads as numbers.
 fn agent() -> Value {
@@ -69,16 +70,7 @@ fn with_claims_of_ones_own() -> Value {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn names_that_look_like_numbers_stay_names() {
-    let cluster = ApiServer::start_for_a_chart().await;
-    for name in [
-        "cert-manager.io_certificates",
-        "gateway.networking.k8s.io_grpcroutes",
-        "gateway.networking.k8s.io_httproutes",
-        "monitoring.coreos.com_servicemonitors",
-        "monitoring.coreos.com_prometheusrules",
-    ] {
-        cluster.apply(&definition(name)).await;
-    }
+    let cluster = with_definitions().await;
     for namespace in ["1234", "5678"] {
         let metadata = json!({"name": namespace});
         cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;

@@ -5,9 +5,10 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::{of, snapshots};
+use crate::chart::definitions::with_definitions;
 use crate::chart::helm::{BACKEND, Helm, NAMESPACE};
 use crate::chart::objects::{self, pod_of};
-use crate::servers::{ApiServer, definition, documents};
+use crate::servers::{ApiServer, documents};
 
 /// The claim of the store.
 const CLAIM: &str = "PersistentVolumeClaim/kamaji-telemetry-backend";
@@ -50,7 +51,7 @@ async fn claim_uid(cluster: &ApiServer) -> Option<String> {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_release_of_the_backend_is_installed_changed_and_removed_and_its_volumes_stay() {
-    let cluster = cluster().await;
+    let cluster = with_definitions().await;
     let helm = of(&cluster);
     let notes = helm.upgrade(&json!({})).await;
     for said in [
@@ -129,7 +130,7 @@ async fn both_charts_are_installed_side_by_side_and_a_second_backend_is_refused(
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn every_object_of_the_backend_is_valid_and_its_pods_fit_the_restricted_standard() {
-    let cluster = cluster().await;
+    let cluster = with_definitions().await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}});
@@ -169,19 +170,4 @@ fn template_of(object: &Value) -> Option<&Value> {
         "CronJob" => Some(&object["spec"]["jobTemplate"]["spec"]["template"]),
         _ => None,
     }
-}
-
-/// With the definitions of all that is optional.
-async fn cluster() -> ApiServer {
-    let cluster = ApiServer::start_for_a_chart().await;
-    for name in [
-        "cert-manager.io_certificates",
-        "gateway.networking.k8s.io_grpcroutes",
-        "gateway.networking.k8s.io_httproutes",
-        "monitoring.coreos.com_servicemonitors",
-        "monitoring.coreos.com_prometheusrules",
-    ] {
-        cluster.apply(&definition(name)).await;
-    }
-    cluster
 }

@@ -1,28 +1,24 @@
 //! The agent: cluster → observe → journal → deliver, for as long as there is consent.
 
 pub mod consent;
-mod follow;
+mod supervisor;
 
 pub mod lease;
-mod lead;
+mod leader;
 mod term;
 
-pub mod cluster;
+pub mod kubernetes;
 pub mod observe;
 pub mod journal;
-mod writer;
-pub mod deliver;
-mod cycles;
+pub mod export;
 
-pub mod accounts;
 pub mod preview;
 pub mod status;
 pub mod forget;
-mod worker;
-#[cfg(test)]
-mod simulated;
+
 mod backoff;
-pub mod quiet;
+pub mod metrics;
+mod task_slot;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,32 +30,32 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{self, Readiness};
+use crate::catalog::KamajiVersion;
 use crate::process;
-use crate::signals::KamajiVersion;
-use consent::{KamajiFlag, Switches};
-use deliver::connection::Collector;
-use journal::config_map::Place;
+use crate::process::probes::{self, Readiness};
+use consent::{KamajiOptOut, OptOut};
+use export::connection::ExporterConfig;
+use journal::config_map::JournalStore;
 
 /// Everything that the agent is told at its start.
 #[derive(Clone)]
 pub struct Config {
     /// The collector.
-    pub collector: Collector,
+    pub collector: ExporterConfig,
     /// How often gauges are sent.
     pub interval: Duration,
     /// How often Kamaji's operator is looked at, and with it the versions and the consent.
-    pub look_interval: Duration,
+    pub operator_poll_interval: Duration,
     /// How often the journal is deleted while telemetry is off.
     pub erase_interval: Duration,
     /// How long an acknowledgement waits for a write that it may ride on.
     pub acknowledge_interval: Duration,
     /// The longest wait between two tries of anything.
-    pub retry_max: Duration,
+    pub retry_max_interval: Duration,
     /// Where Kamaji's operator runs.
     pub kamaji_namespace: String,
     /// What Kamaji's own switch means.
-    pub kamaji_flag: KamajiFlag,
+    pub kamaji_opt_out: KamajiOptOut,
     /// Kamaji's version, where it is not to be detected.
     pub kamaji_version: Option<KamajiVersion>,
     /// Where the agent's own state lives; where there is none, in the namespace of the cluster's configuration.
@@ -70,10 +66,10 @@ pub struct Config {
     pub extended: bool,
     /// Several replicas run, of which a Lease elects one.
     pub election: Option<Election>,
-    /// Where the probes and the accounts are served.
+    /// Where the probes and the metrics are served.
     pub health_addr: Option<SocketAddr>,
     /// The switches that turn it off.
-    pub switches: Switches,
+    pub switches: OptOut,
     /// The cluster; where there is none, that of the environment.
     pub cluster: Option<kube::Config>,
 }
@@ -89,9 +85,9 @@ pub struct Election {
 
 impl Config {
     /// Where the agent keeps what it makes.
-    fn place(&self, client: &Client, owner: Option<OwnerReference>) -> Place {
+    fn place(&self, client: &Client, owner: Option<OwnerReference>) -> JournalStore {
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        Place { client: client.clone(), namespace, owner }
+        JournalStore { client: client.clone(), namespace, owner }
     }
 }
 
@@ -103,10 +99,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("--health-addr {address}: can't listen there"))?;
         let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
-        tasks.spawn(async move { Ok(health::serve(listener, readiness, shutdown).await?) });
+        tasks.spawn(async move { Ok(probes::serve(listener, readiness, shutdown).await?) });
     }
-    health::accounts();
-    accounts::describe();
-    tasks.spawn(follow::run(config, readiness, shutdown));
-    process::supervise(tasks).await
+    probes::recorder();
+    metrics::describe();
+    tasks.spawn(supervisor::run(config, readiness, shutdown));
+    process::shutdown::supervise(tasks).await
 }

@@ -1,7 +1,8 @@
 //! The command line: flags and the environment variables beside them, and no logic.
 
 mod backend;
-mod protection;
+pub mod commands;
+mod security;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +13,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-use crate::agent::consent::KamajiFlag;
 use crate::agent::preview::Output;
 pub use backend::{
     AccessArgs, BackendCommand, BackupArgs, CreateTokenArgs, EraseArgs, RestoreArgs, RevokeTokenArgs, ServeArgs,
     StoreArgs, TokenCommand,
 };
-pub use protection::{LimitArgs, TlsArgs};
+pub use security::{LimitArgs, TlsArgs};
 
 /// Usage telemetry of Kamaji: the agent beside it, the backend that receives it, and what an operator looks with.
 #[derive(Debug, Parser)]
@@ -92,7 +92,7 @@ pub struct AgentArgs {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317")]
     pub endpoint: String,
     /// How often the gauges are sent, such as 5m or 90s.
-    #[arg(long, env = "KAMAJI_TELEMETRY_INTERVAL", default_value = "5m", value_parser = interval)]
+    #[arg(long, env = "KAMAJI_TELEMETRY_EXPORT_INTERVAL", default_value = "5m", value_parser = interval)]
     pub interval: Duration,
     /// Where the agent's own state lives; if not given, in the namespace of the kubeconfig or the service account.
     #[arg(long, env = "POD_NAMESPACE")]
@@ -100,9 +100,12 @@ pub struct AgentArgs {
     /// Where Kamaji's operator runs.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
     pub kamaji_namespace: String,
-    /// What Kamaji's own --disable-telemetry means here.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_FLAG", value_enum, default_value = "follow")]
-    pub kamaji_flag: KamajiFlag,
+    /// Be off where Kamaji's operator runs with --disable-telemetry, and where that can't be told; =false where Kamaji's
+    /// own telemetry is off because this one replaces it.
+    #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_value = "true", default_missing_value = "true",
+          value_parser = BoolishValueParser::new())]
+    pub follow_kamaji_opt_out: bool,
     /// Kamaji's version, where it is not to be read from its Deployment.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_VERSION")]
     pub kamaji_version: Option<String>,
@@ -117,7 +120,7 @@ pub struct AgentArgs {
     #[arg(long, env = "KAMAJI_TELEMETRY_LEADER_ELECT", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub leader_elect: bool,
-    /// Who this replica is in the election, the same after its container was restarted; the host's name if not given,
+    /// TokenRef this replica is in the election, the same after its container was restarted; the host's name if not given,
     /// which is the pod's.
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
@@ -133,8 +136,8 @@ pub struct AgentArgs {
           default_missing_value = "true", value_parser = BoolishValueParser::new(), help = DISABLE_TELEMETRY_HELP)]
     pub disable_telemetry: bool,
     /// How often Kamaji's operator is looked at for its version and its --disable-telemetry.
-    #[arg(long, env = "KAMAJI_TELEMETRY_LOOK_INTERVAL", default_value = "30s", value_parser = interval)]
-    pub look_interval: Duration,
+    #[arg(long, env = "KAMAJI_TELEMETRY_OPERATOR_POLL_INTERVAL", default_value = "30s", value_parser = interval)]
+    pub operator_poll_interval: Duration,
     /// How often the agent's state in the cluster is deleted while telemetry is off.
     #[arg(long, env = "KAMAJI_TELEMETRY_ERASE_INTERVAL", default_value = "1m", value_parser = interval)]
     pub erase_interval: Duration,
@@ -142,8 +145,8 @@ pub struct AgentArgs {
     #[arg(long, env = "KAMAJI_TELEMETRY_ACKNOWLEDGE_INTERVAL", default_value = "30s", value_parser = interval)]
     pub acknowledge_interval: Duration,
     /// The longest wait between two tries to deliver, to write or to watch.
-    #[arg(long, env = "KAMAJI_TELEMETRY_RETRY_MAX", default_value = "1m", value_parser = interval)]
-    pub retry_max: Duration,
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETRY_MAX_INTERVAL", default_value = "1m", value_parser = interval)]
+    pub retry_max_interval: Duration,
     /// How the collector is talked to.
     #[command(flatten)]
     pub otlp: OtlpArgs,
@@ -219,9 +222,12 @@ pub struct StatusArgs {
     /// Where Kamaji's operator runs, unless the agent's Deployment says otherwise.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
     pub kamaji_namespace: String,
-    /// What Kamaji's own --disable-telemetry means, unless the agent's Deployment says otherwise.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_FLAG", value_enum, default_value = "follow")]
-    pub kamaji_flag: KamajiFlag,
+    /// Be off where Kamaji's operator runs with --disable-telemetry, and where that can't be told, unless the agent's Deployment says otherwise; =false where Kamaji's
+    /// own telemetry is off because this one replaces it.
+    #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_value = "true", default_missing_value = "true",
+          value_parser = BoolishValueParser::new())]
+    pub follow_kamaji_opt_out: bool,
 }
 
 /// In which form the status is printed.

@@ -1,28 +1,43 @@
-//! Kamaji's usage telemetry as an OpenTelemetry pipeline: what leaves a management cluster, how, and what is made of it.
+//! Kamaji's usage telemetry as an OpenTelemetry pipeline.
 //!
 //! ```text
 //!  management cluster                                                       maintainers
 //!
 //!  kube-apiserver ─watch─▶ agent ───OTLP/gRPC──▶ relay ───OTLP/HTTP──▶ backend
 //!                          │                     OpenTelemetry         │
-//!                          ├ cluster             Collector with        ├ receive
-//!                          ├ observe             otel-collector/       ├ admit
-//!                          ├ journal                                   ├ store
-//!                          └ deliver                                   ├ insights
-//!                                                                      └ web
-//!              signals: the one catalog of what can be sent, which all three are held against
+//!                          ├ kubernetes          Collector with        ├ ingest
+//!                          ├ observe             otel-collector/       ├ store
+//!                          ├ journal                                   ├ insights
+//!                          └ export                                    └ web
+//!              catalog: every signal that may leave a cluster; all three are held against it
 //! ```
 //!
-//! [`agent`] and [`backend`] know nothing of each other: both build on [`signals`].
+//! # Order of the modules
+//!
+//! An import points down this list, never up, and no two siblings import each other. The test `layout` reads the imports
+//! of the sources and holds them to it.
+//!
+//! ```text
+//! cli
+//!   testkit
+//!     agent    supervisor  leader  term  preview  status  forget
+//!              export  lease  journal  observe  consent  kubernetes
+//!              metrics  backoff  task_slot
+//!     backend  server
+//!              jobs  admin  web  insights  ingest  auth  net  rate_limit  store
+//!              metrics  reload
+//!   process
+//!   catalog
+//! ```
+//!
+//! [`agent`] and [`backend`] do not know each other.
 
-pub mod signals;
+pub mod catalog;
 
 pub mod agent;
 pub mod backend;
-pub mod demo;
 
-pub mod health;
 pub mod process;
+pub mod testkit;
 
 pub mod cli;
-pub mod commands;

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kamaji_telemetry::cli::commands;
 use kamaji_telemetry::cli::{Cli, LogFormat};
-use kamaji_telemetry::commands;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged where `RUST_LOG` is not set. The libraries log bodies, addresses and every retry; what an operator

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, Counts, Cycle, EventRow, Source, SqliteStore, Store, cut_to_hour,
+    Batch, Dimension, EventRow, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, cut_to_hour,
 };
-use kamaji_telemetry::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
+use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
 use uuid::Uuid;
 
 /// Days that are stored.
@@ -49,28 +49,33 @@ async fn fill(file: &Path, installations: u32, extended: bool, events: u32) -> a
     let begin = Timestamp::now() - SignedDuration::from_hours(24 * DAYS);
     for day in 0..DAYS {
         let noon = begin + SignedDuration::from_hours(24 * day);
-        let cycles =
-            installations.iter().map(|uuid| cycle(*uuid, noon, extended, &mut random)).collect::<Result<_, _>>()?;
+        let snapshots =
+            installations.iter().map(|uuid| snapshot(*uuid, noon, extended, &mut random)).collect::<Result<_, _>>()?;
         let due = usize::try_from(events)? * installations.len() / usize::try_from(DAYS)?;
         let events = (0..due).map(|_| event(noon, &mut random)).collect::<Result<_, _>>()?;
-        store.write(Batch { cycles, events }).await?;
+        store.write(Batch { snapshots, events }).await?;
     }
     Ok(())
 }
 
-fn cycle(installation: Uuid, noon: Timestamp, extended: bool, random: &mut fastrand::Rng) -> anyhow::Result<Cycle> {
+fn snapshot(
+    installation: Uuid,
+    noon: Timestamp,
+    extended: bool,
+    random: &mut fastrand::Rng,
+) -> anyhow::Result<GaugeSnapshot> {
     let of = [(&BY_VERSION, "v1.33"), (&BY_VERSION, "v1.34"), (&BY_VERSION, "v1.35")];
     let drivers = [(&DATASTORE_COUNT, "etcd"), (&DATASTORE_USED_BY, "etcd"), (&DATASTORE_USED_BY, "PostgreSQL")];
     let points = of.into_iter().chain(drivers).filter(|_| extended);
-    Ok(Cycle {
+    Ok(GaugeSnapshot {
         installation,
         time: noon + SignedDuration::from_secs(random.i64(0..40_000)),
-        counts: Counts { running: random.u32(0..300), sleeping: random.u32(0..20), not_ready: 0, upgrading: 0 },
+        counts: StateCounts { running: random.u32(0..300), sleeping: random.u32(0..20), not_ready: 0, upgrading: 0 },
         source: Source::Agent("0.1.0".parse()?),
         kamaji_version: "v1.10.2".parse()?,
         kubernetes_version: "v1.35.1".parse()?,
-        breakdowns: points
-            .map(|(metric, value)| Ok((Breakdown::new(metric, value)?, random.u32(0..300))))
+        dimensions: points
+            .map(|(metric, value)| Ok((Dimension::new(metric, value)?, random.u32(0..300))))
             .collect::<anyhow::Result<_>>()?,
     })
 }

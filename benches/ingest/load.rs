@@ -12,7 +12,7 @@ use crate::requests::{Kind, MILLISECOND, Prepared};
 use crate::samples::now;
 use crate::usage;
 
-/// Installations that send cycles, one after the other: more than are ever under way, so that those of one are in order.
+/// Installations that send snapshots, one after the other: more than are ever under way, so that those of one are in order.
 const INSTALLATIONS: usize = 2_000;
 
 /// Calls that are under way at a time.
@@ -40,8 +40,8 @@ pub(crate) struct Outcome {
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
     pub(crate) events: u64,
-    /// The newest cycle of each installation, in milliseconds.
-    pub(crate) cycles: Vec<(Uuid, u64)>,
+    /// The newest snapshot of each installation, in milliseconds.
+    pub(crate) snapshots: Vec<(Uuid, u64)>,
 }
 
 /// What the connections share.
@@ -54,12 +54,12 @@ struct Source<'a> {
     acknowledged: &'a mut Acknowledged,
 }
 
-/// The installation of a cycle by its number, and its time in nanoseconds.
+/// The installation of a snapshot by its number, and its time in nanoseconds.
 type Call = (usize, u64);
 
 impl Acknowledged {
     pub(crate) fn new() -> Self {
-        Self { events: 0, cycles: (0..INSTALLATIONS).map(|_| (Uuid::new_v4(), 0)).collect() }
+        Self { events: 0, snapshots: (0..INSTALLATIONS).map(|_| (Uuid::new_v4(), 0)).collect() }
     }
 }
 
@@ -68,9 +68,9 @@ impl Source<'_> {
     fn prepare(&mut self) -> Call {
         let installation = self.next % INSTALLATIONS;
         self.next += 1;
-        if self.kind == Kind::Cycle {
+        if self.kind == Kind::Snapshot {
             let time = now();
-            self.prepared.of(self.acknowledged.cycles[installation].0, time);
+            self.prepared.of(self.acknowledged.snapshots[installation].0, time);
             return (installation, time);
         }
         self.prepared.renew(&mut self.random);
@@ -80,8 +80,8 @@ impl Source<'_> {
     fn answered(&mut self, (installation, time): Call, sent: Instant) {
         self.latencies.push(sent.elapsed());
         self.acknowledged.events += self.kind.events() as u64;
-        if self.kind == Kind::Cycle {
-            let newest = &mut self.acknowledged.cycles[installation].1;
+        if self.kind == Kind::Snapshot {
+            let newest = &mut self.acknowledged.snapshots[installation].1;
             *newest = (time / MILLISECOND).max(*newest);
         }
     }

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed, WriteError,
+    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, Store, WriteError,
 };
 use uuid::Uuid;
 
@@ -14,11 +14,11 @@ impl Store for Nothing {
         ready(Ok(())).boxed()
     }
 
-    fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
-        ready(Ok(Trimmed::default())).boxed()
+    fn prune(&self, _: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
+        ready(Ok(Pruned::default())).boxed()
     }
 
-    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
         ready(Ok(())).boxed()
     }
 
@@ -26,8 +26,8 @@ impl Store for Nothing {
         ready(Ok(Erased::default())).boxed()
     }
 
-    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
-        ready(Ok(OverviewFacts::default())).boxed()
+    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
+        ready(Ok(OverviewData::default())).boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

@@ -38,7 +38,7 @@ const DAYS: &str = "
     FROM latest WHERE first_day <= :day AND time / 86400000 >= :day";
 
 const BREAKDOWNS: &str = "
-    INSERT INTO breakdowns
+    INSERT INTO dimensions
     SELECT time / 86400000, installation, metric, value, running
     FROM latest, (SELECT 'kamaji.tcp.by_version' AS metric, 'v1.34' AS value
                   UNION ALL SELECT 'kamaji.tcp.by_version', 'v1.35'

@@ -18,7 +18,7 @@ const SHAPES: [Shape; 5] = [
     Shape { name: "one event, 256 agents", kind: Kind::Event, connections: 256, depth: 1 },
     Shape { name: "one event, 8 gateways x 32", kind: Kind::Event, connections: 8, depth: 32 },
     Shape { name: "500 events, 16 agents", kind: Kind::Events, connections: 16, depth: 1 },
-    Shape { name: "gauge cycle, 256 agents", kind: Kind::Cycle, connections: 256, depth: 1 },
+    Shape { name: "gauge snapshot, 256 agents", kind: Kind::Snapshot, connections: 256, depth: 1 },
 ];
 
 /// What each kind is sent for before it is measured: until each installation has its rows, and every page its place.

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     /// [`BATCH`] events.
     Events,
     /// The four gauges of one installation.
-    Cycle,
+    Snapshot,
 }
 
 /// A message with places that are written over.
@@ -43,7 +43,7 @@ impl Kind {
         match self {
             Self::Event => 1,
             Self::Events => BATCH,
-            Self::Cycle => 0,
+            Self::Snapshot => 0,
         }
     }
 
@@ -51,7 +51,7 @@ impl Kind {
         let time = now();
         let uuids: Vec<_> = (0..self.events().max(1)).map(|_| Uuid::new_v4()).collect();
         let (service, body) = match self {
-            Self::Cycle => (METRICS, metrics_request(uuids[0], state_gauges([5, 1, 0, 0], time)).encode_to_vec()),
+            Self::Snapshot => (METRICS, metrics_request(uuids[0], state_gauges([5, 1, 0, 0], time)).encode_to_vec()),
             _ => (LOGS, logs_request(uuids.iter().map(|uid| created(*uid, time)).collect()).encode_to_vec()),
         };
         let found = uuids.iter().map(|uuid| places(&body, uuid.to_string().as_bytes())).collect::<Vec<_>>();
@@ -73,7 +73,7 @@ impl Prepared {
         }
     }
 
-    /// Makes it a cycle of this installation at this time, in nanoseconds.
+    /// Makes it a snapshot of this installation at this time, in nanoseconds.
     pub(crate) fn of(&mut self, installation: Uuid, time: u64) {
         self.name(0, installation);
         for place in &self.times {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kamaji_telemetry::backend::store::SqliteStore;
-use kamaji_telemetry::backend::{self, Keeping, Limits, Listeners, Protection, Stores};
+use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Stores};
 use tokio_util::sync::CancellationToken;
 
 use crate::nothing::Nothing;
@@ -46,14 +46,14 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     let limits = Limits {
         requests: 0,
         rows: 0,
-        rows_per_day: 0,
-        cycles: 0,
+        items_per_day: 0,
+        snapshots: 0,
         connections: unlimited,
-        connections_each: unlimited,
+        max_connections_per_client: unlimited,
         proxies: Vec::new(),
     };
-    let protection = Protection { limits, ..Protection::default() };
-    backend::serve(listeners, stores, Keeping::default(), protection, shutdown).await
+    let protection = SecurityConfig { limits, ..SecurityConfig::default() };
+    backend::serve(listeners, stores, Retention::default(), protection, shutdown).await
 }
 
 fn answer() -> anyhow::Result<()> {

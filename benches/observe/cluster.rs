@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
-use kamaji_telemetry::agent::cluster::connect;
-use kamaji_telemetry::agent::journal::config_map::Place;
-use kamaji_telemetry::demo::cluster::Kind;
-use kamaji_telemetry::demo::tenant::NAMESPACE;
+use kamaji_telemetry::agent::journal::config_map::JournalStore;
+use kamaji_telemetry::agent::kubernetes::connect;
+use kamaji_telemetry::testkit::cluster::Kind;
+use kamaji_telemetry::testkit::tenant::NAMESPACE;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Observed for Real {
 
     fn restore(&self) -> anyhow::Result<()> {
         let client = self.tenants.clone().into_client();
-        let place = Place { client, namespace: AGENT_NAMESPACE.to_owned(), owner: None };
+        let place = JournalStore { client, namespace: AGENT_NAMESPACE.to_owned(), owner: None };
         self.runtime.block_on(place.erase()).map_err(|failure| anyhow::anyhow!("{failure}"))?;
         self.runtime.block_on(self.make(LAST.to_owned()))
     }

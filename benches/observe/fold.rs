@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use kamaji_telemetry::agent::observe::{ControlPlane, Options, Seen, View};
-use kamaji_telemetry::signals::{CreatedWith, KubernetesVersion, Status};
+use kamaji_telemetry::agent::observe::{ControlPlane, Index, IndexOptions, WatcherEvent};
+use kamaji_telemetry::catalog::{CreatedWith, KubernetesVersion, Status};
 use uuid::Uuid;
 
 /// Watch events that are folded for one figure: a second's worth and more.
@@ -24,19 +24,19 @@ pub(crate) struct Rates {
 pub(crate) fn measure(objects: usize) -> Rates {
     let versions = ["v1.35.1", "v1.36.0"].map(KubernetesVersion::normalise);
     let control_planes: Vec<_> = (0..objects).map(|_| control_plane(versions[0])).collect();
-    let mut view = View::new(Options { extended: false, limit: usize::MAX });
+    let mut view = Index::new(IndexOptions { extended: false, limit: usize::MAX });
     let now = Timestamp::now();
-    view.fold(Seen::Restart, now, ROOM);
+    view.fold(WatcherEvent::Init, now, ROOM);
     for control_plane in &control_planes {
-        view.fold(Seen::Apply(*control_plane), now, ROOM);
+        view.fold(WatcherEvent::Apply(*control_plane), now, ROOM);
     }
-    view.fold(Seen::Complete, now, ROOM);
+    view.fold(WatcherEvent::InitDone, now, ROOM);
     let mut rate = |version_of_lap: fn(usize) -> usize| {
         let laps = (0..).flat_map(|lap| control_planes.iter().map(move |control_plane| (lap, control_plane)));
         let begun = Instant::now();
         for (_, (lap, control_plane)) in (0..EVENTS).zip(laps) {
             let object = ControlPlane { tcp_version: Some(versions[version_of_lap(lap)]), ..*control_plane };
-            black_box(view.fold(black_box(Seen::Apply(object)), now, ROOM));
+            black_box(view.fold(black_box(WatcherEvent::Apply(object)), now, ROOM));
         }
         f64::from(EVENTS) / begun.elapsed().as_secs_f64()
     };

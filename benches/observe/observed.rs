@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use jiff::Timestamp;
-use kamaji_telemetry::demo::tenant::Tenant;
-use kamaji_telemetry::signals::Status;
+use kamaji_telemetry::catalog::Status;
+use kamaji_telemetry::testkit::tenant::Tenant;
 use serde_json::Value;
 
 /// The object that goes last: its deletion tells a reader that it has seen all changes.

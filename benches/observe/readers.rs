@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use kamaji_telemetry::agent::cluster::{connect, watch};
-use kamaji_telemetry::agent::consent::{KamajiFlag, Switches};
-use kamaji_telemetry::agent::deliver::connection::Collector;
-use kamaji_telemetry::agent::observe::{Options, Seen, View};
-use kamaji_telemetry::agent::quiet::Quiet;
+use kamaji_telemetry::agent::consent::{KamajiOptOut, OptOut};
+use kamaji_telemetry::agent::export::connection::ExporterConfig;
+use kamaji_telemetry::agent::kubernetes::{connect, watch};
+use kamaji_telemetry::agent::observe::{Index, IndexOptions, WatcherEvent};
 use kamaji_telemetry::agent::{self, Config};
-use kamaji_telemetry::demo::fleet::KAMAJI_NAMESPACE;
+use kamaji_telemetry::process::log_throttle::LogThrottle;
+use kamaji_telemetry::testkit::fleet::KAMAJI_NAMESPACE;
 use tokio::sync::mpsc;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -75,11 +75,11 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
     let client = connect(Some(access.config()?)).await?;
     // As far as the agent lets the watch be ahead of the fold.
     let (sender, mut seen) = mpsc::channel(100);
-    let quiet = Quiet::default();
-    let mut view = View::new(Options { extended: false, limit: usize::MAX });
+    let quiet = LogThrottle::hourly();
+    let mut view = Index::new(IndexOptions { extended: false, limit: usize::MAX });
     let fold = async {
         while let Some(next) = seen.recv().await {
-            let (synced, gone) = (next == Seen::Complete, matches!(next, Seen::Gone(_)));
+            let (synced, gone) = (next == WatcherEvent::InitDone, matches!(next, WatcherEvent::Delete(_)));
             view.fold(next, Timestamp::now(), 100);
             if synced || gone {
                 print_figures(begun)?;
@@ -116,7 +116,7 @@ pub(crate) async fn agent(access: Access, sink: &str) -> anyhow::Result<()> {
 
 fn agent_config(cluster: kube::Config, sink: &str) -> Config {
     Config {
-        collector: Collector {
+        collector: ExporterConfig {
             endpoint: sink.to_owned(),
             timeout: Duration::from_secs(10),
             gzip: true,
@@ -125,19 +125,19 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
             identity: None,
         },
         interval: Duration::from_mins(5),
-        look_interval: Duration::from_mins(3),
+        operator_poll_interval: Duration::from_mins(3),
         erase_interval: Duration::from_mins(1),
         acknowledge_interval: Duration::from_secs(30),
-        retry_max: Duration::from_mins(1),
+        retry_max_interval: Duration::from_mins(1),
         kamaji_namespace: KAMAJI_NAMESPACE.to_owned(),
-        kamaji_flag: KamajiFlag::Replaces,
+        kamaji_opt_out: KamajiOptOut::Ignore,
         kamaji_version: None,
         namespace: Some(AGENT_NAMESPACE.to_owned()),
         owner_deployment: None,
         extended: false,
         election: None,
         health_addr: None,
-        switches: Switches::default(),
+        switches: OptOut::default(),
         cluster: Some(cluster),
     }
 }

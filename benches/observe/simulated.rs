@@ -7,9 +7,9 @@ use anyhow::Context;
 use axum::serve::Listener;
 use jiff::Timestamp;
 use kamaji_telemetry::agent::journal::config_map as journal;
-use kamaji_telemetry::demo::cluster::{Cluster, Kind, Options};
-use kamaji_telemetry::demo::fleet::{self, Fleet};
-use kamaji_telemetry::demo::tenant::NAMESPACE;
+use kamaji_telemetry::testkit::cluster::{Cluster, ClusterOptions, Kind};
+use kamaji_telemetry::testkit::fleet::{self, Fleet};
+use kamaji_telemetry::testkit::tenant::NAMESPACE;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -23,7 +23,7 @@ use crate::observed::{LAST, Observed, name, obey, tenant};
 
 /// Serves `objects` control planes, and obeys. What the readers need is written into `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
-    let cluster = Cluster::new(Options::default(), CancellationToken::new());
+    let cluster = Cluster::new(ClusterOptions::default(), CancellationToken::new());
     fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
     for number in 0..objects {
         cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)))?;

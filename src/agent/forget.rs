@@ -2,20 +2,22 @@
 
 use anyhow::{Context, anyhow};
 
-use super::cluster;
-use super::journal::config_map::{Place, ReadError};
+use super::journal::config_map::{JournalReadError, JournalStore};
+use super::kubernetes;
 
 /// Deletes the state in `namespace`, or else in that of the cluster's configuration, and says what it was and what to
 /// do with it.
 pub async fn run(namespace: Option<String>) -> anyhow::Result<String> {
-    let client = cluster::connect(None).await?;
+    let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let place = Place { client, namespace, owner: None };
+    let place = JournalStore { client, namespace, owner: None };
     let installation = match place.read().await {
         Ok(account) => account.map(|account| account.state.installation),
         // What can't be read can be deleted all the same.
-        Err(ReadError::Corrupt(_)) => None,
-        Err(ReadError::Failed(failure)) => return Err(anyhow!("{failure}")).context("the agent's state can't be read"),
+        Err(JournalReadError::CorruptJournal(_)) => None,
+        Err(JournalReadError::Failed(failure)) => {
+            return Err(anyhow!("{failure}")).context("the agent's state can't be read");
+        }
     };
     let was = installation.map(|uuid| format!(" of the installation {uuid}")).unwrap_or_default();
     let erased = place.erase().await.map_err(|failure| anyhow!("{failure}"));

@@ -13,10 +13,10 @@ use kube::Api;
 use kube::api::PostParams;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::cluster::failure::{Failure, Resource};
-use super::cluster::within_deadline;
-use super::journal::config_map::Place;
-use super::quiet::Quiet;
+use super::journal::config_map::JournalStore;
+use super::kubernetes::api_error::{ApiError, Resource};
+use super::kubernetes::within_deadline;
+use crate::process::log_throttle::LogThrottle;
 
 /// The name of the Lease.
 pub const NAME: &str = "kamaji-telemetry";
@@ -26,30 +26,30 @@ const RESOURCE: Resource =
 
 /// How a duration of a Lease is spent, in tenths of it. The holder gives up before anybody else may take over, and
 /// whoever looks for the last time before that still takes over within the duration.
-const LOOK: u32 = 1;
-const RENEW: u32 = 3;
-const GIVE_UP: u32 = 6;
-const TAKE_OVER: u32 = 8;
+const RETRY_PERIOD: u32 = 1;
+const RENEW_PERIOD: u32 = 3;
+const RENEW_DEADLINE: u32 = 6;
+const LEASE_DURATION: u32 = 8;
 
 /// A candidate for the Lease, or its holder.
 pub struct Lease {
-    place: Place,
+    place: JournalStore,
     identity: String,
     duration: Duration,
-    quiet: Quiet,
-    seen: Option<Seen>,
+    quiet: LogThrottle,
+    seen: Option<ObservedLease>,
 }
 
 /// The Lease as it was last seen or written, and since when it has been like that.
-struct Seen {
+struct ObservedLease {
     object: Object,
     since: Instant,
 }
 
 impl Lease {
     /// A candidate that was seen nowhere yet. Who has the same `identity` after a restart is the same candidate.
-    pub fn new(place: Place, identity: String, duration: Duration) -> Self {
-        Self { place, identity, duration, quiet: Quiet::default(), seen: None }
+    pub fn new(place: JournalStore, identity: String, duration: Duration) -> Self {
+        Self { place, identity, duration, quiet: LogThrottle::hourly(), seen: None }
     }
 
     /// Waits until the Lease is held, and gives as of when: what was asked for then was granted. It calls `stand_by`
@@ -63,15 +63,15 @@ impl Lease {
             if self.seen.as_ref().is_some_and(|seen| seen.holder().is_some()) {
                 stand_by();
             }
-            sleep(self.tenths(LOOK)).await;
+            sleep(self.tenths(RETRY_PERIOD)).await;
         }
     }
 
     /// Renews the Lease, which was granted as of `renewed`, and returns when it is no longer held.
     pub async fn keep(&mut self, mut renewed: Instant) {
         loop {
-            sleep(self.tenths(RENEW)).await;
-            let give_up = renewed + self.tenths(GIVE_UP);
+            sleep(self.tenths(RENEW_PERIOD)).await;
+            let give_up = renewed + self.tenths(RENEW_DEADLINE);
             match timeout_at(give_up, self.renew()).await {
                 Ok(Some(at)) => renewed = at,
                 Ok(None) | Err(_) => return,
@@ -89,7 +89,7 @@ impl Lease {
             if !self.is_mine() {
                 return None;
             }
-            sleep(self.tenths(LOOK)).await;
+            sleep(self.tenths(RETRY_PERIOD)).await;
         }
     }
 
@@ -101,7 +101,7 @@ impl Lease {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    let failure = Failure::of(RESOURCE, &error);
+                    let failure = ApiError::of(RESOURCE, &error);
                     tracing::info!("the Lease {NAME} was not released and will expire: {failure}");
                     return;
                 }
@@ -142,8 +142,8 @@ impl Lease {
                 held
             }
             Err(error) => {
-                let failure = Failure::of(RESOURCE, &error);
-                self.quiet.failed(|| tracing::warn!("can't lead without the Lease {NAME}: {failure}; trying again"));
+                let failure = ApiError::of(RESOURCE, &error);
+                self.quiet.failed(|_| tracing::warn!("can't lead without the Lease {NAME}: {failure}; trying again"));
                 false
             }
         }
@@ -166,7 +166,7 @@ impl Lease {
     fn see(&mut self, object: Object) {
         let version = |object: &Object| object.metadata.resource_version.clone();
         if self.seen.as_ref().is_none_or(|seen| version(&seen.object) != version(&object)) {
-            self.seen = Some(Seen { object, since: Instant::now() });
+            self.seen = Some(ObservedLease { object, since: Instant::now() });
         }
     }
 
@@ -179,10 +179,10 @@ impl Lease {
     }
 
     /// How long the Lease is to be seen unchanged: the holder's duration counts where it is longer than this one's.
-    fn patience(&self, seen: &Seen) -> Duration {
+    fn patience(&self, seen: &ObservedLease) -> Duration {
         let spec = seen.object.spec.as_ref();
         let theirs = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-        self.duration.max(Duration::from_secs(theirs.unwrap_or_default())) * TAKE_OVER / 10
+        self.duration.max(Duration::from_secs(theirs.unwrap_or_default())) * LEASE_DURATION / 10
     }
 
     async fn create(&mut self) -> Result<bool, kube::Error> {
@@ -202,7 +202,7 @@ impl Lease {
     fn written(&mut self, answer: Result<Object, kube::Error>) -> Result<bool, kube::Error> {
         match answer {
             Ok(object) => {
-                self.seen = Some(Seen { object, since: Instant::now() });
+                self.seen = Some(ObservedLease { object, since: Instant::now() });
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
@@ -227,7 +227,7 @@ impl Lease {
     }
 }
 
-impl Seen {
+impl ObservedLease {
     fn holder(&self) -> Option<&String> {
         self.object.spec.as_ref()?.holder_identity.as_ref().filter(|holder| !holder.is_empty())
     }

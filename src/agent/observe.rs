@@ -10,7 +10,7 @@
 
 mod counts;
 mod row;
-mod waiting;
+mod backlog;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use backlog::{Backlog, BacklogEntry};
 use row::Row;
-use waiting::{Waited, Waiting};
 
-use crate::signals::{CreatedWith, Event, KubernetesVersion, NetworkProfile, Status};
+use crate::catalog::{CreatedWith, Event, KubernetesVersion, NetworkProfile, Status};
 
 pub use counts::Counts;
-pub use row::Kept;
+pub use row::PersistedRow;
 
 /// A control plane as it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +45,15 @@ pub struct ControlPlane {
 
 /// What a watch says: a relist is `Restart`, an `Apply` for each object, and `Complete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum WatcherEvent {
     /// A list from the start follows.
-    Restart,
+    Init,
     /// This object is there, like this.
     Apply(ControlPlane),
     /// The object with this UID is gone.
-    Gone(Uuid),
+    Delete(Uuid),
     /// The list is complete: what it did not name is gone.
-    Complete,
+    InitDone,
 }
 
 /// An event, and when it happened.
@@ -67,7 +67,7 @@ pub struct Change {
 
 /// What a view is told at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct IndexOptions {
     /// A creation says what only the extended signals say.
     pub extended: bool,
     /// The most control planes that are reported of: what the journal holds.
@@ -75,7 +75,7 @@ pub struct Options {
 }
 
 /// A view that the fold writes and the gauges read.
-pub type SharedView = Arc<Mutex<View>>;
+pub type SharedIndex = Arc<Mutex<Index>>;
 
 /// What a view does with what it sees, beside counting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +90,10 @@ enum Phase {
 
 /// Everything that is known of the control planes.
 #[derive(Debug)]
-pub struct View {
-    options: Options,
+pub struct Index {
+    options: IndexOptions,
     rows: HashMap<Uuid, Row>,
-    waiting: Waiting,
+    waiting: Backlog,
     /// Counts the lists, so that a row can say which was the last to name it.
     list: u32,
     phase: Phase,
@@ -103,18 +103,18 @@ pub struct View {
     coalesced: u64,
 }
 
-impl View {
+impl Index {
     /// Nothing is known yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: IndexOptions) -> Self {
         Self::restore(options, false, Vec::new())
     }
 
-    /// What was kept is known, and nothing was seen since. `baseline` is what [`View::has_baseline`] was.
-    pub fn restore(options: Options, baseline: bool, rows: Vec<Kept>) -> Self {
+    /// What was kept is known, and nothing was seen since. `baseline` is what [`Index::has_baseline`] was.
+    pub fn restore(options: IndexOptions, baseline: bool, rows: Vec<PersistedRow>) -> Self {
         Self {
             options,
             rows: rows.into_iter().map(|kept| (kept.uid, Row::restored(kept))).collect(),
-            waiting: Waiting::default(),
+            waiting: Backlog::default(),
             list: 0,
             phase: if baseline { Phase::Reporting } else { Phase::Recording },
             synced: false,
@@ -124,7 +124,7 @@ impl View {
     }
 
     /// What is to outlive the process; nothing where there is no baseline.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<PersistedRow> {
         let rows = self.rows.iter().filter(|_| self.has_baseline());
         rows.filter_map(|(uid, row)| row.kept(*uid)).collect()
     }
@@ -150,16 +150,16 @@ impl View {
     }
 
     /// Takes in what the watch said at `now`, and yields at most `room` events, in order.
-    pub fn fold(&mut self, seen: Seen, now: Timestamp, room: usize) -> Vec<Change> {
+    pub fn fold(&mut self, seen: WatcherEvent, now: Timestamp, room: usize) -> Vec<Change> {
         let changes = match seen {
-            Seen::Restart => {
+            WatcherEvent::Init => {
                 self.synced = false;
                 self.list = self.list.wrapping_add(1);
                 Vec::new()
             }
-            Seen::Apply(object) => self.apply(object, now, room),
-            Seen::Gone(uid) => self.gone(uid, now, room),
-            Seen::Complete => self.complete(now, room),
+            WatcherEvent::Apply(object) => self.apply(object, now, room),
+            WatcherEvent::Delete(uid) => self.gone(uid, now, room),
+            WatcherEvent::InitDone => self.complete(now, room),
         };
         self.heed_limit();
         changes
@@ -237,7 +237,7 @@ impl View {
     /// Beyond the limit nothing is reported; well below it, what is there then is a new baseline. A relist may name
     /// what is new before it is known what is gone, so only complete lists are measured.
     fn heed_limit(&mut self) {
-        let Options { limit, .. } = self.options;
+        let IndexOptions { limit, .. } = self.options;
         if !self.synced {
             return;
         }
@@ -279,7 +279,7 @@ impl View {
         let (changes, next) = row.compare(object.as_ref(), now, self.options.extended);
         let waited = if changes.len() > room { self.waiting.put(uid, object) } else { self.waiting.remove(&uid) };
         self.coalesced +=
-            u64::from(waited.is_some_and(|Waited(waited)| !reports_alike(waited.as_ref(), object.as_ref())));
+            u64::from(waited.is_some_and(|BacklogEntry(waited)| !reports_alike(waited.as_ref(), object.as_ref())));
         if changes.len() > room {
             return Vec::new();
         }

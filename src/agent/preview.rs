@@ -9,12 +9,12 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use uuid::Uuid;
 
 use super::Config;
-use super::cluster::{self, datastores, watch};
-use super::consent::KamajiFlag;
-use super::deliver::events::Records;
-use super::deliver::gauges::{Cycle, Extended, Gauges};
-use super::observe::{Options, View};
-use crate::signals::{Event, EventRecord, KubernetesVersion, Release, Status};
+use super::consent::KamajiOptOut;
+use super::export::events::RecordEncoder;
+use super::export::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
+use super::kubernetes::{self, datastores, watch};
+use super::observe::{Index, IndexOptions};
+use crate::catalog::{Event, EventRecord, KubernetesVersion, Status, VersionNumbers};
 use capture::Capture;
 
 /// How the preview is printed.
@@ -36,29 +36,29 @@ pub struct Preview {
     endpoint: String,
     /// The installation's identity, or why it is shown as all zero.
     installation: Result<Uuid, String>,
-    cycle: Cycle,
+    cycle: GaugeValues,
     /// A sample of each event, of a change that could happen in this cluster.
     samples: [EventRecord; 3],
 }
 
 /// Reads the cluster as the agent does. It writes nothing and connects to no collector, on or off.
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
-    let client = cluster::connect(config.cluster.clone()).await?;
+    let client = kubernetes::connect(config.cluster.clone()).await?;
     // Whatever Kamaji's flag says, the versions are shown.
-    let look = cluster::look(&client, &config.kamaji_namespace, KamajiFlag::Replaces).await;
-    let mut view = View::new(Options { extended: config.extended, limit: usize::MAX });
-    watch::list(&client, &mut view).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let off = config.switches.off().or_else(|| config.kamaji_flag.off(&look.operator));
-    let cycle = Cycle {
+    let look = kubernetes::look(&client, &config.kamaji_namespace, KamajiOptOut::Ignore).await;
+    let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
+    watch::list(&client, &mut index).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let off = config.switches.off().or_else(|| config.kamaji_opt_out.off(&look.operator));
+    let cycle = GaugeValues {
         versions: look.versions(config.kamaji_version),
-        counts: view.counts().unwrap_or_default(),
+        counts: index.counts().unwrap_or_default(),
         extended: if config.extended { Some(extended(&client).await?) } else { None },
     };
     Ok(Preview {
         off: off.map(|off| off.to_string()),
         endpoint: config.collector.endpoint.clone(),
         installation: installation(config, &client).await,
-        samples: samples(&view, &cycle),
+        samples: samples(&index, &cycle),
         cycle,
     })
 }
@@ -72,17 +72,17 @@ async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> 
     }
 }
 
-async fn extended(client: &Client) -> anyhow::Result<Extended> {
+async fn extended(client: &Client) -> anyhow::Result<ExtendedValues> {
     let datastores = datastores::count(client).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    Ok(Extended { datastores })
+    Ok(ExtendedValues { datastores })
 }
 
 /// What would be sent if the first control plane that was listed were made now, upgraded by a patch, and deleted.
-fn samples(view: &View, cycle: &Cycle) -> [EventRecord; 3] {
-    let (tcp_version, status, with) = view.sample().unwrap_or((KubernetesVersion::Unknown, Status::Unknown, None));
+fn samples(index: &Index, cycle: &GaugeValues) -> [EventRecord; 3] {
+    let (tcp_version, status, with) = index.sample().unwrap_or((KubernetesVersion::Unknown, Status::Unknown, None));
     let new_tcp_version = match tcp_version {
         KubernetesVersion::Release(release) => {
-            KubernetesVersion::Release(Release { patch: release.patch + 1, ..release })
+            KubernetesVersion::Release(VersionNumbers { patch: release.patch + 1, ..release })
         }
         KubernetesVersion::Unknown => KubernetesVersion::Unknown,
     };
@@ -107,7 +107,7 @@ impl Preview {
             Output::Table => Ok(self.table()),
             Output::Json => payload::lines(&self),
             Output::Otlp => {
-                let events = Records::new().request(&self.samples);
+                let events = RecordEncoder::new().request(&self.samples);
                 let metrics = self.request()?;
                 Ok(format!("{}\n{}\n", serde_json::to_string(&metrics)?, serde_json::to_string(&events)?))
             }
@@ -121,7 +121,7 @@ impl Preview {
     /// The request that the SDK makes of the cycle.
     fn request(self) -> anyhow::Result<ExportMetricsServiceRequest> {
         let capture = Capture::default();
-        Gauges::new(capture.clone(), self.installation()).export(self.cycle)?;
+        GaugeInstruments::new(capture.clone(), self.installation()).export(self.cycle)?;
         Ok(capture.take())
     }
 
@@ -165,7 +165,7 @@ impl Preview {
     }
 
     fn extended_table(&self) -> String {
-        let Some(Extended { datastores }) = &self.cycle.extended else { return String::new() };
+        let Some(ExtendedValues { datastores }) = &self.cycle.extended else { return String::new() };
         let by_version = self.cycle.counts.by_version.iter();
         let by_version = by_version.map(|(minor, count)| format!("kamaji.tcp.by_version {minor:<8} {count:>6}\n"));
         let datastores = datastores.iter().map(|(driver, usage)| {

@@ -10,9 +10,9 @@ use kube::Client;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::cluster::{self, owner};
-use super::consent::KamajiFlag;
-use super::journal::config_map::{Account, Place};
+use super::consent::KamajiOptOut;
+use super::journal::config_map::{JournalStore, JournalView};
+use super::kubernetes::{self, owner};
 use settings::Settings;
 
 /// What is read.
@@ -25,12 +25,12 @@ pub struct Question {
     /// Where Kamaji's operator runs, unless the Deployment says otherwise.
     pub kamaji_namespace: String,
     /// What Kamaji's own switch means, unless the Deployment says otherwise.
-    pub kamaji_flag: KamajiFlag,
+    pub kamaji_opt_out: KamajiOptOut,
 }
 
 /// What the cluster says of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct StatusReport {
     /// Nothing that can be seen switches telemetry off.
     enabled: bool,
     /// What switches it off.
@@ -41,9 +41,9 @@ pub struct Status {
     endpoint: Option<String>,
     /// The installation's identity; none where no agent keeps any state.
     installation: Option<Uuid>,
-    /// Events are reported: the first complete list was recorded, and there are not too many control planes.
+    /// EventExporter are reported: the first complete list was recorded, and there are not too many control planes.
     baseline: bool,
-    /// Events that the collector has not acknowledged, as last written.
+    /// EventExporter that the collector has not acknowledged, as last written.
     pending: usize,
     /// When the oldest of them happened.
     oldest_pending: Option<Timestamp>,
@@ -53,23 +53,23 @@ pub struct Status {
 
 /// Reads the agent's state, the settings of its Deployment, and Kamaji's operator. What switches telemetry off where
 /// this is run says nothing of the agent, and is not looked at. It writes nothing, and connects to no collector.
-pub async fn read(question: Question) -> anyhow::Result<Status> {
-    let Question { namespace, deployment, kamaji_namespace, kamaji_flag } = question;
-    let client = cluster::connect(None).await?;
+pub async fn read(question: Question) -> anyhow::Result<StatusReport> {
+    let Question { namespace, deployment, kamaji_namespace, kamaji_opt_out } = question;
+    let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let place = Place { client: client.clone(), namespace, owner: None };
+    let place = JournalStore { client: client.clone(), namespace, owner: None };
     let account = place.read().await.context("the agent's state can't be read")?;
     let deployment = deployment.or_else(|| account.as_ref()?.owner.clone());
     let settings = match deployment {
         Some(name) => settings(&client, &place.namespace, &name).await?,
         None => Settings::unseen("its Deployment is not known: name it with --owner-deployment"),
     };
-    let Settings { off, unseen, kamaji_flag: own_flag, kamaji_namespace: own_namespace } = settings;
+    let Settings { off, unseen, kamaji_opt_out: own_flag, kamaji_namespace: own_namespace } = settings;
     let kamaji_namespace = own_namespace.unwrap_or(kamaji_namespace);
-    let kamaji_flag = own_flag.unwrap_or(kamaji_flag);
-    let look = cluster::look(&client, &kamaji_namespace, kamaji_flag).await;
-    let reason = off.or_else(|| kamaji_flag.off(&look.operator).map(|off| off.to_string()));
-    Ok(Status::new(reason, unseen, account))
+    let kamaji_opt_out = own_flag.unwrap_or(kamaji_opt_out);
+    let look = kubernetes::look(&client, &kamaji_namespace, kamaji_opt_out).await;
+    let reason = off.or_else(|| kamaji_opt_out.off(&look.operator).map(|off| off.to_string()));
+    Ok(StatusReport::new(reason, unseen, account))
 }
 
 async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Settings> {
@@ -78,8 +78,8 @@ async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Resul
     Ok(Settings::of(&deployment))
 }
 
-impl Status {
-    fn new(reason: Option<String>, unseen: Option<String>, account: Option<Account>) -> Self {
+impl StatusReport {
+    fn new(reason: Option<String>, unseen: Option<String>, account: Option<JournalView>) -> Self {
         let (state, endpoint) = account.map(|account| (account.state, account.endpoint)).unzip();
         let outbox = state.iter().flat_map(|state| &state.outbox);
         Self {
@@ -96,7 +96,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { enabled: _, reason, unseen, endpoint, installation, baseline, pending, .. } = self;
         match reason {

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::{
-    Breakdown, DayTotals, EventRow, InstallationRow, KamajiFacts, OverviewFacts, OverviewQuery, Seen, Totals, utc_day,
+    ActiveCounts, DayTotals, Dimension, EventRow, InstallationRow, KamajiTotals, OverviewData, OverviewQuery, Totals,
+    utc_day,
 };
-use crate::signals::{CreatedWith, Event, NetworkProfile};
+use crate::catalog::{CreatedWith, Event, NetworkProfile};
 
 /// The most versions that a list shows; the rest is summed up. Ten hold all that a maintainer supports.
 const VERSIONS: u32 = 10;
@@ -29,48 +30,48 @@ pub struct Overview {
     /// When it was read.
     pub generated_at: Timestamp,
     /// Installations by when they were last seen.
-    pub seen: SeenWithin,
+    pub seen: ActiveWindows,
     /// Installations seen in the last 24 hours, and what they run.
-    pub current: Current,
+    pub current: CurrentFleet,
     /// Installations, most recently seen first; 25 at most.
-    pub installations: Vec<Installation>,
+    pub installations: Vec<InstallationEntry>,
     /// Events, newest first; 25 at most. These count events, not installations.
     pub events: Vec<EventEntry>,
     /// A row for each of the last UTC days, oldest first, today last: 30 to 90, as far back as there is data.
     pub days: Vec<DayTotals>,
     /// What the telemetry says that Kamaji has built in, never added to the rest: an installation may run both.
-    pub by_kamaji: KamajiFacts,
+    pub by_kamaji: KamajiTotals,
 }
 
 /// Installations by when they were last seen, the shorter windows within the longer ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeenWithin {
+pub struct ActiveWindows {
     /// In the last 24 hours.
-    pub day: Seen,
+    pub day: ActiveCounts,
     /// In the last 7 times 24 hours.
-    pub week: Seen,
+    pub week: ActiveCounts,
     /// In the last 30 times 24 hours.
-    pub month: Seen,
+    pub month: ActiveCounts,
 }
 
 /// What the installations run that were seen in the last 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Current {
+pub struct CurrentFleet {
     /// How many they are.
     pub installations: u64,
     /// Their control planes by state.
     pub control_planes: Totals,
     /// Installations by Kamaji's version.
-    pub kamaji_versions: Versions,
+    pub kamaji_versions: TopVersions,
     /// Installations by the version of the management cluster.
-    pub kubernetes_versions: Versions,
+    pub kubernetes_versions: TopVersions,
     /// Sums of the extended gauges, largest first within a gauge. Empty where nobody turned them on.
     pub extended: Vec<ExtendedSum>,
 }
 
 /// Installations by version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Versions {
+pub struct TopVersions {
     /// The ten most used, most used first.
     pub top: Vec<VersionShare>,
     /// Installations that run any other.
@@ -99,7 +100,7 @@ pub struct ExtendedSum {
 
 /// The latest state of one installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Installation {
+pub struct InstallationEntry {
     /// Its random UUID.
     pub uuid: Uuid,
     /// The first UTC day on which it was seen.
@@ -156,19 +157,19 @@ pub struct EventEntry {
 
 /// What [`overview`] needs of the store.
 pub fn overview_query(now: Timestamp) -> OverviewQuery {
-    OverviewQuery { now, versions: VERSIONS, breakdowns: VALUES, installations: LISTED, events: LISTED, days: DAYS }
+    OverviewQuery { now, versions: VERSIONS, dimensions: VALUES, installations: LISTED, events: LISTED, days: DAYS }
 }
 
 /// Makes the overview of what the store answered to [`overview_query`] with the same `now`.
-pub fn overview(facts: OverviewFacts, now: Timestamp) -> Overview {
-    let OverviewFacts {
+pub fn overview(facts: OverviewData, now: Timestamp) -> Overview {
+    let OverviewData {
         day,
         week,
         month,
         control_planes,
         kamaji_versions,
         kubernetes_versions,
-        breakdowns,
+        dimensions,
         installations,
         events,
         days,
@@ -177,13 +178,13 @@ pub fn overview(facts: OverviewFacts, now: Timestamp) -> Overview {
     let current = day.total();
     Overview {
         generated_at: now,
-        seen: SeenWithin { day, week, month },
-        current: Current {
+        seen: ActiveWindows { day, week, month },
+        current: CurrentFleet {
             installations: current,
             control_planes,
             kamaji_versions: versions(&kamaji_versions, current),
             kubernetes_versions: versions(&kubernetes_versions, current),
-            extended: breakdowns.into_iter().map(Into::into).collect(),
+            extended: dimensions.into_iter().map(Into::into).collect(),
         },
         installations: installations.into_iter().map(Into::into).collect(),
         events: events.into_iter().map(Into::into).collect(),
@@ -192,13 +193,13 @@ pub fn overview(facts: OverviewFacts, now: Timestamp) -> Overview {
     }
 }
 
-fn versions<V: ToString>(top: &[(V, u64)], all: u64) -> Versions {
+fn versions<V: ToString>(top: &[(V, u64)], all: u64) -> TopVersions {
     let share = |(version, installations): &(V, u64)| VersionShare {
         version: version.to_string(),
         installations: *installations,
     };
     let listed: u64 = top.iter().map(|(_, installations)| installations).sum();
-    Versions { top: top.iter().map(share).collect(), others: all.saturating_sub(listed) }
+    TopVersions { top: top.iter().map(share).collect(), others: all.saturating_sub(listed) }
 }
 
 /// A row for each day up to `today`, zero where there is none; what clocks ahead of ours sent for tomorrow waits.
@@ -212,13 +213,13 @@ fn every_day(days: &[DayTotals], today: Date) -> Vec<DayTotals> {
     rows.collect()
 }
 
-impl From<(Breakdown, u64)> for ExtendedSum {
-    fn from((breakdown, count): (Breakdown, u64)) -> Self {
-        Self { metric: breakdown.metric().name.to_owned(), value: breakdown.value().to_owned(), count }
+impl From<(Dimension, u64)> for ExtendedSum {
+    fn from((dimension, count): (Dimension, u64)) -> Self {
+        Self { metric: dimension.metric().name.to_owned(), value: dimension.value().to_owned(), count }
     }
 }
 
-impl From<InstallationRow> for Installation {
+impl From<InstallationRow> for InstallationEntry {
     fn from(row: InstallationRow) -> Self {
         let InstallationRow { uuid, first_day, last_seen, counts, agent_version, kamaji_version, kubernetes_version } =
             row;

@@ -3,9 +3,9 @@
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
 //! the admission did not read cannot get in.
 
-mod access;
-mod keeping;
+mod auth;
 mod pseudonym;
+mod retention;
 mod rows;
 pub mod sqlite;
 
@@ -18,17 +18,17 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::signals::{KamajiVersion, KubernetesVersion};
+use crate::catalog::{KamajiVersion, KubernetesVersion};
 
-pub use access::{
-    Access, CREATE_TOKEN, CreateError, Digest, ERASE, ListedToken, Listing, LogEntry, MAX_SESSIONS, REVOKE_TOKEN,
-    RefusedToken, Role, Session, Token, TrimmedAccess, UnknownRole, UsedToken, Who,
+pub use auth::{
+    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, ERASE, FileToken, Listing, MAX_SESSIONS, PrunedAuth,
+    REVOKE_TOKEN, RefusedToken, Role, Session, Token, TokenRef, UnknownRole, UsedToken,
 };
-pub use keeping::{Cutoffs, Erased, Trimmed};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};
+pub use retention::{Cutoffs, Erased, Pruned};
 pub use rows::{
-    AgentVersion, Batch, Breakdown, Counts, Cycle, EventRow, InvalidAgentVersion, InvalidBreakdown, Source,
-    cut_to_hour, utc_day,
+    AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Source,
+    StateCounts, cut_to_hour, utc_day,
 };
 pub use sqlite::SqliteStore;
 
@@ -37,7 +37,7 @@ pub use sqlite::SqliteStore;
 /// Every implementation passes the same conformance suite:
 /// - [`Store::write`] returns after the rows are durable, and keeps all of a batch or nothing of it.
 /// - Writing anything twice is the same as writing it once.
-/// - Of an installation's cycles the newest is its latest state, and the newest of a UTC day is its row of that day,
+/// - Of an installation's snapshots the newest is its latest state, and the newest of a UTC day is its row of that day,
 ///   in whatever order they come; of two of the same millisecond either may stay.
 /// - An event's uid is its key: the first one stays.
 /// - An installation keeps the source that it first had: rows of another are acknowledged and dropped.
@@ -53,17 +53,17 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes what is older than `cutoffs`, in steps between which writes go on, so that they do not wait for it.
     ///
     /// Fails with [`WriteError`] where not all of it was deleted; what was stays deleted.
-    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>>;
+    fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>>;
 
     /// Removes what is left of deleted rows, and of the order in which rows came, where a store keeps such for a while;
     /// called every minute. Tries again the next time where somebody reads just now.
-    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>>;
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
 
     /// What the overview is made of, from one consistent state of the store.
-    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>>;
+    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>>;
 
     /// The key that makes pseudonyms of cluster UIDs: made when the store is, and the same ever after.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;
@@ -108,7 +108,7 @@ impl WriteError {
     }
 }
 
-/// What to put into [`OverviewFacts`]. Each limit bounds a list.
+/// What to put into [`OverviewData`]. Each limit bounds a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverviewQuery {
     /// The end of all windows; later rows count as well.
@@ -116,7 +116,7 @@ pub struct OverviewQuery {
     /// The most versions to list, of each kind.
     pub versions: u32,
     /// The most values to list of each extended gauge.
-    pub breakdowns: u32,
+    pub dimensions: u32,
     /// The most installations to list.
     pub installations: u32,
     /// The most events to list.
@@ -127,17 +127,17 @@ pub struct OverviewQuery {
 
 /// What the overview is made of.
 ///
-/// *Current* is an installation whose newest cycle is at most [`CURRENT`] old. Each window begins with the hour in which
-/// it begins, as stores count by the hour: the last 24 hours are up to 25. All but [`OverviewFacts::kamaji`] is of
+/// *Current* is an installation whose newest snapshot is at most [`CURRENT`] old. Each window begins with the hour in which
+/// it begins, as stores count by the hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] is of
 /// this project's agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OverviewFacts {
+pub struct OverviewData {
     /// Installations seen in the last 24 hours.
-    pub day: Seen,
+    pub day: ActiveCounts,
     /// Installations seen in the last 7 times 24 hours.
-    pub week: Seen,
+    pub week: ActiveCounts,
     /// Installations seen in the last 30 times 24 hours.
-    pub month: Seen,
+    pub month: ActiveCounts,
     /// Control planes of current installations.
     pub control_planes: Totals,
     /// Current installations by Kamaji's version, most used first.
@@ -145,7 +145,7 @@ pub struct OverviewFacts {
     /// Current installations by the version of their management cluster, most used first.
     pub kubernetes_versions: Vec<(KubernetesVersion, u64)>,
     /// The extended gauges of current installations, summed, most first within a metric.
-    pub breakdowns: Vec<(Breakdown, u64)>,
+    pub dimensions: Vec<(Dimension, u64)>,
     /// Installations, most recently seen first.
     pub installations: Vec<InstallationRow>,
     /// Events, newest first; within an hour in no particular order.
@@ -153,18 +153,18 @@ pub struct OverviewFacts {
     /// The days that have rows, oldest first.
     pub days: Vec<DayTotals>,
     /// What the telemetry says that Kamaji has built in.
-    pub kamaji: KamajiFacts,
+    pub kamaji: KamajiTotals,
 }
 
 /// What the telemetry says that Kamaji has built in. An installation may be in here and among the agents' as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KamajiFacts {
+pub struct KamajiTotals {
     /// Installations seen in the last 24 hours.
-    pub day: Seen,
+    pub day: ActiveCounts,
     /// Installations seen in the last 7 times 24 hours.
-    pub week: Seen,
+    pub week: ActiveCounts,
     /// Installations seen in the last 30 times 24 hours.
-    pub month: Seen,
+    pub month: ActiveCounts,
     /// Control planes of the installations seen in the last 24 hours, as Kamaji counts them: one that is being made, or
     /// whose status is unknown, is running.
     pub control_planes: Totals,
@@ -183,20 +183,20 @@ pub struct EventTotals {
     pub deleted: u64,
 }
 
-/// How old the newest cycle of a current installation may be: long enough for a maintenance window or a night without
+/// How old the newest snapshot of a current installation may be: long enough for a maintenance window or a night without
 /// egress, short enough that what is gone does not count.
 pub const CURRENT: Duration = Duration::from_hours(24);
 
 /// Installations seen in a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// Seen on at least two UTC days since they were first seen: these are the active ones.
+pub struct ActiveCounts {
+    /// ActiveCounts on at least two UTC days since they were first seen: these are the active ones.
     pub active: u64,
-    /// Seen on one UTC day only: trials, CI clusters, and whatever is new.
+    /// ActiveCounts on one UTC day only: trials, CI clusters, and whatever is new.
     pub short_lived: u64,
 }
 
-/// Sums of [`Counts`] over installations.
+/// Sums of [`StateCounts`] over installations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Control planes whose API answers.
@@ -209,7 +209,7 @@ pub struct Totals {
     pub upgrading: u64,
 }
 
-impl Seen {
+impl ActiveCounts {
     /// All of them.
     pub const fn total(self) -> u64 {
         self.active + self.short_lived
@@ -230,10 +230,10 @@ pub struct InstallationRow {
     pub uuid: Uuid,
     /// The first UTC day on which it was seen.
     pub first_day: Date,
-    /// The time of its newest cycle.
+    /// The time of its newest snapshot.
     pub last_seen: Timestamp,
     /// Its control planes.
-    pub counts: Counts,
+    pub counts: StateCounts,
     /// The version of its agent.
     pub agent_version: AgentVersion,
     /// The version of its Kamaji.

@@ -1,6 +1,6 @@
 //! What is read: the pages, the insights as JSON, and health.
 
-mod access_log;
+mod audit_log;
 mod chart;
 mod erase;
 mod format;
@@ -21,11 +21,11 @@ use jiff::Timestamp;
 use maud::Markup;
 
 use super::Stores;
-use super::access::{Guard, Reader};
+use super::auth::{AuthLayer, Principal};
 use super::insights::{self, Overview};
-use super::quiet::Quiet;
 use super::store::{ReadError, Store};
-use crate::health::{self, Readiness};
+use crate::process::log_throttle::LogThrottle;
+use crate::process::probes::{self, Readiness};
 
 /// On every answer: the page loads its own style and icon and nothing else, runs nothing, sends nothing, and is in
 /// nobody's frame; what it shows is kept in no cache. Other sites don't hear of it; the page itself does, since browsers
@@ -51,23 +51,23 @@ const MAX_BODY: usize = 1_024;
 #[derive(Clone)]
 struct Web {
     stores: Stores,
-    guard: Arc<Guard>,
+    guard: Arc<AuthLayer>,
     /// Where OTLP over gRPC is listened for, which a page without data names.
     grpc: SocketAddr,
 }
 
-/// Everything but ingest. `grpc` is where OTLP over gRPC is listened for. Who may read what is for the guard to say, by
+/// Everything but ingest. `grpc` is where OTLP over gRPC is listened for. TokenRef may read what is for the guard to say, by
 /// the table of routes.
-pub(super) fn routes(stores: Stores, guard: &Arc<Guard>, grpc: SocketAddr) -> Router {
+pub(super) fn routes(stores: Stores, guard: &Arc<AuthLayer>, grpc: SocketAddr) -> Router {
     let routes = Router::new()
         .route("/", get(front))
-        .route("/access-log", get(access_log::page))
+        .route("/audit-log", get(audit_log::page))
         .route("/sign-in", post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/style.css", get(style))
         .route("/icon.svg", get(icon))
         .route("/api/v1/insights/overview", get(overview))
-        .route("/api/v1/access-log", get(access_log::json))
+        .route("/api/v1/audit-log", get(audit_log::json))
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -77,8 +77,8 @@ pub(super) fn routes(stores: Stores, guard: &Arc<Guard>, grpc: SocketAddr) -> Ro
 }
 
 /// The probes, which tell what was seen last: whoever asks, nothing is read for it.
-pub(super) fn probes(readiness: Readiness, guard: &Arc<Guard>) -> Router {
-    guard.before(health::probes(readiness).layer(map_response(async |response: Response| with_headers(response))))
+pub(super) fn probes(readiness: Readiness, guard: &Arc<AuthLayer>) -> Router {
+    guard.before(probes::probes(readiness).layer(map_response(async |response: Response| with_headers(response))))
 }
 
 /// Adds what every answer to a reader has, where it says nothing else itself.
@@ -99,7 +99,7 @@ struct Unreadable;
 
 impl From<ReadError> for Unreadable {
     fn from(error: ReadError) -> Self {
-        static SAID: Quiet = Quiet::new();
+        static SAID: LogThrottle = LogThrottle::per_minute();
         SAID.failed(|count| tracing::error!(%error, count, "a page could not be shown"));
         Self
     }
@@ -117,8 +117,8 @@ async fn read_overview(store: &dyn Store) -> Result<Overview, ReadError> {
     Ok(insights::overview(facts, now))
 }
 
-/// Who is no reader is asked to sign in, and sees nothing else.
-async fn front(State(web): State<Web>, reader: Option<Extension<Reader>>) -> Result<Response, Unreadable> {
+/// TokenRef is no reader is asked to sign in, and sees nothing else.
+async fn front(State(web): State<Web>, reader: Option<Extension<Principal>>) -> Result<Response, Unreadable> {
     let Some(Extension(reader)) = reader else { return sign_in::page(&web, None).await };
     let overview = read_overview(web.stores.rows.as_ref()).await?;
     Ok(with_form(page::overview(&overview, web.grpc, &reader)))

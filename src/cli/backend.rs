@@ -8,8 +8,8 @@ use clap::{Args, Subcommand, value_parser};
 use uuid::Uuid;
 
 use super::{LimitArgs, TlsArgs, interval};
-use crate::backend::access::PublicUrl;
-use crate::backend::access::token::Name;
+use crate::backend::auth::PublicUrl;
+use crate::backend::auth::token::Name;
 use crate::backend::store::Role;
 
 /// What the backend is to do.
@@ -45,7 +45,7 @@ pub enum TokenCommand {
 /// What the creation of a token is told.
 #[derive(Debug, Args)]
 pub struct CreateTokenArgs {
-    /// Whose it is: what the access log shows.
+    /// Whose it is: what the audit log shows.
     #[arg(long)]
     pub name: Name,
     /// What may be done with it.
@@ -74,10 +74,10 @@ pub struct RevokeTokenArgs {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Where OTLP/gRPC is served.
-    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC", default_value = "127.0.0.1:24317")]
+    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC_ADDR", default_value = "127.0.0.1:24317")]
     pub grpc: SocketAddr,
     /// Where OTLP/HTTP, the page and the API are served.
-    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP", default_value = "127.0.0.1:24318")]
+    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP_ADDR", default_value = "127.0.0.1:24318")]
     pub http: SocketAddr,
     /// Where /livez, /readyz and /metrics are served, such as 0.0.0.0:8080; nowhere if not given.
     #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
@@ -86,17 +86,17 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// How long events are kept, in days.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_EVENTS", default_value = "400d", value_parser = days)]
-    pub keep_events: u16,
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_EVENTS", default_value = "400d", value_parser = days)]
+    pub retention_events: u16,
     /// How long the days of installations are kept, and installations that are not seen any more, in days.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_DAYS", default_value = "400d", value_parser = days)]
-    pub keep_days: u16,
-    /// How long the access log is kept, and tokens that ended, in days.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_ACCESS_LOG", default_value = "90d", value_parser = days)]
-    pub keep_access_log: u16,
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INSTALLATIONS", default_value = "400d", value_parser = days)]
+    pub retention_installations: u16,
+    /// How long the audit log is kept, and tokens that ended, in days.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_AUDIT_LOG", default_value = "90d", value_parser = days)]
+    pub retention_audit_log: u16,
     /// How often what is older is deleted.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KEEP_INTERVAL", default_value = "24h", value_parser = interval)]
-    pub keep_interval: Duration,
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INTERVAL", default_value = "24h", value_parser = interval)]
+    pub retention_interval: Duration,
     /// TLS on both ports.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -110,7 +110,7 @@ pub struct ServeArgs {
 
 /// How the access is guarded, beside the tokens in the store.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Access")]
+#[command(next_help_heading = "AuthStore")]
 pub struct AccessArgs {
     /// The URL that browsers know the page by, <https://HOST>, where a proxy is before it: readers are answered under no
     /// other name then, and over https the session's cookie never leaves TLS.

@@ -83,7 +83,7 @@ async fn a_server_that_cannot_stream_is_listed_in_pages() {
 async fn an_api_server_that_restarts_is_watched_again() {
     let mut cluster = ApiServer::start_with_kamaji().await;
     let collector = CountingProxy::start(None).await;
-    let agent = AgentOptions::new(&cluster, &collector.url()).argument("--interval=1s").start().await;
+    let agent = AgentOptions::new(&cluster, &collector.url()).argument("--export-interval=1s").start().await;
     agent.ready().await;
     cluster.stop();
     agent.logged("can't watch control planes").await;
@@ -132,11 +132,15 @@ async fn a_variable_that_would_be_ignored_stops_the_start() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
         ("KAMAJI_TELEMETRY_EXTENDED", "maybe"),
-        ("KAMAJI_TELEMETRY_INTERVAL", "0s"),
+        ("KAMAJI_TELEMETRY_EXPORT_INTERVAL", "0s"),
     ] {
         let mut agent = Command::new(PROGRAM);
         let kubeconfig = "/nowhere";
-        agent.args(["agent", "--kamaji-flag=replaces"]).env_clear().env("KUBECONFIG", kubeconfig).env(name, value);
+        agent
+            .args(["agent", "--follow-kamaji-opt-out=false"])
+            .env_clear()
+            .env("KUBECONFIG", kubeconfig)
+            .env(name, value);
         let output = agent.output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{name}={value}");

@@ -1,19 +1,19 @@
 //! The backend on real sockets and a real file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod access;
-mod accounts;
-mod admission;
+mod auth;
+mod metrics;
+mod validation;
 mod answers;
-mod anything;
+mod fuzz;
 mod conformance;
-mod copies;
+mod backup;
 mod costs;
 mod crash;
 mod flood;
 pub(crate) mod harness;
 mod hostile;
-mod legacy;
+mod kamaji;
 mod limits;
 mod marker;
 mod migration;

@@ -1,4 +1,4 @@
-//! Off means off: what is asked of the API server, and what connects to the collector, from the start of the process.
+//! DisabledReason means off: what is asked of the API server, and what connects to the collector, from the start of the process.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,7 +11,7 @@ use crate::program::{Agent, AgentOptions, NAMESPACE};
 use crate::servers::{ApiServer, Collector, CountingProxy, Request, User, checkout, eventually, fixture};
 
 /// Looks at Kamaji's operator often, so that a test waits for looks rather than for time.
-const OFTEN: &str = "--look-interval=1s";
+const OFTEN: &str = "--operator-poll-interval=1s";
 
 /// A cluster with a control plane in it, and a collector that counts who connects.
 struct Scene {
@@ -82,7 +82,7 @@ async fn disable_telemetry_switches_it_off() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn disable_telemetry_true_switches_it_off_whatever_kamajis_flag_means() {
-    is_off_by(|agent| agent.argument("--disable-telemetry=true").argument("--kamaji-flag=replaces")).await;
+    is_off_by(|agent| agent.argument("--disable-telemetry=true").argument("--follow-kamaji-opt-out=false")).await;
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn an_operator_that_is_not_found_means_off_until_it_is() {
     let agent = scene.agent().start().await;
     let log = agent.logged("telemetry is off").await;
     assert!(log.contains("kamaji-system") && log.contains("--kamaji-namespace"), "{log}");
-    assert!(log.contains("--kamaji-flag=replaces"), "{log}");
+    assert!(log.contains("--follow-kamaji-opt-out=false"), "{log}");
     scene.look_again(3).await;
     assert_eq!(agent.log().matches("WARN").count(), 1, "one warning: {}", agent.log());
     assert_eq!(scene.collector.connections(), 0);
@@ -201,7 +201,7 @@ async fn an_api_server_that_is_not_reached_means_off() {
 async fn replaces_is_the_operators_word_that_kamajis_switch_does_not_count() {
     let scene = Scene::set().await;
     scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
-    let agent = scene.agent().argument("--kamaji-flag=replaces").start().await;
+    let agent = scene.agent().argument("--follow-kamaji-opt-out=false").start().await;
     scene.is_seen_when_on(agent).await;
 }
 
@@ -246,7 +246,7 @@ async fn what_happens_while_kamajis_telemetry_is_off_is_never_reported() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_refusal_that_passes_stops_it_at_once_and_deletes_nothing() {
     let scene = Scene::set().await;
-    let often = "--look-interval=5s";
+    let often = "--operator-poll-interval=5s";
     let agent = AgentOptions::new(&scene.cluster, &scene.collector.url()).argument(often).start().await;
     agent.ready().await;
     let before = eventually("the journal", async || installation(&scene.cluster).await).await;

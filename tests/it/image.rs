@@ -52,7 +52,7 @@ impl Running {
         let launch = |_: &Path| {
             let (health, otlp, http) = (free_address(), free_address(), free_address());
             let (grpc, http) = (otlp.to_string(), http.to_string());
-            let mut variables = vec![("KAMAJI_TELEMETRY_GRPC", &*grpc), ("KAMAJI_TELEMETRY_HTTP", &*http)];
+            let mut variables = vec![("KAMAJI_TELEMETRY_GRPC_ADDR", &*grpc), ("KAMAJI_TELEMETRY_HTTP_ADDR", &*http)];
             let at = health.to_string();
             variables.push(("KAMAJI_TELEMETRY_HEALTH_ADDR", &*at));
             variables.extend(environment);
@@ -84,7 +84,7 @@ impl Running {
             ("KUBERNETES_SERVICE_PORT", &*port),
             ("POD_NAMESPACE", NAMESPACE),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
-            ("KAMAJI_TELEMETRY_INTERVAL", "1s"),
+            ("KAMAJI_TELEMETRY_EXPORT_INTERVAL", "1s"),
         ];
         Self::start(root, &["agent"], &environment).await
     }
@@ -95,7 +95,7 @@ impl Running {
 
     /// Waits until so many rows of a kind were stored.
     async fn stored(&self, kind: &str, count: u32) {
-        let name = format!("kamaji_telemetry_backend_rows_admitted_total{{kind=\"{kind}\"}} ");
+        let name = format!("kamaji_telemetry_backend_records_accepted_total{{kind=\"{kind}\"}} ");
         eventually(&format!("{count} of {kind}"), async || {
             let accounts = self.accounts().await;
             let value = accounts.lines().find_map(|line| line.strip_prefix(&name)).expect("the backend counts them");

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kamaji_telemetry::agent::journal::config_map::{NAME, Place, WriteError};
-use kamaji_telemetry::agent::journal::{OUTBOX_LIMIT, ROW_LIMIT, State};
-use kamaji_telemetry::agent::observe::Kept;
-use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion, Status};
+use kamaji_telemetry::agent::journal::config_map::{JournalStore, JournalWriteError, NAME};
+use kamaji_telemetry::agent::journal::{JournalState, OUTBOX_LIMIT, ROW_LIMIT};
+use kamaji_telemetry::agent::observe::PersistedRow;
+use kamaji_telemetry::catalog::{Event, EventRecord, KamajiVersion, KubernetesVersion, Status};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ fn word(journal: &ConfigMap, key: &str) -> String {
     journal.data.as_ref().unwrap()[key].clone()
 }
 
-fn place(cluster: &ApiServer) -> Place {
-    Place { client: cluster.client(User::Agent), namespace: NAMESPACE.to_owned(), owner: None }
+fn place(cluster: &ApiServer) -> JournalStore {
+    JournalStore { client: cluster.client(User::Agent), namespace: NAMESPACE.to_owned(), owner: None }
 }
 
 async fn run(cluster: &ApiServer, arguments: &[&str]) -> String {
@@ -162,7 +162,8 @@ async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
 async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
     let cluster = ApiServer::start_with_kamaji().await;
     let version = KubernetesVersion::normalise("v1.36.0-rc.1");
-    let row = |_| Kept { uid: Uuid::new_v4(), reported: version, status: Status::Ready, deleted_reported: false };
+    let row =
+        |_| PersistedRow { uid: Uuid::new_v4(), reported: version, status: Status::Ready, deleted_reported: false };
     let event = |_| EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap(),
@@ -171,7 +172,7 @@ async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
         event: Event::Updated { old_tcp_version: version, new_tcp_version: version },
     };
     let (mut stored, state) = place(&cluster).open("http://127.0.0.1:1").await.unwrap();
-    let full = State {
+    let full = JournalState {
         rows: (0..ROW_LIMIT).map(row).collect(),
         outbox: (0..OUTBOX_LIMIT).map(event).collect(),
         baseline: true,
@@ -190,10 +191,10 @@ async fn a_term_ends_with_the_first_write_of_another_and_with_a_deletion() {
     old.write(state.clone()).await.unwrap();
     let (mut new, later) = place(&cluster).open("").await.unwrap();
     assert_eq!((later.installation, later.epoch), (state.installation, state.epoch + 1));
-    assert!(matches!(old.write(state.clone()).await, Err(WriteError::Lost(_))));
+    assert!(matches!(old.write(state.clone()).await, Err(JournalWriteError::Fenced(_))));
     new.write(later.clone()).await.unwrap();
     assert!(place(&cluster).erase().await.unwrap());
-    assert!(matches!(new.write(later.clone()).await, Err(WriteError::Lost(_))));
+    assert!(matches!(new.write(later.clone()).await, Err(JournalWriteError::Fenced(_))));
     assert!(!place(&cluster).erase().await.unwrap(), "it was not brought back");
 }
 
@@ -223,7 +224,7 @@ async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let nothing: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
     assert_eq!((&nothing["enabled"], &nothing["installation"]), (&json!(true), &json!(null)));
-    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--look-interval=1s").start().await;
+    let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--operator-poll-interval=1s").start().await;
     agent.ready().await;
     cluster.create(tcp("a")).await;
     let pending = async || {
@@ -238,7 +239,7 @@ async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
     let accounts = agent.accounts().await;
     for line in [
         "kamaji_telemetry_agent_events_pending 1",
-        "kamaji_telemetry_agent_events_journalled_total 1",
+        "kamaji_telemetry_agent_events_persisted_total 1",
         "kamaji_telemetry_agent_events_acknowledged_total 0",
         "kamaji_telemetry_agent_leader 1",
     ] {

@@ -69,7 +69,7 @@ async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     cluster.create(clone("one").status("Ready")).await;
     cluster.create(clone("two").status("Sleeping")).await;
 
-    let mut agent = AgentOptions::new(&cluster, &relay.endpoint()).argument("--interval=1s").start().await;
+    let mut agent = AgentOptions::new(&cluster, &relay.endpoint()).argument("--export-interval=1s").start().await;
     let first = maintainers.installation("the first gauges", |_| true).await;
     assert_eq!(counts(&first), [1, 1, 0, 0]);
     assert_eq!((&first["kamaji_version"], &first["kubernetes_version"]), (&"v1.0.0".into(), &"v1.36.3".into()));

@@ -7,8 +7,8 @@ mod messages;
 use std::path::PathBuf;
 
 use http::StatusCode;
-use kamaji_telemetry::signals;
-use kamaji_telemetry::signals::allow_list::{BEGIN, END};
+use kamaji_telemetry::catalog;
+use kamaji_telemetry::catalog::allow_list::{BEGIN, END};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
@@ -122,7 +122,7 @@ async fn the_relay_connects_to_the_backend_only_when_there_is_data() {
     let relay = Collector::start(&configuration("relay.yaml"), &[("RELAY_ENDPOINT", &url)], &[]).await;
     let sender = Sender::connect(&relay.endpoint()).await;
     assert_eq!(proxy.connections(), 0);
-    sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
+    sender.metrics(gauge(&catalog::RUNNING)).await.unwrap();
     assert_eq!(proxy.connections(), 1);
     assert_eq!(backend.take().len(), 1);
 }
@@ -138,21 +138,21 @@ async fn the_relays_answer_is_the_backends() {
     ];
     for (status, code) in answers {
         relay.backend.answer(status);
-        assert_eq!(relay.sender.logs(event(&signals::DELETED)).await.unwrap_err().code(), code, "{status}");
+        assert_eq!(relay.sender.logs(event(&catalog::DELETED)).await.unwrap_err().code(), code, "{status}");
     }
     relay.backend.answer(StatusCode::OK);
-    relay.sender.logs(event(&signals::DELETED)).await.unwrap();
+    relay.sender.logs(event(&catalog::DELETED)).await.unwrap();
     relay.collector.stop();
-    assert!(relay.sender.logs(event(&signals::DELETED)).await.is_err());
+    assert!(relay.sender.logs(event(&catalog::DELETED)).await.is_err());
     relay.collector.resume().await;
-    relay.sender.logs(event(&signals::DELETED)).await.unwrap();
+    relay.sender.logs(event(&catalog::DELETED)).await.unwrap();
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_request_says_nothing_of_the_machine_that_the_relay_runs_on() {
     let relay = Relay::start().await;
-    relay.sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
+    relay.sender.metrics(gauge(&catalog::RUNNING)).await.unwrap();
     let headers = relay.backend.take().pop().unwrap().headers;
     let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
@@ -164,11 +164,11 @@ async fn the_request_says_nothing_of_the_machine_that_the_relay_runs_on() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn every_signal_of_the_catalog_passes_as_it_is() {
     let relay = Relay::start().await;
-    for metric in signals::METRICS {
+    for metric in catalog::METRICS {
         let arrived = relay.pass_metrics(gauge(metric)).await.unwrap_or_else(|| panic!("{} is dropped", metric.name));
         assert_eq!(messages::sorted_metrics(arrived), messages::sorted_metrics(gauge(metric)));
     }
-    for kind in signals::EVENT_KINDS {
+    for kind in catalog::EVENT_KINDS {
         let arrived = relay.pass_logs(event(kind)).await.unwrap_or_else(|| panic!("{} is dropped", kind.name));
         assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(kind)));
     }
@@ -178,7 +178,7 @@ async fn every_signal_of_the_catalog_passes_as_it_is() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_log_records_numbers_that_say_nothing_are_set_to_what_every_record_has() {
     let relay = Relay::start().await;
-    let mut request = event(&signals::CREATED);
+    let mut request = event(&catalog::CREATED);
     request.resource_logs[0].resource.as_mut().unwrap().dropped_attributes_count = 4711;
     let scope_logs = &mut request.resource_logs[0].scope_logs[0];
     scope_logs.scope.as_mut().unwrap().dropped_attributes_count = 4711;
@@ -186,7 +186,7 @@ async fn a_log_records_numbers_that_say_nothing_are_set_to_what_every_record_has
     (record.observed_time_unix_nano, record.severity_number, record.flags, record.dropped_attributes_count) =
         (4711, 17, 4711, 4711);
     let arrived = relay.pass_logs(request).await.unwrap();
-    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&signals::CREATED)));
+    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&catalog::CREATED)));
 }
 
 #[tokio::test]
@@ -195,12 +195,12 @@ async fn a_gauge_that_holds_no_count_is_dropped() {
     let relay = Relay::start().await;
     let values = [
         number_data_point::Value::AsInt(-1),
-        number_data_point::Value::AsInt(i64::from(signals::MAX_COUNT) + 1),
+        number_data_point::Value::AsInt(i64::from(catalog::MAX_COUNT) + 1),
         number_data_point::Value::AsDouble(1.5),
         number_data_point::Value::AsDouble(f64::NAN),
     ];
     for value in values {
-        let mut request = gauge(&signals::RUNNING);
+        let mut request = gauge(&catalog::RUNNING);
         let Some(metric::Data::Gauge(gauge)) = &mut request.resource_metrics[0].scope_metrics[0].metrics[0].data else {
             panic!("a gauge was made");
         };
@@ -213,9 +213,9 @@ async fn a_gauge_that_holds_no_count_is_dropped() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_attribute_of_another_type_is_dropped_with_its_record() {
     let relay = Relay::start().await;
-    let attributes = event(&signals::CREATED).resource_logs[0].scope_logs[0].log_records[0].attributes.len();
+    let attributes = event(&catalog::CREATED).resource_logs[0].scope_logs[0].log_records[0].attributes.len();
     for index in 0..attributes {
-        let mut request = event(&signals::CREATED);
+        let mut request = event(&catalog::CREATED);
         let attribute = &mut request.resource_logs[0].scope_logs[0].log_records[0].attributes[index];
         attribute.value.as_mut().unwrap().value = Some(AnyValue::IntValue(4711));
         assert_eq!(relay.pass_logs(request).await, None, "attribute {index}");
@@ -227,13 +227,13 @@ async fn an_attribute_of_another_type_is_dropped_with_its_record() {
 async fn what_another_application_sends_gets_nothing_through() {
     let relay = Relay::start().await;
     assert_eq!(relay.sender.traces().await, Code::Unimplemented);
-    let mut metric = gauge(&signals::RUNNING);
+    let mut metric = gauge(&catalog::RUNNING);
     metric.resource_metrics[0].scope_metrics[0].metrics[0].name = "acme.orders".to_owned();
     assert_eq!(relay.pass_metrics(metric).await, None);
-    let mut record = event(&signals::CREATED);
+    let mut record = event(&catalog::CREATED);
     record.resource_logs[0].scope_logs[0].log_records[0].event_name = "acme.order.placed".to_owned();
     assert_eq!(relay.pass_logs(record).await, None);
-    let mut shop = event(&signals::CREATED);
+    let mut shop = event(&catalog::CREATED);
     shop.resource_logs[0].resource.as_mut().unwrap().attributes = vec![foreign("service.name", "acme-shop")];
     assert_eq!(relay.pass_logs(shop).await, None);
 }
@@ -243,15 +243,15 @@ async fn what_another_application_sends_gets_nothing_through() {
 async fn what_a_mistaken_sender_adds_is_left_behind() {
     let relay = Relay::start().await;
     let named = || foreign("k8s.cluster.name", "acme-production");
-    let mut metric = gauge(&signals::RUNNING);
+    let mut metric = gauge(&catalog::RUNNING);
     metric.resource_metrics[0].resource.as_mut().unwrap().attributes.push(named());
     let arrived = relay.pass_metrics(metric).await.unwrap();
-    assert_eq!(messages::sorted_metrics(arrived), messages::sorted_metrics(gauge(&signals::RUNNING)));
-    let mut record = event(&signals::CREATED);
+    assert_eq!(messages::sorted_metrics(arrived), messages::sorted_metrics(gauge(&catalog::RUNNING)));
+    let mut record = event(&catalog::CREATED);
     record.resource_logs[0].resource.as_mut().unwrap().attributes.push(named());
     record.resource_logs[0].scope_logs[0].log_records[0].attributes.push(named());
     let arrived = relay.pass_logs(record).await.unwrap();
-    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&signals::CREATED)));
+    assert_eq!(messages::sorted_logs(arrived), messages::sorted_logs(event(&catalog::CREATED)));
 }
 
 #[tokio::test]
@@ -259,8 +259,8 @@ async fn what_a_mistaken_sender_adds_is_left_behind() {
 async fn the_debug_configuration_prints_what_the_relay_would_send_and_connects_nowhere() {
     let collector = Collector::start(&configuration("debug.yaml"), &[], &[]).await;
     let sender = Sender::connect(&collector.endpoint()).await;
-    sender.metrics(gauge(&signals::RUNNING)).await.unwrap();
-    sender.logs(event(&signals::UPDATED)).await.unwrap();
+    sender.metrics(gauge(&catalog::RUNNING)).await.unwrap();
+    sender.logs(event(&catalog::UPDATED)).await.unwrap();
     let output = collector.output();
     for expected in ["Name: kamaji.tcp.running", "EventName: kamaji.tcp.updated", "new_tcp_version: Str("] {
         assert!(output.contains(expected), "{expected} isn't in:\n{output}");

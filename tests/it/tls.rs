@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
-use kamaji_telemetry::agent::deliver::connection::Collector;
-use kamaji_telemetry::agent::deliver::events::Events;
-use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion};
+use kamaji_telemetry::agent::export::connection::ExporterConfig;
+use kamaji_telemetry::agent::export::events::EventExporter;
+use kamaji_telemetry::catalog::{Event, EventRecord, KamajiVersion, KubernetesVersion};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -77,8 +77,8 @@ impl Guarded {
         self.folder.path().join(name)
     }
 
-    fn collector(&self) -> Collector {
-        Collector {
+    fn collector(&self) -> ExporterConfig {
+        ExporterConfig {
             endpoint: self.endpoint.clone(),
             timeout: Duration::from_secs(10),
             gzip: false,
@@ -100,7 +100,7 @@ async fn server_of(mut server: Server, service: LogsServiceServer<TakesAll>, lis
 }
 
 /// Whether an event is acknowledged within [`WATCHED`].
-async fn is_delivered(collector: &Collector) -> bool {
+async fn is_delivered(collector: &ExporterConfig) -> bool {
     let event = EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::now(),
@@ -108,7 +108,7 @@ async fn is_delivered(collector: &Collector) -> bool {
         kubernetes_version: KubernetesVersion::Unknown,
         event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
     };
-    let mut events = Events::new(&collector.connect().unwrap(), Duration::from_secs(1), Arc::default());
+    let mut events = EventExporter::new(&collector.connect().unwrap(), Duration::from_secs(1), Arc::default());
     tokio::time::timeout(WATCHED, events.deliver(&[event])).await.is_ok_and(|settled| settled.acknowledged.len() == 1)
 }
 
@@ -121,23 +121,23 @@ async fn a_private_ca_and_a_client_certificate_are_used() {
 #[tokio::test]
 async fn a_server_of_an_unknown_ca_is_not_talked_to() {
     let guarded = Guarded::start().await;
-    assert!(!is_delivered(&Collector { ca: None, ..guarded.collector() }).await);
+    assert!(!is_delivered(&ExporterConfig { ca: None, ..guarded.collector() }).await);
 }
 
 #[tokio::test]
 async fn without_its_certificate_a_client_is_not_served() {
     let guarded = Guarded::start().await;
-    assert!(!is_delivered(&Collector { identity: None, ..guarded.collector() }).await);
+    assert!(!is_delivered(&ExporterConfig { identity: None, ..guarded.collector() }).await);
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_used_is_named() {
     let guarded = Guarded::start().await;
     let missing = Path::new("nowhere/ca.pem");
-    let collector = Collector { ca: Some(missing.to_owned()), ..guarded.collector() };
+    let collector = ExporterConfig { ca: Some(missing.to_owned()), ..guarded.collector() };
     let error = format!("{:#}", collector.check().err().unwrap());
     assert!(error.contains("nowhere/ca.pem"), "{error}");
-    let plain = Collector { endpoint: "http://localhost:1".to_owned(), ..guarded.collector() };
+    let plain = ExporterConfig { endpoint: "http://localhost:1".to_owned(), ..guarded.collector() };
     let error = format!("{:#}", plain.check().err().unwrap());
     assert!(error.contains("plain HTTP") && error.contains("https://"), "{error}");
 }

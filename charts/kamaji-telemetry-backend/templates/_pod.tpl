@@ -45,33 +45,33 @@ priorityClassName: {{ . | quote }}
 {{- define "kamaji-telemetry-backend.variables" -}}
 {{- $limits := .Values.limits -}}
 {{- include "kamaji-telemetry-backend.storeVariables" . }}
-- name: KAMAJI_TELEMETRY_GRPC
+- name: KAMAJI_TELEMETRY_GRPC_ADDR
   value: {{ printf "%s:24317" .Values.listenAddress | quote }}
-- name: KAMAJI_TELEMETRY_HTTP
+- name: KAMAJI_TELEMETRY_HTTP_ADDR
   value: {{ printf "%s:24318" .Values.listenAddress | quote }}
 - name: KAMAJI_TELEMETRY_HEALTH_ADDR
   value: {{ printf "%s:8080" .Values.listenAddress | quote }}
-- name: KAMAJI_TELEMETRY_KEEP_EVENTS
-  value: {{ .Values.retention.keepEvents | quote }}
-- name: KAMAJI_TELEMETRY_KEEP_DAYS
-  value: {{ .Values.retention.keepDays | quote }}
-- name: KAMAJI_TELEMETRY_KEEP_ACCESS_LOG
-  value: {{ .Values.retention.keepAccessLog | quote }}
-- name: KAMAJI_TELEMETRY_KEEP_INTERVAL
-  value: {{ .Values.retention.keepInterval | quote }}
+- name: KAMAJI_TELEMETRY_RETENTION_EVENTS
+  value: {{ .Values.retention.events | quote }}
+- name: KAMAJI_TELEMETRY_RETENTION_INSTALLATIONS
+  value: {{ .Values.retention.installations | quote }}
+- name: KAMAJI_TELEMETRY_RETENTION_AUDIT_LOG
+  value: {{ .Values.retention.auditLog | quote }}
+- name: KAMAJI_TELEMETRY_RETENTION_INTERVAL
+  value: {{ .Values.retention.interval | quote }}
 # Helm reads numbers as floating ones, which would print a million as 1e+06.
-- name: KAMAJI_TELEMETRY_LIMIT_REQUESTS
-  value: {{ $limits.requests | int64 | quote }}
-- name: KAMAJI_TELEMETRY_LIMIT_ROWS
-  value: {{ $limits.rows | int64 | quote }}
-- name: KAMAJI_TELEMETRY_LIMIT_ROWS_PER_DAY
-  value: {{ $limits.rowsPerDay | int64 | quote }}
-- name: KAMAJI_TELEMETRY_LIMIT_CYCLES
-  value: {{ $limits.cycles | int64 | quote }}
-- name: KAMAJI_TELEMETRY_LIMIT_CONNECTIONS
-  value: {{ $limits.connections | int64 | quote }}
-- name: KAMAJI_TELEMETRY_LIMIT_SOURCE_CONNECTIONS
-  value: {{ $limits.sourceConnections | int64 | quote }}
+- name: KAMAJI_TELEMETRY_RATE_LIMIT_REQUESTS
+  value: {{ $rateLimit.requests | int64 | quote }}
+- name: KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS
+  value: {{ $rateLimit.items | int64 | quote }}
+- name: KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS_PER_DAY
+  value: {{ $rateLimit.itemsPerDay | int64 | quote }}
+- name: KAMAJI_TELEMETRY_RATE_LIMIT_SNAPSHOTS
+  value: {{ $rateLimit.snapshots | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_CONNECTIONS
+  value: {{ $maxConnections | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT
+  value: {{ $maxConnectionsPerClient | int64 | quote }}
 {{- with .Values.trustedProxies }}
 - name: KAMAJI_TELEMETRY_TRUSTED_PROXY
   value: {{ join "," . | quote }}
@@ -86,11 +86,11 @@ priorityClassName: {{ . | quote }}
 - name: KAMAJI_TELEMETRY_TLS_KEY
   value: /etc/kamaji-telemetry/tls/tls.key
 {{- end }}
-{{- if .Values.ingest.tokensSecret.name }}
+{{- if .Values.auth.ingestTokensSecret.name }}
 - name: KAMAJI_TELEMETRY_INGEST_TOKEN_FILE
   value: /etc/kamaji-telemetry/ingest/tokens
 {{- end }}
-{{- if .Values.access.tokensSecret.name }}
+{{- if .Values.auth.readerTokensSecret.name }}
 - name: KAMAJI_TELEMETRY_READER_TOKEN_FILE
   value: /etc/kamaji-telemetry/access/readers
 {{- end }}
@@ -105,12 +105,12 @@ priorityClassName: {{ . | quote }}
   mountPath: /etc/kamaji-telemetry/tls
   readOnly: true
 {{- end }}
-{{- if .Values.ingest.tokensSecret.name }}
+{{- if .Values.auth.ingestTokensSecret.name }}
 - name: ingest
   mountPath: /etc/kamaji-telemetry/ingest
   readOnly: true
 {{- end }}
-{{- if .Values.access.tokensSecret.name }}
+{{- if .Values.auth.readerTokensSecret.name }}
 - name: access
   mountPath: /etc/kamaji-telemetry/access
   readOnly: true
@@ -133,7 +133,7 @@ priorityClassName: {{ . | quote }}
   secret:
     secretName: {{ . | quote }}
 {{- end }}
-{{- with .Values.ingest.tokensSecret }}
+{{- with .Values.auth.ingestTokensSecret }}
 {{- if .name }}
 - name: ingest
   secret:
@@ -143,7 +143,7 @@ priorityClassName: {{ . | quote }}
         path: tokens
 {{- end }}
 {{- end }}
-{{- with .Values.access.tokensSecret }}
+{{- with .Values.auth.readerTokensSecret }}
 {{- if .name }}
 - name: access
   secret:

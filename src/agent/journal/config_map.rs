@@ -17,12 +17,12 @@ use kube::core::Request;
 use kube::{Api, Client};
 use serde::{Serialize, Serializer};
 
-use super::format::{self, Content, Corrupt};
-use super::set_aside;
-use super::state::State;
-use crate::agent::cluster::failure::{Failure, Resource};
-use crate::agent::cluster::within_deadline;
-use crate::signals::SERVICE_NAME;
+use super::codec::{self, CorruptJournal, EncodedJournal};
+use super::quarantine;
+use super::state::JournalState;
+use crate::agent::kubernetes::api_error::{ApiError, Resource};
+use crate::agent::kubernetes::within_deadline;
+use crate::catalog::SERVICE_NAME;
 
 /// The name of the ConfigMap.
 pub const NAME: &str = "kamaji-telemetry";
@@ -30,7 +30,7 @@ pub const NAME: &str = "kamaji-telemetry";
 pub(super) const RESOURCE: Resource =
     Resource { plural: "configmaps", group: "", verbs: "create, get, update, delete", is_custom: false };
 
-/// The collector's address, for whoever looks; the agent reads it from nowhere but its flags.
+/// The collector's address, for whoever cluster_info; the agent reads it from nowhere but its flags.
 const KEY_ENDPOINT: &str = "endpoint";
 
 /// The well-known annotation for people.
@@ -54,7 +54,7 @@ const FRAME: usize = 4 * 1024;
 
 /// Where the agent keeps what it makes, and what that goes with.
 #[derive(Clone)]
-pub struct Place {
+pub struct JournalStore {
     /// The API server.
     pub client: Client,
     /// The agent's own namespace.
@@ -64,7 +64,7 @@ pub struct Place {
 }
 
 /// The journal of one term.
-pub struct Stored {
+pub struct FencedJournal {
     client: Client,
     request: Request,
     endpoint: String,
@@ -73,38 +73,38 @@ pub struct Stored {
 
 /// Why the journal was not opened or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
+pub enum JournalWriteError {
     /// Somebody else has written or deleted it: the term has ended.
     #[error("{0}")]
-    Lost(&'static str),
+    Fenced(&'static str),
     /// It is as it was, or that is not known.
     #[error("{0}")]
-    Failed(Failure),
+    Failed(ApiError),
 }
 
 /// Why the journal was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub enum JournalReadError {
     /// It was not given.
     #[error("{0}")]
-    Failed(Failure),
+    Failed(ApiError),
     /// It is none.
     #[error("the ConfigMap {NAME} is no journal of this program: {0}")]
-    Corrupt(#[from] Corrupt),
+    CorruptJournal(#[from] CorruptJournal),
 }
 
-/// A journal as it is kept, for whoever only looks.
+/// A journal as it is kept, for whoever only cluster_info.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct JournalView {
     /// What is kept.
-    pub state: State,
+    pub state: JournalState,
     /// The collector that the agent sends to.
     pub endpoint: Option<String>,
     /// The Deployment that the journal goes with.
     pub owner: Option<String>,
 }
 
-impl Place {
+impl JournalStore {
     fn api(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -124,17 +124,17 @@ impl Place {
     }
 
     /// Opens the journal for a new term, and makes it where there is none. What can't be read is set aside.
-    pub async fn open(&self, endpoint: &str) -> Result<(Stored, State), WriteError> {
+    pub async fn open(&self, endpoint: &str) -> Result<(FencedJournal, JournalState), JournalWriteError> {
         let found = within_deadline(self.api().get_opt(NAME)).await.map_err(|error| failed(&error))?;
         let (state, metadata) = match found {
-            None => (State::new(), ObjectMeta::default()),
+            None => (JournalState::new(), ObjectMeta::default()),
             Some(config_map) => self.adopt(config_map).await?,
         };
-        let state = State { epoch: state.epoch + 1, ..state };
+        let state = JournalState { epoch: state.epoch + 1, ..state };
         let metadata = self.mark(metadata);
         let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
         let (client, endpoint) = (self.client.clone(), endpoint.to_owned());
-        let mut stored = Stored { client, request: Request::new(path), endpoint, metadata };
+        let mut stored = FencedJournal { client, request: Request::new(path), endpoint, metadata };
         stored.write(state.clone()).await?;
         Ok((stored, state))
     }
@@ -151,43 +151,43 @@ impl Place {
     }
 
     /// The state in what was found there. What is none is set aside and deleted, since it may be immutable.
-    async fn adopt(&self, found: ConfigMap) -> Result<(State, ObjectMeta), WriteError> {
-        match format::read(&content(&found)) {
+    async fn adopt(&self, found: ConfigMap) -> Result<(JournalState, ObjectMeta), JournalWriteError> {
+        match codec::read(&content(&found)) {
             Ok(state) => Ok((state, found.metadata)),
             Err(corrupt) => {
                 let ObjectMeta { uid, resource_version, .. } = found.metadata.clone();
-                set_aside::set_aside(self, found).await.map_err(|error| failed(&error))?;
+                quarantine::set_aside(self, found).await.map_err(|error| failed(&error))?;
                 let preconditions = Some(Preconditions { uid, resource_version });
                 self.delete(NAME, preconditions).await.map_err(|error| failed(&error))?;
                 tracing::error!(
                     "the ConfigMap {NAME} in the namespace {:?} is no journal of this program: {corrupt}. It is kept \
                      as {} for you to look at, and a new installation begins: what was not yet reported is lost",
                     self.namespace,
-                    set_aside::NAME,
+                    quarantine::NAME,
                 );
-                Ok((State::new(), ObjectMeta::default()))
+                Ok((JournalState::new(), ObjectMeta::default()))
             }
         }
     }
 
     /// Reads the journal, if there is one.
-    pub async fn read(&self) -> Result<Option<Account>, ReadError> {
+    pub async fn read(&self) -> Result<Option<JournalView>, JournalReadError> {
         let found = within_deadline(self.api().get_opt(NAME)).await;
-        let found = found.map_err(|error| ReadError::Failed(Failure::of(RESOURCE, &error)))?;
+        let found = found.map_err(|error| JournalReadError::Failed(ApiError::of(RESOURCE, &error)))?;
         let account = |config_map: ConfigMap| {
-            let state = format::read(&content(&config_map))?;
+            let state = codec::read(&content(&config_map))?;
             let owners = config_map.metadata.owner_references.into_iter().flatten();
             let owner = owners.filter(|owner| owner.kind == "Deployment").map(|owner| owner.name).next();
-            Ok(Account { state, owner, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
+            Ok(JournalView { state, owner, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
         };
         found.map(account).transpose()
     }
 
     /// Deletes the journal, with the installation's identity, and what was set aside. Says whether there was one.
-    pub async fn erase(&self) -> Result<bool, Failure> {
+    pub async fn erase(&self) -> Result<bool, ApiError> {
         let mut was_there = false;
-        for name in [NAME, set_aside::NAME] {
-            was_there |= self.delete(name, None).await.map_err(|error| Failure::of(RESOURCE, &error))?;
+        for name in [NAME, quarantine::NAME] {
+            was_there |= self.delete(name, None).await.map_err(|error| ApiError::of(RESOURCE, &error))?;
         }
         Ok(was_there)
     }
@@ -206,11 +206,11 @@ impl Place {
     }
 }
 
-impl Stored {
+impl FencedJournal {
     /// Writes a state, all of it or nothing. Where it failed, the same or a later state may be written again: if the
     /// first has come through after all, that is a conflict and ends the term. Gives the size of what was written, in
     /// bytes.
-    pub async fn write(&mut self, state: State) -> Result<usize, WriteError> {
+    pub async fn write(&mut self, state: JournalState) -> Result<usize, JournalWriteError> {
         let body = self.body(state).map_err(|error| failed(&kube::Error::SerdeError(error)))?;
         let size = body.len();
         match self.put(body).await {
@@ -218,22 +218,22 @@ impl Stored {
                 self.metadata.resource_version = written.metadata.resource_version;
                 Ok(size)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Err(WriteError::Lost(WRITTEN)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(JournalWriteError::Fenced(WRITTEN)),
             Err(kube::Error::Api(status)) if status.code == 404 && self.metadata.resource_version.is_some() => {
-                Err(WriteError::Lost(DELETED))
+                Err(JournalWriteError::Fenced(DELETED))
             }
             Err(error) => Err(failed(&error)),
         }
     }
 
     /// Checks that the journal is as this term has written it.
-    pub async fn check(&self) -> Result<(), WriteError> {
+    pub async fn check(&self) -> Result<(), JournalWriteError> {
         let request = self.request.get_metadata(NAME, &GetParams::default());
         let request = request.map_err(|error| failed(&kube::Error::BuildRequest(error)))?;
         match within_deadline(self.client.request::<PartialObjectMeta<ConfigMap>>(request)).await {
             Ok(found) if found.metadata.resource_version == self.metadata.resource_version => Ok(()),
-            Ok(_) => Err(WriteError::Lost(WRITTEN)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Err(WriteError::Lost(DELETED)),
+            Ok(_) => Err(JournalWriteError::Fenced(WRITTEN)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(JournalWriteError::Fenced(DELETED)),
             Err(error) => Err(failed(&error)),
         }
     }
@@ -250,8 +250,8 @@ impl Stored {
 
     /// The ConfigMap as JSON. The rows of 10,000 control planes have a third of a megabyte, so they are copied no more
     /// often than it takes, and are gone before anything is sent.
-    fn body(&self, state: State) -> serde_json::Result<Vec<u8>> {
-        let Content { mut data, binary_data } = format::write(&state);
+    fn body(&self, state: JournalState) -> serde_json::Result<Vec<u8>> {
+        let EncodedJournal { mut data, binary_data } = codec::write(&state);
         drop(state);
         data.insert(KEY_ENDPOINT.to_owned(), self.endpoint.clone());
         let size = binary_data.values().map(Vec::len).sum::<usize>() / 3 * 4;
@@ -282,12 +282,12 @@ impl Serialize for Base64<'_> {
     }
 }
 
-fn content(config_map: &ConfigMap) -> Content {
+fn content(config_map: &ConfigMap) -> EncodedJournal {
     let ConfigMap { data, binary_data, .. } = config_map;
     let binary_data = binary_data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), bytes.clone()));
-    Content { data: data.clone().unwrap_or_default(), binary_data: binary_data.collect() }
+    EncodedJournal { data: data.clone().unwrap_or_default(), binary_data: binary_data.collect() }
 }
 
-fn failed(error: &kube::Error) -> WriteError {
-    WriteError::Failed(Failure::of(RESOURCE, error))
+fn failed(error: &kube::Error) -> JournalWriteError {
+    JournalWriteError::Failed(ApiError::of(RESOURCE, error))
 }

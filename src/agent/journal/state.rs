@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::agent::observe::Kept;
-use crate::signals::EventRecord;
+use crate::agent::observe::PersistedRow;
+use crate::catalog::EventRecord;
 
 /// Everything that outlives the process, written as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub struct JournalState {
     /// The installation's identity: random, made with the state, gone with it.
     pub installation: Uuid,
     /// Which term of leadership wrote it; each begins by counting up.
@@ -18,12 +18,12 @@ pub struct State {
     /// When the collector last acknowledged an event.
     pub acknowledged: Option<Timestamp>,
     /// What was reported of each control plane, in no order.
-    pub rows: Vec<Kept>,
+    pub rows: Vec<PersistedRow>,
     /// The events that are not yet acknowledged, oldest first.
     pub outbox: Vec<EventRecord>,
 }
 
-impl State {
+impl JournalState {
     /// The state of an installation that nothing is known of, before its first term.
     pub fn new() -> Self {
         let installation = Uuid::new_v4();
@@ -31,7 +31,7 @@ impl State {
     }
 }
 
-impl Default for State {
+impl Default for JournalState {
     fn default() -> Self {
         Self::new()
     }

@@ -1,9 +1,10 @@
 //! The outbox, driven by hand.
 
 use super::*;
-use crate::signals::Event;
+use crate::catalog::Event;
 
-const VERSIONS: Versions = Versions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
+const VERSIONS: ComponentVersions =
+    ComponentVersions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
 
 fn change() -> Change {
     let event = Event::Created { tcp_version: KubernetesVersion::Unknown, with: None };
@@ -11,12 +12,12 @@ fn change() -> Change {
 }
 
 fn journal() -> Journal {
-    Journal::open(State::new()).0
+    Journal::open(JournalState::new()).0
 }
 
-fn write(journal: &mut Journal) -> State {
+fn write(journal: &mut Journal) -> JournalState {
     let (state, mark) = journal.snapshot(true, Vec::new());
-    journal.wrote(mark);
+    journal.commit(mark);
     state
 }
 
@@ -32,13 +33,13 @@ fn nothing_is_sent_before_it_is_written() {
     let (_, mark) = journal.snapshot(true, Vec::new());
     journal.append(vec![change()], VERSIONS);
     assert_eq!(journal.batch(10), []);
-    assert_eq!(journal.wrote(mark), 2);
+    assert_eq!(journal.commit(mark), 2);
     assert_eq!(journal.batch(10).len(), 2, "what was appended since is not written");
     assert_eq!(journal.batch(1).len(), 1);
-    assert_eq!(journal.due(), Due::Now);
+    assert_eq!(journal.due(), Flush::Now);
     write(&mut journal);
     assert_eq!(journal.batch(10).len(), 3);
-    assert_eq!(journal.due(), Due::Never);
+    assert_eq!(journal.due(), Flush::Never);
 }
 
 #[test]
@@ -46,9 +47,9 @@ fn a_write_that_failed_is_due_again() {
     let mut journal = journal();
     journal.append(vec![change()], VERSIONS);
     let (_, mark) = journal.snapshot(true, Vec::new());
-    assert_eq!(journal.due(), Due::Never);
-    journal.did_not_write(mark);
-    assert_eq!(journal.due(), Due::Now);
+    assert_eq!(journal.due(), Flush::Never);
+    journal.rollback(mark);
+    assert_eq!(journal.due(), Flush::Now);
     assert_eq!(journal.batch(10), []);
 }
 
@@ -75,10 +76,10 @@ fn what_is_settled_while_a_write_is_under_way_is_gone_after_the_next() {
     let (state, mark) = journal.snapshot(true, Vec::new());
     let sent = journal.batch(10);
     journal.settle(&uids(&sent), Some(Timestamp::now()));
-    journal.wrote(mark);
+    journal.commit(mark);
     assert_eq!(state.outbox.len(), 3, "a crash here would send them again, as the same events");
     assert_eq!(journal.batch(10).len(), 1);
-    assert_eq!(journal.due(), Due::Later);
+    assert_eq!(journal.due(), Flush::Later);
     assert_eq!(write(&mut journal).outbox.len(), 1);
 }
 
@@ -91,7 +92,7 @@ fn a_journal_goes_on_from_what_was_written() {
     assert!(baseline && rows.is_empty());
     assert_eq!(again.installation(), journal.installation());
     assert_eq!(again.batch(10), journal.batch(10), "what was written is sent before anything is written again");
-    assert_eq!(again.due(), Due::Never);
+    assert_eq!(again.due(), Flush::Never);
 }
 
 #[test]
@@ -101,6 +102,6 @@ fn an_acknowledgement_makes_no_write_of_its_own() {
     write(&mut journal);
     let now = Timestamp::now();
     journal.settle(&uids(&journal.batch(10)), Some(now));
-    assert_eq!(journal.due(), Due::Later);
+    assert_eq!(journal.due(), Flush::Later);
     assert_eq!(write(&mut journal).acknowledged, Some(now));
 }

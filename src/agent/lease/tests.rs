@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::agent::simulated::ApiServer;
-use crate::demo::cluster::Kind;
+use crate::testkit::api_server::ApiServer;
+use crate::testkit::cluster::Kind;
 
 const DURATION: Duration = Duration::from_secs(15);
 const NAMESPACE: &str = "kamaji-telemetry";
 
 fn candidate(server: &ApiServer, identity: &str) -> Lease {
-    let place = Place { client: server.client(), namespace: NAMESPACE.to_owned(), owner: None };
+    let place = JournalStore { client: server.client(), namespace: NAMESPACE.to_owned(), owner: None };
     Lease::new(place, identity.to_owned(), DURATION)
 }
 

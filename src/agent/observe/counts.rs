@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::row::Row;
-use crate::signals::{KubernetesMinor, KubernetesVersion, State};
+use crate::catalog::{CountedState, KubernetesMinor, KubernetesVersion};
 
 /// How many control planes count as each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct Counts {
 impl Counts {
     pub(super) fn with(mut self, row: &Row) -> Self {
         let count = match row.status.state() {
-            State::Running => &mut self.running,
-            State::Sleeping => &mut self.sleeping,
-            State::NotReady => &mut self.not_ready,
-            State::Upgrading => &mut self.upgrading,
+            CountedState::Running => &mut self.running,
+            CountedState::Sleeping => &mut self.sleeping,
+            CountedState::NotReady => &mut self.not_ready,
+            CountedState::Upgrading => &mut self.upgrading,
         };
         *count += 1;
         let version = row.reported.unwrap_or(KubernetesVersion::Unknown);

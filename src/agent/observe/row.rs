@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Change, ControlPlane};
-use crate::signals::{Event, KubernetesVersion, Status};
+use crate::catalog::{Event, KubernetesVersion, Status};
 
 /// What outlives the process of a control plane: what was reported of it, or recorded with the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct PersistedRow {
     /// The object's UID, which never leaves the cluster.
     pub uid: Uuid,
     /// The version that was last reported.
@@ -62,16 +62,16 @@ impl Row {
     }
 
     /// The row of a control plane that was kept. Until a list has named it, it is taken to be there.
-    pub(super) fn restored(kept: Kept) -> Self {
-        let Kept { uid: _, reported, status, deleted_reported } = kept;
+    pub(super) fn restored(kept: PersistedRow) -> Self {
+        let PersistedRow { uid: _, reported, status, deleted_reported } = kept;
         let reported = Some(reported);
         Self { reported, status, status_before_deletion: status, deleted_reported, ..Self::unreported() }
     }
 
     /// What is kept of it: nothing where nothing was reported, so that it is reported as created if it is there then.
-    pub(super) fn kept(&self, uid: Uuid) -> Option<Kept> {
+    pub(super) fn kept(&self, uid: Uuid) -> Option<PersistedRow> {
         let Self { reported, status_before_deletion: status, deleted_reported, .. } = *self;
-        Some(Kept { uid, reported: reported?, status, deleted_reported })
+        Some(PersistedRow { uid, reported: reported?, status, deleted_reported })
     }
 
     /// The row after its object was seen; what could not be read stays as it was.

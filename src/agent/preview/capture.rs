@@ -1,6 +1,7 @@
 //! An exporter that keeps the request instead of sending it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::process::lock::lock;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -16,13 +17,13 @@ pub(super) struct Capture(Arc<Mutex<ExportMetricsServiceRequest>>);
 impl Capture {
     /// The last request; an empty one where nothing was exported.
     pub(super) fn take(&self) -> ExportMetricsServiceRequest {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 }
 
 impl PushMetricExporter for Capture {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = metrics.into();
+        *lock(&self.0) = metrics.into();
         Ok(())
     }
 

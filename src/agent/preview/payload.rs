@@ -6,11 +6,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Preview;
-use crate::agent::cluster::datastores::Usage;
-use crate::signals::{CreatedWith, Event, EventRecord, NetworkProfile};
+use crate::agent::kubernetes::datastores::Usage;
+use crate::catalog::{CreatedWith, Event, EventRecord, NetworkProfile};
 
 #[derive(Serialize)]
-struct Gauges {
+struct GaugesPayload {
     uuid: Uuid,
     running: u32,
     sleeping: u32,
@@ -21,17 +21,17 @@ struct Gauges {
     #[serde(skip_serializing_if = "Option::is_none")]
     by_version: Option<BTreeMap<String, u32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    datastores: Option<BTreeMap<&'static str, Datastores>>,
+    datastores: Option<BTreeMap<&'static str, DatastoresPayload>>,
 }
 
 #[derive(Serialize)]
-struct Datastores {
+struct DatastoresPayload {
     count: u32,
     used_by: u32,
 }
 
 #[derive(Serialize)]
-struct Created {
+struct CreatedPayload {
     tcp_version: String,
     kamaji_version: String,
     kubernetes_version: String,
@@ -43,7 +43,7 @@ struct Created {
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the documented payload's")]
-struct Updated {
+struct UpdatedPayload {
     kamaji_version: String,
     new_tcp_version: String,
     old_tcp_version: String,
@@ -51,7 +51,7 @@ struct Updated {
 }
 
 #[derive(Serialize)]
-struct Deleted {
+struct DeletedPayload {
     status: &'static str,
     tcp_version: String,
     kamaji_version: String,
@@ -69,11 +69,11 @@ pub(super) fn lines(preview: &Preview) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn gauges(preview: &Preview) -> Gauges {
+fn gauges(preview: &Preview) -> GaugesPayload {
     let cycle = &preview.cycle;
     let counts = &cycle.counts;
     let by_version = counts.by_version.iter().map(|(minor, count)| (minor.to_string(), *count));
-    Gauges {
+    GaugesPayload {
         uuid: preview.installation(),
         running: counts.running,
         sleeping: counts.sleeping,
@@ -86,9 +86,10 @@ fn gauges(preview: &Preview) -> Gauges {
     }
 }
 
-fn datastores(datastores: &BTreeMap<&'static str, Usage>) -> BTreeMap<&'static str, Datastores> {
-    let form =
-        |(driver, usage): (&&'static str, &Usage)| (*driver, Datastores { count: usage.count, used_by: usage.used_by });
+fn datastores(datastores: &BTreeMap<&'static str, Usage>) -> BTreeMap<&'static str, DatastoresPayload> {
+    let form = |(driver, usage): (&&'static str, &Usage)| {
+        (*driver, DatastoresPayload { count: usage.count, used_by: usage.used_by })
+    };
     datastores.iter().map(form).collect()
 }
 
@@ -96,20 +97,20 @@ fn event(record: &EventRecord) -> serde_json::Result<String> {
     let kamaji_version = record.kamaji_version.to_string();
     let kubernetes_version = record.kubernetes_version.to_string();
     match record.event {
-        Event::Created { tcp_version, with } => serde_json::to_string(&Created {
+        Event::Created { tcp_version, with } => serde_json::to_string(&CreatedPayload {
             tcp_version: tcp_version.to_string(),
             kamaji_version,
             kubernetes_version,
             cluster_api: with.map(|CreatedWith { cluster_api, .. }| cluster_api),
             network_profile: with.and_then(|with| with.network_profile).map(NetworkProfile::as_str),
         }),
-        Event::Updated { old_tcp_version, new_tcp_version } => serde_json::to_string(&Updated {
+        Event::Updated { old_tcp_version, new_tcp_version } => serde_json::to_string(&UpdatedPayload {
             kamaji_version,
             new_tcp_version: new_tcp_version.to_string(),
             old_tcp_version: old_tcp_version.to_string(),
             kubernetes_version,
         }),
-        Event::Deleted { status, tcp_version } => serde_json::to_string(&Deleted {
+        Event::Deleted { status, tcp_version } => serde_json::to_string(&DeletedPayload {
             status: status.as_str(),
             tcp_version: tcp_version.to_string(),
             kamaji_version,

@@ -1,13 +1,16 @@
 //! What an agent is told, as its Deployment shows it.
 
-use clap::ValueEnum;
+use clap::Command;
+use clap::builder::{BoolishValueParser, TypedValueParser};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 
-use crate::agent::cluster::operator;
-use crate::agent::consent::{DISABLE_TELEMETRY, KamajiFlag, is_set};
+use crate::agent::consent::{DISABLE_TELEMETRY, KamajiOptOut, is_set};
+use crate::agent::kubernetes::operator;
 
 const SWITCHES: [&str; 3] = [DISABLE_TELEMETRY, "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
+const FOLLOW_FLAG: &str = "--follow-kamaji-opt-out";
+const FOLLOW_VARIABLE: &str = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT";
 
 /// The settings that decide whether telemetry is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub(super) struct Settings {
     pub(super) off: Option<String>,
     /// Why its switches can't be seen, or not all of them.
     pub(super) unseen: Option<String>,
-    pub(super) kamaji_flag: Option<KamajiFlag>,
+    pub(super) kamaji_opt_out: Option<KamajiOptOut>,
     pub(super) kamaji_namespace: Option<String>,
 }
 
@@ -41,9 +44,10 @@ impl Settings {
         Self {
             off: off.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
             unseen: unseen.or_else(|| from_files.then(|| "variables come from other objects (envFrom)".to_owned())),
-            kamaji_flag: argument("--kamaji-flag")
-                .or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_FLAG"))
-                .and_then(|word| KamajiFlag::from_str(&word, true).ok()),
+            kamaji_opt_out: switch(containers, FOLLOW_FLAG)
+                .or_else(|| value(FOLLOW_VARIABLE))
+                .and_then(|word| BoolishValueParser::new().parse_ref(&Command::new(""), None, word.as_ref()).ok())
+                .map(KamajiOptOut::from),
             kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
         }
     }
@@ -51,6 +55,16 @@ impl Settings {
 
 fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
     container.env.iter().flatten()
+}
+
+/// Returns the value of a switch: behind an equals sign, or `true` for the flag alone. The last one wins.
+fn switch(containers: &[Container], flag: &str) -> Option<String> {
+    let words = containers.iter().flat_map(|container| container.command.iter().chain(&container.args).flatten());
+    let values = words.filter_map(|word| match word.strip_prefix(flag)? {
+        "" => Some("true".to_owned()),
+        rest => rest.strip_prefix('=').map(str::to_owned),
+    });
+    values.last()
 }
 
 /// The value of `flag`, behind it or behind an equals sign.
@@ -104,8 +118,13 @@ mod tests {
 
     #[test]
     fn what_kamajis_flag_means_is_the_agents_to_say() {
-        for args in [json!(["--kamaji-flag=replaces"]), json!(["--kamaji-flag", "replaces"])] {
-            assert_eq!(settings(&json!({"name": "agent", "args": args})).kamaji_flag, Some(KamajiFlag::Replaces));
+        for (args, expected) in [
+            (json!(["--follow-kamaji-opt-out=false"]), Some(KamajiOptOut::Ignore)),
+            (json!(["--follow-kamaji-opt-out"]), Some(KamajiOptOut::Follow)),
+            (json!(["--follow-kamaji-opt-out", "--follow-kamaji-opt-out=no"]), Some(KamajiOptOut::Ignore)),
+            (json!([]), None),
+        ] {
+            assert_eq!(settings(&json!({"name": "agent", "args": args})).kamaji_opt_out, expected, "{args}");
         }
         let variable = json!([{"name": "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", "value": "elsewhere"}]);
         assert_eq!(settings(&json!({"name": "a", "env": variable})).kamaji_namespace.as_deref(), Some("elsewhere"));

@@ -8,39 +8,39 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::signals::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
+use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
 /// Rows that are kept together or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// States of installations.
-    pub cycles: Vec<Cycle>,
+    pub snapshots: Vec<GaugeSnapshot>,
     /// Events.
     pub events: Vec<EventRow>,
 }
 
-/// One gauge cycle of one installation.
+/// One gauge snapshot of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cycle {
+pub struct GaugeSnapshot {
     /// The installation.
     pub installation: Uuid,
     /// When it was measured, of which stores keep the millisecond.
     pub time: Timestamp,
     /// Its control planes.
-    pub counts: Counts,
-    /// Who sent it.
+    pub counts: StateCounts,
+    /// TokenRef sent it.
     pub source: Source,
     /// The version of its Kamaji.
     pub kamaji_version: KamajiVersion,
     /// The version of its management cluster.
     pub kubernetes_version: KubernetesVersion,
-    /// The extended gauges' points, each breakdown once. They are kept for a day's newest cycle and replaced with it.
-    pub breakdowns: Vec<(Breakdown, u32)>,
+    /// The extended gauges' points, each dimension once. They are kept for a day's newest snapshot and replaced with it.
+    pub dimensions: Vec<(Dimension, u32)>,
 }
 
-/// Control planes by state, each from 0 to [`crate::signals::MAX_COUNT`].
+/// Control planes by state, each from 0 to [`crate::catalog::MAX_COUNT`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct StateCounts {
     /// Control planes whose API answers.
     pub running: u32,
     /// Control planes scaled to zero.
@@ -53,7 +53,7 @@ pub struct Counts {
 
 /// What a point of an extended gauge counts: the gauge, and the value of the one attribute that is its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Breakdown {
+pub struct Dimension {
     metric: &'static Metric,
     value: String,
 }
@@ -61,18 +61,18 @@ pub struct Breakdown {
 /// A gauge that the catalog does not know as extended, or a value that it does not allow there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a point of an extended gauge: expected a name and a value of the catalog")]
-pub struct InvalidBreakdown;
+pub struct InvalidDimension;
 
 /// An event, and who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     /// The event, whose time is the beginning of an hour.
     pub record: EventRecord,
-    /// Who sent it.
+    /// TokenRef sent it.
     pub source: Source,
 }
 
-/// Who sent a row. An installation may run both, so what the two say is never added.
+/// TokenRef sent a row. An installation may run both, so what the two say is never added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// This project's agent, of this version.
@@ -93,29 +93,29 @@ pub struct InvalidAgentVersion;
 impl Batch {
     /// How many rows it holds: what a store's bounds count.
     pub fn len(&self) -> usize {
-        let breakdowns: usize = self.cycles.iter().map(|cycle| cycle.breakdowns.len()).sum();
-        self.cycles.len() + breakdowns + self.events.len()
+        let dimensions: usize = self.snapshots.iter().map(|snapshot| snapshot.dimensions.len()).sum();
+        self.snapshots.len() + dimensions + self.events.len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.cycles.is_empty() && self.events.is_empty()
+        self.snapshots.is_empty() && self.events.is_empty()
     }
 }
 
-impl Breakdown {
+impl Dimension {
     /// Checks `value` against the catalog's attribute.
-    pub fn new(metric: &'static Metric, value: &str) -> Result<Self, InvalidBreakdown> {
-        let attribute = Self::attribute_of(metric).ok_or(InvalidBreakdown)?;
+    pub fn new(metric: &'static Metric, value: &str) -> Result<Self, InvalidDimension> {
+        let attribute = Self::attribute_of(metric).ok_or(InvalidDimension)?;
         if !attribute.values.admit_text(value) {
-            return Err(InvalidBreakdown);
+            return Err(InvalidDimension);
         }
         Ok(Self { metric, value: value.to_owned() })
     }
 
     /// Reads back what a store kept.
-    pub fn parse(name: &str, value: &str) -> Result<Self, InvalidBreakdown> {
-        let metric = METRICS.iter().find(|metric| metric.name == name).ok_or(InvalidBreakdown)?;
+    pub fn parse(name: &str, value: &str) -> Result<Self, InvalidDimension> {
+        let metric = METRICS.iter().find(|metric| metric.name == name).ok_or(InvalidDimension)?;
         Self::new(metric, value)
     }
 

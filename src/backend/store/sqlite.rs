@@ -1,12 +1,12 @@
 //! The store in one `SQLite` file: WAL, synchronous FULL, one writer, group commit.
 
-mod access;
+mod auth;
+pub mod backup;
 mod columns;
-pub mod copy;
 mod lock;
 mod reader;
 mod rows;
-mod trim;
+mod prune;
 mod writer;
 
 use std::error::Error;
@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Batch, Cutoffs, Erased, NoRandomNumbers, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, Store, Trimmed,
+    Batch, Cutoffs, Erased, NoRandomNumbers, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, Store,
     WriteError,
 };
 use lock::{Lock, LockError};
-use reader::Reader;
-use writer::Writer;
+use reader::SqliteReader;
+use writer::SqliteWriter;
 
 #[allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::unwrap_used, reason = "made by refinery")]
 mod embedded {
@@ -58,8 +58,8 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct SqliteStore {
     /// Before the writer: whoever closes the file last clears its log away, which a connection that only reads may not.
-    reader: Reader,
-    writer: Writer,
+    reader: SqliteReader,
+    writer: SqliteWriter,
     pseudonym_key: PseudonymKey,
     path: PathBuf,
     /// Last, so that it outlives the connections.
@@ -164,8 +164,8 @@ impl SqliteStore {
         let pseudonym_key = pseudonym_key(&writing)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self {
-            reader: Reader::new(reading),
-            writer: Writer::start(writing)?,
+            reader: SqliteReader::new(reading),
+            writer: SqliteWriter::start(writing)?,
             pseudonym_key,
             path: path.to_owned(),
             _lock: lock,
@@ -248,11 +248,11 @@ impl Store for SqliteStore {
         self.writer.write(batch).boxed()
     }
 
-    fn trim(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+    fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
         async move {
-            let mut all = Trimmed::default();
+            let mut all = Pruned::default();
             loop {
-                let step = move |connection: &mut Connection| trim::step(connection, cutoffs, all);
+                let step = move |connection: &mut Connection| prune::step(connection, cutoffs, all);
                 let (trimmed, more) = self.writer.run(step).await?;
                 all = trimmed;
                 if !more {
@@ -264,14 +264,14 @@ impl Store for SqliteStore {
     }
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
-        self.writer.run(move |connection| trim::erase(connection, installation)).boxed()
+        self.writer.run(move |connection| prune::erase(connection, installation)).boxed()
     }
 
-    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer.run(trim::empty_log).boxed()
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.writer.run(prune::empty_log).boxed()
     }
 
-    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
+    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         self.reader.run(move |connection| reader::overview(connection, query)).boxed()
     }
 

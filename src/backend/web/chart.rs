@@ -6,7 +6,7 @@ use super::format::number;
 
 /// One part of a bar: the class that colours it, its name, and its size.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Segment {
     pub(super) class: &'static str,
     pub(super) name: &'static str,
     pub(super) value: u64,
@@ -18,7 +18,7 @@ pub(super) struct Column {
     /// What it stands for.
     pub(super) label: String,
     /// From the ground up.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<Segment>,
 }
 
 impl Column {
@@ -34,7 +34,7 @@ const COLUMN: u64 = 10;
 const GAP: u64 = 2;
 
 /// One stacked bar that fills its width.
-pub(super) fn stacked_bar(parts: &[Part]) -> Markup {
+pub(super) fn stacked_bar(parts: &[Segment]) -> Markup {
     let total: u64 = parts.iter().map(|part| part.value).sum();
     let mut offset = 0;
     let placed = parts.iter().map(|part| {

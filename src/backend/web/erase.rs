@@ -8,8 +8,8 @@ use http::StatusCode;
 use uuid::Uuid;
 
 use super::Web;
-use crate::backend::access::Failed;
-use crate::backend::maintain;
+use crate::backend::admin;
+use crate::backend::auth::AuthUnavailable;
 
 /// Answers with what was deleted, which is nothing where nothing was stored. The UUID is repeated nowhere.
 pub(super) async fn erase(State(web): State<Web>, uuid: Result<Path<Uuid>, PathRejection>) -> Response {
@@ -18,8 +18,8 @@ pub(super) async fn erase(State(web): State<Web>, uuid: Result<Path<Uuid>, PathR
                     or the UID of the Service default/kubernetes of a cluster that today's Kamaji reports\n";
         return (StatusCode::BAD_REQUEST, told).into_response();
     };
-    match maintain::erase_from(web.stores.rows.as_ref(), installation).await {
+    match admin::erase_from(web.stores.rows.as_ref(), installation).await {
         Ok(erased) => Json(erased).into_response(),
-        Err(error) => Failed::other(format!("{error:#}")).into_response(),
+        Err(error) => AuthUnavailable::other(format!("{error:#}")).into_response(),
     }
 }

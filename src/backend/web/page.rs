@@ -1,6 +1,6 @@
 //! The pages: the overview here, and the others beside it.
 
-mod access_log;
+mod audit_log;
 mod sign_in;
 mod tables;
 
@@ -8,21 +8,21 @@ use std::net::SocketAddr;
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::chart::{self, Column, Part};
+use super::chart::{self, Column, Segment};
 use super::format::{minute, number, percent};
-use crate::backend::access::Reader;
-use crate::backend::insights::{Current, ExtendedSum, Overview, SeenWithin, Versions};
-use crate::backend::store::{DayTotals, EventTotals, KamajiFacts, Role, Seen, Totals};
-use crate::signals::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
+use crate::backend::auth::Principal;
+use crate::backend::insights::{ActiveWindows, CurrentFleet, ExtendedSum, Overview, TopVersions};
+use crate::backend::store::{ActiveCounts, DayTotals, EventTotals, KamajiTotals, Role, Totals};
+use crate::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
 
-pub(super) use access_log::access_log;
+pub(super) use audit_log::audit_log;
 pub(super) use sign_in::sign_in;
 
 /// How often the page is read again. Gauges come every five minutes, events at any time.
 const REFRESH_SECONDS: u32 = 30;
 
 /// Renders all of the overview. `grpc` is where OTLP over gRPC is listened for.
-pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Reader) -> Markup {
+pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal) -> Markup {
     let Overview { generated_at, seen, current, installations, events, days, by_kamaji } = overview;
     document(
         Some(REFRESH_SECONDS),
@@ -31,14 +31,14 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Reader) -
                 h1 { "Kamaji telemetry" }
                 p {
                     "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" }
-                    @if reader.token.role == Role::Admin { " · " a href="/access-log" { "access log" } }
+                    @if reader.token.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
                 }
                 (signed_in(reader))
             }
             main {
                 @let nothing = installations.is_empty() && events.is_empty();
                 @if nothing { (nothing_yet(grpc)) }
-                @if *by_kamaji != KamajiFacts::default() { (built_in(by_kamaji)) }
+                @if *by_kamaji != KamajiTotals::default() { (built_in(by_kamaji)) }
                 @if !nothing {
                     (key_figures(seen, current))
                     (history(days))
@@ -56,8 +56,8 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Reader) -
     )
 }
 
-/// Who reads, and the way out where they read through a session.
-fn signed_in(reader: &Reader) -> Markup {
+/// TokenRef reads, and the way out where they read through a session.
+fn signed_in(reader: &Principal) -> Markup {
     let token = &reader.token;
     html! {
         form.reader method="post" action="/sign-out" {
@@ -111,7 +111,7 @@ fn nothing_yet(grpc: SocketAddr) -> Markup {
     }
 }
 
-fn key_figures(seen: &SeenWithin, current: &Current) -> Markup {
+fn key_figures(seen: &ActiveWindows, current: &CurrentFleet) -> Markup {
     let planes = current.control_planes;
     let parts = state_parts(planes);
     html! {
@@ -137,8 +137,8 @@ fn key_figures(seen: &SeenWithin, current: &Current) -> Markup {
 }
 
 /// What today's Kamaji says by itself, in a panel of its own so that nobody adds it to the rest.
-fn built_in(facts: &KamajiFacts) -> Markup {
-    let KamajiFacts { day, week, month, control_planes, events } = facts;
+fn built_in(facts: &KamajiTotals) -> Markup {
+    let KamajiTotals { day, week, month, control_planes, events } = facts;
     let EventTotals { created, updated, deleted } = *events;
     html! {
         section.figures aria-label="Kamaji's built-in telemetry" {
@@ -152,7 +152,7 @@ fn built_in(facts: &KamajiFacts) -> Markup {
     }
 }
 
-fn figure_of(name: &str, seen: Seen) -> Markup {
+fn figure_of(name: &str, seen: ActiveCounts) -> Markup {
     html! {
         div.panel.figure {
             h2 { (name) }
@@ -163,21 +163,21 @@ fn figure_of(name: &str, seen: Seen) -> Markup {
 }
 
 /// The four states in the order in which bars stack them: what works at the bottom.
-fn state_parts(totals: Totals) -> [Part; 4] {
+fn state_parts(totals: Totals) -> [Segment; 4] {
     let Totals { running, sleeping, not_ready, upgrading } = totals;
     [
-        Part { class: "running", name: "Running", value: running },
-        Part { class: "sleeping", name: "Sleeping", value: sleeping },
-        Part { class: "upgrading", name: "Upgrading", value: upgrading },
-        Part { class: "not-ready", name: "Not ready", value: not_ready },
+        Segment { class: "running", name: "Running", value: running },
+        Segment { class: "sleeping", name: "Sleeping", value: sleeping },
+        Segment { class: "upgrading", name: "Upgrading", value: upgrading },
+        Segment { class: "not-ready", name: "Not ready", value: not_ready },
     ]
 }
 
 fn history(days: &[DayTotals]) -> Markup {
     let column = |day: &DayTotals, parts| Column { label: day.day.to_string(), parts };
-    let installations = days
-        .iter()
-        .map(|day| column(day, vec![Part { class: "installations", name: "Installations", value: day.installations }]));
+    let installations = days.iter().map(|day| {
+        column(day, vec![Segment { class: "installations", name: "Installations", value: day.installations }])
+    });
     let planes = days.iter().map(|day| column(day, state_parts(day.control_planes).to_vec()));
     html! {
         section.pair {
@@ -193,7 +193,7 @@ fn history(days: &[DayTotals]) -> Markup {
     }
 }
 
-fn versions_in_use(current: &Current) -> Markup {
+fn versions_in_use(current: &CurrentFleet) -> Markup {
     html! {
         section.pair {
             (bar_list("Kamaji", "installations, 24 hours", &with_others(&current.kamaji_versions)))
@@ -218,7 +218,7 @@ fn extended(sums: &[ExtendedSum]) -> Markup {
     }
 }
 
-fn with_others(versions: &Versions) -> Vec<(&str, u64)> {
+fn with_others(versions: &TopVersions) -> Vec<(&str, u64)> {
     let top = versions.top.iter().map(|share| (share.version.as_str(), share.installations));
     top.chain((versions.others > 0).then_some(("others", versions.others))).collect()
 }

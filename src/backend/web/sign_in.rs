@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Unreadable, Web, page, with_form};
-use crate::backend::access::{Denied, Reader};
-use crate::backend::limit::Source;
+use crate::backend::auth::{LoginError, Principal};
+use crate::backend::rate_limit::ClientKey;
 
 /// What the form sends.
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, U
 /// A source has few attempts.
 pub(super) async fn sign_in(
     State(web): State<Web>,
-    Extension(source): Extension<Source>,
+    Extension(source): Extension<ClientKey>,
     form: Result<Form<Typed>, FormRejection>,
 ) -> Result<Response, Unreadable> {
     let Ok(Form(Typed { token })) = form else {
@@ -37,22 +37,22 @@ pub(super) async fn sign_in(
     };
     match web.guard.sign_in(source, &token).await {
         Ok(cookie) => Ok((cookie, Redirect::to("/")).into_response()),
-        Err(Denied::Unknown) => {
+        Err(LoginError::Unknown) => {
             let problem = "This token is unknown, expired or revoked.";
             Ok((StatusCode::UNAUTHORIZED, page(&web, Some(problem)).await?).into_response())
         }
-        Err(Denied::TooMany(wait)) => {
+        Err(LoginError::TooMany(wait)) => {
             let seconds = wait.as_secs() + 1;
             let problem = format!("Too many attempts. Try again in {} minutes.", seconds.div_ceil(60));
             let wait = [(RETRY_AFTER, seconds.to_string())];
             Ok((StatusCode::TOO_MANY_REQUESTS, wait, page(&web, Some(&problem)).await?).into_response())
         }
-        Err(Denied::Failed(failed)) => Ok(failed.into_response()),
+        Err(LoginError::AuthUnavailable(failed)) => Ok(failed.into_response()),
     }
 }
 
 /// Back to the front page, which asks to sign in again.
-pub(super) async fn sign_out(State(web): State<Web>, Extension(reader): Extension<Reader>) -> Response {
+pub(super) async fn sign_out(State(web): State<Web>, Extension(reader): Extension<Principal>) -> Response {
     match web.guard.sign_out(&reader).await {
         Ok(cookie) => (cookie, Redirect::to("/")).into_response(),
         Err(failed) => failed.into_response(),

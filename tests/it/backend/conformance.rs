@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, Counts, Cutoffs, Cycle, Erased, EventRow, EventTotals, KamajiFacts, OverviewFacts, OverviewQuery,
-    Seen, Source, SqliteStore, Store, Totals, Trimmed, cut_to_hour, utc_day,
+    ActiveCounts, Batch, Cutoffs, Dimension, Erased, EventRow, EventTotals, GaugeSnapshot, KamajiTotals, OverviewData,
+    OverviewQuery, Pruned, Source, SqliteStore, StateCounts, Store, Totals, cut_to_hour, utc_day,
 };
-use kamaji_telemetry::signals::{
+use kamaji_telemetry::catalog::{
     BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
     Status,
 };
@@ -57,7 +57,7 @@ macro_rules! conformance {
     };
 }
 
-mod access;
+mod auth;
 
 mod sqlite {
     conformance!(super::open_sqlite());
@@ -79,21 +79,21 @@ fn hours_ago(hours: i64) -> Timestamp {
     noon() - SignedDuration::from_hours(hours)
 }
 
-async fn facts(store: &Shared) -> OverviewFacts {
+async fn facts(store: &Shared) -> OverviewData {
     let query =
-        OverviewQuery { now: noon(), versions: 100, breakdowns: 100, installations: 10_000, events: 100_000, days: 90 };
+        OverviewQuery { now: noon(), versions: 100, dimensions: 100, installations: 10_000, events: 100_000, days: 90 };
     store.overview(query).await.unwrap()
 }
 
-fn cycle(installation: Uuid, time: Timestamp, running: u32) -> Cycle {
-    Cycle {
+fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot {
+    GaugeSnapshot {
         installation,
         time,
-        counts: Counts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
+        counts: StateCounts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
         source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "v1.0.0".parse().unwrap(),
         kubernetes_version: "v1.35.1".parse().unwrap(),
-        breakdowns: vec![],
+        dimensions: vec![],
     }
 }
 
@@ -112,8 +112,8 @@ fn created(uid: Uuid, tcp_version: &str) -> EventRow {
     event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), with: None })
 }
 
-fn of_cycles(cycles: Vec<Cycle>) -> Batch {
-    Batch { cycles, ..Batch::default() }
+fn of_cycles(snapshots: Vec<GaugeSnapshot>) -> Batch {
+    Batch { snapshots, ..Batch::default() }
 }
 
 fn of_events(events: Vec<EventRow>) -> Batch {
@@ -123,16 +123,17 @@ fn of_events(events: Vec<EventRow>) -> Batch {
 async fn an_empty_store_has_nothing_to_tell(store: Shared) {
     store.ready().await.unwrap();
     store.write(Batch::default()).await.unwrap();
-    assert_eq!(facts(&store).await, OverviewFacts::default());
+    assert_eq!(facts(&store).await, OverviewData::default());
 }
 
 async fn writing_again_changes_nothing(store: Shared) {
-    let mut batch = of_cycles(vec![cycle(Uuid::new_v4(), hours_ago(1), 5), cycle(Uuid::new_v4(), hours_ago(30), 6)]);
-    batch.cycles[0].breakdowns = vec![(Breakdown::new(&BY_VERSION, "v1.35").unwrap(), 5)];
+    let mut batch =
+        of_cycles(vec![snapshot(Uuid::new_v4(), hours_ago(1), 5), snapshot(Uuid::new_v4(), hours_ago(30), 6)]);
+    batch.snapshots[0].dimensions = vec![(Dimension::new(&BY_VERSION, "v1.35").unwrap(), 5)];
     batch.events = vec![created(Uuid::new_v4(), "v1.35.1"), created(Uuid::new_v4(), "v1.35.1")];
     store.write(batch.clone()).await.unwrap();
     let once = facts(&store).await;
-    assert_eq!((once.installations.len(), once.events.len(), once.breakdowns.len()), (2, 2, 1));
+    assert_eq!((once.installations.len(), once.events.len(), once.dimensions.len()), (2, 2, 1));
     for _ in 0..2 {
         store.write(batch.clone()).await.unwrap();
     }
@@ -145,7 +146,7 @@ async fn the_newest_cycle_wins_in_whatever_order_they_come(store: Shared) {
         let installation = Uuid::new_v4();
         for position in order {
             let (time, running) = times[position];
-            store.write(of_cycles(vec![cycle(installation, time, running)])).await.unwrap();
+            store.write(of_cycles(vec![snapshot(installation, time, running)])).await.unwrap();
         }
     }
     let facts = facts(&store).await;
@@ -164,7 +165,7 @@ async fn an_installation_has_one_row_a_day(store: Shared) {
     let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let last_moment = midnight - SignedDuration::from_millis(1);
     for (time, running) in [(last_moment, 1), (midnight, 2), (midnight + SignedDuration::from_millis(1), 3)] {
-        store.write(of_cycles(vec![cycle(installation, time, running)])).await.unwrap();
+        store.write(of_cycles(vec![snapshot(installation, time, running)])).await.unwrap();
     }
     let days = facts(&store).await.days;
     let rows: Vec<_> = days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
@@ -173,16 +174,16 @@ async fn an_installation_has_one_row_a_day(store: Shared) {
 
 async fn breakdowns_go_with_their_cycle(store: Shared) {
     let installation = Uuid::new_v4();
-    let minor = |minor| Breakdown::new(&BY_VERSION, minor).unwrap();
-    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
-    let with = |time, breakdowns| of_cycles(vec![Cycle { breakdowns, ..cycle(installation, time, 1) }]);
+    let minor = |minor| Dimension::new(&BY_VERSION, minor).unwrap();
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let with = |time, dimensions| of_cycles(vec![GaugeSnapshot { dimensions, ..snapshot(installation, time, 1) }]);
     store.write(with(hours_ago(2), vec![(minor("v1.34"), 4), (minor("v1.33"), 1)])).await.unwrap();
     store.write(with(hours_ago(1), vec![(minor("v1.35"), 2), (minor("v1.34"), 3), (etcd.clone(), 1)])).await.unwrap();
     store.write(with(hours_ago(3), vec![(minor("v1.32"), 5)])).await.unwrap();
     let newest = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
-    assert_eq!(facts(&store).await.breakdowns, newest);
+    assert_eq!(facts(&store).await.dimensions, newest);
     store.write(with(noon(), vec![])).await.unwrap();
-    assert_eq!(facts(&store).await.breakdowns, vec![]);
+    assert_eq!(facts(&store).await.dimensions, vec![]);
 }
 
 async fn the_first_event_with_a_uid_stays(store: Shared) {
@@ -217,19 +218,19 @@ async fn installations_are_active_from_their_second_day(store: Shared) {
     let seen = [vec![1], vec![1, 49], vec![72], vec![24 * 20, 24 * 25], vec![24 * 40, 24 * 45]];
     for hours in seen {
         let installation = Uuid::new_v4();
-        let cycles = hours.into_iter().map(|hours| cycle(installation, hours_ago(hours), 1)).collect();
-        store.write(of_cycles(cycles)).await.unwrap();
+        let snapshots = hours.into_iter().map(|hours| snapshot(installation, hours_ago(hours), 1)).collect();
+        store.write(of_cycles(snapshots)).await.unwrap();
     }
     let facts = facts(&store).await;
-    assert_eq!(facts.day, Seen { active: 1, short_lived: 1 });
-    assert_eq!(facts.week, Seen { active: 1, short_lived: 2 });
-    assert_eq!(facts.month, Seen { active: 2, short_lived: 2 });
+    assert_eq!(facts.day, ActiveCounts { active: 1, short_lived: 1 });
+    assert_eq!(facts.week, ActiveCounts { active: 1, short_lived: 2 });
+    assert_eq!(facts.month, ActiveCounts { active: 2, short_lived: 2 });
 }
 
 async fn only_installations_of_the_last_day_are_current(store: Shared) {
-    let mut current = cycle(Uuid::new_v4(), hours_ago(24), 5);
+    let mut current = snapshot(Uuid::new_v4(), hours_ago(24), 5);
     current.kamaji_version = "edge-24.12.1".parse().unwrap();
-    let gone = Cycle { kamaji_version: KamajiVersion::Unknown, ..cycle(Uuid::new_v4(), hours_ago(25), 7) };
+    let gone = GaugeSnapshot { kamaji_version: KamajiVersion::Unknown, ..snapshot(Uuid::new_v4(), hours_ago(25), 7) };
     store.write(of_cycles(vec![current, gone])).await.unwrap();
     let facts = facts(&store).await;
     assert_eq!(facts.control_planes, Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 });
@@ -242,14 +243,14 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
     for position in 0..6_u16 {
         let minutes = SignedDuration::from_mins(i64::from(position));
         let version = format!("v1.{}.0", position / 3);
-        let mut cycle = cycle(Uuid::new_v4(), noon() - minutes, position.into());
-        cycle.kamaji_version = version.parse().unwrap();
+        let mut snapshot = snapshot(Uuid::new_v4(), noon() - minutes, position.into());
+        snapshot.kamaji_version = version.parse().unwrap();
         let mut event = created(Uuid::new_v4(), "v1.35.1");
         event.record.time = cut_to_hour(hours_ago(i64::from(position)));
-        store.write(Batch { cycles: vec![cycle], events: vec![event] }).await.unwrap();
+        store.write(Batch { snapshots: vec![snapshot], events: vec![event] }).await.unwrap();
     }
-    store.write(of_cycles(vec![cycle(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
-    let query = OverviewQuery { now: noon(), versions: 1, breakdowns: 1, installations: 2, events: 3, days: 1 };
+    store.write(of_cycles(vec![snapshot(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
+    let query = OverviewQuery { now: noon(), versions: 1, dimensions: 1, installations: 2, events: 3, days: 1 };
     let facts = store.overview(query).await.unwrap();
     assert_eq!(facts.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
     let running: Vec<_> = facts.installations.iter().map(|row| row.counts.running).collect();
@@ -270,9 +271,9 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
         writers.spawn(async move {
             for (position, uid) in shared.into_iter().enumerate() {
                 let time = hours_ago(1) + SignedDuration::from_secs(i64::try_from(position).unwrap());
-                let cycles = vec![cycle(installation, time, u32::try_from(position).unwrap())];
+                let snapshots = vec![snapshot(installation, time, u32::try_from(position).unwrap())];
                 let events = vec![created(uid, "v1.35.1"), created(Uuid::new_v4(), "v1.34.2")];
-                store.write(Batch { cycles, events }).await.unwrap_or_else(|error| panic!("{writer}: {error}"));
+                store.write(Batch { snapshots, events }).await.unwrap_or_else(|error| panic!("{writer}: {error}"));
             }
         });
     }
@@ -291,9 +292,9 @@ async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
 
 /// A batch of everything from Kamaji's built-in telemetry.
 fn by_kamaji(installation: Uuid) -> Batch {
-    let mut cycle = Cycle { source: Source::Kamaji, ..cycle(installation, hours_ago(1), 5) };
-    cycle.breakdowns = vec![(Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap(), 5)];
-    let yesterday = Cycle { time: hours_ago(25), ..cycle.clone() };
+    let mut snapshot = GaugeSnapshot { source: Source::Kamaji, ..snapshot(installation, hours_ago(1), 5) };
+    snapshot.dimensions = vec![(Dimension::new(&DATASTORE_COUNT, "etcd").unwrap(), 5)];
+    let yesterday = GaugeSnapshot { time: hours_ago(25), ..snapshot.clone() };
     let version = KubernetesVersion::Unknown;
     let events = [
         Event::Created { tcp_version: version, with: None },
@@ -303,37 +304,37 @@ fn by_kamaji(installation: Uuid) -> Batch {
     let row = |kind| EventRow { source: Source::Kamaji, ..event(Uuid::new_v4(), kind) };
     let mut events: Vec<_> = events.into_iter().map(row).collect();
     events[0].record.time = hours_ago(25);
-    Batch { cycles: vec![cycle, yesterday], events }
+    Batch { snapshots: vec![snapshot, yesterday], events }
 }
 
 async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
     store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
-    let kamaji = KamajiFacts {
-        day: Seen { active: 1, short_lived: 0 },
-        week: Seen { active: 1, short_lived: 0 },
-        month: Seen { active: 1, short_lived: 0 },
+    let kamaji = KamajiTotals {
+        day: ActiveCounts { active: 1, short_lived: 0 },
+        week: ActiveCounts { active: 1, short_lived: 0 },
+        month: ActiveCounts { active: 1, short_lived: 0 },
         control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
         events: EventTotals { created: 0, updated: 1, deleted: 1 },
     };
-    assert_eq!(facts(&store).await, OverviewFacts { kamaji, ..OverviewFacts::default() });
+    assert_eq!(facts(&store).await, OverviewData { kamaji, ..OverviewData::default() });
     let agents = Batch {
-        cycles: vec![cycle(Uuid::new_v4(), hours_ago(1), 7)],
+        snapshots: vec![snapshot(Uuid::new_v4(), hours_ago(1), 7)],
         events: vec![created(Uuid::new_v4(), "v1.35.1")],
     };
     store.write(agents).await.unwrap();
     let both = facts(&store).await;
     assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
     assert_eq!((both.day.total(), both.installations.len(), both.events.len()), (1, 1, 1));
-    assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.breakdowns.len()), (1, 1, 0));
+    assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.dimensions.len()), (1, 1, 0));
 }
 
 async fn an_installation_keeps_its_source(store: Shared) {
     let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
     store.write(by_kamaji(theirs)).await.unwrap();
-    store.write(of_cycles(vec![cycle(ours, hours_ago(1), 7)])).await.unwrap();
+    store.write(of_cycles(vec![snapshot(ours, hours_ago(1), 7)])).await.unwrap();
     let before = facts(&store).await;
     for hours in [0, 50] {
-        let mut foreign = vec![cycle(theirs, hours_ago(hours), 9), cycle(ours, hours_ago(hours), 9)];
+        let mut foreign = vec![snapshot(theirs, hours_ago(hours), 9), snapshot(ours, hours_ago(hours), 9)];
         foreign[1].source = Source::Kamaji;
         store.write(of_cycles(foreign)).await.unwrap();
     }
@@ -347,43 +348,43 @@ async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
 }
 
 /// Deletes what is older than this many hours; uids only after ten times as many.
-async fn trim(store: &Shared, hours: i64) -> Trimmed {
+async fn prune(store: &Shared, hours: i64) -> Pruned {
     let before = hours_ago(hours);
     let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), days: utc_day(before) };
-    store.trim(cutoffs).await.unwrap()
+    store.prune(cutoffs).await.unwrap()
 }
 
 async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Shared) {
     let [lasting, gone] = [(); 2].map(|()| Uuid::new_v4());
-    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
-    let with = |cycle| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle };
-    let cycles = vec![
-        with(cycle(lasting, hours_ago(1), 1)),
-        with(cycle(lasting, hours_ago(48), 2)),
-        with(cycle(lasting, hours_ago(72), 3)),
-        with(cycle(gone, hours_ago(96), 4)),
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let with = |snapshot| GaugeSnapshot { dimensions: vec![(etcd.clone(), 1)], ..snapshot };
+    let snapshots = vec![
+        with(snapshot(lasting, hours_ago(1), 1)),
+        with(snapshot(lasting, hours_ago(48), 2)),
+        with(snapshot(lasting, hours_ago(72), 3)),
+        with(snapshot(gone, hours_ago(96), 4)),
     ];
-    store.write(of_cycles(cycles)).await.unwrap();
+    store.write(of_cycles(snapshots)).await.unwrap();
     let mut events: Vec<_> = (0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     events[1].record.time = hours_ago(48);
     events[2].record.time = hours_ago(49);
     store.write(of_events(events)).await.unwrap();
-    let expected = Trimmed { events: 1, uids: 0, days: 2, breakdowns: 2, installations: 1 };
-    assert_eq!(trim(&store, 48).await, expected);
+    let expected = Pruned { events: 1, uids: 0, days: 2, dimensions: 2, installations: 1 };
+    assert_eq!(prune(&store, 48).await, expected);
     let left = facts(&store).await;
     assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
-    assert_eq!((left.events.len(), left.days.len(), left.breakdowns[0].1), (2, 2, 1));
-    assert_eq!(trim(&store, 48).await, Trimmed::default());
+    assert_eq!((left.events.len(), left.days.len(), left.dimensions[0].1), (2, 2, 1));
+    assert_eq!(prune(&store, 48).await, Pruned::default());
 }
 
 async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared) {
     let mut event = created(Uuid::new_v4(), "v1.35.1");
     event.record.time = hours_ago(48);
     store.write(of_events(vec![event.clone()])).await.unwrap();
-    assert_eq!(trim(&store, 24).await.events, 1);
+    assert_eq!(prune(&store, 24).await.events, 1);
     store.write(of_events(vec![event.clone()])).await.unwrap();
-    assert_eq!(facts(&store).await, OverviewFacts::default());
-    assert_eq!(trim(&store, 4).await, Trimmed { uids: 1, ..Trimmed::default() });
+    assert_eq!(facts(&store).await, OverviewData::default());
+    assert_eq!(prune(&store, 4).await, Pruned { uids: 1, ..Pruned::default() });
     store.write(of_events(vec![event])).await.unwrap();
     assert_eq!(facts(&store).await.events.len(), 1);
 }
@@ -398,28 +399,29 @@ async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
         .collect();
     store.write(of_events(old)).await.unwrap();
     let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), days: utc_day(hours_ago(24)) };
-    let mut trim = store.trim(cutoffs);
-    assert!(futures::poll!(&mut trim).is_pending());
+    let mut prune = store.prune(cutoffs);
+    assert!(futures::poll!(&mut prune).is_pending());
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
     assert!(facts(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
-    assert_eq!(trim.await.unwrap().events, 10_000);
+    assert_eq!(prune.await.unwrap().events, 10_000);
     assert_eq!(facts(&store).await.events.len(), 1);
 }
 
 async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: Shared) {
     let [erased, kept] = [(); 2].map(|()| Uuid::new_v4());
-    let etcd = Breakdown::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
     for installation in [erased, kept] {
         let times = [hours_ago(1), hours_ago(50), hours_ago(500)];
-        let cycles = times.map(|time| Cycle { breakdowns: vec![(etcd.clone(), 1)], ..cycle(installation, time, 1) });
-        store.write(of_cycles(cycles.to_vec())).await.unwrap();
+        let snapshots =
+            times.map(|time| GaugeSnapshot { dimensions: vec![(etcd.clone(), 1)], ..snapshot(installation, time, 1) });
+        store.write(of_cycles(snapshots.to_vec())).await.unwrap();
     }
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
-    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, breakdowns: 3 });
+    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, dimensions: 3 });
     assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
     let facts = facts(&store).await;
     assert_eq!((facts.installations.len(), facts.installations[0].uuid), (1, kept));
-    assert_eq!((facts.days.len(), facts.breakdowns[0].1, facts.events.len()), (3, 1, 1));
+    assert_eq!((facts.days.len(), facts.dimensions[0].1, facts.events.len()), (3, 1, 1));
     assert!(facts.days.iter().all(|day| day.installations == 1));
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kamaji_telemetry::backend::access::{Entrance, token};
+use kamaji_telemetry::backend::auth::{AuthConfig, token};
 use kamaji_telemetry::backend::insights::Overview;
-use kamaji_telemetry::backend::store::{Access, Role, SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Keeping, Limits, Listeners, Protection, Stores};
+use kamaji_telemetry::backend::store::{AuthStore, Role, SqliteStore, Store};
+use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Stores};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
 pub(crate) struct Backend {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
-    pub(crate) access: Arc<dyn Access>,
+    pub(crate) access: Arc<dyn AuthStore>,
     /// The header of who may read everything.
     admin: String,
     folder: TempDir,
@@ -41,7 +41,7 @@ pub(crate) struct Backend {
 
 /// Limits that no test meets by sending much.
 pub(crate) fn unlimited() -> Limits {
-    Limits { requests: 0, rows: 0, rows_per_day: 0, cycles: 0, ..Limits::default() }
+    Limits { requests: 0, rows: 0, items_per_day: 0, snapshots: 0, ..Limits::default() }
 }
 
 /// An HTTP response.
@@ -58,35 +58,35 @@ impl Backend {
     }
 
     async fn start_in(folder: TempDir) -> Self {
-        Self::enter_in(folder, Entrance::default()).await
+        Self::enter_in(folder, AuthConfig::default()).await
     }
 
     /// With an entrance of the test's own.
-    pub(crate) async fn enter(entrance: Entrance) -> Self {
+    pub(crate) async fn enter(entrance: AuthConfig) -> Self {
         Self::enter_in(tempfile::tempdir().unwrap(), entrance).await
     }
 
-    async fn enter_in(folder: TempDir, entrance: Entrance) -> Self {
+    async fn enter_in(folder: TempDir, entrance: AuthConfig) -> Self {
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
-        let protection = Protection { entrance, ..Protection::default() };
-        Self::serve(folder, Arc::new(store).into(), Keeping::default(), protection).await
+        let protection = SecurityConfig { entrance, ..SecurityConfig::default() };
+        Self::serve(folder, Arc::new(store).into(), Retention::default(), protection).await
     }
 
     /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
-    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + Access>, keeping: Keeping) -> Self {
-        Self::serve(folder, store.into(), keeping, Protection::default()).await
+    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + AuthStore>, keeping: Retention) -> Self {
+        Self::serve(folder, store.into(), keeping, SecurityConfig::default()).await
     }
 
     /// Starts it with limits of the test's own.
     pub(crate) async fn limited(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
-        let protection = Protection { limits, ..Protection::default() };
-        Self::serve(folder, store.into(), Keeping::default(), protection).await
+        let protection = SecurityConfig { limits, ..SecurityConfig::default() };
+        Self::serve(folder, store.into(), Retention::default(), protection).await
     }
 
     /// Serves stores of the test's own.
-    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Keeping, protection: Protection) -> Self {
+    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Retention, protection: SecurityConfig) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
@@ -114,13 +114,13 @@ impl Backend {
         self.folder.path().join("telemetry.db")
     }
 
-    /// Counts the rows of a table through a connection of its own.
+    /// StateCounts the rows of a table through a connection of its own.
     pub(crate) fn count(&self, table: &str) -> u64 {
         count(&self.file(), table)
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        ["latest", "days", "breakdowns", "events"].into_iter().map(|table| self.count(table)).sum()
+        ["latest", "days", "dimensions", "events"].into_iter().map(|table| self.count(table)).sum()
     }
 
     pub(crate) async fn channel(&self) -> Channel {

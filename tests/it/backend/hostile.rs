@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use kamaji_telemetry::backend::admit::{Admitted, admit_logs, admit_metrics};
+use kamaji_telemetry::backend::ingest::validate::{Validated, validate_logs, validate_metrics};
 use kamaji_telemetry::backend::store::{SqliteStore, Store};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -63,12 +63,12 @@ impl Request {
         }
     }
 
-    fn admit(&self) -> Option<Admitted> {
+    fn admit(&self) -> Option<Validated> {
         let (path, body) = self.encode()?;
         let now = Timestamp::now();
         Some(match path {
-            "/v1/metrics" => admit_metrics(&Message::decode(body.as_slice()).unwrap(), now),
-            _ => admit_logs(&Message::decode(body.as_slice()).unwrap(), now),
+            "/v1/metrics" => validate_metrics(&Message::decode(body.as_slice()).unwrap(), now),
+            _ => validate_logs(&Message::decode(body.as_slice()).unwrap(), now),
         })
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::harness::{
     Backend, JSON, PROTOBUF, Reply, connect_from, converse, request_from, try_converse, try_request, unlimited,
 };
-use super::legacy::stats;
+use super::kamaji::stats;
 use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program;
 use crate::servers::eventually;
@@ -115,7 +115,7 @@ async fn rows_are_waited_for_by_the_next_request() {
 
 #[tokio::test]
 async fn what_one_source_has_stored_in_a_day_is_bounded() {
-    let backend = Backend::limited(Limits { rows_per_day: 10, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { items_per_day: 10, ..unlimited() }).await;
     let some = || logs_request((0..12).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let post =
         async |path, header, body: &[u8]| request_from(ONE, backend.http, "POST", path, &[header], body).await.unwrap();
@@ -178,7 +178,7 @@ async fn who_probes_is_answered_when_the_requests_of_its_address_are_used_up() {
 
 #[tokio::test]
 async fn one_installation_is_limited_without_its_source() {
-    let backend = Backend::limited(Limits { cycles: 1, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { snapshots: 1, ..unlimited() }).await;
     let installation = Uuid::new_v4();
     let gauges = |installation| metrics_request(installation, state_gauges([1, 2, 3, 4], now())).encode_to_vec();
     let post =
@@ -239,7 +239,7 @@ async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
 
 #[tokio::test]
 async fn connections_of_one_source_and_of_all_are_bounded() {
-    let limits = Limits { connections: 3, connections_each: 2, ..unlimited() };
+    let limits = Limits { connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let held = [hold(&backend, ONE).await, hold(&backend, ONE).await];
     assert!(send(&backend, ONE, &[]).await.is_none());
@@ -253,7 +253,7 @@ async fn connections_of_one_source_and_of_all_are_bounded() {
 
 #[tokio::test]
 async fn an_idle_connection_gives_its_place_to_who_comes() {
-    let limits = Limits { connections: 3, connections_each: 2, ..unlimited() };
+    let limits = Limits { connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let idle = async |from| {
         let mut stream = connect_from(from, backend.http).await.unwrap();
@@ -275,7 +275,7 @@ async fn an_idle_connection_gives_its_place_to_who_comes() {
 
 #[tokio::test]
 async fn who_only_watches_gives_its_place_to_who_comes() {
-    let backend = Backend::limited(Limits { connections_each: 1, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { max_connections_per_client: 1, ..unlimited() }).await;
     let endpoint = Endpoint::from_shared(format!("http://{}", backend.grpc)).unwrap().local_address(Some(ONE.into()));
     let mut client = HealthClient::new(endpoint.connect().await.unwrap());
     let mut watch = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -298,7 +298,7 @@ async fn closed(mut stream: TcpStream) -> Vec<u8> {
 async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
     let mut client = std::net::TcpStream::connect(address).unwrap();
     client.write_all(begin.as_bytes()).unwrap();
-    // Who comes later is refused at once: then what was said before is read.
+    // TokenRef comes later is refused at once: then what was said before is read.
     let later = tokio::task::spawn_blocking(move || {
         let mut later = std::net::TcpStream::connect(address).unwrap();
         later.write_all(b"nonsense\r\n\r\nnonsense\r\n\r\n").unwrap();

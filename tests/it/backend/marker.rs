@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kamaji_telemetry::signals::{EVENT_KINDS, METRICS};
+use kamaji_telemetry::catalog::{EVENT_KINDS, METRICS};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::insights::overview_query;
-use kamaji_telemetry::backend::store::{Access, KamajiFacts, SqliteStore, Store};
+use kamaji_telemetry::backend::store::{AuthStore, KamajiTotals, SqliteStore, Store};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub(super) fn first_version(path: &Path, installation: Uuid) {
     for (sql, parameters) in [
         (format!("INSERT INTO latest VALUES (?1, ?2, ?3, {counts}, {versions})"), [day, now]),
         (format!("INSERT INTO days VALUES (?2, ?1, ?3, {counts}, {versions})"), [day, now]),
-        ("INSERT INTO breakdowns VALUES (?2, ?1, 'kamaji.datastore.count', 'etcd', 5 + 0 * ?3)".into(), [day, now]),
+        ("INSERT INTO dimensions VALUES (?2, ?1, 'kamaji.datastore.count', 'etcd', 5 + 0 * ?3)".into(), [day, now]),
         (
             format!(
                 "INSERT INTO events VALUES (?1, ?3, 'kamaji.tcp.created', {versions}, 'v1.35.1', NULL, NULL, NULL, NULL, 0 * ?2)"
@@ -43,8 +43,8 @@ async fn a_file_of_the_first_version_keeps_its_rows_as_the_agents() {
     let store = SqliteStore::open(&path).unwrap();
     let facts = store.overview(overview_query(Timestamp::now())).await.unwrap();
     assert_eq!((facts.installations[0].uuid, facts.control_planes.total()), (installation, 10));
-    assert_eq!((facts.events.len(), facts.breakdowns.len(), facts.days.len()), (1, 1, 1));
-    assert_eq!(facts.kamaji, KamajiFacts::default());
+    assert_eq!((facts.events.len(), facts.dimensions.len(), facts.days.len()), (1, 1, 1));
+    assert_eq!(facts.kamaji, KamajiTotals::default());
     assert_eq!(differences(&path), [""; 0]);
     assert_eq!((count(&path, "day_rollup"), count(&path, "event_day_rollup")), (3, 1));
     let key = store.pseudonym_key().await.unwrap().pseudonym(installation);

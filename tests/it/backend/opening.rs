@@ -77,12 +77,14 @@ async fn a_signal_ends_it_and_the_store_is_as_it_was() {
 #[test]
 fn two_addresses_that_are_one_are_told_before_the_store_is_opened() {
     let address = crate::servers::free_address().to_string();
-    for (one, other) in [("--grpc", "--http"), ("--grpc", "--health-addr"), ("--http", "--health-addr")] {
+    for (one, other) in
+        [("--grpc-addr", "--http-addr"), ("--grpc-addr", "--health-addr"), ("--http-addr", "--health-addr")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("telemetry.db");
         let mut command = std::process::Command::new(crate::program::PROGRAM);
         command.args(["backend", "serve", &format!("--store=sqlite:{}", store.display())]).env_clear();
-        for flag in ["--grpc", "--http", "--health-addr"] {
+        for flag in ["--grpc-addr", "--http-addr", "--health-addr"] {
             let address = if [one, other].contains(&flag) { &address } else { "127.0.0.1:0" };
             command.arg(format!("{flag}={address}"));
         }

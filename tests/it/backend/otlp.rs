@@ -1,6 +1,6 @@
 //! OTLP in, over both transports: what is answered, and what is stored.
 
-use kamaji_telemetry::signals::{self, SERVICE_NAME, SERVICE_VERSION};
+use kamaji_telemetry::catalog::{self, SERVICE_NAME, SERVICE_VERSION};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter, WithTonicConfig};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -261,7 +261,7 @@ async fn what_the_sdk_exports_is_stored() {
     let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).with_resource(resource.build()).build();
     let meter = provider.meter(SERVICE_NAME);
     let versions = [("kamaji_version", KAMAJI), ("kubernetes_version", KUBERNETES)];
-    let _gauges: Vec<_> = [&signals::RUNNING, &signals::SLEEPING, &signals::NOT_READY, &signals::UPGRADING]
+    let _gauges: Vec<_> = [&catalog::RUNNING, &catalog::SLEEPING, &catalog::NOT_READY, &catalog::UPGRADING]
         .into_iter()
         .zip(1..)
         .map(|(metric, count)| {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewFacts, OverviewQuery, PseudonymKey, ReadError, SqliteStore, Store, Trimmed,
+    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, Store,
     WriteError,
 };
-use kamaji_telemetry::backend::{Keeping, Protection, Stores};
+use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use prost::Message;
 use tokio::sync::Barrier;
 use tonic::Code;
@@ -17,7 +17,7 @@ use tonic_types::{RpcStatusExt, StatusExt};
 use uuid::Uuid;
 
 use super::harness::{Backend, JSON, PROTOBUF};
-use super::legacy::stats;
+use super::kamaji::stats;
 use super::samples::{created, logs_request, now};
 
 /// A store in one of the states in which a real one is for moments only; it fails when so many writes wait for it.
@@ -32,11 +32,11 @@ impl Store for Failing {
         .boxed()
     }
 
-    fn trim(&self, _: Cutoffs) -> BoxFuture<'_, Result<Trimmed, WriteError>> {
+    fn prune(&self, _: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
-    fn tidy(&self) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
@@ -44,7 +44,7 @@ impl Store for Failing {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
-    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewFacts, ReadError>> {
+    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 
@@ -69,7 +69,7 @@ async fn failing_together(error: WriteError, writes: usize) -> Backend {
     let folder = tempfile::tempdir().unwrap();
     let access = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
     let rows = Arc::new(Failing(error, Arc::new(Barrier::new(writes))));
-    Backend::serve(folder, Stores { rows, access }, Keeping::default(), Protection::default()).await
+    Backend::serve(folder, Stores { rows, access }, Retention::default(), SecurityConfig::default()).await
 }
 
 #[tokio::test]

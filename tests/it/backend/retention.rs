@@ -5,29 +5,30 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kamaji_telemetry::backend::Keeping;
+use kamaji_telemetry::backend::Retention;
 use kamaji_telemetry::backend::store::{
-    Access, Batch, Counts, Cycle, Digest, EventRow, KamajiFacts, Role, Source, SqliteStore, Store, Token, cut_to_hour,
+    AuthStore, Batch, Digest, EventRow, GaugeSnapshot, KamajiTotals, Role, Source, SqliteStore, StateCounts, Store,
+    Token, cut_to_hour,
 };
-use kamaji_telemetry::signals::{Event, EventRecord, KamajiVersion, KubernetesVersion};
+use kamaji_telemetry::catalog::{Event, EventRecord, KamajiVersion, KubernetesVersion};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::harness::{Backend, JSON, count, stored_bytes};
-use super::legacy::stats;
+use super::kamaji::stats;
 use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::{self, PROGRAM};
 use crate::servers::eventually;
 
-fn cycle(installation: Uuid, days_ago: i64) -> Cycle {
-    Cycle {
+fn snapshot(installation: Uuid, days_ago: i64) -> GaugeSnapshot {
+    GaugeSnapshot {
         installation,
         time: Timestamp::now() - SignedDuration::from_hours(24 * days_ago),
-        counts: Counts::default(),
+        counts: StateCounts::default(),
         source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: KamajiVersion::Unknown,
         kubernetes_version: KubernetesVersion::Unknown,
-        breakdowns: vec![],
+        dimensions: vec![],
     }
 }
 
@@ -47,8 +48,8 @@ async fn aged() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let lasting = Uuid::new_v4();
-    let cycles = vec![cycle(lasting, 10), cycle(lasting, 1), cycle(Uuid::new_v4(), 10)];
-    store.write(Batch { cycles, events: vec![event(10), event(2)] }).await.unwrap();
+    let snapshots = vec![snapshot(lasting, 10), snapshot(lasting, 1), snapshot(Uuid::new_v4(), 10)];
+    store.write(Batch { snapshots, events: vec![event(10), event(2)] }).await.unwrap();
     (folder, store)
 }
 
@@ -68,21 +69,26 @@ fn location(file: &Path) -> String {
 #[tokio::test]
 async fn a_serving_backend_deletes_what_is_too_old() {
     let (folder, store) = aged().await;
-    let keeping = Keeping { events: 7, days: 7, ..Keeping::default() };
+    let keeping = Retention { events: 7, days: 7, ..Retention::default() };
     let backend = Backend::keep(folder, store, keeping).await;
     eventually("the old installation to be deleted", async || (backend.count("latest") == 1).then_some(())).await;
     assert_eq!((backend.count("days"), backend.count("events")), (1, 2));
-    assert_eq!(backend.overview().await.by_kamaji, KamajiFacts::default());
+    assert_eq!(backend.overview().await.by_kamaji, KamajiTotals::default());
 }
 
 #[tokio::test]
 async fn the_program_says_in_one_line_what_it_deleted() {
-    let flags = ["--keep-events=7d", "--keep-days=7d", "--keep-access-log=5d", "--keep-interval=1h"];
+    let flags = [
+        "--retention-events=7d",
+        "--retention-installations=7d",
+        "--retention-audit-log=5d",
+        "--retention-interval=1h",
+    ];
     let mut backend = program::Backend::start_with(&flags).await;
     backend.kill();
     let store = SqliteStore::open(backend.file()).unwrap();
-    let cycles = vec![cycle(Uuid::new_v4(), 10), cycle(Uuid::new_v4(), 1)];
-    store.write(Batch { cycles, events: vec![event(40), event(10), event(1)] }).await.unwrap();
+    let snapshots = vec![snapshot(Uuid::new_v4(), 10), snapshot(Uuid::new_v4(), 1)];
+    store.write(Batch { snapshots, events: vec![event(40), event(10), event(1)] }).await.unwrap();
     let ended = |days_ago: i64| Token {
         prefix: format!("ktt_0000000{days_ago}"),
         name: format!("ended-{days_ago}"),
@@ -96,17 +102,21 @@ async fn the_program_says_in_one_line_what_it_deleted() {
     }
     drop(store);
     backend.restart().await;
-    let expected = "deleted what is older than 7 days (events), 7 days (installations) and 5 days (access log) \
-                    events=2 uids=0 days=1 breakdowns=0 installations=1 access_log=2 tokens=1";
+    let expected = "deleted what is older than 7 days (events), 7 days (installations) and 5 days (audit log) \
+                    events=2 uids=0 days=1 dimensions=0 installations=1 audit_log=2 tokens=1";
     backend.logged(expected).await;
     assert_eq!((count(backend.file(), "events"), count(backend.file(), "latest")), (2, 1));
 }
 
 #[test]
 fn a_retention_out_of_range_is_named_with_what_was_expected() {
-    for flag in
-        ["--keep-events=0d", "--keep-days=400", "--keep-days=3651d", "--keep-events=-1d", "--keep-access-log=0d"]
-    {
+    for flag in [
+        "--retention-events=0d",
+        "--retention-installations=400",
+        "--retention-installations=3651d",
+        "--retention-events=-1d",
+        "--retention-audit-log=0d",
+    ] {
         let output = run(&["serve", flag]);
         let error = text(&output.stderr);
         let (name, value) = flag.split_once('=').unwrap();
@@ -137,7 +147,7 @@ async fn an_installation_is_erased_by_its_uuid_while_the_backend_runs() {
     assert!(holds(kept) && !holds(erased), "not even in free pages or in the log");
     let again = run(&["erase", &erased.to_string(), &location(&backend.file())]);
     assert!(text(&again.stdout).starts_with("Nothing is stored"), "{}", text(&again.stdout));
-    let log = backend.access.access_log(100).await.unwrap();
+    let log = backend.access.audit_log(100).await.unwrap();
     let erasures = log.iter().filter(|entry| entry.what == "backend erase" && entry.status.is_none());
     assert_eq!(erasures.map(|entry| entry.count).sum::<u64>(), 2, "{log:?}");
 }
@@ -147,7 +157,7 @@ async fn an_installation_of_todays_kamaji_is_erased_by_the_uid_of_its_cluster() 
     let backend = Backend::start().await;
     let cluster = Uuid::new_v4();
     backend.post("/stats", &[JSON], stats(cluster).as_bytes()).await;
-    assert_eq!((backend.count("latest"), backend.count("breakdowns")), (1, 2));
+    assert_eq!((backend.count("latest"), backend.count("dimensions")), (1, 2));
     let output = run(&["erase", &cluster.to_string().to_uppercase(), &location(&backend.file())]);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(stdout.starts_with("Erased its latest state, 1 day and 2 points"), "{stdout}{stderr}");
@@ -220,8 +230,8 @@ async fn a_damaged_copy_and_one_of_a_later_version_are_refused_and_the_store_sta
     let folder = tempfile::tempdir().unwrap();
     let [file, copy] = ["telemetry.db", "copy.db"].map(|name| folder.path().join(name));
     let store = SqliteStore::open(&file).unwrap();
-    let cycles = (0..500).map(|_| cycle(Uuid::new_v4(), 1)).collect();
-    store.write(Batch { cycles, ..Batch::default() }).await.unwrap();
+    let snapshots = (0..500).map(|_| snapshot(Uuid::new_v4(), 1)).collect();
+    store.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
     drop(store);
     assert!(run(&["backup", copy.to_str().unwrap(), &location(&file)]).status.success());
     let sound = std::fs::read(&copy).unwrap();

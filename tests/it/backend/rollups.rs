@@ -21,7 +21,7 @@ const ROLLUPS: [(&str, &str); 5] = [
     (
         "breakdown_rollup",
         "SELECT source, time / 3600000, metric, value, count(*), sum(count)
-         FROM latest JOIN breakdowns ON breakdowns.installation = latest.installation AND day = time / 86400000
+         FROM latest JOIN dimensions ON dimensions.installation = latest.installation AND day = time / 86400000
          GROUP BY 1, 2, 3, 4",
     ),
     (

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kamaji_telemetry::signals;
+use kamaji_telemetry::catalog;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -30,7 +30,7 @@ pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 fn scope() -> InstrumentationScope {
-    InstrumentationScope { name: signals::SERVICE_NAME.into(), ..Default::default() }
+    InstrumentationScope { name: catalog::SERVICE_NAME.into(), ..Default::default() }
 }
 
 fn resource(installation: Option<Uuid>) -> Resource {
@@ -52,7 +52,7 @@ pub(crate) fn point(count: i64, time: u64, own: Vec<KeyValue>) -> NumberDataPoin
     }
 }
 
-pub(crate) fn gauge(metric: &signals::Metric, data_points: Vec<NumberDataPoint>) -> Metric {
+pub(crate) fn gauge(metric: &catalog::Metric, data_points: Vec<NumberDataPoint>) -> Metric {
     Metric {
         name: metric.name.into(),
         description: metric.description.into(),
@@ -64,7 +64,7 @@ pub(crate) fn gauge(metric: &signals::Metric, data_points: Vec<NumberDataPoint>)
 
 /// The four gauges: running, sleeping, `not_ready`, upgrading.
 pub(crate) fn state_gauges(counts: [i64; 4], time: u64) -> Vec<Metric> {
-    let state = |(position, count)| gauge(signals::METRICS[position], vec![point(count, time, vec![])]);
+    let state = |(position, count)| gauge(catalog::METRICS[position], vec![point(count, time, vec![])]);
     counts.into_iter().enumerate().map(state).collect()
 }
 
@@ -73,9 +73,9 @@ pub(crate) fn extended_gauges(time: u64) -> Vec<Metric> {
     let minor = |version, count| point(count, time, vec![text("tcp_version", version)]);
     let driver = |driver, count| point(count, time, vec![text("driver", driver)]);
     vec![
-        gauge(&signals::BY_VERSION, vec![minor("v1.34", 2), minor("v1.35", 3)]),
-        gauge(&signals::DATASTORE_COUNT, vec![driver("etcd", 1)]),
-        gauge(&signals::DATASTORE_USED_BY, vec![driver("etcd", 4), driver("PostgreSQL", 1)]),
+        gauge(&catalog::BY_VERSION, vec![minor("v1.34", 2), minor("v1.35", 3)]),
+        gauge(&catalog::DATASTORE_COUNT, vec![driver("etcd", 1)]),
+        gauge(&catalog::DATASTORE_USED_BY, vec![driver("etcd", 4), driver("PostgreSQL", 1)]),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kamaji_telemetry::backend::{self, Config, Keeping, Protection, StoreLocation};
+use kamaji_telemetry::backend::{self, Config, Retention, SecurityConfig, StoreLocation};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,11 +45,11 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
     let (any, taken) = ("127.0.0.1:0".parse().unwrap(), taken.local_addr().unwrap());
     let store = StoreLocation::Sqlite("/nowhere/telemetry.db".into());
     for (grpc, http, expected) in [
-        (taken, any, [taken.to_string(), "--grpc".into()]),
-        (any, taken, [taken.to_string(), "--http".into()]),
+        (taken, any, [taken.to_string(), "--grpc-addr".into()]),
+        (any, taken, [taken.to_string(), "--http-addr".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
     ] {
-        let (store, keeping, protection) = (store.clone(), Keeping::default(), Protection::default());
+        let (store, keeping, protection) = (store.clone(), Retention::default(), SecurityConfig::default());
         let config = Config { grpc, http, health: None, store, keeping, protection };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");

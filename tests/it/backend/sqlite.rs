@@ -5,24 +5,24 @@ use std::os::unix::fs::PermissionsExt;
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
 use kamaji_telemetry::backend::store::{
-    Access, Batch, Counts, Cycle, Digest, ListedToken, Role, Source, SqliteStore, Store, WriteError,
+    AuthStore, Batch, Digest, FileToken, GaugeSnapshot, Role, Source, SqliteStore, StateCounts, Store, WriteError,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::harness::count;
 
-fn cycles(rows: usize) -> Batch {
-    let cycle = |_| Cycle {
+fn snapshots(rows: usize) -> Batch {
+    let snapshot = |_| GaugeSnapshot {
         installation: Uuid::new_v4(),
         time: jiff::Timestamp::now(),
-        counts: Counts::default(),
+        counts: StateCounts::default(),
         source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "unknown".parse().unwrap(),
         kubernetes_version: "unknown".parse().unwrap(),
-        breakdowns: vec![],
+        dimensions: vec![],
     };
-    Batch { cycles: (0..rows).map(cycle).collect(), ..Batch::default() }
+    Batch { snapshots: (0..rows).map(snapshot).collect(), ..Batch::default() }
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn the_file_and_those_beside_it_are_the_owners_alone() {
     std::fs::write(&path, b"").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    store.write(cycles(1)).await.unwrap();
+    store.write(snapshots(1)).await.unwrap();
     let modes =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().permissions().mode());
     let modes: Vec<_> = modes.map(|mode| mode & 0o777).collect();
@@ -44,7 +44,7 @@ async fn a_commit_is_synchronous_and_in_the_write_ahead_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
     let store = SqliteStore::open(&path).unwrap();
-    store.write(cycles(1)).await.unwrap();
+    store.write(snapshots(1)).await.unwrap();
     let other = Connection::open(&path).unwrap();
     let mode: String = other.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
@@ -59,7 +59,7 @@ async fn what_is_taken_on_is_written_although_the_store_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
     let store = SqliteStore::open(&path).unwrap();
-    assert!(store.write(cycles(500)).now_or_never().is_none());
+    assert!(store.write(snapshots(500)).now_or_never().is_none());
     drop(store);
     assert_eq!(count(&path, "latest"), 500);
 }
@@ -71,13 +71,13 @@ async fn a_full_queue_refuses_at_once_and_keeps_what_it_took_on() {
     let store = SqliteStore::open(&path).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut waiting = store.write(cycles(16_384));
+    let mut waiting = store.write(snapshots(16_384));
     assert!(futures::poll!(&mut waiting).is_pending());
-    let refused = store.write(cycles(1)).now_or_never().expect("a refusal does not wait");
+    let refused = store.write(snapshots(1)).now_or_never().expect("a refusal does not wait");
     assert!(matches!(refused, Err(WriteError::Overloaded { waiting: 16_384, bound: 16_384 })), "{refused:?}");
     other.execute_batch("ROLLBACK").unwrap();
     waiting.await.unwrap();
-    store.write(cycles(1)).await.unwrap();
+    store.write(snapshots(1)).await.unwrap();
     assert_eq!(count(&path, "latest"), 16_385);
 }
 
@@ -89,7 +89,7 @@ async fn who_waits_for_a_commit_is_answered_although_others_have_given_up() {
     let other = Connection::open(&path).unwrap();
     for given_up in 0..4 {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut waiting: Vec<_> = (0..4).map(|_| store.write(cycles(1))).collect();
+        let mut waiting: Vec<_> = (0..4).map(|_| store.write(snapshots(1))).collect();
         for write in &mut waiting {
             assert!(futures::poll!(write).is_pending());
         }
@@ -130,18 +130,18 @@ async fn what_was_erased_or_came_in_order_is_in_no_file_once_it_is_tidied() {
     let path = folder.path().join("telemetry.db");
     let log = || std::fs::metadata(folder.path().join("telemetry.db-wal")).unwrap().len();
     let store = SqliteStore::open(&path).unwrap();
-    let batch = cycles(1);
-    let installation = batch.cycles[0].installation;
+    let batch = snapshots(1);
+    let installation = batch.snapshots[0].installation;
     store.write(batch).await.unwrap();
     assert!(log() > 0);
     // A backup reads the state before.
     let reader = Connection::open(&path).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM latest").unwrap();
     assert!(store.erase(installation).await.unwrap().latest, "nobody waits for a reader");
-    store.tidy().await.unwrap();
+    store.checkpoint().await.unwrap();
     assert!(log() > 0, "the reader needs it");
     reader.execute_batch("COMMIT").unwrap();
-    store.tidy().await.unwrap();
+    store.checkpoint().await.unwrap();
     assert_eq!(log(), 0);
     let file = std::fs::read(&path).unwrap();
     assert!(!file.windows(16).any(|bytes| bytes == installation.as_bytes()));
@@ -152,7 +152,7 @@ async fn a_list_of_tokens_that_changes_nothing_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
     let store = SqliteStore::open(&path).unwrap();
-    let listed = |prefix: &str, name: &str| ListedToken {
+    let listed = |prefix: &str, name: &str| FileToken {
         prefix: prefix.into(),
         name: name.into(),
         role: Role::Viewer,
@@ -178,7 +178,7 @@ async fn a_list_of_tokens_is_kept_as_a_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
     let store = SqliteStore::open(&path).unwrap();
-    let listed = |name: &str| ListedToken {
+    let listed = |name: &str| FileToken {
         prefix: format!("ktt_{name}"),
         name: name.into(),
         role: Role::Viewer,
@@ -186,12 +186,12 @@ async fn a_list_of_tokens_is_kept_as_a_whole_or_not_at_all() {
     };
     let now = jiff::Timestamp::now();
     store.set_listed_tokens(vec![listed("alice")], now).await.unwrap();
-    let full = "CREATE TRIGGER full BEFORE INSERT ON access_log WHEN NEW.name = 'carol'
+    let full = "CREATE TRIGGER full BEFORE INSERT ON audit_log WHEN NEW.name = 'carol'
                 BEGIN SELECT RAISE(ABORT, 'full'); END";
     Connection::open(&path).unwrap().execute_batch(full).unwrap();
     let result = store.set_listed_tokens(vec![listed("bob"), listed("carol")], now).await;
     assert!(matches!(result, Err(WriteError::Unavailable(_))), "{result:?}");
     let valid: Vec<_> =
         store.tokens().await.unwrap().into_iter().map(|used| (used.token.name, used.token.revoked)).collect();
-    assert_eq!((valid, count(&path, "access_log")), (vec![("alice".to_owned(), None)], 1));
+    assert_eq!((valid, count(&path, "audit_log")), (vec![("alice".to_owned(), None)], 1));
 }

@@ -24,7 +24,7 @@ async fn what_helm_installs_does_the_agents_whole_job() {
     let settings = json!({
         "replicas": 2,
         "telemetry": {"extended": true, "interval": "1s"},
-        "extraArgs": ["--look-interval=1s"],
+        "extraArgs": ["--operator-poll-interval=1s"],
     });
     Helm::of(&cluster).upgrade(&settings).await;
     let pod = Pod::start(&cluster).await;

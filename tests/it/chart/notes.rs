@@ -35,7 +35,7 @@ async fn a_switch_in_the_pod_is_never_told_as_on() {
     }
     for values in [
         with_argument("--disable-telemetry=false"),
-        with_argument("--look-interval=1m"),
+        with_argument("--operator-poll-interval=1m"),
         with_variable("DO_NOT_TRACK", "0"),
         with_variable("OTEL_SDK_DISABLED", " Off "),
         with_variable("RUST_LOG", "info"),

@@ -61,7 +61,8 @@ impl Scene {
     /// What the chart is installed with. It looks and deletes often, so that a test waits for what is asked rather than for
     /// time.
     fn values(&self, off: Option<Switch>) -> Value {
-        let mut variables = vec![("KAMAJI_TELEMETRY_LOOK_INTERVAL", "1s"), ("KAMAJI_TELEMETRY_ERASE_INTERVAL", "1s")];
+        let mut variables =
+            vec![("KAMAJI_TELEMETRY_OPERATOR_POLL_INTERVAL", "1s"), ("KAMAJI_TELEMETRY_ERASE_INTERVAL", "1s")];
         let mut values = json!({"telemetry": {"endpoint": self.listener.url(), "interval": "1s"}});
         match off {
             None | Some(Switch::Kamajis | Switch::Removal) => {}

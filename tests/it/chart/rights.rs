@@ -116,9 +116,15 @@ impl Case {
         let kubeconfig = cluster.service_account(&self.namespace, NAME).await;
         // Nobody listens there: what is sent needs no right.
         let agent = AgentOptions::with_kubeconfig(&kubeconfig, "http://127.0.0.1:1");
-        let agent = ["--extended", "--leader-elect", "--lease-duration=2s", "--interval=1s", "--look-interval=1s"]
-            .into_iter()
-            .fold(agent, AgentOptions::argument);
+        let agent = [
+            "--extended",
+            "--leader-elect",
+            "--lease-duration=2s",
+            "--export-interval=1s",
+            "--operator-poll-interval=1s",
+        ]
+        .into_iter()
+        .fold(agent, AgentOptions::argument);
         let agent = agent.variable("POD_NAMESPACE", &self.namespace).variable("POD_NAME", "one");
         agent.variable("KAMAJI_TELEMETRY_OWNER_DEPLOYMENT", NAME).start().await
     }

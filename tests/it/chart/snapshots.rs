@@ -40,7 +40,7 @@ pub(super) fn extended() -> Value {
             "endpoint": "https://telemetry.example.org",
             "interval": "10m",
             "extended": true,
-            "kamajiFlag": "replaces",
+            "followKamajiOptOut": false,
             "kamajiVersion": "v1.0.0",
         },
         "image": {"repository": "registry.example.org/kamaji-telemetry", "digest": digest},
@@ -48,7 +48,7 @@ pub(super) fn extended() -> Value {
         "replicas": 2,
         "logFormat": "json",
         "extraEnv": [{"name": "RUST_LOG", "value": "kamaji_telemetry=debug"}],
-        "extraArgs": ["--look-interval=1m"],
+        "extraArgs": ["--operator-poll-interval=1m"],
         "relay": {
             "httpsProxy": "http://proxy.example.org:3128",
             "noProxy": ".example.net",

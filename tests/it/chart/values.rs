@@ -32,7 +32,7 @@ async fn what_looks_like_off_and_is_not_is_refused_with_what_is_allowed() {
         (json!({"telemetry": false}), "/telemetry", "got boolean, want object"),
         (json!({"telemetry": null}), "''", "missing property 'telemetry'"),
         (json!({"telemetry": {"endpoint": "none"}}), "/telemetry/endpoint", "does not match pattern '^(https?://"),
-        (json!({"telemetry": {"kamajiFlag": "ignore"}}), "/telemetry/kamajiFlag", "one of 'follow', 'replaces'"),
+        (json!({"telemetry": {"followKamajiOptOut": "no"}}), "/telemetry/followKamajiOptOut", "boolean"),
         (json!({"global": {"telemetry": {"disabled": "yes"}}}), "/global/telemetry/disabled", truth),
         (json!({"global": {"telemetry": {"disable": true}}}), "/global/telemetry", "keys among disabled'"),
         (json!({"global": {"telemetry": {"enabled": false}}}), "/global/telemetry", "keys among disabled'"),
@@ -107,8 +107,8 @@ async fn a_mistake_is_refused_with_what_to_do() {
         ),
         (with(json!({"relay": {"extraArgs": ["--a"]}})), "relay.extraArgs is set, yet relay.enabled is false"),
         (
-            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_INTERVAL", "value": "1m"}]}),
-            "extraEnv has KAMAJI_TELEMETRY_INTERVAL, which is set already",
+            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_EXPORT_INTERVAL", "value": "1m"}]}),
+            "extraEnv has KAMAJI_TELEMETRY_EXPORT_INTERVAL, which is set already",
         ),
         (
             json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),

@@ -6,7 +6,7 @@ mod network;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use kamaji_telemetry::backend::access::Entrance;
+use kamaji_telemetry::backend::auth::AuthConfig;
 
 use super::helm::{AGENT, Helm, NAMESPACE};
 use super::merge;
@@ -78,7 +78,7 @@ async fn a_backend_that_wants_a_token_is_shown_the_one_of_the_secret() {
     let folder = tempfile::tempdir().unwrap();
     let (tokens, token) = (folder.path().join("tokens"), "0123456789abcdef".repeat(4));
     std::fs::write(&tokens, &token).unwrap();
-    let backend = Backend::enter(Entrance { ingest_token_file: Some(tokens), ..Entrance::default() }).await;
+    let backend = Backend::enter(AuthConfig { ingest_token_file: Some(tokens), ..AuthConfig::default() }).await;
     secret(&cluster, "relay-token", json!({"token": token})).await;
     let helm = Helm::of(&cluster);
     let mut values = json!({"telemetry": {"endpoint": format!("http://{}", backend.http), "interval": "1s"}});

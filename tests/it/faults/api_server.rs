@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::figures;
-use super::injuries::{api_server_goes, watch_breaks, watch_expires};
+use super::inject::{api_server_goes, watch_breaks, watch_expires};
 use super::proxies::{Mode, Target};
 use super::scene::Scene;
 use super::short::{scene, under_a_stream};

@@ -4,7 +4,7 @@ mod recorder;
 
 use std::collections::BTreeMap;
 
-use kamaji_telemetry::signals::{KubernetesVersion, Status};
+use kamaji_telemetry::catalog::{KubernetesVersion, Status};
 use serde_json::Value;
 use uuid::Uuid;
 

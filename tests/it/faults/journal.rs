@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::injuries::journal_is_refused;
+use super::inject::journal_is_refused;
 use super::short::{scene, under_a_stream};
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::figures;
-use super::injuries::{Fell, kill, kill_twice, restart_into};
+use super::inject::{Fell, kill, kill_twice, restart_into};
 use super::proxies::{Point, Target};
 use super::scene::Scene;
 use super::short::{PACE, scene};

@@ -12,7 +12,7 @@ mod proxies;
 mod scene;
 mod stream;
 mod figures;
-mod injuries;
+mod inject;
 mod short;
 
 mod network;

@@ -1,6 +1,6 @@
 //! Faults between the agent and the backend: all is observed and kept until it is stored, so nothing is coalesced.
 
-use super::injuries::{LATE, backend_goes, relay_fails, relay_goes};
+use super::inject::{LATE, backend_goes, relay_fails, relay_goes};
 use super::proxies::Mode;
 use super::short::{scene, under_a_stream};
 

@@ -5,7 +5,7 @@
 //! was born after the baseline, each `old` equal to the `new` before it, the last equal to the end, one `deleted`. Only
 //! what a later state replaced within one outage may be missing; the rest is exact.
 //!
-//! Stored events name no object. Whose they are is in their versions: control plane number i has the minor i and no
+//! FencedJournal events name no object. Whose they are is in their versions: control plane number i has the minor i and no
 //! other, so each belongs to one life, and within a life they must form a walk through its versions.
 
 mod path;
@@ -14,11 +14,11 @@ mod walk;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kamaji_telemetry::signals::KubernetesVersion;
+use kamaji_telemetry::catalog::KubernetesVersion;
 use uuid::Uuid;
 
 use super::history::{History, Life, Revision};
-use super::stored::{Change, Stored};
+use super::stored::{Change, FencedJournal};
 use path::Path;
 use walk::Tally;
 
@@ -54,15 +54,15 @@ pub(super) struct Outage {
 pub(super) struct Report {
     /// Lifecycle changes that truly happened while telemetry was on.
     pub(super) changes: usize,
-    /// Events that the backend holds.
+    /// EventExporter that the backend holds.
     pub(super) stored: usize,
     /// Changes that an outage made one of, or none.
     pub(super) coalesced: usize,
     /// Changes that should be stored, and aren't.
     pub(super) missing: usize,
-    /// Events of what is stored already.
+    /// EventExporter of what is stored already.
     pub(super) repeated: usize,
-    /// Events of what never happened.
+    /// EventExporter of what never happened.
     pub(super) invented: usize,
     /// The first findings, in words.
     pub(super) findings: Vec<String>,
@@ -78,7 +78,7 @@ impl Observation {
     }
 
     /// Judges `stored` by `history`.
-    pub(super) fn judge(&self, history: &History, stored: &[Stored]) -> Report {
+    pub(super) fn judge(&self, history: &History, stored: &[FencedJournal]) -> Report {
         let mut of_number = by_number(stored);
         let mut report = Report { stored: stored.len(), ..Report::default() };
         for life in &history.lives {
@@ -95,7 +95,7 @@ impl Observation {
 
     /// The last revision up to which all that happened since the last outage is stored: an outage that begins now
     /// begins there, because what was committed later may not have been seen.
-    pub(super) fn settled(&self, history: &History, stored: &[Stored]) -> Revision {
+    pub(super) fn settled(&self, history: &History, stored: &[FencedJournal]) -> Revision {
         let of_number = by_number(stored);
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();
         let missing = history.lives.iter().filter_map(|life| {
@@ -125,7 +125,7 @@ impl Report {
         }
     }
 
-    fn add(&mut self, uid: Uuid, path: &Path, events: &[Stored]) {
+    fn add(&mut self, uid: Uuid, path: &Path, events: &[FencedJournal]) {
         let Tally { changes, coalesced, missing, repeated, invented } = walk::compare(path, events);
         self.changes += changes;
         self.coalesced += coalesced;
@@ -155,7 +155,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn listed(events: &[Stored]) -> String {
+fn listed(events: &[FencedJournal]) -> String {
     let events: Vec<_> = events.iter().map(ToString::to_string).collect();
     if events.is_empty() { "nothing".to_owned() } else { events.join(", ") }
 }
@@ -180,8 +180,8 @@ fn number(life: &Life) -> u16 {
 }
 
 /// The events of each control plane.
-fn by_number(stored: &[Stored]) -> BTreeMap<u16, Vec<Stored>> {
-    let mut of_number = BTreeMap::<u16, Vec<Stored>>::new();
+fn by_number(stored: &[FencedJournal]) -> BTreeMap<u16, Vec<FencedJournal>> {
+    let mut of_number = BTreeMap::<u16, Vec<FencedJournal>>::new();
     for event in stored {
         let number = match event.change {
             Change::Created(version) | Change::Deleted(version) => number_of(version),

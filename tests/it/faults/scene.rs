@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use kamaji_telemetry::signals::KubernetesVersion;
+use kamaji_telemetry::catalog::KubernetesVersion;
 use kube::api::PostParams;
 
 use super::history::{Recorder, Revision};
 use super::oracle::{Observation, Outage, Report, Span};
 use super::proxies::{ApiProxy, Mode, Protocol, TcpProxy};
-use super::stored::{self, Change, Stored};
+use super::stored::{self, Change, FencedJournal};
 use crate::program::{Agent, AgentOptions, Backend};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, fixture, tcp};
 
@@ -117,7 +117,7 @@ impl Scene {
         let relay = format!("http://{}", self.way_to_relay.address());
         let options = AgentOptions::with_kubeconfig(&kubeconfig, &relay).variable("POD_NAME", identity);
         let settings = ["--namespace=kamaji-telemetry", "--owner-deployment=kamaji-telemetry"];
-        let waits = ["--timeout=2000", "--retry-max=1s", "--acknowledge-interval=1s"];
+        let waits = ["--timeout=2000", "--retry-max-interval=1s", "--acknowledge-interval=1s"];
         settings.into_iter().chain(waits).fold(options, AgentOptions::argument)
     }
 
@@ -196,7 +196,7 @@ impl Scene {
     pub(super) async fn passes(&self) -> Revision {
         let begun = Instant::now();
         let (revision, version) = self.mark().await;
-        let is_mark = |event: &Stored| event.change == Change::Created(version);
+        let is_mark = |event: &FencedJournal| event.change == Change::Created(version);
         eventually("a new control plane to be stored", async || self.events().iter().any(is_mark).then_some(())).await;
         self.delay.set(self.delay.get().max(begun.elapsed()));
         revision
@@ -265,7 +265,7 @@ impl Scene {
         requests.iter().filter(|request| request.resource == "configmaps" && request.verb == "update").count()
     }
 
-    fn events(&self) -> Vec<Stored> {
+    fn events(&self) -> Vec<FencedJournal> {
         stored::read(self.backend.file())
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::figures;
-use super::injuries::{
+use super::inject::{
     Fell, LATE, agent_sleeps, api_server_goes, backend_goes, journal_is_refused, kill, kill_twice, relay_fails,
     relay_goes, watch_breaks, watch_expires,
 };

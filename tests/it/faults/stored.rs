@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use kamaji_telemetry::signals::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
+use kamaji_telemetry::catalog::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
 use rusqlite::{Connection, OpenFlags, Row};
 
 /// A lifecycle change as an event tells it.
@@ -19,14 +19,14 @@ pub(super) enum Change {
 
 /// A stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct FencedJournal {
     /// What happened.
     pub(super) change: Change,
     /// With what status, for a deletion.
     pub(super) status: Option<Status>,
 }
 
-impl fmt::Display for Stored {
+impl fmt::Display for FencedJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.change, self.status) {
             (Change::Created(version), _) => write!(f, "created {version}"),
@@ -38,7 +38,7 @@ impl fmt::Display for Stored {
 }
 
 /// Every event in the backend's file, whatever its process is doing.
-pub(super) fn read(file: &Path) -> Vec<Stored> {
+pub(super) fn read(file: &Path) -> Vec<FencedJournal> {
     let connection = open(file);
     let columns = "kind, tcp_version, old_tcp_version, new_tcp_version, status";
     let mut statement = connection.prepare(&format!("SELECT {columns} FROM events")).expect("the file has events");
@@ -57,7 +57,7 @@ fn open(file: &Path) -> Connection {
     Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the backend's file can be opened")
 }
 
-fn event(row: &Row<'_>) -> Stored {
+fn event(row: &Row<'_>) -> FencedJournal {
     let text = |column: &str| row.get::<_, Option<String>>(column).expect("a column of text");
     let version = |column: &str| -> KubernetesVersion {
         text(column)
@@ -72,5 +72,5 @@ fn event(row: &Row<'_>) -> Stored {
         kind => panic!("a kind that is not in the catalog: {kind:?}"),
     };
     let status = text("status").map(|word| word.parse().expect("a status is one of the catalog's words"));
-    Stored { change, status }
+    FencedJournal { change, status }
 }

@@ -1,7 +1,7 @@
 //! Two agents, one Lease.
 
 use super::figures;
-use super::injuries::kill;
+use super::inject::kill;
 use super::proxies::{Point, Target};
 use super::scene::Scene;
 use super::short::PACE;

@@ -169,7 +169,7 @@ fn launch(
     let (grpc, http, health) = (free_address(), free_address(), free_address());
     let file = folder.join("telemetry.db");
     let mut arguments: Vec<_> = before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
-    arguments.extend([format!("--grpc={grpc}"), format!("--http={http}"), format!("--health-addr={health}")]);
+    arguments.extend([format!("--grpc-addr={grpc}"), format!("--http-addr={http}"), format!("--health-addr={health}")]);
     arguments.push(format!("--store=sqlite:{}", file.display()));
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kamaji_telemetry::signals;
+use kamaji_telemetry::catalog;
 use prost::Message as _;
 use prost::bytes::Bytes;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
@@ -28,7 +28,7 @@ const BATCH: usize = 200;
 async fn no_string_of_a_metric_reaches_the_relays_socket() {
     let relay = Relay::start().await;
     let request = descriptor("opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest");
-    let requests = signals::METRICS.iter().map(|metric| gauge(metric).encode_to_vec());
+    let requests = catalog::METRICS.iter().map(|metric| gauge(metric).encode_to_vec());
     let leaks = leaks(&relay, &request, requests, async |bytes| {
         relay.sender.metrics(prost::Message::decode(bytes).unwrap()).await.is_ok()
     });
@@ -40,7 +40,7 @@ async fn no_string_of_a_metric_reaches_the_relays_socket() {
 async fn no_string_of_a_log_record_reaches_the_relays_socket() {
     let relay = Relay::start().await;
     let request = descriptor("opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest");
-    let requests = signals::EVENT_KINDS.iter().map(|kind| event(kind).encode_to_vec());
+    let requests = catalog::EVENT_KINDS.iter().map(|kind| event(kind).encode_to_vec());
     let leaks = leaks(&relay, &request, requests, async |bytes| {
         relay.sender.logs(prost::Message::decode(bytes).unwrap()).await.is_ok()
     });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use kamaji_telemetry::signals;
+use kamaji_telemetry::catalog;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message as _;
 use tonic::Status;
@@ -71,8 +71,8 @@ impl Measured {
         let sender = Sender::connect(&self.collector.endpoint()).await;
         let mut load = Load::default();
         for _ in 0..1_000 {
-            load.count(&sender.metrics(gauge(signals::METRICS[0])).await, self);
-            load.count(&sender.logs(event(signals::EVENT_KINDS[0])).await, self);
+            load.count(&sender.metrics(gauge(catalog::METRICS[0])).await, self);
+            load.count(&sender.logs(event(catalog::EVENT_KINDS[0])).await, self);
         }
         assert_eq!(load.refused, 0);
         load
@@ -123,7 +123,7 @@ impl Load {
 }
 
 fn full_request() -> ExportLogsServiceRequest {
-    let mut request = event(signals::EVENT_KINDS[0]);
+    let mut request = event(catalog::EVENT_KINDS[0]);
     let records = &mut request.resource_logs[0].scope_logs[0].log_records;
     *records = vec![records[0].clone(); FULL];
     let size = request.encoded_len();

@@ -1,6 +1,6 @@
 //! The catalog's signals as OTLP messages, as the relay passes them on, and a sender.
 
-use kamaji_telemetry::signals::{self, Attribute, EventKind, Metric, Values};
+use kamaji_telemetry::catalog::{self, Attribute, EventKind, Metric, Values};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -66,7 +66,7 @@ pub(super) fn gauge(metric: &Metric) -> ExportMetricsServiceRequest {
     };
     let scope_metrics = ScopeMetrics { scope: Some(scope()), metrics: vec![metric], ..ScopeMetrics::default() };
     let resource_metrics = ResourceMetrics {
-        resource: Some(resource(signals::METRIC_RESOURCE)),
+        resource: Some(resource(catalog::METRIC_RESOURCE)),
         scope_metrics: vec![scope_metrics],
         ..ResourceMetrics::default()
     };
@@ -87,7 +87,7 @@ pub(super) fn event(kind: &EventKind) -> ExportLogsServiceRequest {
     };
     let scope_logs = ScopeLogs { scope: Some(scope()), log_records: vec![record], ..ScopeLogs::default() };
     let resource_logs = ResourceLogs {
-        resource: Some(resource(signals::LOG_RESOURCE)),
+        resource: Some(resource(catalog::LOG_RESOURCE)),
         scope_logs: vec![scope_logs],
         ..ResourceLogs::default()
     };
@@ -99,7 +99,7 @@ fn resource(keys: &[&Attribute]) -> Resource {
 }
 
 fn scope() -> InstrumentationScope {
-    InstrumentationScope { name: signals::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() }
+    InstrumentationScope { name: catalog::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() }
 }
 
 /// An attribute that the catalog does not name.
@@ -122,7 +122,7 @@ fn example(values: Values) -> Value {
         Values::KubernetesVersion => "v1.36.3-rc.1",
         Values::KubernetesMinor => "v1.36",
         Values::KamajiVersion => "26.7.4-edge",
-        Values::ServiceVersion => signals::SERVICE_VERSION,
+        Values::ServiceVersion => catalog::SERVICE_VERSION,
         Values::Uuid => "0b9cb28c-1f0d-4d1e-9d1c-0d3c5a2f8a11",
         Values::OneOf(words) => words[words.len() - 1],
         Values::Bool => return Value::BoolValue(true),

@@ -9,7 +9,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
 use crate::backend::store::{Source, utc_day};
-use crate::signals::{CreatedWith, Event, NetworkProfile};
+use crate::catalog::{CreatedWith, Event, NetworkProfile};
 
 /// Milliseconds in a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -112,10 +112,10 @@ impl From<Event> for EventColumns {
 /// The event in a row of `events`.
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     match row.get_ref("kind")?.as_str()? {
-        kind if kind == crate::signals::CREATED.name => {
+        kind if kind == crate::catalog::CREATED.name => {
             Ok(Event::Created { tcp_version: parse(row, "tcp_version")?, with: created_with(row)? })
         }
-        kind if kind == crate::signals::UPDATED.name => Ok(Event::Updated {
+        kind if kind == crate::catalog::UPDATED.name => Ok(Event::Updated {
             old_tcp_version: parse(row, "old_tcp_version")?,
             new_tcp_version: parse(row, "new_tcp_version")?,
         }),

@@ -1,4 +1,4 @@
-//! Who uses a file: any number of processes that write and read, or one that replaces it.
+//! TokenRef uses a file: any number of processes that write and read, or one that replaces it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

@@ -9,16 +9,16 @@ use tokio::sync::Mutex;
 
 use super::columns::{self, date, parse, sum, time};
 use crate::backend::store::{
-    Breakdown, CURRENT, Counts, DayTotals, EventRow, EventTotals, InstallationRow, KamajiFacts, OverviewFacts,
-    OverviewQuery, ReadError, Seen, Source, Totals,
+    ActiveCounts, CURRENT, DayTotals, Dimension, EventRow, EventTotals, InstallationRow, KamajiTotals, OverviewData,
+    OverviewQuery, ReadError, Source, StateCounts, Totals,
 };
-use crate::signals::{CREATED, DELETED, EventKind, EventRecord, METRICS, UPDATED};
+use crate::catalog::{CREATED, DELETED, EventKind, EventRecord, METRICS, UPDATED};
 
 /// Readers wait for each other here, where waiting costs no thread.
 #[derive(Debug)]
-pub(super) struct Reader(Arc<Mutex<Connection>>);
+pub(super) struct SqliteReader(Arc<Mutex<Connection>>);
 
-impl Reader {
+impl SqliteReader {
     pub(super) fn new(connection: Connection) -> Self {
         Self(Arc::new(Mutex::new(connection)))
     }
@@ -41,12 +41,12 @@ impl Reader {
 
 /// Every part reads the same state: they share one transaction. Each names the source that it is about. All but the
 /// lists, which an index bounds, is read from the rollups.
-pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewFacts> {
-    let OverviewQuery { now, versions, breakdowns: values, installations, events, days } = query;
+pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewData> {
+    let OverviewQuery { now, versions, dimensions: values, installations, events, days } = query;
     let connection = &*connection.transaction()?;
     let current = hour_before(now, CURRENT);
     let [day, week, month] = seen(connection, columns::AGENT, now)?;
-    Ok(OverviewFacts {
+    Ok(OverviewData {
         day,
         week,
         month,
@@ -57,7 +57,7 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
         kubernetes_versions: list(connection, &top("kubernetes_version"), params![current, versions], |row| {
             Ok((parse(row, "version")?, sum(row, "installations")?))
         })?,
-        breakdowns: breakdowns(connection, current, values)?,
+        dimensions: dimensions(connection, current, values)?,
         installations: list(connection, INSTALLATIONS, params![installations], installation)?,
         events: list(connection, EVENTS, params![events], event)?,
         days: list(connection, DAYS, params![columns::day(now) - i64::from(days)], day_totals)?,
@@ -66,7 +66,7 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
 }
 
 /// What the telemetry says that Kamaji has built in.
-fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiFacts> {
+fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiTotals> {
     let current = hour_before(now, CURRENT);
     let [day, week, month] = seen(connection, columns::KAMAJI, now)?;
     let mut statement = connection.prepare_cached(
@@ -74,7 +74,7 @@ fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiFac
          WHERE source = 'kamaji' AND hour >= ?1 AND kind = ?2",
     )?;
     let mut count = |kind: &EventKind| statement.query_row(params![current, kind.name], |row| sum(row, "events"));
-    Ok(KamajiFacts {
+    Ok(KamajiTotals {
         day,
         week,
         month,
@@ -118,14 +118,15 @@ fn hour_before(now: Timestamp, age: Duration) -> i64 {
 }
 
 /// Installations seen in the last 1, 7 and 30 days.
-fn seen(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[Seen; 3]> {
+fn seen(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[ActiveCounts; 3]> {
     let mut statement = connection.prepare_cached(
         "SELECT coalesce(sum(active), 0) AS active, coalesce(sum(installations - active), 0) AS short_lived
          FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
     )?;
     let mut count = |days: u64| {
         let since = hour_before(now, Duration::from_hours(24 * days));
-        let seen = |row: &Row<'_>| Ok(Seen { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? });
+        let seen =
+            |row: &Row<'_>| Ok(ActiveCounts { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? });
         statement.query_row(params![source, since], seen)
     };
     Ok([count(1)?, count(7)?, count(30)?])
@@ -140,17 +141,17 @@ fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite
     statement.query_row(params![source, since], totals)
 }
 
-/// The extended gauges of current installations: those of the day of each one's newest cycle.
-fn breakdowns(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Breakdown, u64)>> {
+/// The extended gauges of current installations: those of the day of each one's newest snapshot.
+fn dimensions(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
     let sql = "SELECT metric, value, sum(count) AS count FROM breakdown_rollup
                WHERE source = 'agent' AND hour >= ?1 AND metric = ?2
                GROUP BY value ORDER BY 3 DESC, value DESC LIMIT ?3";
     let mut all = Vec::new();
     for metric in METRICS.iter().filter(|metric| metric.extended) {
         all.extend(list(connection, sql, params![since, metric.name, limit], |row| {
-            let breakdown = Breakdown::parse(row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?)
+            let dimension = Dimension::parse(row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?)
                 .map_err(|error| columns::corrupt("value", error))?;
-            Ok((breakdown, sum(row, "count")?))
+            Ok((dimension, sum(row, "count")?))
         })?);
     }
     Ok(all)
@@ -170,7 +171,7 @@ fn installation(row: &Row<'_>) -> rusqlite::Result<InstallationRow> {
         uuid: row.get("installation")?,
         first_day: date(row, "first_day")?,
         last_seen: time(row, "time")?,
-        counts: Counts {
+        counts: StateCounts {
             running: row.get("running")?,
             sleeping: row.get("sleeping")?,
             not_ready: row.get("not_ready")?,

@@ -1,35 +1,35 @@
-//! How cycles and events are written.
+//! How snapshots and events are written.
 
 use rusqlite::{Transaction, named_params, params};
 
 use super::columns::{self, EventColumns};
-use crate::backend::store::{Breakdown, Cycle, EventRow};
+use crate::backend::store::{Dimension, EventRow, GaugeSnapshot};
 
-/// The newest cycle is kept, as the latest state and as the row of its day.
-pub(super) fn write_cycle(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
-    if is_foreign(transaction, cycle)? {
+/// The newest snapshot is kept, as the latest state and as the row of its day.
+pub(super) fn write_snapshot(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
+    if is_foreign(transaction, snapshot)? {
         return Ok(());
     }
-    if write_newest(transaction, cycle, LATEST)? == 0 {
+    if write_newest(transaction, snapshot, LATEST)? == 0 {
         let mut statement = transaction.prepare_cached(EARLIER)?;
-        statement.execute(params![cycle.installation, columns::day(cycle.time)])?;
+        statement.execute(params![snapshot.installation, columns::day(snapshot.time)])?;
     }
-    if write_newest(transaction, cycle, DAY)? > 0 {
-        write_breakdowns(transaction, cycle)?;
+    if write_newest(transaction, snapshot, DAY)? > 0 {
+        write_breakdowns(transaction, snapshot)?;
     }
     Ok(())
 }
 
 /// Whether the installation is known by another source: who knows a pseudonym can't speak for it.
-fn is_foreign(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<bool> {
+fn is_foreign(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
     let mut statement = transaction.prepare_cached(SOURCE)?;
-    let (known, _) = columns::source(&cycle.source);
-    let mut rows = statement.query(params![cycle.installation])?;
+    let (known, _) = columns::source(&snapshot.source);
+    let mut rows = statement.query(params![snapshot.installation])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     Ok(row.get_ref("source")?.as_str()? != known)
 }
 
-/// The newest cycle wins. Both tables have the same columns but for the name of the day's, which both parameters have.
+/// The newest snapshot wins. Both tables have the same columns but for the name of the day's, which both parameters have.
 const LATEST: &str = "
     INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
                         source, agent_version, kamaji_version, kubernetes_version)
@@ -43,13 +43,13 @@ const LATEST: &str = "
         kubernetes_version = excluded.kubernetes_version
     WHERE excluded.time > time";
 
-/// An older cycle than the latest tells only that the installation was there before.
+/// An older snapshot than the latest tells only that the installation was there before.
 const EARLIER: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
 
 /// The source that the installation has already.
 const SOURCE: &str = "SELECT source FROM latest WHERE installation = ?1";
 
-/// The newest cycle of the day wins.
+/// The newest snapshot of the day wins.
 const DAY: &str = "
     INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
                       source, agent_version, kamaji_version, kubernetes_version)
@@ -64,8 +64,9 @@ const DAY: &str = "
     WHERE excluded.time > time";
 
 /// Runs one of the two upserts, and says how many rows it changed.
-fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> rusqlite::Result<usize> {
-    let Cycle { installation, time, counts, source, kamaji_version, kubernetes_version, breakdowns: _ } = cycle;
+fn write_newest(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot, upsert: &str) -> rusqlite::Result<usize> {
+    let GaugeSnapshot { installation, time, counts, source, kamaji_version, kubernetes_version, dimensions: _ } =
+        snapshot;
     let (source, agent_version) = columns::source(source);
     transaction.prepare_cached(upsert)?.execute(named_params! {
         ":day": columns::day(*time),
@@ -82,43 +83,43 @@ fn write_newest(transaction: &Transaction<'_>, cycle: &Cycle, upsert: &str) -> r
     })
 }
 
-/// Replaces the day's breakdowns: a version that is no longer there sends no point. Mostly they are as they were, which
+/// Replaces the day's dimensions: a version that is no longer there sends no point. Mostly they are as they were, which
 /// costs less to see than to write.
-fn write_breakdowns(transaction: &Transaction<'_>, cycle: &Cycle) -> rusqlite::Result<()> {
-    let day = columns::day(cycle.time);
-    if are_as_before(transaction, day, cycle)? {
+fn write_breakdowns(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
+    let day = columns::day(snapshot.time);
+    if are_as_before(transaction, day, snapshot)? {
         return Ok(());
     }
     transaction
-        .prepare_cached("DELETE FROM breakdowns WHERE day = ?1 AND installation = ?2")?
-        .execute(params![day, cycle.installation])?;
+        .prepare_cached("DELETE FROM dimensions WHERE day = ?1 AND installation = ?2")?
+        .execute(params![day, snapshot.installation])?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO breakdowns (day, installation, metric, value, count) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO dimensions (day, installation, metric, value, count) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
     )?;
-    for (breakdown, count) in &cycle.breakdowns {
-        insert.execute(params![day, cycle.installation, breakdown.metric().name, breakdown.value(), count])?;
+    for (dimension, count) in &snapshot.dimensions {
+        insert.execute(params![day, snapshot.installation, dimension.metric().name, dimension.value(), count])?;
     }
     Ok(())
 }
 
-fn are_as_before(transaction: &Transaction<'_>, day: i64, cycle: &Cycle) -> rusqlite::Result<bool> {
+fn are_as_before(transaction: &Transaction<'_>, day: i64, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
     let mut select = transaction
-        .prepare_cached("SELECT metric, value, count FROM breakdowns WHERE day = ?1 AND installation = ?2")?;
-    let mut rows = select.query(params![day, cycle.installation])?;
+        .prepare_cached("SELECT metric, value, count FROM dimensions WHERE day = ?1 AND installation = ?2")?;
+    let mut rows = select.query(params![day, snapshot.installation])?;
     let mut before = 0;
     while let Some(row) = rows.next()? {
         before += 1;
         let (metric, value, count): (_, _, u32) =
             (row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?, row.get("count")?);
-        let is_there = |(breakdown, now): &(Breakdown, u32)| {
-            breakdown.metric().name == metric && breakdown.value() == value && *now == count
+        let is_there = |(dimension, now): &(Dimension, u32)| {
+            dimension.metric().name == metric && dimension.value() == value && *now == count
         };
-        if !cycle.breakdowns.iter().any(is_there) {
+        if !snapshot.dimensions.iter().any(is_there) {
             return Ok(false);
         }
     }
-    Ok(before == cycle.breakdowns.len())
+    Ok(before == snapshot.dimensions.len())
 }
 
 /// The first event with a uid stays.

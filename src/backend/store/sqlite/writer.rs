@@ -9,8 +9,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::rows::{write_cycle, write_event};
-use crate::backend::accounts;
+use super::rows::{write_event, write_snapshot};
+use crate::backend::metrics;
 use crate::backend::store::{Batch, WriteError};
 
 /// The most rows that may wait. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
@@ -24,7 +24,7 @@ const MAX_COMMIT: usize = 4_096;
 
 /// A handle of the thread. Dropping it lets the thread finish what waits, and waits for it.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct SqliteWriter {
     /// Not bounded by itself: each job holds its share of `room`.
     jobs: Option<mpsc::UnboundedSender<Job>>,
     room: Arc<Semaphore>,
@@ -50,12 +50,12 @@ struct Write {
 }
 
 /// What a group is told when this is dropped.
-struct Answer {
+struct WriteReply {
     result: Result<(), WriteError>,
     waiting: Vec<oneshot::Sender<Result<(), WriteError>>>,
 }
 
-impl Writer {
+impl SqliteWriter {
     pub(super) fn start(connection: Connection) -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| work(connection, receiver))?;
@@ -68,7 +68,7 @@ impl Writer {
         }
         let room = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
-        accounts::begin_to_wait(batch.len());
+        metrics::begin_to_wait(batch.len());
         self.send(Job::Write(Write { batch, done, room, runtime: Handle::try_current().ok() }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -109,7 +109,7 @@ fn unavailable(error: &rusqlite::Error) -> WriteError {
     WriteError::Unavailable(error.to_string().into())
 }
 
-impl Drop for Writer {
+impl Drop for SqliteWriter {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
@@ -127,7 +127,7 @@ fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
         if !group.is_empty() {
             let began = Instant::now();
             let result = commit(&mut connection, &group).map_err(|error| unavailable(&error));
-            accounts::committed(result.is_ok(), began.elapsed());
+            metrics::committed(result.is_ok(), began.elapsed());
             report(&result, &mut failing);
             answer(group, result);
         }
@@ -158,12 +158,12 @@ fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, O
 fn answer(group: Vec<Write>, result: Result<(), WriteError>) {
     let runtime = group.iter().find_map(|write| write.runtime.clone());
     let give_up_room = |Write { batch, done, room, .. }| {
-        accounts::end_to_wait(batch.len());
+        metrics::end_to_wait(batch.len());
         drop(room);
         done
     };
     // First the room, so that whoever is answered finds it free.
-    let answer = Answer { result, waiting: group.into_iter().map(give_up_room).collect() };
+    let answer = WriteReply { result, waiting: group.into_iter().map(give_up_room).collect() };
     match runtime {
         // One that has ended drops it here.
         Some(runtime) => drop(runtime.spawn(async { drop(answer) })),
@@ -171,7 +171,7 @@ fn answer(group: Vec<Write>, result: Result<(), WriteError>) {
     }
 }
 
-impl Drop for Answer {
+impl Drop for WriteReply {
     fn drop(&mut self) {
         for done in self.waiting.drain(..) {
             // A sender that no longer waits will send again, which changes nothing.
@@ -192,8 +192,8 @@ fn report(result: &Result<(), WriteError>, failing: &mut bool) {
 
 fn commit(connection: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for Write { batch: Batch { cycles, events }, .. } in group {
-        cycles.iter().try_for_each(|cycle| write_cycle(&transaction, cycle))?;
+    for Write { batch: Batch { snapshots, events }, .. } in group {
+        snapshots.iter().try_for_each(|snapshot| write_snapshot(&transaction, snapshot))?;
         events.iter().try_for_each(|event| write_event(&transaction, event))?;
     }
     transaction.commit()

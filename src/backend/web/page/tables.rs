@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::backend::insights::{EventEntry, Installation};
+use crate::backend::insights::{EventEntry, InstallationEntry};
 use crate::backend::web::format::{ago, minute, number};
-use crate::signals::{CREATED, DELETED, UPDATED};
+use crate::catalog::{CREATED, DELETED, UPDATED};
 
 /// Installations, of which `all` were seen in 30 days.
-pub(super) fn installations(rows: &[Installation], all: u64, now: Timestamp) -> Markup {
+pub(super) fn installations(rows: &[InstallationEntry], all: u64, now: Timestamp) -> Markup {
     html! {
         section.panel {
             h2 {
@@ -18,7 +18,7 @@ pub(super) fn installations(rows: &[Installation], all: u64, now: Timestamp) -> 
             table {
                 thead {
                     tr {
-                        th { "Installation" }
+                        th { "InstallationEntry" }
                         th.number { "Running" } th.number { "Sleeping" } th.number { "Upgrading" } th.number { "Not ready" }
                         th { "Kamaji" } th { "Kubernetes" } th { "Since" } th { "Last seen" }
                     }
@@ -29,10 +29,10 @@ pub(super) fn installations(rows: &[Installation], all: u64, now: Timestamp) -> 
     }
 }
 
-fn installation(row: &Installation, now: Timestamp) -> Markup {
+fn installation(row: &InstallationEntry, now: Timestamp) -> Markup {
     html! {
         tr {
-            td.wide data-label="Installation" { code { (row.uuid) } }
+            td.wide data-label="InstallationEntry" { code { (row.uuid) } }
             (count("Running", "running", row.running))
             (count("Sleeping", "sleeping", row.sleeping))
             (count("Upgrading", "upgrading", row.upgrading))

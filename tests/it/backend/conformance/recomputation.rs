@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Breakdown, CURRENT, Counts, Cutoffs, Cycle, DayTotals, EventRow, EventTotals, InstallationRow, KamajiFacts,
-    OverviewFacts, Seen, Source, Store, Totals, cut_to_hour, utc_day,
+    ActiveCounts, Batch, CURRENT, Cutoffs, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot, InstallationRow,
+    KamajiTotals, OverviewData, Source, StateCounts, Store, Totals, cut_to_hour, utc_day,
 };
-use kamaji_telemetry::signals::{
+use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
 };
 use proptest::prelude::*;
@@ -38,22 +38,22 @@ pub(crate) enum Step {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
-    Cycle { installation: u128, from: Sender, hours: i64, counts: [u32; 4], breakdowns: Vec<(bool, u32)> },
+    GaugeSnapshot { installation: u128, from: Sender, hours: i64, counts: [u32; 4], dimensions: Vec<(bool, u32)> },
     Event { uid: u128, from: Sender, hours: i64, kind: u8 },
 }
 
-/// Who sends: this project's agent or Kamaji, and one of two versions of both components.
+/// TokenRef sends: this project's agent or Kamaji, and one of two versions of both components.
 type Sender = (bool, bool, bool);
 
 /// Any history.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let write = prop::collection::vec(row(), 1..6).prop_map(Step::Write);
-    let trim = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Trim(events, uids, days));
+    let prune = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Trim(events, uids, days));
     let step = prop_oneof![
         8 => write,
         2 => (0..STEPS).prop_map(Step::Again),
         1 => (0..4_u128).prop_map(Step::Erase),
-        1 => trim,
+        1 => prune,
     ];
     prop::collection::vec(step, 1..STEPS)
 }
@@ -61,10 +61,10 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
 fn row() -> impl Strategy<Value = Row> {
     let from = || (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
     let counts = prop::array::uniform4(0..3_u32);
-    let breakdowns = prop::collection::vec((any::<bool>(), 0..3_u32), 0..3);
-    let cycle =
-        (0..4_u128, from(), hours(), counts, breakdowns).prop_map(|(installation, from, hours, counts, breakdowns)| {
-            Row::Cycle { installation, from, hours, counts, breakdowns }
+    let dimensions = prop::collection::vec((any::<bool>(), 0..3_u32), 0..3);
+    let snapshot =
+        (0..4_u128, from(), hours(), counts, dimensions).prop_map(|(installation, from, hours, counts, dimensions)| {
+            Row::GaugeSnapshot { installation, from, hours, counts, dimensions }
         });
     let event = (0..12_u128, from(), hours(), 0..3_u8).prop_map(|(uid, from, hours, kind)| Row::Event {
         uid,
@@ -72,7 +72,7 @@ fn row() -> impl Strategy<Value = Row> {
         hours,
         kind,
     });
-    prop_oneof![3 => cycle, 1 => event]
+    prop_oneof![3 => snapshot, 1 => event]
 }
 
 /// Mostly around the ends of the windows.
@@ -81,26 +81,28 @@ fn hours() -> impl Strategy<Value = i64> {
 }
 
 impl Step {
-    /// The rows of a step at this position of its history. No two cycles are of the same millisecond.
+    /// The rows of a step at this position of its history. No two snapshots are of the same millisecond.
     fn batch(rows: &[Row], position: usize) -> Batch {
         let mut batch = Batch::default();
         for (number, row) in rows.iter().enumerate() {
             let moment = SignedDuration::from_millis(i64::try_from(position * 100 + number).unwrap());
             match row {
-                Row::Cycle { installation, from, hours, counts, breakdowns } => batch.cycles.push(Cycle {
-                    installation: Uuid::from_u128(*installation),
-                    time: hours_ago(*hours) + moment,
-                    counts: Counts {
-                        running: counts[0],
-                        sleeping: counts[1],
-                        not_ready: counts[2],
-                        upgrading: counts[3],
-                    },
-                    source: source(*from),
-                    kamaji_version: kamaji(*from),
-                    kubernetes_version: kubernetes(from.2),
-                    breakdowns: points(breakdowns),
-                }),
+                Row::GaugeSnapshot { installation, from, hours, counts, dimensions } => {
+                    batch.snapshots.push(GaugeSnapshot {
+                        installation: Uuid::from_u128(*installation),
+                        time: hours_ago(*hours) + moment,
+                        counts: StateCounts {
+                            running: counts[0],
+                            sleeping: counts[1],
+                            not_ready: counts[2],
+                            upgrading: counts[3],
+                        },
+                        source: source(*from),
+                        kamaji_version: kamaji(*from),
+                        kubernetes_version: kubernetes(from.2),
+                        dimensions: points(dimensions),
+                    })
+                }
                 Row::Event { uid, from, hours, kind } => batch.events.push(event(*uid, *from, *hours, *kind)),
             }
         }
@@ -133,8 +135,8 @@ impl Step {
                     uids: hours_ago((events + uids) * 10),
                     days: utc_day(hours_ago(days * 10)),
                 };
-                model.trim(cutoffs);
-                store.trim(cutoffs).await.unwrap();
+                model.prune(cutoffs);
+                store.prune(cutoffs).await.unwrap();
             }
         }
     }
@@ -153,13 +155,13 @@ fn kubernetes(version: bool) -> KubernetesVersion {
     if version { "v1.35.1" } else { "v1.34.2" }.parse().unwrap()
 }
 
-/// Each breakdown once.
-fn points(breakdowns: &[(bool, u32)]) -> Vec<(Breakdown, u32)> {
-    let points = breakdowns.iter().map(|(etcd, count)| (*etcd, *count)).collect::<BTreeMap<_, _>>();
-    let breakdown = |etcd| if etcd { (&DATASTORE_COUNT, "etcd") } else { (&BY_VERSION, "v1.35") };
+/// Each dimension once.
+fn points(dimensions: &[(bool, u32)]) -> Vec<(Dimension, u32)> {
+    let points = dimensions.iter().map(|(etcd, count)| (*etcd, *count)).collect::<BTreeMap<_, _>>();
+    let dimension = |etcd| if etcd { (&DATASTORE_COUNT, "etcd") } else { (&BY_VERSION, "v1.35") };
     let point = |(etcd, count)| {
-        let (metric, value) = breakdown(etcd);
-        (Breakdown::new(metric, value).unwrap(), count)
+        let (metric, value) = dimension(etcd);
+        (Dimension::new(metric, value).unwrap(), count)
     };
     points.into_iter().map(point).collect()
 }
@@ -184,40 +186,40 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
 /// The rows that a store is to keep.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    latest: BTreeMap<Uuid, (Date, Cycle)>,
-    days: BTreeMap<(Date, Uuid), Cycle>,
+    latest: BTreeMap<Uuid, (Date, GaugeSnapshot)>,
+    days: BTreeMap<(Date, Uuid), GaugeSnapshot>,
     /// `None` where only the uid is still known, with the time.
     events: BTreeMap<Uuid, (Timestamp, Option<EventRow>)>,
 }
 
 impl Model {
     fn write(&mut self, batch: &Batch) {
-        for cycle in &batch.cycles {
-            self.write_cycle(cycle);
+        for snapshot in &batch.snapshots {
+            self.write_snapshot(snapshot);
         }
         for row in &batch.events {
             self.events.entry(row.record.uid).or_insert((row.record.time, Some(row.clone())));
         }
     }
 
-    fn write_cycle(&mut self, cycle: &Cycle) {
-        let day = utc_day(cycle.time);
-        let (first_day, latest) = self.latest.entry(cycle.installation).or_insert((day, cycle.clone()));
-        if is_agents(&latest.source) != is_agents(&cycle.source) {
+    fn write_snapshot(&mut self, snapshot: &GaugeSnapshot) {
+        let day = utc_day(snapshot.time);
+        let (first_day, latest) = self.latest.entry(snapshot.installation).or_insert((day, snapshot.clone()));
+        if is_agents(&latest.source) != is_agents(&snapshot.source) {
             return;
         }
         *first_day = day.min(*first_day);
-        if cycle.time > latest.time {
-            *latest = cycle.clone();
+        if snapshot.time > latest.time {
+            *latest = snapshot.clone();
         }
-        let of_day = self.days.entry((day, cycle.installation)).or_insert(cycle.clone());
-        if cycle.time > of_day.time {
-            *of_day = cycle.clone();
+        let of_day = self.days.entry((day, snapshot.installation)).or_insert(snapshot.clone());
+        if snapshot.time > of_day.time {
+            *of_day = snapshot.clone();
         }
     }
 
-    fn trim(&mut self, cutoffs: Cutoffs) {
-        self.latest.retain(|_, (_, cycle)| utc_day(cycle.time) >= cutoffs.days);
+    fn prune(&mut self, cutoffs: Cutoffs) {
+        self.latest.retain(|_, (_, snapshot)| utc_day(snapshot.time) >= cutoffs.days);
         self.days.retain(|(day, _), _| *day >= cutoffs.days);
         self.events.retain(|_, (time, _)| *time >= cutoffs.uids);
         for (_, row) in self.events.values_mut().filter(|(time, _)| *time < cutoffs.events) {
@@ -225,47 +227,49 @@ impl Model {
         }
     }
 
-    fn overview(&self) -> OverviewFacts {
+    fn overview(&self) -> OverviewData {
         let [day, week, month] = [1, 7, 30].map(|days| self.seen(true, days));
         let current = || self.current(true);
-        let all_days = self.days.iter().filter(|(_, cycle)| is_agents(&cycle.source));
-        OverviewFacts {
+        let all_days = self.days.iter().filter(|(_, snapshot)| is_agents(&snapshot.source));
+        OverviewData {
             day,
             week,
             month,
-            control_planes: totals(current().map(|(_, cycle)| cycle)),
-            kamaji_versions: count(current().map(|(_, cycle)| (cycle.kamaji_version, 1))),
-            kubernetes_versions: count(current().map(|(_, cycle)| (cycle.kubernetes_version, 1))),
-            breakdowns: count(current().flat_map(|(_, cycle)| cycle.breakdowns.iter().cloned())),
+            control_planes: totals(current().map(|(_, snapshot)| snapshot)),
+            kamaji_versions: count(current().map(|(_, snapshot)| (snapshot.kamaji_version, 1))),
+            kubernetes_versions: count(current().map(|(_, snapshot)| (snapshot.kubernetes_version, 1))),
+            dimensions: count(current().flat_map(|(_, snapshot)| snapshot.dimensions.iter().cloned())),
             installations: self
                 .latest
                 .values()
-                .filter(|(_, cycle)| is_agents(&cycle.source))
+                .filter(|(_, snapshot)| is_agents(&snapshot.source))
                 .map(installation)
                 .collect(),
             events: self.events(true).cloned().collect(),
             days: all_days.fold(Vec::new(), add_day),
-            kamaji: KamajiFacts {
+            kamaji: KamajiTotals {
                 day: self.seen(false, 1),
                 week: self.seen(false, 7),
                 month: self.seen(false, 30),
-                control_planes: totals(self.current(false).map(|(_, cycle)| cycle)),
+                control_planes: totals(self.current(false).map(|(_, snapshot)| snapshot)),
                 events: kinds(self.events(false).filter(|row| row.record.time >= hours_ago(24))),
             },
         }
     }
 
-    fn current(&self, agents: bool) -> impl Iterator<Item = &(Date, Cycle)> {
+    fn current(&self, agents: bool) -> impl Iterator<Item = &(Date, GaugeSnapshot)> {
         let since = cut_to_hour(noon() - CURRENT);
-        self.latest.values().filter(move |(_, cycle)| is_agents(&cycle.source) == agents && cycle.time >= since)
+        self.latest
+            .values()
+            .filter(move |(_, snapshot)| is_agents(&snapshot.source) == agents && snapshot.time >= since)
     }
 
-    fn seen(&self, agents: bool, days: i64) -> Seen {
-        let of_source = self.latest.values().filter(|(_, cycle)| is_agents(&cycle.source) == agents);
-        let within = of_source.filter(|(_, cycle)| cycle.time >= hours_ago(24 * days));
+    fn seen(&self, agents: bool, days: i64) -> ActiveCounts {
+        let of_source = self.latest.values().filter(|(_, snapshot)| is_agents(&snapshot.source) == agents);
+        let within = of_source.filter(|(_, snapshot)| snapshot.time >= hours_ago(24 * days));
         let (active, short_lived): (Vec<_>, Vec<_>) =
-            within.partition(|(first_day, cycle)| *first_day < utc_day(cycle.time));
-        Seen { active: active.len() as u64, short_lived: short_lived.len() as u64 }
+            within.partition(|(first_day, snapshot)| *first_day < utc_day(snapshot.time));
+        ActiveCounts { active: active.len() as u64, short_lived: short_lived.len() as u64 }
     }
 
     fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
@@ -277,11 +281,11 @@ fn is_agents(source: &Source) -> bool {
     matches!(source, Source::Agent(_))
 }
 
-fn totals<'a>(cycles: impl Iterator<Item = &'a Cycle>) -> Totals {
-    cycles.fold(Totals::default(), |sum, cycle| add(sum, cycle.counts))
+fn totals<'a>(snapshots: impl Iterator<Item = &'a GaugeSnapshot>) -> Totals {
+    snapshots.fold(Totals::default(), |sum, snapshot| add(sum, snapshot.counts))
 }
 
-fn add(sum: Totals, counts: Counts) -> Totals {
+fn add(sum: Totals, counts: StateCounts) -> Totals {
     Totals {
         running: sum.running + u64::from(counts.running),
         sleeping: sum.sleeping + u64::from(counts.sleeping),
@@ -301,27 +305,27 @@ fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
     counts
 }
 
-fn installation((first_day, cycle): &(Date, Cycle)) -> InstallationRow {
-    let Source::Agent(agent_version) = cycle.source.clone() else { panic!("{cycle:?}") };
+fn installation((first_day, snapshot): &(Date, GaugeSnapshot)) -> InstallationRow {
+    let Source::Agent(agent_version) = snapshot.source.clone() else { panic!("{snapshot:?}") };
     InstallationRow {
-        uuid: cycle.installation,
+        uuid: snapshot.installation,
         first_day: *first_day,
-        last_seen: cycle.time,
-        counts: cycle.counts,
+        last_seen: snapshot.time,
+        counts: snapshot.counts,
         agent_version,
-        kamaji_version: cycle.kamaji_version,
-        kubernetes_version: cycle.kubernetes_version,
+        kamaji_version: snapshot.kamaji_version,
+        kubernetes_version: snapshot.kubernetes_version,
     }
 }
 
 /// The rows come in the order of their days.
-fn add_day(mut days: Vec<DayTotals>, ((day, _), cycle): (&(Date, Uuid), &Cycle)) -> Vec<DayTotals> {
+fn add_day(mut days: Vec<DayTotals>, ((day, _), snapshot): (&(Date, Uuid), &GaugeSnapshot)) -> Vec<DayTotals> {
     if days.last().is_none_or(|last| last.day != *day) {
         days.push(DayTotals { day: *day, installations: 0, control_planes: Totals::default() });
     }
     let last = days.last_mut().unwrap();
     last.installations += 1;
-    last.control_planes = add(last.control_planes, cycle.counts);
+    last.control_planes = add(last.control_planes, snapshot.counts);
     days
 }
 
@@ -338,10 +342,10 @@ fn kinds<'a>(rows: impl Iterator<Item = &'a EventRow>) -> EventTotals {
 }
 
 /// Lists of the same length have an order of their own, which other tests look at.
-fn sorted(mut facts: OverviewFacts) -> OverviewFacts {
+fn sorted(mut facts: OverviewData) -> OverviewData {
     facts.kamaji_versions.sort_by_key(|(version, _)| version.to_string());
     facts.kubernetes_versions.sort_by_key(|(version, _)| version.to_string());
-    facts.breakdowns.sort_by_key(|(breakdown, _)| format!("{breakdown:?}"));
+    facts.dimensions.sort_by_key(|(dimension, _)| format!("{dimension:?}"));
     facts.installations.sort_by_key(|row| row.uuid);
     facts.events.sort_by_key(|row| row.record.uid);
     facts

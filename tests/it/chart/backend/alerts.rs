@@ -22,7 +22,7 @@ const OTHERS: [&str; 6] = [
 const READY: &str = r#"kamaji_telemetry_backend_ready{namespace="kamaji-system"}"#;
 const FAILED: &str = r#"kamaji_telemetry_backend_commits_total{namespace="kamaji-system", result="FAILED"}"#;
 const LAST: &str = r#"kamaji_telemetry_backend_last_write_timestamp_seconds{namespace="kamaji-system"}"#;
-const WAITING: &str = r#"kamaji_telemetry_backend_rows_waiting{namespace="kamaji-system"}"#;
+const WAITING: &str = r#"kamaji_telemetry_backend_write_queue_records{namespace="kamaji-system"}"#;
 const EXPIRY: &str = r#"kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds{namespace="kamaji-system"}"#;
 const AVAILABLE: &str = r#"kubelet_volume_stats_available_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
 const CAPACITY: &str = r#"kubelet_volume_stats_capacity_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;

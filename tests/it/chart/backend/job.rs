@@ -95,7 +95,7 @@ async fn what_helm_installs_takes_shows_copies_and_restores() {
     assert!(stranger.starts_with("HTTP/1.1 401 "), "{stranger}");
     // As the notes say.
     let admin = pod.exec(&["backend", "token", "create", "--name", "you@example.org", "--role", "admin"]).await;
-    assert!(authority.get(pod.http(), "/api/v1/access-log", &admin).await.starts_with("HTTP/1.1 200 "));
+    assert!(authority.get(pod.http(), "/api/v1/audit-log", &admin).await.starts_with("HTTP/1.1 200 "));
 
     let spec = backup(&cluster).await;
     run_to_the_end(&cluster, &spec, claims.path()).await;

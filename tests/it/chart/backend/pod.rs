@@ -84,8 +84,8 @@ impl Place {
     /// Puts the ports of this machine in the place of the pod's, which are those that the container names.
     fn put(&self, container: &Container, mut environment: Variables) -> Variables {
         for (variable, name, address) in [
-            ("KAMAJI_TELEMETRY_GRPC", "grpc", self.grpc),
-            ("KAMAJI_TELEMETRY_HTTP", "http", self.http),
+            ("KAMAJI_TELEMETRY_GRPC_ADDR", "grpc", self.grpc),
+            ("KAMAJI_TELEMETRY_HTTP_ADDR", "http", self.http),
             ("KAMAJI_TELEMETRY_HEALTH_ADDR", "health", self.health),
         ] {
             let rendered = replace(&mut environment, variable, address.to_string());

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use kamaji_telemetry::signals::{KubernetesVersion, Status};
+use kamaji_telemetry::catalog::{KubernetesVersion, Status};
 
 use super::{Observation, Outage, Span};
 use crate::faults::history::{Life, Revision};
-use crate::faults::stored::{Change, Stored};
+use crate::faults::stored::{Change, FencedJournal};
 
 /// Where a control plane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum JournalStore {
     /// Not yet there.
     Absent,
     /// There, and to have this version.
@@ -23,7 +23,7 @@ pub(super) enum Place {
 /// A place, and when it was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Station {
-    pub(super) place: Place,
+    pub(super) place: JournalStore,
     /// The revision that reached it.
     pub(super) since: Revision,
     pub(super) sight: Sight,
@@ -52,12 +52,12 @@ pub(super) struct Path {
 }
 
 /// What is reported when nothing between the two is seen.
-pub(super) fn change(from: Place, to: Station) -> Option<Change> {
+pub(super) fn change(from: JournalStore, to: Station) -> Option<Change> {
     match (from, to.place) {
         _ if to.first => None,
-        (Place::Absent, Place::At(version)) => Some(Change::Created(version)),
-        (Place::At(old), Place::At(new)) if old != new => Some(Change::Updated(old, new)),
-        (Place::At(version), Place::Ended) => Some(Change::Deleted(version)),
+        (JournalStore::Absent, JournalStore::At(version)) => Some(Change::Created(version)),
+        (JournalStore::At(old), JournalStore::At(new)) if old != new => Some(Change::Updated(old, new)),
+        (JournalStore::At(version), JournalStore::Ended) => Some(Change::Deleted(version)),
         _ => None,
     }
 }
@@ -84,7 +84,7 @@ impl Path {
 
     /// A late version was seen only if its deletion began in the outage in which it came.
     fn drop_unseen_ends(&mut self, outages: &[Outage]) {
-        let ends = self.stations.iter().filter(|station| station.place == Place::Ended);
+        let ends = self.stations.iter().filter(|station| station.place == JournalStore::Ended);
         let ends: Vec<_> = ends.map(|station| station.since).collect();
         self.stations.retain(|station| {
             let began = ends.iter().rev().find(|ended| **ended < station.since);
@@ -101,7 +101,7 @@ impl Path {
     }
 
     /// The first change after `last_outage` that is not among `events`.
-    pub(super) fn first_not_in(&self, events: &[Stored], last_outage: Revision) -> Option<Revision> {
+    pub(super) fn first_not_in(&self, events: &[FencedJournal], last_outage: Revision) -> Option<Revision> {
         let is_stored = |change: Change| {
             // One that happened more than once may be stored for an earlier time: it must be there as often.
             let happened = self.changes().filter(|(_, other)| *other == change).count();
@@ -111,7 +111,7 @@ impl Path {
     }
 
     /// Whether a deletion can be reported with this status.
-    pub(super) fn allows(&self, event: &Stored) -> bool {
+    pub(super) fn allows(&self, event: &FencedJournal) -> bool {
         event.status.is_none_or(|status| self.statuses.contains(status.as_str()))
     }
 }
@@ -121,26 +121,28 @@ fn stations(life: &Life, Span { baseline, end }: Span) -> Vec<Station> {
     let station = |place, since| Station { place, since, sight: Sight::Certain, first: false };
     let at_baseline = life.states.iter().rev().find(|(since, _)| *since <= baseline);
     let start = match at_baseline {
-        None => Place::Absent,
+        None => JournalStore::Absent,
         Some((_, object)) if object.terminating || life.gone.is_some_and(|gone| gone <= baseline) => return Vec::new(),
-        Some((_, object)) => Place::At(object.version.unwrap_or(KubernetesVersion::Unknown)),
+        Some((_, object)) => JournalStore::At(object.version.unwrap_or(KubernetesVersion::Unknown)),
     };
     let mut stations = vec![Station { first: true, ..station(start, baseline) }];
     let within = |since: &Revision| *since > baseline && *since <= end;
     let mut late = Vec::new();
     for (since, object) in life.states.iter().filter(|(since, _)| within(since)) {
         let Some(last) = stations.last().map(|station| station.place) else { break };
-        let place = object.version.map(Place::At);
+        let place = object.version.map(JournalStore::At);
         match place {
-            _ if object.terminating && last != Place::Ended => stations.push(station(Place::Ended, *since)),
+            _ if object.terminating && last != JournalStore::Ended => {
+                stations.push(station(JournalStore::Ended, *since))
+            }
             Some(place) if object.terminating => late.push(Station { sight: Sight::Late, ..station(place, *since) }),
             Some(place) if place != last => stations.push(station(place, *since)),
             _ => {}
         }
     }
-    let has_ended = stations.last().is_some_and(|last| last.place == Place::Ended);
+    let has_ended = stations.last().is_some_and(|last| last.place == JournalStore::Ended);
     if let Some(gone) = life.gone.filter(within).filter(|_| !has_ended) {
-        stations.push(station(Place::Ended, gone));
+        stations.push(station(JournalStore::Ended, gone));
     }
     // Before the end, though they came after it.
     let at = stations.len() - usize::from(has_ended);
@@ -190,9 +192,9 @@ impl fmt::Display for Path {
                 Sight::Late => " late",
             };
             match place {
-                Place::Absent => write!(f, "absent{optional}")?,
-                Place::At(version) => write!(f, " →{since} {version}{optional}")?,
-                Place::Ended => write!(f, " →{since} ended{optional}")?,
+                JournalStore::Absent => write!(f, "absent{optional}")?,
+                JournalStore::At(version) => write!(f, " →{since} {version}{optional}")?,
+                JournalStore::Ended => write!(f, " →{since} ended{optional}")?,
             }
         }
         Ok(())

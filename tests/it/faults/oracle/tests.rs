@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::faults::history::Object;
 use crate::faults::stored::Change::{Created, Deleted, Updated};
-use kamaji_telemetry::signals::Status;
+use kamaji_telemetry::catalog::Status;
 
 /// Version v1.{number}.{patch}.
 fn v(number: u16, patch: u16) -> KubernetesVersion {
@@ -21,9 +21,9 @@ fn history(lives: Vec<Life>) -> History {
     History { lives, last: 1000 }
 }
 
-fn stored(changes: &[Change]) -> Vec<Stored> {
+fn stored(changes: &[Change]) -> Vec<FencedJournal> {
     let status = |change| matches!(change, Deleted(_)).then_some(Status::Ready);
-    changes.iter().map(|change| Stored { change: *change, status: status(*change) }).collect()
+    changes.iter().map(|change| FencedJournal { change: *change, status: status(*change) }).collect()
 }
 
 /// Baseline 10, and an outage from 100 to 200.
@@ -186,7 +186,7 @@ fn versions_that_repeat_form_a_walk() {
 
 #[test]
 fn a_status_that_it_never_had_is_invented() {
-    let deleted = |status| Stored { change: Deleted(v(1, 0)), status: Some(status) };
+    let deleted = |status| FencedJournal { change: Deleted(v(1, 0)), status: Some(status) };
     let lives = history(vec![life(1, &[(5, 0)], Some(20))]);
     let judged = |status| observation().judge(&lives, &[deleted(status)]).invented;
     assert_eq!([Status::Ready, Status::Unknown, Status::Sleeping].map(judged), [0, 0, 1]);

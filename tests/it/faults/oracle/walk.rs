@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::path::{Path, Sight, change};
-use crate::faults::stored::{Change, Stored};
+use crate::faults::stored::{Change, FencedJournal};
 
 /// How the events of one control plane compare with its path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,8 +17,9 @@ pub(super) struct Tally {
 }
 
 /// Compares them. Where no walk fits, they are counted against the one that fits best.
-pub(super) fn compare(path: &Path, events: &[Stored]) -> Tally {
-    let (possible, impossible): (Vec<&Stored>, Vec<&Stored>) = events.iter().partition(|event| path.allows(event));
+pub(super) fn compare(path: &Path, events: &[FencedJournal]) -> Tally {
+    let (possible, impossible): (Vec<&FencedJournal>, Vec<&FencedJournal>) =
+        events.iter().partition(|event| path.allows(event));
     let stored: Vec<Change> = possible.iter().map(|event| event.change).collect();
     let mut tally = match Search::new(path, &stored).fits() {
         Some(late) => {

@@ -175,7 +175,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             None => refusal(StatusCode::SERVICE_UNAVAILABLE),
         },
         (None, Some((Point::BeforeAnswer, held))) => {
-            let due = Due { shared: &shared, target, held: Some(held) };
+            let due = Flush { shared: &shared, target, held: Some(held) };
             let answer = shared.forward(request).await;
             match due.reached().await {
                 Some(()) => answer,
@@ -187,20 +187,20 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
 
 /// A hold whose request has not reached its point yet. A request that goes away before, with an agent that was killed,
 /// leaves it to the next one.
-struct Due<'a> {
+struct Flush<'a> {
     shared: &'a Shared,
     target: Target,
     held: Option<Held>,
 }
 
-impl Due<'_> {
+impl Flush<'_> {
     /// Tells the test, and waits for its word. `None` where the answer is to go no further.
     async fn reached(mut self) -> Option<()> {
         self.held.take()?.wait().await
     }
 }
 
-impl Drop for Due<'_> {
+impl Drop for Flush<'_> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take().filter(Held::is_awaited) {
             self.shared.faults().holds.entry(self.target).or_insert((Point::BeforeAnswer, held));
@@ -219,7 +219,7 @@ fn refusal(status: StatusCode) -> Response {
         503 => "ServiceUnavailable",
         _ => "InternalError",
     };
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "ApiError",
         "message": "the tests want it so", "reason": reason, "code": code});
     (status, [("content-type", "application/json")], body.to_string()).into_response()
 }

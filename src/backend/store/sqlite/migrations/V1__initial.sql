@@ -32,7 +32,7 @@ CREATE TABLE days (
 ) STRICT, WITHOUT ROWID;
 
 -- The extended gauges of the cycles in days.
-CREATE TABLE breakdowns (
+CREATE TABLE dimensions (
     day          INTEGER NOT NULL,
     installation BLOB    NOT NULL,
     metric       TEXT    NOT NULL,

@@ -22,7 +22,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_token ON sessions (token, expires);
 
 -- Who read what, and when. No token where nobody is known: those are summed by the hour, whose beginning is their time.
-CREATE TABLE access_log (
+CREATE TABLE audit_log (
     number INTEGER NOT NULL PRIMARY KEY,
     time   INTEGER NOT NULL,
     token  TEXT,
@@ -32,5 +32,5 @@ CREATE TABLE access_log (
     count  INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX access_log_by_time ON access_log (time);
-CREATE INDEX access_log_by_token ON access_log (token, time);
+CREATE INDEX audit_log_by_time ON audit_log (time);
+CREATE INDEX audit_log_by_token ON audit_log (token, time);

@@ -18,7 +18,7 @@ CREATE TABLE latest_rollup (
     PRIMARY KEY (source, hour, kamaji_version, kubernetes_version)
 ) STRICT, WITHOUT ROWID;
 
--- The breakdowns of the day on which each installation was last seen, by the hour of that.
+-- The dimensions of the day on which each installation was last seen, by the hour of that.
 CREATE TABLE breakdown_rollup (
     source TEXT    NOT NULL,
     hour   INTEGER NOT NULL,
@@ -72,7 +72,7 @@ FROM latest GROUP BY 1, 2, 3, 4;
 
 INSERT INTO breakdown_rollup
 SELECT source, time / 3600000, metric, value, count(*), sum(count)
-FROM latest JOIN breakdowns USING (installation) WHERE day = time / 86400000 GROUP BY 1, 2, 3, 4;
+FROM latest JOIN dimensions USING (installation) WHERE day = time / 86400000 GROUP BY 1, 2, 3, 4;
 
 INSERT INTO day_rollup
 SELECT source, 'all', day, '', count(*), sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
@@ -91,7 +91,7 @@ INSERT INTO event_day_rollup
 SELECT source, time / 86400000, kind, kamaji_version, coalesce(tcp_version, new_tcp_version), count(*)
 FROM events WHERE source <> 'none' GROUP BY 1, 2, 3, 4, 5;
 
--- latest and its breakdowns
+-- latest and its dimensions
 
 CREATE TRIGGER latest_inserted AFTER INSERT ON latest
 BEGIN
@@ -104,7 +104,7 @@ BEGIN
         not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading;
     INSERT INTO breakdown_rollup
     SELECT NEW.source, NEW.time / 3600000, metric, value, 1, count
-    FROM breakdowns WHERE day = NEW.time / 86400000 AND installation = NEW.installation
+    FROM dimensions WHERE day = NEW.time / 86400000 AND installation = NEW.installation
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
 END;
 
@@ -119,7 +119,7 @@ BEGIN
         not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading;
     INSERT INTO breakdown_rollup
     SELECT OLD.source, OLD.time / 3600000, metric, value, -1, -count
-    FROM breakdowns WHERE day = OLD.time / 86400000 AND installation = OLD.installation
+    FROM dimensions WHERE day = OLD.time / 86400000 AND installation = OLD.installation
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
     DELETE FROM latest_rollup
     WHERE source = OLD.source AND hour = OLD.time / 3600000
@@ -153,16 +153,16 @@ WHEN (NEW.source, NEW.time / 3600000) IS NOT (OLD.source, OLD.time / 3600000)
 BEGIN
     INSERT INTO breakdown_rollup
     SELECT NEW.source, NEW.time / 3600000, metric, value, 1, count
-    FROM breakdowns WHERE day = NEW.time / 86400000 AND installation = NEW.installation
+    FROM dimensions WHERE day = NEW.time / 86400000 AND installation = NEW.installation
     UNION ALL
     SELECT OLD.source, OLD.time / 3600000, metric, value, -1, -count
-    FROM breakdowns WHERE day = OLD.time / 86400000 AND installation = OLD.installation
+    FROM dimensions WHERE day = OLD.time / 86400000 AND installation = OLD.installation
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
     DELETE FROM breakdown_rollup WHERE source = OLD.source AND hour = OLD.time / 3600000 AND points = 0;
 END;
 
--- No breakdown is ever updated.
-CREATE TRIGGER breakdowns_inserted AFTER INSERT ON breakdowns
+-- No dimension is ever updated.
+CREATE TRIGGER breakdowns_inserted AFTER INSERT ON dimensions
 BEGIN
     INSERT INTO breakdown_rollup
     SELECT source, time / 3600000, NEW.metric, NEW.value, 1, NEW.count
@@ -170,7 +170,7 @@ BEGIN
     ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count;
 END;
 
-CREATE TRIGGER breakdowns_deleted AFTER DELETE ON breakdowns
+CREATE TRIGGER breakdowns_deleted AFTER DELETE ON dimensions
 BEGIN
     INSERT INTO breakdown_rollup
     SELECT source, time / 3600000, OLD.metric, OLD.value, -1, -OLD.count

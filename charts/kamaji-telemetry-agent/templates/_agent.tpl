@@ -1,0 +1,133 @@
+{{/* Settings are variables, so that the commands that are run in the container see them too. */}}
+{{- define "kamaji-telemetry.agent" -}}
+- name: agent
+  image: {{ include "kamaji-telemetry.image" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  args:
+    - agent
+    {{- range .Values.extraArgs }}
+    - {{ . | quote }}
+    {{- end }}
+  env:
+    - name: POD_NAMESPACE
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.namespace
+    - name: KAMAJI_TELEMETRY_OWNER_DEPLOYMENT
+      value: {{ include "kamaji-telemetry.name" . }}
+    - name: KAMAJI_TELEMETRY_HEALTH_ADDR
+      value: {{ printf "%s:8080" .Values.listenAddress | quote }}
+    - name: KAMAJI_TELEMETRY_LOG_FORMAT
+      value: {{ .Values.logFormat | quote }}
+    - name: KAMAJI_TELEMETRY_EXPORT_INTERVAL
+      value: {{ .Values.telemetry.interval | quote }}
+    - name: KAMAJI_TELEMETRY_EXTENDED
+      value: {{ .Values.telemetry.extended | quote }}
+    - name: KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT
+      value: {{ .Values.telemetry.followKamajiOptOut | quote }}
+    - name: KAMAJI_TELEMETRY_KAMAJI_NAMESPACE
+      value: {{ include "kamaji-telemetry.kamajiNamespace" . | quote }}
+    {{- with .Values.telemetry.kamajiVersion }}
+    - name: KAMAJI_TELEMETRY_KAMAJI_VERSION
+      value: {{ . | quote }}
+    {{- end }}
+    {{- if gt (int .Values.replicas) 1 }}
+    - name: KAMAJI_TELEMETRY_LEADER_ELECT
+      value: "true"
+    - name: KAMAJI_TELEMETRY_LEASE_DURATION
+      value: {{ .Values.leaseDuration | quote }}
+    - name: POD_NAME
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.name
+    {{- end }}
+    {{- include "kamaji-telemetry.agentCollector" . | nindent 4 }}
+    {{- with .Values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - name: http
+      containerPort: 8080
+  livenessProbe:
+    httpGet:
+      path: /livez
+      port: http
+  readinessProbe:
+    httpGet:
+      path: /readyz
+      port: http
+  resources:
+    {{- toYaml .Values.resources | nindent 4 }}
+  securityContext:
+    {{- include "kamaji-telemetry.securityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: token
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
+    {{- if .Values.otlp.caSecret.name }}
+    - name: ca
+      mountPath: /etc/kamaji-telemetry/ca
+      readOnly: true
+    {{- end }}
+    {{- if .Values.otlp.clientCertificateSecret }}
+    - name: client
+      mountPath: /etc/kamaji-telemetry/client
+      readOnly: true
+    {{- end }}
+{{- end }}
+
+{{/* Which collector it sends to: the relay, or one of the operator's own. */}}
+{{- define "kamaji-telemetry.agentCollector" -}}
+{{- $otlp := .Values.otlp -}}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ ternary "http://127.0.0.1:4317" $otlp.endpoint .Values.relay.enabled | quote }}
+{{- if $otlp.headersSecret.name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ $otlp.headersSecret.name | quote }}
+      key: {{ $otlp.headersSecret.key | quote }}
+{{- end }}
+{{- if $otlp.caSecret.name }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/kamaji-telemetry/ca/ca.crt
+{{- end }}
+{{- if $otlp.clientCertificateSecret }}
+- name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
+  value: /etc/kamaji-telemetry/client/tls.crt
+- name: OTEL_EXPORTER_OTLP_CLIENT_KEY
+  value: /etc/kamaji-telemetry/client/tls.key
+{{- end }}
+{{- end }}
+
+{{/* Its volumes. The token is the agent's alone: the relay needs none. */}}
+{{- define "kamaji-telemetry.agentVolumes" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- if .Values.otlp.caSecret.name }}
+- name: ca
+  secret:
+    secretName: {{ .Values.otlp.caSecret.name | quote }}
+    items:
+      - key: {{ .Values.otlp.caSecret.key | quote }}
+        path: ca.crt
+{{- end }}
+{{- with .Values.otlp.clientCertificateSecret }}
+- name: client
+  secret:
+    secretName: {{ . | quote }}
+{{- end }}
+{{- end }}

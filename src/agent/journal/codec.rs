@@ -1,0 +1,237 @@
+//! How the state is laid out in a ConfigMap: words for people in `data`, packed rows and events in `binaryData`.
+//!
+//! Numbers are big-endian and records of fixed length, so that what fits can be told beforehand. The layout has a
+//! version; a test reads the bytes of each version that was ever written.
+
+mod version;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bytes::{Buf, BufMut};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::state::JournalState;
+use crate::agent::observe::PersistedRow;
+use crate::catalog::{CreatedWith, Event, EventRecord, KubernetesVersion, NetworkProfile, Status};
+use version::{read_kamaji, read_kubernetes, write_kamaji, write_kubernetes};
+
+/// The version of the layout.
+const FORMAT: &str = "1";
+
+const KEY_FORMAT: &str = "format";
+const KEY_INSTALLATION: &str = "installation";
+const KEY_EPOCH: &str = "epoch";
+const KEY_BASELINE: &str = "baseline";
+const KEY_ACKNOWLEDGED: &str = "acknowledged";
+const KEY_ROWS: &str = "rows";
+const KEY_OUTBOX: &str = "outbox";
+
+/// Bytes of a row: UID, version, status, flags.
+pub(super) const ROW_BYTES: usize = 16 + 8 + 1 + 1;
+/// Bytes of an event: uid, time, two versions of the surroundings, kind, detail, two versions of the control plane.
+pub(super) const EVENT_BYTES: usize = 16 + 8 + 8 + 8 + 1 + 1 + 8 + 8;
+
+const CREATED: u8 = 1;
+const UPDATED: u8 = 2;
+const DELETED: u8 = 3;
+
+const DELETED_REPORTED: u8 = 1;
+
+/// Every status by its code; codes are never given anew.
+const STATUSES: [Status; 10] = [
+    Status::Unknown,
+    Status::Provisioning,
+    Status::CertificateAuthorityRotating,
+    Status::Upgrading,
+    Status::Migrating,
+    Status::Ready,
+    Status::NotReady,
+    Status::Sleeping,
+    Status::WriteLimited,
+    Status::Undefined,
+];
+
+/// Every network profile by its code, none first; codes are never given anew.
+const PROFILES: [Option<NetworkProfile>; 6] = [
+    None,
+    Some(NetworkProfile::Ingress),
+    Some(NetworkProfile::Gateway),
+    Some(NetworkProfile::LoadBalancer),
+    Some(NetworkProfile::NodePort),
+    Some(NetworkProfile::ClusterIp),
+];
+/// Set where the extended signals were on.
+const WITH: u8 = 0b1000_0000;
+const CLUSTER_API: u8 = 0b0100_0000;
+
+/// The two maps of a ConfigMap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct EncodedJournal {
+    pub(super) data: BTreeMap<String, String>,
+    pub(super) binary_data: BTreeMap<String, Vec<u8>>,
+}
+
+/// What is no journal, or a broken one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CorruptJournal(String);
+
+/// Lays a state out.
+pub(super) fn write(state: &JournalState) -> EncodedJournal {
+    let JournalState { installation, epoch, baseline, acknowledged, rows, outbox } = state;
+    let mut data = BTreeMap::from([
+        (KEY_FORMAT.to_owned(), FORMAT.to_owned()),
+        (KEY_INSTALLATION.to_owned(), installation.hyphenated().to_string()),
+        (KEY_EPOCH.to_owned(), epoch.to_string()),
+        (KEY_BASELINE.to_owned(), baseline.to_string()),
+    ]);
+    data.extend(acknowledged.map(|time| (KEY_ACKNOWLEDGED.to_owned(), time.to_string())));
+    let binary_data = BTreeMap::from([
+        (KEY_ROWS.to_owned(), pack(rows, ROW_BYTES, write_row)),
+        (KEY_OUTBOX.to_owned(), pack(outbox, EVENT_BYTES, write_event)),
+    ]);
+    EncodedJournal { data, binary_data }
+}
+
+/// Reads a state back.
+pub(super) fn read(content: &EncodedJournal) -> Result<JournalState, CorruptJournal> {
+    let EncodedJournal { data, binary_data } = content;
+    let format: String = word(data, KEY_FORMAT)?;
+    if format != FORMAT {
+        return Err(CorruptJournal(format!("data.{KEY_FORMAT} is {:?}, expected {FORMAT:?}", shown(&format))));
+    }
+    let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
+    Ok(JournalState {
+        installation: word(data, KEY_INSTALLATION)?,
+        epoch: word(data, KEY_EPOCH)?,
+        baseline: word(data, KEY_BASELINE)?,
+        acknowledged: data.contains_key(KEY_ACKNOWLEDGED).then(|| word(data, KEY_ACKNOWLEDGED)).transpose()?,
+        rows: unpack(KEY_ROWS, packed(KEY_ROWS), ROW_BYTES, read_row)?,
+        outbox: unpack(KEY_OUTBOX, packed(KEY_OUTBOX), EVENT_BYTES, read_event)?,
+    })
+}
+
+fn word<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, CorruptJournal> {
+    let text = data.get(key).ok_or_else(|| CorruptJournal(format!("data.{key} is missing")))?;
+    text.parse().map_err(|error| CorruptJournal(format!("data.{key} is {:?}: {error}", shown(text))))
+}
+
+/// The beginning of a value: what stands in another's ConfigMap may be long, or a secret.
+fn shown(text: &str) -> String {
+    text.chars().take(16).collect()
+}
+
+fn pack<T>(records: &[T], size: usize, write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(records.len() * size);
+    for record in records {
+        write(record, &mut bytes);
+    }
+    bytes
+}
+
+fn unpack<T>(
+    key: &str,
+    bytes: &[u8],
+    size: usize,
+    read: impl Fn(&mut &[u8]) -> Result<T, CorruptJournal>,
+) -> Result<Vec<T>, CorruptJournal> {
+    if !bytes.len().is_multiple_of(size) {
+        return Err(CorruptJournal(format!(
+            "binaryData.{key} has {} bytes, expected a multiple of {size}",
+            bytes.len()
+        )));
+    }
+    let record = |(number, mut bytes): (usize, &[u8])| {
+        read(&mut bytes)
+            .map_err(|CorruptJournal(why)| CorruptJournal(format!("binaryData.{key}, record {number}: {why}")))
+    };
+    bytes.chunks_exact(size).enumerate().map(record).collect()
+}
+
+fn write_row(row: &PersistedRow, to: &mut Vec<u8>) {
+    let PersistedRow { uid, reported, status, deleted_reported } = *row;
+    to.put_slice(uid.as_bytes());
+    write_kubernetes(reported, to);
+    to.put_u8(code(&STATUSES, status));
+    to.put_u8(if deleted_reported { DELETED_REPORTED } else { 0 });
+}
+
+fn read_row(from: &mut &[u8]) -> Result<PersistedRow, CorruptJournal> {
+    Ok(PersistedRow {
+        uid: Uuid::from_u128(from.get_u128()),
+        reported: read_kubernetes(from)?,
+        status: decode(&STATUSES, from.get_u8(), "status")?,
+        deleted_reported: match from.get_u8() {
+            0 => false,
+            DELETED_REPORTED => true,
+            flags => return Err(CorruptJournal(format!("flags are {flags}, expected 0 or 1"))),
+        },
+    })
+}
+
+fn write_event(record: &EventRecord, to: &mut Vec<u8>) {
+    let EventRecord { uid, time, kamaji_version, kubernetes_version, event } = *record;
+    let (kind, detail, first, second) = match event {
+        Event::Created { tcp_version, with } => (CREATED, write_with(with), tcp_version, KubernetesVersion::Unknown),
+        Event::Updated { old_tcp_version, new_tcp_version } => (UPDATED, 0, old_tcp_version, new_tcp_version),
+        Event::Deleted { status, tcp_version } => {
+            (DELETED, code(&STATUSES, status), tcp_version, KubernetesVersion::Unknown)
+        }
+    };
+    to.put_slice(uid.as_bytes());
+    to.put_i64(time.as_millisecond());
+    write_kamaji(kamaji_version, to);
+    write_kubernetes(kubernetes_version, to);
+    to.put_u8(kind);
+    to.put_u8(detail);
+    write_kubernetes(first, to);
+    write_kubernetes(second, to);
+}
+
+fn read_event(from: &mut &[u8]) -> Result<EventRecord, CorruptJournal> {
+    let uid = Uuid::from_u128(from.get_u128());
+    let time = Timestamp::from_millisecond(from.get_i64()).map_err(|error| CorruptJournal(format!("time: {error}")))?;
+    let kamaji_version = read_kamaji(from)?;
+    let kubernetes_version = read_kubernetes(from)?;
+    let (kind, detail) = (from.get_u8(), from.get_u8());
+    let (first, second) = (read_kubernetes(from)?, read_kubernetes(from)?);
+    let event = match kind {
+        CREATED => Event::Created { tcp_version: first, with: read_with(detail)? },
+        UPDATED => Event::Updated { old_tcp_version: first, new_tcp_version: second },
+        DELETED => Event::Deleted { status: decode(&STATUSES, detail, "status")?, tcp_version: first },
+        kind => return Err(CorruptJournal(format!("kind is {kind}, expected {CREATED} to {DELETED}"))),
+    };
+    Ok(EventRecord { uid, time, kamaji_version, kubernetes_version, event })
+}
+
+fn write_with(with: Option<CreatedWith>) -> u8 {
+    let Some(CreatedWith { cluster_api, network_profile }) = with else { return 0 };
+    WITH | if cluster_api { CLUSTER_API } else { 0 } | code(&PROFILES, network_profile)
+}
+
+fn read_with(detail: u8) -> Result<Option<CreatedWith>, CorruptJournal> {
+    if detail & WITH == 0 {
+        return Ok(None);
+    }
+    let network_profile = decode(&PROFILES, detail & !(WITH | CLUSTER_API), "network profile")?;
+    Ok(Some(CreatedWith { cluster_api: detail & CLUSTER_API != 0, network_profile }))
+}
+
+fn code<T: PartialEq + Copy>(table: &[T], value: T) -> u8 {
+    let place = table.iter().position(|known| *known == value).and_then(|place| u8::try_from(place).ok());
+    place.expect("the tables of this file name every value, which a test holds")
+}
+
+fn decode<T: Copy>(table: &[T], code: u8, what: &str) -> Result<T, CorruptJournal> {
+    let last = table.len() - 1;
+    table
+        .get(usize::from(code))
+        .copied()
+        .ok_or_else(|| CorruptJournal(format!("{what} is {code}, expected 0 to {last}")))
+}
+
+#[cfg(test)]
+mod tests;

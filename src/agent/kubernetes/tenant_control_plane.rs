@@ -1,0 +1,241 @@
+//! The few fields of a `TenantControlPlane` that are read, decoded straight from the response without the rest.
+//!
+//! Only what the API server itself guarantees (`metadata`) is decoded strictly. Everything under `spec` and `status`
+//! is decoded leniently: a custom resource may hold anything there, and one object that fails to decode would fail
+//! the whole list it comes in.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::lenient::{Lenient, Readable, readable_objects};
+use crate::agent::observe::ControlPlane;
+use crate::catalog::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
+
+/// A `TenantControlPlane` as it is decoded.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct TenantControlPlane {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Lenient<TenantControlPlaneSpec>,
+    #[serde(default)]
+    status: Lenient<StatusBlock>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Uuid,
+    resource_version: String,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OwnerReference {
+    kind: Lenient<OwnerKind>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TenantControlPlaneSpec {
+    kubernetes: Lenient<SpecKubernetes>,
+    control_plane: Lenient<SpecControlPlane>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SpecKubernetes {
+    version: Lenient<KubernetesVersion>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SpecControlPlane {
+    ingress: Lenient<Anything>,
+    gateway: Lenient<Anything>,
+    service: Lenient<SpecService>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SpecService {
+    service_type: Lenient<ServiceType>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StatusBlock {
+    kubernetes_resources: Lenient<StatusResources>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct StatusResources {
+    version: Lenient<StatusVersion>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct StatusVersion {
+    status: Lenient<Status>,
+}
+
+/// An object with any fields.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Anything {}
+
+/// Whether an owner is Cluster API's control plane.
+#[derive(Debug, Clone, Copy)]
+struct OwnerKind {
+    cluster_api: bool,
+}
+
+/// `spec.controlPlane.service.serviceType`, where it is one that is counted.
+#[derive(Debug, Clone, Copy)]
+struct ServiceType(Option<NetworkProfile>);
+
+impl TenantControlPlane {
+    /// The resourceVersion, to resume a watch behind it, and the object as the rest of the agent sees it.
+    pub(super) fn into_parts(self) -> (String, ControlPlane) {
+        let Self { metadata, spec, status } = self;
+        let spec = spec.map(|spec| (spec.kubernetes.map(|kubernetes| kubernetes.version), spec.control_plane));
+        let (tcp_version, network) = spec.split();
+        let control_plane = ControlPlane {
+            uid: metadata.uid,
+            created: metadata.creation_timestamp,
+            deleted: metadata.deletion_timestamp,
+            tcp_version: tcp_version.flatten().flatten().or_absent(KubernetesVersion::Unknown),
+            status: status
+                .map(|status| status.kubernetes_resources.map(|resources| resources.version.map(|at| at.status)))
+                .flatten()
+                .flatten()
+                .flatten()
+                .or_absent(Status::Unknown),
+            with: CreatedWith {
+                cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
+                network_profile: network.flatten().read().and_then(SpecControlPlane::network_profile),
+            },
+        };
+        (metadata.resource_version, control_plane)
+    }
+}
+
+impl OwnerReference {
+    fn is_cluster_api(&self) -> bool {
+        self.kind.read().is_some_and(|kind| kind.cluster_api)
+    }
+}
+
+impl SpecControlPlane {
+    /// An Ingress or a Gateway is in front of the Service, whatever its type.
+    fn network_profile(self) -> Option<NetworkProfile> {
+        let Self { ingress, gateway, service } = self;
+        let by_ingress = ingress.read().map(|_| NetworkProfile::Ingress);
+        let by_gateway = gateway.read().map(|_| NetworkProfile::Gateway);
+        by_ingress.or(by_gateway).or_else(|| service.read()?.service_type.read()?.0)
+    }
+}
+
+impl Readable<'_> for KubernetesVersion {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self::normalise(text))
+    }
+}
+
+impl Readable<'_> for Status {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self::normalise(Some(text)))
+    }
+}
+
+impl Readable<'_> for OwnerKind {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self { cluster_api: text == "KamajiControlPlane" })
+    }
+}
+
+impl Readable<'_> for ServiceType {
+    fn from_text(text: &str) -> Lenient<Self> {
+        Lenient::Read(Self(match text {
+            "LoadBalancer" => Some(NetworkProfile::LoadBalancer),
+            "NodePort" => Some(NetworkProfile::NodePort),
+            "ClusterIP" => Some(NetworkProfile::ClusterIp),
+            _ => None,
+        }))
+    }
+}
+
+readable_objects!(
+    TenantControlPlaneSpec,
+    SpecKubernetes,
+    SpecControlPlane,
+    SpecService,
+    StatusBlock,
+    StatusResources,
+    StatusVersion,
+    Anything
+);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(spec: &serde_json::Value, status: &serde_json::Value) -> ControlPlane {
+        let object = json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1",
+            "kind": "TenantControlPlane",
+            "metadata": {
+                "name": "a", "namespace": "b", "resourceVersion": "7",
+                "uid": "12fa5b60-03fe-4e7e-8a6c-8b8a8b65ff79",
+                "creationTimestamp": "2026-11-22T22:16:03Z",
+                "ownerReferences": [{"kind": "KamajiControlPlane", "name": "x"}],
+                "managedFields": [{"fieldsV1": {"f:spec": {}}}],
+            },
+            "spec": spec,
+            "status": status,
+        });
+        serde_json::from_str::<TenantControlPlane>(&object.to_string()).unwrap().into_parts().1
+    }
+
+    #[test]
+    fn the_fields_that_are_sent_are_read() {
+        let spec = json!({"kubernetes": {"version": "v1.35.1", "kubelet": {}}, "controlPlane": {"service": {"serviceType": "NodePort"}}});
+        let status = json!({"kubernetesResources": {"version": {"status": "Sleeping"}}});
+        let read = read(&spec, &status);
+        assert_eq!(read.tcp_version, Some(KubernetesVersion::normalise("v1.35.1")));
+        assert_eq!(read.status, Some(Status::Sleeping));
+        assert_eq!(read.created, Some("2026-11-22T22:16:03Z".parse().unwrap()));
+        assert_eq!(read.deleted, None);
+        assert_eq!(read.with, CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) });
+    }
+
+    #[test]
+    fn what_is_absent_is_unknown_and_what_is_unreadable_is_told_apart() {
+        let absent = read(&json!({}), &json!(null));
+        assert_eq!(absent.tcp_version, Some(KubernetesVersion::Unknown));
+        assert_eq!(absent.status, Some(Status::Unknown));
+        for unreadable in [json!(1), json!(1.5), json!(true), json!([1, {"a": []}]), json!({"a": {"b": [1]}})] {
+            let read = read(
+                &json!({"kubernetes": {"version": unreadable}, "controlPlane": unreadable}),
+                &json!({"kubernetesResources": {"version": {"status": unreadable}}, "more": unreadable}),
+            );
+            assert_eq!((read.tcp_version, read.status), (None, None), "{unreadable}");
+        }
+        assert_eq!(read(&json!([]), &json!("text")).tcp_version, None);
+    }
+
+    #[test]
+    fn an_ingress_or_a_gateway_goes_before_the_service() {
+        let profile = |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).with.network_profile;
+        let service = json!({"serviceType": "ClusterIP"});
+        assert_eq!(profile(json!({"ingress": {"host": "x"}, "service": service})), Some(NetworkProfile::Ingress));
+        assert_eq!(profile(json!({"gateway": {}, "service": service})), Some(NetworkProfile::Gateway));
+        assert_eq!(profile(json!({"service": service})), Some(NetworkProfile::ClusterIp));
+        assert_eq!(profile(json!({"service": {"serviceType": "ExternalName"}})), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Tokens by hand: made, listed, revoked. The backend may serve meanwhile, and takes notice at once.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+
+use super::open;
+use crate::backend::auth::token::{self, Name, NotCreated};
+use crate::backend::server::StoreLocation;
+use crate::backend::store::{AuthStore, CreateError, Role, Token, UsedToken};
+
+/// A token that was made.
+#[derive(Debug)]
+pub struct CreatedToken {
+    /// Its whole text, which nothing keeps.
+    pub text: String,
+    /// What there is to say about it.
+    pub said: String,
+}
+
+/// Makes a token that lasts for `days`.
+///
+/// Fails where there is no store, or where the name is taken.
+pub async fn create(store: StoreLocation, name: Name, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
+    let store = open(store).await?;
+    let (token, text) = match token::create(&store, name.clone(), role, days).await {
+        Err(NotCreated::Store(CreateError::NameTaken)) => bail!(
+            "--name {name}: there is a token of this name: expected another name, or revoke that one first: \
+             kamaji-telemetry backend token revoke {name}"
+        ),
+        created => created?,
+    };
+    let Token { prefix, expires, .. } = token;
+    let expires = end(expires);
+    let said = format!(
+        "CreatedToken {prefix} for {name} with the role {role}; it expires on {expires}. It is not shown again.\n"
+    );
+    Ok(CreatedToken { text, said })
+}
+
+/// A line a token.
+pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
+    let now = Timestamp::now();
+    let tokens = open(store).await?.tokens().await?;
+    if tokens.is_empty() {
+        return Ok("There is no token yet: kamaji-telemetry backend token create --name NAME --role admin\n".into());
+    }
+    let heads = ["PREFIX", "NAME", "ROLE", "CREATED", "EXPIRES", "STATE", "LAST USED"].map(str::to_owned);
+    let rows = tokens.into_iter().map(|used| row(used, now));
+    Ok(table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()))
+}
+
+/// Ends a token, given by its name or its prefix, and its sessions.
+///
+/// Fails where there is none such.
+pub async fn revoke(store: StoreLocation, which: String) -> anyhow::Result<String> {
+    let revoked = open(store).await?.revoke_token(which.clone(), Timestamp::now()).await?;
+    let Token { prefix, name, revoked, expires, .. } = revoked.with_context(|| {
+        format!("{which:?} is no token that can be revoked: expected a NAME or a PREFIX of `kamaji-telemetry backend token list`")
+    })?;
+    Ok(match revoked {
+        None if expires.is_none() => format!(
+            "Revoked {prefix} of {name}, and ended its sessions. Take it out of the backend's --reader-token-file: it stays \
+             revoked, and the backend warns of it.\n"
+        ),
+        None => format!("Revoked {prefix} of {name}, and ended its sessions.\n"),
+        Some(when) => format!("{prefix} of {name} was revoked on {} already.\n", day(when)),
+    })
+}
+
+fn row(used: UsedToken, now: Timestamp) -> [String; 7] {
+    let UsedToken { token, last_used } = used;
+    let state = match token.revoked {
+        Some(_) => "revoked",
+        None if token.is_valid(now) => "valid",
+        None => "expired",
+    };
+    let Token { prefix, name, role, created, expires, revoked: _ } = token;
+    let used = last_used.map_or_else(|| "never".to_owned(), day);
+    [prefix, name, role.to_string(), day(created), end(expires), state.to_owned(), used]
+}
+
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+/// The day on which a token expires, unless a file says for how long it lasts.
+fn end(expires: Option<Timestamp>) -> String {
+    expires.map_or_else(|| "by-file".to_owned(), day)
+}
+
+/// Columns as wide as their widest cell.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}

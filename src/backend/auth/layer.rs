@@ -1,0 +1,265 @@
+//! What stands before every route: who needs what is let in, what was read is logged before it is answered, and what
+//! changes something before it is done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+
+use super::audit_log::AuditLogWriter;
+use super::csrf::{self, PublicUrl};
+use super::error::{AuthError, AuthUnavailable};
+use super::ingest_tokens::{EXPECTED, IngestTokens, bearer};
+use super::login_throttle::LoginThrottle;
+use super::token::prefix_of;
+use super::{Principal, cookie};
+use crate::backend::auth::routes::{self, Route, RouteAccess};
+use crate::backend::ingest::otlp;
+use crate::backend::rate_limit::TokenBuckets;
+use crate::backend::store::{AuditLogEntry, AuthStore, Digest, Token, TokenRef};
+use crate::backend::web;
+
+/// Rows that one token may add to the audit log a second, through its sessions too, and in bursts of 20 s. A page asks
+/// for one twice a minute, so that these are 150 open pages, and they are 432,000 a day.
+const LOGGED: u32 = 5;
+
+/// Knows who is let in.
+pub(in crate::backend) struct AuthLayer {
+    pub(super) access: Arc<dyn AuthStore>,
+    pub(super) recorder: AuditLogWriter,
+    pub(super) attempts: LoginThrottle,
+    /// What each token added to the log, by its prefix.
+    logged: TokenBuckets<String>,
+    pub(super) secure: bool,
+    public_url: Option<PublicUrl>,
+    ingest: IngestTokens,
+}
+
+/// TokenRef sent a request, as far as it says.
+enum Credentials {
+    Nobody,
+    /// The token is unknown or has ended.
+    Wrong,
+    Principal(Principal),
+}
+
+/// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
+async fn guard(State(guard): State<Arc<AuthLayer>>, request: Request, next: Next) -> Response {
+    let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
+        // There is no such path, and the fallback says so.
+        return next.run(request).await;
+    };
+    match routes::find(request.method(), path.as_str()) {
+        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        None => not_allowed(path.as_str()),
+    }
+}
+
+impl AuthLayer {
+    pub(in crate::backend) fn new(
+        access: Arc<dyn AuthStore>,
+        recorder: AuditLogWriter,
+        public_url: Option<PublicUrl>,
+        secure: bool,
+        ingest: IngestTokens,
+    ) -> Self {
+        let (attempts, logged) = (LoginThrottle::new(Instant::now()), TokenBuckets::new(LOGGED));
+        Self { access, recorder, attempts, logged, secure, public_url, ingest }
+    }
+
+    /// Forgets whom there is nothing to remember of.
+    pub(in crate::backend) fn forget(&self, now: Instant) {
+        self.attempts.forget(now);
+        self.logged.forget(now);
+    }
+
+    /// Stands before `routes`.
+    pub(in crate::backend) fn before(self: &Arc<Self>, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(Arc::clone(self), guard))
+    }
+
+    /// Lets a request in, or not.
+    async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, AuthError> {
+        match route.needs {
+            RouteAccess::Nothing => Ok(next.run(request).await),
+            RouteAccess::Sender if self.ingest.admit(request.headers()) => Ok(next.run(request).await),
+            RouteAccess::Sender => Ok(refuse_sender(route)),
+            RouteAccess::OwnPage => {
+                self.check_host(&request)?;
+                self.check_page(&request)?;
+                Ok(next.run(request).await)
+            }
+            RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_) => {
+                self.check_host(&request)?;
+                self.read(route, request, next).await
+            }
+        }
+    }
+
+    /// Runs what a reader asks for, and logs it.
+    async fn read(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, AuthError> {
+        let reader = match (self.identify(request.headers()).await?, route.needs) {
+            (Credentials::Principal(reader), _) => reader,
+            (_, RouteAccess::Front) => return Ok(next.run(request).await),
+            (_, RouteAccess::Page(_)) => return Err(AuthError::SignInFirst),
+            (Credentials::Wrong, _) => return Err(AuthError::WrongToken),
+            (Credentials::Nobody, _) => return Err(AuthError::Nobody),
+        };
+        if reader.session.is_some() && !request.method().is_safe() {
+            self.check_page(&request)?;
+        }
+        // What changes something is logged before it is done, too.
+        let rows = if request.method().is_safe() { 1 } else { 2 };
+        self.pace(&reader.token, rows).map_err(AuthError::RateLimited)?;
+        let (who, has) = (reader.token.who(), reader.token.role);
+        let response = match route.needs {
+            RouteAccess::Page(needed) | RouteAccess::Api(needed) if has < needed => {
+                AuthError::Role { has, needed }.into_response()
+            }
+            _ => {
+                let is_safe = request.method().is_safe();
+                request.extensions_mut().insert(reader);
+                if !is_safe {
+                    return Ok(self.change(route, &who, request, next).await?);
+                }
+                next.run(request).await
+            }
+        };
+        self.log(route, &who, Some(response.status())).await?;
+        Ok(response)
+    }
+
+    /// Runs what changes something. That may be done whatever becomes of the connection and of us, so it is logged before;
+    /// and it is not undone where only its result can't be logged, so it is answered then.
+    async fn change(
+        &self,
+        route: &Route,
+        who: &TokenRef,
+        request: Request,
+        next: Next,
+    ) -> Result<Response, AuthUnavailable> {
+        self.log(route, who, None).await?;
+        let response = next.run(request).await;
+        let _ = self.log(route, who, Some(response.status())).await;
+        Ok(response)
+    }
+
+    /// Returns once it is in the log; without a status where the answer is still to come.
+    async fn log(&self, route: &Route, who: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
+        let what = format!("{} {}", route.method, route.path);
+        let status = status.map(|status| status.as_u16());
+        let entry = AuditLogEntry { time: Timestamp::now(), who: Some(who.clone()), what, status, count: 1 };
+        self.recorder.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
+        let now = Timestamp::now();
+        if let Some(authorization) = headers.get(AUTHORIZATION) {
+            let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Credentials::Wrong) };
+            let token = self.token(text, now).await?;
+            return Ok(
+                token.map_or(Credentials::Wrong, |token| Credentials::Principal(Principal { token, session: None }))
+            );
+        }
+        let Some(secret) = cookie::read(headers, self.secure) else { return Ok(Credentials::Nobody) };
+        // Found by the digest of 256 random bits: how long that takes tells nothing of them.
+        let digest = Digest::of(secret);
+        let session = self.access.session(digest).await.map_err(AuthUnavailable::other)?;
+        let valid = session.filter(|(expires, token)| now < *expires && token.is_valid(now));
+        Ok(valid.map_or(Credentials::Nobody, |(_, token)| {
+            Credentials::Principal(Principal { token, session: Some(digest) })
+        }))
+    }
+
+    /// The token whose whole text this is, where it opens anything.
+    pub(super) async fn token(&self, text: &str, now: Timestamp) -> Result<Option<Token>, AuthUnavailable> {
+        let Some(prefix) = prefix_of(text) else { return Ok(None) };
+        let known = self.access.token(prefix.to_owned()).await.map_err(AuthUnavailable::other)?;
+        let valid = known.filter(|(token, digest)| digest.matches(&Digest::of(text)) && token.is_valid(now));
+        Ok(valid.map(|(token, _)| token))
+    }
+
+    /// Counts rows that a token adds to the log, or says how long to wait where there were too many: that is not in the
+    /// log, which must not grow with it.
+    pub(super) fn pace(&self, token: &Token, rows: u32) -> Result<(), Duration> {
+        self.logged.take(token.prefix.clone(), rows, Instant::now())
+    }
+
+    /// Where the public URL is known, no other name leads here, whoever made it point to this address.
+    fn check_host(&self, request: &Request) -> Result<(), AuthError> {
+        match &self.public_url {
+            Some(url) if !url.is_host_of(request) => Err(AuthError::Host(url.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A cookie goes with whatever a browser sends, so what changes something must come from our own page.
+    fn check_page(&self, request: &Request) -> Result<(), AuthError> {
+        if csrf::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(AuthError::Foreign) }
+    }
+}
+
+/// In the form that senders of the route understand. The body was not looked at.
+fn refuse_sender(route: &Route) -> Response {
+    let mut response = if route.path.starts_with("/v1/") {
+        otlp::http::unauthenticated(EXPECTED)
+    } else {
+        (StatusCode::UNAUTHORIZED, format!("{EXPECTED}\n")).into_response()
+    };
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn not_allowed(path: &str) -> Response {
+    let allowed = routes::allowed(path);
+    let told = format!("this path has no such method: expected {allowed}\n");
+    let mut response = web::with_headers((StatusCode::METHOD_NOT_ALLOWED, told).into_response());
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::backend::store::SqliteStore;
+
+    /// A guard before handlers that let in whoever reaches them.
+    fn guarded(routes: Router) -> (Router, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let access: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
+        let (recorder, _) = AuditLogWriter::new(Arc::clone(&access));
+        let open = IngestTokens::open(None).unwrap();
+        let guard = AuthLayer::new(access, recorder, None, false, open);
+        (Arc::new(guard).before(routes), folder)
+    }
+
+    async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {
+        routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_handler_without_an_entry_in_the_table_is_never_reached() {
+        let handler = async || "let in";
+        let routes = Router::new()
+            .route("/livez", get(handler).delete(handler))
+            .route("/forgotten", get(handler))
+            .nest("/below", Router::new().route("/livez", post(handler)));
+        let (routes, _folder) = guarded(routes);
+        assert_eq!(status(&routes, Request::get("/livez")).await, StatusCode::OK);
+        for forgotten in [Request::delete("/livez"), Request::get("/forgotten"), Request::post("/below/livez")] {
+            assert_eq!(status(&routes, forgotten).await, StatusCode::METHOD_NOT_ALLOWED);
+        }
+    }
+}

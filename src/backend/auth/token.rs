@@ -1,0 +1,134 @@
+//! Tokens: how they look, and how one is made.
+//!
+//! `ktt_5f0c9a1e_` and 64 hexadecimal digits: the first part names it in lists and in the log, and lets scanners find one
+//! that leaked; the rest is its secret, 256 random bits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::backend::store::{AuthStore, CreateError, Digest, NoRandomNumbers, Role, Token};
+
+/// How every token begins.
+const MARK: &str = "ktt_";
+
+/// Random bytes that tell tokens apart where they are listed.
+const PREFIX: usize = 4;
+
+/// Random bytes of a secret, as many as its digest has.
+const SECRET: usize = 32;
+
+/// The most characters of a name: what fits into a line of a list.
+const MAX_NAME: usize = 64;
+
+/// Whose a token is: short, and of characters that a terminal, a log and a page show as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+/// Text that is no [`Name`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected 1 to {MAX_NAME} letters, digits, '.', '_', '@' or '-', the first a letter or a digit, and not `ktt_` at the start"
+)]
+pub struct InvalidName;
+
+/// Why there is no new token.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCreated {
+    /// The system is to blame.
+    #[error(transparent)]
+    Random(#[from] NoRandomNumbers),
+    /// The store is, or the name.
+    #[error(transparent)]
+    Store(#[from] CreateError),
+}
+
+/// Makes a token that lasts for `days`, and gives it with its whole text, which is kept nowhere.
+pub async fn create(access: &dyn AuthStore, name: Name, role: Role, days: u16) -> Result<(Token, String), NotCreated> {
+    // A store keeps milliseconds.
+    let created = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default();
+    let prefix = format!("{MARK}{}", random::<PREFIX>()?);
+    let text = format!("{prefix}_{}", random::<SECRET>()?);
+    let expires = created + SignedDuration::from_hours(24 * i64::from(days));
+    let token = Token { prefix, name: name.0, role, created, expires: Some(expires), revoked: None };
+    access.create_token(token.clone(), Digest::of(&text)).await?;
+    Ok((token, text))
+}
+
+/// The prefix of a token's whole text; `None` where the text does not look like one, which nothing needs to be asked for.
+pub(super) fn prefix_of(text: &str) -> Option<&str> {
+    let (prefix, secret) = text.rsplit_once('_')?;
+    let is_hex = |text: &str, bytes: usize| text.len() == 2 * bytes && text.bytes().all(|b| b.is_ascii_hexdigit());
+    (is_hex(prefix.strip_prefix(MARK)?, PREFIX) && is_hex(secret, SECRET)).then_some(prefix)
+}
+
+/// The secret of a new session.
+pub(super) fn session() -> Result<String, NoRandomNumbers> {
+    random::<SECRET>()
+}
+
+/// Random bytes in hexadecimal digits, which a double click selects as a whole.
+fn random<const BYTES: usize>() -> Result<String, NoRandomNumbers> {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
+    let mut text = String::with_capacity(2 * BYTES);
+    for byte in bytes {
+        for half in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    Ok(text)
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+        let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let valid = begins && text.len() <= MAX_NAME && text.bytes().all(allowed) && !text.starts_with(MARK);
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_token_has_a_prefix() {
+        let secret = "0123456789abcdef".repeat(4);
+        assert_eq!(prefix_of(&format!("ktt_5f0c9a1e_{secret}")), Some("ktt_5f0c9a1e"));
+        for wrong in [
+            String::new(),
+            secret.clone(),
+            format!("5f0c9a1e_{secret}"),
+            format!("ktt_5f0c9a1_{secret}"),
+            format!("ktt_5f0c9a1e_{secret}0"),
+            format!("ktt_5f0c9a1e_{}", &secret[1..]),
+            format!("ktt_5f0c9a1e{secret}"),
+            format!("ktt_5f0c9a1g_{secret}"),
+            format!("ktt_5f0c9a1e_{}é", &secret[2..]),
+        ] {
+            assert_eq!(prefix_of(&wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_shows_as_it_is_and_is_no_prefix() {
+        for good in ["ci", "a.b_c-d@example.org", "0", &"n".repeat(64)] {
+            assert!(good.parse::<Name>().is_ok(), "{good}");
+        }
+        for bad in ["", " ci", "-ci", "a b", "a\u{1b}[2J", "<b>", "ktt_5f0c9a1e", "é", &"n".repeat(65)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+    }
+}

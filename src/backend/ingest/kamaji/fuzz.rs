@@ -1,0 +1,140 @@
+//! Anything at all, sent to the paths of today's Kamaji: JSON, and bytes. `make soak` tries a million of each.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::payload::{Create, Delete, Payload, Received, Stats, Update};
+use crate::backend::store::{Batch, PseudonymKey};
+use crate::catalog::MAX_COUNT;
+
+/// In each text that is not the catalog's.
+const MARK: &str = "acmebank";
+
+const KEYS: [&str; 22] = [
+    "uuid",
+    "kamaji_version",
+    "kubernetes_version",
+    "tenant_control_plane",
+    "datastores",
+    "running",
+    "sleeping",
+    "not_ready",
+    "upgrading",
+    "etcd",
+    "mysql",
+    "postgres",
+    "nats",
+    "count",
+    "used_by_count",
+    "tcp_version",
+    "old_tcp_version",
+    "new_tcp_version",
+    "status",
+    "cluster_api",
+    "network_profile",
+    "acmebank",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11".to_owned()),
+        Just("v1.35.1".to_owned()),
+        Just(format!("v1.35.1-{MARK}")),
+        Just("Ready".to_owned()),
+        "\\PC{0,20}".prop_map(|text| format!("{text}{MARK}")),
+        Just(String::new()),
+    ]
+}
+
+/// A value in which known keys stand in any places.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0..=MAX_COUNT + 1).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 8, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((prop::sample::select(&KEYS[..]), inner), 0..8).prop_map(|members| Value::Object(
+                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
+}
+
+/// What all four paths take at once.
+fn good() -> Value {
+    json!({
+        "uuid": "6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11", "kamaji_version": "v1.0.0", "kubernetes_version": "v1.36.0",
+        "tenant_control_plane": {"running": 4, "upgrading": 1, "not_ready": 2, "sleeping": 3},
+        "datastores": {"etcd": {"count": 1, "used_by_count": 9}},
+        "tcp_version": "v1.35.1", "old_tcp_version": "v1.34.2", "new_tcp_version": "v1.35.1", "status": "Ready",
+        "cluster_api": true, "network_profile": "gateway",
+    })
+}
+
+/// What is kept of a body, on each of the four paths.
+fn kept(body: &[u8]) -> Vec<Batch> {
+    fn admit<P: Payload>(body: &[u8]) -> Option<Batch> {
+        let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
+        let now = "2026-11-23T20:34:56Z".parse().ok()?;
+        serde_json::from_slice::<P>(body).ok()?.admit(&Received { now, uid: Uuid::from_u128(1), key: &key })
+    }
+    [admit::<Stats>(body), admit::<Create>(body), admit::<Update>(body), admit::<Delete>(body)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// At most one row of each, of the catalog's values alone.
+fn check(body: &[u8]) -> TestCaseResult {
+    for Batch { snapshots, events } in kept(body) {
+        prop_assert!(snapshots.len() + events.len() <= 1);
+        let rows = format!("{snapshots:?} {events:?}");
+        prop_assert!(!rows.contains(MARK) && !rows.contains("6f8bd8e2"), "{rows}");
+        for snapshot in snapshots {
+            let counts = snapshot.counts;
+            let states = [counts.running, counts.sleeping, counts.not_ready, counts.upgrading];
+            let dimensions = snapshot.dimensions.iter().map(|(_, count)| *count);
+            prop_assert!(states.into_iter().chain(dimensions).all(|count| count <= MAX_COUNT));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_anything_is_made_of_is_kept_where_it_is_good() {
+    assert_eq!(kept(good().to_string().as_bytes()).len(), 4);
+}
+
+proptest! {
+    #[test]
+    fn anything_as_json_is_kept_as_the_catalog_allows_or_refused(
+        alone in value(), key in prop::sample::select(&KEYS[..]), inner in value()
+    ) {
+        check(alone.to_string().as_bytes())?;
+        let mut within = good();
+        within[key] = inner;
+        check(within.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn anything_as_bytes_of_json_is_kept_as_the_catalog_allows_or_refused(
+        raw in vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), byte in any::<u8>()
+    ) {
+        check(&raw)?;
+        let mut spoilt = good().to_string().into_bytes();
+        let place = place.index(spoilt.len());
+        spoilt[place] = byte;
+        check(&spoilt)?;
+        spoilt.truncate(place);
+        check(&spoilt)?;
+    }
+}

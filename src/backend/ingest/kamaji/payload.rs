@@ -1,0 +1,385 @@
+//! The forms in which today's Kamaji reports, and the rows that become of them. No I/O.
+//!
+//! Kamaji's versions and statuses are brought into their public form rather than refused, since its client would never
+//! send them otherwise. What else a body holds is dropped unread.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::backend::store::{
+    Batch, Dimension, EventRow, GaugeSnapshot, PseudonymKey, Source, StateCounts, cut_to_hour,
+};
+use crate::catalog::{
+    CreatedWith, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord, KamajiVersion, KubernetesVersion, MAX_COUNT,
+    Metric, Status,
+};
+
+/// What belongs to a receipt rather than to what was received.
+#[derive(Debug)]
+pub(super) struct Received<'a> {
+    pub(super) now: Timestamp,
+    /// Random: Kamaji gives its events no identity.
+    pub(super) uid: Uuid,
+    pub(super) key: &'a PseudonymKey,
+}
+
+/// A body of one of the four paths.
+pub(super) trait Payload: DeserializeOwned {
+    /// What a body has to be.
+    const EXPECTED: &'static str;
+
+    /// The rows to keep, none where it tells of no change; `None` where a value is out of range.
+    fn admit(self, received: &Received<'_>) -> Option<Batch>;
+}
+
+/// `/stats`, as Kamaji's client sends it, or flat, as its documentation shows it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stats {
+    uuid: Uuid,
+    #[serde(flatten)]
+    versions: PayloadVersions,
+    tenant_control_plane: Option<States>,
+    #[serde(flatten)]
+    flat: Option<States>,
+    #[serde(default)]
+    datastores: PayloadDatastores,
+}
+
+/// `/create`. The documentation shows it without the last two.
+#[derive(Debug, Deserialize)]
+pub(super) struct Create {
+    #[serde(flatten)]
+    versions: PayloadVersions,
+    tcp_version: String,
+    cluster_api: Option<bool>,
+    network_profile: Option<String>,
+}
+
+/// `/update`, which Kamaji sends on every update of the object.
+#[derive(Debug, Deserialize)]
+pub(super) struct Update {
+    #[serde(flatten)]
+    versions: PayloadVersions,
+    /// Empty until the control plane first came up.
+    old_tcp_version: String,
+    new_tcp_version: String,
+}
+
+/// `/delete`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Delete {
+    #[serde(flatten)]
+    versions: PayloadVersions,
+    tcp_version: String,
+    status: Option<String>,
+}
+
+/// On all four.
+#[derive(Debug, Deserialize)]
+struct PayloadVersions {
+    kamaji_version: String,
+    kubernetes_version: String,
+}
+
+/// All four are required: a missing one would be read as zero.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct States {
+    running: u32,
+    sleeping: u32,
+    not_ready: u32,
+    upgrading: u32,
+}
+
+/// By driver.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PayloadDatastores {
+    etcd: Datastore,
+    mysql: Datastore,
+    postgres: Datastore,
+    nats: Datastore,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct Datastore {
+    count: u32,
+    used_by_count: u32,
+}
+
+impl Payload for Stats {
+    const EXPECTED: &'static str = "JSON with uuid, kamaji_version, kubernetes_version, and running, sleeping, not_ready \
+        and upgrading from 0 to 1000000, flat or in tenant_control_plane";
+
+    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+        let Self { uuid, versions, tenant_control_plane, flat, datastores } = self;
+        let States { running, sleeping, not_ready, upgrading } = tenant_control_plane.or(flat)?;
+        let dimensions = datastores.dimensions();
+        let breakdown_counts = dimensions.iter().map(|(_, count)| *count);
+        if [running, sleeping, not_ready, upgrading].into_iter().chain(breakdown_counts).any(|count| count > MAX_COUNT)
+        {
+            return None;
+        }
+        let (kamaji_version, kubernetes_version) = versions.normalise();
+        let snapshot = GaugeSnapshot {
+            installation: received.key.pseudonym(uuid),
+            time: received.now,
+            counts: StateCounts { running, sleeping, not_ready, upgrading },
+            source: Source::Kamaji,
+            kamaji_version,
+            kubernetes_version,
+            dimensions,
+        };
+        Some(Batch { snapshots: vec![snapshot], ..Batch::default() })
+    }
+}
+
+impl Payload for Create {
+    const EXPECTED: &'static str = "JSON with tcp_version, kamaji_version and kubernetes_version";
+
+    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+        let Self { versions, tcp_version, cluster_api, network_profile } = self;
+        let network_profile = network_profile.and_then(|word| word.parse().ok());
+        let with = cluster_api.map(|cluster_api| CreatedWith { cluster_api, network_profile });
+        let tcp_version = KubernetesVersion::normalise(&tcp_version);
+        Some(versions.event(received, Event::Created { tcp_version, with }))
+    }
+}
+
+impl Payload for Update {
+    const EXPECTED: &'static str = "JSON with old_tcp_version, new_tcp_version, kamaji_version and kubernetes_version";
+
+    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+        let Self { versions, old_tcp_version, new_tcp_version } = self;
+        let old = KubernetesVersion::normalise(&old_tcp_version);
+        let new = KubernetesVersion::normalise(&new_tcp_version);
+        if old_tcp_version.is_empty() || old == new {
+            return Some(Batch::default());
+        }
+        Some(versions.event(received, Event::Updated { old_tcp_version: old, new_tcp_version: new }))
+    }
+}
+
+impl Payload for Delete {
+    const EXPECTED: &'static str = "JSON with status, tcp_version, kamaji_version and kubernetes_version";
+
+    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+        let Self { versions, tcp_version, status } = self;
+        let status = Status::normalise(status.as_deref());
+        let tcp_version = KubernetesVersion::normalise(&tcp_version);
+        Some(versions.event(received, Event::Deleted { status, tcp_version }))
+    }
+}
+
+impl PayloadVersions {
+    fn normalise(&self) -> (KamajiVersion, KubernetesVersion) {
+        let Self { kamaji_version, kubernetes_version } = self;
+        (KamajiVersion::normalise(kamaji_version), KubernetesVersion::normalise(kubernetes_version))
+    }
+
+    fn event(&self, received: &Received<'_>, event: Event) -> Batch {
+        let (kamaji_version, kubernetes_version) = self.normalise();
+        let Received { now, uid, key: _ } = *received;
+        let record = EventRecord { uid, time: cut_to_hour(now), kamaji_version, kubernetes_version, event };
+        Batch { events: vec![EventRow { record, source: Source::Kamaji }], ..Batch::default() }
+    }
+}
+
+impl PayloadDatastores {
+    /// What there is of each driver. Kamaji names all of them always: a zero says no more than a missing one.
+    fn dimensions(&self) -> Vec<(Dimension, u32)> {
+        let Self { etcd, mysql, postgres, nats } = self;
+        let mut dimensions = Vec::new();
+        for (driver, datastore) in [("etcd", etcd), ("MySQL", mysql), ("PostgreSQL", postgres), ("NATS", nats)] {
+            let Datastore { count, used_by_count } = *datastore;
+            let mut add = |metric: &'static Metric, count| {
+                let dimension = Dimension::new(metric, driver).ok().filter(|_| count > 0);
+                dimensions.extend(dimension.map(|dimension| (dimension, count)));
+            };
+            add(&DATASTORE_COUNT, count);
+            add(&DATASTORE_USED_BY, used_by_count);
+        }
+        dimensions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::catalog::{DRIVERS, NetworkProfile};
+
+    fn admit<P: Payload>(body: &Value) -> Option<Batch> {
+        let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
+        let now = "2026-11-23T20:34:56Z".parse().unwrap();
+        serde_json::from_value::<P>(body.clone()).ok()?.admit(&Received { now, uid: Uuid::from_u128(1), key: &key })
+    }
+
+    fn event<P: Payload>(own: &Value) -> Option<Event> {
+        let mut body = json!({"kamaji_version": "edge-24.12.1", "kubernetes_version": "v1.30.4+k3s1"});
+        body.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let Batch { snapshots, events } = admit::<P>(&body)?;
+        assert!(snapshots.is_empty() && events.len() < 2);
+        let EventRow { record, source } = events.into_iter().next()?;
+        assert_eq!((record.uid, source), (Uuid::from_u128(1), Source::Kamaji));
+        assert_eq!(record.time.to_string(), "2026-11-23T20:00:00Z");
+        assert_eq!(
+            (record.kamaji_version.to_string(), record.kubernetes_version.to_string()),
+            ("edge-24.12.1".into(), "v1.30.4".into())
+        );
+        Some(record.event)
+    }
+
+    fn stats() -> Value {
+        json!({
+            "uuid": "6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11", "kamaji_version": "26.7.4-edge", "kubernetes_version": "v1.36.0",
+            "tenant_control_plane": {"running": 4, "upgrading": 1, "not_ready": 2, "sleeping": 3},
+            "datastores": {
+                "etcd": {"count": 1, "used_by_count": 9}, "postgres": {"count": 2, "used_by_count": 1},
+                "mysql": {"count": 0, "used_by_count": 0}, "nats": {"count": 0, "used_by_count": 0},
+            },
+        })
+    }
+
+    fn version(text: &str) -> KubernetesVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn stats_become_a_cycle_under_a_pseudonym() {
+        let snapshot = admit::<Stats>(&stats()).unwrap().snapshots.remove(0);
+        assert_eq!(snapshot.counts, StateCounts { running: 4, sleeping: 3, not_ready: 2, upgrading: 1 });
+        assert_eq!(snapshot.source, Source::Kamaji);
+        assert_ne!(snapshot.installation.to_string(), stats()["uuid"]);
+        let dimensions: Vec<_> =
+            snapshot.dimensions.iter().map(|(of, count)| (of.metric().name, of.value(), *count)).collect();
+        let expected = [
+            ("kamaji.datastore.count", "etcd", 1),
+            ("kamaji.datastore.used_by", "etcd", 9),
+            ("kamaji.datastore.count", "PostgreSQL", 2),
+            ("kamaji.datastore.used_by", "PostgreSQL", 1),
+        ];
+        assert_eq!(dimensions, expected);
+    }
+
+    #[test]
+    fn stats_are_read_flat_and_whatever_the_case_of_the_uuid() {
+        let nested = admit::<Stats>(&stats()).unwrap();
+        let mut flat = stats();
+        let states = flat.as_object_mut().unwrap().remove("tenant_control_plane").unwrap();
+        flat.as_object_mut().unwrap().extend(states.as_object().unwrap().clone());
+        flat["uuid"] = "6F8BD8E2-6D1F-4C0E-9A53-0D9F2B8F9A11".into();
+        assert_eq!(admit::<Stats>(&flat), Some(nested));
+    }
+
+    #[test]
+    fn stats_without_a_count_or_out_of_range_are_refused() {
+        for (pointer, value) in [
+            ("/tenant_control_plane/running", Value::Null),
+            ("/tenant_control_plane/running", json!(1_000_001)),
+            ("/tenant_control_plane/running", json!(-1)),
+            ("/tenant_control_plane/running", json!(1.5)),
+            ("/tenant_control_plane/running", json!("4")),
+            ("/tenant_control_plane", json!({"running": 1})),
+            ("/tenant_control_plane", Value::Null),
+            ("/datastores/etcd/count", json!(1_000_001)),
+            ("/datastores", json!(1)),
+            ("/uuid", json!("acme")),
+            ("/uuid", Value::Null),
+            ("/kamaji_version", Value::Null),
+        ] {
+            let mut body = stats();
+            *body.pointer_mut(pointer).unwrap() = value.clone();
+            assert_eq!(admit::<Stats>(&body), None, "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn every_driver_is_one_of_the_catalog() {
+        let one = Datastore { count: 1, used_by_count: 1 };
+        let all = PayloadDatastores { etcd: one, mysql: one, postgres: one, nats: one };
+        assert_eq!(all.dimensions().len(), 2 * DRIVERS.len());
+    }
+
+    #[test]
+    fn a_creation_is_read_as_sent_and_as_documented() {
+        let tcp_version = version("v1.35.1");
+        let with = |with| Some(Event::Created { tcp_version, with });
+        for (own, expected) in [
+            (json!({"tcp_version": "v1.35.1"}), with(None)),
+            (
+                json!({"tcp_version": "1.35.1-acme", "cluster_api": true, "network_profile": "load_balancer"}),
+                with(Some(CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::LoadBalancer) })),
+            ),
+            (
+                json!({"tcp_version": "v1.35.1", "cluster_api": false, "network_profile": "acme"}),
+                with(Some(CreatedWith { cluster_api: false, network_profile: None })),
+            ),
+            (json!({}), None),
+        ] {
+            assert_eq!(event::<Create>(&own), expected, "{own}");
+        }
+    }
+
+    #[test]
+    fn an_update_without_a_version_change_is_acknowledged_and_dropped() {
+        let update = |old: &str, new: &str| {
+            let body =
+                json!({"kamaji_version": "", "kubernetes_version": "", "old_tcp_version": old, "new_tcp_version": new});
+            admit::<Update>(&body).unwrap().events.into_iter().map(|row| row.record.event).collect::<Vec<_>>()
+        };
+        for (old, new) in
+            [("v1.35.1", "v1.35.1"), ("", "v1.35.1"), ("1.35.1", "v1.35.1-acme"), ("acme", "initech"), ("", "")]
+        {
+            assert_eq!(update(old, new), [], "{old} {new}");
+        }
+        let expected = Event::Updated { old_tcp_version: version("v1.34.2"), new_tcp_version: version("v1.35.1") };
+        assert_eq!(update("v1.34.2", "v1.35.1"), [expected]);
+    }
+
+    #[test]
+    fn a_deletion_with_a_status_that_kamaji_does_not_define_is_kept_as_unknown() {
+        let tcp_version = version("v1.35.1");
+        for (own, status) in [
+            (json!({"tcp_version": "v1.35.1", "status": "Sleeping"}), Status::Sleeping),
+            (json!({"tcp_version": "v1.35.1", "status": "AcmeSpecial"}), Status::Undefined),
+            (json!({"tcp_version": "v1.35.1", "status": ""}), Status::Unknown),
+            (json!({"tcp_version": "v1.35.1"}), Status::Unknown),
+        ] {
+            assert_eq!(event::<Delete>(&own), Some(Event::Deleted { status, tcp_version }), "{own}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_a_body_is_in_the_rows(text in "[ -~]{0,12}|v?[0-9]{1,3}(\\.[0-9]{1,3}){2}[-+.]?|\\PC{0,8}", extra in "\\PC{0,8}") {
+            let marked = format!("{text}acmebank");
+            let mut stats = stats();
+            stats["kamaji_version"] = marked.as_str().into();
+            stats["kubernetes_version"] = marked.as_str().into();
+            stats[format!("{extra}acmebank")] = marked.as_str().into();
+            let body = json!({
+                "kamaji_version": marked, "kubernetes_version": marked, "tcp_version": marked, "status": marked,
+                "old_tcp_version": marked, "new_tcp_version": "v1.35.1", "cluster_api": true, "network_profile": marked,
+                "name": marked,
+            });
+            let all = [
+                admit::<Stats>(&stats), admit::<Create>(&body), admit::<Update>(&body), admit::<Delete>(&body),
+            ];
+            for batch in all {
+                let rows = format!("{:?}", batch.unwrap());
+                prop_assert!(!rows.contains("acmebank"), "{}", rows);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = serde_json::from_slice::<Stats>(&body);
+            let _ = serde_json::from_slice::<Create>(&body);
+        }
+    }
+}

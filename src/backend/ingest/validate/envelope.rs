@@ -1,0 +1,123 @@
+//! What metrics and log records have in common: resource, scope and attributes.
+
+use std::str::FromStr;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::RejectReason;
+use crate::catalog::{Attribute, SERVICE_NAME, Values};
+
+/// More attributes than any of the catalog's carriers has.
+const MOST_ATTRIBUTES: usize = 16;
+
+/// How many attributes there are that nothing of the catalog needs.
+pub(super) fn beyond(attributes: &[KeyValue]) -> usize {
+    attributes.len().saturating_sub(MOST_ATTRIBUTES)
+}
+
+/// The same of a resource.
+pub(super) fn beyond_in(resource: Option<&Resource>) -> usize {
+    resource.map_or(0, |resource| beyond(&resource.attributes) + resource.entity_refs.len())
+}
+
+/// Attributes that the catalog allows where they were found, each once.
+#[derive(Debug)]
+pub(super) struct Attributes<'a>(Vec<(&'static Attribute, &'a Value)>);
+
+impl<'a> Attributes<'a> {
+    /// Reads `sent` against `allowed`, of which all that is not extended is required.
+    pub(super) fn read(sent: &'a [KeyValue], allowed: &[&'static Attribute]) -> Result<Self, RejectReason> {
+        let mut found = Self(Vec::with_capacity(allowed.len()));
+        for KeyValue { key, value, key_strindex } in sent {
+            let attribute =
+                allowed.iter().find(|attribute| attribute.key == key).ok_or(RejectReason::UnknownAttribute)?;
+            if *key_strindex != 0 {
+                return Err(RejectReason::UnknownAttribute);
+            }
+            if found.get(attribute).is_some() {
+                return Err(RejectReason::RepeatedAttribute);
+            }
+            found.0.push((attribute, admit_value(attribute, value.as_ref())?));
+        }
+        let missing = allowed.iter().any(|attribute| !attribute.extended && !found.has(attribute));
+        if missing { Err(RejectReason::MissingAttribute) } else { Ok(found) }
+    }
+
+    fn get(&self, attribute: &Attribute) -> Option<&'a Value> {
+        self.0.iter().find(|(found, _)| found.key == attribute.key).map(|(_, value)| *value)
+    }
+
+    /// A string that is there.
+    pub(super) fn text(&self, attribute: &Attribute) -> Result<&'a str, RejectReason> {
+        match self.get(attribute) {
+            Some(Value::StringValue(text)) => Ok(text),
+            Some(_) => Err(RejectReason::AttributeValue),
+            None => Err(RejectReason::MissingAttribute),
+        }
+    }
+
+    /// A string that is there, in its own form.
+    pub(super) fn parse<T: FromStr>(&self, attribute: &Attribute) -> Result<T, RejectReason> {
+        self.text(attribute)?.parse().map_err(|_| RejectReason::AttributeValue)
+    }
+
+    /// A boolean, if there is one.
+    pub(super) fn bool(&self, attribute: &Attribute) -> Option<bool> {
+        match self.get(attribute) {
+            Some(Value::BoolValue(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Whether it is there.
+    pub(super) fn has(&self, attribute: &Attribute) -> bool {
+        self.get(attribute).is_some()
+    }
+}
+
+fn admit_value<'a>(attribute: &Attribute, value: Option<&'a AnyValue>) -> Result<&'a Value, RejectReason> {
+    let value = value.and_then(|value| value.value.as_ref()).ok_or(RejectReason::AttributeValue)?;
+    let admitted = match value {
+        Value::StringValue(text) => attribute.values.admit_text(text),
+        Value::BoolValue(_) => attribute.values == Values::Bool,
+        _ => false,
+    };
+    if admitted { Ok(value) } else { Err(RejectReason::AttributeValue) }
+}
+
+/// A resource that carries `allowed`, and nothing else.
+pub(super) fn read_resource<'a>(
+    resource: Option<&'a Resource>,
+    schema_url: &str,
+    allowed: &[&'static Attribute],
+) -> Result<Attributes<'a>, RejectReason> {
+    let Resource { attributes, dropped_attributes_count, entity_refs } = resource.ok_or(RejectReason::Resource)?;
+    if !entity_refs.is_empty() {
+        return Err(RejectReason::Resource);
+    }
+    check_not_dropped(*dropped_attributes_count)?;
+    check_schema_url(schema_url)?;
+    Attributes::read(attributes, allowed)
+}
+
+/// The scope of this project, whose version the relay blanks.
+pub(super) fn check_scope(scope: Option<&InstrumentationScope>, schema_url: &str) -> Result<(), RejectReason> {
+    let InstrumentationScope { name, version, attributes, dropped_attributes_count } =
+        scope.ok_or(RejectReason::Scope)?;
+    let known_version = version.is_empty() || Values::ServiceVersion.admit_text(version);
+    if name != SERVICE_NAME || !known_version || !attributes.is_empty() {
+        return Err(RejectReason::Scope);
+    }
+    check_not_dropped(*dropped_attributes_count)?;
+    check_schema_url(schema_url)
+}
+
+fn check_schema_url(url: &str) -> Result<(), RejectReason> {
+    if url.is_empty() { Ok(()) } else { Err(RejectReason::SchemaUrl) }
+}
+
+pub(super) fn check_not_dropped(count: u32) -> Result<(), RejectReason> {
+    if count == 0 { Ok(()) } else { Err(RejectReason::DroppedAttributes) }
+}

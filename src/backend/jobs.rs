@@ -1,0 +1,4 @@
+//! Background jobs: retention, checkpoint, eviction and health.
+
+pub(super) mod health;
+pub(super) mod retention;

@@ -1,0 +1,92 @@
+//! The way to a backend that serves: its addresses are bound at once, so that one on which another process listens is
+//! told, and listened on once its store is open, which can take minutes where that is brought up to date. Until then
+//! senders are refused a connection, and try again. One that another process has bound too, and listens on first, is told
+//! only then.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::server::{StoreLocation, Stores, overdue};
+use crate::backend::store::SqliteStore;
+
+/// Connections that wait to be taken: the system cuts it down to its own bound (net.core.somaxconn).
+const BACKLOG: u32 = 65_535;
+
+/// What whoever asks is told meanwhile.
+pub(in crate::backend) const OPENING: &str =
+    "not ready yet: the store is being opened, and brought up to date if it is of an earlier version\n";
+
+/// An address that is bound, on which nobody listens yet.
+pub(in crate::backend) struct BoundSocket {
+    socket: TcpSocket,
+    address: SocketAddr,
+    flag: &'static str,
+}
+
+/// Fails where two of these are the same address. The system would tell only when the second is listened on: once the
+/// store is open.
+pub(in crate::backend) fn are_apart(addresses: &[(&str, Option<SocketAddr>)]) -> anyhow::Result<()> {
+    for (index, (flag, address)) in addresses.iter().enumerate() {
+        // Port 0 takes another one each time.
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        if let Some((first, _)) = addresses[..index].iter().find(|(_, other)| *other == Some(address)) {
+            bail!("{first} and {flag} are both {address}: expected an address of its own for each");
+        }
+    }
+    Ok(())
+}
+
+impl BoundSocket {
+    /// Binds an address; port 0 takes a free one.
+    pub(in crate::backend) fn to(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
+        let bound = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // What is left of connections of an earlier process does not hold it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        let socket = bound().map_err(|error| cannot(error, address, flag))?;
+        Ok(Self { socket, address, flag })
+    }
+
+    /// Listens from here on.
+    pub(in crate::backend) fn listen(self) -> anyhow::Result<TcpListener> {
+        let Self { socket, address, flag } = self;
+        socket.listen(BACKLOG).map_err(|error| cannot(error, address, flag))
+    }
+}
+
+fn cannot(error: std::io::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
+    let context = format!("cannot listen on {address}: free it, or choose another address with {flag}");
+    anyhow::Error::new(error).context(context)
+}
+
+impl StoreLocation {
+    /// Opens what is stored there, and brings it up to date; `None` where `shutdown` comes before, which leaves it as it
+    /// was.
+    pub(in crate::backend) async fn open(self, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
+        let Self::Sqlite(path) = self;
+        let cancelled = shutdown.clone();
+        let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
+        let opened = tokio::select! {
+            opened = opening => opened.context("the store was not opened")?,
+            () = overdue(shutdown) => {
+                tracing::warn!("the store was not opened in time; what was begun is undone by who opens it next");
+                return Ok(None);
+            }
+        };
+        match opened {
+            Ok(store) => Ok(Some(Arc::new(store).into())),
+            Err(error) if error.is_interrupt() => {
+                tracing::info!("the store was not opened, and is as it was");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

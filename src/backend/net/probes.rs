@@ -1,0 +1,50 @@
+//! The probes and the metrics on an address of their own, which are answered from the first moment on.
+
+use std::convert::Infallible;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::metrics;
+use crate::backend::net::{Acceptor, Port};
+use crate::process::probes::{self, Readiness};
+
+/// Where they are answered, if anywhere, and what.
+pub(in crate::backend) struct Probes {
+    listener: Option<TcpListener>,
+    pub(in crate::backend) told: ProbeState,
+}
+
+/// What they are told by, and whether anybody can ask.
+#[derive(Clone)]
+pub(in crate::backend) struct ProbeState {
+    pub(in crate::backend) readiness: Readiness,
+    /// Accounts are kept only where they can be read.
+    pub(in crate::backend) has_accounts: bool,
+}
+
+impl Probes {
+    /// Accounts are kept from here on, where they can be read. Nothing is ready yet.
+    pub(in crate::backend) fn new(listener: Option<TcpListener>) -> Self {
+        let has_accounts = listener.is_some();
+        if has_accounts {
+            metrics::open();
+        }
+        Self { listener, told: ProbeState { readiness: Readiness::new(), has_accounts } }
+    }
+
+    /// Answers until `shutdown`, as long as `task` runs.
+    pub(in crate::backend) async fn beside<T>(self, task: impl Future<Output = T>, shutdown: CancellationToken) -> T {
+        let Self { listener, told: ProbeState { readiness, .. } } = self;
+        let answering = async {
+            if let Some(listener) = listener {
+                Acceptor::for_probes().serve(listener, Port::Health, probes::routes(readiness), shutdown).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            done = task => done,
+            never = answering => match never {},
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The page of who read what.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{REFRESH_SECONDS, document, signed_in};
+use crate::backend::auth::Principal;
+use crate::backend::store::AuditLogEntry;
+use crate::backend::web::format::{ago, minute, number};
+
+/// Renders the log's newest entries.
+pub(in crate::backend::web) fn audit_log(entries: &[AuditLogEntry], now: Timestamp, reader: &Principal) -> Markup {
+    document(
+        Some(REFRESH_SECONDS),
+        &html! {
+            header {
+                h1 { "AuthStore log" }
+                p { "As of " (minute(now)) " · " a href="/" { "overview" } " · " a href="/api/v1/audit-log" { "as JSON" } }
+                (signed_in(reader))
+            }
+            main {
+                section.panel {
+                    h2 { "What was read, newest first " span.muted { "the last " (entries.len()) } }
+                    table {
+                        thead { tr { th { "TokenRef" } th { "What" } th.number { "Status" } th.number { "Times" } th { "When" } } }
+                        tbody { @for entry in entries { (row(entry, now)) } }
+                    }
+                }
+            }
+            footer { p { "What nobody that is known did is counted by the hour: attempts, and erasures with the program. What changes something is here before it is done, without a status, and again with one. No address is ever kept." } }
+        },
+    )
+}
+
+fn row(entry: &AuditLogEntry, now: Timestamp) -> Markup {
+    let AuditLogEntry { time, who, what, status, count } = entry;
+    html! {
+        tr {
+            td.wide data-label="TokenRef" {
+                @match who {
+                    Some(who) => { (who.name) " " code.muted { (who.token) } }
+                    None => { span.muted { "nobody known" } }
+                }
+            }
+            td.half data-label="What" { (what) }
+            td.number data-label="Status" { @if let Some(status) = status { (status) } @else { "–" } }
+            td.number data-label="Times" { (number(*count)) }
+            td data-label="When" {
+                @if who.is_some() { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
+                @else { "the hour from " time datetime=(time) { (minute(*time)) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Versions as they may leave a cluster: numbers, never text. A private build tag can name a company, so what is not
+//! one of the public forms is cut off or becomes `unknown`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Up to four digits without a leading zero: enough for a calendar version's year.
+const MAX_PART: u16 = 9_999;
+/// Up to three digits: no project has published a thousand pre-releases of one version.
+const MAX_STAGE: u16 = 999;
+
+macro_rules! part {
+    () => {
+        "(0|[1-9][0-9]{0,3})"
+    };
+}
+macro_rules! triple {
+    () => {
+        concat!(part!(), "\\.", part!(), "\\.", part!())
+    };
+}
+macro_rules! stage {
+    () => {
+        "(-(alpha|beta|rc)\\.(0|[1-9][0-9]{0,2}))?"
+    };
+}
+
+/// [`KubernetesVersion`] as a regular expression, not anchored.
+pub(super) const KUBERNETES_PATTERN: &str = concat!("unknown|v", triple!(), stage!());
+/// [`KubernetesMinor`] as a regular expression, not anchored.
+pub(super) const MINOR_PATTERN: &str = concat!("unknown|v", part!(), "\\.", part!());
+/// [`KamajiVersion`] as a regular expression, not anchored.
+pub(super) const KAMAJI_PATTERN: &str =
+    concat!("unknown|v", triple!(), stage!(), "|edge-", triple!(), "|", triple!(), "-edge");
+/// The agent's own version as a regular expression, not anchored.
+pub(super) const SERVICE_PATTERN: &str = concat!(triple!(), stage!());
+
+const UNKNOWN: &str = "unknown";
+
+/// How far a release is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// `-alpha.N`
+    Alpha(u16),
+    /// `-beta.N`
+    Beta(u16),
+    /// `-rc.N`
+    Rc(u16),
+    /// Released.
+    Final,
+}
+
+/// Three numbers of up to four digits, and a stage; ordered as semantic versions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionNumbers {
+    /// The first number.
+    pub major: u16,
+    /// The second number.
+    pub minor: u16,
+    /// The third number.
+    pub patch: u16,
+    /// Released, or how far.
+    pub stage: Stage,
+}
+
+/// A Kubernetes version: `vX.Y.Z`, `vX.Y.Z-alpha.N`, `-beta.N`, `-rc.N`, or `unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KubernetesVersion {
+    /// Not known, or not a version.
+    Unknown,
+    /// A release.
+    Release(VersionNumbers),
+}
+
+/// A Kubernetes minor version: `vX.Y`, or `unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KubernetesMinor {
+    /// Not known, or not a version.
+    Unknown,
+    /// A minor version.
+    Minor {
+        /// The first number.
+        major: u16,
+        /// The second number.
+        minor: u16,
+    },
+}
+
+/// A Kamaji version: the forms of a [`KubernetesVersion`], and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KamajiVersion {
+    /// Not known, or not a version.
+    Unknown,
+    /// A release.
+    Release(VersionNumbers),
+    /// `edge-X.Y.Z`, the older edge form.
+    EdgePrefix(u16, u16, u16),
+    /// `X.Y.Z-edge`, the newer edge form.
+    EdgeSuffix(u16, u16, u16),
+}
+
+/// Text that is not in the canonical form of what it was read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a canonical version: expected {expected}")]
+pub struct NotCanonical {
+    expected: &'static str,
+}
+
+impl VersionNumbers {
+    /// Reads `X.Y.Z` with an optional leading `v`; a stage is kept, any other suffix cut. `None` where there are no
+    /// three numbers.
+    fn normalise(text: &str) -> Option<Self> {
+        let ((major, minor, patch), suffix) = triple(text.strip_prefix('v').unwrap_or(text))?;
+        Some(Self { major, minor, patch, stage: Stage::normalise(suffix) })
+    }
+}
+
+impl Stage {
+    fn normalise(suffix: &str) -> Self {
+        let (kind, rest) = suffix.strip_prefix('-').and_then(|suffix| suffix.split_once('.')).unwrap_or_default();
+        let stage = number(rest, MAX_STAGE).filter(|(_, rest)| ends_here(rest)).map(|(number, _)| number);
+        match (kind, stage) {
+            ("alpha", Some(number)) => Self::Alpha(number),
+            ("beta", Some(number)) => Self::Beta(number),
+            ("rc", Some(number)) => Self::Rc(number),
+            _ => Self::Final,
+        }
+    }
+}
+
+impl KubernetesVersion {
+    /// Reads whatever a cluster calls a version. A missing `v` is added, a suffix that is no stage is cut, and what
+    /// is no version becomes [`KubernetesVersion::Unknown`].
+    pub fn normalise(text: &str) -> Self {
+        VersionNumbers::normalise(text.trim()).map_or(Self::Unknown, Self::Release)
+    }
+
+    /// The minor version.
+    pub fn to_minor(self) -> KubernetesMinor {
+        match self {
+            Self::Unknown => KubernetesMinor::Unknown,
+            Self::Release(VersionNumbers { major, minor, .. }) => KubernetesMinor::Minor { major, minor },
+        }
+    }
+}
+
+impl KamajiVersion {
+    /// Reads whatever an image tag or a label calls a version, as [`KubernetesVersion::normalise`] does, with the
+    /// edge forms kept.
+    pub fn normalise(text: &str) -> Self {
+        let text = text.trim();
+        let edge_prefix = || {
+            let ((x, y, z), _) = triple(text.strip_prefix("edge-")?)?;
+            Some(Self::EdgePrefix(x, y, z))
+        };
+        let edge_suffix = || {
+            let ((x, y, z), suffix) = triple(text.strip_prefix('v').unwrap_or(text))?;
+            ends_here(suffix.strip_prefix("-edge")?).then_some(Self::EdgeSuffix(x, y, z))
+        };
+        edge_prefix()
+            .or_else(edge_suffix)
+            .or_else(|| VersionNumbers::normalise(text).map(Self::Release))
+            .unwrap_or(Self::Unknown)
+    }
+}
+
+/// Says whether `text` is `X.Y.Z` with an optional stage, and nothing else.
+pub(super) fn is_service_version(text: &str) -> bool {
+    VersionNumbers::normalise(text).is_some_and(|release| release.to_string() == text)
+}
+
+/// Three numbers between dots, and what follows them.
+fn triple(text: &str) -> Option<((u16, u16, u16), &str)> {
+    let (x, rest) = number(text, MAX_PART)?;
+    let (y, rest) = number(rest.strip_prefix('.')?, MAX_PART)?;
+    let (z, rest) = number(rest.strip_prefix('.')?, MAX_PART)?;
+    Some(((x, y, z), rest))
+}
+
+/// The digits at the start as a number of at most `max`, and what follows them.
+fn number(text: &str, max: u16) -> Option<(u16, &str)> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number = text[..digits].parse().ok().filter(|number| *number <= max)?;
+    Some((number, &text[digits..]))
+}
+
+/// Says whether a word has ended, so that `-edgy` is not taken for `-edge`.
+fn ends_here(rest: &str) -> bool {
+    !rest.starts_with(|c: char| c.is_alphanumeric())
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alpha(number) => write!(f, "-alpha.{number}"),
+            Self::Beta(number) => write!(f, "-beta.{number}"),
+            Self::Rc(number) => write!(f, "-rc.{number}"),
+            Self::Final => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for VersionNumbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { major, minor, patch, stage } = self;
+        write!(f, "{major}.{minor}.{patch}{stage}")
+    }
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(UNKNOWN),
+            Self::Release(release) => write!(f, "v{release}"),
+        }
+    }
+}
+
+impl fmt::Display for KubernetesMinor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(UNKNOWN),
+            Self::Minor { major, minor } => write!(f, "v{major}.{minor}"),
+        }
+    }
+}
+
+impl fmt::Display for KamajiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(UNKNOWN),
+            Self::Release(release) => write!(f, "v{release}"),
+            Self::EdgePrefix(x, y, z) => write!(f, "edge-{x}.{y}.{z}"),
+            Self::EdgeSuffix(x, y, z) => write!(f, "{x}.{y}.{z}-edge"),
+        }
+    }
+}
+
+/// Text is canonical if reading it and writing it again gives the same.
+fn canonical<T: fmt::Display>(text: &str, read: T, expected: &'static str) -> Result<T, NotCanonical> {
+    if read.to_string() == text { Ok(read) } else { Err(NotCanonical { expected }) }
+}
+
+impl FromStr for KubernetesVersion {
+    type Err = NotCanonical;
+
+    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+        canonical(text, Self::normalise(text), "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N or unknown")
+    }
+}
+
+impl FromStr for KubernetesMinor {
+    type Err = NotCanonical;
+
+    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+        let pair = || {
+            let (major, rest) = number(text.strip_prefix('v')?, MAX_PART)?;
+            let (minor, _) = number(rest.strip_prefix('.')?, MAX_PART)?;
+            Some(Self::Minor { major, minor })
+        };
+        canonical(text, pair().unwrap_or(Self::Unknown), "vX.Y or unknown")
+    }
+}
+
+impl FromStr for KamajiVersion {
+    type Err = NotCanonical;
+
+    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+        let expected = "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N, edge-X.Y.Z, X.Y.Z-edge or unknown";
+        canonical(text, Self::normalise(text), expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_kubernetes_version_keeps_its_stage_and_loses_every_other_suffix() {
+        for (raw, expected) in [
+            ("v1.35.1", "v1.35.1"),
+            ("1.35.1", "v1.35.1"),
+            (" v1.35.1\n", "v1.35.1"),
+            ("v1.36.0-rc.1", "v1.36.0-rc.1"),
+            ("v1.36.0-alpha.12", "v1.36.0-alpha.12"),
+            ("v1.36.0-beta.0+abc", "v1.36.0-beta.0"),
+            ("v1.31.0-rc.1.acme", "v1.31.0-rc.1"),
+            ("v1.31.0-rc.1acme", "v1.31.0"),
+            ("v1.31.0-rc.1000", "v1.31.0"),
+            ("v1.30.4+k3s1", "v1.30.4"),
+            ("v1.30.4-eks-a737599", "v1.30.4"),
+            ("v1.30.4-gke.1282000", "v1.30.4"),
+            ("v1.30.4-acme-bank.7", "v1.30.4"),
+            ("v01.030.4", "v1.30.4"),
+            ("v1.35", "unknown"),
+            ("v12345.1.1", "unknown"),
+            ("99999999999999999999.1.1", "unknown"),
+            ("acme-1.35.1", "unknown"),
+            ("latest", "unknown"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(KubernetesVersion::normalise(raw).to_string(), expected, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_kamaji_version_keeps_its_edge_forms() {
+        for (raw, expected) in [
+            ("v1.0.0", "v1.0.0"),
+            ("1.0.0", "v1.0.0"),
+            ("edge-24.12.1", "edge-24.12.1"),
+            ("edge-24.12.1-acme", "edge-24.12.1"),
+            ("26.7.4-edge", "26.7.4-edge"),
+            ("v26.7.4-edge", "26.7.4-edge"),
+            ("26.7.4-edge.acme", "26.7.4-edge"),
+            ("26.7.4-edgecase", "v26.7.4"),
+            ("v1.0.0-dirty", "v1.0.0"),
+            ("edge", "unknown"),
+            ("latest", "unknown"),
+        ] {
+            assert_eq!(KamajiVersion::normalise(raw).to_string(), expected, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn stages_order_before_their_release() {
+        let version = KubernetesVersion::normalise;
+        assert!(version("v1.36.0-alpha.9") < version("v1.36.0-beta.0"));
+        assert!(version("v1.36.0-rc.1") < version("v1.36.0"));
+        assert!(version("v1.9.0") < version("v1.10.0"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written_in_canonical_form(text in "\\PC{0,24}|v?[0-9]{1,5}(\\.[0-9]{1,5}){0,3}[-+.a-z0-9]{0,12}") {
+            let kubernetes = KubernetesVersion::normalise(&text);
+            prop_assert_eq!(kubernetes.to_string().parse(), Ok(kubernetes));
+            prop_assert_eq!(kubernetes.to_minor().to_string().parse(), Ok(kubernetes.to_minor()));
+            let kamaji = KamajiVersion::normalise(&text);
+            prop_assert_eq!(kamaji.to_string().parse(), Ok(kamaji));
+        }
+    }
+}

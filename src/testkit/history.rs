@@ -1,0 +1,149 @@
+//! Months of simulated history of many installations, put straight into the backend's store: it grows, releases spread
+//! through it in waves, and test runs come and go.
+
+mod installation;
+mod releases;
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::backend::store::{Batch, EventRow, GaugeSnapshot, Source, Store, WriteError, cut_to_hour};
+use crate::catalog::{Event, EventRecord, SERVICE_VERSION};
+use installation::{Installation, uuid};
+
+/// Days of history: half a year shows a release from its first day to its last.
+const DAYS: i64 = 180;
+
+/// Installations that stay for more than a day.
+const LASTING: usize = 200;
+
+/// Installations that are gone on the day on which they came.
+const SHORT_LIVED: usize = 100;
+
+/// What was put into a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Installations.
+    pub installations: usize,
+    /// Days of installations.
+    pub snapshots: usize,
+    /// Events.
+    pub events: usize,
+}
+
+/// Writes the history that ends at `now` into a store, the same one for the same seed. Writing it
+/// twice is the same as writing it once.
+pub async fn write(store: &dyn Store, seed: u64, now: Timestamp) -> Result<Written, WriteError> {
+    let mut written = Written { installations: LASTING + SHORT_LIVED, ..Written::default() };
+    for batch in days(seed, now) {
+        written.snapshots += batch.snapshots.len();
+        written.events += batch.events.len();
+        store.write(batch).await?;
+    }
+    Ok(written)
+}
+
+/// The history, a day at a time, oldest first.
+fn days(seed: u64, now: Timestamp) -> impl Iterator<Item = Batch> {
+    let mut random = Rng::with_seed(seed);
+    let mut installations: Vec<_> = (0..LASTING).map(|_| Installation::lasting(&mut random, DAYS)).collect();
+    installations.extend((0..SHORT_LIVED).map(|_| Installation::short_lived(&mut random, DAYS)));
+    let source = Source::Agent(SERVICE_VERSION.parse().expect("the catalog admits the agent's own version"));
+    (0..DAYS).rev().map(move |age| {
+        let mut batch = Batch::default();
+        for installation in installations.iter().filter(|installation| installation.is_there(age)) {
+            let time = moment(&mut random, now, age);
+            batch.snapshots.push(snapshot(installation, age, time, &source));
+            let events = installation.events(&mut random, age).into_iter();
+            batch.events.extend(events.map(|event| row(&mut random, installation, age, time, event, &source)));
+        }
+        batch
+    })
+}
+
+/// A time on the day `age`: as the day's newest gauges are a few minutes older than its end.
+fn moment(random: &mut Rng, now: Timestamp, age: i64) -> Timestamp {
+    now - SignedDuration::from_hours(24 * age) - SignedDuration::from_secs(random.i64(0..300))
+}
+
+fn snapshot(installation: &Installation, age: i64, time: Timestamp, source: &Source) -> GaugeSnapshot {
+    GaugeSnapshot {
+        installation: installation.uuid,
+        time,
+        counts: installation.counts(age),
+        source: source.clone(),
+        kamaji_version: installation.kamaji(age),
+        kubernetes_version: installation.kubernetes(age),
+        dimensions: Vec::new(),
+    }
+}
+
+fn row(
+    random: &mut Rng,
+    installation: &Installation,
+    age: i64,
+    time: Timestamp,
+    event: Event,
+    source: &Source,
+) -> EventRow {
+    let record = EventRecord {
+        uid: uuid(random),
+        time: cut_to_hour(time - SignedDuration::from_hours(random.i64(0..24))),
+        kamaji_version: installation.kamaji(age),
+        kubernetes_version: installation.kubernetes(age),
+        event,
+    };
+    EventRow { record, source: source.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::store::{OverviewQuery, SqliteStore, StateCounts};
+
+    const QUERY: OverviewQuery = OverviewQuery {
+        now: Timestamp::UNIX_EPOCH,
+        versions: 20,
+        dimensions: 0,
+        installations: 1_000,
+        events: 10,
+        days: 200,
+    };
+
+    #[tokio::test]
+    async fn the_history_fills_a_store_with_growth_releases_and_trouble() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
+        let now = Timestamp::now();
+        let written = write(&store, 1, now).await.unwrap();
+        assert!(written.snapshots > 10_000 && written.events > 1_000, "{written:?}");
+        let facts = store.overview(OverviewQuery { now, ..QUERY }).await.unwrap();
+        assert!(facts.days.len() >= 180, "{} days", facts.days.len());
+        assert!(facts.day.active > 100, "{:?}", facts.day);
+        assert!(facts.month.short_lived > 5, "{:?}", facts.month);
+        assert!(facts.kamaji_versions.len() > 4 && facts.kubernetes_versions.len() > 3);
+        assert!(facts.control_planes.sleeping > 0 && facts.control_planes.not_ready > 0, "{:?}", facts.control_planes);
+        let (first, last) = (facts.days[0], facts.days[facts.days.len() - 2]);
+        assert!(last.installations > first.installations * 3 / 2, "{first:?} {last:?}");
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_history() {
+        let history = |seed| days(seed, Timestamp::UNIX_EPOCH).collect::<Vec<_>>();
+        assert!(history(1) == history(1));
+        assert!(history(1) != history(2));
+    }
+
+    #[test]
+    fn the_counts_of_an_installation_never_exceed_its_size() {
+        let mut random = Rng::with_seed(3);
+        for _ in 0..500 {
+            let installation = Installation::lasting(&mut random, DAYS);
+            for age in (0..DAYS).filter(|age| installation.is_there(*age)) {
+                let StateCounts { running, sleeping, not_ready, upgrading } = installation.counts(age);
+                let all = running + sleeping + not_ready + upgrading;
+                assert!((1..200).contains(&all), "{installation:?} on {age}: {all}");
+            }
+        }
+    }
+}

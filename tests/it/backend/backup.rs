@@ -1,0 +1,219 @@
+//! Copies in a folder.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kamaji_telemetry::backend::store::SqliteStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::harness::count;
+use crate::program::PROGRAM;
+
+/// A store, and a folder of copies.
+struct Scene(TempDir);
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self(tempfile::tempdir().unwrap());
+        drop(SqliteStore::open(&scene.store()).unwrap());
+        fs::create_dir(scene.copies()).unwrap();
+        scene
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.path().join("telemetry.db")
+    }
+
+    fn copies(&self) -> PathBuf {
+        self.0.path().join("copies")
+    }
+
+    fn put(&self, names: &[&str]) {
+        for name in names {
+            fs::write(self.copies().join(name), "").unwrap();
+        }
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        fs::read_dir(self.copies()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn back_up(&self, keep: &str) -> Output {
+        let directory = format!("--directory={}", self.copies().display());
+        run(&self.store(), &[&directory, "--retain", keep])
+    }
+
+    /// Backs up, and gives the name of the new copy and what was said.
+    fn added(&self, keep: &str) -> (String, String) {
+        let before = self.names();
+        let output = self.back_up(keep);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut new = self.names().difference(&before).filter(|name| *name != LOCK).cloned().collect::<Vec<_>>();
+        assert_eq!(new.len(), 1, "{new:?}");
+        (new.remove(0), said)
+    }
+}
+
+const LOCK: &str = "telemetry.lock";
+
+fn run(store: &Path, arguments: &[&str]) -> Output {
+    let store = format!("--store=sqlite:{}", store.display());
+    Command::new(PROGRAM).args(["backend", "backup", &store]).args(arguments).env_clear().output().unwrap()
+}
+
+fn error(output: Output) -> String {
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_copy_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
+    let scene = Scene::new();
+    let [first, second, third] =
+        ["telemetry-20200101T000000Z.db", "telemetry-20200101T000001Z.db", "telemetry-20210101T000000Z.db"];
+    let others = ["telemetry-before-upgrade.db", "telemetry-20200101T000000Z.db.bak", "notes", "copy.db.part"];
+    let parts = ["telemetry-20200101T000002Z.db.part", "telemetry-20200101T000002Z.db.part-journal"];
+    scene.put(&[first, second, third]);
+    scene.put(&others);
+    scene.put(&parts);
+    let folder = "telemetry-19990101T000000Z.db";
+    fs::create_dir(scene.copies().join(folder)).unwrap();
+    let (new, said) = scene.added("2");
+    let mut expected = set(&[third, &new, folder, LOCK]);
+    expected.extend(set(&others));
+    assert_eq!(scene.names(), expected);
+    assert!(said.contains(&new) && said.contains(&format!("Deleted {first}")) && said.contains(second), "{said}");
+    assert!(!said.contains(third) && said.contains("checked"), "{said}");
+    let copy = scene.copies().join(new);
+    assert_eq!(count(&copy, "keys"), 1);
+    drop(SqliteStore::open_existing(&copy).unwrap());
+}
+
+#[test]
+fn where_the_clock_was_set_back_the_new_copy_stays() {
+    let scene = Scene::new();
+    scene.put(&["telemetry-29990101T000000Z.db", "telemetry-29990102T000000Z.db"]);
+    let (new, said) = scene.added("2");
+    assert_eq!(scene.names(), set(&[&new, "telemetry-29990102T000000Z.db", LOCK]));
+    assert!(said.contains("Deleted telemetry-29990101T000000Z.db"), "{said}");
+    let output = scene.back_up("1");
+    // Within the same second there is one of that name already, which nothing replaces.
+    if output.status.success() {
+        assert_eq!(scene.names().len(), 2);
+    } else {
+        assert!(error(output).contains("there already"));
+        assert!(scene.names().contains(&new));
+    }
+}
+
+#[test]
+fn a_copy_that_was_not_made_costs_no_older_one() {
+    let scene = Scene::new();
+    let older = ["telemetry-20200101T000000Z.db", "telemetry-20210101T000000Z.db"];
+    scene.put(&older);
+    let mut expected = set(&older);
+    expected.insert(LOCK.to_owned());
+    let held = File::create(scene.copies().join(LOCK)).unwrap();
+    held.lock().unwrap();
+    let said = error(scene.back_up("1"));
+    assert!(said.contains("another process makes a copy") && said.contains("no backup was made"), "{said}");
+    assert_eq!(scene.names(), expected);
+    drop(held);
+    fs::write(scene.store(), "no store").unwrap();
+    let said = error(scene.back_up("1"));
+    assert!(said.contains("no backup was made") && said.contains("not a database"), "{said}");
+    assert_eq!(scene.names(), expected);
+    fs::remove_file(scene.store()).unwrap();
+    assert!(error(scene.back_up("1")).contains("no such file"));
+    assert_eq!(scene.names(), expected);
+}
+
+#[test]
+fn nothing_is_left_of_a_copy_that_was_not_complete() {
+    let scene = Scene::new();
+    let connection = Connection::open(scene.store()).unwrap();
+    connection.execute_batch("CREATE TABLE large AS SELECT randomblob(1000000) AS bytes").unwrap();
+    drop(connection);
+    // As on a full disk, with room for what is beside the store while it is open.
+    let arguments = ["backup", &format!("--directory={}", scene.copies().display())];
+    let store = format!("--store=sqlite:{}", scene.store().display());
+    let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" backend \"$@\"";
+    let output = Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(arguments).arg(&store).output().unwrap();
+    let said = error(output);
+    assert!(said.contains("no backup was made") && said.contains(".db: "), "{said}");
+    assert_eq!(scene.names(), set(&[LOCK]));
+    // Restoring is the same in the other direction.
+    let (copy, _) = scene.added("1");
+    let (copy, target) = (scene.copies().join(copy), scene.0.path().join("restored.db"));
+    let store = format!("--store=sqlite:{}", target.display());
+    let restore = ["restore", copy.to_str().unwrap(), &store];
+    let said = error(Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(restore).output().unwrap());
+    assert!(said.contains("nothing was put back"), "{said}");
+    let left = |suffix: &str| scene.0.path().join(format!("restored.db{suffix}")).exists();
+    assert!(!left(".part") && !left(".part-journal") && !left(""), "{said}");
+
+    // The next one may be of the same second.
+    fs::remove_file(&copy).unwrap();
+    let newer = "INSERT INTO refinery_schema_history (version, name) VALUES (1000, 'later')";
+    Connection::open(scene.store()).unwrap().execute_batch(newer).unwrap();
+    let before = scene.names();
+    let said = error(scene.back_up("1"));
+    assert!(said.contains("version 1000"), "{said}");
+    assert_eq!(scene.names(), before);
+}
+
+#[test]
+fn a_store_in_the_folder_that_would_be_taken_for_a_copy_is_left_alone() {
+    let scene = Scene::new();
+    let directory = format!("--directory={}", scene.copies().display());
+    for name in ["telemetry-20200101T000000Z.db", "telemetry"] {
+        let store = scene.copies().join(name);
+        let held = SqliteStore::open(&store).unwrap();
+        let link = scene.copies().join("link.db");
+        std::os::unix::fs::symlink(&store, &link).unwrap();
+        let inside = scene.copies().join("../copies").join(name);
+        let through = if name == "telemetry" { store.clone() } else { link.clone() };
+        for path in [&store, &inside, &through] {
+            let said = error(run(path, &[&directory, "--retain=1"]));
+            assert!(said.contains(name) && said.contains("expected another folder"), "{said}");
+        }
+        assert!(store.exists());
+        fs::remove_file(link).unwrap();
+        drop(held);
+        fs::remove_file(store).unwrap();
+    }
+    let store = scene.copies().join("telemetry.db");
+    let held = SqliteStore::open(&store).unwrap();
+    assert!(run(&store, &[&directory, "--retain=1"]).status.success(), "a store of another name");
+    assert!(store.exists());
+    drop(held);
+}
+
+#[test]
+fn it_is_one_file_or_a_folder_that_is_there_and_a_number() {
+    let scene = Scene::new();
+    let folder = format!("--directory={}", scene.copies().display());
+    let file = scene.0.path().join("copy.db").display().to_string();
+    for (arguments, expected) in [
+        (vec![], vec!["FILE"]),
+        (vec![&*file, &*folder], vec!["--directory", "cannot be used"]),
+        (vec![&*file, "--retain=3"], vec!["--retain", "cannot be used", "FILE"]),
+        (vec!["--retain=3"], vec!["--directory"]),
+        (vec![&*folder, "--retain=0"], vec!["--retain", "0", "1..=1000"]),
+        (vec![&*folder, "--retain=1001"], vec!["--retain", "1001", "1..=1000"]),
+        (vec!["--directory=/nowhere/copies"], vec!["/nowhere/copies", "no such folder"]),
+    ] {
+        let said = error(run(&scene.store(), &arguments));
+        assert!(expected.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+        assert!(scene.names().is_empty(), "{arguments:?}");
+    }
+    assert!(run(&scene.store(), &[&folder]).status.success(), "the number has a default");
+}

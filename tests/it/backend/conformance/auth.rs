@@ -1,0 +1,238 @@
+//! What every keeper of tokens, sessions and the audit log must hold. A new one is a module that opens it and calls
+//! `conformance!`.
+
+mod listed;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::store::{
+    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
+    SqliteStore, Token, UsedToken, cut_to_hour,
+};
+use tokio::task::JoinSet;
+
+use super::{hours_ago, noon};
+use listed::{
+    a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
+    a_listed_token_that_was_revoked_by_hand_stays_so, a_session_is_opened_only_with_the_secret_that_its_token_has,
+    a_token_made_by_hand_is_left_alone_by_what_is_listed, a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed,
+    of_those_that_keep_a_list_at_once_one_does_it, whether_any_token_is_valid_is_known,
+};
+
+macro_rules! conformance {
+    ($open:expr) => {
+        conformance!(@ $open,
+            a_token_reads_back_as_it_was_made_and_so_does_its_digest,
+            a_name_is_given_once_until_its_token_is_revoked,
+            of_two_that_take_a_name_at_once_one_gets_it,
+            a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end,
+            a_session_ends_alone_or_by_its_time_or_when_there_are_too_many,
+            the_log_is_read_newest_first_and_bounded,
+            what_nobody_known_tried_is_summed_by_the_hour,
+            the_last_use_of_a_token_is_its_last_read,
+            what_ended_before_the_cutoff_is_deleted_and_the_rest_stays,
+            a_listed_token_is_valid_as_long_as_it_is_listed_and_so_are_its_sessions,
+            a_token_that_is_listed_again_or_otherwise_is_as_it_is_listed,
+            a_session_is_opened_only_with_the_secret_that_its_token_has,
+            a_listed_token_that_was_revoked_by_hand_stays_so,
+            a_token_made_by_hand_is_left_alone_by_what_is_listed,
+            of_those_that_keep_a_list_at_once_one_does_it,
+            whether_any_token_is_valid_is_known,
+        );
+    };
+    (@ $open:expr, $($check:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let (access, _folder) = $open;
+                super::$check(access).await;
+            }
+        )*
+    };
+}
+
+mod sqlite {
+    conformance!(super::open_sqlite());
+}
+
+type Shared = Arc<dyn AuthStore>;
+
+fn open_sqlite() -> (Shared, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap()), folder)
+}
+
+fn token(number: u8, name: &str) -> Token {
+    Token {
+        prefix: format!("ktt_{number:08}"),
+        name: name.to_owned(),
+        role: Role::Viewer,
+        created: hours_ago(100 - i64::from(number)),
+        expires: Some(noon() + SignedDuration::from_hours(100)),
+        revoked: None,
+    }
+}
+
+async fn create(access: &Shared, number: u8, name: &str) -> Token {
+    let token = token(number, name);
+    access.create_token(token.clone(), Digest::of(name)).await.unwrap();
+    token
+}
+
+fn unused(token: &Token) -> UsedToken {
+    UsedToken { token: token.clone(), last_used: None }
+}
+
+fn session(secret: &str, token: &Token, expires: Timestamp) -> Session {
+    Session { digest: Digest::of(secret), token: token.prefix.clone(), expires }
+}
+
+/// Opens a session with the secret that its token has by now.
+async fn open(access: &Shared, session: Session, now: Timestamp) -> bool {
+    let (_, digest) = access.token(session.token.clone()).await.unwrap().unwrap();
+    access.open_session(session, digest, now).await.unwrap()
+}
+
+fn read(token: &Token, time: Timestamp) -> AuditLogEntry {
+    AuditLogEntry { time, who: Some(token.who()), what: "GET /".into(), status: Some(200), count: 1 }
+}
+
+fn failed(time: Timestamp) -> AuditLogEntry {
+    AuditLogEntry { time, who: None, what: "POST /sign-in".into(), status: Some(401), count: 1 }
+}
+
+async fn a_token_reads_back_as_it_was_made_and_so_does_its_digest(access: Shared) {
+    assert!(access.tokens().await.unwrap().is_empty());
+    let mut made = token(1, "alice@example.org");
+    made.role = Role::Admin;
+    access.create_token(made.clone(), Digest::of("secret")).await.unwrap();
+    let (read, digest) = access.token(made.prefix.clone()).await.unwrap().unwrap();
+    assert_eq!(read, made);
+    assert!(digest.matches(&Digest::of("secret")) && !digest.matches(&Digest::of("Secret")));
+    assert_eq!(access.tokens().await.unwrap(), [unused(&made)]);
+    assert!(access.token("ktt_99999999".into()).await.unwrap().is_none());
+    let log = access.audit_log(10).await.unwrap();
+    let entry = AuditLogEntry { what: CREATE_TOKEN.into(), status: None, ..self::read(&made, made.created) };
+    assert_eq!(log, [entry]);
+}
+
+async fn a_name_is_given_once_until_its_token_is_revoked(access: Shared) {
+    create(&access, 1, "ci").await;
+    let again = access.create_token(token(2, "ci"), Digest::of("")).await;
+    assert!(matches!(again, Err(CreateError::NameTaken)), "{again:?}");
+    assert_eq!(access.tokens().await.unwrap().len(), 1);
+    access.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
+    create(&access, 2, "ci").await;
+    assert_eq!(access.tokens().await.unwrap().len(), 2);
+    let revoked = access.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
+    assert_eq!(revoked.prefix, token(2, "ci").prefix, "the one that is not revoked yet");
+}
+
+async fn of_two_that_take_a_name_at_once_one_gets_it(access: Shared) {
+    let mut makers = JoinSet::new();
+    for number in 0..8 {
+        let access = Arc::clone(&access);
+        makers.spawn(async move { access.create_token(token(number, "ci"), Digest::of("")).await.is_ok() });
+    }
+    let made = makers.join_all().await.into_iter().filter(|made| *made).count();
+    assert_eq!((made, access.tokens().await.unwrap().len()), (1, 1));
+}
+
+async fn a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end(access: Shared) {
+    let expires = noon() + SignedDuration::from_hours(1);
+    for (number, by_name) in [(1, true), (2, false)] {
+        let revoked = create(&access, number, &format!("revoked-{number}")).await;
+        let kept = create(&access, number + 10, &format!("kept-{number}")).await;
+        for (secret, token) in [("revoked", &revoked), ("kept", &kept)] {
+            assert!(open(&access, session(&format!("{secret}-{number}"), token, expires), noon()).await);
+        }
+        let which = if by_name { &revoked.name } else { &revoked.prefix };
+        assert_eq!(access.revoke_token(which.clone(), noon()).await.unwrap(), Some(revoked.clone()));
+        let after = Token { revoked: Some(noon()), ..revoked.clone() };
+        assert_eq!(access.token(revoked.prefix.clone()).await.unwrap().unwrap().0, after);
+        assert!(access.session(Digest::of(&format!("revoked-{number}"))).await.unwrap().is_none());
+        let left = access.session(Digest::of(&format!("kept-{number}"))).await.unwrap();
+        assert_eq!(left, Some((expires, kept)));
+        let later = noon() + SignedDuration::from_hours(1);
+        assert_eq!(access.revoke_token(revoked.prefix, later).await.unwrap(), Some(after), "it stays as it was");
+        let revocations = access.audit_log(100).await.unwrap();
+        let revocations = revocations.iter().filter(|entry| entry.what == REVOKE_TOKEN).count();
+        assert_eq!(revocations, usize::from(number));
+    }
+    assert_eq!(access.revoke_token("nobody".into(), noon()).await.unwrap(), None);
+}
+
+async fn a_session_ends_alone_or_by_its_time_or_when_there_are_too_many(access: Shared) {
+    let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
+    let expires = |minutes: u32| noon() + SignedDuration::from_mins(i64::from(minutes));
+    let is_open = async |secret: &str| access.session(Digest::of(secret)).await.unwrap().is_some();
+    let open = async |session, now| assert!(self::open(&access, session, now).await);
+    open(session("bob", &bob, expires(1)), noon()).await;
+    open(session("closed", &alice, expires(1)), noon()).await;
+    assert!(is_open("closed").await);
+    access.close_session(Digest::of("closed")).await.unwrap();
+    assert!(!is_open("closed").await && is_open("bob").await);
+    for number in 0..=MAX_SESSIONS {
+        open(session(&number.to_string(), &alice, expires(10 + number)), noon()).await;
+    }
+    assert!(!is_open("0").await, "the oldest gave way");
+    for number in 1..=MAX_SESSIONS {
+        assert!(is_open(&number.to_string()).await, "{number}");
+    }
+    assert!(is_open("bob").await, "another's");
+    open(session("new", &alice, expires(100)), expires(1)).await;
+    assert!(!is_open("bob").await && is_open("new").await, "what has expired is deleted");
+}
+
+async fn the_log_is_read_newest_first_and_bounded(access: Shared) {
+    let alice = create(&access, 1, "alice").await;
+    let entries: Vec<_> = [3, 1, 2].map(|hours| read(&alice, hours_ago(hours))).into();
+    access.record(entries.clone()).await.unwrap();
+    access.record(vec![]).await.unwrap();
+    let log = access.audit_log(2).await.unwrap();
+    assert_eq!(log, [entries[1].clone(), entries[2].clone()]);
+    assert_eq!(access.audit_log(100).await.unwrap().len(), 4, "with the creation of the token");
+}
+
+async fn what_nobody_known_tried_is_summed_by_the_hour(access: Shared) {
+    let minutes = |minutes| noon() + SignedDuration::from_mins(minutes);
+    access.record(vec![failed(minutes(1)), failed(minutes(59)), failed(minutes(61))]).await.unwrap();
+    access.record(vec![failed(minutes(2)), AuditLogEntry { status: Some(400), ..failed(minutes(2)) }]).await.unwrap();
+    let log = access.audit_log(100).await.unwrap();
+    let mut summed: Vec<_> = log.iter().map(|entry| (entry.time, entry.status, entry.count)).collect();
+    summed.sort_unstable();
+    let [first, second] = [cut_to_hour(minutes(1)), cut_to_hour(minutes(61))];
+    assert_eq!(summed, [(first, Some(400), 1), (first, Some(401), 3), (second, Some(401), 1)]);
+}
+
+async fn the_last_use_of_a_token_is_its_last_read(access: Shared) {
+    let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
+    access.record(vec![read(&alice, hours_ago(1)), read(&alice, hours_ago(2))]).await.unwrap();
+    assert_eq!(
+        access.tokens().await.unwrap(),
+        [UsedToken { last_used: Some(hours_ago(1)), ..unused(&alice) }, unused(&bob)]
+    );
+}
+
+async fn what_ended_before_the_cutoff_is_deleted_and_the_rest_stays(access: Shared) {
+    let valid = create(&access, 1, "valid").await;
+    create(&access, 2, "revoked-early").await;
+    create(&access, 3, "revoked-late").await;
+    access.revoke_token("revoked-early".into(), hours_ago(50)).await.unwrap();
+    access.revoke_token("revoked-late".into(), hours_ago(1)).await.unwrap();
+    for (number, hours) in [(4, 50), (5, 1)] {
+        let expired = Token { expires: Some(hours_ago(hours)), ..token(number, &format!("expired-{number}")) };
+        access.create_token(expired, Digest::of("")).await.unwrap();
+    }
+    // More than one step of a deletion takes.
+    access.record((0..3_000).map(|_| read(&valid, hours_ago(25))).collect()).await.unwrap();
+    access.record((0..5).map(|_| read(&valid, hours_ago(24))).collect()).await.unwrap();
+    let commands_before = 5 + 1;
+    let trimmed = access.prune_auth(hours_ago(24), noon()).await.unwrap();
+    assert_eq!(trimmed, PrunedAuth { entries: 3_000 + commands_before, tokens: 2 });
+    let names: Vec<_> = access.tokens().await.unwrap().into_iter().map(|used| used.token.name).collect();
+    assert_eq!(names, ["valid", "revoked-late", "expired-5"]);
+    assert_eq!(access.audit_log(10_000).await.unwrap().len(), 5 + 1);
+    assert_eq!(access.prune_auth(hours_ago(24), noon()).await.unwrap(), PrunedAuth::default());
+}

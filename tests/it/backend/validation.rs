@@ -1,0 +1,274 @@
+//! Permit, point by point and record by record.
+
+use jiff::Timestamp;
+use kamaji_telemetry::backend::ingest::validate::{RejectReason, Validated, validate_logs, validate_metrics};
+use kamaji_telemetry::backend::store::cut_to_hour;
+use kamaji_telemetry::catalog::{self, BY_VERSION, MAX_COUNT};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as PointValue;
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, NumberDataPoint, Sum};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use uuid::Uuid;
+
+use super::samples::{
+    attribute, created, created_with, deleted, extended_gauges, gauge, logs_request, metrics_request, now, point,
+    state_gauges, text, updated,
+};
+
+type Logs = ExportLogsServiceRequest;
+type Metrics = ExportMetricsServiceRequest;
+/// One way to spoil a message, and the reason that it is refused for.
+type Case<M> = (RejectReason, fn(&mut M));
+
+fn logs(change: impl FnOnce(&mut Logs)) -> Validated {
+    let mut request = logs_request(vec![created(Uuid::new_v4(), now())]);
+    change(&mut request);
+    validate_logs(&request, Timestamp::now())
+}
+
+fn record(change: impl FnOnce(&mut LogRecord)) -> Validated {
+    logs(|request| change(&mut request.resource_logs[0].scope_logs[0].log_records[0]))
+}
+
+fn metrics(change: impl FnOnce(&mut Metrics)) -> Validated {
+    let mut request = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, 4], now()));
+    change(&mut request);
+    validate_metrics(&request, Timestamp::now())
+}
+
+fn gauges(change: impl FnOnce(&mut Vec<Metric>)) -> Validated {
+    metrics(|request| change(&mut request.resource_metrics[0].scope_metrics[0].metrics))
+}
+
+fn first_point(change: impl FnOnce(&mut NumberDataPoint)) -> Validated {
+    gauges(|metrics| match &mut metrics[0].data {
+        Some(Data::Gauge(gauge)) => change(&mut gauge.data_points[0]),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn reasons(admitted: &Validated) -> Vec<(RejectReason, u64)> {
+    admitted.refused.iter().collect()
+}
+
+#[track_caller]
+fn refuses_all(admitted: &Validated, reason: RejectReason) {
+    assert!(admitted.nothing_acceptable(), "{admitted:?}");
+    assert!(reasons(admitted).iter().any(|(found, _)| *found == reason), "{reason:?}: {admitted:?}");
+}
+
+#[test]
+fn what_the_sdk_sends_and_what_the_relay_leaves_of_it_are_admitted() {
+    assert_eq!(metrics(|_| {}).rows.snapshots.len(), 1);
+    let relayed = metrics(|request| {
+        let scope = &mut request.resource_metrics[0].scope_metrics[0];
+        scope.scope = Some(InstrumentationScope { name: "kamaji-telemetry".into(), ..Default::default() });
+        for metric in &mut scope.metrics {
+            metric.description.clear();
+        }
+    });
+    assert_eq!((relayed.rows.snapshots.len(), relayed.refused.total()), (1, 0));
+
+    for make in [created, created_with, updated, deleted] {
+        let request = logs_request(vec![make(Uuid::new_v4(), now())]);
+        assert_eq!(validate_logs(&request, Timestamp::now()).rows.events.len(), 1);
+    }
+    let relayed = record(|record| {
+        record.severity_text.clear();
+        record.body = Some(AnyValue { value: Some(Value::StringValue(String::new())) });
+        record.trace_id = vec![0; 16];
+        record.span_id = vec![0; 8];
+    });
+    assert_eq!((relayed.rows.events.len(), relayed.refused.total()), (1, 0));
+    let versioned = logs(|request| {
+        request.resource_logs[0].scope_logs[0].scope.as_mut().unwrap().version = "0.1.0".into();
+    });
+    assert_eq!(versioned.rows.events.len(), 1);
+}
+
+#[test]
+fn every_part_of_a_record_is_checked() {
+    use RejectReason::{
+        AttributeValue, Body, DroppedAttributes, Flags, MissingAttribute, RepeatedAttribute, Severity, Time, Trace,
+        UnknownAttribute, UnknownSignal,
+    };
+    let cases: &[Case<LogRecord>] = &[
+        (UnknownSignal, |record| record.event_name.clear()),
+        (UnknownSignal, |record| record.event_name = "kamaji.tcp.createdx".into()),
+        (Severity, |record| record.severity_number = 13),
+        (Severity, |record| record.severity_text = "info".into()),
+        (Body, |record| record.body = Some(AnyValue { value: Some(Value::BytesValue(vec![])) })),
+        (Body, |record| record.body = Some(AnyValue { value: Some(Value::StringValue(" ".into())) })),
+        (Trace, |record| record.trace_id = vec![1; 16]),
+        (Trace, |record| record.span_id = vec![0; 9]),
+        (Flags, |record| record.flags = 1),
+        (Time, |record| record.time_unix_nano = 0),
+        (DroppedAttributes, |record| record.dropped_attributes_count = 1),
+        (MissingAttribute, |record| drop(record.attributes.remove(0))),
+        (UnknownAttribute, |record| record.attributes.push(text("host", "a"))),
+        (UnknownAttribute, |record| record.attributes[0].key_strindex = 1),
+        (UnknownAttribute, |record| record.attributes.push(text("status", "Ready"))),
+        (RepeatedAttribute, |record| record.attributes.push(record.attributes[0].clone())),
+        (AttributeValue, |record| record.attributes[0] = text("log.record.uid", "0")),
+        (AttributeValue, |record| record.attributes[0].value = None),
+        (AttributeValue, |record| record.attributes[1] = text("tcp_version", "1.35.1")),
+        (AttributeValue, |record| record.attributes[1] = attribute("tcp_version", Value::StringValueStrindex(1))),
+        (AttributeValue, |record| record.attributes.push(text("cluster_api", "true"))),
+        (AttributeValue, |record| record.attributes.push(text("network_profile", "acme"))),
+        (MissingAttribute, |record| record.attributes.push(text("network_profile", "gateway"))),
+    ];
+    for (position, (reason, change)) in cases.iter().enumerate() {
+        let admitted = record(change);
+        assert_eq!(reasons(&admitted), [(*reason, 1)], "case {position}");
+        assert!(admitted.nothing_acceptable(), "case {position}");
+    }
+}
+
+#[test]
+fn every_part_of_a_resource_and_a_scope_is_checked() {
+    use RejectReason::{
+        AttributeValue, DroppedAttributes, MissingAttribute, RepeatedAttribute, SchemaUrl, Scope, UnknownAttribute,
+    };
+    let resources: &[Case<Resource>] = &[
+        (RejectReason::Resource, |resource| resource.entity_refs.push(EntityRef::default())),
+        (DroppedAttributes, |resource| resource.dropped_attributes_count = 1),
+        (MissingAttribute, |resource| drop(resource.attributes.remove(0))),
+        (AttributeValue, |resource| resource.attributes[0] = text("service.name", "acme")),
+        (AttributeValue, |resource| resource.attributes[1] = text("service.version", "v0.1.0")),
+        (RepeatedAttribute, |resource| resource.attributes.push(resource.attributes[0].clone())),
+        (UnknownAttribute, |resource| resource.attributes.push(text("host.name", "acme"))),
+    ];
+    for (reason, change) in resources {
+        refuses_all(&logs(|request| change(request.resource_logs[0].resource.as_mut().unwrap())), *reason);
+        refuses_all(&metrics(|request| change(request.resource_metrics[0].resource.as_mut().unwrap())), *reason);
+    }
+    let scopes: &[Case<InstrumentationScope>] = &[
+        (Scope, |scope| scope.name = "acme".into()),
+        (Scope, |scope| scope.version = "acme".into()),
+        (Scope, |scope| scope.attributes.push(KeyValue::default())),
+        (DroppedAttributes, |scope| scope.dropped_attributes_count = 1),
+    ];
+    for (reason, change) in scopes {
+        let of_logs = |request: &mut Logs| change(request.resource_logs[0].scope_logs[0].scope.as_mut().unwrap());
+        refuses_all(&logs(of_logs), *reason);
+        let of_metrics =
+            |request: &mut Metrics| change(request.resource_metrics[0].scope_metrics[0].scope.as_mut().unwrap());
+        refuses_all(&metrics(of_metrics), *reason);
+    }
+    refuses_all(&logs(|request| request.resource_logs[0].resource = None), RejectReason::Resource);
+    refuses_all(&logs(|request| request.resource_logs[0].scope_logs[0].scope = None), Scope);
+    refuses_all(&logs(|request| request.resource_logs[0].schema_url = "a".into()), SchemaUrl);
+    refuses_all(&logs(|request| request.resource_logs[0].scope_logs[0].schema_url = "a".into()), SchemaUrl);
+    refuses_all(&metrics(|request| request.resource_metrics[0].schema_url = "a".into()), SchemaUrl);
+}
+
+#[test]
+fn log_records_that_name_an_installation_are_refused() {
+    let named = logs(|request| {
+        let resource = request.resource_logs[0].resource.as_mut().unwrap();
+        resource.attributes.push(text("service.instance.id", Uuid::new_v4().to_string()));
+    });
+    refuses_all(&named, RejectReason::UnknownAttribute);
+}
+
+#[test]
+fn every_part_of_a_metric_and_its_point_is_checked() {
+    use RejectReason::{
+        AttributeValue, Exemplars, Flags, Metadata, MissingAttribute, NotAGauge, Time, UnknownSignal, Value as Range,
+    };
+    let of_metric: &[Case<Metric>] = &[
+        (UnknownSignal, |metric| metric.name = "kamaji.tcp".into()),
+        (Metadata, |metric| metric.description = "acme".into()),
+        (Metadata, |metric| metric.unit = "1".into()),
+        (Metadata, |metric| metric.metadata.push(text("a", "b"))),
+        (NotAGauge, |metric| metric.data = None),
+        (NotAGauge, |metric| metric.data = Some(Data::Sum(Sum::default()))),
+    ];
+    for (reason, change) in of_metric {
+        // The other three are no snapshot.
+        assert_eq!(reasons(&gauges(|metrics| change(&mut metrics[0]))), [(*reason, 1), (RejectReason::Snapshot, 3)]);
+    }
+    let of_point: &[Case<NumberDataPoint>] = &[
+        (Range, |point| point.value = None),
+        (Range, |point| point.value = Some(PointValue::AsDouble(1.0))),
+        (Range, |point| point.value = Some(PointValue::AsInt(-1))),
+        (Range, |point| point.value = Some(PointValue::AsInt(i64::from(MAX_COUNT) + 1))),
+        (Flags, |point| point.flags = 1),
+        (Exemplars, |point| point.exemplars.push(Exemplar::default())),
+        (Time, |point| point.time_unix_nano = 0),
+        (MissingAttribute, |point| point.attributes.clear()),
+        (AttributeValue, |point| point.attributes[0] = text("kamaji_version", "acme")),
+    ];
+    for (reason, change) in of_point {
+        assert_eq!(reasons(&first_point(change)), [(*reason, 1), (RejectReason::Snapshot, 3)]);
+    }
+    let largest = first_point(|point| point.value = Some(PointValue::AsInt(i64::from(MAX_COUNT))));
+    assert_eq!(largest.rows.snapshots[0].counts.running, MAX_COUNT);
+}
+
+#[test]
+fn a_cycle_is_the_four_gauges_once_each_with_the_same_attributes() {
+    let missing = gauges(|metrics| drop(metrics.remove(2)));
+    assert_eq!(reasons(&missing), [(RejectReason::Snapshot, 3)]);
+    let twice = gauges(|metrics| metrics.push(metrics[0].clone()));
+    assert_eq!(reasons(&twice), [(RejectReason::Snapshot, 5)]);
+    let replaced = gauges(|metrics| metrics[1] = metrics[0].clone());
+    assert_eq!(reasons(&replaced), [(RejectReason::Snapshot, 4)]);
+    let mixed = first_point(|point| point.attributes[0] = text("kamaji_version", "v1.2.3"));
+    assert_eq!(reasons(&mixed), [(RejectReason::Snapshot, 4)]);
+    let alone = gauges(|metrics| *metrics = extended_gauges(now()));
+    assert_eq!(reasons(&alone), [(RejectReason::Dimension, 5)]);
+}
+
+#[test]
+fn extended_points_belong_to_a_cycle_and_are_there_once() {
+    let minor = |version: &str| point(1, now(), vec![text("tcp_version", version)]);
+    let mut elsewhere = minor("v1.30");
+    elsewhere.attributes[1] = text("kamaji_version", "v9.9.9");
+    let admitted = gauges(|metrics| {
+        let points = vec![minor("v1.35"), minor("v1.35"), elsewhere, minor("v1.35.1"), minor("unknown")];
+        metrics.push(gauge(&BY_VERSION, points));
+    });
+    assert_eq!(reasons(&admitted), [(RejectReason::AttributeValue, 1), (RejectReason::Dimension, 2)]);
+    let values: Vec<_> = admitted.rows.snapshots[0].dimensions.iter().map(|(dimension, _)| dimension.value()).collect();
+    assert_eq!(values, ["v1.35", "unknown"]);
+    let many = gauges(|metrics| {
+        metrics.push(gauge(&BY_VERSION, (0..100).map(|patch| minor(&format!("v1.{patch}"))).collect()));
+    });
+    assert_eq!(reasons(&many), [(RejectReason::Dimension, 36)]);
+    assert_eq!(many.rows.snapshots[0].dimensions.len(), 64);
+}
+
+#[test]
+fn times_far_off_are_those_of_receipt_or_late() {
+    let received: Timestamp = "2026-11-23T20:45:00Z".parse().unwrap();
+    let at = |text: &str| {
+        let time: u64 = text.parse::<Timestamp>().unwrap().as_nanosecond().try_into().unwrap();
+        let events = validate_logs(&logs_request(vec![created(Uuid::new_v4(), time)]), received);
+        let snapshots = validate_metrics(&metrics_request(Uuid::new_v4(), state_gauges([1, 0, 0, 0], time)), received);
+        (events, snapshots)
+    };
+    let (events, snapshots) = at("2026-11-23T18:30:00Z");
+    assert_eq!(events.rows.events[0].record.time, "2026-11-23T18:00:00Z".parse().unwrap());
+    assert_eq!(snapshots.rows.snapshots[0].time, "2026-11-23T18:30:00Z".parse().unwrap());
+    let (events, snapshots) = at("2099-01-01T00:00:00Z");
+    assert_eq!(events.rows.events[0].record.time, cut_to_hour(received));
+    assert_eq!(snapshots.rows.snapshots[0].time, received);
+    let (events, snapshots) = at("2026-10-20T00:00:00Z");
+    assert_eq!((events.late, events.rows.events.len(), events.refused.total()), (1, 0, 0));
+    assert_eq!((snapshots.late, snapshots.rows.snapshots.len(), snapshots.refused.total()), (4, 0, 0));
+    assert!(!events.nothing_acceptable() && !snapshots.nothing_acceptable());
+}
+
+#[test]
+fn the_catalogs_gauges_are_all_known_to_the_store() {
+    for metric in catalog::METRICS {
+        let own = kamaji_telemetry::backend::store::Dimension::attribute_of(metric);
+        assert_eq!(own.is_some(), metric.extended, "{}", metric.name);
+    }
+}

@@ -1,9 +1,10 @@
-//! The journal: what is to be delivered, from the moment it is known until it is acknowledged, and what was reported.
+//! The journal: the events to deliver, from observation to acknowledgement, and what was reported of each control plane.
 //!
-//! A change becomes a record with its own `log.record.uid` when it is journalled, and keeps it however often it is
-//! sent. JournalState and outbox are written together, and only what has been written is sent: so after a crash at any
-//! instant an event is sent again with the same uid, and none is made a second time. The journal does no I/O; see
-//! [`config_map`] for where it is kept.
+//! A change becomes a record with its own `log.record.uid` when it is appended, and keeps that uid however often it is
+//! sent. Rows and outbox are written together, and an event is sent only after it was written. So after a crash at any
+//! instant an event may be sent again, with the same uid, but is never made a second time.
+//!
+//! [`Journal`] does no I/O. [`config_map`] reads and writes it.
 
 pub mod config_map;
 mod codec;
@@ -22,12 +23,12 @@ use crate::catalog::{EventRecord, KamajiVersion, KubernetesVersion};
 pub use codec::CorruptJournal;
 pub use state::JournalState;
 
-/// How many control planes are reported of at the most: with a full outbox, their rows of 26 bytes fill nine tenths of
-/// the MiB that a ConfigMap may hold.
+/// The maximum number of control planes whose events are reported. With a full outbox, their rows of 26 bytes fill nine
+/// tenths of the MiB that a ConfigMap may hold.
 pub const ROW_LIMIT: usize = 25_000;
 
-/// How many events wait for their acknowledgement at the most: at 58 bytes each, 290 kB of the ConfigMap. 5,000 is what
-/// a burst that makes or deletes every control plane of a large cluster needs.
+/// The maximum number of unacknowledged events. At 58 bytes each they take 290 kB of the ConfigMap. 5,000 is what a
+/// burst needs that creates or deletes every control plane of a large cluster.
 pub const OUTBOX_LIMIT: usize = 5_000;
 
 /// The versions that a record carries beside its event.
@@ -39,135 +40,148 @@ pub struct ComponentVersions {
     pub kubernetes: KubernetesVersion,
 }
 
-/// When what has changed is to be written.
+/// The urgency of the next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flush {
     /// Nothing has changed.
     Never,
-    /// It rides on the next write, or has one of its own after a while.
+    /// The change is part of the next write, or gets one of its own after a while.
     Later,
-    /// At once: something waits for it to be written.
+    /// The change is written at once, because an event waits for it.
     Now,
 }
 
-/// The installation's identity and the events that are not yet acknowledged, oldest first.
+/// The installation's identity and its outbox, oldest event first.
 #[derive(Debug)]
 pub struct Journal {
     installation: Uuid,
     epoch: u64,
-    acknowledged: Option<Timestamp>,
+    last_acknowledgement: Option<Timestamp>,
     outbox: VecDeque<OutboxEntry>,
     limit: usize,
-    /// The number of the next event.
-    next: u64,
-    /// EventExporter with a lower number are written.
-    written: u64,
-    due: Flush,
+    next_sequence: u64,
+    /// Events with a lower sequence number are written.
+    written_below: u64,
+    next_flush: Flush,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct OutboxEntry {
-    number: u64,
+    sequence: u64,
     record: EventRecord,
 }
 
-/// How far a state goes that is being written.
+/// The extent of a snapshot that is being written.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpoint {
-    /// EventExporter with a lower number are in it.
-    covers: u64,
-    due: Flush,
+    /// Events with a lower sequence number are in the snapshot.
+    below: u64,
+    flush: Flush,
 }
 
 impl Journal {
-    /// A journal that goes on from a state that is written, and what that kept of the control planes.
+    /// Restores a journal from a written state. Returns it with the state's baseline flag and rows.
     pub fn open(state: JournalState) -> (Self, bool, Vec<PersistedRow>) {
         let JournalState { installation, epoch, baseline, acknowledged, rows, outbox } = state;
-        let outbox: VecDeque<_> = (0..).zip(outbox).map(|(number, record)| OutboxEntry { number, record }).collect();
-        let next = outbox.len() as u64;
-        let (limit, due) = (OUTBOX_LIMIT, Flush::Never);
-        (Self { installation, epoch, acknowledged, outbox, limit, next, written: next, due }, baseline, rows)
+        let outbox: VecDeque<_> =
+            (0..).zip(outbox).map(|(sequence, record)| OutboxEntry { sequence, record }).collect();
+        let written_below = outbox.len() as u64;
+        let journal = Self {
+            installation,
+            epoch,
+            last_acknowledgement: acknowledged,
+            outbox,
+            limit: OUTBOX_LIMIT,
+            next_sequence: written_below,
+            written_below,
+            next_flush: Flush::Never,
+        };
+        (journal, baseline, rows)
     }
 
-    /// The installation's identity.
+    /// Returns the installation's identity.
     pub fn installation(&self) -> Uuid {
         self.installation
     }
 
-    /// How many more events there is room for.
+    /// Returns the number of further events that the outbox has room for.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.outbox.len())
     }
 
-    /// How many events are not yet acknowledged.
+    /// Returns the number of unacknowledged events.
     pub fn pending(&self) -> usize {
         self.outbox.len()
     }
 
-    /// The time of the oldest event that is not yet acknowledged.
-    pub fn oldest(&self) -> Option<Timestamp> {
+    /// Returns the time of the oldest unacknowledged event.
+    pub fn oldest_pending(&self) -> Option<Timestamp> {
         self.outbox.front().map(|entry| entry.record.time)
     }
 
-    /// When the collector last acknowledged an event.
-    pub fn acknowledged(&self) -> Option<Timestamp> {
-        self.acknowledged
+    /// Returns the time of the last acknowledgement by the collector.
+    pub fn last_acknowledgement(&self) -> Option<Timestamp> {
+        self.last_acknowledgement
     }
 
-    /// Gives each change its identity and puts it behind the others. It is not sent before it is written.
+    /// Gives each change an identity and appends it to the outbox. It is sent after the next write.
     pub fn append(&mut self, changes: Vec<Change>, versions: ComponentVersions) {
         for change in changes {
             let record = record(change, versions);
-            self.outbox.push_back(OutboxEntry { number: self.next, record });
-            self.next += 1;
-            self.due = Flush::Now;
+            self.outbox.push_back(OutboxEntry { sequence: self.next_sequence, record });
+            self.next_sequence += 1;
+            self.next_flush = Flush::Now;
         }
     }
 
-    /// Something else of the state has changed, and is to be written then.
-    pub fn mark_dirty(&mut self, due: Flush) {
-        self.due = self.due.max(due);
+    /// Requests a write of at least this urgency, for state other than events.
+    pub fn mark_dirty(&mut self, flush: Flush) {
+        self.next_flush = self.next_flush.max(flush);
     }
 
-    /// When a write is due.
-    pub fn due(&self) -> Flush {
-        self.due
+    /// Returns the urgency of the next write.
+    pub fn next_flush(&self) -> Flush {
+        self.next_flush
     }
 
-    /// The state to be written, with what the view keeps. [`Journal::commit`] or [`Journal::rollback`] follows.
+    /// Returns the state to write, with the rows of the index. [`Journal::commit`] or [`Journal::rollback`] must follow.
     pub fn snapshot(&mut self, baseline: bool, rows: Vec<PersistedRow>) -> (JournalState, Checkpoint) {
-        let Self { installation, epoch, acknowledged, ref outbox, next, due, .. } = *self;
-        self.due = Flush::Never;
+        let Self { installation, epoch, last_acknowledgement, ref outbox, next_sequence, next_flush, .. } = *self;
+        self.next_flush = Flush::Never;
         let outbox = outbox.iter().map(|entry| entry.record).collect();
-        (JournalState { installation, epoch, baseline, acknowledged, rows, outbox }, Checkpoint { covers: next, due })
+        let state = JournalState { installation, epoch, baseline, acknowledged: last_acknowledgement, rows, outbox };
+        (state, Checkpoint { below: next_sequence, flush: next_flush })
     }
 
-    /// The state up to here is written, and its events may be sent. Says how many were not before.
-    pub fn commit(&mut self, mark: Checkpoint) -> u64 {
-        let before = std::mem::replace(&mut self.written, mark.covers);
-        mark.covers - before
+    /// Marks a snapshot as written, so that its events may be sent. Returns the number of events that were not written
+    /// before.
+    pub fn commit(&mut self, checkpoint: Checkpoint) -> u64 {
+        let before = std::mem::replace(&mut self.written_below, checkpoint.below);
+        checkpoint.below - before
     }
 
-    /// The state up to here is not written, or that is not known.
-    pub fn rollback(&mut self, mark: Checkpoint) {
-        self.mark_dirty(mark.due);
+    /// Requests the write of a snapshot again, after it failed or its outcome is unknown.
+    pub fn rollback(&mut self, checkpoint: Checkpoint) {
+        self.mark_dirty(checkpoint.flush);
     }
 
-    /// The oldest events that are written, at most `limit` of them.
+    /// Returns the oldest written events, at most `limit` of them.
     pub fn batch(&self, limit: usize) -> Vec<EventRecord> {
-        let written = self.outbox.iter().take_while(|entry| entry.number < self.written);
+        let written = self.outbox.iter().take_while(|entry| entry.sequence < self.written_below);
         written.take(limit).map(|entry| entry.record).collect()
     }
 
-    /// Forgets events that are settled: acknowledged, or refused for good. `acknowledged` is when any were acknowledged.
-    pub fn settle(&mut self, settled: &HashSet<Uuid>, acknowledged: Option<Timestamp>) {
-        self.outbox.retain(|entry| !settled.contains(&entry.record.uid));
-        self.acknowledged = acknowledged.or(self.acknowledged);
+    /// Removes events that were acknowledged or rejected. `acknowledged_at` is the time if any was acknowledged.
+    pub fn remove(&mut self, uids: &HashSet<Uuid>, acknowledged_at: Option<Timestamp>) {
+        self.outbox.retain(|entry| !uids.contains(&entry.record.uid));
+        self.last_acknowledgement = acknowledged_at.or(self.last_acknowledgement);
+        // Not urgent: if this is never written, the events are sent again with the same uids.
         self.mark_dirty(Flush::Later);
     }
 }
 
-/// The time is cut to the precision in which it is kept, so that a repeat is the same to the bit.
+/// Makes a record of a change. The time is cut to the codec's milliseconds, so that a repeat after a restart is
+/// identical.
 fn record(Change { time, event }: Change, ComponentVersions { kamaji, kubernetes }: ComponentVersions) -> EventRecord {
     EventRecord {
         uid: Uuid::new_v4(),

@@ -13,8 +13,8 @@ use super::journal::config_map::JournalStore;
 use super::kubernetes::api_error::ApiError;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;
-use super::metrics::Leading;
-use super::term::{self, Context, LogThrottles, TermEnd};
+use super::metrics::LeaderGuard;
+use super::term::{self, LogThrottles, TermContext, TermEnd};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
 
@@ -31,7 +31,7 @@ pub(super) async fn run(
     shutdown: &CancellationToken,
     throttles: &LogThrottles,
 ) {
-    let context = Context { config, client, cluster_info, readiness, shutdown, throttles };
+    let context = TermContext { config, client, cluster_info, readiness, shutdown, throttles };
     let terms = async {
         match &config.election {
             None => terms(&context).await,
@@ -47,8 +47,8 @@ pub(super) async fn run(
 }
 
 /// What the agent makes goes with its Deployment: without that nothing is made. After a shutdown it is not waited for.
-async fn find_place(context: &Context<'_>) -> JournalStore {
-    let Context { config, client, shutdown, .. } = context;
+async fn find_place(context: &TermContext<'_>) -> JournalStore {
+    let TermContext { config, client, shutdown, .. } = context;
     let place = config.place(client, None);
     let Some(name) = &config.owner_deployment else { return place };
     let (quiet, mut backoff) = (LogThrottle::hourly(), Backoff::new(RETRY_MIN, config.retry_max_interval));
@@ -69,7 +69,7 @@ async fn find_place(context: &Context<'_>) -> JournalStore {
 }
 
 /// Runs terms for as long as the Lease is held.
-async fn lead(lease: &mut Lease, context: &Context<'_>) {
+async fn lead(lease: &mut Lease, context: &TermContext<'_>) {
     while !context.shutdown.is_cancelled() {
         let held = tokio::select! {
             // A replica that waits for another is as ready as it can be.
@@ -87,8 +87,8 @@ async fn lead(lease: &mut Lease, context: &Context<'_>) {
 }
 
 /// Runs one term after another until a shutdown ends one.
-async fn terms(context: &Context<'_>) {
-    let _leading = Leading::begin();
+async fn terms(context: &TermContext<'_>) {
+    let _leader = LeaderGuard::new();
     let (lost, closed) = (LogThrottle::hourly(), LogThrottle::hourly());
     let retry_max_interval = context.config.retry_max_interval;
     let mut backoff = Backoff::new(RETRY_MIN, retry_max_interval);

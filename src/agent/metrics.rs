@@ -1,38 +1,44 @@
-//! The agent's own metrics, for `/metrics`: what it has done, and what waits.
+//! The agent's own metrics, served at `/metrics`.
 //!
-//! They go through a recorder of their own rather than the meter provider, which consent turns off, and leave the
-//! process only where somebody scrapes it. The names follow Prometheus' conventions.
+//! They use a recorder of their own rather than the OpenTelemetry meter provider, which exists only while telemetry is
+//! on, and leave the process only when somebody scrapes it. Names follow the Prometheus conventions.
 
 use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-const OBSERVED: &str = "kamaji_telemetry_agent_events_observed_total";
-const JOURNALLED: &str = "kamaji_telemetry_agent_events_persisted_total";
-const SENT: &str = "kamaji_telemetry_agent_events_sent_total";
-const ACKNOWLEDGED: &str = "kamaji_telemetry_agent_events_acknowledged_total";
-const REFUSED: &str = "kamaji_telemetry_agent_events_rejected_total";
-const COALESCED: &str = "kamaji_telemetry_agent_events_coalesced_total";
-const PENDING: &str = "kamaji_telemetry_agent_events_pending";
-const WAITING: &str = "kamaji_telemetry_agent_control_planes_backlogged";
-const OLDEST: &str = "kamaji_telemetry_agent_oldest_pending_event_timestamp_seconds";
-const LAST: &str = "kamaji_telemetry_agent_last_acknowledgement_timestamp_seconds";
+const EVENTS_OBSERVED: &str = "kamaji_telemetry_agent_events_observed_total";
+const EVENTS_PERSISTED: &str = "kamaji_telemetry_agent_events_persisted_total";
+const EVENTS_SENT: &str = "kamaji_telemetry_agent_events_sent_total";
+const EVENTS_ACKNOWLEDGED: &str = "kamaji_telemetry_agent_events_acknowledged_total";
+const EVENTS_REJECTED: &str = "kamaji_telemetry_agent_events_rejected_total";
+const EVENTS_COALESCED: &str = "kamaji_telemetry_agent_events_coalesced_total";
+const EVENTS_PENDING: &str = "kamaji_telemetry_agent_events_pending";
+const CONTROL_PLANES_BACKLOGGED: &str = "kamaji_telemetry_agent_control_planes_backlogged";
+const OLDEST_PENDING_EVENT_TIMESTAMP: &str = "kamaji_telemetry_agent_oldest_pending_event_timestamp_seconds";
+const LAST_ACKNOWLEDGEMENT_TIMESTAMP: &str = "kamaji_telemetry_agent_last_acknowledgement_timestamp_seconds";
 const EXPORTS: &str = "kamaji_telemetry_agent_exports_total";
-const WRITES: &str = "kamaji_telemetry_agent_journal_writes_total";
-const LISTS: &str = "kamaji_telemetry_agent_watch_relists_total";
+const JOURNAL_WRITES: &str = "kamaji_telemetry_agent_journal_writes_total";
+const WATCH_RELISTS: &str = "kamaji_telemetry_agent_watch_relists_total";
 const ENABLED: &str = "kamaji_telemetry_agent_enabled";
 const LEADER: &str = "kamaji_telemetry_agent_leader";
 
-/// The two signals, as exports are counted by.
+/// The label `result` of what succeeded.
+pub const SUCCESS: &str = "success";
+/// The label `result` of what failed, where no gRPC status code says more.
+pub const FAILURE: &str = "failure";
+
+/// An OpenTelemetry signal, the label `signal` of exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// GaugeInstruments.
+    /// Gauges.
     Metrics,
-    /// EventExporter.
+    /// Events.
     Logs,
 }
 
 impl Signal {
-    const fn as_str(self) -> &'static str {
+    /// Returns the label's value.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
             Self::Logs => "logs",
@@ -40,117 +46,166 @@ impl Signal {
     }
 }
 
-/// Says what each account is, and shows those that have a value before anything happens.
+/// Describes all metrics, and registers those without labels at zero.
 pub fn describe() {
-    describe_counter!(OBSERVED, Unit::Count, "EventExporter that were made of what the watch said.");
-    describe_counter!(JOURNALLED, Unit::Count, "EventExporter that were written to the journal.");
-    describe_counter!(SENT, Unit::Count, "EventExporter in requests to the collector, repeats included.");
-    describe_counter!(ACKNOWLEDGED, Unit::Count, "EventExporter that the collector acknowledged.");
-    describe_counter!(REFUSED, Unit::Count, "EventExporter that the collector refused for good.");
-    describe_counter!(
-        COALESCED,
+    describe_counters();
+    describe_gauge!(EVENTS_PENDING, Unit::Count, "Events that the collector has not acknowledged yet.");
+    describe_gauge!(
+        CONTROL_PLANES_BACKLOGGED,
         Unit::Count,
-        "States of control planes that were superseded before the outbox had room for them."
+        "Control planes with a change that the full outbox has no room for."
     );
-    describe_gauge!(PENDING, Unit::Count, "EventExporter that are not yet acknowledged.");
-    describe_gauge!(WAITING, Unit::Count, "Control planes with something to report that the outbox has no room for.");
-    describe_gauge!(OLDEST, Unit::Seconds, "When the oldest event that is not yet acknowledged happened; 0 if none.");
-    describe_gauge!(LAST, Unit::Seconds, "When the collector last acknowledged events; 0 if never.");
-    describe_counter!(EXPORTS, Unit::Count, "Requests to the collector by signal and result: OK, FAILED, or the code.");
-    describe_counter!(WRITES, Unit::Count, "Writes of the journal by result.");
-    describe_counter!(LISTS, Unit::Count, "Times that the watch began with a list of everything, its first included.");
-    describe_gauge!(ENABLED, Unit::Count, "1 where telemetry is on, 0 where it is off.");
-    describe_gauge!(LEADER, Unit::Count, "1 where this replica watches and sends, 0 where another does.");
-    for name in [OBSERVED, JOURNALLED, SENT, ACKNOWLEDGED, REFUSED, COALESCED, LISTS] {
+    describe_gauge!(
+        OLDEST_PENDING_EVENT_TIMESTAMP,
+        Unit::Seconds,
+        "Unix time of the oldest event that is not acknowledged yet; 0 if there is none."
+    );
+    describe_gauge!(
+        LAST_ACKNOWLEDGEMENT_TIMESTAMP,
+        Unit::Seconds,
+        "Unix time of the last acknowledgement of events by the collector; 0 if there was none."
+    );
+    describe_gauge!(ENABLED, Unit::Count, "1 if telemetry is on, 0 if it is off.");
+    describe_gauge!(LEADER, Unit::Count, "1 if this replica watches and sends, 0 if it waits for the Lease.");
+    for name in [
+        EVENTS_OBSERVED,
+        EVENTS_PERSISTED,
+        EVENTS_SENT,
+        EVENTS_ACKNOWLEDGED,
+        EVENTS_REJECTED,
+        EVENTS_COALESCED,
+        WATCH_RELISTS,
+    ] {
         counter!(name).increment(0);
     }
-    for name in [PENDING, WAITING, OLDEST, LAST, ENABLED, LEADER] {
+    for name in [
+        EVENTS_PENDING,
+        CONTROL_PLANES_BACKLOGGED,
+        OLDEST_PENDING_EVENT_TIMESTAMP,
+        LAST_ACKNOWLEDGEMENT_TIMESTAMP,
+        ENABLED,
+        LEADER,
+    ] {
         gauge!(name).set(0.0);
     }
 }
 
-/// Telemetry is on or off.
+fn describe_counters() {
+    describe_counter!(EVENTS_OBSERVED, Unit::Count, "Events made from changes of control planes.");
+    describe_counter!(EVENTS_PERSISTED, Unit::Count, "Events written to the journal.");
+    describe_counter!(EVENTS_SENT, Unit::Count, "Events sent to the collector, retries included.");
+    describe_counter!(EVENTS_ACKNOWLEDGED, Unit::Count, "Events that the collector acknowledged.");
+    describe_counter!(EVENTS_REJECTED, Unit::Count, "Events that the collector rejected and that are not sent again.");
+    describe_counter!(
+        EVENTS_COALESCED,
+        Unit::Count,
+        "States of control planes that a later state replaced before the outbox had room for them."
+    );
+    describe_counter!(
+        EXPORTS,
+        Unit::Count,
+        "Requests to the collector by signal (metrics, logs) and result: success, failure, or for logs the gRPC status \
+         code in lower snake case."
+    );
+    describe_counter!(JOURNAL_WRITES, Unit::Count, "Writes of the journal by result (success, failure).");
+    describe_counter!(WATCH_RELISTS, Unit::Count, "Lists of all control planes, the first of each watch included.");
+}
+
+/// Sets whether telemetry is on.
 pub fn enabled(is_enabled: bool) {
     gauge!(ENABLED).set(f64::from(u8::from(is_enabled)));
 }
 
-/// This replica leads, until this is dropped. What waits is then another replica's to tell.
+/// Marks this replica as the leader until it is dropped.
 #[derive(Debug)]
-pub struct Leading(());
+pub struct LeaderGuard(());
 
-impl Leading {
-    /// This replica leads from here on.
-    pub fn begin() -> Self {
+impl LeaderGuard {
+    /// Marks this replica as the leader.
+    pub fn new() -> Self {
         gauge!(LEADER).set(1.0);
         Self(())
     }
 }
 
-impl Drop for Leading {
-    fn drop(&mut self) {
-        gauge!(LEADER).set(0.0);
-        pending(0, 0);
-        times(None, None);
+impl Default for LeaderGuard {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// EventExporter were made.
-pub fn observed(events: usize) {
-    counter!(OBSERVED).increment(events as u64);
+impl Drop for LeaderGuard {
+    fn drop(&mut self) {
+        gauge!(LEADER).set(0.0);
+        // The outbox is the next leader's to report.
+        events_pending(0);
+        control_planes_backlogged(0);
+        event_timestamps(None, None);
+    }
 }
 
-/// States were superseded for want of room.
-pub fn coalesced(states: u64) {
-    counter!(COALESCED).increment(states);
+/// Counts events that were made from changes.
+pub fn events_observed(count: usize) {
+    counter!(EVENTS_OBSERVED).increment(count as u64);
 }
 
-/// The journal was written, with this many events that were not in it before.
-pub fn journalled(events: u64) {
-    counter!(JOURNALLED).increment(events);
-    counter!(WRITES, "result" => "OK").increment(1);
+/// Counts states that were superseded in the backlog.
+pub fn events_coalesced(count: u64) {
+    counter!(EVENTS_COALESCED).increment(count);
 }
 
-/// The journal was not written.
-pub fn not_journalled() {
-    counter!(WRITES, "result" => "FAILED").increment(1);
+/// Counts a successful write of the journal, with `count` events that were not in it before.
+pub fn events_persisted(count: u64) {
+    counter!(EVENTS_PERSISTED).increment(count);
+    counter!(JOURNAL_WRITES, "result" => SUCCESS).increment(1);
 }
 
-/// The watch begins with a list of everything.
-pub fn watch_restarted() {
-    counter!(LISTS).increment(1);
+/// Counts a failed write of the journal.
+pub fn journal_write_failed() {
+    counter!(JOURNAL_WRITES, "result" => FAILURE).increment(1);
 }
 
-/// A request of this many events was answered with `result`, a gRPC code.
-pub fn sent(events: usize, result: &'static str) {
-    counter!(SENT).increment(events as u64);
-    exported(Signal::Logs, result);
+/// Counts a list of all control planes.
+pub fn watch_relisted() {
+    counter!(WATCH_RELISTS).increment(1);
 }
 
-/// A request was answered with `result`.
-pub fn exported(signal: Signal, result: &'static str) {
+/// Counts a request with `count` events and its result.
+pub fn events_sent(count: usize, result: &'static str) {
+    counter!(EVENTS_SENT).increment(count as u64);
+    export(Signal::Logs, result);
+}
+
+/// Counts a request and its result.
+pub fn export(signal: Signal, result: &'static str) {
     counter!(EXPORTS, "signal" => signal.as_str(), "result" => result).increment(1);
 }
 
-/// EventExporter were acknowledged.
-pub fn acknowledged(events: usize) {
-    counter!(ACKNOWLEDGED).increment(events as u64);
+/// Counts acknowledged events.
+pub fn events_acknowledged(count: usize) {
+    counter!(EVENTS_ACKNOWLEDGED).increment(count as u64);
 }
 
-/// EventExporter were refused for good.
-pub fn refused(events: u64) {
-    counter!(REFUSED).increment(events);
+/// Counts rejected events.
+pub fn events_rejected(count: u64) {
+    counter!(EVENTS_REJECTED).increment(count);
 }
 
-/// What waits now.
-#[expect(clippy::cast_precision_loss, reason = "both are far below 2^53")]
-pub fn pending(events: usize, waiting: usize) {
-    gauge!(PENDING).set(events as f64);
-    gauge!(WAITING).set(waiting as f64);
+/// Sets the number of unacknowledged events.
+#[expect(clippy::cast_precision_loss, reason = "it is far below 2^53")]
+pub fn events_pending(count: usize) {
+    gauge!(EVENTS_PENDING).set(count as f64);
 }
 
-/// The time of the oldest event that waits, and of the last acknowledgement.
-pub fn times(oldest: Option<Timestamp>, last_acknowledgement: Option<Timestamp>) {
+/// Sets the number of control planes in the backlog.
+#[expect(clippy::cast_precision_loss, reason = "it is far below 2^53")]
+pub fn control_planes_backlogged(count: usize) {
+    gauge!(CONTROL_PLANES_BACKLOGGED).set(count as f64);
+}
+
+/// Sets the times of the oldest unacknowledged event and of the last acknowledgement.
+pub fn event_timestamps(oldest_pending: Option<Timestamp>, last_acknowledgement: Option<Timestamp>) {
     let seconds = |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_duration().as_secs_f64());
-    gauge!(OLDEST).set(seconds(oldest));
-    gauge!(LAST).set(seconds(last_acknowledgement));
+    gauge!(OLDEST_PENDING_EVENT_TIMESTAMP).set(seconds(oldest_pending));
+    gauge!(LAST_ACKNOWLEDGEMENT_TIMESTAMP).set(seconds(last_acknowledgement));
 }

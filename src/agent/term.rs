@@ -1,12 +1,13 @@
-//! A term of leadership: from the opening of the journal until that is lost, consent or the Lease ends, or a shutdown.
+//! A term of leadership. It begins when the journal is opened and ends when the journal is lost, when consent or the
+//! Lease ends, or at shutdown.
 //!
 //! ```text
-//! watch ─▶ fold ─▶ journal ─▶ write ─▶ deliver ─▶ settle
-//!            └──▶ gauges
+//! watch ─▶ pipeline ─▶ journal ─▶ writer ─▶ event exporter ─▶ acknowledgement
+//!              └─────▶ gauge exporter
 //! ```
 //!
-//! One loop folds, and gives out one write and one delivery at a time: while either is under way the next collects, so
-//! batching needs no timer.
+//! One loop folds watch events and dispatches at most one write and one delivery at a time. While either is running,
+//! further changes collect in the journal, so batching needs no timer.
 
 mod pipeline;
 
@@ -19,32 +20,32 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use super::consent::KamajiOptOut;
 use super::export::connection::CollectorChannel;
 use super::export::events::{BATCH_LIMIT, DeliveryOutcome, EventExporter};
 use super::export::gauges::{self, GaugeExporter};
 use super::export::health::ExportHealth;
 use super::export::instruments::{self, GaugeInstruments};
 use super::journal::config_map::{FencedJournal, JournalStore, JournalWriteError};
-use super::journal::writer::{Done, JournalWriter};
+use super::journal::writer::{JournalWriter, WriterOutcome};
 use super::journal::{Flush, Journal, JournalState, ROW_LIMIT};
 use super::kubernetes::{self, ClusterInfo};
-use super::observe::{Index, IndexOptions, SharedIndex, WatcherEvent};
+use super::metrics;
+use super::observe::{Change, Index, IndexOptions, SharedIndex, WatcherEvent};
 use super::task_slot::TaskSlot;
 use crate::catalog::EventRecord;
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
-use pipeline::Pipeline;
+use pipeline::{Folded, ObjectWarnings, Pipeline};
 
-/// What the watch may be ahead of the pipeline: a page of a list. One is about 100 bytes.
-const SEEN_LIMIT: usize = 100;
-/// How many of those are taken in before the loop looks at anything else: all that the watch may be ahead.
-const SEEN_BATCH: usize = SEEN_LIMIT;
-/// How long a shutdown may deliver what is left.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The number of watch events that may wait for the loop: a page of a list. One takes about 100 bytes.
+const EVENT_BUFFER: usize = 100;
+/// The number of watch events that are folded before the loop turns to anything else: all that may wait.
+const EVENT_BATCH: usize = EVENT_BUFFER;
+/// The time that a shutdown may spend on delivering the outbox.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What terms work with, one after another.
-pub(super) struct Context<'a> {
+/// The parts of the process that all its terms share.
+pub(super) struct TermContext<'a> {
     pub(super) config: &'a Config,
     pub(super) client: &'a Client,
     pub(super) cluster_info: watch::Receiver<ClusterInfo>,
@@ -53,14 +54,14 @@ pub(super) struct Context<'a> {
     pub(super) throttles: &'a LogThrottles,
 }
 
-/// What was said in the log, which no other term is to say again within the hour.
+/// Log throttles that outlive a term, so that each message appears at most once an hour whichever term logs it.
 #[derive(Debug)]
 pub(super) struct LogThrottles {
     export_health: Arc<ExportHealth>,
     journal: Arc<LogThrottle>,
     watch: LogThrottle,
     datastores: LogThrottle,
-    objects: pipeline::ObjectWarnings,
+    objects: ObjectWarnings,
 }
 
 impl Default for LogThrottles {
@@ -70,57 +71,57 @@ impl Default for LogThrottles {
             journal: Arc::new(LogThrottle::hourly()),
             watch: LogThrottle::hourly(),
             datastores: LogThrottle::hourly(),
-            objects: pipeline::ObjectWarnings::default(),
+            objects: ObjectWarnings::default(),
         }
     }
 }
 
-/// Why a term has ended.
+/// The reason for a term's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TermEnd {
-    /// What could be delivered is.
+    /// The shutdown was requested, and the outbox is drained as far as possible.
     Shutdown,
-    /// Somebody else has written the journal, or deleted it.
+    /// The journal was written or deleted by somebody else.
     Fenced(&'static str),
-    /// The journal or the way to the collector could not be opened.
+    /// The journal or the connection to the collector could not be opened.
     OpenFailed(String),
 }
 
-/// Runs a term in `place` until it ends.
-pub(super) async fn run(context: &Context<'_>, place: &JournalStore) -> TermEnd {
-    let Context { config, shutdown, .. } = context;
-    // Files may be about to be replaced: what was degraded is tried again.
+/// Runs a term with the journal in `store` until it ends.
+pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> TermEnd {
+    let TermContext { config, shutdown, .. } = context;
+    // Opened anew in each term, because certificate files may have been replaced since the last.
     let connected =
         config.collector.connect().and_then(|connection| Ok((instruments::exporter(&connection)?, connection)));
-    let (exporter, connection) = match connected {
+    let (metric_exporter, connection) = match connected {
         Ok(connected) => connected,
         Err(error) => return TermEnd::OpenFailed(format!("{error:#}")),
     };
     let opened = tokio::select! {
-        opened = place.open(&config.collector.endpoint) => opened,
+        opened = store.open(&config.collector.endpoint) => opened,
         () = shutdown.cancelled() => return TermEnd::Shutdown,
     };
     match opened {
-        Ok((stored, state)) => {
-            let gauges = GaugeInstruments::new(exporter, state.installation);
-            work(context, connection, stored, state, gauges).await
+        Ok((fenced, state)) => {
+            let instruments = GaugeInstruments::new(metric_exporter, state.installation);
+            run_opened(context, connection, fenced, state, instruments).await
         }
-        Err(JournalWriteError::Fenced(why)) => TermEnd::Fenced(why),
-        Err(JournalWriteError::Failed(failure)) => TermEnd::OpenFailed(failure.to_string()),
+        Err(JournalWriteError::Fenced(reason)) => TermEnd::Fenced(reason),
+        Err(JournalWriteError::Failed(error)) => TermEnd::OpenFailed(error.to_string()),
     }
 }
 
-async fn work(
-    context: &Context<'_>,
+async fn run_opened(
+    context: &TermContext<'_>,
     connection: CollectorChannel,
-    stored: FencedJournal,
+    fenced: FencedJournal,
     state: JournalState,
-    gauges: GaugeInstruments,
+    instruments: GaugeInstruments,
 ) -> TermEnd {
-    let &Context { config, client, ref cluster_info, readiness, shutdown, throttles } = context;
+    let &TermContext { config, client, ref cluster_info, readiness, shutdown, throttles } = context;
     let export_health = || Arc::clone(&throttles.export_health);
     let (synced, is_synced) = watch::channel(false);
-    let (sender, seen) = mpsc::channel(SEEN_LIMIT);
+    let (sender, events) = mpsc::channel(EVENT_BUFFER);
     let (journal, baseline, rows) = Journal::open(state);
     let options = IndexOptions { extended: config.extended, limit: ROW_LIMIT };
     let index: SharedIndex = Arc::new(Mutex::new(Index::restore(options, baseline, rows)));
@@ -130,38 +131,29 @@ async fn work(
         cluster_info: cluster_info.clone(),
         index: Arc::clone(&index),
         is_synced,
-        gauges,
+        gauges: instruments,
         export_health: export_health(),
         no_datastores: &throttles.datastores,
         backoff: gauges::backoff(config),
     };
-    let pipeline = Pipeline {
-        index,
-        journal,
-        cluster_info,
-        kamaji_version: config.kamaji_version,
-        readiness,
-        synced,
-        warnings: &throttles.objects,
-        coalesced: 0,
-    };
-    let exporter = || TaskSlot::Idle(EventExporter::new(&connection, config.retry_max_interval, export_health()));
+    let new_exporter = || TaskSlot::Idle(EventExporter::new(&connection, config.retry_max_interval, export_health()));
     let term = Term {
-        pipeline,
-        seen,
+        config,
+        journal,
+        pipeline: Pipeline { index, readiness, synced, warnings: &throttles.objects, counted_coalesced: 0 },
+        events,
         cluster_info: cluster_info.clone(),
-        kamaji_opt_out: config.kamaji_opt_out,
-        acknowledge_interval: config.acknowledge_interval,
-        operator_poll_interval: config.operator_poll_interval,
-        later: None,
-        look_at: Instant::now() + config.operator_poll_interval,
-        writer: TaskSlot::Idle(JournalWriter::new(stored, config.retry_max_interval, Arc::clone(&throttles.journal))),
-        exporter: exporter(),
+        flush_deadline: None,
+        next_check: Instant::now() + config.operator_poll_interval,
+        writer: TaskSlot::Idle(JournalWriter::new(fenced, config.retry_max_interval, Arc::clone(&throttles.journal))),
+        exporter: new_exporter(),
     };
     tokio::select! {
-        ended = term.run(exporter, shutdown) => ended,
-        () = kubernetes::watch::run(client, config.retry_max_interval, &throttles.watch, sender) => TermEnd::Fenced("the watch has ended"),
-        () = gauge_exporter.run() => TermEnd::Fenced("the gauges' cycles have ended"),
+        end = term.run(new_exporter, shutdown) => end,
+        () = kubernetes::watch::run(client, config.retry_max_interval, &throttles.watch, sender) => {
+            TermEnd::Fenced("the watch has ended")
+        }
+        () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
     }
 }
 
@@ -169,123 +161,174 @@ type ExporterSlot = TaskSlot<EventExporter, DeliveryOutcome>;
 
 /// The loop of a term.
 struct Term<'a> {
+    config: &'a Config,
+    journal: Journal,
     pipeline: Pipeline<'a>,
-    seen: mpsc::Receiver<WatcherEvent>,
+    events: mpsc::Receiver<WatcherEvent>,
     cluster_info: watch::Receiver<ClusterInfo>,
-    kamaji_opt_out: KamajiOptOut,
-    acknowledge_interval: Duration,
-    operator_poll_interval: Duration,
-    /// When what may ride on another write gets one of its own.
-    later: Option<Instant>,
-    /// When it is next looked whether the journal is still there.
-    look_at: Instant,
-    writer: TaskSlot<JournalWriter, Done>,
+    /// The time at which a [`Flush::Later`] becomes a [`Flush::Now`].
+    flush_deadline: Option<Instant>,
+    /// The time of the next check that nobody else has written or deleted the journal.
+    next_check: Instant,
+    writer: TaskSlot<JournalWriter, WriterOutcome>,
     exporter: ExporterSlot,
 }
 
 impl Term<'_> {
-    /// Runs until the journal is lost, or a shutdown; `new_exporter` makes another exporter.
+    /// Runs until the journal is lost or the shutdown is requested. `new_exporter` makes the exporter of the drain.
     async fn run(mut self, new_exporter: impl Fn() -> ExporterSlot, shutdown: &CancellationToken) -> TermEnd {
-        let mut batch = Vec::with_capacity(SEEN_BATCH);
+        let mut batch = Vec::with_capacity(EVENT_BATCH);
         loop {
             self.dispatch();
-            let next_at = self.next_at();
-            let lost = tokio::select! {
+            let next_wakeup = self.next_wakeup();
+            let fenced = tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = self.seen.recv_many(&mut batch, SEEN_BATCH) => { self.pipeline.apply(&mut batch); None }
-                (mark, result) = self.writer.finished() => self.pipeline.written(mark, &result),
-                settled = self.exporter.finished() => { self.pipeline.on_delivered(&settled); None }
-                () = at(next_at) => { self.wake(); None }
+                _ = self.events.recv_many(&mut batch, EVENT_BATCH) => { self.apply(&mut batch); None }
+                outcome = self.writer.finished() => self.on_written(outcome),
+                outcome = self.exporter.finished() => { self.on_delivered(&outcome); None }
+                () = sleep_until_some(next_wakeup) => { self.promote_flush(); None }
                 _ = self.cluster_info.changed() => None,
             };
-            if let Some(why) = lost {
-                return TermEnd::Fenced(why);
+            if let Some(reason) = fenced {
+                return TermEnd::Fenced(reason);
             }
         }
-        // One that is away may be waiting to try again; what is left is tried at once.
+        // The running exporter may be sleeping before a retry; a new one tries at once.
         self.exporter = new_exporter();
-        self.look_at = Instant::now() + 2 * DRAIN;
-        if tokio::time::timeout(DRAIN, self.drain()).await.is_err() {
-            let (pending, seconds) = (self.pipeline.journal.pending(), DRAIN.as_secs());
+        // No check is worth delaying the last write.
+        self.next_check = Instant::now() + 2 * DRAIN_TIMEOUT;
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.drain()).await.is_err() {
             tracing::warn!(
-                "the shutdown took longer than {seconds} s: {pending} events could not be delivered; they are kept"
+                pending = self.journal.pending(),
+                timeout = ?DRAIN_TIMEOUT,
+                "events could not be delivered before the shutdown; they stay in the journal"
             );
         }
         TermEnd::Shutdown
     }
 
-    /// Delivers what is left, and writes that it is.
+    /// Delivers the outbox, and writes the acknowledgements.
     async fn drain(&mut self) {
         loop {
-            if self.pipeline.journal.pending() == 0 && self.pipeline.journal.due() == Flush::Later {
-                self.pipeline.journal.mark_dirty(Flush::Now);
+            if self.journal.pending() == 0 && self.journal.next_flush() == Flush::Later {
+                self.journal.mark_dirty(Flush::Now);
             }
             self.dispatch();
-            if self.writer.is_idle() && self.exporter.is_idle() && self.pipeline.journal.due() != Flush::Now {
+            if self.writer.is_idle() && self.exporter.is_idle() && self.journal.next_flush() != Flush::Now {
                 return;
             }
-            let next_at = self.next_at();
+            let next_wakeup = self.next_wakeup();
             tokio::select! {
-                (mark, result) = self.writer.finished() => {
-                    if self.pipeline.written(mark, &result).is_some() {
+                outcome = self.writer.finished() => {
+                    if self.on_written(outcome).is_some() {
                         return;
                     }
                 }
-                settled = self.exporter.finished() => self.pipeline.on_delivered(&settled),
-                () = at(next_at) => {}
+                outcome = self.exporter.finished() => self.on_delivered(&outcome),
+                () = sleep_until_some(next_wakeup) => {}
             }
         }
     }
 
-    /// Begins a write and a delivery, where there is something to do and nothing of the kind is under way.
+    /// Starts a write and a delivery, if there is something to do and none of its kind is running.
     fn dispatch(&mut self) {
         let now = Instant::now();
         match self.writer.idle() {
-            Some(writer) if self.pipeline.journal.due() == Flush::Now && writer.ready_at() <= now => {
-                (self.later, self.look_at) = (None, now + self.operator_poll_interval);
-                let (state, mark) = self.pipeline.snapshot();
-                self.writer.start(|writer| writer.write(state, mark));
+            Some(writer) if self.journal.next_flush() == Flush::Now && writer.ready_at() <= now => {
+                self.flush_deadline = None;
+                self.next_check = now + self.config.operator_poll_interval;
+                let (baseline, rows) = self.pipeline.persisted();
+                let (state, checkpoint) = self.journal.snapshot(baseline, rows);
+                self.writer.start(|writer| writer.write(state, checkpoint));
             }
-            Some(_) if self.look_at <= now => {
-                self.look_at = now + self.operator_poll_interval;
-                self.writer.start(JournalWriter::look);
+            Some(_) if self.next_check <= now => {
+                self.next_check = now + self.config.operator_poll_interval;
+                self.writer.start(JournalWriter::check);
             }
             _ => {}
         }
-        let may_send = self.exporter.is_idle() && self.kamaji_opt_out.can_tell(&self.cluster_info.borrow());
-        let batch = if may_send { self.pipeline.journal.batch(BATCH_LIMIT) } else { Vec::new() };
+        let may_send = self.exporter.is_idle() && self.config.kamaji_opt_out.can_tell(&self.cluster_info.borrow());
+        let batch = if may_send { self.journal.batch(BATCH_LIMIT) } else { Vec::new() };
         if !batch.is_empty() {
-            self.exporter.start(|events| deliver(events, batch));
+            self.exporter.start(|exporter| deliver(exporter, batch));
         }
-        if self.pipeline.journal.due() == Flush::Later {
-            self.later.get_or_insert(now + self.acknowledge_interval);
+        if self.journal.next_flush() == Flush::Later {
+            self.flush_deadline.get_or_insert(now + self.config.acknowledge_interval);
         }
     }
 
-    /// When there is something to do, unless something happens before.
-    fn next_at(&self) -> Option<Instant> {
+    /// Returns the time at which [`Term::dispatch`] has something to do even if nothing happens before.
+    fn next_wakeup(&self) -> Option<Instant> {
         let writer = self.writer.idle();
-        let write_at = writer.filter(|_| self.pipeline.journal.due() == Flush::Now).map(JournalWriter::ready_at);
-        let look_at = writer.map(|_| self.look_at);
-        [self.later, write_at, look_at].into_iter().flatten().min()
+        let next_write = writer.filter(|_| self.journal.next_flush() == Flush::Now).map(JournalWriter::ready_at);
+        let next_check = writer.map(|_| self.next_check);
+        [self.flush_deadline, next_write, next_check].into_iter().flatten().min()
     }
 
-    fn wake(&mut self) {
-        if self.later.take_if(|later| *later <= Instant::now()).is_some() {
-            self.pipeline.journal.mark_dirty(Flush::Now);
+    /// Folds watch events and appends their changes to the journal.
+    fn apply(&mut self, batch: &mut Vec<WatcherEvent>) {
+        for event in batch.drain(..) {
+            let Folded { changes, flush } = self.pipeline.fold(event, self.journal.room());
+            self.append(changes);
+            self.journal.mark_dirty(flush);
+        }
+        self.record_metrics();
+    }
+
+    fn append(&mut self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            metrics::events_observed(changes.len());
+            let versions = self.cluster_info.borrow().versions(self.config.kamaji_version);
+            self.journal.append(changes, versions);
         }
     }
+
+    /// Commits a write or rolls it back. Returns the reason if the journal is lost.
+    fn on_written(&mut self, outcome: WriterOutcome) -> Option<&'static str> {
+        match outcome {
+            (_, Err(JournalWriteError::Fenced(reason))) => return Some(reason),
+            (Some(checkpoint), Ok(())) => metrics::events_persisted(self.journal.commit(checkpoint)),
+            (Some(checkpoint), Err(JournalWriteError::Failed(_))) => {
+                metrics::journal_write_failed();
+                self.journal.rollback(checkpoint);
+            }
+            // A check that failed is repeated at its next time.
+            (None, _) => {}
+        }
+        None
+    }
+
+    /// Removes delivered events, and fills the room with changes from the backlog.
+    fn on_delivered(&mut self, outcome: &DeliveryOutcome) {
+        let acknowledged_at = (!outcome.acknowledged.is_empty()).then(jiff::Timestamp::now);
+        self.journal.remove(&outcome.uids(), acknowledged_at);
+        let changes = self.pipeline.drain_backlog(self.journal.room());
+        self.append(changes);
+        self.record_metrics();
+    }
+
+    fn promote_flush(&mut self) {
+        if self.flush_deadline.take_if(|deadline| *deadline <= Instant::now()).is_some() {
+            self.journal.mark_dirty(Flush::Now);
+        }
+    }
+
+    fn record_metrics(&mut self) {
+        self.pipeline.record_metrics();
+        metrics::events_pending(self.journal.pending());
+        metrics::event_timestamps(self.journal.oldest_pending(), self.journal.last_acknowledgement());
+    }
 }
 
-async fn deliver(mut events: EventExporter, batch: Vec<EventRecord>) -> (EventExporter, DeliveryOutcome) {
-    let settled = events.deliver(&batch).await;
-    (events, settled)
+async fn deliver(mut exporter: EventExporter, batch: Vec<EventRecord>) -> (EventExporter, DeliveryOutcome) {
+    let outcome = exporter.deliver(&batch).await;
+    (exporter, outcome)
 }
 
-/// Waits until then; for ever where there is no such time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
+/// Sleeps until `deadline`, or for ever if there is none.
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

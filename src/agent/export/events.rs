@@ -163,7 +163,7 @@ impl EventExporter {
         while let Some(part) = parts.pop() {
             match self.deliver_whole(part).await {
                 Ok(()) => {
-                    metrics::acknowledged(part.len());
+                    metrics::events_acknowledged(part.len());
                     settled.acknowledged.extend(part.iter().map(|event| event.uid));
                 }
                 Err(refusal) => match part {
@@ -204,12 +204,12 @@ impl EventExporter {
 
     async fn send(&mut self, part: &[EventRecord]) -> Result<(), Status> {
         let answer = self.client.export(self.records.request(part)).await;
-        metrics::sent(part.len(), name(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
+        metrics::events_sent(part.len(), name(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
         let response = answer?.into_inner();
         self.export_health.recovered(Signal::Logs);
         if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
             let (rejected, message) = (partial.rejected_log_records, words(&partial.error_message));
-            metrics::refused(rejected.unsigned_abs());
+            metrics::events_rejected(rejected.unsigned_abs());
             let say = |_| tracing::warn!(rejected, "the collector refused some events for good: {message}");
             self.refusals.failed(say);
         }
@@ -217,7 +217,7 @@ impl EventExporter {
     }
 
     fn refuse(&self, event: &EventRecord, refusal: &Status) {
-        metrics::refused(1);
+        metrics::events_rejected(1);
         let name = event.event.kind().name;
         self.refusals.failed(|_| {
             let why = words(refusal.message());

@@ -65,7 +65,7 @@ impl GaugeExporter<'_> {
     async fn send(&self) -> bool {
         let Some(cycle) = self.cycle().await else { return false };
         let sent = export(&self.gauges, cycle).await;
-        metrics::exported(Signal::Metrics, if sent.is_ok() { "OK" } else { "FAILED" });
+        metrics::export(Signal::Metrics, if sent.is_ok() { metrics::SUCCESS } else { metrics::FAILURE });
         match &sent {
             Ok(()) => self.export_health.recovered(Signal::Metrics),
             Err(error) => self.export_health.failed(Signal::Metrics, |_| {

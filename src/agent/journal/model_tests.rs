@@ -228,7 +228,7 @@ impl World {
 
     fn write(&mut self, step: Step) {
         match (step, self.writing.take()) {
-            (Step::Write, None) if self.journal.due() != Flush::Never => {
+            (Step::Write, None) if self.journal.next_flush() != Flush::Never => {
                 self.writing = Some(self.journal.snapshot(self.index.has_baseline(), self.index.kept()));
             }
             (Step::Land, Some((state, mark))) => {
@@ -249,7 +249,7 @@ impl World {
             (Step::Send, None) => self.sending = Some(self.journal.batch(BATCH)).filter(|batch| !batch.is_empty()),
             (Step::Arrive, Some(batch)) => {
                 self.arrive(&batch);
-                self.journal.settle(&batch.iter().map(|event| event.uid).collect(), None);
+                self.journal.remove(&batch.iter().map(|event| event.uid).collect(), None);
                 let changes = self.index.report_waiting(Timestamp::UNIX_EPOCH, self.journal.room());
                 self.journal.append(changes, VERSIONS);
             }

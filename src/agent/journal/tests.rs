@@ -36,10 +36,10 @@ fn nothing_is_sent_before_it_is_written() {
     assert_eq!(journal.commit(mark), 2);
     assert_eq!(journal.batch(10).len(), 2, "what was appended since is not written");
     assert_eq!(journal.batch(1).len(), 1);
-    assert_eq!(journal.due(), Flush::Now);
+    assert_eq!(journal.next_flush(), Flush::Now);
     write(&mut journal);
     assert_eq!(journal.batch(10).len(), 3);
-    assert_eq!(journal.due(), Flush::Never);
+    assert_eq!(journal.next_flush(), Flush::Never);
 }
 
 #[test]
@@ -47,9 +47,9 @@ fn a_write_that_failed_is_due_again() {
     let mut journal = journal();
     journal.append(vec![change()], VERSIONS);
     let (_, mark) = journal.snapshot(true, Vec::new());
-    assert_eq!(journal.due(), Flush::Never);
+    assert_eq!(journal.next_flush(), Flush::Never);
     journal.rollback(mark);
-    assert_eq!(journal.due(), Flush::Now);
+    assert_eq!(journal.next_flush(), Flush::Now);
     assert_eq!(journal.batch(10), []);
 }
 
@@ -61,7 +61,7 @@ fn an_event_keeps_its_identity_until_it_is_settled() {
     let first = journal.batch(10);
     assert_eq!(journal.batch(10), first);
     journal.append(vec![change()], VERSIONS);
-    journal.settle(&uids(&first[..1]), Some(Timestamp::now()));
+    journal.remove(&uids(&first[..1]), Some(Timestamp::now()));
     assert_eq!(journal.batch(10), first[1..]);
     assert_eq!(journal.pending(), 2);
     assert_eq!(journal.room(), OUTBOX_LIMIT - 2);
@@ -75,11 +75,11 @@ fn what_is_settled_while_a_write_is_under_way_is_gone_after_the_next() {
     journal.append(vec![change()], VERSIONS);
     let (state, mark) = journal.snapshot(true, Vec::new());
     let sent = journal.batch(10);
-    journal.settle(&uids(&sent), Some(Timestamp::now()));
+    journal.remove(&uids(&sent), Some(Timestamp::now()));
     journal.commit(mark);
     assert_eq!(state.outbox.len(), 3, "a crash here would send them again, as the same events");
     assert_eq!(journal.batch(10).len(), 1);
-    assert_eq!(journal.due(), Flush::Later);
+    assert_eq!(journal.next_flush(), Flush::Later);
     assert_eq!(write(&mut journal).outbox.len(), 1);
 }
 
@@ -92,7 +92,7 @@ fn a_journal_goes_on_from_what_was_written() {
     assert!(baseline && rows.is_empty());
     assert_eq!(again.installation(), journal.installation());
     assert_eq!(again.batch(10), journal.batch(10), "what was written is sent before anything is written again");
-    assert_eq!(again.due(), Flush::Never);
+    assert_eq!(again.next_flush(), Flush::Never);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn an_acknowledgement_makes_no_write_of_its_own() {
     journal.append(vec![change()], VERSIONS);
     write(&mut journal);
     let now = Timestamp::now();
-    journal.settle(&uids(&journal.batch(10)), Some(now));
-    assert_eq!(journal.due(), Flush::Later);
+    journal.remove(&uids(&journal.batch(10)), Some(now));
+    assert_eq!(journal.next_flush(), Flush::Later);
     assert_eq!(write(&mut journal).acknowledged, Some(now));
 }

@@ -1,4 +1,4 @@
-//! Writes the journal, one state at a time, and looks whether it is still there.
+//! The journal's writer: one write at a time, within a budget of bytes, with backoff after failures.
 
 mod budget;
 
@@ -13,57 +13,66 @@ use crate::agent::backoff::Backoff;
 use crate::process::log_throttle::LogThrottle;
 use budget::Budget;
 
-/// The wait after a first failure: what an API server needs to answer again after a blink.
+/// The wait after a first failure: enough for an API server that was briefly unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 
-/// The journal's storage, and how patient its writing is.
+/// A writer of one term's journal.
 pub(in crate::agent) struct JournalWriter {
-    stored: FencedJournal,
+    journal: FencedJournal,
     retry_max_interval: Duration,
     backoff: Backoff,
     budget: Budget,
-    quiet: Arc<LogThrottle>,
+    throttle: Arc<LogThrottle>,
 }
 
-/// What became of a task: of a write with its mark, of a look without.
-pub(in crate::agent) type Done = (Option<Checkpoint>, Result<(), JournalWriteError>);
+/// The result of a write, with the checkpoint of what was written, or of a check, without one.
+pub(in crate::agent) type WriterOutcome = (Option<Checkpoint>, Result<(), JournalWriteError>);
 
 impl JournalWriter {
-    /// A writer that says through `quiet` what fails.
-    pub(in crate::agent) fn new(stored: FencedJournal, retry_max_interval: Duration, quiet: Arc<LogThrottle>) -> Self {
+    /// Creates a writer that logs failures through `throttle`.
+    pub(in crate::agent) fn new(
+        journal: FencedJournal,
+        retry_max_interval: Duration,
+        throttle: Arc<LogThrottle>,
+    ) -> Self {
         let backoff = Backoff::new(RETRY_MIN, retry_max_interval);
-        Self { stored, retry_max_interval, backoff, budget: Budget::full(), quiet }
+        Self { journal, retry_max_interval, backoff, budget: Budget::full(), throttle }
     }
 
-    /// When the next write may begin.
+    /// Returns the earliest time for the next write.
     pub(in crate::agent) fn ready_at(&self) -> Instant {
         self.budget.ready_at()
     }
 
-    /// Writes a state. After a failure it waits before it is back, for what is then the newest state.
-    pub(in crate::agent) async fn write(mut self, state: JournalState, mark: Checkpoint) -> (Self, Done) {
-        let result = self.stored.write(state).await;
+    /// Writes `state`. After a failure it sleeps before it returns, so that the retry writes the state that is then the
+    /// newest.
+    pub(in crate::agent) async fn write(
+        mut self,
+        state: JournalState,
+        checkpoint: Checkpoint,
+    ) -> (Self, WriterOutcome) {
+        let result = self.journal.write(state).await;
         match &result {
             Ok(bytes) => {
                 self.budget.spend(*bytes);
                 self.backoff = Backoff::new(RETRY_MIN, self.retry_max_interval);
-                self.quiet.recovered(|| tracing::info!("the journal is written again"));
+                self.throttle.recovered(|| tracing::info!("the journal is written again"));
             }
             Err(JournalWriteError::Fenced(_)) => {}
-            Err(JournalWriteError::Failed(failure)) => {
-                self.quiet.failed(|_| {
-                    tracing::warn!("can't write the journal: {failure}; what changes is sent once it is written");
+            Err(JournalWriteError::Failed(error)) => {
+                self.throttle.failed(|_| {
+                    tracing::warn!(%error, "can't write the journal; retrying, and sending no new events until then");
                 });
                 tokio::time::sleep(self.backoff.wait()).await;
             }
         }
-        (self, (Some(mark), result.map(drop)))
+        (self, (Some(checkpoint), result.map(drop)))
     }
 
-    /// Looks whether the journal is as it was written: one that was deleted ends the term though nothing is to be
-    /// written for weeks.
-    pub(in crate::agent) async fn look(self) -> (Self, Done) {
-        let result = self.stored.check().await;
+    /// Checks that the journal is as this term wrote it. Without the check, a deletion would go unnoticed until the next
+    /// write, which may be weeks away.
+    pub(in crate::agent) async fn check(self) -> (Self, WriterOutcome) {
+        let result = self.journal.check().await;
         (self, (None, result))
     }
 }

@@ -1,68 +1,70 @@
-//! The state of a term: what was seen, and what is to be delivered of it.
+//! The pipeline of a term: watch events in, changes to report out.
 
-use crate::process::lock::lock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::agent::export::events::DeliveryOutcome;
-use crate::agent::journal::config_map::JournalWriteError;
-use crate::agent::journal::{Checkpoint, Flush, Journal, JournalState, ROW_LIMIT};
-use crate::agent::kubernetes::ClusterInfo;
+use crate::agent::journal::{Flush, ROW_LIMIT};
 use crate::agent::metrics;
-use crate::agent::observe::{Change, SharedIndex, WatcherEvent};
-use crate::catalog::KamajiVersion;
+use crate::agent::observe::{Change, PersistedRow, SharedIndex, WatcherEvent};
+use crate::process::lock::lock;
+use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
 
-/// Takes in what is seen, journals what changed, and settles what was delivered.
+/// The number of unreadable control planes that are logged one by one. If there are more, something else is wrong, and
+/// the first lines say where to look.
+const MAX_UNREADABLE_LOGGED: usize = 10;
+
+/// Folds watch events into the index. It holds no journal: the term appends the changes that it returns.
 pub(super) struct Pipeline<'a> {
     pub(super) index: SharedIndex,
-    pub(super) journal: Journal,
-    pub(super) cluster_info: &'a watch::Receiver<ClusterInfo>,
-    pub(super) kamaji_version: Option<KamajiVersion>,
     pub(super) readiness: &'a Readiness,
-    /// Says to the gauges whether the view is complete.
+    /// Whether the index is complete, which the gauge exporter waits for.
     pub(super) synced: watch::Sender<bool>,
     pub(super) warnings: &'a ObjectWarnings,
-    /// How many of the view's superseded states are accounted for.
-    pub(super) coalesced: u64,
+    /// Superseded states that the metrics count already.
+    pub(super) counted_coalesced: u64,
 }
 
-/// What was said of objects, whichever term said it.
-#[derive(Debug, Default)]
+/// The result of folding one watch event.
+pub(super) struct Folded {
+    /// Changes to append to the journal, oldest first.
+    pub(super) changes: Vec<Change>,
+    /// The flush that is needed for rows that changed without an event.
+    pub(super) flush: Flush,
+}
+
+/// Warnings about objects, shared by all terms of the process so that a new term doesn't repeat them.
+#[derive(Debug)]
 pub(super) struct ObjectWarnings {
     unreadable: AtomicUsize,
-    is_beyond_limit: AtomicBool,
+    over_limit: LogThrottle,
 }
 
 impl Pipeline<'_> {
-    pub(super) fn apply(&mut self, batch: &mut Vec<WatcherEvent>) {
-        for seen in batch.drain(..) {
-            let changes = self.fold(seen);
-            self.append(changes);
-        }
-        self.account();
-    }
-
-    fn fold(&mut self, seen: WatcherEvent) -> Vec<Change> {
+    /// Folds `event` and returns at most `room` changes. What doesn't fit goes to the backlog.
+    pub(super) fn fold(&self, event: WatcherEvent, room: usize) -> Folded {
         let mut index = lock(&self.index);
-        if let WatcherEvent::Apply(object) = &seen
+        if let WatcherEvent::Apply(object) = &event
             && index.is_newly_unreadable(object)
         {
-            say_unreadable(object.uid, 1 + self.warnings.unreadable.fetch_add(1, Ordering::Relaxed));
+            self.warnings.unreadable(object.uid);
         }
-        let changes = index.fold(seen, Timestamp::now(), self.journal.room());
-        if index.take_unsaved() {
-            self.journal.mark_dirty(if seen == WatcherEvent::InitDone { Flush::Now } else { Flush::Later });
-        }
-        if let Some(is_beyond) = index.is_beyond_limit() {
-            say_limit(self.warnings.is_beyond_limit.swap(is_beyond, Ordering::Relaxed), is_beyond);
+        let changes = index.fold(event, Timestamp::now(), room);
+        // A new baseline is written at once, since nothing is reported as created before it is.
+        let flush = match index.take_unsaved() {
+            true if event == WatcherEvent::InitDone => Flush::Now,
+            true => Flush::Later,
+            false => Flush::Never,
+        };
+        if let Some(is_over) = index.is_beyond_limit() {
+            self.warnings.over_limit(is_over);
         }
         drop(index);
-        match seen {
+        match event {
             WatcherEvent::Init => {
-                metrics::watch_restarted();
+                metrics::watch_relisted();
                 self.synced.send_replace(false);
             }
             WatcherEvent::InitDone => {
@@ -71,82 +73,66 @@ impl Pipeline<'_> {
             }
             WatcherEvent::Apply(_) | WatcherEvent::Delete(_) => {}
         }
-        changes
+        Folded { changes, flush }
     }
 
-    fn append(&mut self, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            metrics::observed(changes.len());
-            let versions = self.cluster_info.borrow().versions(self.kamaji_version);
-            self.journal.append(changes, versions);
-        }
+    /// Returns at most `room` changes of control planes in the backlog, oldest first.
+    pub(super) fn drain_backlog(&self, room: usize) -> Vec<Change> {
+        lock(&self.index).report_waiting(Timestamp::now(), room)
     }
 
-    /// The state to be written now.
-    pub(super) fn snapshot(&mut self) -> (JournalState, Checkpoint) {
+    /// Returns whether there is a baseline, and the rows to persist.
+    pub(super) fn persisted(&self) -> (bool, Vec<PersistedRow>) {
         let index = lock(&self.index);
-        self.journal.snapshot(index.has_baseline(), index.kept())
+        (index.has_baseline(), index.kept())
     }
 
-    /// Takes in what became of a write, or of a look where there is no mark. Some where the journal is lost.
-    pub(super) fn written(
-        &mut self,
-        mark: Option<Checkpoint>,
-        result: &Result<(), JournalWriteError>,
-    ) -> Option<&'static str> {
-        match (result, mark) {
-            (Err(JournalWriteError::Fenced(why)), _) => return Some(why),
-            (Ok(()), Some(mark)) => metrics::journalled(self.journal.commit(mark)),
-            (Err(JournalWriteError::Failed(_)), Some(mark)) => {
-                metrics::not_journalled();
-                self.journal.rollback(mark);
-            }
-            (_, None) => {}
-        }
-        None
-    }
-
-    /// What is delivered makes room for what waits.
-    pub(super) fn on_delivered(&mut self, delivered: &DeliveryOutcome) {
-        let acknowledged = (!delivered.acknowledged.is_empty()).then(Timestamp::now);
-        self.journal.settle(&delivered.uids(), acknowledged);
-        let room = self.journal.room();
-        let changes = lock(&self.index).report_waiting(Timestamp::now(), room);
-        self.append(changes);
-        self.account();
-    }
-
-    fn account(&mut self) {
-        let (coalesced, waiting) = {
+    /// Updates the metrics of the backlog.
+    pub(super) fn record_metrics(&mut self) {
+        let (coalesced, backlogged) = {
             let index = lock(&self.index);
             (index.coalesced(), index.waiting())
         };
-        metrics::coalesced(coalesced - std::mem::replace(&mut self.coalesced, coalesced));
-        metrics::pending(self.journal.pending(), waiting);
-        metrics::times(self.journal.oldest(), self.journal.acknowledged());
+        metrics::events_coalesced(coalesced - std::mem::replace(&mut self.counted_coalesced, coalesced));
+        metrics::control_planes_backlogged(backlogged);
     }
 }
 
-/// A few are worth a line each; if there are many, something else is wrong, and the first lines say what to look at.
-fn say_unreadable(uid: uuid::Uuid, count: usize) {
-    const LINES: usize = 10;
-    if count <= LINES {
-        let last = if count == LINES { "; further ones are not named" } else { "" };
-        tracing::warn!(
-            "the control plane with the uid {uid} can't be read: spec.kubernetes.version or \
-             status.kubernetesResources.version.status is no text. It counts with what was last known of it{last}"
-        );
+impl ObjectWarnings {
+    fn unreadable(&self, uid: uuid::Uuid) {
+        let count = 1 + self.unreadable.fetch_add(1, Ordering::Relaxed);
+        if count <= MAX_UNREADABLE_LOGGED {
+            tracing::warn!(
+                %uid,
+                count,
+                "a control plane can't be read: spec.kubernetes.version or status.kubernetesResources.version.status is \
+                 no text; it counts with what was last known of it; at most 10 of them are logged"
+            );
+        }
+    }
+
+    fn over_limit(&self, is_over: bool) {
+        if is_over {
+            self.over_limit.failed(|_| {
+                tracing::warn!(
+                    limit = ROW_LIMIT,
+                    "there are more control planes than the journal holds; they are counted, and their events are not \
+                     reported until there are a tenth fewer than the limit"
+                );
+            });
+        } else {
+            self.over_limit.recovered(|| {
+                tracing::info!(
+                    limit = ROW_LIMIT,
+                    "the journal holds all control planes again; their events are reported from here on"
+                );
+            });
+        }
     }
 }
 
-/// Says when there begin, or cease, to be more control planes than are reported of.
-fn say_limit(was_beyond: bool, is_beyond: bool) {
-    if is_beyond && !was_beyond {
-        tracing::warn!(
-            "there are more than {ROW_LIMIT} control planes, which is what the journal holds: they are counted, and \
-             their events are not reported until there are a tenth fewer"
-        );
-    } else if was_beyond && !is_beyond {
-        tracing::info!("the journal holds all control planes again: their events are reported from here on");
+impl Default for ObjectWarnings {
+    fn default() -> Self {
+        Self { unreadable: AtomicUsize::default(), over_limit: LogThrottle::hourly() }
     }
 }

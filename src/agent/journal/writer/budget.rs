@@ -1,39 +1,38 @@
-//! How much may be written.
+//! The budget of bytes written to the API server.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes that may be written at once: fifteen times a journal of 10,000 control planes, so that what changes now and
-/// then is never held up.
-const BURST: f64 = 4.0 * 1024.0 * 1024.0;
+/// The capacity in bytes: fifteen journals of 10,000 control planes, so that occasional changes are never delayed.
+const BURST_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
-/// Bytes a second in the long run. The API server keeps every revision for 5 to 10 minutes: of etcd's default quota of
-/// 2 GiB, this fills a twelfth in that time, and not all of it when every control plane of a large cluster is changed.
-const RATE: f64 = 256.0 * 1024.0;
+/// The sustained rate in bytes per second. The API server keeps every revision for 5 to 10 minutes. At this rate the
+/// revisions of 10 minutes fill a twelfth of etcd's default quota of 2 GiB, whatever changes in the cluster.
+const BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
 
-/// A bucket that fills at a rate, and may be overdrawn by one write.
+/// A token bucket that one write may overdraw.
 #[derive(Debug)]
 pub(super) struct Budget {
+    /// The balance at `updated_at`; negative if it is overdrawn.
     bytes: f64,
-    at: Instant,
+    updated_at: Instant,
 }
 
 impl Budget {
     pub(super) fn full() -> Self {
-        Self { bytes: BURST, at: Instant::now() }
+        Self { bytes: BURST_BYTES, updated_at: Instant::now() }
     }
 
-    /// So much was written.
     #[expect(clippy::cast_precision_loss, reason = "a write has far fewer than 2^53 bytes")]
     pub(super) fn spend(&mut self, bytes: usize) {
-        let filled = self.bytes + RATE * self.at.elapsed().as_secs_f64();
-        (self.bytes, self.at) = (filled.min(BURST) - bytes as f64, Instant::now());
+        let refilled = self.bytes + BYTES_PER_SECOND * self.updated_at.elapsed().as_secs_f64();
+        (self.bytes, self.updated_at) = (refilled.min(BURST_BYTES) - bytes as f64, Instant::now());
     }
 
-    /// When the next write may begin.
+    /// Returns the time at which the balance is no longer negative.
     pub(super) fn ready_at(&self) -> Instant {
-        self.at + Duration::from_secs_f64((-self.bytes).max(0.0) / RATE)
+        self.updated_at + Duration::from_secs_f64((-self.bytes).max(0.0) / BYTES_PER_SECOND)
     }
 }
 
@@ -56,7 +55,7 @@ mod tests {
             budget.spend(260_000);
         }
         let rate = 26_000_000.0 / begun.elapsed().as_secs_f64();
-        assert!((RATE * 0.9..RATE * 1.1).contains(&rate), "{rate}");
+        assert!((BYTES_PER_SECOND * 0.9..BYTES_PER_SECOND * 1.1).contains(&rate), "{rate}");
         tokio::time::sleep(Duration::from_hours(1)).await;
         budget.spend(1_000_000);
         assert!(budget.ready_at() <= Instant::now(), "it has filled again");

@@ -35,7 +35,7 @@ use crate::process;
 use crate::process::probes::{self, Readiness};
 use consent::{KamajiOptOut, OptOut};
 use export::connection::ExporterConfig;
-use journal::config_map::JournalStore;
+use journal::JournalStore;
 
 /// Everything that the agent is told at its start.
 #[derive(Clone)]

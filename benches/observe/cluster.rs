@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
-use kamaji_telemetry::agent::journal::config_map::JournalStore;
+use kamaji_telemetry::agent::journal::JournalStore;
 use kamaji_telemetry::agent::kubernetes::connect;
 use kamaji_telemetry::testkit::cluster::Kind;
 use kamaji_telemetry::testkit::tenant::NAMESPACE;

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, anyhow};
 
-use super::journal::config_map::{JournalReadError, JournalStore};
+use super::journal::JournalStore;
+use super::journal::config_map::JournalReadError;
 use super::kubernetes;
 
 /// Deletes the state in `namespace`, or else in that of the cluster's configuration, and says what it was and what to

@@ -10,6 +10,7 @@ pub mod config_map;
 mod codec;
 mod quarantine;
 mod state;
+mod store;
 pub(super) mod writer;
 
 use std::collections::{HashSet, VecDeque};
@@ -22,6 +23,7 @@ use crate::catalog::{EventRecord, KamajiVersion, KubernetesVersion};
 
 pub use codec::CorruptJournal;
 pub use state::JournalState;
+pub use store::JournalStore;
 
 /// The maximum number of control planes whose events are reported. With a full outbox, their rows of 26 bytes fill nine
 /// tenths of the MiB that a ConfigMap may hold.

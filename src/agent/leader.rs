@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::backoff::Backoff;
-use super::journal::config_map::JournalStore;
+use super::journal::JournalStore;
 use super::kubernetes::api_error::ApiError;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;

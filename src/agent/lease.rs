@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::PostParams;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::journal::config_map::JournalStore;
+use super::journal::JournalStore;
 use super::kubernetes::api_error::{ApiError, Resource};
 use super::kubernetes::within_deadline;
 use crate::process::log_throttle::LogThrottle;

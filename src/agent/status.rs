@@ -11,7 +11,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::consent::KamajiOptOut;
-use super::journal::config_map::{JournalStore, JournalView};
+use super::journal::JournalStore;
+use super::journal::config_map::JournalView;
 use super::kubernetes::{self, owner};
 use settings::Settings;
 

@@ -1,7 +1,7 @@
-//! How the state is laid out in a ConfigMap: words for people in `data`, packed rows and events in `binaryData`.
+//! The encoding of the state in a ConfigMap: text for people in `data`, packed rows and events in `binaryData`.
 //!
-//! Numbers are big-endian and records of fixed length, so that what fits can be told beforehand. The layout has a
-//! version; a test reads the bytes of each version that was ever written.
+//! Numbers are big-endian and records have a fixed length, so that the size of a state is known beforehand. The format
+//! has a version. A test decodes the bytes of each version that was ever written.
 
 mod version;
 
@@ -18,7 +18,7 @@ use crate::agent::observe::PersistedRow;
 use crate::catalog::{CreatedWith, Event, EventRecord, KubernetesVersion, NetworkProfile, Status};
 use version::{read_kamaji, read_kubernetes, write_kamaji, write_kubernetes};
 
-/// The version of the layout.
+/// The version of the format.
 const FORMAT: &str = "1";
 
 const KEY_FORMAT: &str = "format";
@@ -29,9 +29,9 @@ const KEY_ACKNOWLEDGED: &str = "acknowledged";
 const KEY_ROWS: &str = "rows";
 const KEY_OUTBOX: &str = "outbox";
 
-/// Bytes of a row: UID, version, status, flags.
+/// The bytes of a row: UID, version, status, flags.
 pub(super) const ROW_BYTES: usize = 16 + 8 + 1 + 1;
-/// Bytes of an event: uid, time, two versions of the surroundings, kind, detail, two versions of the control plane.
+/// The bytes of an event: uid, time, versions of Kamaji and Kubernetes, kind, detail, two versions of the control plane.
 pub(super) const EVENT_BYTES: usize = 16 + 8 + 8 + 8 + 1 + 1 + 8 + 8;
 
 const CREATED: u8 = 1;
@@ -40,7 +40,7 @@ const DELETED: u8 = 3;
 
 const DELETED_REPORTED: u8 = 1;
 
-/// Every status by its code; codes are never given anew.
+/// Statuses by their code. A code is never reused.
 const STATUSES: [Status; 10] = [
     Status::Unknown,
     Status::Provisioning,
@@ -54,7 +54,7 @@ const STATUSES: [Status; 10] = [
     Status::Undefined,
 ];
 
-/// Every network profile by its code, none first; codes are never given anew.
+/// Network profiles by their code, none first. A code is never reused.
 const PROFILES: [Option<NetworkProfile>; 6] = [
     None,
     Some(NetworkProfile::Ingress),
@@ -63,24 +63,24 @@ const PROFILES: [Option<NetworkProfile>; 6] = [
     Some(NetworkProfile::NodePort),
     Some(NetworkProfile::ClusterIp),
 ];
-/// Set where the extended signals were on.
+/// The bit of `detail` that is set if the extended signals were on.
 const WITH: u8 = 0b1000_0000;
 const CLUSTER_API: u8 = 0b0100_0000;
 
-/// The two maps of a ConfigMap.
+/// The two maps of a ConfigMap that holds a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct EncodedJournal {
     pub(super) data: BTreeMap<String, String>,
     pub(super) binary_data: BTreeMap<String, Vec<u8>>,
 }
 
-/// What is no journal, or a broken one.
+/// An error of decoding a journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CorruptJournal(String);
 
-/// Lays a state out.
-pub(super) fn write(state: &JournalState) -> EncodedJournal {
+/// Encodes a state.
+pub(super) fn encode(state: &JournalState) -> EncodedJournal {
     let JournalState { installation, epoch, baseline, acknowledged, rows, outbox } = state;
     let mut data = BTreeMap::from([
         (KEY_FORMAT.to_owned(), FORMAT.to_owned()),
@@ -96,31 +96,31 @@ pub(super) fn write(state: &JournalState) -> EncodedJournal {
     EncodedJournal { data, binary_data }
 }
 
-/// Reads a state back.
-pub(super) fn read(content: &EncodedJournal) -> Result<JournalState, CorruptJournal> {
-    let EncodedJournal { data, binary_data } = content;
-    let format: String = word(data, KEY_FORMAT)?;
+/// Decodes a state.
+pub(super) fn decode(encoded: &EncodedJournal) -> Result<JournalState, CorruptJournal> {
+    let EncodedJournal { data, binary_data } = encoded;
+    let format: String = parse(data, KEY_FORMAT)?;
     if format != FORMAT {
-        return Err(CorruptJournal(format!("data.{KEY_FORMAT} is {:?}, expected {FORMAT:?}", shown(&format))));
+        return Err(CorruptJournal(format!("data.{KEY_FORMAT} is {:?}, expected {FORMAT:?}", excerpt(&format))));
     }
     let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
     Ok(JournalState {
-        installation: word(data, KEY_INSTALLATION)?,
-        epoch: word(data, KEY_EPOCH)?,
-        baseline: word(data, KEY_BASELINE)?,
-        acknowledged: data.contains_key(KEY_ACKNOWLEDGED).then(|| word(data, KEY_ACKNOWLEDGED)).transpose()?,
+        installation: parse(data, KEY_INSTALLATION)?,
+        epoch: parse(data, KEY_EPOCH)?,
+        baseline: parse(data, KEY_BASELINE)?,
+        acknowledged: data.contains_key(KEY_ACKNOWLEDGED).then(|| parse(data, KEY_ACKNOWLEDGED)).transpose()?,
         rows: unpack(KEY_ROWS, packed(KEY_ROWS), ROW_BYTES, read_row)?,
         outbox: unpack(KEY_OUTBOX, packed(KEY_OUTBOX), EVENT_BYTES, read_event)?,
     })
 }
 
-fn word<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, CorruptJournal> {
+fn parse<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, CorruptJournal> {
     let text = data.get(key).ok_or_else(|| CorruptJournal(format!("data.{key} is missing")))?;
-    text.parse().map_err(|error| CorruptJournal(format!("data.{key} is {:?}: {error}", shown(text))))
+    text.parse().map_err(|error| CorruptJournal(format!("data.{key} is {:?}: {error}", excerpt(text))))
 }
 
-/// The beginning of a value: what stands in another's ConfigMap may be long, or a secret.
-fn shown(text: &str) -> String {
+/// Returns the beginning of a value. The value of somebody else's ConfigMap may be long, or a secret.
+fn excerpt(text: &str) -> String {
     text.chars().take(16).collect()
 }
 
@@ -163,7 +163,7 @@ fn read_row(from: &mut &[u8]) -> Result<PersistedRow, CorruptJournal> {
     Ok(PersistedRow {
         uid: Uuid::from_u128(from.get_u128()),
         reported: read_kubernetes(from)?,
-        status: decode(&STATUSES, from.get_u8(), "status")?,
+        status: from_code(&STATUSES, from.get_u8(), "status")?,
         deleted_reported: match from.get_u8() {
             0 => false,
             DELETED_REPORTED => true,
@@ -201,7 +201,7 @@ fn read_event(from: &mut &[u8]) -> Result<EventRecord, CorruptJournal> {
     let event = match kind {
         CREATED => Event::Created { tcp_version: first, with: read_with(detail)? },
         UPDATED => Event::Updated { old_tcp_version: first, new_tcp_version: second },
-        DELETED => Event::Deleted { status: decode(&STATUSES, detail, "status")?, tcp_version: first },
+        DELETED => Event::Deleted { status: from_code(&STATUSES, detail, "status")?, tcp_version: first },
         kind => return Err(CorruptJournal(format!("kind is {kind}, expected {CREATED} to {DELETED}"))),
     };
     Ok(EventRecord { uid, time, kamaji_version, kubernetes_version, event })
@@ -216,21 +216,21 @@ fn read_with(detail: u8) -> Result<Option<CreatedWith>, CorruptJournal> {
     if detail & WITH == 0 {
         return Ok(None);
     }
-    let network_profile = decode(&PROFILES, detail & !(WITH | CLUSTER_API), "network profile")?;
+    let network_profile = from_code(&PROFILES, detail & !(WITH | CLUSTER_API), "network profile")?;
     Ok(Some(CreatedWith { cluster_api: detail & CLUSTER_API != 0, network_profile }))
 }
 
 fn code<T: PartialEq + Copy>(table: &[T], value: T) -> u8 {
-    let place = table.iter().position(|known| *known == value).and_then(|place| u8::try_from(place).ok());
-    place.expect("the tables of this file name every value, which a test holds")
+    let index = table.iter().position(|known| *known == value).and_then(|index| u8::try_from(index).ok());
+    index.expect("the tables of this file name every value, which a test checks")
 }
 
-fn decode<T: Copy>(table: &[T], code: u8, what: &str) -> Result<T, CorruptJournal> {
+fn from_code<T: Copy>(table: &[T], code: u8, name: &str) -> Result<T, CorruptJournal> {
     let last = table.len() - 1;
     table
         .get(usize::from(code))
         .copied()
-        .ok_or_else(|| CorruptJournal(format!("{what} is {code}, expected 0 to {last}")))
+        .ok_or_else(|| CorruptJournal(format!("{name} is {code}, expected 0 to {last}")))
 }
 
 #[cfg(test)]

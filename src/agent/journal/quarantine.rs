@@ -1,12 +1,12 @@
-//! What stands where the journal belongs and is none, kept for inspection.
+//! The quarantine: a copy of what was found in place of the journal and can't be read as one.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::config_map::JournalStore;
+use super::store::JournalStore;
 
-/// The name of the ConfigMap. There is one: what was set aside before goes.
+/// The name of the copy. There is only one: it replaces an earlier copy.
 pub(super) const NAME: &str = "kamaji-telemetry-set-aside";
 
 const DESCRIPTION: (&str, &str) = (
@@ -15,13 +15,13 @@ const DESCRIPTION: (&str, &str) = (
      log says why. Nothing reads this: delete it when you have looked. Where telemetry is off, the agent deletes it.",
 );
 
-/// Keeps the content of `found` under [`NAME`].
-pub(super) async fn set_aside(place: &JournalStore, found: ConfigMap) -> Result<(), kube::Error> {
+/// Copies the content of `found` to [`NAME`].
+pub(super) async fn copy(store: &JournalStore, found: ConfigMap) -> Result<(), kube::Error> {
     let (key, text) = DESCRIPTION;
-    let mut metadata = place.metadata(NAME);
+    let mut metadata = store.metadata(NAME);
     metadata.annotations = Some(BTreeMap::from([(key.to_owned(), text.to_owned())]));
     let ConfigMap { data, binary_data, .. } = found;
-    place.delete(NAME, None).await?;
-    place.create(&ConfigMap { metadata, data, binary_data, ..ConfigMap::default() }).await?;
+    store.delete(NAME, None).await?;
+    store.create(&ConfigMap { metadata, data, binary_data, ..ConfigMap::default() }).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the journal keeps.
+//! The persisted state of the journal.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -6,25 +6,25 @@ use uuid::Uuid;
 use crate::agent::observe::PersistedRow;
 use crate::catalog::EventRecord;
 
-/// Everything that outlives the process, written as a whole.
+/// The state that outlives the process. It is written as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalState {
-    /// The installation's identity: random, made with the state, gone with it.
+    /// The installation's identity: a random UUID, created and deleted with the state.
     pub installation: Uuid,
-    /// Which term of leadership wrote it; each begins by counting up.
+    /// The number of the term that wrote the state. Each term increments it when it begins.
     pub epoch: u64,
-    /// The first complete list is recorded in `rows`: what appears from there on was created.
+    /// Whether `rows` holds the first complete list, so that a control plane without a row was created later.
     pub baseline: bool,
-    /// When the collector last acknowledged an event.
+    /// The time of the last acknowledgement by the collector.
     pub acknowledged: Option<Timestamp>,
-    /// What was reported of each control plane, in no order.
+    /// The last reported state of each control plane, in no order.
     pub rows: Vec<PersistedRow>,
-    /// The events that are not yet acknowledged, oldest first.
+    /// The unacknowledged events, oldest first.
     pub outbox: Vec<EventRecord>,
 }
 
 impl JournalState {
-    /// The state of an installation that nothing is known of, before its first term.
+    /// Creates the state of a new installation, before its first term.
     pub fn new() -> Self {
         let installation = Uuid::new_v4();
         Self { installation, epoch: 0, baseline: false, acknowledged: None, rows: Vec::new(), outbox: Vec::new() }

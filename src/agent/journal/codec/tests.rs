@@ -1,4 +1,4 @@
-//! The layout, and the bytes that were written in it.
+//! The format, and the bytes that were written in it.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::agent::journal::{OUTBOX_LIMIT, ROW_LIMIT};
 use crate::catalog::{KamajiVersion, Stage, VersionNumbers};
 
-/// What a ConfigMap may hold, keys not counted: the API server's limit on the sum of all values.
+/// The API server's limit in bytes on the sum of a ConfigMap's values, keys not counted.
 const CONFIG_MAP_LIMIT: usize = 1 << 20;
 
 fn kubernetes() -> impl Strategy<Value = KubernetesVersion> {
@@ -96,7 +96,7 @@ fn state() -> impl Strategy<Value = JournalState> {
     )
 }
 
-/// A state with every kind of value in it.
+/// A state with every kind of value.
 fn example() -> JournalState {
     let version = KubernetesVersion::normalise;
     let uid = |number: u128| Uuid::from_u128(0x0bad_cafe_0000_4000_8000_0000_0000_0000 + number);
@@ -140,7 +140,7 @@ fn example() -> JournalState {
     }
 }
 
-/// The example as the first version of the layout wrote it. These bytes are in clusters: they never change.
+/// The example in version 1 of the format. These bytes are in clusters, so they never change.
 fn first_version() -> EncodedJournal {
     let hex = |text: &str| -> Vec<u8> {
         let digits: String = text.split_whitespace().collect();
@@ -164,57 +164,57 @@ fn first_version() -> EncodedJournal {
 
 #[test]
 fn what_the_first_version_wrote_is_read_for_ever() {
-    assert_eq!(read(&first_version()), Ok(example()));
+    assert_eq!(decode(&first_version()), Ok(example()));
 }
 
 #[test]
 fn a_later_format_is_refused_by_its_name() {
-    let mut content = write(&example());
-    content.data.insert(KEY_FORMAT.to_owned(), "2".to_owned());
-    assert_eq!(read(&content).unwrap_err().to_string(), r#"data.format is "2", expected "1""#);
-    assert_eq!(read(&EncodedJournal::default()).unwrap_err().to_string(), "data.format is missing");
-    content.data.insert(KEY_FORMAT.to_owned(), "x".repeat(1_000));
-    assert!(read(&content).unwrap_err().to_string().len() < 100, "another's value is not shown in full");
+    let mut encoded = encode(&example());
+    encoded.data.insert(KEY_FORMAT.to_owned(), "2".to_owned());
+    assert_eq!(decode(&encoded).unwrap_err().to_string(), r#"data.format is "2", expected "1""#);
+    assert_eq!(decode(&EncodedJournal::default()).unwrap_err().to_string(), "data.format is missing");
+    encoded.data.insert(KEY_FORMAT.to_owned(), "x".repeat(1_000));
+    assert!(decode(&encoded).unwrap_err().to_string().len() < 100, "another's value is not shown in full");
 }
 
 #[test]
 fn what_is_damaged_is_named() {
     let damaged = |damage: fn(&mut EncodedJournal)| {
-        let mut content = write(&example());
-        damage(&mut content);
-        read(&content).unwrap_err().to_string()
+        let mut encoded = encode(&example());
+        damage(&mut encoded);
+        decode(&encoded).unwrap_err().to_string()
     };
     assert_eq!(
-        damaged(|content| content.binary_data.get_mut("rows").unwrap().truncate(77)),
+        damaged(|encoded| encoded.binary_data.get_mut("rows").unwrap().truncate(77)),
         "binaryData.rows has 77 bytes, expected a multiple of 26"
     );
     assert_eq!(
-        damaged(|content| content.binary_data.get_mut("rows").unwrap()[24] = 10),
+        damaged(|encoded| encoded.binary_data.get_mut("rows").unwrap()[24] = 10),
         "binaryData.rows, record 0: status is 10, expected 0 to 9"
     );
     assert_eq!(
-        damaged(|content| content.binary_data.get_mut("outbox").unwrap()[40] = 0),
+        damaged(|encoded| encoded.binary_data.get_mut("outbox").unwrap()[40] = 0),
         "binaryData.outbox, record 0: kind is 0, expected 1 to 3"
     );
-    assert_eq!(damaged(|content| drop(content.data.remove("epoch"))), "data.epoch is missing");
-    assert!(damaged(|content| drop(content.data.insert("installation".into(), "x".into()))).contains("\"x\""));
+    assert_eq!(damaged(|encoded| drop(encoded.data.remove("epoch"))), "data.epoch is missing");
+    assert!(damaged(|encoded| drop(encoded.data.insert("installation".into(), "x".into()))).contains("\"x\""));
 }
 
 #[test]
 fn a_full_journal_fits_into_a_config_map() {
     let JournalState { rows, outbox, .. } = example();
     let full = JournalState { rows: vec![rows[1]; ROW_LIMIT], outbox: vec![outbox[2]; OUTBOX_LIMIT], ..example() };
-    let EncodedJournal { data, binary_data } = write(&full);
+    let EncodedJournal { data, binary_data } = encode(&full);
     let size = data.values().map(String::len).chain(binary_data.values().map(Vec::len)).sum::<usize>();
     assert!(size < CONFIG_MAP_LIMIT / 10 * 9, "{size}");
     let beyond = JournalState { rows: vec![rows[1]; ROW_LIMIT * 9 / 5], ..full };
-    assert!(write(&beyond).binary_data[KEY_ROWS].len() > CONFIG_MAP_LIMIT, "the limit is not far from what is needed");
+    assert!(encode(&beyond).binary_data[KEY_ROWS].len() > CONFIG_MAP_LIMIT, "the limit is not far from what is needed");
 }
 
 proptest! {
     #[test]
     fn what_is_written_is_read(state in state()) {
-        prop_assert_eq!(read(&write(&state)), Ok(state));
+        prop_assert_eq!(decode(&encode(&state)), Ok(state));
     }
 
     #[test]
@@ -224,13 +224,13 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let mut content = write(&state);
-        let bytes = content.binary_data.get_mut(key).unwrap();
+        let mut encoded = encode(&state);
+        let bytes = encoded.binary_data.get_mut(key).unwrap();
         prop_assume!(!bytes.is_empty());
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        if let Ok(read_back) = read(&content) {
-            prop_assert_eq!(read(&write(&read_back)), Ok(read_back));
+        if let Ok(read_back) = decode(&encoded) {
+            prop_assert_eq!(decode(&encode(&read_back)), Ok(read_back));
         }
     }
 }

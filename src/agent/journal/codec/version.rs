@@ -1,19 +1,19 @@
-//! ComponentVersions in eight bytes: three numbers, and the stage.
+//! The encoding of a version in eight bytes: three numbers and the stage.
 
 use bytes::{Buf, BufMut};
 
 use super::CorruptJournal;
 use crate::catalog::{KamajiVersion, KubernetesVersion, Stage, VersionNumbers};
 
-/// What stands for the first number of a version that is not known; no version has it.
+/// The first number of an unknown version. No version has it.
 const UNKNOWN: u16 = u16::MAX;
-/// Stages are told apart by their thousands; a stage's own number has three digits.
+/// The factor of the stage. The stage's own number, of at most three digits, is added to it.
 const STAGE: u16 = 1_000;
 const FINAL: u16 = 0;
 const ALPHA: u16 = 1;
 const BETA: u16 = 2;
 const RC: u16 = 3;
-/// Kamaji's edge forms have no stage, and take its place.
+/// Kamaji's edge versions have no stage, so their two forms take its place.
 const EDGE_PREFIX: u16 = 4;
 const EDGE_SUFFIX: u16 = 5;
 
@@ -62,7 +62,8 @@ fn release_numbers(VersionNumbers { major, minor, patch, stage }: VersionNumbers
     [major, minor, patch, stage]
 }
 
-/// Only what can have been written is read: a version with five digits would be refused by the backend for ever.
+/// Decodes a release. Accepts only what the encoder can have written: the backend would reject a number of five digits
+/// for ever.
 fn read_release([major, minor, patch, stage]: [u16; 4]) -> Result<VersionNumbers, CorruptJournal> {
     let number = stage % STAGE;
     let stage = match stage / STAGE {

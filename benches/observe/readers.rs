@@ -116,7 +116,7 @@ pub(crate) async fn agent(access: Access, sink: &str) -> anyhow::Result<()> {
 
 fn agent_config(cluster: kube::Config, sink: &str) -> Config {
     Config {
-        collector: ExporterConfig {
+        exporter: ExporterConfig {
             endpoint: sink.to_owned(),
             timeout: Duration::from_secs(10),
             gzip: true,
@@ -124,7 +124,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
             ca: None,
             identity: None,
         },
-        interval: Duration::from_mins(5),
+        export_interval: Duration::from_mins(5),
         operator_poll_interval: Duration::from_mins(3),
         erase_interval: Duration::from_mins(1),
         acknowledge_interval: Duration::from_secs(30),
@@ -137,7 +137,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         extended: false,
         election: None,
         health_addr: None,
-        switches: OptOut::default(),
+        opt_out: OptOut::default(),
         cluster: Some(cluster),
     }
 }

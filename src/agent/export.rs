@@ -1,4 +1,4 @@
-//! From the agent to the collector: one connection, two signals.
+//! The export to the collector: gauges and events over one connection.
 
 pub mod connection;
 pub mod events;
@@ -15,7 +15,7 @@ use crate::catalog::{
     SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAME_ATTRIBUTE, SERVICE_VERSION, SERVICE_VERSION_ATTRIBUTE,
 };
 
-/// A resource with these attributes alone. The SDK's default would add what `OTEL_RESOURCE_ATTRIBUTES` holds, and
+/// Builds a resource with no attributes but these. The SDK's default would add those of `OTEL_RESOURCE_ATTRIBUTES`, and
 /// operators put names there.
 fn resource(installation: Option<Uuid>) -> Resource {
     let instance = installation.map(|uuid| (SERVICE_INSTANCE_ID.key, uuid.hyphenated().to_string()));

@@ -49,7 +49,7 @@ pub(super) async fn run(
 /// What the agent makes goes with its Deployment: without that nothing is made. After a shutdown it is not waited for.
 async fn find_place(context: &TermContext<'_>) -> JournalStore {
     let TermContext { config, client, shutdown, .. } = context;
-    let place = config.place(client, None);
+    let place = config.journal_store(client, None);
     let Some(name) = &config.owner_deployment else { return place };
     let (quiet, mut backoff) = (LogThrottle::hourly(), Backoff::new(RETRY_MIN, config.retry_max_interval));
     loop {

@@ -48,7 +48,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let look = kubernetes::look(&client, &config.kamaji_namespace, KamajiOptOut::Ignore).await;
     let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
     watch::list(&client, &mut index).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let off = config.switches.off().or_else(|| config.kamaji_opt_out.off(&look.operator));
+    let off = config.opt_out.off().or_else(|| config.kamaji_opt_out.off(&look.operator));
     let cycle = GaugeValues {
         versions: look.versions(config.kamaji_version),
         counts: index.counts().unwrap_or_default(),
@@ -56,7 +56,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     };
     Ok(Preview {
         off: off.map(|off| off.to_string()),
-        endpoint: config.collector.endpoint.clone(),
+        endpoint: config.exporter.endpoint.clone(),
         installation: installation(config, &client).await,
         samples: samples(&index, &cycle),
         cycle,
@@ -65,7 +65,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
 
 /// The installation's identity. Whoever looks may not be allowed to read it, and is shown the rest.
 async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> {
-    match config.place(client, None).read().await {
+    match config.journal_store(client, None).read().await {
         Ok(Some(account)) => Ok(account.state.installation),
         Ok(None) => Err("made when the agent starts".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::export::connection::CollectorChannel;
 use super::export::events::{BATCH_LIMIT, DeliveryOutcome, EventExporter};
-use super::export::gauges::{self, GaugeExporter};
+use super::export::gauges::{GaugeExporter, GaugeOptions};
 use super::export::health::ExportHealth;
 use super::export::instruments::{self, GaugeInstruments};
 use super::journal::config_map::{FencedJournal, JournalWriteError};
@@ -92,13 +92,13 @@ pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> Term
     let TermContext { config, shutdown, .. } = context;
     // Opened anew in each term, because certificate files may have been replaced since the last.
     let connected =
-        config.collector.connect().and_then(|connection| Ok((instruments::exporter(&connection)?, connection)));
+        config.exporter.connect().and_then(|connection| Ok((instruments::metric_exporter(&connection)?, connection)));
     let (metric_exporter, connection) = match connected {
         Ok(connected) => connected,
         Err(error) => return TermEnd::OpenFailed(format!("{error:#}")),
     };
     let opened = tokio::select! {
-        opened = store.open(&config.collector.endpoint) => opened,
+        opened = store.open(&config.exporter.endpoint) => opened,
         () = shutdown.cancelled() => return TermEnd::Shutdown,
     };
     match opened {
@@ -126,15 +126,19 @@ async fn run_opened(
     let options = IndexOptions { extended: config.extended, limit: ROW_LIMIT };
     let index: SharedIndex = Arc::new(Mutex::new(Index::restore(options, baseline, rows)));
     let gauge_exporter = GaugeExporter {
-        config,
+        options: GaugeOptions {
+            interval: config.export_interval,
+            retry_max_interval: config.retry_max_interval,
+            extended: config.extended,
+            kamaji_version: config.kamaji_version,
+        },
         client,
         cluster_info: cluster_info.clone(),
         index: Arc::clone(&index),
         is_synced,
-        gauges: instruments,
+        instruments,
         export_health: export_health(),
-        no_datastores: &throttles.datastores,
-        backoff: gauges::backoff(config),
+        datastores_throttle: &throttles.datastores,
     };
     let new_exporter = || TaskSlot::Idle(EventExporter::new(&connection, config.retry_max_interval, export_health()));
     let term = Term {

@@ -128,8 +128,8 @@ fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
     } = args;
     let election = leader_elect.then(|| election(identity, lease_duration)).transpose()?;
     Ok(agent::Config {
-        collector: collector(endpoint, otlp)?,
-        interval,
+        exporter: exporter_config(endpoint, otlp)?,
+        export_interval: interval,
         operator_poll_interval,
         erase_interval,
         acknowledge_interval,
@@ -142,7 +142,7 @@ fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
         extended,
         election,
         health_addr,
-        switches: OptOut {
+        opt_out: OptOut {
             disable_telemetry,
             disabled_by_variable: variable_is_set(DISABLE_TELEMETRY),
             do_not_track: variable_is_set("DO_NOT_TRACK"),
@@ -152,7 +152,7 @@ fn agent_config(args: AgentArgs) -> anyhow::Result<agent::Config> {
     })
 }
 
-fn collector(endpoint: String, otlp: OtlpArgs) -> anyhow::Result<ExporterConfig> {
+fn exporter_config(endpoint: String, otlp: OtlpArgs) -> anyhow::Result<ExporterConfig> {
     let OtlpArgs { ca, client_certificate, client_key, headers, compression, timeout_ms } = otlp;
     Ok(ExporterConfig {
         endpoint,

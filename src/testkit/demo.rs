@@ -232,7 +232,7 @@ async fn start_cluster(
 
 fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agent::Config> {
     Ok(agent::Config {
-        collector: ExporterConfig {
+        exporter: ExporterConfig {
             endpoint,
             timeout: TIMEOUT,
             gzip: true,
@@ -240,7 +240,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
             ca: None,
             identity: None,
         },
-        interval: INTERVAL,
+        export_interval: INTERVAL,
         operator_poll_interval: LOOK_INTERVAL,
         erase_interval: LOOK_INTERVAL,
         acknowledge_interval: LOOK_INTERVAL,
@@ -254,7 +254,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         election: None,
         health_addr: None,
         // Nothing leaves the machine: what switches telemetry off elsewhere has nothing to protect here.
-        switches: OptOut::default(),
+        opt_out: OptOut::default(),
         cluster: Some(kube::Config::new(format!("http://{api_server}").parse()?)),
     })
 }

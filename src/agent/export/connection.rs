@@ -1,4 +1,4 @@
-//! The connection to the collector, which both signals share.
+//! The connection to the collector, shared by both signals.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,28 +11,28 @@ use tonic::service::Interceptor;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-/// How long a connection may take to open, so that a black-holed address costs seconds: three times what a
-/// retransmitted SYN needs.
+/// The timeout for opening a connection. It allows for two retransmissions of a SYN, after one and three seconds, and
+/// bounds what a black-holed address costs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the collector is and how to talk to it.
+/// The collector, and how to connect to it.
 #[derive(Clone)]
 pub struct ExporterConfig {
     /// `http://HOST:PORT` or `https://HOST:PORT`
     pub endpoint: String,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// Compress requests with gzip.
+    /// Whether requests are compressed with gzip.
     pub gzip: bool,
-    /// Sent with each request; values may be secrets and are never logged.
+    /// Headers of each request. Their values may be secrets and are never logged.
     pub headers: HeaderMap,
-    /// PEM file of the authorities to trust instead of the system's.
+    /// A PEM file with the CA bundle to trust instead of the system's.
     pub ca: Option<PathBuf>,
-    /// PEM files of the client's certificate and key.
+    /// PEM files with the client's certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// A connection that opens with the first request and again after each failure.
+/// A connection that opens with the first request, and again after each failure.
 #[derive(Clone)]
 pub struct CollectorChannel {
     pub(super) channel: Channel,
@@ -41,47 +41,48 @@ pub struct CollectorChannel {
     pub(super) timeout: Duration,
 }
 
-/// Adds the headers to each request.
+/// An interceptor that adds headers to each request.
 #[derive(Clone)]
 pub(super) struct Headers(HeaderMap);
 
 impl ExporterConfig {
-    /// Prepares the connection. Nothing is sent, nor any name resolved, before the first request.
+    /// Creates a connection. It sends nothing and resolves no name before the first request.
     pub fn connect(&self) -> anyhow::Result<CollectorChannel> {
         let Self { timeout, gzip, headers, .. } = self;
         let channel = self.check()?.connect_lazy();
         Ok(CollectorChannel { channel, headers: Headers(headers.clone()), gzip: *gzip, timeout: *timeout })
     }
 
-    /// Says whether headers, which may be secrets, would go where others can read them.
-    pub fn shows_headers(&self) -> bool {
+    /// Returns whether headers, which may be secrets, are sent in plain text to another host.
+    pub fn exposes_headers(&self) -> bool {
         let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let uri = self.endpoint.parse::<http::Uri>().unwrap_or_default();
         let is_plain = uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_local);
         is_plain && !self.headers.is_empty()
     }
 
-    /// Checks what can be checked without the network.
+    /// Validates the configuration, without using the network.
     pub fn check(&self) -> anyhow::Result<Endpoint> {
         let Self { endpoint, timeout, .. } = self;
         let expected = || format!("--endpoint {endpoint:?}: expected http://HOST:PORT or https://HOST:PORT");
-        let shared = Endpoint::from_shared(endpoint.clone()).with_context(expected)?;
+        let builder = Endpoint::from_shared(endpoint.clone()).with_context(expected)?;
         ensure!(
-            !shared.uri().authority().is_some_and(|authority| authority.as_str().contains('@')),
+            !builder.uri().authority().is_some_and(|authority| authority.as_str().contains('@')),
             "--endpoint holds credentials, which would be logged: use --headers (OTEL_EXPORTER_OTLP_HEADERS)"
         );
-        let shared = shared.connect_timeout(CONNECT_TIMEOUT).timeout(*timeout).tcp_nodelay(true);
-        // A connection whose other end is silent would stay for ever, and each request over it would only time out. A
-        // ping that is not answered closes it: one a request, since gRPC's own servers allow two between answers.
-        let shared = shared.http2_keep_alive_interval(*timeout * 3 / 5).keep_alive_timeout(*timeout / 5);
-        match shared.uri().scheme_str() {
-            Some("https") => shared.tls_config(self.tls()?).context("the OTLP TLS files can't be used"),
+        let builder = builder.connect_timeout(CONNECT_TIMEOUT).timeout(*timeout).tcp_nodelay(true);
+        // Without pings, a connection whose peer is gone would stay open for ever, and each request over it would time
+        // out. An unanswered ping closes it within the timeout (3/5 + 1/5). There is at most one ping a request, since
+        // gRPC servers close a connection that pings more than twice between answers.
+        let builder = builder.http2_keep_alive_interval(*timeout * 3 / 5).keep_alive_timeout(*timeout / 5);
+        match builder.uri().scheme_str() {
+            Some("https") => builder.tls_config(self.tls()?).context("the OTLP TLS files can't be used"),
             Some("http") => {
                 ensure!(
                     self.ca.is_none() && self.identity.is_none(),
                     "--endpoint {endpoint:?} is plain HTTP, yet a CA or a client certificate is set: use https://"
                 );
-                Ok(shared)
+                Ok(builder)
             }
             _ => bail!(expected()),
         }
@@ -105,7 +106,7 @@ fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Headers {
-    /// The same headers, as gRPC calls them.
+    /// Returns the headers as gRPC metadata.
     pub(super) fn metadata(&self) -> MetadataMap {
         MetadataMap::from_headers(self.0.clone())
     }
@@ -120,7 +121,8 @@ impl Interceptor for Headers {
     }
 }
 
-/// Reads `key=value,key=value` with percent-encoded values, as `OTEL_EXPORTER_OTLP_HEADERS` is written.
+/// Parses `key=value,key=value` with percent-encoded values, the format of `OTEL_EXPORTER_OTLP_HEADERS`.
+///
 /// Source: "OpenTelemetry Protocol Exporter" of the OpenTelemetry specification.
 pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -139,8 +141,7 @@ pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
 
 #[cfg(test)]
 impl CollectorChannel {
-    /// A connection over a channel that the test made.
-    pub(super) fn over(channel: Channel) -> Self {
+    pub(super) fn from_channel(channel: Channel) -> Self {
         Self { channel, headers: Headers(HeaderMap::new()), gzip: true, timeout: Duration::from_secs(10) }
     }
 }
@@ -149,7 +150,7 @@ impl CollectorChannel {
 mod tests {
     use super::*;
 
-    fn at(endpoint: &str) -> ExporterConfig {
+    fn config(endpoint: &str) -> ExporterConfig {
         ExporterConfig {
             endpoint: endpoint.to_owned(),
             timeout: Duration::from_secs(10),
@@ -161,18 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_shown_over_plain_http_to_another_host_alone() {
-        assert!(at("http://collector.example:4317").shows_headers());
+    fn headers_are_exposed_only_over_plain_http_to_another_host() {
+        assert!(config("http://collector.example:4317").exposes_headers());
         for safe in ["https://collector.example:4317", "http://localhost:4317", "http://127.0.0.1:4317"] {
-            assert!(!at(safe).shows_headers(), "{safe}");
+            assert!(!config(safe).exposes_headers(), "{safe}");
         }
-        assert!(!ExporterConfig { headers: HeaderMap::new(), ..at("http://collector.example:4317") }.shows_headers());
+        assert!(
+            !ExporterConfig { headers: HeaderMap::new(), ..config("http://collector.example:4317") }.exposes_headers()
+        );
     }
 
     #[test]
     fn an_endpoint_with_credentials_is_refused_without_naming_them() {
-        let collector = at("https://agent:secret@collector.example");
-        let error = format!("{:#}", collector.check().unwrap_err());
+        let exporter = config("https://agent:secret@collector.example");
+        let error = format!("{:#}", exporter.check().unwrap_err());
         assert!(error.contains("--headers") && !error.contains("secret"), "{error}");
     }
 

@@ -1,9 +1,8 @@
-//! EventExporter as `OTel` log records, delivered with acknowledgement.
+//! The export of events: OpenTelemetry log records, delivered with acknowledgement.
 //!
 //! The records are made with the Logs API. The SDK's own processors drop a batch that can't be exported, and its
-//! exporter tells no gRPC code, so a processor here hands the records over and the generated client sends them.
+//! exporter hides the gRPC code. So a processor of our own captures the records, and the generated client sends them.
 
-use crate::process::lock::lock;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -23,58 +22,59 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::connection::{CollectorChannel, Headers};
-use super::health::{ExportHealth, words};
+use super::health::{ExportHealth, truncated};
 use super::resource;
-use super::retry::{RetryDecision, after, name};
+use super::retry::{RetryDecision, decide, result_label};
 use crate::agent::backoff::Backoff;
 use crate::agent::metrics::{self, Signal};
 use crate::catalog::{AttributeValue, EventRecord, SERVICE_NAME};
+use crate::process::lock::lock;
 use crate::process::log_throttle::LogThrottle;
 
-/// How many records a request holds at the most: about 150 kB, a third of what the backend takes.
+/// The maximum number of records in a request. They take about 150 kB, a third of what the backend accepts.
 pub const BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// A server may ask for a longer wait than ours, but not keep us away: an hour is what a maintenance takes.
-const RETRY_INFO_MAX: Duration = Duration::from_hours(1);
+/// The maximum delay that a server may ask for with `RetryInfo`: an hour, which is what a maintenance takes.
+const MAX_SERVER_DELAY: Duration = Duration::from_hours(1);
 
-/// Makes requests of events.
+/// An encoder of events into OTLP requests.
 pub struct RecordEncoder {
     logger: SdkLogger,
     resource: ResourceAttributesWithSchema,
-    made: CaptureProcessor,
-    // The logger stops when its provider goes.
+    captured: CaptureProcessor,
+    // Kept because the logger stops when its provider is dropped.
     _provider: SdkLoggerProvider,
 }
 
-/// Delivers batches of events, one at a time.
+/// An exporter that delivers batches of events, one at a time.
 pub struct EventExporter {
-    records: RecordEncoder,
+    encoder: RecordEncoder,
     client: LogsServiceClient<InterceptedService<Channel, Headers>>,
-    /// Begins anew with a success alone.
+    /// Reset only by a success.
     backoff: Backoff,
     retry_max_interval: Duration,
     export_health: Arc<ExportHealth>,
-    refusals: LogThrottle,
+    rejected_throttle: LogThrottle,
 }
 
-/// What became of a batch: every event of it is in one of the two.
+/// The outcome of a delivery. Each event of the batch is in one of the two sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DeliveryOutcome {
-    /// The collector's answer was OK.
+    /// Events that the collector answered with OK.
     pub acknowledged: HashSet<Uuid>,
-    /// Refused alone, for good.
-    pub refused: HashSet<Uuid>,
+    /// Events that the collector rejected and that are dropped.
+    pub rejected: HashSet<Uuid>,
 }
 
 impl DeliveryOutcome {
-    /// Every event of the batch.
+    /// Returns the uids of all events of the batch.
     pub fn uids(&self) -> HashSet<Uuid> {
-        &self.acknowledged | &self.refused
+        &self.acknowledged | &self.rejected
     }
 }
 
-/// A processor that keeps the records for who made them.
+/// A log processor that captures the records for the encoder.
 #[derive(Debug, Clone, Default)]
 struct CaptureProcessor(Arc<Mutex<Vec<(SdkLogRecord, InstrumentationScope)>>>);
 
@@ -93,23 +93,23 @@ impl LogProcessor for CaptureProcessor {
 }
 
 impl RecordEncoder {
-    /// Prepares the logger. The resource says nothing of the installation.
+    /// Creates an encoder. Its resource does not identify the installation.
     pub fn new() -> Self {
-        let made = CaptureProcessor::default();
+        let captured = CaptureProcessor::default();
         let resource = resource(None);
         let provider =
-            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(made.clone()).build();
-        Self { logger: provider.logger(SERVICE_NAME), resource: (&resource).into(), made, _provider: provider }
+            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(captured.clone()).build();
+        Self { logger: provider.logger(SERVICE_NAME), resource: (&resource).into(), captured, _provider: provider }
     }
 
-    /// The request that delivers these events.
+    /// Encodes `events` into a request.
     pub fn request(&self, events: &[EventRecord]) -> ExportLogsServiceRequest {
         for event in events {
             self.emit(event);
         }
-        let made = std::mem::take(&mut *lock(&self.made.0));
-        let made: Vec<_> = made.iter().map(|(record, scope)| (record, scope)).collect();
-        let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&made), &self.resource);
+        let captured = std::mem::take(&mut *lock(&self.captured.0));
+        let records: Vec<_> = captured.iter().map(|(record, scope)| (record, scope)).collect();
+        let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&records), &self.resource);
         ExportLogsServiceRequest { resource_logs }
     }
 
@@ -121,7 +121,7 @@ impl RecordEncoder {
         for (attribute, value) in event.attributes() {
             let value = match value {
                 AttributeValue::Text(text) => AnyValue::from(text),
-                AttributeValue::Bool(truth) => AnyValue::from(truth),
+                AttributeValue::Bool(value) => AnyValue::from(value),
             };
             record.add_attribute(Key::from_static_str(attribute.key), value);
         }
@@ -136,8 +136,8 @@ impl Default for RecordEncoder {
 }
 
 impl EventExporter {
-    /// Prepares the delivery over `connection`, with waits of `retry_max_interval` at the most unless the collector asks for
-    /// longer ones. What fails is said through `export_health`.
+    /// Creates an exporter over `connection`. It waits at most `retry_max_interval` between retries, unless the collector
+    /// asks for more, and logs failures through `export_health`.
     pub fn new(connection: &CollectorChannel, retry_max_interval: Duration, export_health: Arc<ExportHealth>) -> Self {
         let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
         let mut client = LogsServiceClient::new(service);
@@ -146,82 +146,87 @@ impl EventExporter {
         }
         let backoff = Backoff::new(BACKOFF_MIN, retry_max_interval);
         Self {
-            records: RecordEncoder::new(),
+            encoder: RecordEncoder::new(),
             client,
             backoff,
             retry_max_interval,
             export_health,
-            refusals: LogThrottle::hourly(),
+            rejected_throttle: LogThrottle::hourly(),
         }
     }
 
-    /// Sends a batch until all of it is settled, however long that takes: a refused one is split until the refused
-    /// record is alone. Dropping the future stops it; what is not settled then is to be delivered again.
+    /// Sends a batch until each event is acknowledged or rejected, however long that takes. A rejected batch is bisected
+    /// until the rejected record is alone.
+    ///
+    /// Dropping the future stops the delivery. Events without an outcome have to be delivered again.
     pub async fn deliver(&mut self, batch: &[EventRecord]) -> DeliveryOutcome {
-        let mut settled = DeliveryOutcome::default();
+        let mut outcome = DeliveryOutcome::default();
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            match self.deliver_whole(part).await {
+            match self.deliver_part(part).await {
                 Ok(()) => {
                     metrics::events_acknowledged(part.len());
-                    settled.acknowledged.extend(part.iter().map(|event| event.uid));
+                    outcome.acknowledged.extend(part.iter().map(|event| event.uid));
                 }
-                Err(refusal) => match part {
+                Err(status) => match part {
                     [] => {}
                     [event] => {
-                        self.refuse(event, &refusal);
-                        settled.refused.insert(event.uid);
+                        self.reject(event, &status);
+                        outcome.rejected.insert(event.uid);
                     }
                     part => {
+                        // The first half is on top, so that events stay in order.
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.extend([second, first]);
                     }
                 },
             }
         }
-        settled
+        outcome
     }
 
-    /// Sends a part until it is acknowledged, or refused.
-    async fn deliver_whole(&mut self, part: &[EventRecord]) -> Result<(), Status> {
+    /// Sends a part until it is acknowledged. Returns the status if it is rejected.
+    async fn deliver_part(&mut self, part: &[EventRecord]) -> Result<(), Status> {
         loop {
             let Err(status) = self.send(part).await else {
                 self.backoff = Backoff::new(BACKOFF_MIN, self.retry_max_interval);
                 return Ok(());
             };
-            let wait = match after(&status) {
+            let wait = match decide(&status) {
                 RetryDecision::Bisect => return Err(status),
-                RetryDecision::Backoff(asked) => self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_INFO_MAX)),
+                RetryDecision::Backoff(delay) => {
+                    self.backoff.wait().max(delay.unwrap_or_default().min(MAX_SERVER_DELAY))
+                }
                 RetryDecision::MaxBackoff => self.backoff.longest(),
             };
             self.export_health.failed(Signal::Logs, |_| {
-                let (code, message) = (status.code(), words(status.message()));
-                tracing::warn!("the collector does not take events: {code:?}: {message}; they are kept");
+                let (code, error) = (status.code(), truncated(status.message()));
+                tracing::warn!(?code, error, "the collector does not take events; they are kept and sent again");
             });
             tokio::time::sleep(wait).await;
         }
     }
 
     async fn send(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let answer = self.client.export(self.records.request(part)).await;
-        metrics::events_sent(part.len(), name(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
+        let answer = self.client.export(self.encoder.request(part)).await;
+        metrics::events_sent(part.len(), result_label(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
         let response = answer?.into_inner();
         self.export_health.recovered(Signal::Logs);
         if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
-            let (rejected, message) = (partial.rejected_log_records, words(&partial.error_message));
+            let (rejected, error) = (partial.rejected_log_records, truncated(&partial.error_message));
             metrics::events_rejected(rejected.unsigned_abs());
-            let say = |_| tracing::warn!(rejected, "the collector refused some events for good: {message}");
-            self.refusals.failed(say);
+            self.rejected_throttle.failed(|_| {
+                tracing::warn!(rejected, error, "the collector rejected some events of a request; they are dropped");
+            });
         }
         Ok(())
     }
 
-    fn refuse(&self, event: &EventRecord, refusal: &Status) {
+    fn reject(&self, event: &EventRecord, status: &Status) {
         metrics::events_rejected(1);
-        let name = event.event.kind().name;
-        self.refusals.failed(|_| {
-            let why = words(refusal.message());
-            tracing::warn!("the collector refused an event {name} for good; it is dropped: {why}");
+        let (event_name, error) = (event.event.kind().name, truncated(status.message()));
+        self.rejected_throttle.failed(|_| {
+            tracing::warn!(event_name, error, "the collector rejected an event; it is dropped");
         });
     }
 }

@@ -1,6 +1,5 @@
-//! The gauges' cycles: the first with the first complete sync, then one an interval.
+//! The export of the gauges: first after the first complete sync, then once an interval.
 
-use crate::process::lock::lock;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,107 +9,123 @@ use tokio::time::Instant;
 
 use super::health::ExportHealth;
 use super::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
-use crate::agent::Config;
 use crate::agent::backoff::Backoff;
 use crate::agent::kubernetes::{ClusterInfo, datastores};
 use crate::agent::metrics::{self, Signal};
 use crate::agent::observe::SharedIndex;
+use crate::catalog::KamajiVersion;
+use crate::process::lock::lock;
 use crate::process::log_throttle::LogThrottle;
 
-/// The wait before a failed cycle is tried again; it doubles up to the longest.
+/// The wait before the first retry of a failed export. It doubles up to the maximum.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 
-/// What a cycle is made of.
+/// An exporter of the gauges of one term.
 pub(in crate::agent) struct GaugeExporter<'a> {
-    pub(in crate::agent) config: &'a Config,
+    pub(in crate::agent) options: GaugeOptions,
     pub(in crate::agent) client: &'a Client,
     pub(in crate::agent) cluster_info: watch::Receiver<ClusterInfo>,
     pub(in crate::agent) index: SharedIndex,
     pub(in crate::agent) is_synced: watch::Receiver<bool>,
-    pub(in crate::agent) gauges: GaugeInstruments,
+    pub(in crate::agent) instruments: GaugeInstruments,
     pub(in crate::agent) export_health: Arc<ExportHealth>,
-    pub(in crate::agent) no_datastores: &'a LogThrottle,
-    /// Begins anew with a success alone.
-    pub(in crate::agent) backoff: Backoff,
+    pub(in crate::agent) datastores_throttle: &'a LogThrottle,
+}
+
+/// Configuration of the gauges' export.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::agent) struct GaugeOptions {
+    pub(in crate::agent) interval: Duration,
+    pub(in crate::agent) retry_max_interval: Duration,
+    /// Whether the extended signals are sent.
+    pub(in crate::agent) extended: bool,
+    /// Kamaji's version, if it is not to be read from the operator.
+    pub(in crate::agent) kamaji_version: Option<KamajiVersion>,
 }
 
 impl GaugeExporter<'_> {
+    /// Runs until the sender of `is_synced` is dropped.
     pub(in crate::agent) async fn run(mut self) {
+        let mut backoff = self.options.backoff();
         loop {
             if self.is_synced.wait_for(|synced| *synced).await.is_err() {
                 return;
             }
-            let due = Instant::now() + self.config.interval;
-            self.send_until(due).await;
-            tokio::time::sleep_until(due).await;
+            let next_export = Instant::now() + self.options.interval;
+            self.export_until(next_export, &mut backoff).await;
+            tokio::time::sleep_until(next_export).await;
         }
     }
 
-    /// Sends a cycle; one that failed is tried again with fresh counts until the next is due.
-    async fn send_until(&mut self, due: Instant) {
+    /// Exports once. A failed export is retried with fresh counts until `deadline`. Only a success resets the backoff.
+    async fn export_until(&self, deadline: Instant, backoff: &mut Backoff) {
         loop {
-            if self.send().await {
-                self.backoff = backoff(self.config);
+            if self.export_once().await {
+                *backoff = self.options.backoff();
                 return;
             }
-            let again = Instant::now() + self.backoff.wait();
-            if again >= due {
+            let retry_at = Instant::now() + backoff.wait();
+            if retry_at >= deadline {
                 return;
             }
-            tokio::time::sleep_until(again).await;
+            tokio::time::sleep_until(retry_at).await;
         }
     }
 
-    /// Sends a cycle as of now, if there is one, and says whether the collector took it.
-    async fn send(&self) -> bool {
-        let Some(cycle) = self.cycle().await else { return false };
-        let sent = export(&self.gauges, cycle).await;
-        metrics::export(Signal::Metrics, if sent.is_ok() { metrics::SUCCESS } else { metrics::FAILURE });
-        match &sent {
+    /// Exports the current values, and returns whether the collector took them.
+    async fn export_once(&self) -> bool {
+        let Some(values) = self.values().await else { return false };
+        let result = export(&self.instruments, values).await;
+        metrics::export(Signal::Metrics, if result.is_ok() { metrics::SUCCESS } else { metrics::FAILURE });
+        match &result {
             Ok(()) => self.export_health.recovered(Signal::Metrics),
             Err(error) => self.export_health.failed(Signal::Metrics, |_| {
-                tracing::warn!("the collector does not take gauges: {error}; they are sent again with fresh counts");
+                tracing::warn!(%error, "the collector does not take gauges; retrying with fresh counts");
             }),
         }
-        sent.is_ok()
+        result.is_ok()
     }
 
-    /// A cycle as of now; none while the cluster can't be read.
-    async fn cycle(&self) -> Option<GaugeValues> {
-        let look = self.cluster_info.borrow().clone();
-        if look.is_transient() {
+    /// Returns the current values, or `None` while the cluster can't be read.
+    async fn values(&self) -> Option<GaugeValues> {
+        let info = self.cluster_info.borrow().clone();
+        if info.is_transient() {
             return None;
         }
-        let extended = if self.config.extended { Some(self.extended().await) } else { None };
+        let extended = if self.options.extended { Some(self.extended_values().await) } else { None };
+        // Counted last, so that no await makes the counts old.
         let counts = lock(&self.index).counts()?;
-        Some(GaugeValues { versions: look.versions(self.config.kamaji_version), counts, extended })
+        Some(GaugeValues { versions: info.versions(self.options.kamaji_version), counts, extended })
     }
 
-    /// The datastores, or none where they can't be read: those gauges are then left out.
-    async fn extended(&self) -> ExtendedValues {
+    /// Returns the values of the datastores. If they can't be read, their gauges are left out.
+    async fn extended_values(&self) -> ExtendedValues {
         let datastores = datastores::count(self.client).await;
         match &datastores {
-            Ok(_) => self.no_datastores.recovered(|| tracing::info!("datastores can be read again")),
-            Err(failure) => self.no_datastores.failed(|_| tracing::warn!("datastores are left out: {failure}")),
+            Ok(_) => self.datastores_throttle.recovered(|| tracing::info!("datastores can be read again")),
+            Err(error) => self.datastores_throttle.failed(|_| {
+                tracing::warn!(%error, "can't read datastores; their gauges are left out");
+            }),
         }
         ExtendedValues { datastores: datastores.unwrap_or_default() }
     }
 }
 
 impl Drop for GaugeExporter<'_> {
-    /// A blocking export can't be stopped from outside: it is told that what it sends is not wanted any more.
+    /// Cancels a running export. It blocks a thread of its own, so dropping the future does not stop it.
     fn drop(&mut self) {
-        self.gauges.end();
+        self.instruments.cancel();
     }
 }
 
-/// How long to wait between two tries of a cycle.
-pub(in crate::agent) fn backoff(config: &Config) -> Backoff {
-    Backoff::new(RETRY_MIN, config.retry_max_interval)
+impl GaugeOptions {
+    fn backoff(&self) -> Backoff {
+        Backoff::new(RETRY_MIN, self.retry_max_interval)
+    }
 }
 
-/// The SDK exports by blocking.
-async fn export(gauges: &GaugeInstruments, cycle: GaugeValues) -> anyhow::Result<()> {
-    let gauges = gauges.clone();
-    Ok(tokio::task::spawn_blocking(move || gauges.export(cycle)).await??)
+/// Exports on a thread of its own, because the SDK blocks.
+async fn export(instruments: &GaugeInstruments, values: GaugeValues) -> anyhow::Result<()> {
+    let instruments = instruments.clone();
+    Ok(tokio::task::spawn_blocking(move || instruments.export(values)).await??)
 }

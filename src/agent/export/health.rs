@@ -1,53 +1,58 @@
-//! What is said of the way to the collector, which both signals share: one warning, whichever of them fails.
+//! The health of the export, which both signals share: one warning, whichever of them fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::agent::metrics::Signal;
 use crate::process::log_throttle::LogThrottle;
 
-/// How much of a collector's own words is logged: a sentence or two, which nobody at its end can stretch.
-const WORDS: usize = 200;
+/// The maximum number of characters of a collector's message that are logged: a sentence or two, however long the
+/// message is.
+const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Says that the collector does not take something, and when it takes all again.
+/// The state of both signals. It logs that the collector does not take one, and that it takes both again.
 #[derive(Debug)]
 pub struct ExportHealth {
     throttle: LogThrottle,
-    metrics_fail: AtomicBool,
-    logs_fail: AtomicBool,
+    metrics_failing: AtomicBool,
+    logs_failing: AtomicBool,
 }
 
 impl Default for ExportHealth {
     fn default() -> Self {
-        Self { throttle: LogThrottle::hourly(), metrics_fail: AtomicBool::default(), logs_fail: AtomicBool::default() }
+        Self {
+            throttle: LogThrottle::hourly(),
+            metrics_failing: AtomicBool::default(),
+            logs_failing: AtomicBool::default(),
+        }
     }
 }
 
 impl ExportHealth {
-    /// A signal was not taken.
+    /// Records that the export of `signal` failed. Calls `log` unless a failure was logged within the hour.
     pub fn failed(&self, signal: Signal, log: impl FnOnce(u64)) {
-        self.of(signal).store(true, Ordering::Relaxed);
+        self.failing(signal).store(true, Ordering::Relaxed);
         self.throttle.failed(log);
     }
 
-    /// A signal was taken. That one is says nothing of the other.
+    /// Records that the export of `signal` succeeded. Logs the recovery once neither signal is failing.
     pub fn recovered(&self, signal: Signal) {
-        self.of(signal).store(false, Ordering::Relaxed);
-        if ![Signal::Metrics, Signal::Logs].into_iter().any(|signal| self.of(signal).load(Ordering::Relaxed)) {
+        self.failing(signal).store(false, Ordering::Relaxed);
+        if ![Signal::Metrics, Signal::Logs].into_iter().any(|signal| self.failing(signal).load(Ordering::Relaxed)) {
             self.throttle.recovered(|| tracing::info!("the collector takes signals again"));
         }
     }
 
-    fn of(&self, signal: Signal) -> &AtomicBool {
+    fn failing(&self, signal: Signal) -> &AtomicBool {
         match signal {
-            Signal::Metrics => &self.metrics_fail,
-            Signal::Logs => &self.logs_fail,
+            Signal::Metrics => &self.metrics_failing,
+            Signal::Logs => &self.logs_failing,
         }
     }
 }
 
-/// A remote's words on one line of the log.
-pub(super) fn words(text: &str) -> String {
-    text.chars().take(WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Returns the beginning of a collector's message, on one line.
+pub(super) fn truncated(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -55,26 +60,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn that_one_signal_is_taken_does_not_say_that_the_other_is() {
-        let egress = ExportHealth::default();
-        let mut said = 0;
-        egress.failed(Signal::Logs, |_| said += 1);
-        egress.recovered(Signal::Metrics);
-        egress.failed(Signal::Logs, |_| said += 1);
-        assert_eq!(said, 1);
-        let still_failing = |egress: &ExportHealth| {
-            let mut over = false;
-            egress.throttle.recovered(|| over = true);
-            over
+    fn the_success_of_one_signal_is_no_recovery_of_the_other() {
+        let health = ExportHealth::default();
+        let mut lines = 0;
+        health.failed(Signal::Logs, |_| lines += 1);
+        health.recovered(Signal::Metrics);
+        health.failed(Signal::Logs, |_| lines += 1);
+        assert_eq!(lines, 1);
+        let was_failing = |health: &ExportHealth| {
+            let mut recovered = false;
+            health.throttle.recovered(|| recovered = true);
+            recovered
         };
-        assert!(still_failing(&egress), "nothing was said to be over");
-        egress.recovered(Signal::Logs);
-        assert!(!still_failing(&egress));
+        assert!(was_failing(&health), "no recovery was logged");
+        health.recovered(Signal::Logs);
+        assert!(!was_failing(&health));
     }
 
     #[test]
-    fn a_remotes_words_stay_on_one_line_and_end() {
-        assert_eq!(words("no\nroom\u{1b}[31m"), "no room [31m");
-        assert_eq!(words(&"ä".repeat(1_000)).chars().count(), WORDS);
+    fn a_message_is_cut_and_stays_on_one_line() {
+        assert_eq!(truncated("no\nroom\u{1b}[31m"), "no room [31m");
+        assert_eq!(truncated(&"ä".repeat(1_000)).chars().count(), MAX_MESSAGE_CHARS);
     }
 }

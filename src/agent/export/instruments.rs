@@ -1,6 +1,5 @@
-//! The gauges: observable instruments of the `OTel` SDK, flushed once a cycle.
+//! The gauges as observable instruments of the OpenTelemetry SDK, flushed once an export.
 
-use crate::process::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::CollectorChannel;
-use super::reporting_exporter::{ReportingExporter, Why};
+use super::reporting_exporter::{LastError, ReportingExporter};
 use super::resource;
 use crate::agent::journal::ComponentVersions;
 use crate::agent::kubernetes::datastores::Usage;
@@ -23,47 +22,49 @@ use crate::catalog::{
     BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, DRIVER, KAMAJI_VERSION, KUBERNETES_VERSION, Metric, NOT_READY,
     RUNNING, SERVICE_NAME, SLEEPING, TCP_MINOR, UPGRADING,
 };
+use crate::process::lock::lock;
 
-/// The reader exports when it is flushed. Its own interval only has to be longer than any process lives.
-const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
+/// The reader's own interval, longer than any process lives: it exports only when it is flushed.
+const READER_INTERVAL: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Everything that one cycle sends.
+/// The values of one export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaugeValues {
-    /// The versions that each point carries.
+    /// The versions, which are attributes of each data point.
     pub versions: ComponentVersions,
-    /// The control planes.
+    /// The counts of control planes.
     pub counts: Counts,
-    /// Where the extended signals are on.
+    /// The extended values, if the extended signals are on.
     pub extended: Option<ExtendedValues>,
 }
 
-/// What only the extended signals say.
+/// The values of the extended signals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtendedValues {
-    /// The datastores by driver.
+    /// The datastores, by driver.
     pub datastores: BTreeMap<&'static str, Usage>,
 }
 
-/// The gauges of one installation.
+/// The instruments of one installation.
 #[derive(Debug, Clone)]
 pub struct GaugeInstruments {
     provider: SdkMeterProvider,
     current: CurrentValues,
-    why: Why,
-    ended: CancellationToken,
+    last_error: LastError,
+    cancellation: CancellationToken,
 }
 
-/// Why a cycle was not sent.
+/// An error of an export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ExportError(String);
 
-/// What the instruments observe: nothing between the cycles, so that no export of the SDK's own can repeat one.
+/// The values that the instruments observe. There are none between two exports, so that an export by the SDK itself sends
+/// nothing.
 type CurrentValues = Arc<Mutex<Option<GaugeValues>>>;
 
-/// The exporter that sends gauges over `connection`. It does not retry: the next try has fresh counts.
-pub fn exporter(connection: &CollectorChannel) -> anyhow::Result<MetricExporter> {
+/// Builds the exporter that sends gauges over `connection`. It does not retry, because a later attempt has fresh counts.
+pub fn metric_exporter(connection: &CollectorChannel) -> anyhow::Result<MetricExporter> {
     let mut exporter = MetricExporter::builder()
         .with_tonic()
         .with_channel(connection.channel.clone())
@@ -77,55 +78,55 @@ pub fn exporter(connection: &CollectorChannel) -> anyhow::Result<MetricExporter>
 }
 
 impl GaugeInstruments {
-    /// Prepares the instruments of `installation`.
+    /// Creates the instruments of `installation`.
     pub fn new(exporter: impl PushMetricExporter, installation: Uuid) -> Self {
-        let why = Why::default();
-        let ended = CancellationToken::new();
-        let exporter = ReportingExporter { exporter, why: Arc::clone(&why), ended: ended.clone() };
-        let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
+        let last_error = LastError::default();
+        let cancellation = CancellationToken::new();
+        let exporter = ReportingExporter {
+            inner: exporter,
+            last_error: Arc::clone(&last_error),
+            cancellation: cancellation.clone(),
+        };
+        let reader = PeriodicReader::builder(exporter).with_interval(READER_INTERVAL).build();
         let provider =
             SdkMeterProvider::builder().with_resource(resource(Some(installation))).with_reader(reader).build();
         let current = CurrentValues::default();
-        instruments(&provider.meter(SERVICE_NAME), &current);
-        Self { provider, current, why, ended }
+        register_all(&provider.meter(SERVICE_NAME), &current);
+        Self { provider, current, last_error, cancellation }
     }
 
-    /// Exports a cycle. It blocks for as long as the exporter does.
-    pub fn export(&self, cycle: GaugeValues) -> Result<(), ExportError> {
-        self.set(Some(cycle));
+    /// Exports `values`. Blocks until the exporter is done.
+    pub fn export(&self, values: GaugeValues) -> Result<(), ExportError> {
+        *lock(&self.current) = Some(values);
         let result = self.provider.force_flush();
-        self.set(None);
-        let why = lock(&self.why).take();
-        result.map_err(|error| ExportError(why.unwrap_or_else(|| error.to_string())))
+        *lock(&self.current) = None;
+        let last_error = lock(&self.last_error).take();
+        result.map_err(|error| ExportError(last_error.unwrap_or_else(|| error.to_string())))
     }
 
-    /// From here on nothing is sent, not even what is under way.
-    pub fn end(&self) {
-        self.ended.cancel();
-    }
-
-    fn set(&self, cycle: Option<GaugeValues>) {
-        *lock(&self.current) = cycle;
+    /// Cancels a running export and all later ones.
+    pub fn cancel(&self) {
+        self.cancellation.cancel();
     }
 }
 
-/// One gauge for each metric of the catalog.
-fn instruments(meter: &Meter, current: &CurrentValues) {
+/// Registers a gauge for each metric of the catalog.
+fn register_all(meter: &Meter, current: &CurrentValues) {
     let state = |metric, count: fn(&Counts) -> u32| {
-        instrument(meter, current, metric, move |cycle, observe| observe(count(&cycle.counts), &[]));
+        register(meter, current, metric, move |values, observe| observe(count(&values.counts), &[]));
     };
     state(&RUNNING, |counts| counts.running);
     state(&SLEEPING, |counts| counts.sleeping);
     state(&NOT_READY, |counts| counts.not_ready);
     state(&UPGRADING, |counts| counts.upgrading);
-    instrument(meter, current, &BY_VERSION, |cycle, observe| {
-        for (minor, count) in cycle.extended.iter().flat_map(|_| &cycle.counts.by_version) {
+    register(meter, current, &BY_VERSION, |values, observe| {
+        for (minor, count) in values.extended.iter().flat_map(|_| &values.counts.by_version) {
             observe(*count, &[KeyValue::new(TCP_MINOR.key, minor.to_string())]);
         }
     });
     let datastores = |metric, count: fn(&Usage) -> u32| {
-        instrument(meter, current, metric, move |cycle, observe| {
-            for (driver, usage) in cycle.extended.iter().flat_map(|extended| &extended.datastores) {
+        register(meter, current, metric, move |values, observe| {
+            for (driver, usage) in values.extended.iter().flat_map(|extended| &extended.datastores) {
                 observe(count(usage), &[KeyValue::new(DRIVER.key, *driver)]);
             }
         });
@@ -134,8 +135,8 @@ fn instruments(meter: &Meter, current: &CurrentValues) {
     datastores(&DATASTORE_USED_BY, |usage| usage.used_by);
 }
 
-/// A gauge that observes a cycle while there is one.
-fn instrument(
+/// Registers a gauge that observes the current values while there are any.
+fn register(
     meter: &Meter,
     current: &CurrentValues,
     metric: &'static Metric,
@@ -144,12 +145,12 @@ fn instrument(
     let current = Arc::clone(current);
     let callback = move |instrument: &dyn AsyncInstrument<i64>| {
         let current = lock(&current);
-        let Some(cycle) = current.as_ref() else { return };
+        let Some(values) = current.as_ref() else { return };
         let versions = [
-            KeyValue::new(KAMAJI_VERSION.key, cycle.versions.kamaji.to_string()),
-            KeyValue::new(KUBERNETES_VERSION.key, cycle.versions.kubernetes.to_string()),
+            KeyValue::new(KAMAJI_VERSION.key, values.versions.kamaji.to_string()),
+            KeyValue::new(KUBERNETES_VERSION.key, values.versions.kubernetes.to_string()),
         ];
-        observe(cycle, &mut |count, own| {
+        observe(values, &mut |count, own| {
             let attributes: Vec<_> = own.iter().chain(&versions).cloned().collect();
             instrument.observe(i64::from(count), &attributes);
         });

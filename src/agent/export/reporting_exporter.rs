@@ -1,7 +1,6 @@
-//! An exporter that can be told to stop, and remembers why it failed: a flush of the SDK's blocks, and only says that it
-//! did.
+//! A metric exporter that can be cancelled and keeps its last error. A flush of the SDK blocks and reports only that it
+//! failed.
 
-use crate::process::lock::lock;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,39 +12,42 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tokio_util::sync::CancellationToken;
 
-/// Why the last export failed, if it did.
-pub(super) type Why = Arc<Mutex<Option<String>>>;
+use crate::process::lock::lock;
 
-/// An exporter around another.
+/// The error of the last export, if it failed.
+pub(super) type LastError = Arc<Mutex<Option<String>>>;
+
+/// A wrapper around another exporter.
 #[derive(Debug)]
 pub(super) struct ReportingExporter<E> {
-    pub(super) exporter: E,
-    pub(super) why: Why,
-    /// From here on nothing is sent, not even what is under way.
-    pub(super) ended: CancellationToken,
+    pub(super) inner: E,
+    pub(super) last_error: LastError,
+    /// Stops a running export and all later ones.
+    pub(super) cancellation: CancellationToken,
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for ReportingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let ended = pin!(self.ended.cancelled());
-        let export = pin!(self.exporter.export(metrics));
-        let result = match select(ended, export).await {
+        let cancelled = pin!(self.cancellation.cancelled());
+        let export = pin!(self.inner.export(metrics));
+        // Polls the cancellation first, so that nothing is sent once it is cancelled.
+        let result = match select(cancelled, export).await {
             Either::Left(_) => Err(OTelSdkError::AlreadyShutdown),
             Either::Right((result, _)) => result,
         };
-        *lock(&self.why) = result.as_ref().err().map(ToString::to_string);
+        *lock(&self.last_error) = result.as_ref().err().map(ToString::to_string);
         result
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
+        self.inner.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
+        self.inner.shutdown_with_timeout(timeout)
     }
 
     fn temporality(&self) -> Temporality {
-        self.exporter.temporality()
+        self.inner.temporality()
     }
 }

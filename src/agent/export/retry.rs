@@ -1,28 +1,32 @@
-//! What the collector's answer means for a batch of events.
+//! The retry policy for a batch of events, by the collector's answer.
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// What to do after a request that was not answered with OK.
+use crate::agent::metrics::SUCCESS;
+
+/// The next step after a request that was not answered with OK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryDecision {
-    /// Send it again, after at least this long where the server says so.
+    /// Send the batch again after the backoff, or after the delay that the server asks for if that is longer.
     Backoff(Option<Duration>),
-    /// Send it again at the longest wait: somebody has to mend something first.
+    /// Send the batch again after the maximum backoff: an operator has to fix something first.
     MaxBackoff,
-    /// Something in it is refused: find out what.
+    /// Split the batch, to find the record that is rejected.
     Bisect,
 }
 
-/// Reads a status. Which codes may be retried is from "OTLP/gRPC Response" of the OpenTelemetry protocol; where it
-/// would drop data, here it is kept, because an event happens once.
-pub(super) fn after(status: &Status) -> RetryDecision {
+/// Returns the next step after `status`.
+///
+/// The retryable codes are those of "OTLP/gRPC Response" in the OpenTelemetry protocol. For the other codes the
+/// protocol drops the data. Here it is retried, because an event happens only once.
+pub(super) fn decide(status: &Status) -> RetryDecision {
     match status.code() {
         Code::InvalidArgument => RetryDecision::Bisect,
-        // A connection that breaks under a request has no code of its own; tonic calls it UNKNOWN.
-        Code::Unknown if broke_under_way(status) => RetryDecision::Backoff(None),
+        // A connection that breaks during a request has no code of its own; tonic reports it as UNKNOWN.
+        Code::Unknown if is_transport_error(status) => RetryDecision::Backoff(None),
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -37,31 +41,31 @@ pub(super) fn after(status: &Status) -> RetryDecision {
     }
 }
 
-/// The name of a code, as the gRPC specification writes it.
-pub(super) fn name(code: Code) -> &'static str {
+/// Returns the label `result` of a request that was answered with `code`: the code in lower snake case.
+pub(super) fn result_label(code: Code) -> &'static str {
     match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
+        Code::Ok => SUCCESS,
+        Code::Cancelled => "cancelled",
+        Code::Unknown => "unknown",
+        Code::InvalidArgument => "invalid_argument",
+        Code::DeadlineExceeded => "deadline_exceeded",
+        Code::NotFound => "not_found",
+        Code::AlreadyExists => "already_exists",
+        Code::PermissionDenied => "permission_denied",
+        Code::ResourceExhausted => "resource_exhausted",
+        Code::FailedPrecondition => "failed_precondition",
+        Code::Aborted => "aborted",
+        Code::OutOfRange => "out_of_range",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        Code::DataLoss => "data_loss",
+        Code::Unauthenticated => "unauthenticated",
     }
 }
 
-/// Says whether the status is the connection's rather than the server's.
-fn broke_under_way(status: &Status) -> bool {
+/// Returns whether the status comes from the connection rather than the server.
+fn is_transport_error(status: &Status) -> bool {
     std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>)
 }
 
@@ -72,11 +76,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_invalid_argument_is_split_and_nothing_is_dropped() {
-        assert_eq!(after(&Status::invalid_argument("")), RetryDecision::Bisect);
-        assert_eq!(after(&Status::unavailable("")), RetryDecision::Backoff(None));
-        assert_eq!(after(&Status::deadline_exceeded("")), RetryDecision::Backoff(None));
-        assert_eq!(after(&Status::resource_exhausted("")), RetryDecision::Backoff(None));
+    fn only_an_invalid_argument_is_bisected_and_nothing_is_dropped() {
+        assert_eq!(decide(&Status::invalid_argument("")), RetryDecision::Bisect);
+        assert_eq!(decide(&Status::unavailable("")), RetryDecision::Backoff(None));
+        assert_eq!(decide(&Status::deadline_exceeded("")), RetryDecision::Backoff(None));
+        assert_eq!(decide(&Status::resource_exhausted("")), RetryDecision::Backoff(None));
         for code in [
             Code::Unknown,
             Code::Internal,
@@ -85,15 +89,15 @@ mod tests {
             Code::Unimplemented,
             Code::NotFound,
         ] {
-            assert_eq!(after(&Status::new(code, "")), RetryDecision::MaxBackoff, "{code:?}");
+            assert_eq!(decide(&Status::new(code, "")), RetryDecision::MaxBackoff, "{code:?}");
         }
     }
 
     #[test]
-    fn the_servers_own_wait_is_read() {
+    fn the_servers_retry_delay_is_read() {
         let wait = Duration::from_secs(7);
         let details = ErrorDetails::with_retry_info(Some(wait));
         let status = Status::with_error_details(Code::ResourceExhausted, "", details);
-        assert_eq!(after(&status), RetryDecision::Backoff(Some(wait)));
+        assert_eq!(decide(&status), RetryDecision::Backoff(Some(wait)));
     }
 }

@@ -1,4 +1,4 @@
-//! Deliveries to a collector in memory that answers as it is told, on a clock that stands still until all wait.
+//! Deliveries to a scripted collector in memory, with the clock paused.
 
 use std::collections::VecDeque;
 
@@ -16,24 +16,24 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::*;
 use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
 
-/// The longest wait of the tests.
+/// The maximum backoff of the tests.
 const RETRY_MAX: Duration = Duration::from_mins(1);
 
 type Answer = Result<ExportLogsServiceResponse, Status>;
 
-/// Answers in turn, then with OK; refuses a request that holds `poison`; keeps the records of each request.
+/// A collector that gives scripted answers, then OK. It rejects a request that contains `poison`, and records all requests.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Told>>);
+struct FakeCollector(Arc<Mutex<CollectorState>>);
 
 #[derive(Default)]
-struct Told {
+struct CollectorState {
     answers: VecDeque<Answer>,
     poison: Option<Uuid>,
     requests: Vec<Vec<LogRecord>>,
 }
 
 #[tonic::async_trait]
-impl LogsService for Collector {
+impl LogsService for FakeCollector {
     async fn export(
         &self,
         request: Request<ExportLogsServiceRequest>,
@@ -41,24 +41,24 @@ impl LogsService for Collector {
         let resource_logs = request.into_inner().resource_logs;
         let scopes = resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
         let records: Vec<_> = scopes.flat_map(|scope| scope.log_records).collect();
-        let mut told = self.0.lock().unwrap();
-        let is_poisoned = told.poison.is_some_and(|poison| records.iter().any(|record| uid(record) == poison));
-        told.requests.push(records);
+        let mut state = self.0.lock().unwrap();
+        let is_poisoned = state.poison.is_some_and(|poison| records.iter().any(|record| uid(record) == poison));
+        state.requests.push(records);
         if is_poisoned {
             return Err(Status::invalid_argument("poison"));
         }
-        told.answers.pop_front().unwrap_or_else(|| Ok(ExportLogsServiceResponse::default())).map(Response::new)
+        state.answers.pop_front().unwrap_or_else(|| Ok(ExportLogsServiceResponse::default())).map(Response::new)
     }
 }
 
-impl Collector {
+impl FakeCollector {
     fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
         let collector = Self::default();
         collector.0.lock().unwrap().answers = answers.into_iter().collect();
         collector
     }
 
-    /// The events' exporter over a connection to this collector.
+    /// Creates an exporter that is connected to this collector.
     async fn connect(&self) -> EventExporter {
         let (connections, mut incoming) = mpsc::channel(1);
         let service = LogsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
@@ -73,7 +73,7 @@ impl Collector {
             }
         });
         let channel = Endpoint::from_static("http://collector.test").connect_with_connector(connector).await.unwrap();
-        EventExporter::new(&CollectorChannel::over(channel), RETRY_MAX, Arc::default())
+        EventExporter::new(&CollectorChannel::from_channel(channel), RETRY_MAX, Arc::default())
     }
 
     fn sizes(&self) -> Vec<usize> {
@@ -110,7 +110,7 @@ fn all(events: &[EventRecord]) -> HashSet<Uuid> {
 
 #[tokio::test]
 async fn a_record_carries_its_event_and_nothing_else() {
-    let collector = Collector::default();
+    let collector = FakeCollector::default();
     let events = events::<1>();
     collector.connect().await.deliver(&events).await;
     let record = collector.0.lock().unwrap().requests[0][0].clone();
@@ -125,24 +125,24 @@ async fn a_record_carries_its_event_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_sent_again_with_the_same_uids_until_the_answer_is_ok() {
-    let collector = Collector::answering([
+    let collector = FakeCollector::answering([
         Err(Status::unavailable("")),
         Err(Status::deadline_exceeded("")),
         Err(Status::data_loss("")),
     ]);
     let events = events::<3>();
-    let settled = collector.connect().await.deliver(&events).await;
-    assert_eq!(settled, DeliveryOutcome { acknowledged: all(&events), refused: HashSet::new() });
+    let outcome = collector.connect().await.deliver(&events).await;
+    assert_eq!(outcome, DeliveryOutcome { acknowledged: all(&events), rejected: HashSet::new() });
     let uids = collector.uids();
     assert_eq!(uids.len(), 4);
     assert!(uids.iter().all(|sent| *sent == uids[0]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_own_wait_is_kept() {
+async fn the_servers_retry_delay_is_respected() {
     let details = ErrorDetails::with_retry_info(Some(Duration::from_mins(10)));
     let overloaded = Status::with_error_details(Code::ResourceExhausted, "", details);
-    let collector = Collector::answering([Err(overloaded)]);
+    let collector = FakeCollector::answering([Err(overloaded)]);
     let mut exporter = collector.connect().await;
     let start = Instant::now();
     exporter.deliver(&events::<1>()).await;
@@ -151,26 +151,26 @@ async fn the_servers_own_wait_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_has_to_mend_is_kept_and_tried_at_the_longest_wait() {
+async fn what_an_operator_has_to_fix_is_retried_at_the_maximum_backoff() {
     for code in [Code::Unknown, Code::Internal, Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
-        let collector = Collector::answering([Err(Status::new(code, ""))]);
+        let collector = FakeCollector::answering([Err(Status::new(code, ""))]);
         let events = events::<2>();
         let mut exporter = collector.connect().await;
         let start = Instant::now();
-        let settled = exporter.deliver(&events).await;
+        let outcome = exporter.deliver(&events).await;
         assert!(start.elapsed() >= RETRY_MAX / 2, "{code:?}");
-        assert_eq!(settled.acknowledged, all(&events), "{code:?}");
+        assert_eq!(outcome.acknowledged, all(&events), "{code:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_record_is_found_and_the_others_are_delivered_in_order() {
-    let collector = Collector::default();
+async fn a_rejected_record_is_found_and_the_others_are_delivered_in_order() {
+    let collector = FakeCollector::default();
     let events = events::<8>();
     collector.0.lock().unwrap().poison = Some(events[5].uid);
-    let settled = collector.connect().await.deliver(&events).await;
-    assert_eq!(settled.refused, HashSet::from([events[5].uid]));
-    assert_eq!(settled.acknowledged.len(), 7);
+    let outcome = collector.connect().await.deliver(&events).await;
+    assert_eq!(outcome.rejected, HashSet::from([events[5].uid]));
+    assert_eq!(outcome.acknowledged.len(), 7);
     let accepted = collector.uids().into_iter().filter(|uids| !uids.contains(&events[5].uid)).flatten();
     let expected: Vec<_> = events.iter().map(|event| event.uid).filter(|uid| *uid != events[5].uid).collect();
     assert_eq!(accepted.collect::<Vec<_>>(), expected);
@@ -179,9 +179,9 @@ async fn a_refused_record_is_found_and_the_others_are_delivered_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_partial_success_is_not_sent_again() {
     let partial = ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "no".to_owned() };
-    let collector = Collector::answering([Ok(ExportLogsServiceResponse { partial_success: Some(partial) })]);
+    let collector = FakeCollector::answering([Ok(ExportLogsServiceResponse { partial_success: Some(partial) })]);
     let events = events::<3>();
-    let settled = collector.connect().await.deliver(&events).await;
-    assert_eq!(settled.acknowledged, all(&events));
+    let outcome = collector.connect().await.deliver(&events).await;
+    assert_eq!(outcome.acknowledged, all(&events));
     assert_eq!(collector.sizes(), [3]);
 }

@@ -235,7 +235,7 @@ async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits
     cluster.create(tcp("two").status("Ready")).await;
     agent.logged("Unauthenticated").await;
     eventually("the event to be refused", async || {
-        let refused = "exports_total{signal=\"logs\",result=\"UNAUTHENTICATED\"}";
+        let refused = "exports_total{signal=\"logs\",result=\"unauthenticated\"}";
         agent.accounts().await.contains(refused).then_some(())
     })
     .await;

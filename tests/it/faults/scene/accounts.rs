@@ -39,7 +39,7 @@ impl Agent {
     /// How many requests with this signal were answered with OK, or were not.
     async fn exports(&self, signal: &str, ok: bool) -> f64 {
         let signal = format!("signal=\"{signal}\"");
-        let counts = |series: &str| series.contains(&signal) && series.contains("result=\"OK\"") == ok;
+        let counts = |series: &str| series.contains(&signal) && series.contains("result=\"success\"") == ok;
         sum(&self.accounts().await, "exports_total", counts)
     }
 }
@@ -58,8 +58,8 @@ fn sum(page: &str, name: &str, counts: impl Fn(&str) -> bool) -> f64 {
 #[test]
 fn accounts_are_told_apart() {
     let page = "# TYPE kamaji_telemetry_agent_exports_total counter\n\
-        kamaji_telemetry_agent_exports_total{signal=\"logs\",result=\"OK\"} 3\n\
-        kamaji_telemetry_agent_exports_total{signal=\"logs\",result=\"UNAVAILABLE\"} 4\n\
+        kamaji_telemetry_agent_exports_total{signal=\"logs\",result=\"success\"} 3\n\
+        kamaji_telemetry_agent_exports_total{signal=\"logs\",result=\"unavailable\"} 4\n\
         kamaji_telemetry_agent_leader 1\n";
     let values = [("exports_total", 7.0), ("leader", 1.0), ("exports", 0.0)];
     for (name, value) in values {

@@ -1,4 +1,4 @@
-//! Leads: waits for the Lease where there are several replicas, and runs one term after another.
+//! The leader: waits for the Lease if there are several replicas, and runs one term after another.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::backoff::Backoff;
 use super::journal::JournalStore;
-use super::kubernetes::api_error::ApiError;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;
 use super::metrics::LeaderGuard;
@@ -18,11 +17,11 @@ use super::term::{self, LogThrottles, TermContext, TermEnd};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
 
-/// The wait between two terms; it doubles up to the longest, and begins anew with a term that outlasted that: two agents
-/// that both think they lead must not make each other list without end.
+/// The wait between two terms. It doubles up to the maximum, and is reset by a term that outlasted the maximum. Without
+/// it, two agents that both consider themselves the leader would make each other list for ever.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 
-/// Runs terms until `shutdown`. Dropping it gives up all but the Lease, which then expires.
+/// Runs terms until `shutdown`. Dropping the future releases everything but the Lease, which then expires.
 pub(super) async fn run(
     config: &Config,
     client: &Client,
@@ -32,13 +31,14 @@ pub(super) async fn run(
     throttles: &LogThrottles,
 ) {
     let context = TermContext { config, client, cluster_info, readiness, shutdown, throttles };
+    // Boxed, because the futures of a term are large and the supervisor's own would contain them.
     let terms = async {
         match &config.election {
-            None => terms(&context).await,
+            None => run_terms(&context).await,
             Some(election) => {
-                let place = find_place(&context).await;
-                let mut lease = Lease::new(place, election.identity.clone(), election.lease_duration);
-                Box::pin(lead(&mut lease, &context)).await;
+                let store = find_store(&context).await;
+                let mut lease = Lease::new(store, election.identity.clone(), election.lease_duration);
+                Box::pin(run_elected(&mut lease, &context)).await;
                 lease.release().await;
             }
         }
@@ -46,65 +46,74 @@ pub(super) async fn run(
     Box::pin(terms).await;
 }
 
-/// What the agent makes goes with its Deployment: without that nothing is made. After a shutdown it is not waited for.
-async fn find_place(context: &TermContext<'_>) -> JournalStore {
+/// Returns the store with its owner, the agent's Deployment. Without the owner nothing may be created, since nothing
+/// would delete it, so this waits until the owner is found. A shutdown ends the wait.
+async fn find_store(context: &TermContext<'_>) -> JournalStore {
     let TermContext { config, client, shutdown, .. } = context;
-    let place = config.journal_store(client, None);
-    let Some(name) = &config.owner_deployment else { return place };
-    let (quiet, mut backoff) = (LogThrottle::hourly(), Backoff::new(RETRY_MIN, config.retry_max_interval));
+    let store = config.journal_store(client, None);
+    let Some(name) = &config.owner_deployment else { return store };
+    let (throttle, mut backoff) = (LogThrottle::hourly(), Backoff::new(RETRY_MIN, config.retry_max_interval));
     loop {
         let found = tokio::select! {
-            found = owner::find(client, &place.namespace, name) => found,
-            () = shutdown.cancelled() => return place,
+            found = owner::find(client, &store.namespace, name) => found,
+            () = shutdown.cancelled() => return store,
         };
         match found {
-            Ok(owner) => return JournalStore { owner: Some(owner), ..place },
-            Err(failure) => quiet.failed(|_| say_no_owner(name, &place.namespace, &failure)),
+            Ok(owner) => return JournalStore { owner: Some(owner), ..store },
+            Err(error) => throttle.failed(|_| {
+                let namespace = &store.namespace;
+                tracing::warn!(%error, name, namespace, "can't find the Deployment of --owner-deployment; retrying");
+            }),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.wait()) => {}
-            () = shutdown.cancelled() => return place,
+            () = shutdown.cancelled() => return store,
         }
     }
 }
 
-/// Runs terms for as long as the Lease is held.
-async fn lead(lease: &mut Lease, context: &TermContext<'_>) {
+/// Runs terms while the Lease is held, and acquires it again after it was lost.
+async fn run_elected(lease: &mut Lease, context: &TermContext<'_>) {
     while !context.shutdown.is_cancelled() {
-        let held = tokio::select! {
-            // A replica that waits for another is as ready as it can be.
-            held = lease.acquire(|| context.readiness.set(true)) => held,
+        let acquired_at = tokio::select! {
+            // A replica that waits for the Lease is as ready as it can be.
+            acquired_at = lease.acquire(|| context.readiness.set(true)) => acquired_at,
             () = context.shutdown.cancelled() => return,
         };
-        tracing::info!("this replica leads");
+        let identity = lease.identity();
+        tracing::info!(identity, "this replica leads");
         tokio::select! {
-            // First, so that a process that was frozen for longer than the Lease lasts sends nothing more.
+            // The Lease is polled first, so that a process that was frozen for longer than the Lease sends nothing more.
             biased;
-            () = lease.keep(held) => tracing::info!("another replica may lead: the Lease was not renewed in time"),
-            () = terms(context) => return,
+            () = lease.renew_until_lost(acquired_at) => {
+                tracing::info!("the Lease was not renewed in time; another replica may lead");
+            }
+            () = run_terms(context) => return,
         }
     }
 }
 
 /// Runs one term after another until a shutdown ends one.
-async fn terms(context: &TermContext<'_>) {
+async fn run_terms(context: &TermContext<'_>) {
     let _leader = LeaderGuard::new();
-    let (lost, closed) = (LogThrottle::hourly(), LogThrottle::hourly());
+    let (fenced_throttle, open_throttle) = (LogThrottle::hourly(), LogThrottle::hourly());
     let retry_max_interval = context.config.retry_max_interval;
     let mut backoff = Backoff::new(RETRY_MIN, retry_max_interval);
     while !context.shutdown.is_cancelled() {
-        let place = find_place(context).await;
-        let begun = Instant::now();
-        match term::run(context, &place).await {
+        let store = find_store(context).await;
+        let started = Instant::now();
+        match term::run(context, &store).await {
             TermEnd::Shutdown => return,
-            TermEnd::Fenced(why) => {
-                lost.failed(|_| tracing::info!("{why}; beginning anew from what is written"));
-                if begun.elapsed() > retry_max_interval {
+            TermEnd::Fenced(reason) => {
+                fenced_throttle.failed(|_| {
+                    tracing::info!(reason, "the term has ended; a new one begins from what is written");
+                });
+                if started.elapsed() > retry_max_interval {
                     backoff = Backoff::new(RETRY_MIN, retry_max_interval);
                 }
             }
-            TermEnd::OpenFailed(why) => closed.failed(|_| {
-                tracing::warn!("can't begin: {why}; nothing is watched or sent until that is possible");
+            TermEnd::OpenFailed(error) => open_throttle.failed(|_| {
+                tracing::warn!(error, "can't begin a term; retrying, and watching and sending nothing until then");
             }),
         }
         tokio::select! {
@@ -112,8 +121,4 @@ async fn terms(context: &TermContext<'_>) {
             () = context.shutdown.cancelled() => return,
         }
     }
-}
-
-fn say_no_owner(name: &str, namespace: &str, failure: &ApiError) {
-    tracing::warn!("can't find the Deployment {name:?} (--owner-deployment) in {namespace:?}: {failure}");
 }

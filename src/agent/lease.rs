@@ -1,13 +1,13 @@
-//! Which replica leads: a Lease of `coordination.k8s.io`, held as Kubernetes' own components hold theirs.
+//! Leader election with a Lease of `coordination.k8s.io`, as Kubernetes' own components do it.
 //!
-//! No clock but one's own is believed, and of that only how much time has passed: a Lease has expired when it was seen
-//! not to change for long enough. The Lease keeps replicas from working against each other; that nothing is lost or
-//! invented where two think that they lead is the journal's fence.
+//! No other clock is trusted, and the own clock only for durations: a Lease has expired once it was observed unchanged
+//! for long enough. The Lease keeps replicas from working against each other. If two consider themselves the leader all
+//! the same, the fence of the journal ensures that nothing is lost or invented.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
+use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::PostParams;
@@ -24,94 +24,113 @@ pub const NAME: &str = "kamaji-telemetry";
 const RESOURCE: Resource =
     Resource { plural: "leases", group: "coordination.k8s.io", verbs: "create, get, update", is_custom: false };
 
-/// How a duration of a Lease is spent, in tenths of it. The holder gives up before anybody else may take over, and
-/// whoever looks for the last time before that still takes over within the duration.
+// The times of the election, in tenths of the Lease's duration. The names are those of client-go's leader election.
+//
+// The holder stops at RENEW_DEADLINE, two tenths before anybody may take over at LEASE_DURATION, which covers clocks of
+// different speed. A candidate sees a renewal at most RETRY_PERIOD after it was made, and notices the expiry at most
+// RETRY_PERIOD late. So it takes over at most 8 + 1 + 1 tenths after the last renewal, which is within the duration.
+
+/// The wait between two attempts to acquire the Lease, or to renew it after a failure.
 const RETRY_PERIOD: u32 = 1;
+/// The wait between two renewals. It leaves three tenths, and so three attempts, until the deadline. client-go renews
+/// each retry period, which costs three times as many requests.
 const RENEW_PERIOD: u32 = 3;
+/// The time since the last renewal after which the holder gives up.
 const RENEW_DEADLINE: u32 = 6;
+/// The time after which a candidate takes over a Lease that it has observed unchanged.
 const LEASE_DURATION: u32 = 8;
 
 /// A candidate for the Lease, or its holder.
 pub struct Lease {
-    place: JournalStore,
+    store: JournalStore,
     identity: String,
     duration: Duration,
-    quiet: LogThrottle,
-    seen: Option<ObservedLease>,
+    throttle: LogThrottle,
+    observed: Option<ObservedLease>,
 }
 
-/// The Lease as it was last seen or written, and since when it has been like that.
+/// The Lease as last read or written.
 struct ObservedLease {
-    object: Object,
+    object: LeaseObject,
+    /// The time of the first observation of this resourceVersion.
     since: Instant,
 }
 
 impl Lease {
-    /// A candidate that was seen nowhere yet. Who has the same `identity` after a restart is the same candidate.
-    pub fn new(place: JournalStore, identity: String, duration: Duration) -> Self {
-        Self { place, identity, duration, quiet: LogThrottle::hourly(), seen: None }
+    /// Creates a candidate. One with the same `identity` after a restart is the same candidate, so it needs not wait for
+    /// its own Lease to expire.
+    pub fn new(store: JournalStore, identity: String, duration: Duration) -> Self {
+        Self { store, identity, duration, throttle: LogThrottle::hourly(), observed: None }
     }
 
-    /// Waits until the Lease is held, and gives as of when: what was asked for then was granted. It calls `stand_by`
-    /// whenever another is seen to hold it. What fails is said, and tried again for ever.
+    /// Returns the identity of this candidate.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Waits until the Lease is held. Returns the start of the request that acquired it, from which the renew deadline
+    /// counts. Calls `stand_by` whenever another candidate holds it. Failures are logged and retried for ever.
     pub async fn acquire(&mut self, stand_by: impl Fn()) -> Instant {
         loop {
-            let asked = Instant::now();
-            if self.try_to_hold().await {
-                return asked;
+            let started = Instant::now();
+            if self.try_acquire_or_renew().await {
+                return started;
             }
-            if self.seen.as_ref().is_some_and(|seen| seen.holder().is_some()) {
+            if self.observed.as_ref().is_some_and(|observed| observed.holder().is_some()) {
                 stand_by();
             }
             sleep(self.tenths(RETRY_PERIOD)).await;
         }
     }
 
-    /// Renews the Lease, which was granted as of `renewed`, and returns when it is no longer held.
-    pub async fn keep(&mut self, mut renewed: Instant) {
+    /// Renews the Lease, which was last renewed at `renewed_at`. Returns when it is no longer held.
+    pub async fn renew_until_lost(&mut self, mut renewed_at: Instant) {
         loop {
             sleep(self.tenths(RENEW_PERIOD)).await;
-            let give_up = renewed + self.tenths(RENEW_DEADLINE);
-            match timeout_at(give_up, self.renew()).await {
-                Ok(Some(at)) => renewed = at,
+            let deadline = renewed_at + self.tenths(RENEW_DEADLINE);
+            match timeout_at(deadline, self.renew()).await {
+                Ok(Some(started)) => renewed_at = started,
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
-    /// Tries until it is renewed, and says as of when; `None` where another holds it.
+    /// Retries until the Lease is renewed. Returns the start of the request that renewed it, or `None` if another
+    /// candidate holds it.
     async fn renew(&mut self) -> Option<Instant> {
         loop {
-            let asked = Instant::now();
-            if self.try_to_hold().await {
-                return Some(asked);
+            let started = Instant::now();
+            if self.try_acquire_or_renew().await {
+                return Some(started);
             }
-            if !self.is_mine() {
+            if !self.is_holder() {
                 return None;
             }
             sleep(self.tenths(RETRY_PERIOD)).await;
         }
     }
 
-    /// Gives the Lease up, so that another replica need not wait for it to expire. A request that was under way when
-    /// this replica stopped may have changed it: it is read first, and a second time where that has just happened.
+    /// Releases the Lease, so that another replica needs not wait for it to expire.
+    ///
+    /// A renewal that was running when this replica stopped may have changed the Lease. So it is read first, and a second
+    /// time if it changed just then.
     pub async fn release(&mut self) {
         for _ in 0..2 {
-            match self.give_up().await {
+            match self.try_release().await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    let failure = ApiError::of(RESOURCE, &error);
-                    tracing::info!("the Lease {NAME} was not released and will expire: {failure}");
+                    let error = ApiError::of(RESOURCE, &error);
+                    tracing::info!(%error, name = NAME, "can't release the Lease; it will expire");
                     return;
                 }
             }
         }
     }
 
-    /// Says whether there is nothing more to do.
-    async fn give_up(&mut self) -> Result<bool, kube::Error> {
-        self.seen = None;
+    /// Returns whether there is nothing more to release.
+    async fn try_release(&mut self) -> Result<bool, kube::Error> {
+        self.observed = None;
         let Some(mut object) = within_deadline(self.api().get_opt(NAME)).await? else { return Ok(true) };
         let spec = object.spec.get_or_insert_default();
         if spec.holder_identity.as_ref() != Some(&self.identity) {
@@ -119,90 +138,94 @@ impl Lease {
         }
         spec.holder_identity = None;
         let answer = within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await;
-        self.written(answer)
+        self.on_written(answer)
     }
 
-    fn api(&self) -> Api<Object> {
-        Api::namespaced(self.place.client.clone(), &self.place.namespace)
+    fn api(&self) -> Api<LeaseObject> {
+        Api::namespaced(self.store.client.clone(), &self.store.namespace)
     }
 
     fn tenths(&self, count: u32) -> Duration {
         self.duration * count / 10
     }
 
-    fn is_mine(&self) -> bool {
-        self.seen.as_ref().is_some_and(|seen| seen.holder() == Some(&self.identity))
+    fn is_holder(&self) -> bool {
+        self.observed.as_ref().is_some_and(|observed| observed.holder() == Some(&self.identity))
     }
 
-    /// Takes or renews the Lease if that may be, and says whether it is held now.
-    async fn try_to_hold(&mut self) -> bool {
-        match self.hold().await {
-            Ok(held) => {
-                self.quiet.recovered(|| tracing::info!("the Lease {NAME} can be read and written again"));
-                held
+    /// Acquires or renews the Lease if that is allowed. Returns whether it is held. Failures are logged.
+    async fn try_acquire_or_renew(&mut self) -> bool {
+        match self.acquire_or_renew().await {
+            Ok(is_held) => {
+                self.throttle.recovered(|| tracing::info!(name = NAME, "the Lease can be read and written again"));
+                is_held
             }
             Err(error) => {
-                let failure = ApiError::of(RESOURCE, &error);
-                self.quiet.failed(|_| tracing::warn!("can't lead without the Lease {NAME}: {failure}; trying again"));
+                let error = ApiError::of(RESOURCE, &error);
+                self.throttle.failed(|_| {
+                    tracing::warn!(%error, name = NAME, "can't read or write the Lease; retrying, and not leading");
+                });
                 false
             }
         }
     }
 
-    /// The holder writes over what it wrote last; only where that has changed since is it read first.
-    async fn hold(&mut self) -> Result<bool, kube::Error> {
-        if self.is_mine() && self.write().await? {
+    /// Renews without reading while nobody else has changed the Lease, which saves a request.
+    async fn acquire_or_renew(&mut self) -> Result<bool, kube::Error> {
+        if self.is_holder() && self.replace().await? {
             return Ok(true);
         }
         match within_deadline(self.api().get_opt(NAME)).await? {
             None => self.create().await,
             Some(object) => {
-                self.see(object);
-                if self.may_hold() { self.write().await } else { Ok(false) }
+                self.observe(object);
+                if self.may_acquire() { self.replace().await } else { Ok(false) }
             }
         }
     }
 
-    fn see(&mut self, object: Object) {
-        let version = |object: &Object| object.metadata.resource_version.clone();
-        if self.seen.as_ref().is_none_or(|seen| version(&seen.object) != version(&object)) {
-            self.seen = Some(ObservedLease { object, since: Instant::now() });
+    /// Keeps the time of the first observation while the resourceVersion is the same.
+    fn observe(&mut self, object: LeaseObject) {
+        let version = |object: &LeaseObject| object.metadata.resource_version.clone();
+        if self.observed.as_ref().is_none_or(|observed| version(&observed.object) != version(&object)) {
+            self.observed = Some(ObservedLease { object, since: Instant::now() });
         }
     }
 
-    fn may_hold(&self) -> bool {
-        let Some(seen) = &self.seen else { return false };
-        match seen.holder() {
+    fn may_acquire(&self) -> bool {
+        let Some(observed) = &self.observed else { return false };
+        match observed.holder() {
             None => true,
-            Some(holder) => *holder == self.identity || seen.since.elapsed() >= self.patience(seen),
+            Some(holder) => *holder == self.identity || observed.since.elapsed() >= self.expiry(observed),
         }
     }
 
-    /// How long the Lease is to be seen unchanged: the holder's duration counts where it is longer than this one's.
-    fn patience(&self, seen: &ObservedLease) -> Duration {
-        let spec = seen.object.spec.as_ref();
-        let theirs = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-        self.duration.max(Duration::from_secs(theirs.unwrap_or_default())) * LEASE_DURATION / 10
+    /// Returns the time after which the unchanged Lease may be taken over. The holder's duration counts if it is longer
+    /// than this candidate's.
+    fn expiry(&self, observed: &ObservedLease) -> Duration {
+        let spec = observed.object.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+        self.duration.max(Duration::from_secs(seconds.unwrap_or_default())) * LEASE_DURATION / 10
     }
 
     async fn create(&mut self) -> Result<bool, kube::Error> {
-        let object = Object { metadata: self.place.metadata(NAME), spec: Some(self.spec(None)) };
-        self.written(within_deadline(self.api().create(&PostParams::default(), &object)).await)
+        let object = LeaseObject { metadata: self.store.metadata(NAME), spec: Some(self.spec(None)) };
+        self.on_written(within_deadline(self.api().create(&PostParams::default(), &object)).await)
     }
 
-    async fn write(&mut self) -> Result<bool, kube::Error> {
-        let Some(seen) = &self.seen else { return Ok(false) };
-        let mut object = seen.object.clone();
+    async fn replace(&mut self) -> Result<bool, kube::Error> {
+        let Some(observed) = &self.observed else { return Ok(false) };
+        let mut object = observed.object.clone();
         object.spec = Some(self.spec(object.spec.take()));
-        object.metadata.owner_references = self.place.metadata(NAME).owner_references;
-        self.written(within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await)
+        object.metadata.owner_references = self.store.metadata(NAME).owner_references;
+        self.on_written(within_deadline(self.api().replace(NAME, &PostParams::default(), &object)).await)
     }
 
-    /// A conflict says that another was first.
-    fn written(&mut self, answer: Result<Object, kube::Error>) -> Result<bool, kube::Error> {
+    /// Returns whether the Lease was written. A conflict or a deletion means that another candidate was first.
+    fn on_written(&mut self, answer: Result<LeaseObject, kube::Error>) -> Result<bool, kube::Error> {
         match answer {
             Ok(object) => {
-                self.seen = Some(ObservedLease { object, since: Instant::now() });
+                self.observed = Some(ObservedLease { object, since: Instant::now() });
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
@@ -210,7 +233,7 @@ impl Lease {
         }
     }
 
-    /// The Lease as held by this candidate. Times are for people: nobody here believes them.
+    /// Returns the spec of a Lease that this candidate holds. Its times are for people; no candidate relies on them.
     fn spec(&self, before: Option<LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.unwrap_or_default();

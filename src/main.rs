@@ -1,4 +1,4 @@
-//! The `kamaji-telemetry` program: parses, sets up the log, runs what was asked for, and turns errors into exit codes.
+//! The `kamaji-telemetry` program: parses the command line, sets up the log, and turns errors into exit codes.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use kamaji_telemetry::cli::commands;
 use kamaji_telemetry::cli::{Cli, LogFormat};
+use kamaji_telemetry::process::json_log::FlatJson;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
-/// What is logged where `RUST_LOG` is not set. The libraries log bodies, addresses and every retry; what an operator
-/// has to know of those, this program says itself.
-const LOG: &str = "kamaji_telemetry=info";
+/// The log filter if `RUST_LOG` is not set. The libraries' own events contain bodies, addresses and each retry; the
+/// program logs whatever of that an operator has to know.
+const DEFAULT_FILTER: &str = "kamaji_telemetry=info";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -25,11 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
     match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.fmt_fields(JsonFields::new()).event_format(FlatJson).init(),
     }
 }

@@ -1,5 +1,6 @@
-//! The process around the agent and the backend: its signals, its probes and metrics, and how often it logs.
+//! What the agent and the backend share as processes: locks, logs, probes, and the shutdown.
 
+pub mod json_log;
 pub mod lock;
 pub mod log_throttle;
 pub mod probes;

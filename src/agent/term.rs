@@ -18,6 +18,7 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Config;
 use super::export::connection::CollectorChannel;
@@ -104,7 +105,8 @@ pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> Term
     match opened {
         Ok((fenced, state)) => {
             let instruments = GaugeInstruments::new(metric_exporter, state.installation);
-            run_opened(context, connection, fenced, state, instruments).await
+            let span = tracing::info_span!("term", namespace = store.namespace, epoch = state.epoch);
+            run_opened(context, connection, fenced, state, instruments).instrument(span).await
         }
         Err(JournalWriteError::Fenced(reason)) => TermEnd::Fenced(reason),
         Err(JournalWriteError::Failed(error)) => TermEnd::OpenFailed(error.to_string()),

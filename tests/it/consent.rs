@@ -111,7 +111,7 @@ async fn kamajis_own_switch_is_followed_and_noticed_while_it_runs() {
     let scene = Scene::set().await;
     scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     let agent = scene.agent().start().await;
-    agent.logged("telemetry is off: Kamaji's operator runs with --disable-telemetry").await;
+    agent.logged("reason=Kamaji's operator runs with --disable-telemetry").await;
     agent.ready().await;
     scene.look_again(3).await;
     let others = scene.requests().into_iter().filter(|request| !request.is_look() && !request.is_erasure());
@@ -132,7 +132,7 @@ async fn switching_kamajis_telemetry_off_ends_what_runs() {
     agent.ready().await;
     eventually("a connection", async || (scene.collector.connections() > 0).then_some(())).await;
     scene.run_kamaji_with(&["manager", "--disable-telemetry=true"]).await;
-    agent.logged("telemetry is off: Kamaji's operator").await;
+    agent.logged("reason=Kamaji's operator").await;
     scene.look_again(1).await;
     let (connections, requests) = (scene.collector.connections(), scene.requests().len());
     scene.cluster.create(crate::servers::tcp("b")).await;
@@ -255,7 +255,7 @@ async fn a_refusal_that_passes_stops_it_at_once_and_deletes_nothing() {
     agent.logged("telemetry is off").await;
     // What was refused for less than two looks was not decided by anybody.
     scene.cluster.apply(&fixture("agent.yaml")).await;
-    let on_again = async || (agent.log().matches("telemetry is on: gauges").count() == 2).then_some(());
+    let on_again = async || (agent.log().matches("telemetry is on; gauges").count() == 2).then_some(());
     eventually("it to be on again", on_again).await;
     assert_eq!(installation(&scene.cluster).await, Some(before));
     assert!(!scene.requests().iter().any(Request::is_erasure), "nothing was deleted");

@@ -159,6 +159,7 @@ impl EventExporter {
     /// until the rejected record is alone.
     ///
     /// Dropping the future stops the delivery. Events without an outcome have to be delivered again.
+    #[tracing::instrument(name = "export", skip_all, fields(signal = Signal::Logs.as_str(), records = batch.len()))]
     pub async fn deliver(&mut self, batch: &[EventRecord]) -> DeliveryOutcome {
         let mut outcome = DeliveryOutcome::default();
         let mut parts = vec![batch];

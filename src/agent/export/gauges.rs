@@ -73,6 +73,7 @@ impl GaugeExporter<'_> {
     }
 
     /// Exports the current values, and returns whether the collector took them.
+    #[tracing::instrument(name = "export", skip_all, fields(signal = Signal::Metrics.as_str()))]
     async fn export_once(&self) -> bool {
         let Some(values) = self.values().await else { return false };
         let result = export(&self.instruments, values).await;

@@ -46,6 +46,7 @@ impl JournalWriter {
 
     /// Writes `state`. After a failure it sleeps before it returns, so that the retry writes the state that is then the
     /// newest.
+    #[tracing::instrument(name = "journal_write", skip_all, fields(rows = state.rows.len(), events = state.outbox.len()))]
     pub(in crate::agent) async fn write(
         mut self,
         state: JournalState,

@@ -1,0 +1,26 @@
+//! The JSON log format of the program.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::program::AgentOptions;
+
+#[tokio::test]
+async fn each_line_of_the_json_log_is_a_flat_object() {
+    // No cluster is needed: that there is none is logged, with a field.
+    let options = AgentOptions::with_kubeconfig(Path::new("/nowhere"), "http://127.0.0.1:1");
+    let mut agent = options.argument("--disable-telemetry").argument("--log-format=json").start().await;
+    agent.logged("can't delete what an earlier run may have left").await;
+    assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
+    let log = agent.log();
+    let lines: Vec<Map<String, Value>> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() >= 3, "off, not deleted, shutting down: {log}");
+    for line in &lines {
+        assert!(["timestamp", "level", "message"].into_iter().all(|key| line[key].is_string()), "{line:?}");
+        assert!(line.values().all(|value| !value.is_object() && !value.is_array()), "{line:?}");
+    }
+    assert_eq!(lines[0]["message"], "telemetry is off; nothing is watched and nothing is sent");
+    assert_eq!(lines[0]["reason"], "--disable-telemetry is set");
+    assert!(lines[1]["error"].as_str().unwrap().contains("KUBECONFIG"), "{log}");
+}

@@ -14,23 +14,42 @@
 //!
 //! # Order of the modules
 //!
-//! An import points down this list, never up, and no two siblings import each other. The test `layout` reads the imports
-//! of the sources and holds them to it.
+//! A module imports from lines below its own, never from lines above. Modules of one line may import each other as long as
+//! no ring results; with a bar between them they may not. The test `layout` reads this list and holds the sources to it.
 //!
 //! ```text
 //! cli
-//!   testkit
-//!     agent    supervisor  leader  term  preview  status  forget
-//!              export  lease  journal  observe  consent  kubernetes
-//!              metrics  backoff  task_slot
-//!     backend  server
-//!              jobs  admin  web  insights  ingest  auth  net  rate_limit  store
-//!              metrics  reload
-//!   process
-//!   catalog
+//! testkit
+//! agent | backend
+//! process
+//! catalog
+//!
+//! agent
+//!   supervisor, leader, term, preview, status, forget
+//!   export, lease
+//!   journal
+//!   consent
+//!   kubernetes
+//!   observe
+//!   metrics, backoff, task_slot
+//!
+//! backend
+//!   server
+//!   jobs, admin
+//!   web
+//!   insights
+//!   ingest
+//!   auth
+//!   net
+//!   rate_limit
+//!   store
+//!   metrics, reload
 //! ```
 //!
-//! [`agent`] and [`backend`] do not know each other.
+//! In every folder, the imports between its modules form no ring. A module is its file and its folder: an import from
+//! anywhere within one counts for the whole. A re-export counts as the module that defines the item. `src/agent.rs` and
+//! `src/backend.rs` stand above all of their modules, which therefore import nothing that these two files define; elsewhere
+//! a module's file and the files of its folder are one unit, and may import each other.
 
 pub mod catalog;
 

@@ -20,6 +20,7 @@ mod election;
 mod faults;
 mod image;
 mod journal;
+mod layout;
 mod log_format;
 mod pipeline;
 mod preview;

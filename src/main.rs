@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kamaji_telemetry::cli::commands;
 use kamaji_telemetry::cli::{Cli, LogFormat};
 use kamaji_telemetry::process::json_log::FlatJson;
 use tracing_subscriber::EnvFilter;
@@ -17,7 +16,7 @@ const DEFAULT_FILTER: &str = "kamaji_telemetry=info";
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.log_format);
-    match commands::run(cli.command) {
+    match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

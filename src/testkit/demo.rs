@@ -31,8 +31,8 @@ use crate::backend::store::{AuthStore, OverviewQuery, Role, SqliteStore, Store};
 use crate::backend::{self, Listeners, Retention, SecurityConfig, Stores};
 use crate::{agent, process};
 
-/// Where the page is unless somebody else is there: the port of OTLP over HTTP with a 2 before it.
-const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 24_318);
+/// The default address of the page: the port of OTLP over HTTP, which the backend serves as well.
+const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4_318);
 
 /// Any free port of loopback.
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -64,7 +64,7 @@ pub struct Config {
     /// A collector's binary to run between agent and backend.
     pub collector: Option<PathBuf>,
     /// Where the page is; none for a fixed port of loopback, or any other where that is taken.
-    pub http: Option<SocketAddr>,
+    pub http_addr: Option<SocketAddr>,
 }
 
 /// Runs the demo until the shutdown.
@@ -86,13 +86,13 @@ struct Demo {
 
 impl Demo {
     async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
-        let Config { data, collector, http } = config;
+        let Config { data, collector, http_addr } = config;
         let folder = DataFolder::open(data)?;
         let store = open_store(folder.path()).await?;
         fill(store.as_ref()).await?;
         let token = make_token(store.as_ref()).await?;
         let listeners =
-            Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http).await?, health: None };
+            Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http_addr).await?, health: None };
         let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
         // What the agent works with outlives it, so that it can deliver what is left.
         let agent_ended = CancellationToken::new();
@@ -312,7 +312,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_page_shows_history_and_the_living_fleet_and_nothing_stays_behind() {
         let shutdown = CancellationToken::new();
-        let demo = Demo::start(Config { http: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
+        let demo = Demo::start(Config { http_addr: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
         let folder = demo.folder.path().to_owned();
         let overview = until_the_agent_has_reported(&demo).await;
         assert!(overview["current"]["installations"].as_u64().unwrap() > 100, "{overview}");
@@ -325,7 +325,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_folder_that_was_given_stays_and_is_not_filled_twice() {
         let data = tempfile::tempdir().unwrap();
-        let config = || Config { data: Some(data.path().join("demo")), http: Some(ANY), ..Config::default() };
+        let config = || Config { data: Some(data.path().join("demo")), http_addr: Some(ANY), ..Config::default() };
         let mut installations = Vec::new();
         for _ in 0..2 {
             let shutdown = CancellationToken::new();

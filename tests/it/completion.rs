@@ -30,7 +30,7 @@ fn offered(words: &str) -> Vec<String> {
 fn bash_completes_commands_flags_and_values() {
     assert_eq!(offered("ag"), ["agent"]);
     assert_eq!(offered("backend tok"), ["token"]);
-    assert_eq!(offered("backend serve --keep-e"), ["--retention-events"]);
+    assert_eq!(offered("backend serve --retention-e"), ["--retention-events"]);
     assert_eq!(offered("catalog --output c"), ["collector"]);
 }
 

@@ -1,0 +1,167 @@
+//! `kamaji-telemetry backend serve`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{StoreArgs, days};
+use crate::backend::auth::{AuthConfig, PublicUrl};
+use crate::backend::{self, Limits, Network, Retention, SecurityConfig, TlsFiles, TlsIdentity};
+use crate::cli::interval;
+use crate::process;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address that serves OTLP/gRPC.
+    #[arg(long, env = "KAMAJI_TELEMETRY_GRPC_ADDR", default_value = "127.0.0.1:4317")]
+    grpc_addr: SocketAddr,
+    /// Address that serves OTLP/HTTP, the web page and the API.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HTTP_ADDR", default_value = "127.0.0.1:4318")]
+    http_addr: SocketAddr,
+    /// Address that serves /livez, /readyz and /metrics, such as 0.0.0.0:8080 [default: they are not served].
+    #[arg(long, env = "KAMAJI_TELEMETRY_HEALTH_ADDR")]
+    health_addr: Option<SocketAddr>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Retention of events, from 1d to 3650d.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_EVENTS", default_value = "400d", value_parser = days)]
+    retention_events: u16,
+    /// Retention of the daily counts of each installation, and of installations that no longer report, from 1d to 3650d.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INSTALLATIONS", default_value = "400d", value_parser = days)]
+    retention_installations: u16,
+    /// Retention of the audit log, and of tokens that have expired or were revoked, from 1d to 3650d.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_AUDIT_LOG", default_value = "90d", value_parser = days)]
+    retention_audit_log: u16,
+    /// Interval between two deletions of data that is past its retention, from 1s to 24h.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INTERVAL", default_value = "24h", value_parser = interval)]
+    retention_interval: Duration,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    auth: AuthArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+struct TlsArgs {
+    /// PEM file of the server's certificate and its intermediates, for TLS on both ports. A replaced file is loaded while
+    /// the backend serves.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's key.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Interval between two checks of the two files for a change, from 1s to 24h.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TLS_RELOAD_INTERVAL", default_value = "30s", value_parser = interval)]
+    tls_reload_interval: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authentication")]
+struct AuthArgs {
+    /// URL of the web page as browsers see it, https://HOST, if a proxy is in front. Requests
+    /// of readers for another host are rejected then; with https, the session's cookie is sent over TLS only.
+    #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<PublicUrl>,
+    /// File of tokens, one a line, of which each sender needs one. It is read again when it changes [default: senders need
+    /// no token].
+    #[arg(long, env = "KAMAJI_TELEMETRY_INGEST_TOKEN_FILE", value_name = "FILE")]
+    ingest_token_file: Option<PathBuf>,
+    /// File of tokens of readers, one a line: NAME ROLE TOKEN. They are valid beside those of `backend token create`, as
+    /// long as they are in the file, which is read again when it changes.
+    #[arg(long, env = "KAMAJI_TELEMETRY_READER_TOKEN_FILE", value_name = "FILE")]
+    reader_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits (0 turns one off; each rate allows a burst of 20 seconds' worth)")]
+struct LimitArgs {
+    /// Requests per second and client. A client is one IPv4 address, or the first 56 bits of an IPv6 address.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_REQUESTS", default_value = "100", value_name = "PER_SECOND")]
+    rate_limit_requests: u32,
+    /// Items per second and client: data points of gauges, and events.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS", default_value = "1000", value_name = "PER_SECOND")]
+    rate_limit_items: u32,
+    /// Items per day and client that are stored: snapshots of gauges, and events. A whole day's may arrive at once.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS_PER_DAY", default_value = "500000", value_name = "PER_DAY")]
+    rate_limit_items_per_day: u32,
+    /// Snapshots of gauges per second and installation.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_SNAPSHOTS", default_value = "1", value_name = "PER_SECOND")]
+    rate_limit_snapshots: u32,
+    /// Open connections on both ports together.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_CONNECTIONS", default_value = "900", value_name = "NUMBER")]
+    max_connections: usize,
+    /// Open connections per client.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT", default_value = "128", value_name = "NUMBER")]
+    max_connections_per_client: usize,
+    /// Proxy, or network of proxies, whose X-Forwarded-For or Forwarded header names the client. Repeatable.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    trusted_proxy: Vec<Network>,
+}
+
+/// Runs the backend until a signal ends it.
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let shutdown = process::shutdown::shutdown_on_signals()?;
+    backend::run(args.into_config()?, shutdown).await
+}
+
+impl ServeArgs {
+    fn into_config(self) -> anyhow::Result<backend::Config> {
+        let Self {
+            grpc_addr: grpc,
+            http_addr: http,
+            health_addr: health,
+            store,
+            retention_events: events,
+            retention_installations: days,
+            retention_audit_log: audit_log,
+            retention_interval: every,
+            tls,
+            auth,
+            limits,
+        } = self;
+        let store = store.location()?;
+        let keeping = Retention { events, days, audit_log, every };
+        let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
+        let entrance = AuthConfig { public_url, ingest_token_file, reader_token_file };
+        let protection = SecurityConfig { limits: limits.into_limits(), identity: tls.load()?, entrance };
+        Ok(backend::Config { grpc, http, health, store, keeping, protection })
+    }
+}
+
+impl TlsArgs {
+    fn load(self) -> anyhow::Result<Option<Arc<TlsIdentity>>> {
+        let Self { tls_cert, tls_key, tls_reload_interval: every } = self;
+        let files = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key, every });
+        files.map(TlsIdentity::load).transpose()
+    }
+}
+
+impl LimitArgs {
+    fn into_limits(self) -> Limits {
+        let Self {
+            rate_limit_requests,
+            rate_limit_items,
+            rate_limit_items_per_day,
+            rate_limit_snapshots,
+            max_connections,
+            max_connections_per_client,
+            trusted_proxy,
+        } = self;
+        let unlimited_if_zero = |limit| if limit == 0 { usize::MAX } else { limit };
+        Limits {
+            requests: rate_limit_requests,
+            rows: rate_limit_items,
+            items_per_day: rate_limit_items_per_day,
+            snapshots: rate_limit_snapshots,
+            connections: unlimited_if_zero(max_connections),
+            max_connections_per_client: unlimited_if_zero(max_connections_per_client),
+            proxies: trusted_proxy,
+        }
+    }
+}

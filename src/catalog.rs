@@ -1,8 +1,8 @@
-//! The catalog: every signal that may leave a cluster, with its attributes, their values, and the reason to ask for it.
+//! The catalog: every signal that may leave a cluster, with its attributes, their values, and the reason to collect it.
 //!
-//! This is the only place that names a signal. The agent builds its signals from the types here, the backend admits
-//! against the tables here, and the relay's allow-list, `docs/signals.md` and `kamaji-telemetry catalog` are printed
-//! from them. A value that the types cannot hold cannot be sent: a version is four numbers, a status is one of nine
+//! No other module names a signal. The agent builds its signals from the types here, the backend validates what it receives
+//! against the tables here, and the relay's allow-list, `docs/signals.md` and `kamaji-telemetry catalog` are generated from
+//! them. A value that the types cannot hold cannot be sent: a version is three numbers and a stage, a status is one of nine
 //! words, an identity is a random UUID.
 
 pub mod allow_list;
@@ -12,8 +12,8 @@ mod status;
 mod version;
 
 pub use event::{AttributeValue, CreatedWith, Event, EventRecord, NetworkProfile, UnknownNetworkProfile};
-pub use status::{CountedState, Status, UnknownStatus};
-pub use version::{KamajiVersion, KubernetesMinor, KubernetesVersion, NotCanonical, Stage, VersionNumbers};
+pub use status::{LifecycleState, Status, UnknownStatus};
+pub use version::{InvalidVersion, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers};
 
 /// `service.name` of every resource, and the name of the instrumentation scope.
 pub const SERVICE_NAME: &str = "kamaji-telemetry";
@@ -27,14 +27,14 @@ pub const UNIT_TENANT_CONTROL_PLANE: &str = "{tenant_control_plane}";
 /// The unit of the metric that counts datastores, as a UCUM annotation.
 pub const UNIT_DATASTORE: &str = "{datastore}";
 
-/// The largest value of a gauge. The limit of objects that one etcd serves well is two orders of magnitude lower,
-/// so more than this is a mistake or a lie.
+/// The largest value of a gauge. One etcd serves objects well up to a number two orders of magnitude lower, so that a larger
+/// value is an error or a forgery.
 pub const MAX_COUNT: u32 = 1_000_000;
 
-/// The storage drivers that Kamaji's `DataStore` knows, as its API spells them.
+/// The storage drivers of Kamaji's `DataStore`, as its API spells them.
 pub const DRIVERS: &[&str] = &["etcd", "MySQL", "PostgreSQL", "NATS"];
 
-/// What an attribute may hold.
+/// The values that an attribute may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
     /// A string in the canonical form of [`KubernetesVersion`].
@@ -47,15 +47,15 @@ pub enum Values {
     ServiceVersion,
     /// A string: a UUID in lower case with hyphens.
     Uuid,
-    /// A string, one of these.
+    /// One of these strings.
     OneOf(&'static [&'static str]),
     /// A boolean.
     Bool,
 }
 
 impl Values {
-    /// Says whether `text` is a string that this attribute may hold; always false for [`Values::Bool`].
-    pub fn admit_text(self, text: &str) -> bool {
+    /// Returns whether the attribute may hold the string `text`; always false for [`Values::Bool`].
+    pub fn allows_text(self, text: &str) -> bool {
         match self {
             Self::KubernetesVersion => text.parse::<KubernetesVersion>().is_ok(),
             Self::KubernetesMinor => text.parse::<KubernetesMinor>().is_ok(),
@@ -67,8 +67,8 @@ impl Values {
         }
     }
 
-    /// The same values as a regular expression in the syntax that RE2 and the `regex` crate share, anchored at both
-    /// ends; `None` for [`Values::Bool`], which is no string.
+    /// Returns the values as a regular expression, anchored at both ends, in the syntax that RE2 and the `regex` crate
+    /// share; `None` for [`Values::Bool`], which is not a string.
     pub fn pattern(self) -> Option<String> {
         let body = match self {
             Self::KubernetesVersion => version::KUBERNETES_PATTERN.to_owned(),
@@ -83,53 +83,53 @@ impl Values {
     }
 }
 
-/// A UUID as this project writes it. `Uuid::parse_str` also takes braces, a URN and upper case.
+/// Returns whether `text` is a UUID as this project writes it. `Uuid::try_parse` also accepts braces, a URN and upper case.
 fn is_canonical_uuid(text: &str) -> bool {
     text.len() == uuid::fmt::Hyphenated::LENGTH
         && !text.bytes().any(|byte| byte.is_ascii_uppercase())
         && uuid::Uuid::try_parse(text).is_ok()
 }
 
-/// One attribute of a resource, a metric point or a log record.
+/// An attribute of a resource, a data point or a log record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute {
     /// The key on the wire.
     pub key: &'static str,
-    /// What it may hold.
+    /// The values that it may hold.
     pub values: Values,
-    /// Sent only where the operator turned the extended signals on, and then not required.
+    /// An extended attribute is sent only if the operator turns the extended signals on, and is not required even then.
     pub extended: bool,
-    /// What it says, and what it is needed for.
+    /// The meaning of the attribute, and the reason to collect it.
     pub reason: &'static str,
 }
 
-/// One metric: always a gauge of whole numbers from 0 to [`MAX_COUNT`].
+/// A metric, which is always a gauge of whole numbers from 0 to [`MAX_COUNT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// The name on the wire.
     pub name: &'static str,
     /// The unit on the wire.
     pub unit: &'static str,
-    /// What it counts.
+    /// The objects that it counts.
     pub description: &'static str,
-    /// The attributes of each of its points; all are required.
+    /// The attributes of each data point; all are required.
     pub attributes: &'static [&'static Attribute],
-    /// Sent only where the operator turned the extended signals on.
+    /// An extended metric is sent only if the operator turns the extended signals on.
     pub extended: bool,
-    /// What it is needed for.
+    /// The reason to collect it.
     pub reason: &'static str,
 }
 
-/// One kind of event: a log record with this `EventName`, severity INFO, and no body.
+/// A kind of event: a log record with this `EventName`, severity INFO, and no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventKind {
     /// The `EventName` on the wire.
     pub name: &'static str,
-    /// When it is sent.
+    /// The change that it reports, and the meaning of its time.
     pub description: &'static str,
-    /// Its attributes; all are required but the extended ones.
+    /// The attributes; all but the extended ones are required.
     pub attributes: &'static [&'static Attribute],
-    /// What it is needed for.
+    /// The reason to collect it.
     pub reason: &'static str,
 }
 
@@ -138,7 +138,7 @@ pub static SERVICE_NAME_ATTRIBUTE: Attribute = Attribute {
     key: "service.name",
     values: Values::OneOf(&[SERVICE_NAME]),
     extended: false,
-    reason: "Says that this is Kamaji's telemetry: the same for everybody.",
+    reason: "Identifies Kamaji's telemetry; the same for every installation.",
 };
 
 /// `service.version`, on every resource.
@@ -146,7 +146,7 @@ pub static SERVICE_VERSION_ATTRIBUTE: Attribute = Attribute {
     key: "service.version",
     values: Values::ServiceVersion,
     extended: false,
-    reason: "The version of the agent, to know which of its mistakes are in the numbers.",
+    reason: "The version of the agent: which of its bugs may affect the numbers.",
 };
 
 /// `service.instance.id`, on the resource of metrics only.
@@ -154,7 +154,7 @@ pub static SERVICE_INSTANCE_ID: Attribute = Attribute {
     key: "service.instance.id",
     values: Values::Uuid,
     extended: false,
-    reason: "The installation's UUID: random, made by the agent, deleted with its state. Tells two installations apart and says nothing else.",
+    reason: "The installation's UUID: random, generated by the agent and deleted with its state. Distinguishes two installations and reveals nothing else.",
 };
 
 /// `log.record.uid`, on every log record.
@@ -162,10 +162,10 @@ pub static LOG_RECORD_UID: Attribute = Attribute {
     key: "log.record.uid",
     values: Values::Uuid,
     extended: false,
-    reason: "Random, one an event: tells a repeat of an event from a second event.",
+    reason: "Random, one per event: distinguishes a repeated delivery from a second event.",
 };
 
-/// `kamaji_version`, on every metric point and log record.
+/// `kamaji_version`, on every data point and log record.
 pub static KAMAJI_VERSION: Attribute = Attribute {
     key: "kamaji_version",
     values: Values::KamajiVersion,
@@ -173,7 +173,7 @@ pub static KAMAJI_VERSION: Attribute = Attribute {
     reason: "The version of Kamaji's operator: what to test, and which release breaks what.",
 };
 
-/// `kubernetes_version`, on every metric point and log record.
+/// `kubernetes_version`, on every data point and log record.
 pub static KUBERNETES_VERSION: Attribute = Attribute {
     key: "kubernetes_version",
     values: Values::KubernetesVersion,
@@ -226,50 +226,46 @@ pub static DRIVER: Attribute = Attribute {
     key: "driver",
     values: Values::OneOf(DRIVERS),
     extended: true,
-    reason: "The storage driver: which to test and which to keep.",
+    reason: "The storage driver: which ones to test and to keep.",
 };
 
 /// `cluster_api`, on created.
-pub static CLUSTER_API: Attribute = Attribute {
-    key: "cluster_api",
-    values: Values::Bool,
-    extended: true,
-    reason: "Whether it was made through Cluster API.",
-};
+pub static CLUSTER_API: Attribute =
+    Attribute { key: "cluster_api", values: Values::Bool, extended: true, reason: "Use of Cluster API: what to test." };
 
 /// `network_profile`, on created.
 pub static NETWORK_PROFILE: Attribute = Attribute {
     key: "network_profile",
     values: Values::OneOf(NetworkProfile::WORDS),
     extended: true,
-    reason: "How its API server is exposed.",
+    reason: "Exposure of the API server: what to test.",
 };
 
 /// The attributes of the resource that metrics belong to.
 pub static METRIC_RESOURCE: &[&Attribute] =
     &[&SERVICE_NAME_ATTRIBUTE, &SERVICE_VERSION_ATTRIBUTE, &SERVICE_INSTANCE_ID];
 
-/// The attributes of the resource that log records belong to: nothing that names the installation.
+/// The attributes of the resource that log records belong to. None of them names the installation.
 pub static LOG_RESOURCE: &[&Attribute] = &[&SERVICE_NAME_ATTRIBUTE, &SERVICE_VERSION_ATTRIBUTE];
 
 /// Control planes whose API answers.
 pub static RUNNING: Metric = state_metric(
     "kamaji.tcp.running",
-    "Control planes whose API answers: status Ready, CertificateAuthorityRotating, Migrating, WriteLimited, or one that Kamaji adds later.",
+    "Control planes whose API answers: status Ready, CertificateAuthorityRotating, Migrating, WriteLimited, or a status that Kamaji adds later.",
 );
 
 /// Control planes scaled to zero.
 pub static SLEEPING: Metric = state_metric("kamaji.tcp.sleeping", "Control planes scaled to zero: status Sleeping.");
 
-/// Control planes that do not work, or not yet.
+/// Control planes that do not work, or do not work yet.
 pub static NOT_READY: Metric = state_metric(
     "kamaji.tcp.not_ready",
-    "Control planes that do not work, or not yet: status NotReady, Provisioning, Unknown, or none.",
+    "Control planes that do not work, or do not work yet: status NotReady, Provisioning, Unknown, or none.",
 );
 
-/// Control planes that change their version.
+/// Control planes whose version is being changed.
 pub static UPGRADING: Metric =
-    state_metric("kamaji.tcp.upgrading", "Control planes that change their version: status Upgrading.");
+    state_metric("kamaji.tcp.upgrading", "Control planes whose version is being changed: status Upgrading.");
 
 /// Control planes by their minor version.
 pub static BY_VERSION: Metric = Metric {
@@ -278,7 +274,7 @@ pub static BY_VERSION: Metric = Metric {
     description: "Control planes by the minor version of their desired Kubernetes version.",
     attributes: &[&TCP_MINOR, &KAMAJI_VERSION, &KUBERNETES_VERSION],
     extended: true,
-    reason: "Tenant versions in use, which events alone can't tell: what to deprecate.",
+    reason: "Tenant versions in use, which events alone do not show: what to deprecate.",
 };
 
 /// Datastores by driver.
@@ -298,14 +294,14 @@ pub static DATASTORE_USED_BY: Metric = Metric {
     description: "Control planes by the driver of the datastore they use.",
     attributes: &[&DRIVER, &KAMAJI_VERSION, &KUBERNETES_VERSION],
     extended: true,
-    reason: "Which drivers carry the load: what to build and what to test.",
+    reason: "Which drivers are used most: what to build and what to test.",
 };
 
 /// Every metric, in the order of the documentation.
 pub static METRICS: &[&Metric] =
     &[&RUNNING, &SLEEPING, &NOT_READY, &UPGRADING, &BY_VERSION, &DATASTORE_COUNT, &DATASTORE_USED_BY];
 
-/// A control plane appeared.
+/// The event of a control plane that appeared.
 pub static CREATED: EventKind = EventKind {
     name: "kamaji.tcp.created",
     description: "A control plane appeared. Its time is the object's creationTimestamp.",
@@ -313,18 +309,18 @@ pub static CREATED: EventKind = EventKind {
     reason: "Growth, and the versions that people start with: what to build and what to test.",
 };
 
-/// A control plane's desired version changed.
+/// The event of a desired version that changed.
 pub static UPDATED: EventKind = EventKind {
     name: "kamaji.tcp.updated",
-    description: "A control plane's desired Kubernetes version changed, and nothing else. Its time is when that was seen.",
+    description: "A control plane's desired Kubernetes version changed; other changes are not sent. Its time is when the agent saw the change.",
     attributes: &[&LOG_RECORD_UID, &OLD_TCP_VERSION, &NEW_TCP_VERSION, &KAMAJI_VERSION, &KUBERNETES_VERSION],
     reason: "Upgrade paths and downgrades: what to test and what to fix.",
 };
 
-/// A control plane is going away.
+/// The event of a deletion that began.
 pub static DELETED: EventKind = EventKind {
     name: "kamaji.tcp.deleted",
-    description: "A control plane's deletion was first seen. Its time is the object's deletionTimestamp, else when that was seen.",
+    description: "A control plane's deletion was seen for the first time. Its time is the object's deletionTimestamp, or without one, when the agent saw the deletion.",
     attributes: &[&LOG_RECORD_UID, &STATUS, &TCP_VERSION, &KAMAJI_VERSION, &KUBERNETES_VERSION],
     reason: "Control planes deleted while they did not work: what to fix.",
 };
@@ -332,10 +328,10 @@ pub static DELETED: EventKind = EventKind {
 /// Every kind of event, in the order of the documentation.
 pub static EVENT_KINDS: &[&EventKind] = &[&CREATED, &UPDATED, &DELETED];
 
-/// The attributes of the four gauges.
+/// The attributes of the four gauges of states.
 static STATE_ATTRIBUTES: &[&Attribute] = &[&KAMAJI_VERSION, &KUBERNETES_VERSION];
 
-/// The four gauges differ in name and description alone.
+/// Returns one of the four gauges of states, which differ only in name and description.
 const fn state_metric(name: &'static str, description: &'static str) -> Metric {
     Metric {
         name,
@@ -379,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn log_records_carry_nothing_of_the_installation() {
+    fn log_records_do_not_name_the_installation() {
         assert!(!LOG_RESOURCE.contains(&&SERVICE_INSTANCE_ID));
         for kind in EVENT_KINDS {
             assert!(!kind.attributes.contains(&&SERVICE_INSTANCE_ID), "{}", kind.name);
@@ -387,11 +383,11 @@ mod tests {
     }
 
     #[test]
-    fn the_agents_own_version_is_admitted() {
-        assert!(Values::ServiceVersion.admit_text(SERVICE_VERSION));
+    fn the_agents_own_version_is_allowed() {
+        assert!(Values::ServiceVersion.allows_text(SERVICE_VERSION));
     }
 
-    /// Text near enough to the allowed values that a difference between pattern and parser would show.
+    /// Generates text near enough to the allowed values to reveal a difference between pattern and parser.
     fn near_values() -> impl Strategy<Value = String> {
         prop_oneof![
             "v?[0-9]{1,5}(\\.[0-9]{1,5}){1,3}(-(alpha|beta|rc)\\.[0-9]{1,4})?(-edge|\\+x)?",
@@ -409,9 +405,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
-        fn the_patterns_and_the_parsers_admit_the_same(text in near_values()) {
+        fn the_patterns_and_the_parsers_allow_the_same_text(text in near_values()) {
             for (values, pattern) in PATTERNS.iter() {
-                prop_assert_eq!(pattern.is_match(&text), values.admit_text(&text), "{:?} {:?}", values, text);
+                prop_assert_eq!(pattern.is_match(&text), values.allows_text(&text), "{:?} {:?}", values, text);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The catalog as the collector's allow-list: the `filter` and `transform` processors of a relay, in YAML.
 //!
-//! The filters drop what holds a value that the catalog does not allow, or one that can't be judged; the transforms
-//! build what is left anew from the fields that the catalog names. Conditions and statements are in OTTL, the
-//! OpenTelemetry Transformation Language of the collector's contrib distribution.
+//! The filters drop every signal with a value that the catalog does not allow, and every signal that they can't evaluate. The
+//! transforms rebuild the remaining signals from the fields that the catalog names. Conditions and statements are in OTTL,
+//! the OpenTelemetry Transformation Language of the collector's contrib distribution.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ use super::{
     Attribute, EVENT_KINDS, EventKind, LOG_RESOURCE, MAX_COUNT, METRIC_RESOURCE, METRICS, Metric, SERVICE_NAME, Values,
 };
 
-/// The lines between which a configuration holds what [`processors`] prints.
-pub const BEGIN: &str = "  # --- generated from src/signals.rs by: kamaji-telemetry catalog --output collector ---\n";
-/// The line after it.
+/// The line before the output of [`processors`] in a configuration.
+pub const BEGIN: &str = "  # --- generated from src/catalog.rs by: kamaji-telemetry catalog --output collector ---\n";
+/// The line after the output of [`processors`] in a configuration.
 pub const END: &str = "  # --- end of generated part ---\n";
 
-/// Four processors, indented as the entries of `processors`.
+/// Returns the four processors, indented as entries of `processors`.
 pub fn processors() -> String {
     let mut yaml = String::new();
     filter(&mut yaml, "metrics", &metric_conditions());
@@ -25,7 +25,7 @@ pub fn processors() -> String {
     yaml
 }
 
-/// A list of OTTL conditions or statements, under the context that they are in.
+/// A context of OTTL, and the conditions or statements in it.
 type InContext = (&'static str, Vec<String>);
 
 fn filter(yaml: &mut String, signal: &str, conditions: &[InContext]) {
@@ -60,49 +60,49 @@ fn metric_conditions() -> Vec<InContext> {
         format!("datapoint.value_int < 0 or datapoint.value_int > {MAX_COUNT}"),
     ];
     let kinds = METRICS.iter().map(|metric| (metric.name, metric.attributes));
-    points.extend(unfit_of_kinds("datapoint", "metric.name", &kinds.collect::<Vec<_>>()));
+    points.extend(invalid_in_kinds("datapoint", "metric.name", &kinds.collect::<Vec<_>>()));
     let names = METRICS.iter().map(|metric| metric.name);
-    let metric = vec![unnamed("metric.name", names), "metric.type != METRIC_DATA_TYPE_GAUGE".to_owned()];
+    let metric = vec![not_named("metric.name", names), "metric.type != METRIC_DATA_TYPE_GAUGE".to_owned()];
     vec![("resource", resource_conditions(METRIC_RESOURCE)), ("metric", metric), ("datapoint", points)]
 }
 
 fn log_conditions() -> Vec<InContext> {
     let names = EVENT_KINDS.iter().map(|kind| kind.name);
-    let mut records = vec![unnamed("log.event_name", names), "log.body != nil".to_owned()];
+    let mut records = vec![not_named("log.event_name", names), "log.body != nil".to_owned()];
     let kinds = EVENT_KINDS.iter().map(|kind| (kind.name, kind.attributes));
-    records.extend(unfit_of_kinds("log", "log.event_name", &kinds.collect::<Vec<_>>()));
+    records.extend(invalid_in_kinds("log", "log.event_name", &kinds.collect::<Vec<_>>()));
     vec![("resource", resource_conditions(LOG_RESOURCE)), ("log_record", records)]
 }
 
-/// The conditions on the attributes of several kinds of signal, those that all have in common once.
-fn unfit_of_kinds(context: &str, name: &str, kinds: &[(&str, &[&Attribute])]) -> Vec<String> {
+/// Returns the conditions on the attributes of several kinds of signal. An attribute that all kinds have yields one condition.
+fn invalid_in_kinds(context: &str, name: &str, kinds: &[(&str, &[&Attribute])]) -> Vec<String> {
     let is_common = |attribute: &&&Attribute| kinds.iter().all(|(_, attributes)| attributes.contains(attribute));
     let common = kinds.iter().take(1).flat_map(|(_, attributes)| attributes.iter().filter(is_common));
-    let common = common.map(|attribute| unfit(context, attribute));
+    let common = common.map(|attribute| invalid(context, attribute));
     let own = kinds.iter().flat_map(|(kind, attributes)| {
         let own = attributes.iter().filter(|attribute| !is_common(attribute));
         own.map(move |attribute| {
             let value = at(context, attribute);
-            let there =
+            let is_present =
                 if attribute.extended && context == "log" { format!("{value} != nil and ") } else { String::new() };
-            format!("{name} == \"{kind}\" and {there}({})", unfit(context, attribute))
+            format!("{name} == \"{kind}\" and {is_present}({})", invalid(context, attribute))
         })
     });
     common.chain(own).collect()
 }
 
 fn resource_conditions(attributes: &[&Attribute]) -> Vec<String> {
-    attributes.iter().map(|attribute| unfit("resource", attribute)).collect()
+    attributes.iter().map(|attribute| invalid("resource", attribute)).collect()
 }
 
-/// True of a name that is none of these.
-fn unnamed(path: &str, names: impl Iterator<Item = &'static str>) -> String {
+/// Returns a condition that is true for a name that is not in the list.
+fn not_named(path: &str, names: impl Iterator<Item = &'static str>) -> String {
     let names: Vec<_> = names.map(|name| name.replace('.', "\\.")).collect();
     format!("not IsMatch({path}, \"{}\")", escape(&format!("^({})$", names.join("|"))))
 }
 
-/// True of a value that the catalog does not allow, and of one that is missing.
-fn unfit(context: &str, attribute: &Attribute) -> String {
+/// Returns a condition that is true for a value that is missing or that the catalog does not allow.
+fn invalid(context: &str, attribute: &Attribute) -> String {
     let value = at(context, attribute);
     let Some(pattern) = attribute.values.pattern() else {
         debug_assert_eq!(attribute.values, Values::Bool, "only a boolean has no pattern");
@@ -115,7 +115,7 @@ fn at(context: &str, attribute: &Attribute) -> String {
     format!("{context}.attributes[\"{}\"]", attribute.key)
 }
 
-/// A backslash within a string of OTTL is written twice.
+/// Doubles each backslash, as a string of OTTL requires.
 fn escape(pattern: &str) -> String {
     pattern.replace('\\', "\\\\")
 }
@@ -152,12 +152,13 @@ fn log_statements() -> Vec<InContext> {
     ]
     .map(str::to_owned)
     .into();
-    records.extend(EVENT_KINDS.iter().flat_map(|kind| keep_of_event(kind)));
+    records.extend(EVENT_KINDS.iter().flat_map(|kind| keep_for_event(kind)));
     vec![("resource", resource_statements(LOG_RESOURCE)), ("scope", scope_statements()), ("log", records)]
 }
 
-/// An attribute that may be missing can't stand in a map: it is put back afterwards.
-fn keep_of_event(kind: &EventKind) -> Vec<String> {
+/// Returns the statements that keep only the attributes of an event. A map of OTTL can't leave out a missing value, so the
+/// optional attributes are cached and restored one by one.
+fn keep_for_event(kind: &EventKind) -> Vec<String> {
     let only = format!("where log.event_name == \"{}\"", kind.name);
     let (optional, required): (Vec<&Attribute>, Vec<&Attribute>) =
         kind.attributes.iter().copied().partition(|attribute| attribute.extended);
@@ -191,7 +192,7 @@ fn scope_statements() -> Vec<String> {
     ]
 }
 
-/// Makes the attributes anew, of these alone.
+/// Returns a statement that replaces the attributes by these alone.
 fn keep_required(context: &str, attributes: &[&Attribute]) -> String {
     let entry = |attribute: &&Attribute| format!("\"{}\": {}", attribute.key, at(context, attribute));
     let entries: Vec<_> = attributes.iter().map(entry).collect();
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_and_attribute_of_the_catalog_is_in_it() {
+    fn the_processors_name_every_signal_of_the_catalog() {
         let yaml = processors();
         for metric in METRICS {
             assert!(yaml.contains(&format!("metric.name == \"{}\"", metric.name)), "{}", metric.name);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_relays_configuration_holds_just_what_the_catalog_says() {
+    fn the_relays_configurations_hold_the_generated_processors() {
         for (name, yaml) in [
             ("relay.yaml", include_str!("../../otel-collector/relay.yaml")),
             ("debug.yaml", include_str!("../../otel-collector/debug.yaml")),

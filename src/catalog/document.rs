@@ -70,7 +70,7 @@ impl From<&&EventKind> for EventDocument {
     }
 }
 
-/// The catalog as one JSON object, indented, with a newline at its end.
+/// Returns the catalog as one JSON object, indented, with a newline at its end.
 pub fn json() -> serde_json::Result<String> {
     let document = Document {
         metric_resource: METRIC_RESOURCE.iter().map(AttributeDocument::from).collect(),
@@ -81,7 +81,7 @@ pub fn json() -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The catalog as Markdown: what `docs/signals.md` holds.
+/// Returns the catalog as Markdown, the content of `docs/signals.md`.
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("## Metrics\n\n");
@@ -100,7 +100,7 @@ pub fn markdown() -> String {
     text.push_str("\n## Events\n\n");
     text.push_str(
         "Each is a log record whose `EventName` is the name of the event, with severity INFO and no body. Its \
-         resource says nothing of the installation: no event can be told to be of one.\n\n",
+         resource does not name the installation: an event can't be traced to one.\n\n",
     );
     text.push_str("| resource attribute | value | why |\n|---|---|---|\n");
     rows(&mut text, LOG_RESOURCE);
@@ -111,23 +111,22 @@ pub fn markdown() -> String {
     text
 }
 
-const INTRODUCTION: &str = "<!-- Printed by `kamaji-telemetry catalog`; `make generate` writes it anew. -->
+const INTRODUCTION: &str = "<!-- Printed by `kamaji-telemetry catalog`; `make generate` rewrites it. -->
 
 # Signals
 
-Everything that can leave a cluster, and nothing else can: the agent can build no other signal, the relay passes no other on, and the
-backend stores no other. What is marked *extended* is sent only where the operator turned `--extended` on.
+This page lists everything that can leave a cluster. The agent can build no other signal, the relay forwards no other, and the
+backend stores no other. Signals marked *extended* are sent only if the operator sets `--extended`.
 
-Never sent: names of clusters, hosts, namespaces or control planes, labels, annotations, addresses, UIDs of objects, and text that
-somebody wrote.
+Never sent: names of clusters, hosts, namespaces or control planes, labels, annotations, addresses, UIDs of objects, and free text.
 
 ";
 
 const VALUES: &str = "
 ## Values
 
-- **Kubernetes version**: `vX.Y.Z`, with `-alpha.N`, `-beta.N` or `-rc.N` kept; `unknown` where there is none. A missing `v` is added and
-  every other suffix cut before it leaves, because a private build's tag can name a company.
+- **Kubernetes version**: `vX.Y.Z`, with `-alpha.N`, `-beta.N` or `-rc.N` kept; `unknown` if there is none. The agent adds a missing `v`
+  and cuts every other suffix, because the tag of a private build can name a company.
 - **Kubernetes minor version**: `vX.Y`, or `unknown`.
 - **Kamaji version**: as a Kubernetes version, and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`.
 - **UUID**: random (version 4), in lower case with hyphens.

@@ -1,4 +1,4 @@
-//! Events as values: what the agent journals, the preview shows, and the wire carries.
+//! Events as values, from the agent's journal to the wire.
 
 use std::str::FromStr;
 
@@ -11,12 +11,12 @@ use super::{
     UPDATED,
 };
 
-/// How a control plane's API server is exposed.
+/// The exposure of a control plane's API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NetworkProfile {
-    /// Through an Ingress.
+    /// An Ingress.
     Ingress,
-    /// Through a Gateway.
+    /// A Gateway.
     Gateway,
     /// A Service of type `LoadBalancer`.
     LoadBalancer,
@@ -26,58 +26,58 @@ pub enum NetworkProfile {
     ClusterIp,
 }
 
-/// A word that is no network profile.
+/// The error for a word that is not a network profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a network profile: expected one of {}", NetworkProfile::WORDS.join(", "))]
 pub struct UnknownNetworkProfile;
 
-/// What only the extended signals say of a new control plane.
+/// The extended attributes of a new control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CreatedWith {
-    /// Made through Cluster API.
+    /// The control plane is managed by Cluster API.
     pub cluster_api: bool,
-    /// How it is exposed, where that can be told.
+    /// The exposure of its API server, if it can be determined.
     pub network_profile: Option<NetworkProfile>,
 }
 
-/// What happened to a control plane.
+/// A change of a control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// It appeared.
+    /// The control plane appeared.
     Created {
-        /// Its desired version.
+        /// The desired version.
         tcp_version: KubernetesVersion,
-        /// Where the extended signals are on.
+        /// The extended attributes, if they are sent.
         with: Option<CreatedWith>,
     },
-    /// Its desired version changed.
+    /// The desired version changed.
     Updated {
         /// The version before.
         old_tcp_version: KubernetesVersion,
         /// The version after.
         new_tcp_version: KubernetesVersion,
     },
-    /// It is going away.
+    /// The deletion began.
     Deleted {
-        /// Its last status before that.
+        /// The last status before the deletion.
         status: Status,
-        /// Its last desired version.
+        /// The last desired version.
         tcp_version: KubernetesVersion,
     },
 }
 
-/// An event with everything that its log record carries.
+/// An event with all attributes of its log record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventRecord {
-    /// Tells a repeat from a second event; random, made once.
+    /// A random identity, which distinguishes a repeated delivery from a second event.
     pub uid: Uuid,
-    /// When it happened.
+    /// The time of the change.
     pub time: Timestamp,
     /// The version of Kamaji at that time.
     pub kamaji_version: KamajiVersion,
     /// The version of the management cluster at that time.
     pub kubernetes_version: KubernetesVersion,
-    /// What happened.
+    /// The change itself.
     pub event: Event,
 }
 
@@ -102,7 +102,7 @@ impl std::fmt::Display for AttributeValue {
 impl NetworkProfile {
     const ALL: [Self; 5] = [Self::Ingress, Self::Gateway, Self::LoadBalancer, Self::NodePort, Self::ClusterIp];
 
-    /// The words that may leave a cluster.
+    /// The words of all profiles.
     pub const WORDS: &'static [&'static str] = &[
         Self::ALL[0].as_str(),
         Self::ALL[1].as_str(),
@@ -111,7 +111,7 @@ impl NetworkProfile {
         Self::ALL[4].as_str(),
     ];
 
-    /// The word that may leave a cluster.
+    /// Returns the word of the profile on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
@@ -163,8 +163,9 @@ impl Event {
 }
 
 impl EventRecord {
-    /// Every attribute of its log record. It destructures the record, so that a new field can't be forgotten.
+    /// Returns every attribute of the log record.
     pub fn attributes(&self) -> Vec<(&'static Attribute, AttributeValue)> {
+        // Destructured, so that a new field can't be forgotten.
         let Self { uid, time: _, kamaji_version, kubernetes_version, event } = *self;
         let mut attributes = vec![text(&LOG_RECORD_UID, uid.hyphenated())];
         attributes.extend(event.attributes());
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_carries_just_what_its_kind_names() {
+    fn each_event_has_exactly_the_attributes_of_its_kind() {
         let version = KubernetesVersion::normalise("v1.35.1");
         let with = CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
         let events = [
@@ -215,7 +216,7 @@ mod tests {
             assert_eq!(sent, named);
             for (attribute, value) in attributes {
                 if let AttributeValue::Text(text) = value {
-                    assert!(attribute.values.admit_text(&text), "{} {text:?}", attribute.key);
+                    assert!(attribute.values.allows_text(&text), "{} {text:?}", attribute.key);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A control plane's status, as Kamaji reports it, and what it counts as.
+//! A control plane's status, as Kamaji reports it, and the gauge that counts it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,48 +8,48 @@ use std::str::FromStr;
 /// Source: `status.kubernetesResources.version.status` of Kamaji's `TenantControlPlane`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Being made for the first time.
+    /// The control plane is being created.
     Provisioning,
-    /// Its certificate authority is being replaced; the API answers.
+    /// The certificate authority is being replaced; the API answers.
     CertificateAuthorityRotating,
-    /// Its version is being changed.
+    /// The version is being changed.
     Upgrading,
-    /// Its data is being moved to another datastore; the API answers.
+    /// The data is being moved to another datastore; the API answers.
     Migrating,
     /// The API answers.
     Ready,
     /// The API does not answer, or not yet.
     NotReady,
-    /// Scaled to zero.
+    /// The control plane is scaled to zero.
     Sleeping,
-    /// The API answers, and refuses writes.
+    /// The API answers, but rejects writes.
     WriteLimited,
-    /// Kamaji does not know, or has not said.
+    /// Kamaji reports this word, or no status.
     Unknown,
-    /// A status that this version does not know. Its word stays in the cluster: it leaves as `Unknown`.
+    /// A status that this version does not know. Its word stays in the cluster: it is sent as `Unknown`.
     Undefined,
 }
 
-/// What a control plane counts as: one of the four gauges.
+/// The state of a control plane that one of the four gauges counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CountedState {
+pub enum LifecycleState {
     /// The API answers.
     Running,
-    /// Scaled to zero.
+    /// The control plane is scaled to zero.
     Sleeping,
-    /// Does not work, or not yet.
+    /// The API does not answer, or does not answer yet.
     NotReady,
-    /// Changes its version.
+    /// The version is being changed.
     Upgrading,
 }
 
-/// A word that is no status.
+/// The error for a word that is not a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a status: expected one of {}", Status::WORDS.join(", "))]
 pub struct UnknownStatus;
 
 impl Status {
-    /// The nine that Kamaji defines.
+    /// The nine statuses that Kamaji defines.
     const DEFINED: [Self; 9] = [
         Self::Provisioning,
         Self::CertificateAuthorityRotating,
@@ -62,7 +62,7 @@ impl Status {
         Self::Unknown,
     ];
 
-    /// The words that may leave a cluster.
+    /// The words that may be sent.
     pub const WORDS: &'static [&'static str] = &{
         let mut words = [""; Self::DEFINED.len()];
         let mut at = 0;
@@ -73,7 +73,7 @@ impl Status {
         words
     };
 
-    /// Reads Kamaji's word. None, or an empty one, is [`Status::Unknown`]; one that this version does not know is
+    /// Reads Kamaji's word. A missing or empty one is [`Status::Unknown`], one that this version does not know is
     /// [`Status::Undefined`].
     pub fn normalise(word: Option<&str>) -> Self {
         match word {
@@ -82,7 +82,7 @@ impl Status {
         }
     }
 
-    /// The word that may leave a cluster.
+    /// Returns the word that may be sent.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Provisioning => "Provisioning",
@@ -97,18 +97,18 @@ impl Status {
         }
     }
 
-    /// Which of the four gauges a control plane with this status counts in. Kamaji has only ever added statuses of
-    /// control planes whose API answers, so one that is not known yet is taken for running.
-    pub fn state(self) -> CountedState {
+    /// Returns the state that a control plane with this status is counted in. Every status that Kamaji has added so far means
+    /// that the API answers, so an unknown one counts as running.
+    pub fn state(self) -> LifecycleState {
         match self {
             Self::Ready
             | Self::CertificateAuthorityRotating
             | Self::Migrating
             | Self::WriteLimited
-            | Self::Undefined => CountedState::Running,
-            Self::Sleeping => CountedState::Sleeping,
-            Self::Upgrading => CountedState::Upgrading,
-            Self::NotReady | Self::Provisioning | Self::Unknown => CountedState::NotReady,
+            | Self::Undefined => LifecycleState::Running,
+            Self::Sleeping => LifecycleState::Sleeping,
+            Self::Upgrading => LifecycleState::Upgrading,
+            Self::NotReady | Self::Provisioning | Self::Unknown => LifecycleState::NotReady,
         }
     }
 }
@@ -132,27 +132,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_status_counts_as_the_design_says() {
+    fn each_status_counts_as_its_documented_state() {
         for (word, state) in [
-            (Some("Ready"), CountedState::Running),
-            (Some("CertificateAuthorityRotating"), CountedState::Running),
-            (Some("Migrating"), CountedState::Running),
-            (Some("WriteLimited"), CountedState::Running),
-            (Some("AddedNextYear"), CountedState::Running),
-            (Some("Sleeping"), CountedState::Sleeping),
-            (Some("Upgrading"), CountedState::Upgrading),
-            (Some("NotReady"), CountedState::NotReady),
-            (Some("Provisioning"), CountedState::NotReady),
-            (Some("Unknown"), CountedState::NotReady),
-            (Some(""), CountedState::NotReady),
-            (None, CountedState::NotReady),
+            (Some("Ready"), LifecycleState::Running),
+            (Some("CertificateAuthorityRotating"), LifecycleState::Running),
+            (Some("Migrating"), LifecycleState::Running),
+            (Some("WriteLimited"), LifecycleState::Running),
+            (Some("AddedNextYear"), LifecycleState::Running),
+            (Some("Sleeping"), LifecycleState::Sleeping),
+            (Some("Upgrading"), LifecycleState::Upgrading),
+            (Some("NotReady"), LifecycleState::NotReady),
+            (Some("Provisioning"), LifecycleState::NotReady),
+            (Some("Unknown"), LifecycleState::NotReady),
+            (Some(""), LifecycleState::NotReady),
+            (None, LifecycleState::NotReady),
         ] {
             assert_eq!(Status::normalise(word).state(), state, "{word:?}");
         }
     }
 
     #[test]
-    fn a_word_that_kamaji_does_not_define_does_not_leave() {
+    fn a_word_that_kamaji_does_not_define_is_not_sent() {
         assert_eq!(Status::normalise(Some("AcmeSpecial")).as_str(), "Unknown");
     }
 }

@@ -1,12 +1,12 @@
-//! Versions as they may leave a cluster: numbers, never text. A private build tag can name a company, so what is not
-//! one of the public forms is cut off or becomes `unknown`.
+//! Versions as they may be sent: numbers, never text. The tag of a private build can name a company, so every suffix that is
+//! not of a public form is cut, and text that is no version becomes `unknown`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Up to four digits without a leading zero: enough for a calendar version's year.
+/// The largest number of a version: four digits, which is enough for the year of a calendar version.
 const MAX_PART: u16 = 9_999;
-/// Up to three digits: no project has published a thousand pre-releases of one version.
+/// The largest number of a pre-release: three digits, since no project publishes a thousand pre-releases of one version.
 const MAX_STAGE: u16 = 999;
 
 macro_rules! part {
@@ -37,7 +37,7 @@ pub(super) const SERVICE_PATTERN: &str = concat!(triple!(), stage!());
 
 const UNKNOWN: &str = "unknown";
 
-/// How far a release is.
+/// The stage of a release. Stages are ordered, and precede their release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// `-alpha.N`
@@ -46,11 +46,11 @@ pub enum Stage {
     Beta(u16),
     /// `-rc.N`
     Rc(u16),
-    /// Released.
+    /// No pre-release.
     Final,
 }
 
-/// Three numbers of up to four digits, and a stage; ordered as semantic versions are.
+/// The three numbers of a version, of up to four digits each, and its stage; ordered as semantic versions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionNumbers {
     /// The first number.
@@ -59,14 +59,14 @@ pub struct VersionNumbers {
     pub minor: u16,
     /// The third number.
     pub patch: u16,
-    /// Released, or how far.
+    /// The stage of a pre-release, or [`Stage::Final`].
     pub stage: Stage,
 }
 
 /// A Kubernetes version: `vX.Y.Z`, `vX.Y.Z-alpha.N`, `-beta.N`, `-rc.N`, or `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KubernetesVersion {
-    /// Not known, or not a version.
+    /// An unknown version, or text that is not one.
     Unknown,
     /// A release.
     Release(VersionNumbers),
@@ -75,7 +75,7 @@ pub enum KubernetesVersion {
 /// A Kubernetes minor version: `vX.Y`, or `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KubernetesMinor {
-    /// Not known, or not a version.
+    /// An unknown version, or text that is not one.
     Unknown,
     /// A minor version.
     Minor {
@@ -89,7 +89,7 @@ pub enum KubernetesMinor {
 /// A Kamaji version: the forms of a [`KubernetesVersion`], and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KamajiVersion {
-    /// Not known, or not a version.
+    /// An unknown version, or text that is not one.
     Unknown,
     /// A release.
     Release(VersionNumbers),
@@ -99,15 +99,15 @@ pub enum KamajiVersion {
     EdgeSuffix(u16, u16, u16),
 }
 
-/// Text that is not in the canonical form of what it was read as.
+/// The error for text that is not a version in its canonical form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a canonical version: expected {expected}")]
-pub struct NotCanonical {
+pub struct InvalidVersion {
     expected: &'static str,
 }
 
 impl VersionNumbers {
-    /// Reads `X.Y.Z` with an optional leading `v`; a stage is kept, any other suffix cut. `None` where there are no
+    /// Reads `X.Y.Z` with an optional leading `v`. It keeps a stage and cuts any other suffix. Returns `None` if there are not
     /// three numbers.
     fn normalise(text: &str) -> Option<Self> {
         let ((major, minor, patch), suffix) = triple(text.strip_prefix('v').unwrap_or(text))?;
@@ -129,13 +129,13 @@ impl Stage {
 }
 
 impl KubernetesVersion {
-    /// Reads whatever a cluster calls a version. A missing `v` is added, a suffix that is no stage is cut, and what
-    /// is no version becomes [`KubernetesVersion::Unknown`].
+    /// Reads the version that a cluster reports. It adds a missing `v` and cuts a suffix that is not a stage. Text that is no
+    /// version becomes [`KubernetesVersion::Unknown`].
     pub fn normalise(text: &str) -> Self {
         VersionNumbers::normalise(text.trim()).map_or(Self::Unknown, Self::Release)
     }
 
-    /// The minor version.
+    /// Returns the minor version.
     pub fn to_minor(self) -> KubernetesMinor {
         match self {
             Self::Unknown => KubernetesMinor::Unknown,
@@ -145,8 +145,7 @@ impl KubernetesVersion {
 }
 
 impl KamajiVersion {
-    /// Reads whatever an image tag or a label calls a version, as [`KubernetesVersion::normalise`] does, with the
-    /// edge forms kept.
+    /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalise`] does, and keeps the edge forms.
     pub fn normalise(text: &str) -> Self {
         let text = text.trim();
         let edge_prefix = || {
@@ -164,12 +163,12 @@ impl KamajiVersion {
     }
 }
 
-/// Says whether `text` is `X.Y.Z` with an optional stage, and nothing else.
+/// Returns whether `text` is `X.Y.Z` with an optional stage, and nothing else.
 pub(super) fn is_service_version(text: &str) -> bool {
     VersionNumbers::normalise(text).is_some_and(|release| release.to_string() == text)
 }
 
-/// Three numbers between dots, and what follows them.
+/// Splits three numbers between dots from the text that follows them.
 fn triple(text: &str) -> Option<((u16, u16, u16), &str)> {
     let (x, rest) = number(text, MAX_PART)?;
     let (y, rest) = number(rest.strip_prefix('.')?, MAX_PART)?;
@@ -177,14 +176,14 @@ fn triple(text: &str) -> Option<((u16, u16, u16), &str)> {
     Some(((x, y, z), rest))
 }
 
-/// The digits at the start as a number of at most `max`, and what follows them.
+/// Splits the leading digits, as a number of at most `max`, from the text that follows them.
 fn number(text: &str, max: u16) -> Option<(u16, &str)> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number = text[..digits].parse().ok().filter(|number| *number <= max)?;
     Some((number, &text[digits..]))
 }
 
-/// Says whether a word has ended, so that `-edgy` is not taken for `-edge`.
+/// Returns whether a word ends before `rest`, so that `-edgy` is not read as `-edge`.
 fn ends_here(rest: &str) -> bool {
     !rest.starts_with(|c: char| c.is_alphanumeric())
 }
@@ -236,23 +235,23 @@ impl fmt::Display for KamajiVersion {
     }
 }
 
-/// Text is canonical if reading it and writing it again gives the same.
-fn canonical<T: fmt::Display>(text: &str, read: T, expected: &'static str) -> Result<T, NotCanonical> {
-    if read.to_string() == text { Ok(read) } else { Err(NotCanonical { expected }) }
+/// Returns `read` if it is written exactly as `text`, which is the canonical form then.
+fn canonical<T: fmt::Display>(text: &str, read: T, expected: &'static str) -> Result<T, InvalidVersion> {
+    if read.to_string() == text { Ok(read) } else { Err(InvalidVersion { expected }) }
 }
 
 impl FromStr for KubernetesVersion {
-    type Err = NotCanonical;
+    type Err = InvalidVersion;
 
-    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         canonical(text, Self::normalise(text), "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N or unknown")
     }
 }
 
 impl FromStr for KubernetesMinor {
-    type Err = NotCanonical;
+    type Err = InvalidVersion;
 
-    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let pair = || {
             let (major, rest) = number(text.strip_prefix('v')?, MAX_PART)?;
             let (minor, _) = number(rest.strip_prefix('.')?, MAX_PART)?;
@@ -263,9 +262,9 @@ impl FromStr for KubernetesMinor {
 }
 
 impl FromStr for KamajiVersion {
-    type Err = NotCanonical;
+    type Err = InvalidVersion;
 
-    fn from_str(text: &str) -> Result<Self, NotCanonical> {
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let expected = "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N, edge-X.Y.Z, X.Y.Z-edge or unknown";
         canonical(text, Self::normalise(text), expected)
     }
@@ -334,7 +333,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_written_in_canonical_form(text in "\\PC{0,24}|v?[0-9]{1,5}(\\.[0-9]{1,5}){0,3}[-+.a-z0-9]{0,12}") {
+        fn a_version_is_written_in_canonical_form(text in "\\PC{0,24}|v?[0-9]{1,5}(\\.[0-9]{1,5}){0,3}[-+.a-z0-9]{0,12}") {
             let kubernetes = KubernetesVersion::normalise(&text);
             prop_assert_eq!(kubernetes.to_string().parse(), Ok(kubernetes));
             prop_assert_eq!(kubernetes.to_minor().to_string().parse(), Ok(kubernetes.to_minor()));

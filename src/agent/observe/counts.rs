@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::row::Row;
-use crate::catalog::{CountedState, KubernetesMinor, KubernetesVersion};
+use crate::catalog::{KubernetesMinor, KubernetesVersion, LifecycleState};
 
 /// How many control planes count as each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct Counts {
 impl Counts {
     pub(super) fn with(mut self, row: &Row) -> Self {
         let count = match row.status.state() {
-            CountedState::Running => &mut self.running,
-            CountedState::Sleeping => &mut self.sleeping,
-            CountedState::NotReady => &mut self.not_ready,
-            CountedState::Upgrading => &mut self.upgrading,
+            LifecycleState::Running => &mut self.running,
+            LifecycleState::Sleeping => &mut self.sleeping,
+            LifecycleState::NotReady => &mut self.not_ready,
+            LifecycleState::Upgrading => &mut self.upgrading,
         };
         *count += 1;
         let version = row.reported.unwrap_or(KubernetesVersion::Unknown);

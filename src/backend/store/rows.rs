@@ -107,7 +107,7 @@ impl Dimension {
     /// Checks `value` against the catalog's attribute.
     pub fn new(metric: &'static Metric, value: &str) -> Result<Self, InvalidDimension> {
         let attribute = Self::attribute_of(metric).ok_or(InvalidDimension)?;
-        if !attribute.values.admit_text(value) {
+        if !attribute.values.allows_text(value) {
             return Err(InvalidDimension);
         }
         Ok(Self { metric, value: value.to_owned() })
@@ -139,7 +139,7 @@ impl FromStr for AgentVersion {
     type Err = InvalidAgentVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidAgentVersion> {
-        if Values::ServiceVersion.admit_text(text) { Ok(Self(text.to_owned())) } else { Err(InvalidAgentVersion) }
+        if Values::ServiceVersion.allows_text(text) { Ok(Self(text.to_owned())) } else { Err(InvalidAgentVersion) }
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Attributes<'a> {
 fn admit_value<'a>(attribute: &Attribute, value: Option<&'a AnyValue>) -> Result<&'a Value, RejectReason> {
     let value = value.and_then(|value| value.value.as_ref()).ok_or(RejectReason::AttributeValue)?;
     let admitted = match value {
-        Value::StringValue(text) => attribute.values.admit_text(text),
+        Value::StringValue(text) => attribute.values.allows_text(text),
         Value::BoolValue(_) => attribute.values == Values::Bool,
         _ => false,
     };
@@ -106,7 +106,7 @@ pub(super) fn read_resource<'a>(
 pub(super) fn check_scope(scope: Option<&InstrumentationScope>, schema_url: &str) -> Result<(), RejectReason> {
     let InstrumentationScope { name, version, attributes, dropped_attributes_count } =
         scope.ok_or(RejectReason::Scope)?;
-    let known_version = version.is_empty() || Values::ServiceVersion.admit_text(version);
+    let known_version = version.is_empty() || Values::ServiceVersion.allows_text(version);
     if name != SERVICE_NAME || !known_version || !attributes.is_empty() {
         return Err(RejectReason::Scope);
     }

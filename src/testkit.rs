@@ -1,11 +1,10 @@
-//! A simulated Kubernetes API server and a fleet of control planes behind it: for the demo, the unit tests and the
-//! benchmarks.
+//! A simulated Kubernetes cluster with a fleet of control planes, for the demo, the unit tests and the benchmarks.
 
 #[cfg(test)]
-pub(crate) mod api_server;
-pub mod cluster;
+pub(crate) mod in_process;
 pub mod demo;
 pub mod fleet;
 pub mod history;
 pub mod relay;
+pub mod simulated_cluster;
 pub mod tenant;

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kamaji_telemetry::agent::journal::JournalStore;
 use kamaji_telemetry::agent::kubernetes::connect;
-use kamaji_telemetry::testkit::cluster::Kind;
+use kamaji_telemetry::testkit::simulated_cluster::Kind;
 use kamaji_telemetry::testkit::tenant::NAMESPACE;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};

@@ -7,8 +7,8 @@ use anyhow::Context;
 use axum::serve::Listener;
 use jiff::Timestamp;
 use kamaji_telemetry::agent::journal::config_map as journal;
-use kamaji_telemetry::testkit::cluster::{Cluster, ClusterOptions, Kind};
 use kamaji_telemetry::testkit::fleet::{self, Fleet};
+use kamaji_telemetry::testkit::simulated_cluster::{ClusterOptions, Kind, SimulatedCluster};
 use kamaji_telemetry::testkit::tenant::NAMESPACE;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,8 +23,8 @@ use crate::observed::{LAST, Observed, name, obey, tenant};
 
 /// Serves `objects` control planes, and obeys. What the readers need is written into `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
-    let cluster = Cluster::new(ClusterOptions::default(), CancellationToken::new());
-    fleet::furnish(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
+    let cluster = SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new());
+    fleet::install(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
     for number in 0..objects {
         cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant(&name(number)))?;
     }
@@ -40,7 +40,7 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     obey(&cluster, &access, objects)
 }
 
-impl Observed for Cluster {
+impl Observed for SimulatedCluster {
     fn relabel(&self, name: &str, value: &str) -> anyhow::Result<()> {
         let edit = |object: &mut Value| object["metadata"]["labels"]["change"] = value.into();
         Ok(self.change(Kind::TenantControlPlane, NAMESPACE, name, edit)?)
@@ -59,7 +59,7 @@ impl Observed for Cluster {
     }
 
     fn read(&self, name: &str) -> anyhow::Result<Value> {
-        Ok(Cluster::read(self, Kind::TenantControlPlane, NAMESPACE, name)?)
+        Ok(SimulatedCluster::read(self, Kind::TenantControlPlane, NAMESPACE, name)?)
     }
 }
 

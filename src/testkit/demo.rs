@@ -1,11 +1,11 @@
-//! A demo on one machine: a simulated cluster with a fleet that lives, the real agent, the real backend with some
-//! months of simulated history, and, if wished, a real collector between them.
+//! A demo on one machine: a simulated cluster with a fleet of control planes, the real agent, the real backend with half a
+//! year of simulated history, and optionally a real collector between them.
 //!
 //! ```text
 //! fleet ──▶ cluster ──HTTP──▶ agent ──OTLP──▶ (collector) ──▶ backend ◀── history
 //! ```
 //!
-//! All of it listens on loopback, and nothing is left behind unless a folder is given.
+//! Everything listens on loopback, and all data is deleted at the end unless a directory is given.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,9 +20,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Cluster, ClusterOptions};
 use super::fleet::Fleet;
 use super::relay::Relay;
+use super::simulated_cluster::{ClusterOptions, SimulatedCluster};
 use super::{fleet, history};
 use crate::agent::consent::{KamajiOptOut, OptOut};
 use crate::agent::export::connection::ExporterConfig;
@@ -32,54 +32,56 @@ use crate::backend::{self, Listeners, Retention, SecurityConfig, Stores};
 use crate::{agent, process};
 
 /// The default address of the page: the port of OTLP over HTTP, which the backend serves as well.
-const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4_318);
+const DEFAULT_HTTP_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4_318);
 
-/// Any free port of loopback.
+/// A free port of loopback.
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Control planes in the cluster: as many as fit on a screen.
-const FLEET: usize = 25;
+/// The number of control planes in the cluster: as many as fit on a screen.
+const FLEET_SIZE: usize = 25;
 
-/// The demo is the same each time, so that what somebody saw can be shown again.
+/// The seed of fleet and history, constant so that every demo is the same.
 const SEED: u64 = 1;
 
-/// How often gauges are sent, so that the page follows what the terminal says. An agent's default is five minutes.
-const INTERVAL: Duration = Duration::from_secs(3);
+/// The interval of the gauges: short, so that the page follows the output in the terminal.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How often the agent looks at the operator; as a share of the interval what it is by default.
-const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// The interval of the agent's other periodic work, scaled down as the export interval is.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How long one request to the backend may take: on one machine a second is an eternity, but the machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a request to the backend: on one machine, only a heavy load would exceed it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The name of the demo's token, and its days: a demo that is left running goes on showing its page.
-const TOKEN: &str = "demo";
+/// The name of the token for the page.
+const TOKEN_NAME: &str = "demo";
+
+/// The lifetime of the token: the page stays accessible if the demo is left running.
 const TOKEN_DAYS: u16 = 30;
 
-/// What `kamaji-telemetry demo` is told.
+/// The configuration of the demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Where the backend's data stays; none for a temporary folder, which goes with the demo.
+    /// The directory of the backend's data; `None` for a temporary one, which is deleted at the end.
     pub data: Option<PathBuf>,
-    /// A collector's binary to run between agent and backend.
+    /// The program of a collector to run between agent and backend.
     pub collector: Option<PathBuf>,
-    /// Where the page is; none for a fixed port of loopback, or any other where that is taken.
+    /// The address of the page; `None` for port 4318 of loopback, or another port if that one is in use.
     pub http_addr: Option<SocketAddr>,
 }
 
 /// Runs the demo until the shutdown.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let demo = Demo::start(config, shutdown).await?;
-    introduce(demo.page, &demo.token, &demo.folder);
-    demo.ended().await
+    print_introduction(demo.page, &demo.token, &demo.folder);
+    demo.wait().await
 }
 
-/// A demo that runs.
+/// A running demo.
 #[derive(Debug)]
 struct Demo {
     folder: DataFolder,
     page: SocketAddr,
-    /// Opens the page.
+    /// The token that grants access to the page.
     token: String,
     tasks: JoinSet<anyhow::Result<()>>,
 }
@@ -90,11 +92,11 @@ impl Demo {
         let folder = DataFolder::open(data)?;
         let store = open_store(folder.path()).await?;
         fill(store.as_ref()).await?;
-        let token = make_token(store.as_ref()).await?;
+        let token = create_token(store.as_ref()).await?;
         let listeners =
             Listeners { grpc: TcpListener::bind(ANY).await?, http: listen_for_page(http_addr).await?, health: None };
         let (otlp, page) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
-        // What the agent works with outlives it, so that it can deliver what is left.
+        // The simulated cluster and the backend outlive the agent, so that it can deliver its last events.
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
@@ -118,18 +120,18 @@ impl Demo {
         Ok(Self { folder, page, token, tasks })
     }
 
-    async fn ended(self) -> anyhow::Result<()> {
+    async fn wait(self) -> anyhow::Result<()> {
         let Self { folder, page: _, token: _, tasks } = self;
         let ended = process::shutdown::supervise(tasks).await;
         folder.close().and(ended)
     }
 }
 
-/// Where the backend keeps its data.
+/// The directory of the backend's data.
 #[derive(Debug)]
 enum DataFolder {
     Temporary(TempDir),
-    Kept(PathBuf),
+    Persistent(PathBuf),
 }
 
 impl DataFolder {
@@ -137,25 +139,27 @@ impl DataFolder {
         let Some(data) = data else {
             let folder = tempfile::Builder::new().prefix("kamaji-telemetry-demo-").tempdir();
             return Ok(Self::Temporary(
-                folder.context("can't make a temporary folder: set TMPDIR or give --data DIR")?,
+                folder.context("can't create a temporary directory: set TMPDIR or give --data DIR")?,
             ));
         };
-        let made = std::fs::create_dir_all(&data);
-        made.with_context(|| format!("--data {}: expected a folder, or a place to make one", data.display()))?;
-        Ok(Self::Kept(data))
+        let created = std::fs::create_dir_all(&data);
+        created.with_context(|| {
+            format!("--data {}: expected a directory that exists or can be created", data.display())
+        })?;
+        Ok(Self::Persistent(data))
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Temporary(folder) => folder.path(),
-            Self::Kept(path) => path,
+            Self::Persistent(path) => path,
         }
     }
 
     fn close(self) -> anyhow::Result<()> {
         match self {
-            Self::Temporary(folder) => folder.close().context("the demo's temporary folder can't be removed"),
-            Self::Kept(_) => Ok(()),
+            Self::Temporary(folder) => folder.close().context("the demo's temporary directory can't be deleted"),
+            Self::Persistent(_) => Ok(()),
         }
     }
 }
@@ -165,40 +169,40 @@ async fn open_store(folder: &Path) -> anyhow::Result<Arc<SqliteStore>> {
     Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??))
 }
 
-/// Makes a token for the page. Of an earlier demo with the same folder nobody has the token any more.
-async fn make_token(access: &dyn AuthStore) -> anyhow::Result<String> {
-    access.revoke_token(TOKEN.to_owned(), Timestamp::now()).await?;
-    let (_, text) = token::create(access, TOKEN.parse()?, Role::Admin, TOKEN_DAYS).await?;
+/// Creates the token for the page. It replaces the token of an earlier demo with the same directory, which is not stored.
+async fn create_token(access: &dyn AuthStore) -> anyhow::Result<String> {
+    access.revoke_token(TOKEN_NAME.to_owned(), Timestamp::now()).await?;
+    let (_, text) = token::create(access, TOKEN_NAME.parse()?, Role::Admin, TOKEN_DAYS).await?;
     Ok(text)
 }
 
-/// Puts the history into a store that has none yet.
+/// Writes the history into a store that is empty.
 async fn fill(store: &dyn Store) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let query = OverviewQuery { now, versions: 0, dimensions: 0, installations: 0, events: 0, days: 0 };
     if store.overview(query).await?.month.total() > 0 {
-        say("The folder holds a history already.");
+        print_line("The directory has a history already.");
         return Ok(());
     }
-    let begun = Instant::now();
-    let history::Written { installations, snapshots, events } = history::write(store, SEED, now).await?;
-    let took = begun.elapsed().as_secs_f32();
-    say(&format!(
-        "Half a year of {installations} simulated installations is in the store after {took:.1} s: {snapshots} states of a \
-         day and {events} events."
+    let started = Instant::now();
+    let history::WrittenHistory { installations, snapshots, events } = history::write(store, SEED, now).await?;
+    let seconds = started.elapsed().as_secs_f32();
+    print_line(&format!(
+        "Half a year of {installations} simulated installations is in the store after {seconds:.1} s: {snapshots} daily \
+         snapshots and {events} events."
     ));
     Ok(())
 }
 
 async fn listen_for_page(http: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
-    let wanted = http.unwrap_or(PAGE);
-    match TcpListener::bind(wanted).await {
+    let address = http.unwrap_or(DEFAULT_HTTP_ADDR);
+    match TcpListener::bind(address).await {
         Err(error) if http.is_none() && error.kind() == ErrorKind::AddrInUse => Ok(TcpListener::bind(ANY).await?),
-        bound => bound.with_context(|| format!("can't listen on {wanted}: give another address with --http-addr")),
+        bound => bound.with_context(|| format!("can't listen on {address}: give another address with --http-addr")),
     }
 }
 
-/// Starts the collector, and gives its OTLP endpoint.
+/// Starts the collector and returns its OTLP endpoint.
 async fn start_relay(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     collector: &Path,
@@ -206,27 +210,30 @@ async fn start_relay(
     agent_ended: &CancellationToken,
 ) -> anyhow::Result<String> {
     let relay = Relay::start(collector, backend).await?;
-    say(&format!("A real collector, {}, stands between agent and backend.", collector.display()));
+    print_line(&format!("A real collector, {}, forwards from agent to backend.", collector.display()));
     let endpoint = relay.endpoint();
     tasks.spawn(relay.run(agent_ended.clone()));
     Ok(endpoint)
 }
 
-/// Starts the simulated cluster and the life in it, and gives its address.
+/// Starts the simulated cluster with its fleet and returns the address of its API.
 async fn start_cluster(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     agent_ended: &CancellationToken,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let fleet = Fleet::new(SEED, FLEET, Timestamp::now());
-    let cluster = Cluster::new(ClusterOptions::default(), agent_ended.clone());
-    fleet::furnish(&cluster, &fleet)?;
+    let fleet = Fleet::new(SEED, FLEET_SIZE, Timestamp::now());
+    let cluster = SimulatedCluster::new(ClusterOptions::default(), agent_ended.clone());
+    fleet::install(&cluster, &fleet)?;
     let listener = TcpListener::bind(ANY).await?;
     let address = listener.local_addr()?;
-    let (serving, living) = (cluster.clone(), shutdown.clone());
-    tasks.spawn(async move { serving.serve(listener).await.context("the simulated API failed") });
-    let tell = |action: &fleet::Action| say(&format!("{}  {action}", Timestamp::now().strftime("%H:%M:%S")));
-    tasks.spawn(async move { fleet::live(fleet, cluster, tell, living).await.context("the fleet can't go on") });
+    let (api, shutdown) = (cluster.clone(), shutdown.clone());
+    tasks.spawn(async move { api.serve(listener).await.context("the simulated API failed") });
+    let print_action =
+        |action: &fleet::Action| print_line(&format!("{}  {action}", Timestamp::now().strftime("%H:%M:%S")));
+    tasks.spawn(async move {
+        fleet::run(fleet, cluster, print_action, shutdown).await.context("the fleet can't be changed")
+    });
     Ok(address)
 }
 
@@ -234,17 +241,17 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
     Ok(agent::Config {
         exporter: ExporterConfig {
             endpoint,
-            timeout: TIMEOUT,
+            timeout: REQUEST_TIMEOUT,
             gzip: true,
             headers: http::HeaderMap::new(),
             ca: None,
             identity: None,
         },
-        export_interval: INTERVAL,
-        operator_poll_interval: LOOK_INTERVAL,
-        erase_interval: LOOK_INTERVAL,
-        acknowledge_interval: LOOK_INTERVAL,
-        retry_max_interval: INTERVAL,
+        export_interval: EXPORT_INTERVAL,
+        operator_poll_interval: POLL_INTERVAL,
+        erase_interval: POLL_INTERVAL,
+        acknowledge_interval: POLL_INTERVAL,
+        retry_max_interval: EXPORT_INTERVAL,
         kamaji_namespace: fleet::KAMAJI_NAMESPACE.to_owned(),
         kamaji_opt_out: KamajiOptOut::Ignore,
         kamaji_version: None,
@@ -253,26 +260,26 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         extended: true,
         election: None,
         health_addr: None,
-        // Nothing leaves the machine: what switches telemetry off elsewhere has nothing to protect here.
+        // Nothing leaves the machine, so the switches of the environment do not apply.
         opt_out: OptOut::default(),
         cluster: Some(kube::Config::new(format!("http://{api_server}").parse()?)),
     })
 }
 
-fn introduce(page: SocketAddr, token: &str, folder: &DataFolder) {
+fn print_introduction(page: SocketAddr, token: &str, folder: &DataFolder) {
     let end = match folder {
-        DataFolder::Temporary(_) => "Ctrl-C ends the demo, and nothing is left behind.".to_owned(),
-        DataFolder::Kept(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
+        DataFolder::Temporary(_) => "Ctrl-C ends the demo and deletes its data.".to_owned(),
+        DataFolder::Persistent(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
     };
-    say(&format!(
-        "The real agent watches a simulated cluster of {FLEET} control planes, and sends every {INTERVAL:?}.\n\
+    print_line(&format!(
+        "The real agent watches a simulated cluster of {FLEET_SIZE} control planes, and exports every {EXPORT_INTERVAL:?}.\n\
          {end}\n\n    The page:  http://{page}/\n    Its token: {token}\n    \
          As JSON:   curl -H \"Authorization: Bearer {token}\" http://{page}/api/v1/insights/overview\n"
     ));
 }
 
-/// Writes a line for people. A terminal that is gone is no reason to end.
-fn say(line: &str) {
+/// Writes a line to standard output. A closed terminal does not end the demo.
+fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -295,7 +302,7 @@ mod tests {
         client.request(request).await.unwrap()
     }
 
-    /// The agent is the one that sends extended signals.
+    /// Waits until the overview has extended signals, which the history lacks and the agent sends.
     async fn until_the_agent_has_reported(demo: &Demo) -> Value {
         let reported = async {
             loop {
@@ -310,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_page_shows_history_and_the_living_fleet_and_nothing_stays_behind() {
+    async fn the_page_shows_history_and_fleet_and_the_data_is_deleted_at_the_end() {
         let shutdown = CancellationToken::new();
         let demo = Demo::start(Config { http_addr: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
         let folder = demo.folder.path().to_owned();
@@ -318,12 +325,12 @@ mod tests {
         assert!(overview["current"]["installations"].as_u64().unwrap() > 100, "{overview}");
         assert!(folder.exists());
         shutdown.cancel();
-        timeout(DEADLINE, demo.ended()).await.unwrap().unwrap();
+        timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
         assert!(!folder.exists());
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_folder_that_was_given_stays_and_is_not_filled_twice() {
+    async fn a_given_directory_is_kept_and_filled_once() {
         let data = tempfile::tempdir().unwrap();
         let config = || Config { data: Some(data.path().join("demo")), http_addr: Some(ANY), ..Config::default() };
         let mut installations = Vec::new();
@@ -332,14 +339,14 @@ mod tests {
             let demo = Demo::start(config(), shutdown.clone()).await.unwrap();
             installations.push(overview(&demo).await["days"].as_array().unwrap().len());
             shutdown.cancel();
-            timeout(DEADLINE, demo.ended()).await.unwrap().unwrap();
+            timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
         }
         assert!(data.path().join("demo/telemetry.db").exists());
         assert_eq!(installations[0], installations[1]);
     }
 
     #[tokio::test]
-    async fn a_collector_that_is_none_is_named_in_the_error() {
+    async fn a_missing_collector_is_named_in_the_error() {
         let missing = Path::new("/no/such/collector");
         let error = Relay::start(missing, ANY).await.unwrap_err();
         assert!(format!("{error:#}").contains("/no/such/collector"), "{error:#}");

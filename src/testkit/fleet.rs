@@ -1,7 +1,7 @@
-//! A small fleet of control planes that lives: people create, upgrade, put to sleep and delete them, some fail, and a
-//! simulated operator brings each to where it should be.
+//! A small fleet of control planes that changes over time. Simulated people create, upgrade, put to sleep and delete control
+//! planes, some fail, and a simulated operator completes each change.
 
-mod scenery;
+mod kamaji;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Cluster, Kind, StatusError};
+use super::simulated_cluster::{Kind, SimulatedCluster, StatusError};
 use super::tenant::{FINALIZER, NAMESPACE, Tenant};
 use crate::catalog::{DRIVERS, NetworkProfile, Status};
-pub use scenery::{KAMAJI_NAMESPACE, KAMAJI_VERSION, furnish};
+pub use kamaji::{KAMAJI_NAMESPACE, KAMAJI_VERSION, install};
 
-/// Time between two actions: a reader can follow, and something is always going on.
-const PACE: Duration = Duration::from_millis(1_500);
+/// The time between two actions: long enough to read each, and short enough for the page to change all the time.
+const ACTION_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// Actions that the simulated operator needs until what was asked for is done: long enough to be seen on a page that
-/// counts every few seconds.
-const OPERATOR_TAKES: u64 = 4;
+/// The number of actions until the simulated operator completes a change: enough to see it on a page that is updated every
+/// few seconds.
+const OPERATOR_DELAY: u64 = 4;
 
-/// Tenant versions in the order in which they are upgraded to; no step skips a minor version, which Kamaji refuses.
+/// Tenant versions, in the order of upgrades. No step skips a minor version, changed_at Kamaji rejects that.
 const VERSIONS: [&str; 7] = ["v1.32.11", "v1.33.9", "v1.34.3", "v1.34.5", "v1.35.1", "v1.35.4", "v1.36.0"];
 
-/// Network profiles, as often as they are chosen.
-const EXPOSURES: [NetworkProfile; 5] = [
+/// Network profiles, repeated by their weight.
+const NETWORK_PROFILES: [NetworkProfile; 5] = [
     NetworkProfile::LoadBalancer,
     NetworkProfile::LoadBalancer,
     NetworkProfile::ClusterIp,
@@ -35,34 +35,35 @@ const EXPOSURES: [NetworkProfile; 5] = [
     NetworkProfile::Ingress,
 ];
 
-/// Control planes and what is going on with them.
+/// A fleet of control planes, and the changes that are in progress.
 #[derive(Debug)]
 pub struct Fleet {
     random: Rng,
     members: Vec<Member>,
-    /// How many there are when nothing pulls either way.
+    /// The size that creations and deletions tend to.
     size: usize,
-    named: usize,
+    /// The number of control planes created so far.
+    created: usize,
     step: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
     tenant: Tenant,
-    /// The step of its last change.
-    since: u64,
+    /// The step of the last change.
+    changed_at: u64,
     terminating: bool,
 }
 
-/// Something that happens to one control plane; it displays as a sentence.
+/// A change of one control plane. It is displayed as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     tenant: Tenant,
-    what: What,
+    kind: ActionKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
+enum ActionKind {
     Create,
     Upgrade {
         from: String,
@@ -72,7 +73,7 @@ enum What {
     Wake,
     Fail,
     Delete,
-    /// The operator has brought it up.
+    /// The operator has started it.
     Ready {
         after: Status,
     },
@@ -81,118 +82,120 @@ enum What {
 }
 
 impl Fleet {
-    /// A fleet of `size` control planes, made in the months before `now`; the same for the same seed.
+    /// Creates a fleet of `size` control planes that were created in the months before `now`. The same seed creates the same
+    /// fleet.
     pub fn new(seed: u64, size: usize, now: Timestamp) -> Self {
         let mut fleet =
-            Self { random: Rng::with_seed(seed), members: Vec::new(), size, named: 0, step: OPERATOR_TAKES };
+            Self { random: Rng::with_seed(seed), members: Vec::new(), size, created: 0, step: OPERATOR_DELAY };
         for _ in 0..size {
             let age = SignedDuration::from_hours(fleet.random.i64(1..24 * 200));
             let status = if fleet.random.u8(0..8) == 0 { Status::Sleeping } else { Status::Ready };
             let tenant = fleet.new_tenant(now - age).installed(status);
-            fleet.members.push(Member { tenant, since: 0, terminating: false });
+            fleet.members.push(Member { tenant, changed_at: 0, terminating: false });
         }
         fleet
     }
 
-    /// The control planes as they are now.
+    /// Returns the control planes in their current state.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.members.iter().map(|member| &member.tenant)
     }
 
-    /// The next thing that happens: what the operator has finished, else what somebody asks for.
+    /// Returns the next action: a change that the operator completes, or else a new one.
     pub fn next(&mut self, now: Timestamp) -> Action {
         self.step += 1;
-        self.finish().unwrap_or_else(|| self.begin(now))
+        self.complete().unwrap_or_else(|| self.begin(now))
     }
 
     fn new_tenant(&mut self, created: Timestamp) -> Tenant {
-        self.named += 1;
+        self.created += 1;
         let driver = if self.random.u8(0..3) == 0 { DRIVERS[self.random.usize(..DRIVERS.len())] } else { DRIVERS[0] };
-        Tenant::new(format!("tenant-{:02}", self.named), created)
+        Tenant::new(format!("tenant-{:02}", self.created), created)
             .version(VERSIONS[self.random.usize(1..VERSIONS.len() - 1)])
             .driver(driver)
-            .exposure(EXPOSURES[self.random.usize(..EXPOSURES.len())])
+            .network_profile(NETWORK_PROFILES[self.random.usize(..NETWORK_PROFILES.len())])
             .cluster_api(self.random.bool())
     }
 
-    /// What the operator has finished, the longest in the works first.
-    fn finish(&mut self) -> Option<Action> {
+    /// Completes the oldest change that is due.
+    fn complete(&mut self) -> Option<Action> {
         let step = self.step;
-        let in_the_works = |member: &Member| member.terminating || is_unsettled(member.tenant.status());
-        let due = self.members.iter().enumerate().filter(|(_, member)| in_the_works(member));
-        let due = due.filter(|(_, member)| step - member.since >= OPERATOR_TAKES);
-        let (at, _) = due.min_by_key(|(_, member)| member.since)?;
-        if self.members[at].terminating {
-            return Some(Action { tenant: self.members.remove(at).tenant, what: What::Gone });
+        let in_progress = |member: &Member| member.terminating || is_changing(member.tenant.status());
+        let due = self.members.iter().enumerate().filter(|(_, member)| in_progress(member));
+        let due = due.filter(|(_, member)| step - member.changed_at >= OPERATOR_DELAY);
+        let (index, _) = due.min_by_key(|(_, member)| member.changed_at)?;
+        if self.members[index].terminating {
+            return Some(Action { tenant: self.members.remove(index).tenant, kind: ActionKind::Gone });
         }
-        let after = self.members[at].tenant.status();
-        Some(self.act(at, What::Ready { after }, |tenant| tenant.become_(Status::Ready)))
+        let after = self.members[index].tenant.status();
+        Some(self.act(index, ActionKind::Ready { after }, |tenant| tenant.set_status(Status::Ready)))
     }
 
-    /// What somebody asks for.
+    /// Begins a random change.
     fn begin(&mut self, now: Timestamp) -> Action {
         let roll = self.random.usize(0..100);
-        // As many are made as deleted, and one more or less in a hundred for each hundredth that is missing or over.
-        let missing = (20_usize + 100).saturating_sub(100 * self.members.len() / self.size.max(1));
-        let Some(at) = self.pick().filter(|_| roll >= missing) else { return self.create(now) };
+        // Creations and deletions are equally likely at the intended size. Each hundredth below or above it makes
+        // creations one percent more or less likely.
+        let creations = (20_usize + 100).saturating_sub(100 * self.members.len() / self.size.max(1));
+        let Some(at) = self.pick().filter(|_| roll >= creations) else { return self.create(now) };
         match (self.members[at].tenant.status(), roll) {
-            (Status::Sleeping, _) => self.act(at, What::Wake, |tenant| tenant.become_(Status::Ready)),
+            (Status::Sleeping, _) => self.act(at, ActionKind::Wake, |tenant| tenant.set_status(Status::Ready)),
             (_, ..40) => self.delete(at),
             (_, ..65) => self.upgrade(at),
-            (_, ..75) => self.act(at, What::Sleep, |tenant| tenant.become_(Status::Sleeping)),
-            (_, ..88) => self.act(at, What::Fail, |tenant| tenant.become_(Status::NotReady)),
-            _ => self.act(at, What::Relabel, Tenant::relabel),
+            (_, ..75) => self.act(at, ActionKind::Sleep, |tenant| tenant.set_status(Status::Sleeping)),
+            (_, ..88) => self.act(at, ActionKind::Fail, |tenant| tenant.set_status(Status::NotReady)),
+            _ => self.act(at, ActionKind::Relabel, Tenant::relabel),
         }
     }
 
-    /// Any control plane that nothing is going on with.
+    /// Returns a random control plane without a change in progress.
     fn pick(&mut self) -> Option<usize> {
-        let settled = |member: &Member| !member.terminating && !is_unsettled(member.tenant.status());
-        let settled: Vec<_> = (0..self.members.len()).filter(|at| settled(&self.members[*at])).collect();
-        self.random.choice(settled)
+        let is_idle = |member: &Member| !member.terminating && !is_changing(member.tenant.status());
+        let idle: Vec<_> = (0..self.members.len()).filter(|at| is_idle(&self.members[*at])).collect();
+        self.random.choice(idle)
     }
 
     fn create(&mut self, now: Timestamp) -> Action {
         let tenant = self.new_tenant(now);
-        self.members.push(Member { tenant: tenant.clone(), since: self.step, terminating: false });
-        Action { tenant, what: What::Create }
+        self.members.push(Member { tenant: tenant.clone(), changed_at: self.step, terminating: false });
+        Action { tenant, kind: ActionKind::Create }
     }
 
     fn upgrade(&mut self, at: usize) -> Action {
         let from = self.members[at].tenant.desired().to_owned();
         let newer = VERSIONS.iter().skip_while(|version| **version != from).nth(1);
         match newer {
-            Some(to) => self.act(at, What::Upgrade { from }, |tenant| tenant.upgrade(*to)),
-            None => self.act(at, What::Relabel, Tenant::relabel),
+            Some(to) => self.act(at, ActionKind::Upgrade { from }, |tenant| tenant.upgrade(*to)),
+            None => self.act(at, ActionKind::Relabel, Tenant::relabel),
         }
     }
 
     fn delete(&mut self, at: usize) -> Action {
         self.members[at].terminating = true;
-        self.act(at, What::Delete, |_| ())
+        self.act(at, ActionKind::Delete, |_| ())
     }
 
-    fn act(&mut self, at: usize, what: What, change: impl FnOnce(&mut Tenant)) -> Action {
+    fn act(&mut self, at: usize, kind: ActionKind, change: impl FnOnce(&mut Tenant)) -> Action {
         let member = &mut self.members[at];
-        member.since = self.step;
+        member.changed_at = self.step;
         change(&mut member.tenant);
-        Action { tenant: member.tenant.clone(), what }
+        Action { tenant: member.tenant.clone(), kind }
     }
 }
 
-/// The operator is at work on it, or has to be.
-fn is_unsettled(status: Status) -> bool {
+/// Returns whether the operator has to complete a change.
+fn is_changing(status: Status) -> bool {
     matches!(status, Status::Provisioning | Status::Upgrading | Status::NotReady)
 }
 
 impl Action {
-    /// Does in the cluster what the action says.
-    pub fn apply(&self, cluster: &Cluster) -> Result<(), StatusError> {
+    /// Applies the action to the cluster.
+    pub fn apply(&self, cluster: &SimulatedCluster) -> Result<(), StatusError> {
         let (kind, name) = (Kind::TenantControlPlane, self.tenant.name());
-        match self.what {
-            What::Create => cluster.create(kind, NAMESPACE, self.tenant.to_object()),
-            What::Delete => cluster.delete(kind, NAMESPACE, name),
-            What::Gone => cluster.change(kind, NAMESPACE, name, |object| {
+        match self.kind {
+            ActionKind::Create => cluster.create(kind, NAMESPACE, self.tenant.to_object()),
+            ActionKind::Delete => cluster.delete(kind, NAMESPACE, name),
+            ActionKind::Gone => cluster.change(kind, NAMESPACE, name, |object| {
                 if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
                     finalizers.retain(|finalizer| finalizer != FINALIZER);
                 }
@@ -204,38 +207,38 @@ impl Action {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tenant, what } = self;
+        let Self { tenant, kind } = self;
         let (name, version) = (tenant.name(), tenant.desired());
-        match what {
-            What::Create => write!(f, "{name} is created with Kubernetes {version}"),
-            What::Upgrade { from } => write!(f, "{name} is to go from {from} to {version}"),
-            What::Relabel => write!(f, "{name} gets another label, of which nobody is told"),
-            What::Sleep => write!(f, "{name} is put to sleep"),
-            What::Wake => write!(f, "{name} is woken"),
-            What::Fail => write!(f, "{name} fails"),
-            What::Delete => write!(f, "{name} is to be deleted and waits for its finalizer"),
-            What::Ready { after: Status::Upgrading } => write!(f, "{name} now runs {version}"),
-            What::Ready { after: Status::NotReady } => write!(f, "{name} has recovered"),
-            What::Ready { .. } => write!(f, "{name} is ready"),
-            What::Gone => write!(f, "{name} is gone"),
+        match kind {
+            ActionKind::Create => write!(f, "{name} is created with Kubernetes {version}"),
+            ActionKind::Upgrade { from } => write!(f, "{name} is upgraded from {from} to {version}"),
+            ActionKind::Relabel => write!(f, "{name} gets another label, which is not reported"),
+            ActionKind::Sleep => write!(f, "{name} is put to sleep"),
+            ActionKind::Wake => write!(f, "{name} is woken"),
+            ActionKind::Fail => write!(f, "{name} fails"),
+            ActionKind::Delete => write!(f, "{name} is being deleted and waits for its finalizer"),
+            ActionKind::Ready { after: Status::Upgrading } => write!(f, "{name} now runs {version}"),
+            ActionKind::Ready { after: Status::NotReady } => write!(f, "{name} has recovered"),
+            ActionKind::Ready { .. } => write!(f, "{name} is ready"),
+            ActionKind::Gone => write!(f, "{name} is gone"),
         }
     }
 }
 
-/// Lets the fleet live in the cluster until the shutdown, and tells each action.
-pub async fn live(
+/// Applies one action after the other to the cluster until the shutdown, and passes each to `on_action`.
+pub async fn run(
     mut fleet: Fleet,
-    cluster: Cluster,
-    tell: impl Fn(&Action),
+    cluster: SimulatedCluster,
+    on_action: impl Fn(&Action),
     shutdown: CancellationToken,
 ) -> Result<(), StatusError> {
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(ACTION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let action = fleet.next(Timestamp::now());
         action.apply(&cluster)?;
-        scenery::note_use(&cluster, &fleet)?;
-        tell(&action);
+        kamaji::update_data_stores(&cluster, &fleet)?;
+        on_action(&action);
     }
     Ok(())
 }
@@ -247,37 +250,37 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::testkit::cluster::ClusterOptions;
+    use crate::testkit::simulated_cluster::ClusterOptions;
 
     const SIZE: usize = 25;
 
-    fn lived(steps: usize) -> (Fleet, Cluster, Vec<Action>) {
+    fn after_steps(steps: usize) -> (Fleet, SimulatedCluster, Vec<Action>) {
         let mut fleet = Fleet::new(7, SIZE, Timestamp::UNIX_EPOCH);
-        let cluster = Cluster::new(ClusterOptions::default(), CancellationToken::new());
-        furnish(&cluster, &fleet).unwrap();
+        let cluster = SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new());
+        install(&cluster, &fleet).unwrap();
         let actions: Vec<_> = (0..steps).map(|_| fleet.next(Timestamp::UNIX_EPOCH)).collect();
         for action in &actions {
             action.apply(&cluster).unwrap();
         }
-        scenery::note_use(&cluster, &fleet).unwrap();
+        kamaji::update_data_stores(&cluster, &fleet).unwrap();
         (fleet, cluster, actions)
     }
 
     #[test]
-    fn everything_that_can_happen_does_and_the_fleet_keeps_its_size() {
-        let (fleet, _, actions) = lived(600);
-        let happened: BTreeSet<_> = actions
+    fn every_kind_of_action_occurs_and_the_fleet_keeps_its_size() {
+        let (fleet, _, actions) = after_steps(600);
+        let kinds: BTreeSet<_> = actions
             .iter()
-            .map(|action| format!("{:?}", action.what).split([' ', '{']).next().unwrap_or_default().to_owned())
+            .map(|action| format!("{:?}", action.kind).split([' ', '{']).next().unwrap_or_default().to_owned())
             .collect();
         let all = ["Create", "Delete", "Fail", "Gone", "Ready", "Relabel", "Sleep", "Upgrade", "Wake"];
-        assert_eq!(happened.into_iter().collect::<Vec<_>>(), all);
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
         assert!((SIZE / 2..=SIZE * 2).contains(&fleet.members.len()), "{} members", fleet.members.len());
     }
 
     #[test]
-    fn the_cluster_holds_what_the_fleet_is() {
-        let (fleet, cluster, _) = lived(300);
+    fn the_cluster_matches_the_fleet() {
+        let (fleet, cluster, _) = after_steps(300);
         for Member { tenant, terminating, .. } in &fleet.members {
             let object = cluster.read(Kind::TenantControlPlane, NAMESPACE, tenant.name()).unwrap();
             assert_eq!(object["metadata"]["deletionTimestamp"] != Value::Null, *terminating, "{}", tenant.name());
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_control_plane_is_named_by_one_datastore() {
-        let (fleet, cluster, _) = lived(100);
+        let (fleet, cluster, _) = after_steps(100);
         let users = DRIVERS.iter().flat_map(|driver| {
             let store = cluster.read(Kind::DataStore, "", &driver.to_lowercase()).unwrap();
             store["status"]["usedBy"].as_array().unwrap().clone()
@@ -298,18 +301,18 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_control_plane_is_marked_first_and_gone_later() {
-        let (_, cluster, actions) = lived(300);
-        let gone = actions.iter().position(|action| action.what == What::Gone).unwrap();
+    fn a_deleted_control_plane_is_marked_first_and_removed_later() {
+        let (_, cluster, actions) = after_steps(300);
+        let gone = actions.iter().position(|action| action.kind == ActionKind::Gone).unwrap();
         let name = actions[gone].tenant.name();
         let before: Vec<_> = actions[..gone].iter().filter(|action| action.tenant.name() == name).collect();
-        assert_eq!(before.last().unwrap().what, What::Delete);
+        assert_eq!(before.last().unwrap().kind, ActionKind::Delete);
         assert!(matches!(cluster.read(Kind::TenantControlPlane, NAMESPACE, name), Err(StatusError::NotFound { .. })));
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_life() {
+    fn the_same_seed_results_in_the_same_actions() {
         let lines = |actions: Vec<Action>| actions.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(lines(lived(50).2), lines(lived(50).2));
+        assert_eq!(lines(after_steps(50).2), lines(after_steps(50).2));
     }
 }

@@ -1,5 +1,5 @@
-//! Months of simulated history of many installations, put straight into the backend's store: it grows, releases spread
-//! through it in waves, and test runs come and go.
+//! Half a year of simulated history of many installations, written directly into the backend's store. The number of
+//! installations grows, releases spread in waves, and test installations live for a day.
 
 mod installation;
 mod releases;
@@ -11,30 +11,30 @@ use crate::backend::store::{Batch, EventRow, GaugeSnapshot, Source, Store, Write
 use crate::catalog::{Event, EventRecord, SERVICE_VERSION};
 use installation::{Installation, uuid};
 
-/// Days of history: half a year shows a release from its first day to its last.
+/// The days of history: half a year shows a release from its first day to its last.
 const DAYS: i64 = 180;
 
-/// Installations that stay for more than a day.
+/// The number of installations that live for more than a day.
 const LASTING: usize = 200;
 
-/// Installations that are gone on the day on which they came.
+/// The number of installations that live for one day.
 const SHORT_LIVED: usize = 100;
 
-/// What was put into a store.
+/// The amount of history that was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Installations.
+pub struct WrittenHistory {
+    /// The number of installations.
     pub installations: usize,
-    /// Days of installations.
+    /// The number of snapshots, one per installation and day.
     pub snapshots: usize,
-    /// Events.
+    /// The number of events.
     pub events: usize,
 }
 
-/// Writes the history that ends at `now` into a store, the same one for the same seed. Writing it
-/// twice is the same as writing it once.
-pub async fn write(store: &dyn Store, seed: u64, now: Timestamp) -> Result<Written, WriteError> {
-    let mut written = Written { installations: LASTING + SHORT_LIVED, ..Written::default() };
+/// Writes the history that ends at `now` into a store. The same seed results in the same history, and writing it twice has no
+/// further effect.
+pub async fn write(store: &dyn Store, seed: u64, now: Timestamp) -> Result<WrittenHistory, WriteError> {
+    let mut written = WrittenHistory { installations: LASTING + SHORT_LIVED, ..WrittenHistory::default() };
     for batch in days(seed, now) {
         written.snapshots += batch.snapshots.len();
         written.events += batch.events.len();
@@ -43,26 +43,26 @@ pub async fn write(store: &dyn Store, seed: u64, now: Timestamp) -> Result<Writt
     Ok(written)
 }
 
-/// The history, a day at a time, oldest first.
+/// Returns the history as one batch per day, oldest first.
 fn days(seed: u64, now: Timestamp) -> impl Iterator<Item = Batch> {
     let mut random = Rng::with_seed(seed);
     let mut installations: Vec<_> = (0..LASTING).map(|_| Installation::lasting(&mut random, DAYS)).collect();
     installations.extend((0..SHORT_LIVED).map(|_| Installation::short_lived(&mut random, DAYS)));
-    let source = Source::Agent(SERVICE_VERSION.parse().expect("the catalog admits the agent's own version"));
+    let source = Source::Agent(SERVICE_VERSION.parse().expect("the catalog allows the agent's own version"));
     (0..DAYS).rev().map(move |age| {
         let mut batch = Batch::default();
-        for installation in installations.iter().filter(|installation| installation.is_there(age)) {
-            let time = moment(&mut random, now, age);
+        for installation in installations.iter().filter(|installation| installation.is_active(age)) {
+            let time = snapshot_time(&mut random, now, age);
             batch.snapshots.push(snapshot(installation, age, time, &source));
             let events = installation.events(&mut random, age).into_iter();
-            batch.events.extend(events.map(|event| row(&mut random, installation, age, time, event, &source)));
+            batch.events.extend(events.map(|event| event_row(&mut random, installation, age, time, event, &source)));
         }
         batch
     })
 }
 
-/// A time on the day `age`: as the day's newest gauges are a few minutes older than its end.
-fn moment(random: &mut Rng, now: Timestamp, age: i64) -> Timestamp {
+/// Returns the time of the snapshot of the day `age`, which is a few minutes before the end of the day.
+fn snapshot_time(random: &mut Rng, now: Timestamp, age: i64) -> Timestamp {
     now - SignedDuration::from_hours(24 * age) - SignedDuration::from_secs(random.i64(0..300))
 }
 
@@ -78,7 +78,7 @@ fn snapshot(installation: &Installation, age: i64, time: Timestamp, source: &Sou
     }
 }
 
-fn row(
+fn event_row(
     random: &mut Rng,
     installation: &Installation,
     age: i64,
@@ -111,24 +111,28 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn the_history_fills_a_store_with_growth_releases_and_trouble() {
+    async fn the_history_shows_growth_releases_and_failures() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
         let now = Timestamp::now();
         let written = write(&store, 1, now).await.unwrap();
         assert!(written.snapshots > 10_000 && written.events > 1_000, "{written:?}");
-        let facts = store.overview(OverviewQuery { now, ..QUERY }).await.unwrap();
-        assert!(facts.days.len() >= 180, "{} days", facts.days.len());
-        assert!(facts.day.active > 100, "{:?}", facts.day);
-        assert!(facts.month.short_lived > 5, "{:?}", facts.month);
-        assert!(facts.kamaji_versions.len() > 4 && facts.kubernetes_versions.len() > 3);
-        assert!(facts.control_planes.sleeping > 0 && facts.control_planes.not_ready > 0, "{:?}", facts.control_planes);
-        let (first, last) = (facts.days[0], facts.days[facts.days.len() - 2]);
+        let overview = store.overview(OverviewQuery { now, ..QUERY }).await.unwrap();
+        assert!(overview.days.len() >= 180, "{} days", overview.days.len());
+        assert!(overview.day.active > 100, "{:?}", overview.day);
+        assert!(overview.month.short_lived > 5, "{:?}", overview.month);
+        assert!(overview.kamaji_versions.len() > 4 && overview.kubernetes_versions.len() > 3);
+        assert!(
+            overview.control_planes.sleeping > 0 && overview.control_planes.not_ready > 0,
+            "{:?}",
+            overview.control_planes
+        );
+        let (first, last) = (overview.days[0], overview.days[overview.days.len() - 2]);
         assert!(last.installations > first.installations * 3 / 2, "{first:?} {last:?}");
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_history() {
+    fn the_same_seed_results_in_the_same_history() {
         let history = |seed| days(seed, Timestamp::UNIX_EPOCH).collect::<Vec<_>>();
         assert!(history(1) == history(1));
         assert!(history(1) != history(2));
@@ -139,7 +143,7 @@ mod tests {
         let mut random = Rng::with_seed(3);
         for _ in 0..500 {
             let installation = Installation::lasting(&mut random, DAYS);
-            for age in (0..DAYS).filter(|age| installation.is_there(*age)) {
+            for age in (0..DAYS).filter(|age| installation.is_active(*age)) {
                 let StateCounts { running, sleeping, not_ready, upgrading } = installation.counts(age);
                 let all = running + sleeping + not_ready + upgrading;
                 assert!((1..200).contains(&all), "{installation:?} on {age}: {all}");

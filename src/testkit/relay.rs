@@ -1,4 +1,4 @@
-//! A real collector between the agent and the backend, with the relay's own configuration.
+//! A real OpenTelemetry Collector between agent and backend, with the configuration of the relay.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,28 +15,28 @@ use tokio_util::sync::CancellationToken;
 
 const CONFIGURATION: &str = include_str!("../../otel-collector/relay.yaml");
 
-/// How long the collector may take until it listens: ten times what it takes on a busy machine.
-const START: Duration = Duration::from_secs(20);
+/// The timeout of the collector's start: ten times as long as it takes on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often it is asked meanwhile: a start is seen at once, and asking costs nothing.
-const ASK: Duration = Duration::from_millis(50);
+/// The interval of the connection attempts during the start: short enough not to delay the demo.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A collector that runs, and goes when this is dropped.
+/// A running collector, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
     listen: SocketAddr,
-    /// Goes with the collector.
+    /// Deleted when this value is dropped.
     _configuration: NamedTempFile,
 }
 
 impl Relay {
-    /// Starts the collector at this path, to send to the backend's HTTP address, and waits until it listens.
+    /// Starts the collector at this path, with the backend's HTTP address as its endpoint, and waits until it listens.
     pub async fn start(collector: &Path, backend: SocketAddr) -> anyhow::Result<Self> {
         let mut configuration = tempfile::Builder::new().suffix(".yaml").tempfile()?;
         configuration.write_all(CONFIGURATION.as_bytes())?;
         let (listen, health) = (free_address().await?, free_address().await?);
-        // It stays in our process group: whatever ends us from the terminal ends it too.
+        // It stays in this process group, so that a Ctrl-C in the terminal ends it too.
         let child = Command::new(collector)
             .arg("--config")
             .arg(configuration.path())
@@ -54,15 +54,15 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Where it listens for OTLP over gRPC.
+    /// Returns the URL of its OTLP/gRPC receiver.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.listen)
     }
 
-    /// Lets it run until the shutdown. Fails where it ends before that.
+    /// Waits for the shutdown and kills the collector. Fails if the collector ends before.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
-            // A Ctrl-C reaches it at the same time as us.
+            // A Ctrl-C reaches the collector at the same time: its end is no error then.
             biased;
             () = shutdown.cancelled() => self.child.kill().await.context("the collector can't be ended"),
             ended = self.child.wait() => bail!("the collector ended: {}; its last lines say why", ended?),
@@ -72,18 +72,18 @@ impl Relay {
     async fn wait_until_it_listens(&mut self) -> anyhow::Result<()> {
         let listens = async {
             while TcpStream::connect(self.listen).await.is_err() {
-                sleep(ASK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         tokio::select! {
             ended = self.child.wait() => bail!("the collector ended at its start: {}; its last lines say why", ended?),
-            listens = timeout(START, listens) => listens
-                .with_context(|| format!("the collector does not listen on {} within {START:?}", self.listen)),
+            listens = timeout(START_TIMEOUT, listens) => listens
+                .with_context(|| format!("the collector does not listen on {} within {START_TIMEOUT:?}", self.listen)),
         }
     }
 }
 
-/// An address that is free now. Somebody may take it before the collector does, which then says so and ends.
+/// Returns a free address. If another process takes it first, the collector logs that and ends.
 async fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
 }

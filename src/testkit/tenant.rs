@@ -1,7 +1,7 @@
-//! A simulated control plane: what of it changes in the demo, and the object of real size that tells it.
+//! A simulated TenantControlPlane, and its object, which is as large as a real one.
 
-mod body;
 mod managed_fields;
+mod manifest;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,29 +10,29 @@ use serde_json::Value;
 
 use crate::catalog::{NetworkProfile, Status};
 
-/// The namespace that the simulated control planes live in.
+/// The namespace of the simulated control planes.
 pub const NAMESPACE: &str = "tenants";
 
-/// The finalizer with which Kamaji holds a control plane until its resources are gone.
+/// The finalizer with which Kamaji delays the deletion of a control plane until its resources are deleted.
 pub const FINALIZER: &str = "finalizer.kamaji.clastix.io";
 
-/// A control plane, before it is an object.
+/// A control plane, from which its object is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     name: String,
     created: Timestamp,
     version: String,
-    /// The version that runs; none until it first came up.
+    /// The version that runs; `None` until the first start.
     installed: Option<String>,
     status: Status,
     driver: &'static str,
-    exposure: NetworkProfile,
+    network_profile: NetworkProfile,
     cluster_api: bool,
     team: usize,
 }
 
 impl Tenant {
-    /// A control plane that Kamaji has just seen.
+    /// Creates a control plane that was just created in the cluster.
     pub fn new(name: impl Into<String>, created: Timestamp) -> Self {
         Self {
             name: name.into(),
@@ -41,90 +41,90 @@ impl Tenant {
             installed: None,
             status: Status::Provisioning,
             driver: "etcd",
-            exposure: NetworkProfile::LoadBalancer,
+            network_profile: NetworkProfile::LoadBalancer,
             cluster_api: false,
             team: 1,
         }
     }
 
-    /// With this desired version.
+    /// Sets the desired version.
     #[must_use]
     pub fn version(self, version: impl Into<String>) -> Self {
         Self { version: version.into(), ..self }
     }
 
-    /// Up: with this status, and its desired version installed.
+    /// Sets the status, and installs the desired version.
     #[must_use]
     pub fn installed(self, status: Status) -> Self {
         Self { installed: Some(self.version.clone()), status, ..self }
     }
 
-    /// With a datastore of this driver.
+    /// Sets the driver of the datastore.
     #[must_use]
     pub fn driver(self, driver: &'static str) -> Self {
         Self { driver, ..self }
     }
 
-    /// Exposed like this.
+    /// Sets the exposure of the API server.
     #[must_use]
-    pub fn exposure(self, exposure: NetworkProfile) -> Self {
-        Self { exposure, ..self }
+    pub fn network_profile(self, network_profile: NetworkProfile) -> Self {
+        Self { network_profile, ..self }
     }
 
-    /// Made through Cluster API, or not.
+    /// Made through SimulatedCluster API, or not.
     #[must_use]
     pub fn cluster_api(self, cluster_api: bool) -> Self {
         Self { cluster_api, ..self }
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its desired version.
+    /// Returns the desired version.
     pub fn desired(&self) -> &str {
         &self.version
     }
 
-    /// Its status.
+    /// Returns the status.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Whether its datastore is of this driver.
+    /// Returns whether the datastore has this driver.
     pub fn uses(&self, driver: &str) -> bool {
         self.driver == driver
     }
 
-    /// Asks for another version: Kamaji upgrades it.
+    /// Begins an upgrade to another version.
     pub fn upgrade(&mut self, version: impl Into<String>) {
         self.version = version.into();
         self.status = Status::Upgrading;
     }
 
-    /// Gives it to another team: a change of a label and of nothing else.
+    /// Changes a label, and nothing else.
     pub fn relabel(&mut self) {
         self.team = self.team % 5 + 1;
     }
 
-    /// Sets its status; with [`Status::Ready`] the desired version is the one that runs.
-    pub fn become_(&mut self, status: Status) {
+    /// Sets the status. [`Status::Ready`] installs the desired version as well.
+    pub fn set_status(&mut self, status: Status) {
         self.status = status;
         if status == Status::Ready {
             self.installed = Some(self.version.clone());
         }
     }
 
-    /// The object as the API server keeps it, about 9 kB of JSON, without what the API server adds itself.
+    /// Returns the object as it is sent to the API server, about 9 kB of JSON.
     pub fn to_object(&self) -> Value {
-        body::object(self)
+        manifest::object(self)
     }
 
-    /// A checksum as Kamaji writes them, the same each time for the same thing.
-    fn checksum(&self, of: &str) -> String {
+    /// Returns a stable checksum of a part, in the format of Kamaji's.
+    fn checksum(&self, part: &str) -> String {
         let mut hasher = DefaultHasher::new();
-        (&self.name, of).hash(&mut hasher);
+        (&self.name, part).hash(&mut hasher);
         let first = hasher.finish();
         first.hash(&mut hasher);
         format!("{first:016x}{:016x}", hasher.finish())
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_says_where_the_agent_looks_what_the_control_plane_is() {
+    fn an_object_has_versions_and_status_in_the_fields_that_the_agent_reads() {
         let mut tenant = Tenant::new("tenant-01", Timestamp::UNIX_EPOCH).version("v1.34.3").installed(Status::Ready);
         tenant.upgrade("v1.35.1");
         let object = tenant.to_object();

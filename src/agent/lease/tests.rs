@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::testkit::api_server::ApiServer;
-use crate::testkit::cluster::Kind;
+use crate::testkit::in_process::ApiServer;
+use crate::testkit::simulated_cluster::Kind;
 
 const DURATION: Duration = Duration::from_secs(15);
 const NAMESPACE: &str = "kamaji-telemetry";

@@ -1,6 +1,6 @@
-//! A calendar of simulated releases, so that versions spread through the history as they do through a real fleet.
+//! A calendar of simulated releases, by which versions spread through the history as in a real fleet.
 
-/// A version, and how many days before today it was released.
+/// The number of days since a release, and its version.
 type Release = (i64, &'static str);
 
 /// Stable releases of the simulated Kamaji, oldest first.
@@ -39,7 +39,7 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// What runs `age` days before today where updates are made `lag` days after a release.
+    /// Returns the version that runs `age` days before today, if updates follow a release after `lag` days.
     pub(super) fn kamaji(self, age: i64, lag: i64) -> &'static str {
         match self {
             Self::Stable => newest(&KAMAJI, age, lag),
@@ -48,15 +48,15 @@ impl Channel {
     }
 }
 
-/// The Kubernetes version that runs `age` days before today where updates are made `lag` days after a release.
+/// Returns the Kubernetes version that runs `age` days before today, if updates follow a release after `lag` days.
 pub(super) fn kubernetes(age: i64, lag: i64) -> &'static str {
     newest(&KUBERNETES, age, lag)
 }
 
-/// The Kubernetes version that follows this one, if there is one.
+/// Returns the next Kubernetes version, if there is one.
 pub(super) fn kubernetes_after(version: &str) -> Option<&'static str> {
-    let following = KUBERNETES.iter().skip_while(|(_, release)| *release != version).nth(1);
-    following.map(|(_, release)| *release)
+    let next = KUBERNETES.iter().skip_while(|(_, release)| *release != version).nth(1);
+    next.map(|(_, release)| *release)
 }
 
 fn newest(releases: &[Release], age: i64, lag: i64) -> &'static str {
@@ -70,7 +70,7 @@ mod tests {
     use crate::catalog::{KamajiVersion, KubernetesVersion};
 
     #[test]
-    fn an_installation_updates_so_many_days_after_a_release() {
+    fn an_installation_updates_after_its_lag() {
         assert_eq!(Channel::Stable.kamaji(12, 0), "v1.2.0");
         assert_eq!(Channel::Stable.kamaji(13, 0), "v1.1.1");
         assert_eq!(Channel::Stable.kamaji(0, 12), "v1.2.0");

@@ -1,9 +1,9 @@
-//! `metadata.managedFields`: a third of what a real object weighs, so the simulated ones have them too.
+//! `metadata.managedFields`, which make up a third of the size of a real object.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// Who last wrote the given parts of an object, as the API server notes it.
+/// Returns the entry that the API server records for the writer of parts of an object.
 pub(super) fn entry(manager: &str, subresource: Option<&str>, time: Timestamp, parts: &Value) -> Value {
     let mut entry = json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1",
@@ -19,8 +19,8 @@ pub(super) fn entry(manager: &str, subresource: Option<&str>, time: Timestamp, p
     entry
 }
 
-/// The set of fields in a value: an `f:` before each key, nothing at the leaves, and a dot where a map stands for
-/// itself too.
+/// Returns the set of fields in a value: each key with the prefix `f:`, an empty object for a leaf, and a dot for a nested map
+/// itself.
 fn fields(value: &Value, nested: bool) -> Value {
     let Value::Object(object) = value else { return json!({}) };
     let itself = nested.then(|| (".".to_owned(), json!({})));
@@ -33,13 +33,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_of_an_object_are_those_that_the_api_server_notes() {
+    fn the_fields_of_an_object_are_those_that_the_api_server_records() {
         let parts = json!({ "spec": { "replicas": 2, "image": { "tag": "x" }, "list": [1, 2] } });
-        let noted = entry("kubectl", Some("status"), Timestamp::UNIX_EPOCH, &parts);
+        let entry = entry("kubectl", Some("status"), Timestamp::UNIX_EPOCH, &parts);
         let expected = json!({ "f:spec": {
             ".": {}, "f:image": { ".": {}, "f:tag": {} }, "f:list": {}, "f:replicas": {}
         } });
-        assert_eq!(noted["fieldsV1"], expected);
-        assert_eq!(noted["time"], "1970-01-01T00:00:00Z");
+        assert_eq!(entry["fieldsV1"], expected);
+        assert_eq!(entry["time"], "1970-01-01T00:00:00Z");
     }
 }

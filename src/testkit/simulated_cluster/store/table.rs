@@ -1,17 +1,17 @@
-//! The objects of one kind, and how they came to be as they are.
+//! The objects of one kind and their latest changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
 
-use crate::testkit::cluster::object::{EventType, Filter, Object};
-use crate::testkit::cluster::status_error::StatusError;
+use crate::testkit::simulated_cluster::object::{EventType, Filter, Object};
+use crate::testkit::simulated_cluster::status_error::StatusError;
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
 
-/// A table's objects and its bounded history.
+/// The objects and their bounded history.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     objects: BTreeMap<Key, Object>,
@@ -25,7 +25,7 @@ struct TableChange {
     version: u64,
     key: Key,
     before: Option<Object>,
-    /// What is there afterwards; for a deletion the object as it was last seen.
+    /// The object after the change; for a deletion, its last version.
     after: Object,
     deleted: bool,
     line: Bytes,
@@ -40,11 +40,11 @@ impl TableChange {
         }
     }
 
-    /// What a watch with this filter sees of the change: an object that comes to match is added to it, one that
-    /// ceases to match is deleted from it.
+    /// Returns the line of the change for a watch with this filter. An object that begins to match is added, and one that
+    /// ceases to match is deleted.
     fn line_for(&self, filter: &Filter) -> Option<Bytes> {
-        let before = self.before.as_ref().is_some_and(|object| filter.admits(&self.key, object));
-        let after = !self.deleted && filter.admits(&self.key, &self.after);
+        let before = self.before.as_ref().is_some_and(|object| filter.matches(&self.key, object));
+        let after = !self.deleted && filter.matches(&self.key, &self.after);
         let seen = match (before, after) {
             (false, false) => return None,
             (false, true) => EventType::Added,
@@ -60,13 +60,13 @@ impl Table {
         self.objects.get(key)
     }
 
-    /// Puts an object in place of the one before.
+    /// Inserts an object or replaces it.
     pub(super) fn put(&mut self, key: Key, object: Object, capacity: usize) {
         let before = self.objects.insert(key.clone(), object.clone());
         self.record(key, before, object, false, capacity);
     }
 
-    /// Takes an object out; `last` is its last version, which the watches are told.
+    /// Removes an object, whose last version the watches receive.
     pub(super) fn remove(&mut self, key: Key, last: Object, capacity: usize) {
         let before = self.objects.remove(&key);
         self.record(key, before, last, true, capacity);
@@ -81,7 +81,7 @@ impl Table {
         }
     }
 
-    /// The objects as they were at a version, by key, beginning behind `after`.
+    /// Returns the objects as of a version, by key, from the key after `after`.
     pub(super) fn at<'a>(
         &'a self,
         version: u64,
@@ -89,7 +89,7 @@ impl Table {
         after: Option<&'a Key>,
     ) -> Result<impl Iterator<Item = (&'a Key, &'a Object)> + 'a, StatusError> {
         let later = self.changes_since(version)?;
-        // The first change after the version knows what was there at the version.
+        // The first change after the version has the object as of the version.
         let mut then: BTreeMap<&Key, Option<&Object>> = BTreeMap::new();
         for change in later {
             then.entry(&change.key).or_insert(change.before.as_ref());
@@ -102,10 +102,10 @@ impl Table {
             all.extend(restored.filter(|(key, _)| after.is_none_or(|after| *key > after)));
             all.sort_unstable_by_key(|(key, _)| *key);
         }
-        Ok(all.into_iter().filter(|(key, object)| filter.admits(key, object)))
+        Ok(all.into_iter().filter(|(key, object)| filter.matches(key, object)))
     }
 
-    /// What a watch with this filter sees of the changes after a version.
+    /// Returns the lines of the changes after a version for a watch with this filter.
     pub(super) fn lines_since<'a>(
         &'a self,
         version: u64,
@@ -116,7 +116,7 @@ impl Table {
 
     fn changes_since(&self, version: u64) -> Result<impl Iterator<Item = &TableChange>, StatusError> {
         if version < self.forgotten {
-            return Err(StatusError::Expired { asked: version, oldest: self.forgotten });
+            return Err(StatusError::Expired { requested: version, oldest: self.forgotten });
         }
         let first = self.history.partition_point(|change| change.version <= version);
         Ok(self.history.range(first..))

@@ -1,4 +1,4 @@
-//! The paths of the simulated API over HTTP: reads a request, asks the store, writes the answer.
+//! The routes of the simulated API: from an HTTP request through the store to a response.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -16,12 +16,12 @@ use super::object::Object;
 use super::parameters::{Parameters, write_continue};
 use super::status_error::StatusError;
 use super::store::{Deletion, Page, Preconditions};
-use super::{Cluster, watch};
+use super::{SimulatedCluster, watch};
 
-/// One kind of one cluster: what a handler works on.
+/// The state of a handler: a cluster, and the kind that it serves.
 #[derive(Clone)]
-struct Served {
-    cluster: Cluster,
+struct HandlerState {
+    cluster: SimulatedCluster,
     kind: Kind,
 }
 
@@ -34,31 +34,31 @@ impl IntoResponse for StatusError {
     }
 }
 
-/// Everything that is served.
-pub(super) fn router(cluster: &Cluster) -> Router {
+/// Everything that is state.
+pub(super) fn router(cluster: &SimulatedCluster) -> Router {
     let version = cluster.kubernetes_version().to_owned();
-    let served = Kind::ALL.into_iter().map(|kind| of_kind(Served { cluster: cluster.clone(), kind }));
-    served
+    let by_kind = Kind::ALL.into_iter().map(|kind| routes_of_kind(HandlerState { cluster: cluster.clone(), kind }));
+    by_kind
         .fold(Router::new(), Router::merge)
         .route("/version", get(|| async move { Json(version_info(&version)) }))
         .fallback(|| async { StatusError::NoSuchPath })
         .method_not_allowed_fallback(|| async { StatusError::MethodNotAllowed })
 }
 
-fn of_kind(served: Served) -> Router {
-    let (base, plural) = (served.kind.base_path(), served.kind.plural());
-    let router = if served.kind.namespaced() {
+fn routes_of_kind(state: HandlerState) -> Router {
+    let (base, plural) = (state.kind.base_path(), state.kind.plural());
+    let router = if state.kind.is_namespaced() {
         Router::new()
             .route(&format!("{base}/{plural}"), get(list_everywhere))
             .route(&format!("{base}/namespaces/{{namespace}}/{plural}"), get(list_namespace).post(create))
-            .route(&format!("{base}/namespaces/{{namespace}}/{plural}/{{name}}"), named())
+            .route(&format!("{base}/namespaces/{{namespace}}/{plural}/{{name}}"), object_routes())
     } else {
         Router::new().route(&format!("{base}/{plural}"), get(list_everywhere))
     };
-    router.with_state(served)
+    router.with_state(state)
 }
 
-fn named() -> MethodRouter<Served> {
+fn object_routes() -> MethodRouter<HandlerState> {
     get(read).put(replace).delete(delete)
 }
 
@@ -77,31 +77,39 @@ fn version_info(version: &str) -> Value {
     })
 }
 
-async fn list_everywhere(State(served): State<Served>, asked: ApiRequest) -> ApiResponse {
-    collection(&served, None, asked)
+async fn list_everywhere(State(state): State<HandlerState>, request: ApiRequest) -> ApiResponse {
+    collection(&state, None, request)
 }
 
-async fn list_namespace(State(served): State<Served>, Path(namespace): Path<String>, asked: ApiRequest) -> ApiResponse {
-    collection(&served, Some(&namespace), asked)
+async fn list_namespace(
+    State(state): State<HandlerState>,
+    Path(namespace): Path<String>,
+    request: ApiRequest,
+) -> ApiResponse {
+    collection(&state, Some(&namespace), request)
 }
 
-fn collection(Served { cluster, kind }: &Served, namespace: Option<&str>, asked: ApiRequest) -> ApiResponse {
-    let Query(parameters) = asked.map_err(|error| StatusError::BadRequest(error.body_text()))?;
+fn collection(
+    HandlerState { cluster, kind }: &HandlerState,
+    namespace: Option<&str>,
+    request: ApiRequest,
+) -> ApiResponse {
+    let Query(parameters) = request.map_err(|error| StatusError::BadRequest(error.body_text()))?;
     let filter = parameters.filter(namespace)?;
     if parameters.watch {
-        let request = parameters.watch(*kind, filter)?;
-        return Ok(json_body(Body::from_stream(watch::stream(cluster.clone(), request))));
+        let watch_request = parameters.watch(*kind, filter)?;
+        return Ok(json_body(Body::from_stream(watch::stream(cluster.clone(), watch_request))));
     }
-    let request = parameters.page()?;
+    let page_request = parameters.page()?;
     let page = {
         let store = cluster.store();
-        store.reached(parameters.version()?)?;
-        store.list(*kind, &filter, &request)?
+        store.check_reached(parameters.version()?)?;
+        store.list(*kind, &filter, &page_request)?
     };
     Ok(list(*kind, page))
 }
 
-/// A list whose items are sent as they are kept: copying them would double what a client costs.
+/// Returns a list. Its items are sent as they are stored, since copying them would double the memory of a request.
 fn list(kind: Kind, Page { version, items, rest }: Page) -> Response {
     let mut metadata = json!({ "resourceVersion": version.to_string() });
     if let Some((after, remaining)) = rest {
@@ -125,36 +133,36 @@ fn json_body(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-async fn read(State(served): State<Served>, Path((namespace, name)): Path<(String, String)>) -> ApiResponse {
-    let object = served.cluster.store().get(served.kind, &namespace, &name)?;
-    Ok(answer(StatusCode::OK, &object))
+async fn read(State(state): State<HandlerState>, Path((namespace, name)): Path<(String, String)>) -> ApiResponse {
+    let object = state.cluster.store().get(state.kind, &namespace, &name)?;
+    Ok(object_response(StatusCode::OK, &object))
 }
 
-async fn create(State(served): State<Served>, Path(namespace): Path<String>, body: Bytes) -> ApiResponse {
-    let Served { cluster, kind } = served;
+async fn create(State(state): State<HandlerState>, Path(namespace): Path<String>, body: Bytes) -> ApiResponse {
+    let HandlerState { cluster, kind } = state;
     let object = cluster.write(|store, stamp| store.create(kind, &namespace, parse(&body)?, stamp))?;
-    Ok(answer(StatusCode::CREATED, &object))
+    Ok(object_response(StatusCode::CREATED, &object))
 }
 
 async fn replace(
-    State(served): State<Served>,
+    State(state): State<HandlerState>,
     Path((namespace, name)): Path<(String, String)>,
     body: Bytes,
 ) -> ApiResponse {
-    let Served { cluster, kind } = served;
+    let HandlerState { cluster, kind } = state;
     let object = cluster.write(|store, _| store.replace(kind, &namespace, &name, parse(&body)?))?;
-    Ok(answer(StatusCode::OK, &object))
+    Ok(object_response(StatusCode::OK, &object))
 }
 
 async fn delete(
-    State(served): State<Served>,
+    State(state): State<HandlerState>,
     Path((namespace, name)): Path<(String, String)>,
     body: Bytes,
 ) -> ApiResponse {
-    let Served { cluster, kind } = served;
+    let HandlerState { cluster, kind } = state;
     let preconditions = preconditions(&body)?;
     match cluster.write(|store, stamp| store.delete(kind, &namespace, &name, &preconditions, stamp))? {
-        Deletion::Awaited(object) => Ok(answer(StatusCode::OK, &object)),
+        Deletion::Pending(object) => Ok(object_response(StatusCode::OK, &object)),
         Deletion::Done => Ok(Json(json!({
             "kind": "Status",
             "apiVersion": "v1",
@@ -166,17 +174,17 @@ async fn delete(
     }
 }
 
-/// The conditions in a body of `DeleteOptions`, which may be left out.
+/// Reads the preconditions from a body of `DeleteOptions`, which may be empty.
 fn preconditions(body: &[u8]) -> Result<Preconditions, StatusError> {
     let options = if body.is_empty() { Value::Null } else { parse(body)? };
-    let wanted = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
-    Ok(Preconditions { uid: wanted("uid"), resource_version: wanted("resourceVersion") })
+    let expected = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
+    Ok(Preconditions { uid: expected("uid"), resource_version: expected("resourceVersion") })
 }
 
 fn parse(body: &[u8]) -> Result<Value, StatusError> {
     serde_json::from_slice(body).map_err(|error| StatusError::BadRequest(format!("the body is not JSON: {error}")))
 }
 
-fn answer(code: StatusCode, object: &Object) -> Response {
+fn object_response(code: StatusCode, object: &Object) -> Response {
     (code, json_body(object.json().into())).into_response()
 }

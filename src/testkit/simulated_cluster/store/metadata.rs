@@ -1,12 +1,12 @@
-//! The metadata of an object: what the API server completes, compares and decides by.
+//! The metadata of an object, as far as the API server completes or compares it.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::testkit::cluster::kind::Kind;
-use crate::testkit::cluster::status_error::StatusError;
+use crate::testkit::simulated_cluster::kind::Kind;
+use crate::testkit::simulated_cluster::status_error::StatusError;
 
-/// Completes what every object says of itself, and gives its metadata.
+/// Sets the fields that every object has, and returns its metadata.
 pub(super) fn complete<'a>(
     kind: Kind,
     namespace: &str,
@@ -17,31 +17,31 @@ pub(super) fn complete<'a>(
     object.insert("apiVersion".to_owned(), kind.api_version().into());
     object.insert("kind".to_owned(), kind.name().into());
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).ok_or_else(invalid)?;
-    if text(metadata, "namespace").is_some_and(|given| given != namespace) {
+    if text(metadata, "namespace").is_some_and(|sent| sent != namespace) {
         return Err(StatusError::BadRequest(format!(
             "the namespace of the provided object does not match the namespace sent on the request ({namespace})"
         )));
     }
-    if kind.namespaced() {
+    if kind.is_namespaced() {
         metadata.insert("namespace".to_owned(), namespace.into());
     }
     Ok(metadata)
 }
 
-/// Refuses a change of an object that differs from the wanted one; nothing wanted is always met.
-pub(super) fn same(
+/// Fails if a field of the metadata differs from the expected value. `None` expects nothing.
+pub(super) fn require_equal(
     kind: Kind,
     name: &str,
     object: &Value,
     field: &str,
-    wanted: Option<&str>,
+    expected: Option<&str>,
 ) -> Result<(), StatusError> {
-    let there = object["metadata"][field].as_str().unwrap_or_default();
-    let Some(wanted) = wanted.filter(|wanted| *wanted != there) else { return Ok(()) };
+    let actual = object["metadata"][field].as_str().unwrap_or_default();
+    let Some(expected) = expected.filter(|expected| *expected != actual) else { return Ok(()) };
     let cause = if field == "resourceVersion" {
         "the object has been modified; please apply your changes to the latest version and try again".to_owned()
     } else {
-        format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}")
+        format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {actual}")
     };
     Err(StatusError::Conflict { kind, name: name.to_owned(), cause })
 }
@@ -58,7 +58,7 @@ pub(super) fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-/// A time as the API server writes it, in whole seconds.
+/// Formats a time as the API server does, in whole seconds.
 pub(super) fn seconds(time: Timestamp) -> String {
     format!("{time:.0}")
 }

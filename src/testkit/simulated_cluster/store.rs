@@ -1,5 +1,5 @@
-//! The state of the simulated API: one version counter, and a table for each kind. It does no I/O: a request comes in
-//! with the time and the identity it may use, and a new version or a refusal comes out.
+//! The state of the simulated API: a version counter, and a table for each kind. It does no I/O: the caller supplies the time
+//! and the UID of a write.
 
 mod metadata;
 mod table;
@@ -14,53 +14,54 @@ use uuid::Uuid;
 use super::kind::Kind;
 use super::object::{EventType, Filter, Object};
 use super::status_error::StatusError;
-use metadata::{complete, has_finalizers, is_terminating, same, seconds, text};
+use metadata::{complete, has_finalizers, is_terminating, require_equal, seconds, text};
 use table::{Key, Table};
 
-/// What a write may take from the world outside.
+/// The inputs of a write that differ from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The time of the write.
     pub now: Timestamp,
-    /// The identity of the object, if the write makes one.
+    /// The UID of the object, if the write creates one.
     pub uid: Uuid,
 }
 
-/// What must hold for a deletion to go on.
+/// The preconditions of a deletion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
-    /// The object has this identity.
+    /// The UID that the object must have.
     pub uid: Option<String>,
-    /// The object is in this version.
+    /// The version that the object must have.
     pub resource_version: Option<String>,
 }
 
-/// Some objects of one state.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) version: u64,
     pub(super) items: Vec<Bytes>,
-    /// Where the next page begins, behind this key, and how many objects follow.
+    /// The last key of this page and the number of objects after it, if there is another page.
     pub(super) rest: Option<(Key, usize)>,
 }
 
-/// Which page of which state.
+/// The request for a page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PageRequest {
-    /// The newest state where there is none.
+    /// The version of the state to list; `None` for the newest.
     pub(super) version: Option<u64>,
+    /// The last key of the page before.
     pub(super) after: Option<Key>,
-    /// Unlimited where there is none.
+    /// The largest number of objects; `None` for all.
     pub(super) limit: Option<usize>,
 }
 
-/// What a deletion has come to.
+/// The outcome of a deletion.
 #[derive(Debug, Clone)]
 pub(super) enum Deletion {
     /// The object is gone.
     Done,
-    /// The object waits for its finalizers.
-    Awaited(Object),
+    /// The object still has finalizers.
+    Pending(Object),
 }
 
 /// Every object of the simulated cluster.
@@ -72,28 +73,28 @@ pub(super) struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// An empty store that remembers `capacity` changes of each kind.
+    /// Creates an empty store that remembers `capacity` changes of each kind.
     pub(super) fn new(capacity: usize) -> Self {
         let tables = Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect();
         Self { version: 1, capacity, tables }
     }
 
-    /// The version of the newest change.
+    /// Returns the version of the newest change.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
 
-    /// One object.
+    /// Returns the current version of an object.
     pub(super) fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Object, StatusError> {
         let key = (namespace.to_owned(), name.to_owned());
         self.table(kind).get(&key).cloned().ok_or(StatusError::NotFound { kind, name: key.1 })
     }
 
-    /// Some objects of one state, in the order of their keys.
+    /// Returns a page of the objects of one state, in the order of their keys.
     pub(super) fn list(&self, kind: Kind, filter: &Filter, request: &PageRequest) -> Result<Page, StatusError> {
         let PageRequest { version, after, limit } = request;
         let version = version.unwrap_or(self.version);
-        self.reached(Some(version))?;
+        self.check_reached(Some(version))?;
         let mut objects = self.table(kind).at(version, filter, after.as_ref())?;
         let mut last = None;
         let page = objects.by_ref().take(limit.unwrap_or(usize::MAX));
@@ -102,13 +103,13 @@ impl ObjectStore {
         Ok(Page { version, items, rest: last.filter(|_| remaining > 0).map(|key| (key.clone(), remaining)) })
     }
 
-    /// The lines with which a watch of the newest state begins, and the version of that state.
+    /// Returns the first lines of a watch of the newest state, and the version of that state.
     pub(super) fn initial_lines(&self, kind: Kind, filter: &Filter) -> (Vec<Bytes>, u64) {
         let objects = self.table(kind).at(self.version, filter, None).into_iter().flatten();
         (objects.map(|(_, object)| object.line(EventType::Added)).collect(), self.version)
     }
 
-    /// What a watch sees of at most `limit` changes after a version, and the version it has come to.
+    /// Returns the lines of at most `limit` changes after a version, and the version that they reach.
     pub(super) fn lines_since(
         &self,
         kind: Kind,
@@ -116,7 +117,7 @@ impl ObjectStore {
         version: u64,
         limit: usize,
     ) -> Result<(Vec<Bytes>, u64), StatusError> {
-        self.reached(Some(version))?;
+        self.check_reached(Some(version))?;
         let mut changes = self.table(kind).lines_since(version, filter)?;
         let mut reached = version;
         let taken = changes.by_ref().take(limit).inspect(|(version, _)| reached = *version);
@@ -144,7 +145,7 @@ impl ObjectStore {
         }
         metadata.insert("uid".to_owned(), stamp.uid.to_string().into());
         metadata.insert("creationTimestamp".to_owned(), seconds(stamp.now).into());
-        if kind.counts_generations() {
+        if kind.has_generation() {
             metadata.insert("generation".to_owned(), 1.into());
         }
         let key = (namespace.to_owned(), name);
@@ -154,8 +155,8 @@ impl ObjectStore {
         Ok(self.write(kind, key, body))
     }
 
-    /// Replaces an object. What the API server owns is kept; an object that is being deleted goes with its last
-    /// finalizer; a replacement that changes nothing makes no new version.
+    /// Replaces an object, but not the fields that the API server owns. An object that is being deleted is removed with its
+    /// last finalizer. A replacement that changes nothing creates no new version.
     pub(super) fn replace(
         &mut self,
         kind: Kind,
@@ -166,19 +167,19 @@ impl ObjectStore {
         let current = self.get(kind, namespace, name)?;
         let before = current.to_value();
         let metadata = complete(kind, namespace, &mut body)?;
-        if text(metadata, "name").is_some_and(|given| given != name) {
+        if text(metadata, "name").is_some_and(|sent| sent != name) {
             return Err(StatusError::BadRequest(format!(
                 "the name of the object does not match the name on the URL ({name})"
             )));
         }
         Self::check_replacement(kind, name, metadata, &before)?;
-        for owned in ["name", "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generation"] {
-            match before["metadata"].get(owned) {
-                Some(value) => metadata.insert(owned.to_owned(), value.clone()),
-                None => metadata.remove(owned),
+        for server_field in ["name", "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generation"] {
+            match before["metadata"].get(server_field) {
+                Some(value) => metadata.insert(server_field.to_owned(), value.clone()),
+                None => metadata.remove(server_field),
             };
         }
-        if kind.counts_generations() && body["spec"] != before["spec"] {
+        if kind.has_generation() && body["spec"] != before["spec"] {
             let generation = before["metadata"]["generation"].as_u64().unwrap_or(0);
             body["metadata"]["generation"] = (generation + 1).into();
         }
@@ -192,7 +193,7 @@ impl ObjectStore {
         }
     }
 
-    /// Deletes an object, or, where it has finalizers, marks it as being deleted.
+    /// Deletes an object, or marks it as being deleted if it has finalizers.
     pub(super) fn delete(
         &mut self,
         kind: Kind,
@@ -204,8 +205,8 @@ impl ObjectStore {
         let current = self.get(kind, namespace, name)?;
         let mut body = current.to_value();
         let Preconditions { uid, resource_version } = preconditions;
-        for (field, wanted) in [("uid", uid), ("resourceVersion", resource_version)] {
-            same(kind, name, &body, field, wanted.as_deref())?;
+        for (field, expected) in [("uid", uid), ("resourceVersion", resource_version)] {
+            require_equal(kind, name, &body, field, expected.as_deref())?;
         }
         let key = (namespace.to_owned(), name.to_owned());
         if !has_finalizers(&body) {
@@ -213,11 +214,11 @@ impl ObjectStore {
             return Ok(Deletion::Done);
         }
         if is_terminating(&body) {
-            return Ok(Deletion::Awaited(current));
+            return Ok(Deletion::Pending(current));
         }
         body["metadata"]["deletionTimestamp"] = seconds(stamp.now).into();
         body["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-        Ok(Deletion::Awaited(self.write(kind, key, body)))
+        Ok(Deletion::Pending(self.write(kind, key, body)))
     }
 
     fn check_replacement(
@@ -226,13 +227,13 @@ impl ObjectStore {
         metadata: &Map<String, Value>,
         before: &Value,
     ) -> Result<(), StatusError> {
-        same(kind, name, before, "uid", text(metadata, "uid"))?;
+        require_equal(kind, name, before, "uid", text(metadata, "uid"))?;
         match text(metadata, "resourceVersion").filter(|version| !version.is_empty()) {
-            None if !kind.replaces_unconditionally() => Err(StatusError::Invalid(format!(
+            None if !kind.allows_unconditional_update() => Err(StatusError::Invalid(format!(
                 "{} \"{name}\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
                 kind.qualified()
             ))),
-            version => same(kind, name, before, "resourceVersion", version),
+            version => require_equal(kind, name, before, "resourceVersion", version),
         }
     }
 
@@ -254,10 +255,10 @@ impl ObjectStore {
         last
     }
 
-    /// Refuses a version of the future.
-    pub(super) fn reached(&self, asked: Option<u64>) -> Result<(), StatusError> {
-        match asked.filter(|asked| *asked > self.version) {
-            Some(asked) => Err(StatusError::NotYet { asked, current: self.version }),
+    /// Fails for a version that does not exist yet.
+    pub(super) fn check_reached(&self, requested: Option<u64>) -> Result<(), StatusError> {
+        match requested.filter(|requested| *requested > self.version) {
+            Some(requested) => Err(StatusError::NotYet { requested, current: self.version }),
             None => Ok(()),
         }
     }
@@ -300,17 +301,17 @@ mod tests {
     }
 
     #[test]
-    fn every_write_makes_a_newer_version_and_one_that_changes_nothing_makes_none() {
+    fn every_write_creates_a_newer_version_unless_it_changes_nothing() {
         let mut store = store_with(&["a"]);
-        let made = store.get(KIND, "default", "a").unwrap();
+        let created = store.get(KIND, "default", "a").unwrap();
         let same = store.replace(KIND, "default", "a", named("a")).unwrap();
-        assert_eq!(same.version, made.version);
+        assert_eq!(same.version, created.version);
         let mut changed = named("a");
         changed["data"] = json!({ "key": "value" });
         let replaced = store.replace(KIND, "default", "a", changed).unwrap();
-        assert!(replaced.version > made.version);
+        assert!(replaced.version > created.version);
         assert_eq!(replaced.to_value()["metadata"]["resourceVersion"], replaced.version.to_string());
-        assert_eq!(replaced.to_value()["metadata"]["uid"], made.to_value()["metadata"]["uid"]);
+        assert_eq!(replaced.to_value()["metadata"]["uid"], created.to_value()["metadata"]["uid"]);
         assert_eq!(store.version(), replaced.version);
     }
 
@@ -322,24 +323,24 @@ mod tests {
         let mut second = first.clone();
         second["data"] = json!({ "by": "second" });
         store.replace(KIND, "default", "a", first).unwrap();
-        let refusal = store.replace(KIND, "default", "a", second).unwrap_err();
-        assert_eq!(refusal.code(), http::StatusCode::CONFLICT);
+        let error = store.replace(KIND, "default", "a", second).unwrap_err();
+        assert_eq!(error.code(), http::StatusCode::CONFLICT);
     }
 
     #[test]
-    fn a_kind_that_needs_a_version_for_its_replacement_is_refused_without_one() {
+    fn a_replacement_without_a_version_is_rejected_for_a_kind_that_requires_one() {
         let mut store = ObjectStore::new(10);
         store.create(Kind::Lease, "default", named("a"), stamp()).unwrap();
-        let refusal = store.replace(Kind::Lease, "default", "a", named("a")).unwrap_err();
-        assert!(matches!(refusal, StatusError::Invalid(_)), "{refusal}");
+        let error = store.replace(Kind::Lease, "default", "a", named("a")).unwrap_err();
+        assert!(matches!(error, StatusError::Invalid(_)), "{error}");
     }
 
     #[test]
-    fn a_deletion_whose_preconditions_do_not_hold_deletes_nothing() {
+    fn a_deletion_with_failed_preconditions_deletes_nothing() {
         let mut store = store_with(&["a"]);
         let wrong = Preconditions { uid: Some(Uuid::nil().to_string()), resource_version: None };
-        let refusal = store.delete(KIND, "default", "a", &wrong, stamp()).unwrap_err();
-        assert!(matches!(refusal, StatusError::Conflict { .. }), "{refusal}");
+        let error = store.delete(KIND, "default", "a", &wrong, stamp()).unwrap_err();
+        assert!(matches!(error, StatusError::Conflict { .. }), "{error}");
         let right = store.get(KIND, "default", "a").unwrap();
         let right = Preconditions { uid: None, resource_version: Some(right.version.to_string()) };
         store.delete(KIND, "default", "a", &right, stamp()).unwrap();
@@ -347,43 +348,43 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_finalizer_is_marked_and_goes_with_the_finalizer() {
+    fn an_object_with_a_finalizer_is_marked_and_removed_with_the_finalizer() {
         let mut store = ObjectStore::new(10);
         let kind = Kind::TenantControlPlane;
         let body = json!({ "metadata": { "name": "a", "finalizers": ["finalizer.kamaji.clastix.io"] } });
-        let made = store.create(kind, "default", body, stamp()).unwrap().version;
+        let created = store.create(kind, "default", body, stamp()).unwrap().version;
         store.delete(kind, "default", "a", &Preconditions::default(), stamp()).unwrap();
         let mut marked = store.get(kind, "default", "a").unwrap().to_value();
         assert_eq!(marked["metadata"]["deletionTimestamp"], "1970-01-01T00:00:00Z");
         marked["metadata"]["finalizers"] = json!([]);
         store.replace(kind, "default", "a", marked).unwrap();
-        let (lines, _) = store.lines_since(kind, &Filter::default(), made, 10).unwrap();
+        let (lines, _) = store.lines_since(kind, &Filter::default(), created, 10).unwrap();
         let seen: Vec<_> = types_and_names(&lines).into_iter().map(|(seen, _)| seen).collect();
         assert_eq!(seen, ["MODIFIED", "DELETED"]);
     }
 
     #[test]
-    fn a_version_older_than_the_history_is_expired_and_the_oldest_kept_one_is_not() {
+    fn a_version_older_than_the_history_is_expired() {
         let mut store = ObjectStore::new(2);
         let versions: Vec<_> =
             ["a", "b", "c"].map(|name| store.create(KIND, "default", named(name), stamp()).unwrap().version).into();
         let all = Filter::default();
-        let refusal = store.lines_since(KIND, &all, versions[0] - 1, 10).unwrap_err();
-        assert_eq!(refusal.code(), http::StatusCode::GONE);
+        let error = store.lines_since(KIND, &all, versions[0] - 1, 10).unwrap_err();
+        assert_eq!(error.code(), http::StatusCode::GONE);
         let (lines, reached) = store.lines_since(KIND, &all, versions[0], 10).unwrap();
         assert_eq!(types_and_names(&lines), [("ADDED".into(), "b".into()), ("ADDED".into(), "c".into())]);
         assert_eq!(reached, store.version());
     }
 
     #[test]
-    fn a_version_of_the_future_is_refused() {
+    fn a_version_that_does_not_exist_yet_is_rejected() {
         let store = store_with(&["a"]);
-        let refusal = store.lines_since(KIND, &Filter::default(), store.version() + 1, 10).unwrap_err();
-        assert!(matches!(refusal, StatusError::NotYet { .. }), "{refusal}");
+        let error = store.lines_since(KIND, &Filter::default(), store.version() + 1, 10).unwrap_err();
+        assert!(matches!(error, StatusError::NotYet { .. }), "{error}");
     }
 
     #[test]
-    fn a_watch_by_label_sees_an_object_come_and_go_as_its_label_does() {
+    fn a_watch_by_label_sees_an_object_added_and_deleted_as_its_label_changes() {
         let mut store = ObjectStore::new(10);
         let labelled = |value: &str| json!({ "metadata": { "name": "a", "labels": { "app": value } } });
         let start = store.version();
@@ -396,12 +397,12 @@ mod tests {
         assert_eq!(types_and_names(&lines), [("ADDED".into(), "a".into()), ("DELETED".into(), "a".into())]);
     }
 
-    /// One write by number: 0 makes, 1 changes, 2 deletes the object of this name, where that can be done.
-    fn scribble(store: &mut ObjectStore, (what, name): (u8, u8), count: usize) {
+    /// Runs a write by number: 0 creates, 1 changes and 2 deletes the object of this name.
+    fn write_at_random(store: &mut ObjectStore, (what, name): (u8, u8), count: usize) {
         let name = format!("object-{name:02}");
         let mut body = named(&name);
         body["data"] = json!({ "count": count.to_string() });
-        // A refusal is as good as a write here: the store is to stay consistent under both.
+        // A rejected write is part of the test: the store must stay consistent.
         let _ = match what {
             0 => store.create(KIND, "default", body, stamp()).map(drop),
             1 => store.replace(KIND, "default", &name, body).map(drop),
@@ -411,14 +412,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_show_one_state_whatever_is_written_between_them(
+        fn pages_show_one_state_despite_writes_between_them(
             before in prop::collection::vec((0u8..3, 0u8..12), 1..40),
             between in prop::collection::vec((0u8..3, 0u8..12), 0..40),
             limit in 1usize..5,
         ) {
             let mut store = ObjectStore::new(1_000);
             for (count, write) in before.into_iter().enumerate() {
-                scribble(&mut store, write, count);
+                write_at_random(&mut store, write, count);
             }
             let filter = Filter::default();
             let whole = store.list(KIND, &filter, &PageRequest::default()).unwrap();
@@ -431,13 +432,13 @@ mod tests {
                 items.extend(page.items);
                 let Some((after, _)) = page.rest else { break };
                 request = PageRequest { version: Some(page.version), after: Some(after), limit: Some(limit) };
-                writes.by_ref().take(7).for_each(|(count, write)| scribble(&mut store, write, count + 100));
+                writes.by_ref().take(7).for_each(|(count, write)| write_at_random(&mut store, write, count + 100));
             }
             prop_assert_eq!(items, whole.items);
         }
 
         #[test]
-        fn a_state_and_the_changes_behind_it_make_the_next_state(
+        fn a_state_and_the_changes_after_it_result_in_the_next_state(
             writes in prop::collection::vec((0u8..3, 0u8..6), 1..60),
             split in 0usize..60,
         ) {
@@ -448,18 +449,18 @@ mod tests {
                 if count == split {
                     start = Some(store.initial_lines(KIND, &filter));
                 }
-                scribble(&mut store, write, count);
+                write_at_random(&mut store, write, count);
             }
             let (mut lines, version) = start.unwrap_or_else(|| store.initial_lines(KIND, &filter));
             lines.extend(store.lines_since(KIND, &filter, version, usize::MAX).unwrap().0);
             let mut seen = std::collections::BTreeSet::new();
             for (event, name) in types_and_names(&lines) {
-                let held = match event.as_str() {
+                let is_consistent = match event.as_str() {
                     "ADDED" => seen.insert(name),
                     "DELETED" => seen.remove(&name),
                     _ => seen.contains(&name),
                 };
-                prop_assert!(held, "{event} of an object that was there or was not");
+                prop_assert!(is_consistent, "{event} does not fit the objects so far");
             }
             let now = store.list(KIND, &filter, &PageRequest::default()).unwrap();
             prop_assert_eq!(seen.into_iter().collect::<Vec<_>>(), names(&now));

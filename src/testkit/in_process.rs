@@ -1,5 +1,4 @@
-//! A client for the simulated API server without any socket between, so that tests can run on a clock that stands still
-//! until all wait.
+//! A client of the simulated API server in the same process. Without a socket, tests can run on tokio's paused clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +9,24 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::testkit::cluster::{Cluster, ClusterOptions};
+use crate::testkit::simulated_cluster::{ClusterOptions, SimulatedCluster};
 
-/// A simulated API server, and whether it answers.
+/// The API of a simulated cluster, which can be made unavailable.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: SimulatedCluster,
     is_down: Arc<AtomicBool>,
 }
 
 impl ApiServer {
     pub(crate) fn start() -> Self {
-        Self { cluster: Cluster::new(ClusterOptions::default(), CancellationToken::new()), is_down: Arc::default() }
+        Self {
+            cluster: SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new()),
+            is_down: Arc::default(),
+        }
     }
 
-    /// From here on every request fails, or none.
+    /// Makes every following request fail, or succeed again.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
@@ -35,8 +37,8 @@ impl ApiServer {
             let (router, is_down) = (router.clone(), is_down.load(Ordering::SeqCst));
             async move {
                 if is_down {
-                    let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty());
-                    return Ok::<_, std::convert::Infallible>(answer.unwrap());
+                    let unavailable = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty());
+                    return Ok::<_, std::convert::Infallible>(unavailable.unwrap());
                 }
                 router.oneshot(request.map(Body::new)).await
             }

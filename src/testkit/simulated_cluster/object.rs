@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::kind::Kind;
 
-/// What a watch tells.
+/// The type of a watch event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EventType {
     Added,
@@ -23,16 +23,16 @@ pub(super) enum EventType {
 pub(super) struct Object {
     pub(super) version: u64,
     pub(super) labels: Arc<BTreeMap<String, String>>,
-    /// The line that a watch starts with, which holds the object itself: so the bytes are kept once.
+    /// The line of the `ADDED` event. It contains the object, so that the bytes are stored once.
     added: Bytes,
 }
 
-/// Which objects of a kind a request is about.
+/// The selection of a request among the objects of a kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
-    /// Labels that must have just these values.
+    /// Labels, and the values that they must have.
     pub(super) labels: Vec<(String, String)>,
 }
 
@@ -49,14 +49,14 @@ impl EventType {
 
     const SUFFIX: &'static str = "}\n";
 
-    /// The line of a watch that tells this of an object.
+    /// Returns the line of this event for a serialised object.
     pub(super) fn line(self, object: &[u8]) -> Bytes {
         [self.prefix().as_bytes(), object, Self::SUFFIX.as_bytes()].concat().into()
     }
 }
 
 impl Object {
-    /// Serialises a version of an object; the value's own `resourceVersion` is overwritten with `version`.
+    /// Serialises a version of an object, with `version` as its `resourceVersion`.
     pub(super) fn new(mut value: Value, version: u64) -> Self {
         value["metadata"]["resourceVersion"] = version.to_string().into();
         let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
@@ -65,18 +65,18 @@ impl Object {
         Self { version, labels: Arc::new(labels), added }
     }
 
-    /// The object as JSON.
+    /// Returns the object as JSON.
     pub(super) fn json(&self) -> Bytes {
         let start = EventType::Added.prefix().len();
         self.added.slice(start..self.added.len() - EventType::SUFFIX.len())
     }
 
-    /// The object as a value.
+    /// Returns the object as a value.
     pub(super) fn to_value(&self) -> Value {
-        serde_json::from_slice(&self.json()).expect("the store keeps only what it serialised itself")
+        serde_json::from_slice(&self.json()).expect("the store has serialised the object itself")
     }
 
-    /// The line of a watch that tells this of the object.
+    /// Returns the line of an event for the object.
     pub(super) fn line(&self, event: EventType) -> Bytes {
         match event {
             EventType::Added => self.added.clone(),
@@ -86,15 +86,15 @@ impl Object {
 }
 
 impl Filter {
-    /// Says whether an object is one of those.
-    pub(super) fn admits(&self, (namespace, name): &(String, String), object: &Object) -> bool {
+    /// Returns whether the filter selects the object.
+    pub(super) fn matches(&self, (namespace, name): &(String, String), object: &Object) -> bool {
         self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
             && self.name.as_ref().is_none_or(|wanted| wanted == name)
             && self.labels.iter().all(|(key, value)| object.labels.get(key) == Some(value))
     }
 }
 
-/// The object of a bookmark: a kind and how far the watch has come.
+/// Returns the line of a bookmark, whose object has a kind and a version only.
 pub(super) fn bookmark(kind: Kind, version: u64, initial_events_end: bool) -> Bytes {
     let annotations = if initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
     let object = format!(

@@ -1,10 +1,10 @@
-//! What stands around the fleet in a cluster that Kamaji runs in: its operator and its datastores.
+//! Kamaji in the simulated cluster: its operator and its datastores.
 
 use serde_json::{Value, json};
 
 use super::Fleet;
 use crate::catalog::DRIVERS;
-use crate::testkit::cluster::{Cluster, Kind, StatusError};
+use crate::testkit::simulated_cluster::{Kind, SimulatedCluster, StatusError};
 use crate::testkit::tenant::NAMESPACE;
 
 /// The namespace of the simulated operator.
@@ -13,8 +13,8 @@ pub const KAMAJI_NAMESPACE: &str = "kamaji-system";
 /// The version of the simulated operator.
 pub const KAMAJI_VERSION: &str = "v1.0.2";
 
-/// Puts the operator, the datastores and the fleet into an empty cluster.
-pub fn furnish(cluster: &Cluster, fleet: &Fleet) -> Result<(), StatusError> {
+/// Creates the operator, the datastores and the fleet in an empty cluster.
+pub fn install(cluster: &SimulatedCluster, fleet: &Fleet) -> Result<(), StatusError> {
     cluster.create(Kind::Deployment, KAMAJI_NAMESPACE, operator())?;
     for driver in DRIVERS {
         cluster.create(Kind::DataStore, "", data_store(driver, fleet))?;
@@ -22,8 +22,8 @@ pub fn furnish(cluster: &Cluster, fleet: &Fleet) -> Result<(), StatusError> {
     fleet.tenants().try_for_each(|tenant| cluster.create(Kind::TenantControlPlane, NAMESPACE, tenant.to_object()))
 }
 
-/// Has each datastore say who uses it, as the operator does.
-pub(super) fn note_use(cluster: &Cluster, fleet: &Fleet) -> Result<(), StatusError> {
+/// Updates the users in the status of each datastore, as the operator does.
+pub(super) fn update_data_stores(cluster: &SimulatedCluster, fleet: &Fleet) -> Result<(), StatusError> {
     DRIVERS.iter().try_for_each(|driver| {
         cluster.change(Kind::DataStore, "", &driver.to_lowercase(), |object| *object = data_store(driver, fleet))
     })
@@ -44,7 +44,7 @@ fn operator() -> Value {
                     "name": "manager",
                     "image": format!("docker.io/clastix/kamaji:{KAMAJI_VERSION}"),
                     "command": ["/kamaji"],
-                    // Its own telemetry is off because the agent's replaces it.
+                    // Kamaji's built-in telemetry is off because the agent's replaces it.
                     "args": ["manager", "--leader-elect", "--datastore=etcd", "--disable-telemetry"],
                 }] },
             },

@@ -1,62 +1,62 @@
-//! Why the simulated API refuses a request, in the words of a real one.
+//! The errors of the simulated API, with the messages of a real one.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::kind::Kind;
 
-/// A refused request.
+/// The error of a rejected request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatusError {
-    /// There is no object of this name.
+    /// No object has this name.
     #[error("{} \"{name}\" not found", kind.qualified())]
     NotFound {
-        /// What was looked for.
+        /// The kind of the object.
         kind: Kind,
-        /// Its name.
+        /// The name of the object.
         name: String,
     },
-    /// There is an object of this name.
+    /// Another object has this name already.
     #[error("{} \"{name}\" already exists", kind.qualified())]
     AlreadyExists {
-        /// What was to be made.
+        /// The kind of the object.
         kind: Kind,
-        /// Its name.
+        /// The name of the object.
         name: String,
     },
-    /// The object is not the one, or not in the state, that the request was made for.
+    /// The object has another UID or another version than the request expects.
     #[error("Operation cannot be fulfilled on {} \"{name}\": {cause}", kind.qualified())]
     Conflict {
-        /// What was to be changed.
+        /// The kind of the object.
         kind: Kind,
-        /// Its name.
+        /// The name of the object.
         name: String,
-        /// What differs.
+        /// The difference.
         cause: String,
     },
-    /// The request asks for a state that the history no longer reaches.
-    #[error("too old resource version: {asked} ({oldest})")]
+    /// The requested version is older than the history.
+    #[error("too old resource version: {requested} ({oldest})")]
     Expired {
-        /// The version that was asked for.
-        asked: u64,
-        /// The oldest version that can be had.
+        /// The requested version.
+        requested: u64,
+        /// The oldest version of the history.
         oldest: u64,
     },
-    /// The request asks for a state of the future.
-    #[error("Too large resource version: {asked}, current: {current}")]
+    /// The requested version does not exist yet.
+    #[error("Too large resource version: {requested}, current: {current}")]
     NotYet {
-        /// The version that was asked for.
-        asked: u64,
-        /// The newest version there is.
+        /// The requested version.
+        requested: u64,
+        /// The newest version.
         current: u64,
     },
-    /// The object or an option can't be accepted.
+    /// The object or an option is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// The request can't be read.
+    /// The request can't be parsed.
     #[error("{0}")]
     BadRequest(String),
-    /// Nothing is served at this path.
+    /// The path is not served.
     #[error("the server could not find the requested resource")]
     NoSuchPath,
     /// The path is served, but not with this method.
@@ -65,7 +65,7 @@ pub enum StatusError {
 }
 
 impl StatusError {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub const fn code(&self) -> StatusCode {
         match self {
             Self::NotFound { .. } | Self::NoSuchPath => StatusCode::NOT_FOUND,
@@ -104,7 +104,7 @@ impl StatusError {
         }
     }
 
-    /// The `Status` object that tells the client.
+    /// Returns the `Status` object of the response.
     pub fn to_status(&self) -> Value {
         json!({
             "kind": "Status",

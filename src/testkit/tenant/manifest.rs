@@ -1,4 +1,4 @@
-//! The object of a control plane, in the shape that Kamaji's operator leaves it in.
+//! The object of a control plane, with the fields that Kamaji's operator sets.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::managed_fields::entry;
 use super::{FINALIZER, NAMESPACE, Tenant};
 use crate::catalog::{NetworkProfile, Status};
 
-/// The whole object.
+/// Returns the whole object.
 pub(super) fn object(tenant: &Tenant) -> Value {
     let (spec, status) = (spec(tenant), status(tenant));
     let annotations = json!({ "kubectl.kubernetes.io/last-applied-configuration": applied(tenant).to_string() });
@@ -47,7 +47,7 @@ fn labels(tenant: &Tenant) -> Value {
     json!({ "tenant.clastix.io": tenant.name, "team": format!("team-{}", tenant.team) })
 }
 
-/// What a person wrote, as `kubectl apply` keeps it.
+/// Returns the object as a person applied it, which `kubectl apply` stores in an annotation.
 fn applied(tenant: &Tenant) -> Value {
     json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1",
@@ -83,7 +83,7 @@ fn spec(tenant: &Tenant) -> Value {
         },
         "service": { "additionalMetadata": {}, "serviceType": service_type(tenant) },
     });
-    if tenant.exposure == NetworkProfile::Ingress {
+    if tenant.network_profile == NetworkProfile::Ingress {
         control_plane["ingress"] = json!({ "hostname": format!("{}.example.org", tenant.name) });
     }
     json!({
@@ -224,11 +224,11 @@ fn storage(tenant: &Tenant) -> Value {
     })
 }
 
-fn secret(tenant: &Tenant, what: &str) -> Value {
+fn secret(tenant: &Tenant, part: &str) -> Value {
     json!({
-        "checksum": tenant.checksum(what),
+        "checksum": tenant.checksum(part),
         "lastUpdate": updated(tenant),
-        "secretName": format!("{}-{what}", tenant.name),
+        "secretName": format!("{}-{part}", tenant.name),
     })
 }
 
@@ -241,14 +241,14 @@ fn replicas(tenant: &Tenant) -> u8 {
 }
 
 fn service_type(tenant: &Tenant) -> &'static str {
-    match tenant.exposure {
+    match tenant.network_profile {
         NetworkProfile::LoadBalancer => "LoadBalancer",
         NetworkProfile::NodePort => "NodePort",
         NetworkProfile::Ingress | NetworkProfile::Gateway | NetworkProfile::ClusterIp => "ClusterIP",
     }
 }
 
-/// The name of the datastore of this driver.
+/// Returns the name of the datastore.
 fn data_store(tenant: &Tenant) -> String {
     tenant.driver.to_lowercase()
 }

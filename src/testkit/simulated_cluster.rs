@@ -1,8 +1,8 @@
-//! A simulated Kubernetes API over real HTTP/1.1: as much of it as a client needs that watches Kamaji's objects and
-//! keeps a `ConfigMap` and a `Lease`.
+//! A simulated cluster: the Kubernetes API over real HTTP/1.1, as far as the agent uses it. It serves Kamaji's objects,
+//! Deployments, `ConfigMap`s and `Lease`s.
 //!
-//! The state is pure and synchronous (`store`); every object is serialised once, when it is written, and its bytes
-//! are what all clients get. Watches pull from a bounded history, so a slow one costs no memory.
+//! The state is synchronous and does no I/O (`store`). Every object is serialised once, when it is written, and all clients
+//! receive the same bytes. Watches pull from a bounded history, so that a slow one costs no memory.
 
 mod kind;
 mod object;
@@ -29,14 +29,14 @@ pub use status_error::StatusError;
 use store::ObjectStore;
 pub use store::{Preconditions, Stamp};
 
-/// What a simulated cluster is like.
+/// The options of a simulated cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterOptions {
-    /// The version that `/version` names, `vX.Y.Z`.
+    /// The version that `/version` reports, `vX.Y.Z`.
     pub kubernetes_version: String,
-    /// Changes of each kind that a watch can start behind.
+    /// The number of changes of each kind that a watch can resume from.
     pub history: usize,
-    /// How often a watch that wants bookmarks gets one.
+    /// The interval of the bookmarks of a watch that requests them.
     pub bookmark_interval: Duration,
 }
 
@@ -44,17 +44,17 @@ impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             kubernetes_version: "v1.35.1".to_owned(),
-            // With objects of 9 kB, in the versions before and after, 18 MB: all that the history may cost. A real
-            // API server forgets after five minutes; this is half an hour of the demo's fleet.
+            // A change holds two versions of an object of 9 kB, which makes 18 MB in all. A real API server forgets a
+            // change after five minutes; this is half an hour of the demo's fleet.
             history: 1_000,
             bookmark_interval: Duration::from_mins(1),
         }
     }
 }
 
-/// A simulated cluster. Clones are handles of the same one.
+/// A handle of a simulated cluster. Clones share the cluster.
 #[derive(Debug, Clone)]
-pub struct Cluster {
+pub struct SimulatedCluster {
     shared: Arc<Shared>,
 }
 
@@ -66,8 +66,8 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-impl Cluster {
-    /// An empty cluster, whose watches end with `shutdown`.
+impl SimulatedCluster {
+    /// Creates an empty cluster, whose watches end with `shutdown`.
     pub fn new(options: ClusterOptions, shutdown: CancellationToken) -> Self {
         let store = ObjectStore::new(options.history);
         let version = tokio::sync::watch::Sender::new(store.version());
@@ -76,32 +76,32 @@ impl Cluster {
 
     /// Serves the cluster on a bound listener until its shutdown.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        // Without it the kernel holds back small answers for 40 ms.
+        // Otherwise the kernel delays small responses by 40 ms.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "the simulated API could not switch off Nagle's algorithm");
+                tracing::debug!(%error, "failed to set TCP_NODELAY on a connection of the simulated API");
             }
         });
         let shutdown = self.shared.shutdown.clone();
         axum::serve(listener, self.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 
-    /// What [`Cluster::serve`] serves, for listeners of another kind.
+    /// Returns the routes that [`SimulatedCluster::serve`] serves, for a listener of another type.
     pub fn router(&self) -> Router {
         routes::router(self)
     }
 
-    /// Makes an object, as `kubectl create` does.
+    /// Creates an object, as `kubectl create` does.
     pub fn create(&self, kind: Kind, namespace: &str, body: Value) -> Result<(), StatusError> {
         self.write(|store, stamp| store.create(kind, namespace, body, stamp)).map(drop)
     }
 
-    /// An object as it is now.
+    /// Returns the current version of an object.
     pub fn read(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, StatusError> {
         Ok(self.store().get(kind, namespace, name)?.to_value())
     }
 
-    /// Changes an object by reading and replacing it. The change must be quick: no other request is served meanwhile.
+    /// Changes an object by reading and replacing it. The change must be quick, since it blocks every other request.
     pub fn change(
         &self,
         kind: Kind,
@@ -119,22 +119,21 @@ impl Cluster {
         .map(drop)
     }
 
-    /// Deletes an object, as `kubectl delete` does: one with finalizers waits for them.
+    /// Deletes an object, as `kubectl delete` does. An object with finalizers is marked only.
     pub fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Result<(), StatusError> {
         self.write(|store, stamp| store.delete(kind, namespace, name, &Preconditions::default(), stamp)).map(drop)
     }
 
-    /// The version that `/version` names.
+    /// Returns the version that `/version` reports.
     pub fn kubernetes_version(&self) -> &str {
         &self.shared.options.kubernetes_version
     }
 
     fn store(&self) -> MutexGuard<'_, ObjectStore> {
-        // A panic can't leave a half-made write behind: tables change by whole objects.
         lock(&self.shared.store)
     }
 
-    /// Runs a write with the present time, and wakes the watches.
+    /// Runs a write with the current time, and wakes the watches.
     fn write<T>(
         &self,
         write: impl FnOnce(&mut ObjectStore, Stamp) -> Result<T, StatusError>,
@@ -177,14 +176,14 @@ mod tests {
     use super::*;
 
     struct Running {
-        cluster: Cluster,
+        cluster: SimulatedCluster,
         client: kube::Client,
         stop: DropGuard,
     }
 
     async fn running(options: ClusterOptions) -> Running {
         let shutdown = CancellationToken::new();
-        let cluster = Cluster::new(options, shutdown.clone());
+        let cluster = SimulatedCluster::new(options, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(cluster.clone().serve(listener));
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_streamed_list_ends_with_its_bookmark_and_goes_on_with_changes() {
+    async fn a_streamed_list_ends_with_its_bookmark_and_continues_with_changes() {
         let Running { cluster, client, stop: _stop } = running(ClusterOptions::default()).await;
         for name in ["tenant-01", "tenant-02"] {
             cluster.create(Kind::TenantControlPlane, "default", tenant(name)).unwrap();
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_goes_on_behind_a_list_and_tells_how_far_it_is() {
+    async fn a_watch_continues_after_a_list_and_sends_bookmarks() {
         let options = ClusterOptions { bookmark_interval: Duration::from_millis(1), ..ClusterOptions::default() };
         let Running { cluster, client, stop: _stop } = running(options).await;
         cluster.create(Kind::TenantControlPlane, "default", tenant("tenant-01")).unwrap();
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_behind_the_history_is_told_that_it_expired_and_ends() {
+    async fn a_watch_from_before_the_history_receives_an_expired_error_and_ends() {
         let Running { cluster, client, stop: _stop } =
             running(ClusterOptions { history: 1, ..ClusterOptions::default() }).await;
         for name in ["tenant-01", "tenant-02", "tenant-03"] {
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_follow_one_another() {
+    async fn a_list_is_read_page_by_page() {
         let Running { cluster, client, stop: _stop } = running(ClusterOptions::default()).await;
         let names: Vec<_> = (1..=5).map(|number| format!("tenant-{number:02}")).collect();
         for name in &names {
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_config_map_is_made_replaced_and_deleted_as_on_a_real_cluster() {
+    async fn a_config_map_is_created_replaced_and_deleted_as_on_a_real_cluster() {
         let Running { client, stop: _stop, .. } = running(ClusterOptions::default()).await;
         let api: Api<ConfigMap> = Api::namespaced(client, "default");
         let code = |error: kube::Error| match error {
@@ -311,26 +310,26 @@ mod tests {
         };
         let mut map: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "journal" } })).unwrap();
         assert_eq!(code(api.get("journal").await.unwrap_err()), (404, "NotFound".into()));
-        let made = api.create(&PostParams::default(), &map).await.unwrap();
+        let created = api.create(&PostParams::default(), &map).await.unwrap();
         assert_eq!(code(api.create(&PostParams::default(), &map).await.unwrap_err()), (409, "AlreadyExists".into()));
-        map.metadata.resource_version.clone_from(&made.metadata.resource_version);
+        map.metadata.resource_version.clone_from(&created.metadata.resource_version);
         map.data = Some(BTreeMap::from([("epoch".into(), "1".into())]));
         let replaced = api.replace("journal", &PostParams::default(), &map).await.unwrap();
-        assert_ne!(replaced.metadata.resource_version, made.metadata.resource_version);
+        assert_ne!(replaced.metadata.resource_version, created.metadata.resource_version);
         let stale = api.replace("journal", &PostParams::default(), &map).await.unwrap_err();
         assert_eq!(code(stale), (409, "Conflict".into()));
         let on = |resource_version| DeleteParams {
-            preconditions: Some(Preconditions { resource_version, uid: made.metadata.uid.clone() }),
+            preconditions: Some(Preconditions { resource_version, uid: created.metadata.uid.clone() }),
             ..DeleteParams::default()
         };
-        let stale = api.delete("journal", &on(made.metadata.resource_version.clone())).await.unwrap_err();
+        let stale = api.delete("journal", &on(created.metadata.resource_version.clone())).await.unwrap_err();
         assert_eq!(code(stale), (409, "Conflict".into()));
         api.delete("journal", &on(replaced.metadata.resource_version)).await.unwrap();
         assert_eq!(code(api.get("journal").await.unwrap_err()), (404, "NotFound".into()));
     }
 
     #[tokio::test]
-    async fn deployments_are_found_by_label_and_the_version_is_told() {
+    async fn deployments_are_found_by_label_and_the_version_is_reported() {
         let Running { cluster, client, stop: _stop } = running(ClusterOptions::default()).await;
         for name in ["kamaji", "other"] {
             let labelled = json!({ "metadata": { "name": name, "labels": { "app.kubernetes.io/name": name } } });

@@ -1,4 +1,4 @@
-//! The options of a request, as they stand in its URL.
+//! The options of a request, from the query of its URL.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::status_error::StatusError;
 use super::store::PageRequest;
 use super::watch::{self, Start};
 
-/// How long a watch lasts that names no timeout. A real API server takes 30 to 60 minutes.
+/// The timeout of a watch that requests none. A real API server picks 30 to 60 minutes.
 const WATCH_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// The query of a list or a watch.
@@ -34,7 +34,7 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Which objects are meant. Selectors of other forms than `key=value` and `metadata.name=value` are refused.
+    /// Returns the filter of the request. Fails for selectors other than `key=value` and `metadata.name=value`.
     pub(super) fn filter(&self, namespace: Option<&str>) -> Result<Filter, StatusError> {
         let mut filter = Filter { namespace: namespace.map(str::to_owned), ..Filter::default() };
         filter.labels = requirements(&self.label_selector)?;
@@ -47,7 +47,7 @@ impl Parameters {
         Ok(filter)
     }
 
-    /// The page that a list asks for. `NotOlderThan`, and no match at all, are met by the newest state.
+    /// Returns the page that a list requests. The newest state satisfies `NotOlderThan`, and a request without a match.
     pub(super) fn page(&self) -> Result<PageRequest, StatusError> {
         let limit = self.limit.filter(|limit| *limit > 0);
         if !self.continue_at.is_empty() {
@@ -59,7 +59,7 @@ impl Parameters {
         Ok(PageRequest { version, after: None, limit })
     }
 
-    /// The version that the answer must not be older than, where the request names one.
+    /// Returns the oldest version that the response may show, if the request names one.
     pub(super) fn version(&self) -> Result<Option<u64>, StatusError> {
         match self.resource_version.as_str() {
             "" | "0" => Ok(None),
@@ -70,11 +70,11 @@ impl Parameters {
         }
     }
 
-    /// The watch that is asked for.
-    pub(super) fn watch(&self, kind: Kind, filter: Filter) -> Result<watch::Request, StatusError> {
+    /// Returns the watch that is requested.
+    pub(super) fn watch(&self, kind: Kind, filter: Filter) -> Result<watch::WatchRequest, StatusError> {
         let start = match (self.send_initial_events, self.resource_version_match.as_str()) {
-            (true, "NotOlderThan") => Start::State { bookmarked: self.allow_watch_bookmarks },
-            (false, "") => self.version()?.map_or(Start::State { bookmarked: false }, Start::Version),
+            (true, "NotOlderThan") => Start::State { has_bookmark: self.allow_watch_bookmarks },
+            (false, "") => self.version()?.map_or(Start::State { has_bookmark: false }, Start::Version),
             (true, _) => {
                 return Err(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
             }
@@ -86,11 +86,11 @@ impl Parameters {
         };
         let timeout = self.timeout_seconds.filter(|seconds| *seconds > 0);
         let timeout = timeout.map_or(WATCH_TIMEOUT, |seconds| Duration::from_secs(seconds).min(WATCH_TIMEOUT));
-        Ok(watch::Request { kind, filter, start, bookmarks: self.allow_watch_bookmarks, timeout })
+        Ok(watch::WatchRequest { kind, filter, start, bookmarks: self.allow_watch_bookmarks, timeout })
     }
 }
 
-/// The token with which a client asks for the next page: the state, and where in it.
+/// Returns the token with which a client requests the next page: the version of the state, and the last key.
 pub(super) fn write_continue(version: u64, (namespace, name): &(String, String)) -> String {
     format!("{version}/{namespace}/{name}")
 }
@@ -113,14 +113,14 @@ fn requirements(selector: &str) -> Result<Vec<(String, String)>, StatusError> {
             match clause.split_once('=') {
                 Some((key, value)) if !key.contains(['!', ' ', '(']) => Ok((key.to_owned(), value.to_owned())),
                 _ => Err(StatusError::BadRequest(format!(
-                    "this simulated API knows only key=value selectors, not {clause:?}"
+                    "this simulated API supports only key=value selectors, not {clause:?}"
                 ))),
             }
         })
         .collect()
 }
 
-/// Booleans as Go's `strconv.ParseBool` writes the common ones.
+/// Reads a boolean in the common spellings of Go's `strconv.ParseBool`.
 fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     String::deserialize(from).map(|text| matches!(text.as_str(), "true" | "1" | "True" | "t"))
 }

@@ -5,7 +5,7 @@
 pub enum Kind {
     /// `TenantControlPlane` of Kamaji.
     TenantControlPlane,
-    /// `DataStore` of Kamaji, the one kind here that lives in no namespace.
+    /// `DataStore` of Kamaji, the only cluster-scoped kind here.
     DataStore,
     /// `Deployment`.
     Deployment,
@@ -16,11 +16,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::TenantControlPlane, Self::DataStore, Self::Deployment, Self::ConfigMap, Self::Lease];
 
-    /// The word in `kind` of an object.
+    /// Returns the `kind` of an object.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TenantControlPlane => "TenantControlPlane",
@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    /// The word in the path of a URL.
+    /// Returns the plural, as in the path of a URL.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::TenantControlPlane => "tenantcontrolplanes",
@@ -42,7 +42,7 @@ impl Kind {
         }
     }
 
-    /// The API group; empty for the core group.
+    /// Returns the API group, which is empty for the core group.
     pub const fn group(self) -> &'static str {
         match self {
             Self::TenantControlPlane | Self::DataStore => "kamaji.clastix.io",
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// The word in `apiVersion` of an object.
+    /// Returns the `apiVersion` of an object.
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::TenantControlPlane | Self::DataStore => "kamaji.clastix.io/v1alpha1",
@@ -62,18 +62,18 @@ impl Kind {
         }
     }
 
-    /// Whether objects live in a namespace.
-    pub const fn namespaced(self) -> bool {
+    /// Returns whether the kind is namespaced.
+    pub const fn is_namespaced(self) -> bool {
         !matches!(self, Self::DataStore)
     }
 
-    /// The path below which the kind is served.
+    /// Returns the path below which the kind is served.
     pub fn base_path(self) -> String {
         let root = if self.group().is_empty() { "/api" } else { "/apis" };
         format!("{root}/{}", self.api_version())
     }
 
-    /// The plural with its group, as messages name a kind.
+    /// Returns the plural with its group, as in the messages of an API server.
     pub fn qualified(self) -> String {
         match self.group() {
             "" => self.plural().to_owned(),
@@ -81,13 +81,13 @@ impl Kind {
         }
     }
 
-    /// Whether a replacement may leave `metadata.resourceVersion` out, as for each kind a real API server decides.
-    pub(super) const fn replaces_unconditionally(self) -> bool {
+    /// Returns whether a replacement may omit `metadata.resourceVersion`. A real API server decides that by kind.
+    pub(super) const fn allows_unconditional_update(self) -> bool {
         matches!(self, Self::Deployment | Self::ConfigMap)
     }
 
-    /// Whether the API server counts changes of `spec` in `metadata.generation`.
-    pub(super) const fn counts_generations(self) -> bool {
+    /// Returns whether the API server counts changes of `spec` in `metadata.generation`.
+    pub(super) const fn has_generation(self) -> bool {
         matches!(self, Self::TenantControlPlane | Self::DataStore | Self::Deployment)
     }
 }

@@ -1,5 +1,5 @@
-//! A watch as a stream of lines. It holds a version, not a queue: a slow client costs no memory, and one that falls
-//! behind the history is told so, as a real API server does it.
+//! A watch, as a stream of lines. It holds a version instead of a queue, so that a slow client costs no memory. A client that
+//! falls behind the history receives an error, as from a real API server.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,40 +10,40 @@ use futures::stream::{self, Stream};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use super::Cluster;
+use super::SimulatedCluster;
 use super::kind::Kind;
 use super::object::{EventType, Filter, bookmark};
 use super::status_error::StatusError;
 
-/// Changes taken at once: what is on its way to one client stays below a megabyte with objects of 9 kB.
-const BATCH: usize = 64;
+/// The number of changes that are read at once. With objects of 9 kB, less than a megabyte is in flight to a client.
+const BATCH_SIZE: usize = 64;
 
-/// Where a watch begins.
+/// The beginning of a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// With what is there, as added objects, closed by a bookmark if there is to be one.
+    /// The current objects, as added ones.
     State {
-        /// Says where the state ends.
-        bookmarked: bool,
+        /// A bookmark follows the last of them.
+        has_bookmark: bool,
     },
-    /// Behind this version.
+    /// The changes after this version.
     Version(u64),
 }
 
-/// A watch as it was asked for.
+/// A request for a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct WatchRequest {
     pub(super) kind: Kind,
     pub(super) filter: Filter,
     pub(super) start: Start,
-    /// Tell from time to time how far the watch has come.
+    /// The client requests bookmarks.
     pub(super) bookmarks: bool,
-    /// When the server ends it.
+    /// The time after which the server ends the watch.
     pub(super) timeout: Duration,
 }
 
 struct Watcher {
-    cluster: Cluster,
+    cluster: SimulatedCluster,
     kind: Kind,
     filter: Filter,
     bookmarks: bool,
@@ -55,17 +55,21 @@ struct Watcher {
     ended: bool,
 }
 
-/// What a watch waits for.
-enum Woken {
+/// The reason for which a waiting watch continues.
+enum WakeReason {
     Changed,
     Tick,
     End,
 }
 
-/// Starts a watch. An expired or future version is refused by the first line, as the API server's watch cache does.
-pub(super) fn stream(cluster: Cluster, request: Request) -> impl Stream<Item = Result<Bytes, Infallible>> {
+/// Starts a watch. The first line is an error if the version has expired or does not exist yet, as with the watch cache of a
+/// real API server.
+pub(super) fn stream(
+    cluster: SimulatedCluster,
+    request: WatchRequest,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(Watcher::new(cluster, request), |mut watcher| async move {
-        // A body that has nothing for the moment is flushed: a real API server flushes each event.
+        // hyper flushes a body that is pending. A real API server flushes after each event.
         tokio::task::yield_now().await;
         let line = watcher.next().await?;
         Some((Ok(line), watcher))
@@ -73,25 +77,25 @@ pub(super) fn stream(cluster: Cluster, request: Request) -> impl Stream<Item = R
 }
 
 impl Watcher {
-    fn new(cluster: Cluster, request: Request) -> Self {
-        let Request { kind, filter, start, bookmarks, timeout } = request;
+    fn new(cluster: SimulatedCluster, request: WatchRequest) -> Self {
+        let WatchRequest { kind, filter, start, bookmarks, timeout } = request;
         let changed = cluster.changed();
         let (pending, reached) = match start {
             Start::Version(version) => (VecDeque::new(), version),
-            Start::State { bookmarked } => {
+            Start::State { has_bookmark } => {
                 let (lines, version) = cluster.store().initial_lines(kind, &filter);
-                let end = bookmarked.then(|| bookmark(kind, version, true));
+                let end = has_bookmark.then(|| bookmark(kind, version, true));
                 (lines.into_iter().chain(end).collect(), version)
             }
         };
-        let every = cluster.bookmark_interval();
-        let mut ticks = interval_at(Instant::now() + every, every);
+        let period = cluster.bookmark_interval();
+        let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deadline = Instant::now() + timeout;
         Self { cluster, kind, filter, bookmarks, reached, pending, changed, ticks, deadline, ended: false }
     }
 
-    /// The next line; none at the end.
+    /// Returns the next line, or `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(line) = self.pending.pop_front() {
@@ -101,15 +105,15 @@ impl Watcher {
                 return None;
             }
             self.changed.mark_unchanged();
-            if let Err(refusal) = self.pull() {
+            if let Err(error) = self.pull() {
                 self.ended = true;
-                return Some(EventType::Error.line(refusal.to_status().to_string().as_bytes()));
+                return Some(EventType::Error.line(error.to_status().to_string().as_bytes()));
             }
             if self.pending.is_empty() {
                 match self.wait().await {
-                    Woken::Changed => {}
-                    Woken::Tick => self.pending.extend(self.bookmark()),
-                    Woken::End => {
+                    WakeReason::Changed => {}
+                    WakeReason::Tick => self.pending.extend(self.bookmark()),
+                    WakeReason::End => {
                         self.pending.extend(self.bookmark());
                         self.ended = true;
                     }
@@ -118,10 +122,11 @@ impl Watcher {
         }
     }
 
-    /// Takes the next changes that this watch sees, past those that it does not.
+    /// Reads the next changes, past those that the filter excludes.
     fn pull(&mut self) -> Result<(), StatusError> {
         while self.pending.is_empty() {
-            let (lines, reached) = self.cluster.store().lines_since(self.kind, &self.filter, self.reached, BATCH)?;
+            let (lines, reached) =
+                self.cluster.store().lines_since(self.kind, &self.filter, self.reached, BATCH_SIZE)?;
             if reached == self.reached {
                 break;
             }
@@ -135,13 +140,13 @@ impl Watcher {
         self.bookmarks.then(|| bookmark(self.kind, self.reached, false))
     }
 
-    async fn wait(&mut self) -> Woken {
+    async fn wait(&mut self) -> WakeReason {
         let Self { cluster, bookmarks, changed, ticks, deadline, .. } = self;
         tokio::select! {
-            changed = changed.changed() => if changed.is_ok() { Woken::Changed } else { Woken::End },
-            _ = ticks.tick(), if *bookmarks => Woken::Tick,
-            () = sleep_until(*deadline) => Woken::End,
-            () = cluster.stopped() => Woken::End,
+            changed = changed.changed() => if changed.is_ok() { WakeReason::Changed } else { WakeReason::End },
+            _ = ticks.tick(), if *bookmarks => WakeReason::Tick,
+            () = sleep_until(*deadline) => WakeReason::End,
+            () = cluster.stopped() => WakeReason::End,
         }
     }
 }

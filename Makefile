@@ -16,7 +16,7 @@ BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
 # The tests that write what they compare, where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 	chart::backend::snapshots::the_backends_chart_renders_its_snapshots \
-	chart::readme::the_readmes_tell_every_value_as_values_yaml_does
+	chart::readme::the_readmes_tables_of_values_match_values_yaml
 
 # Those that hold the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml

@@ -1,9 +1,9 @@
-//! The charts, the agent's and the backend's: what they render, what they refuse, and what that does in a real API
-//! server.
+//! Tests of both Helm charts: what they render and reject, and how that behaves in a real API server.
 
 mod artifact_hub;
 mod backend;
 mod definitions;
+mod egress;
 mod helm;
 mod job;
 mod kubelet;
@@ -19,7 +19,6 @@ mod rights;
 mod schema;
 mod snapshots;
 mod values;
-mod way_out;
 
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
@@ -27,12 +26,27 @@ use serde_yaml_ng::Value as Yaml;
 use crate::servers::{checkout, documents};
 use helm::{AGENT, Chart, Helm};
 
+/// Returns the content of a file of the checkout.
 fn read(path: &str) -> String {
     std::fs::read_to_string(checkout(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Returns the code blocks in `language` of a Markdown text.
+fn code_blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let begin = format!("```{language}\n");
+    text.split(&*begin).skip(1).map(|rest| rest.split_once("```").expect("a code block ends").0).collect()
+}
+
+/// Returns the YAML examples of all pages in `docs`.
+fn documented_examples() -> Vec<String> {
+    let pages = std::fs::read_dir(checkout("docs")).unwrap().map(|page| page.unwrap().path());
+    let texts = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let texts = texts.map(|path| std::fs::read_to_string(path).unwrap());
+    texts.flat_map(|text| code_blocks(&text, "yaml").into_iter().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
 #[test]
-fn the_charts_are_of_this_version_of_the_program() {
+fn the_charts_have_the_version_of_the_program() {
     for chart in Chart::ALL {
         let parsed: Yaml = serde_yaml_ng::from_str(&chart.file("Chart.yaml")).unwrap();
         assert_eq!(parsed["name"].as_str(), Some(chart.name));
@@ -44,14 +58,14 @@ fn the_charts_are_of_this_version_of_the_program() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn helm_has_nothing_to_object_whatever_is_set() {
+async fn helm_lint_accepts_the_agents_chart_with_every_snapshots_values() {
     let helm = Helm::offline();
     for (name, values) in snapshots::all() {
-        helm.lint(&values).await.unwrap_or_else(|said| panic!("{name}: {said}"));
+        helm.lint(&values).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
-/// In the checkout the relay's configurations are links; who pulls the chart has no checkout.
+/// In the checkout the relay's configurations are symbolic links, whose targets a package can't refer to.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_package_holds_the_relays_configurations_themselves() {
@@ -59,7 +73,8 @@ async fn a_package_holds_the_relays_configurations_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let destination = folder.path().display().to_string();
     helm.run(&["package", &AGENT.path(), "--destination", &destination]).await.unwrap();
-    let package = format!("{destination}/kamaji-telemetry-{}.tgz", env!("CARGO_PKG_VERSION"));
+    let metadata: Yaml = serde_yaml_ng::from_str(&AGENT.file("Chart.yaml")).unwrap();
+    let package = format!("{destination}/{}-{}.tgz", AGENT.name, metadata["version"].as_str().unwrap());
     for (endpoint, file) in [("", "debug.yaml"), ("https://telemetry.test", "relay.yaml")] {
         let rendered = helm.template_of(&package, &json!({"telemetry": {"endpoint": endpoint}})).await.unwrap();
         let config_maps: Vec<Value> =
@@ -71,51 +86,51 @@ async fn a_package_holds_the_relays_configurations_themselves() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn off_renders_nothing_whatever_else_is_set() {
+async fn disabled_telemetry_renders_nothing_with_any_other_values() {
     let helm = Helm::offline();
-    for off in [json!({"telemetry": {"disabled": true}}), json!({"global": {"telemetry": {"disabled": true}}})] {
+    for opt_out in [json!({"telemetry": {"disabled": true}}), json!({"global": {"telemetry": {"disabled": true}}})] {
         let mut values = snapshots::extended();
-        merge(&mut values, off.clone());
-        assert_eq!(helm.template(&values).await.unwrap().trim(), "", "{off}");
+        merge(&mut values, opt_out.clone());
+        assert_eq!(helm.template(&values).await.unwrap().trim(), "", "{opt_out}");
     }
 }
 
-/// A chart that has this one as a part, and can leave it out by a condition.
+/// Chart.yaml of a parent chart, which includes the agent's chart under a condition.
 const PARENT: &str = "\
 apiVersion: v2
 name: kamaji
 version: 1.0.0
 dependencies:
-  - name: kamaji-telemetry
-    version: '*'
-    condition: kamaji-telemetry.enabled
+  - name: kamaji-telemetry-agent
+    version: '>=0-0'
+    condition: kamaji-telemetry-agent.enabled
 ";
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn as_a_part_of_another_chart_it_obeys_the_same_switches() {
+async fn as_a_subchart_it_obeys_the_same_switches() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("Chart.yaml"), PARENT).unwrap();
     std::fs::create_dir(folder.path().join("charts")).unwrap();
-    std::os::unix::fs::symlink(AGENT.path(), folder.path().join("charts/kamaji-telemetry")).unwrap();
+    std::os::unix::fs::symlink(AGENT.path(), folder.path().join("charts").join(AGENT.name)).unwrap();
     let (helm, parent) = (Helm::offline(), folder.path().display().to_string());
-    for (values, is_there) in [
+    for (values, is_rendered) in [
         (json!({}), true),
-        (json!({"kamaji-telemetry": {"enabled": true}}), true),
-        (json!({"kamaji-telemetry": {"enabled": false}}), false),
-        (json!({"kamaji-telemetry": {"telemetry": {"disabled": true}}}), false),
+        (json!({"kamaji-telemetry-agent": {"enabled": true}}), true),
+        (json!({"kamaji-telemetry-agent": {"enabled": false}}), false),
+        (json!({"kamaji-telemetry-agent": {"telemetry": {"disabled": true}}}), false),
         (json!({"global": {"telemetry": {"disabled": true}}}), false),
-        // The parent's own: it is Kamaji's, whose operator is followed.
+        // The parent's own value is not read: it belongs to Kamaji, whose operator the agent follows.
         (json!({"telemetry": {"disabled": true}}), true),
     ] {
         let rendered = helm.template_of(&parent, &values).await.unwrap();
-        assert_eq!(!documents(&rendered).is_empty(), is_there, "{values}");
+        assert_eq!(!documents(&rendered).is_empty(), is_rendered, "{values}");
     }
-    let said = helm.template_of(&parent, &json!({"global": {"telemetry": {"disabled": "no"}}})).await.unwrap_err();
-    assert!(said.contains("at '/global/telemetry/disabled': value must be one of true, false"), "{said}");
+    let error = helm.template_of(&parent, &json!({"global": {"telemetry": {"disabled": "no"}}})).await.unwrap_err();
+    assert!(error.contains("at '/global/telemetry/disabled': value must be one of true, false"), "{error}");
 }
 
-/// Puts `more` over `values`, as Helm does with several files of them.
+/// Merges `more` into `values`, as Helm merges several files of values.
 fn merge(values: &mut Value, more: Value) {
     match (values, more) {
         (Value::Object(values), Value::Object(more)) => {

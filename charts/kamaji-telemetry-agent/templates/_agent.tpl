@@ -1,7 +1,10 @@
-{{/* Settings are variables, so that the commands that are run in the container see them too. */}}
-{{- define "kamaji-telemetry.agent" -}}
+{{/*
+Returns the agent's container. Settings are environment variables rather than arguments, so that commands run with
+`kubectl exec` use them too.
+*/}}
+{{- define "kamaji-telemetry-agent.agent" -}}
 - name: agent
-  image: {{ include "kamaji-telemetry.image" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
+  image: {{ include "kamaji-telemetry-agent.image" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   args:
     - agent
@@ -14,19 +17,19 @@
         fieldRef:
           fieldPath: metadata.namespace
     - name: KAMAJI_TELEMETRY_OWNER_DEPLOYMENT
-      value: {{ include "kamaji-telemetry.name" . }}
+      value: {{ include "kamaji-telemetry-agent.name" . }}
     - name: KAMAJI_TELEMETRY_HEALTH_ADDR
       value: {{ printf "%s:8080" .Values.listenAddress | quote }}
     - name: KAMAJI_TELEMETRY_LOG_FORMAT
       value: {{ .Values.logFormat | quote }}
     - name: KAMAJI_TELEMETRY_EXPORT_INTERVAL
-      value: {{ .Values.telemetry.interval | quote }}
+      value: {{ .Values.telemetry.exportInterval | quote }}
     - name: KAMAJI_TELEMETRY_EXTENDED
       value: {{ .Values.telemetry.extended | quote }}
     - name: KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT
       value: {{ .Values.telemetry.followKamajiOptOut | quote }}
     - name: KAMAJI_TELEMETRY_KAMAJI_NAMESPACE
-      value: {{ include "kamaji-telemetry.kamajiNamespace" . | quote }}
+      value: {{ include "kamaji-telemetry-agent.kamajiNamespace" . | quote }}
     {{- with .Values.telemetry.kamajiVersion }}
     - name: KAMAJI_TELEMETRY_KAMAJI_VERSION
       value: {{ . | quote }}
@@ -41,7 +44,7 @@
         fieldRef:
           fieldPath: metadata.name
     {{- end }}
-    {{- include "kamaji-telemetry.agentCollector" . | nindent 4 }}
+    {{- include "kamaji-telemetry-agent.agentCollector" . | nindent 4 }}
     {{- with .Values.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -59,7 +62,7 @@
   resources:
     {{- toYaml .Values.resources | nindent 4 }}
   securityContext:
-    {{- include "kamaji-telemetry.securityContext" . | nindent 4 }}
+    {{- include "kamaji-telemetry-agent.securityContext" . | nindent 4 }}
   volumeMounts:
     - name: token
       mountPath: /var/run/secrets/kubernetes.io/serviceaccount
@@ -76,8 +79,8 @@
     {{- end }}
 {{- end }}
 
-{{/* Which collector it sends to: the relay, or one of the operator's own. */}}
-{{- define "kamaji-telemetry.agentCollector" -}}
+{{/* Returns the environment variables for the collector: the relay, or the operator's own. */}}
+{{- define "kamaji-telemetry-agent.agentCollector" -}}
 {{- $otlp := .Values.otlp -}}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ ternary "http://127.0.0.1:4317" $otlp.endpoint .Values.relay.enabled | quote }}
@@ -100,8 +103,8 @@
 {{- end }}
 {{- end }}
 
-{{/* Its volumes. The token is the agent's alone: the relay needs none. */}}
-{{- define "kamaji-telemetry.agentVolumes" -}}
+{{/* Returns the agent's volumes. Only the agent mounts the service account's token; the relay needs none. */}}
+{{- define "kamaji-telemetry-agent.agentVolumes" -}}
 - name: token
   projected:
     sources:

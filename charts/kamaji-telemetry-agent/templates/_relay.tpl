@@ -1,24 +1,27 @@
-{{/* What the relay runs: it sends to the endpoint or, where there is none, prints. */}}
-{{- define "kamaji-telemetry.relayConfig" -}}
-{{- $file := ternary "files/debug.yaml" "files/relay.yaml" (eq (include "kamaji-telemetry.local" .) "true") }}
+{{/* Returns the relay's configuration, which sends to the endpoint, or prints in local mode. */}}
+{{- define "kamaji-telemetry-agent.relayConfig" -}}
+{{- $file := ternary "files/debug.yaml" "files/relay.yaml" (eq (include "kamaji-telemetry-agent.local" .) "true") }}
 {{- .Files.Get $file | trimSuffix "\n" }}
 {{- end }}
 
-{{/* Says "true" where it shows a token, which it does to a backend alone. */}}
-{{- define "kamaji-telemetry.relayToken" -}}
+{{/* Returns "true" if the relay presents a token, which it does to a backend only. */}}
+{{- define "kamaji-telemetry-agent.relayToken" -}}
 {{- if and .Values.relay.tokenSecret.name .Values.telemetry.endpoint }}true{{ end }}
 {{- end }}
 
-{{/* A sidecar: the agent begins once it listens, and it ends after the agent, which delivers through it to the last. */}}
-{{- define "kamaji-telemetry.relay" -}}
+{{/*
+Returns the relay's container, a native sidecar: it listens before the agent starts, and stops after the agent, which exports
+through it until its end.
+*/}}
+{{- define "kamaji-telemetry-agent.relay" -}}
 {{- $relay := .Values.relay -}}
 - name: relay
-  image: {{ include "kamaji-telemetry.image" (dict "image" $relay.image) | quote }}
+  image: {{ include "kamaji-telemetry-agent.image" (dict "image" $relay.image) | quote }}
   imagePullPolicy: {{ $relay.image.pullPolicy }}
   restartPolicy: Always
   args:
     - --config=/etc/kamaji-telemetry/relay/relay.yaml
-    {{- if include "kamaji-telemetry.relayToken" . }}
+    {{- if include "kamaji-telemetry-agent.relayToken" . }}
     - --config=/etc/kamaji-telemetry/relay/token.yaml
     {{- end }}
     {{- range $relay.extraArgs }}
@@ -27,7 +30,7 @@
   env:
     - name: RELAY_HEALTH_LISTEN
       value: {{ printf "%s:13133" .Values.listenAddress | quote }}
-    {{- include "kamaji-telemetry.relayMemory" . | nindent 4 }}
+    {{- include "kamaji-telemetry-agent.relayMemory" . | nindent 4 }}
     {{- with .Values.telemetry.endpoint }}
     - name: RELAY_ENDPOINT
       value: {{ . | quote }}
@@ -41,11 +44,11 @@
       value: {{ . | quote }}
     {{- end }}
     {{- if or $relay.caBundle.configMap $relay.caBundle.secret }}
-    # Beside the file of the system's authorities, which is read all the same.
+    # Go reads this directory in addition to the system's CA file.
     - name: SSL_CERT_DIR
       value: /etc/kamaji-telemetry/ca
     {{- end }}
-    {{- if include "kamaji-telemetry.relayToken" . }}
+    {{- if include "kamaji-telemetry-agent.relayToken" . }}
     - name: RELAY_TOKEN
       valueFrom:
         secretKeyRef:
@@ -75,7 +78,7 @@
   resources:
     {{- toYaml $relay.resources | nindent 4 }}
   securityContext:
-    {{- include "kamaji-telemetry.securityContext" . | nindent 4 }}
+    {{- include "kamaji-telemetry-agent.securityContext" . | nindent 4 }}
   volumeMounts:
     - name: relay
       mountPath: /etc/kamaji-telemetry/relay
@@ -92,30 +95,34 @@
     {{- end }}
 {{- end }}
 
-{{/* Its limits, each as long as extraEnv has none: a variable that is there twice is refused by kubectl apply --server-side. */}}
-{{- define "kamaji-telemetry.relayMemory" -}}
-{{- $given := dict }}
+{{/*
+Returns the relay's memory limits, each unless extraEnv sets it: kubectl apply --server-side rejects a variable that is set
+twice.
+*/}}
+{{- define "kamaji-telemetry-agent.relayMemory" -}}
+{{- $set := dict }}
 {{- range .Values.relay.extraEnv }}
-{{- $_ := set $given .name true }}
+{{- $_ := set $set .name true }}
 {{- end -}}
-{{- if not (hasKey $given "RELAY_MEMORY_LIMIT_MIB") -}}
-# Of heap, above which the relay refuses: half as much again as without the contrib distribution, which begins with more.
+{{- if not (hasKey $set "RELAY_MEMORY_LIMIT_MIB") -}}
+# Limit of the heap above which the relay rejects requests: 1.5 times the default of relay.yaml, since the contrib distribution
+# has a larger heap when idle.
 - name: RELAY_MEMORY_LIMIT_MIB
   value: "96"
 {{ end -}}
-{{- if not (hasKey $given "GOMEMLIMIT") -}}
-# Above that, and with room to the container's limit for the program itself and for what is under way.
+{{- if not (hasKey $set "GOMEMLIMIT") -}}
+# Above the limit of the heap, and below the container's limit by the size of the program and of requests in flight.
 - name: GOMEMLIMIT
   value: 144MiB
 {{- end }}
 {{- end }}
 
-{{/* Its volumes. */}}
-{{- define "kamaji-telemetry.relayVolumes" -}}
+{{/* Returns the relay's volumes. */}}
+{{- define "kamaji-telemetry-agent.relayVolumes" -}}
 {{- $relay := .Values.relay -}}
 - name: relay
   configMap:
-    name: {{ include "kamaji-telemetry.name" . }}-relay
+    name: {{ include "kamaji-telemetry-agent.name" . }}-relay
 {{- with $relay.caBundle.configMap }}
 - name: ca
   configMap:

@@ -1,4 +1,4 @@
-{{/* An Ingress to one port: "root", "values", "port", and the "paths" that are its. */}}
+{{/* Returns an Ingress of "root" with "values" for the "paths" of a "port". */}}
 {{- define "kamaji-telemetry-backend.ingress" -}}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -27,7 +27,7 @@ spec:
           {{- end }}
 {{- end }}
 
-{{/* A route to one port: "root", "values", "port", "number", and its "kind". Without a match all is its. */}}
+{{/* Returns a route of "kind" of "root" with "values" to a "port" with its "number". It matches every path. */}}
 {{- define "kamaji-telemetry-backend.route" -}}
 apiVersion: gateway.networking.k8s.io/v1
 kind: {{ .kind }}

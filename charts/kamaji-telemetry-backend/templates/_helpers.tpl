@@ -1,6 +1,6 @@
 {{/*
-Every object has this name. It is no release's, so that senders and commands know it: a second backend belongs in another
-namespace, and Helm refuses it in this one.
+Returns the name of every object, or its prefix. It does not depend on the release, so that the address for senders and the
+documented commands are fixed. A second backend needs another namespace; Helm refuses it in the same one.
 */}}
 {{- define "kamaji-telemetry-backend.name" -}}
 kamaji-telemetry-backend
@@ -11,7 +11,7 @@ app.kubernetes.io/name: {{ include "kamaji-telemetry-backend.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Of the backend's pod alone: a backup's serves nothing. */}}
+{{/* Returns the labels of the backend's pod. The backup's pod must not match them, because it serves nothing. */}}
 {{- define "kamaji-telemetry-backend.serverLabels" -}}
 {{ include "kamaji-telemetry-backend.selectorLabels" . }}
 app.kubernetes.io/component: backend
@@ -22,23 +22,26 @@ app.kubernetes.io/component: backend
 app.kubernetes.io/component: backup
 {{- end }}
 
-{{/* Of every object. Ours win: others' must not select it. */}}
+{{/*
+Returns the labels of every object. The chart's own take precedence over added ones, which must not make an object match
+another selector.
+*/}}
 {{- define "kamaji-telemetry-backend.labels" -}}
-{{- $ours := include "kamaji-telemetry-backend.selectorLabels" . | fromYaml }}
-{{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion }}
-{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
-{{- $_ := set $ours "app.kubernetes.io/part-of" "kamaji" }}
-{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
-{{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) $ours) }}
+{{- $own := include "kamaji-telemetry-backend.selectorLabels" . | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "app.kubernetes.io/part-of" "kamaji" }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) $own) }}
 {{- end }}
 
-{{/* Name, labels and annotations of an object: "root", and where it has them "suffix", "labels" and "annotations". */}}
+{{/* Returns name, labels and annotations of an object of "root", with an optional "suffix", "labels" and "annotations". */}}
 {{- define "kamaji-telemetry-backend.metadata" -}}
-{{- $ours := include "kamaji-telemetry-backend.labels" .root | fromYaml -}}
+{{- $own := include "kamaji-telemetry-backend.labels" .root | fromYaml -}}
 name: {{ include "kamaji-telemetry-backend.name" .root }}{{ .suffix }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
-  {{- toYaml (mergeOverwrite (deepCopy (.labels | default dict)) $ours) | nindent 2 }}
+  {{- toYaml (mergeOverwrite (deepCopy (.labels | default dict)) $own) | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.extraAnnotations) (deepCopy (.annotations | default dict)) }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -49,7 +52,7 @@ annotations:
 {{ .Values.serviceAccount.name | default (include "kamaji-telemetry-backend.name" .) }}
 {{- end }}
 
-{{/* The image by its digest, else by its tag. */}}
+{{/* Returns the reference of the image: with its digest, else with its tag. */}}
 {{- define "kamaji-telemetry-backend.image" -}}
 {{- $image := .Values.image -}}
 {{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
@@ -63,14 +66,14 @@ annotations:
 {{ .Values.backup.persistence.existingClaim | default (printf "%s-backup" (include "kamaji-telemetry-backend.name" .)) }}
 {{- end }}
 
-{{/* The Secret of the certificate; empty where there is no TLS. */}}
+{{/* Returns the name of the Secret with the certificate; empty without TLS. */}}
 {{- define "kamaji-telemetry-backend.tlsSecret" -}}
 {{- if .Values.tls.certManager.enabled }}{{ include "kamaji-telemetry-backend.name" . }}-tls
 {{- else }}{{ .Values.tls.existingSecret }}
 {{- end }}
 {{- end }}
 
-{{/* A claim's specification and whether it stays, of its values. */}}
+{{/* Returns the specification of a claim with the given values. */}}
 {{- define "kamaji-telemetry-backend.claimSpec" -}}
 accessModes:
   {{- toYaml .accessModes | nindent 2 }}
@@ -82,8 +85,9 @@ resources:
     storage: {{ .size }}
 {{- end }}
 
+{{/* Returns the annotations of a claim with the given values. */}}
 {{- define "kamaji-telemetry-backend.claimAnnotations" -}}
-{{- $keep := dict }}
-{{- if .keep }}{{ $_ := set $keep "helm.sh/resource-policy" "keep" }}{{ end }}
-{{- toYaml (mergeOverwrite (deepCopy .annotations) $keep) }}
+{{- $policy := dict }}
+{{- if .keepOnUninstall }}{{ $_ := set $policy "helm.sh/resource-policy" "keep" }}{{ end }}
+{{- toYaml (mergeOverwrite (deepCopy .annotations) $policy) }}
 {{- end }}

@@ -1,4 +1,7 @@
-{{/* Where the store is, in both pods. What SQLite sorts on disk stays on the same volume: the root can't be written. */}}
+{{/*
+Returns the environment variables of both pods. SQLite's temporary files are on the store's volume, because the root file
+system is read-only.
+*/}}
 {{- define "kamaji-telemetry-backend.storeVariables" -}}
 - name: KAMAJI_TELEMETRY_STORE
   value: sqlite:/var/lib/kamaji-telemetry/telemetry.db
@@ -8,7 +11,7 @@
   value: {{ .Values.logFormat | quote }}
 {{- end }}
 
-{{/* Of every container. */}}
+{{/* Returns the security context of every container. */}}
 {{- define "kamaji-telemetry-backend.securityContext" -}}
 allowPrivilegeEscalation: false
 capabilities:
@@ -16,11 +19,11 @@ capabilities:
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* What both pods have. */}}
+{{/* Returns the part of the pod specification that both pods share. */}}
 {{- define "kamaji-telemetry-backend.podSpec" -}}
 serviceAccountName: {{ include "kamaji-telemetry-backend.serviceAccount" . | quote }}
 automountServiceAccountToken: false
-# A Service's name could make a variable that is taken for a setting.
+# Variables of Services could be taken for settings: a Service kamaji-telemetry-x becomes KAMAJI_TELEMETRY_X_….
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -41,14 +44,17 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Settings are variables, so that the commands that are run in the container see them too. */}}
+{{/*
+Returns the environment variables of the backend. Settings are variables rather than arguments, so that commands run with
+`kubectl exec` use them too.
+*/}}
 {{- define "kamaji-telemetry-backend.variables" -}}
-{{- $limits := .Values.limits -}}
+{{- $rateLimit := .Values.rateLimit -}}
 {{- include "kamaji-telemetry-backend.storeVariables" . }}
 - name: KAMAJI_TELEMETRY_GRPC_ADDR
-  value: {{ printf "%s:24317" .Values.listenAddress | quote }}
+  value: {{ printf "%s:4317" .Values.listenAddress | quote }}
 - name: KAMAJI_TELEMETRY_HTTP_ADDR
-  value: {{ printf "%s:24318" .Values.listenAddress | quote }}
+  value: {{ printf "%s:4318" .Values.listenAddress | quote }}
 - name: KAMAJI_TELEMETRY_HEALTH_ADDR
   value: {{ printf "%s:8080" .Values.listenAddress | quote }}
 - name: KAMAJI_TELEMETRY_RETENTION_EVENTS
@@ -59,7 +65,7 @@ priorityClassName: {{ . | quote }}
   value: {{ .Values.retention.auditLog | quote }}
 - name: KAMAJI_TELEMETRY_RETENTION_INTERVAL
   value: {{ .Values.retention.interval | quote }}
-# Helm reads numbers as floating ones, which would print a million as 1e+06.
+# int64, because Helm decodes numbers as floats, which would print a million as 1e+06.
 - name: KAMAJI_TELEMETRY_RATE_LIMIT_REQUESTS
   value: {{ $rateLimit.requests | int64 | quote }}
 - name: KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS
@@ -69,9 +75,9 @@ priorityClassName: {{ . | quote }}
 - name: KAMAJI_TELEMETRY_RATE_LIMIT_SNAPSHOTS
   value: {{ $rateLimit.snapshots | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS
-  value: {{ $maxConnections | int64 | quote }}
+  value: {{ .Values.maxConnections | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT
-  value: {{ $maxConnectionsPerClient | int64 | quote }}
+  value: {{ .Values.maxConnectionsPerClient | int64 | quote }}
 {{- with .Values.trustedProxies }}
 - name: KAMAJI_TELEMETRY_TRUSTED_PROXY
   value: {{ join "," . | quote }}
@@ -88,15 +94,18 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- if .Values.auth.ingestTokensSecret.name }}
 - name: KAMAJI_TELEMETRY_INGEST_TOKEN_FILE
-  value: /etc/kamaji-telemetry/ingest/tokens
+  value: /etc/kamaji-telemetry/ingest-tokens/tokens
 {{- end }}
 {{- if .Values.auth.readerTokensSecret.name }}
 - name: KAMAJI_TELEMETRY_READER_TOKEN_FILE
-  value: /etc/kamaji-telemetry/access/readers
+  value: /etc/kamaji-telemetry/reader-tokens/readers
 {{- end }}
 {{- end }}
 
-{{/* Folders rather than single files, so that a change of a Secret arrives. */}}
+{{/*
+Returns the volume mounts of the backend. Secrets are mounted as directories: a single file, with subPath, would not follow
+changes of the Secret.
+*/}}
 {{- define "kamaji-telemetry-backend.mounts" -}}
 - name: store
   mountPath: /var/lib/kamaji-telemetry
@@ -106,24 +115,25 @@ priorityClassName: {{ . | quote }}
   readOnly: true
 {{- end }}
 {{- if .Values.auth.ingestTokensSecret.name }}
-- name: ingest
-  mountPath: /etc/kamaji-telemetry/ingest
+- name: ingest-tokens
+  mountPath: /etc/kamaji-telemetry/ingest-tokens
   readOnly: true
 {{- end }}
 {{- if .Values.auth.readerTokensSecret.name }}
-- name: access
-  mountPath: /etc/kamaji-telemetry/access
+- name: reader-tokens
+  mountPath: /etc/kamaji-telemetry/reader-tokens
   readOnly: true
 {{- end }}
 {{- end }}
 
+{{/* Returns the volumes of the backend's pod. */}}
 {{- define "kamaji-telemetry-backend.volumes" -}}
 - name: store
   persistentVolumeClaim:
     claimName: {{ include "kamaji-telemetry-backend.storeClaim" . | quote }}
 {{- if .Values.backup.enabled }}
-# Of a backup's pod, and not mounted here. A volume that waits for the first pod to use it is made for this one: at once,
-# which `helm install --wait` waits for, and where the store's is.
+# Referenced but not mounted. With volumeBindingMode WaitForFirstConsumer, this pod makes the claim bind on installation, as
+# `helm install --wait` requires, and in the zone of the store's volume.
 - name: backups
   persistentVolumeClaim:
     claimName: {{ include "kamaji-telemetry-backend.backupClaim" . | quote }}
@@ -135,7 +145,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.auth.ingestTokensSecret }}
 {{- if .name }}
-- name: ingest
+- name: ingest-tokens
   secret:
     secretName: {{ .name | quote }}
     items:
@@ -145,7 +155,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.auth.readerTokensSecret }}
 {{- if .name }}
-- name: access
+- name: reader-tokens
   secret:
     secretName: {{ .name | quote }}
     items:

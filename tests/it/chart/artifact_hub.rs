@@ -1,4 +1,4 @@
-//! What Artifact Hub shows of the charts: it believes what Chart.yaml says, so that is held against what is so.
+//! Annotations for Artifact Hub in the charts, compared with what they describe.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,14 +37,14 @@ impl Chart {
         self.annotations.get(&format!("artifacthub.io/{key}")).unwrap_or_else(|| panic!("no artifacthub.io/{key}"))
     }
 
-    /// One that is YAML in a string.
+    /// Returns an annotation that contains a YAML list.
     fn list<T: for<'a> Deserialize<'a>>(&self, key: &str) -> Vec<T> {
         serde_yaml_ng::from_str(self.annotation(key)).unwrap_or_else(|error| panic!("artifacthub.io/{key}: {error}"))
     }
 }
 
-/// The containers that a manifest runs, those included that it starts by the clock.
-fn containers(object: &Value) -> impl Iterator<Item = &Value> {
+/// Returns the containers of a workload, including those of a CronJob.
+pub(super) fn containers(object: &Value) -> impl Iterator<Item = &Value> {
     let specs = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
     let lists =
         specs.into_iter().flat_map(|spec| ["initContainers", "containers"].map(|list| format!("{spec}/{list}")));
@@ -53,24 +53,24 @@ fn containers(object: &Value) -> impl Iterator<Item = &Value> {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_images_that_are_scanned_are_those_that_the_default_values_run() {
+async fn the_listed_images_are_those_that_the_default_values_run() {
     for name in Folder::ALL.map(|chart| chart.name) {
         let folder = checkout("charts").join(name).display().to_string();
         let rendered = documents(&Helm::offline().template_of(&folder, &json!({})).await.unwrap());
         let text = |container: &Value, key: &str| container[key].as_str().unwrap().to_owned();
-        let runs: BTreeSet<_> = rendered
+        let running: BTreeSet<_> = rendered
             .iter()
             .flat_map(containers)
             .map(|container| (text(container, "name"), text(container, "image")))
             .collect();
         let images = chart(name).list::<Image>("images").into_iter();
         let images: BTreeSet<_> = images.map(|image| (image.name, image.image)).collect();
-        assert_eq!(images, runs, "{name}");
+        assert_eq!(images, running, "{name}");
     }
 }
 
 #[test]
-fn a_release_is_told_for_what_it_is() {
+fn prereleases_security_updates_and_license_are_annotated() {
     let security = read("CHANGELOG.md").split("\n## ").nth(1).unwrap().contains("\n### Security\n");
     for name in Folder::ALL.map(|chart| chart.name) {
         let chart = chart(name);
@@ -83,7 +83,7 @@ fn a_release_is_told_for_what_it_is() {
 }
 
 #[test]
-fn every_link_to_a_file_is_to_one_that_is_there() {
+fn every_link_to_a_file_of_the_repository_resolves() {
     for name in Folder::ALL.map(|chart| chart.name) {
         let links = chart(name).list::<Link>("links");
         let files: Vec<_> = links.iter().filter_map(|link| link.url.strip_prefix(FILES)).collect();

@@ -1,4 +1,4 @@
-//! The backend's chart.
+//! Tests of the backend's chart.
 
 mod alerts;
 mod gateway;
@@ -12,10 +12,12 @@ mod values;
 use super::helm::{BACKEND, Helm};
 use crate::servers::ApiServer;
 
+/// Creates a client for the backend's chart without a cluster.
 fn offline() -> Helm {
     Helm::offline().with(&BACKEND)
 }
 
+/// Creates a client for the backend's chart in `cluster`.
 fn of(cluster: &ApiServer) -> Helm {
     Helm::of(cluster).with(&BACKEND)
 }

@@ -1,11 +1,11 @@
-//! Other projects' definitions, which what the charts make is held against: the real ones, in the real API server.
+//! CustomResourceDefinitions of other projects, against which a real API server validates the rendered objects.
 
 use serde_json::{Value, json};
 
 use super::helm::NAMESPACE;
 use crate::servers::{ApiServer, definition};
 
-/// Each with the least that its project takes.
+/// Returns file, API version, kind and a minimal valid spec of each definition.
 fn all() -> [(&'static str, &'static str, &'static str, Value); 7] {
     let (monitoring, certificates, gateway) =
         ("monitoring.coreos.com/v1", "cert-manager.io/v1", "gateway.networking.k8s.io/v1");
@@ -53,7 +53,7 @@ fn all() -> [(&'static str, &'static str, &'static str, Value); 7] {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn every_definition_takes_what_is_of_its_kind_and_no_field_that_it_does_not_know() {
+async fn every_definition_accepts_a_minimal_object_and_rejects_an_unknown_field() {
     let cluster = ApiServer::start_for_a_chart().await;
     for (file, version, kind, spec) in all() {
         cluster.apply(&definition(file)).await;
@@ -61,12 +61,12 @@ async fn every_definition_takes_what_is_of_its_kind_and_no_field_that_it_does_no
         let mut object = json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec});
         cluster.dry_run(&object).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
         object["spec"]["misspelt"] = true.into();
-        let refusal = cluster.dry_run(&object).await.unwrap_err().to_string();
-        assert!(refusal.contains(".spec.misspelt: field not declared in schema"), "{kind}: {refusal}");
+        let error = cluster.dry_run(&object).await.unwrap_err().to_string();
+        assert!(error.contains(".spec.misspelt: field not declared in schema"), "{kind}: {error}");
     }
 }
 
-/// A cluster for a chart, with the definitions of all that is optional in both.
+/// Starts a cluster with the definitions of every optional object of both charts.
 pub(super) async fn with_definitions() -> ApiServer {
     let cluster = ApiServer::start_for_a_chart().await;
     for name in [

@@ -1,4 +1,4 @@
-//! Helm, as an operator runs it.
+//! Helm client, run as an operator runs it.
 
 use std::path::PathBuf;
 
@@ -9,39 +9,40 @@ use tokio::process::Command;
 use super::read;
 use crate::servers::{ApiServer, User, checkout, tool_path};
 
-/// Where a release is installed: where Kamaji is, in `tests/fixtures/operator.yaml`.
+/// Namespace of the releases, which is that of Kamaji in `tests/fixtures/operator.yaml`.
 pub(super) const NAMESPACE: &str = "kamaji-system";
 
-/// A chart, and what its release is called.
+/// A chart and its release.
 #[derive(Debug)]
 pub(super) struct Chart {
-    /// As its folder is, too.
+    /// Name of the chart and of its folder.
     pub(super) name: &'static str,
+    /// Name of the release.
     pub(super) release: &'static str,
 }
 
 /// The chart of the agent and its relay.
-pub(super) const AGENT: Chart = Chart { name: "kamaji-telemetry", release: "telemetry" };
+pub(super) const AGENT: Chart = Chart { name: "kamaji-telemetry-agent", release: "telemetry" };
 
 /// The chart of the backend.
 pub(super) const BACKEND: Chart = Chart { name: "kamaji-telemetry-backend", release: "backend" };
 
 impl Chart {
-    /// Both.
+    /// Both charts.
     pub(super) const ALL: [&'static Self; 2] = [&AGENT, &BACKEND];
 
-    /// Its folder.
+    /// Returns the path of the chart's folder.
     pub(super) fn path(&self) -> String {
         checkout("charts").join(self.name).display().to_string()
     }
 
-    /// What is in a file of it.
+    /// Returns the content of a file of the chart.
     pub(super) fn file(&self, file: &str) -> String {
         read(&format!("charts/{}/{file}", self.name))
     }
 }
 
-/// Helm with a home of its own, for a release of one chart: the agent's, unless told otherwise.
+/// A Helm client with its own home directory, for a release of one chart, by default the agent's.
 pub(super) struct Helm {
     chart: &'static Chart,
     home: TempDir,
@@ -49,22 +50,22 @@ pub(super) struct Helm {
 }
 
 impl Helm {
-    /// Without a cluster.
+    /// Creates a client without a cluster.
     pub(super) fn offline() -> Self {
         Self { chart: &AGENT, home: tempfile::tempdir().unwrap(), kubeconfig: None }
     }
 
-    /// As the administrator of `cluster`.
+    /// Creates a client with the administrator's kubeconfig of `cluster`.
     pub(super) fn of(cluster: &ApiServer) -> Self {
         Self { kubeconfig: Some(cluster.kubeconfig(User::Admin)), ..Self::offline() }
     }
 
-    /// The same for another chart.
+    /// Replaces the chart.
     pub(super) fn with(self, chart: &'static Chart) -> Self {
         Self { chart, ..self }
     }
 
-    /// What it prints, or what it says is wrong.
+    /// Runs helm and returns its standard output, or its standard error if it fails.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(tool_path("helm"));
         command.args(arguments).env_clear().env("HOME", self.home.path()).kill_on_drop(true);
@@ -76,43 +77,43 @@ impl Helm {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
-    /// The manifests of the release, with `values`.
+    /// Renders the release with `values`.
     pub(super) async fn template(&self, values: &Value) -> Result<String, String> {
         self.template_of(&self.chart.path(), values).await
     }
 
-    /// The same of another copy of the chart.
+    /// Renders another copy of the chart, in the folder or package `chart`, with `values`.
     pub(super) async fn template_of(&self, chart: &str, values: &Value) -> Result<String, String> {
         self.render(self.chart.release, chart, NAMESPACE, values).await
     }
 
-    /// The same of a release of another name, in another namespace.
+    /// Renders a release of another name in another namespace.
     pub(super) async fn template_as(&self, release: &str, namespace: &str, values: &Value) -> Result<String, String> {
         self.render(release, &self.chart.path(), namespace, values).await
     }
 
     async fn render(&self, release: &str, chart: &str, namespace: &str, values: &Value) -> Result<String, String> {
         let values = self.file(values);
-        // What it would ask a cluster for.
+        // Without a cluster, Helm would assume the version of its own client library.
         let version = "--kube-version=1.36.3";
         self.run(&["template", release, chart, "--namespace", namespace, "--values", &values, version]).await
     }
 
-    /// What it says of the chart with `values`, where it has anything to object.
+    /// Lints the chart with `values`, and returns what helm prints.
     pub(super) async fn lint(&self, values: &Value) -> Result<String, String> {
         let values = self.file(values);
         self.run(&["lint", "--strict", "--kube-version=1.36.3", &self.chart.path(), "--values", &values]).await
     }
 
-    /// Installs the release, or brings it to `values`, and gives the notes.
+    /// Installs or upgrades the release with `values`, and returns the notes.
     pub(super) async fn upgrade(&self, values: &Value) -> String {
         let (Chart { release, .. }, chart, values) = (self.chart, self.chart.path(), self.file(values));
         let arguments = ["upgrade", "--install", release, &chart, "--namespace", NAMESPACE, "--values", &values];
-        // Without, none at all would mean the last ones.
+        // Without this flag, empty values would reuse those of the last revision.
         self.run(&[&arguments[..], &["--reset-values"]].concat()).await.unwrap()
     }
 
-    /// Removes the release.
+    /// Uninstalls the release.
     pub(super) async fn uninstall(&self) {
         self.run(&["uninstall", self.chart.release, "--namespace", NAMESPACE]).await.unwrap();
     }

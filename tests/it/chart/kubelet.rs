@@ -1,4 +1,4 @@
-//! What a kubelet makes of a pod: folders of its volumes, and values of its variables.
+//! Emulation of a kubelet: directories for the volumes of a pod, and values of its environment variables.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,26 +11,26 @@ use tempfile::TempDir;
 use super::helm::NAMESPACE;
 use crate::servers::ApiServer;
 
-/// What is mounted, as a folder for each path in the pod.
+/// Mounted volumes, a local directory for each mount path of the pod.
 pub(super) struct Files {
     _folder: TempDir,
     mounts: Vec<(String, String)>,
 }
 
-/// Names and values.
+/// Names and values of environment variables.
 pub(super) type Variables = Vec<(String, String)>;
 
-/// Sets a variable, and gives what it was.
+/// Sets an existing variable, and returns its previous value.
 pub(super) fn replace(environment: &mut Variables, name: &str, value: String) -> String {
     let variable = environment.iter_mut().find(|variable| variable.0 == name);
     std::mem::replace(&mut variable.unwrap_or_else(|| panic!("{name} is set")).1, value)
 }
 
-/// The variables of a container, by this machine's paths.
+/// Returns the environment variables of a container, with mount paths replaced by local ones.
 pub(super) async fn variables(cluster: &ApiServer, container: &Container, files: &Files) -> Variables {
     let mut variables = Vec::new();
     for variable in container.env.iter().flatten() {
-        variables.push((variable.name.clone(), files.here(&value(cluster, variable).await)));
+        variables.push((variable.name.clone(), files.localize(&value(cluster, variable).await)));
     }
     variables
 }
@@ -41,12 +41,12 @@ async fn value(cluster: &ApiServer, variable: &EnvVar) -> String {
         (Some(field), None) if field.field_path == "metadata.namespace" => NAMESPACE.to_owned(),
         (Some(field), None) if field.field_path == "metadata.name" => "pod".to_owned(),
         (None, Some(key)) => secret(cluster, &key.name).await.remove(&key.key).expect("the Secret has the key"),
-        _ => panic!("a source that no kubelet of these tests knows: {source:?}"),
+        _ => panic!("unsupported source of a variable: {source:?}"),
     }
 }
 
 impl Files {
-    /// Makes the folders of a pod's volumes; those of claims are in `claims`, by their names, and outlive the pod.
+    /// Creates a directory for each volume of a pod. Those of claims are in `claims`, by name, and outlive the pod.
     pub(super) async fn mount(cluster: &ApiServer, spec: &PodSpec, claims: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut folders = BTreeMap::new();
@@ -54,7 +54,7 @@ impl Files {
             let claim = volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str());
             let path = match claim {
                 None => folder.path().join(&volume.name),
-                Some(claim) => claims.expect("a claim has a volume").join(claim),
+                Some(claim) => claims.expect("the test provides claims").join(claim),
             };
             fs::create_dir_all(&path).unwrap();
             for (file, content) in content(cluster, volume).await {
@@ -68,13 +68,14 @@ impl Files {
         Self { _folder: folder, mounts }
     }
 
-    /// `text` with paths of the pod replaced by those of this machine.
-    pub(super) fn here(&self, text: &str) -> String {
+    /// Returns `text` with mount paths replaced by local ones.
+    pub(super) fn localize(&self, text: &str) -> String {
         self.mounts.iter().fold(text.to_owned(), |text, (path, folder)| text.replace(path, folder))
     }
 }
 
-/// A volume's files. The projected one is the token, which a kubeconfig stands for; a claim has none of its own.
+/// Returns the files of a volume. The projected volume is the token, which the tests replace by a kubeconfig; a claim has no
+/// files of its own.
 async fn content(cluster: &ApiServer, volume: &Volume) -> BTreeMap<String, String> {
     match (&volume.config_map, &volume.secret, &volume.projected) {
         (Some(source), None, None) => {
@@ -87,13 +88,13 @@ async fn content(cluster: &ApiServer, volume: &Volume) -> BTreeMap<String, Strin
         }
         (None, None, Some(_)) => BTreeMap::new(),
         (None, None, None) if volume.persistent_volume_claim.is_some() => BTreeMap::new(),
-        _ => panic!("a volume that no kubelet of these tests knows: {volume:?}"),
+        _ => panic!("unsupported volume: {volume:?}"),
     }
 }
 
 fn items(mut content: BTreeMap<String, String>, items: Option<&[KeyToPath]>) -> BTreeMap<String, String> {
     let Some(items) = items else { return content };
-    let mut take = |item: &KeyToPath| (item.path.clone(), content.remove(&item.key).expect("it has the key"));
+    let mut take = |item: &KeyToPath| (item.path.clone(), content.remove(&item.key).expect("the source has the key"));
     items.iter().map(&mut take).collect()
 }
 

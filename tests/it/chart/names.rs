@@ -1,4 +1,4 @@
-//! Names that YAML would take for numbers, and keys that would be there twice.
+//! Names that YAML could read as numbers, and keys that could be duplicated.
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::helm::{AGENT, BACKEND, Chart, Helm};
 use super::{merge, snapshots};
 use crate::servers::documents;
 
-/// Names that Kubernetes takes, and that YAML reads as numbers.
+/// Values of the agent's chart with valid names that YAML reads as numbers.
 fn agent() -> Value {
     let mut values = snapshots::extended();
     merge(
@@ -47,8 +47,10 @@ fn backend() -> Value {
         &mut values,
         json!({
             "store": {"sqlite": {"persistence": {"storageClass": "123"}}},
-            "ingest": {"tokensSecret": {"name": "1", "key": "2"}},
-            "access": {"tokensSecret": {"name": "3", "key": "4"}},
+            "auth": {
+                "ingestTokensSecret": {"name": "1", "key": "2"},
+                "readerTokensSecret": {"name": "3", "key": "4"},
+            },
             "backup": {"persistence": {"storageClass": "456"}},
             "ingress": {"http": {"className": "1"}, "grpc": {"className": "2"}},
             "serviceAccount": {"name": "123"},
@@ -58,7 +60,7 @@ fn backend() -> Value {
     values
 }
 
-fn with_claims_of_ones_own() -> Value {
+fn with_existing_claims() -> Value {
     json!({
         "store": {"sqlite": {"persistence": {"existingClaim": "1"}}},
         "backup": {"enabled": true, "persistence": {"existingClaim": "2"}},
@@ -66,22 +68,22 @@ fn with_claims_of_ones_own() -> Value {
     })
 }
 
-/// The API server is strict about what is text.
+/// The API server rejects a number where the schema has a string.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn names_that_look_like_numbers_stay_names() {
+async fn names_that_look_like_numbers_stay_strings() {
     let cluster = with_definitions().await;
     for namespace in ["1234", "5678"] {
         let metadata = json!({"name": namespace});
         cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
     }
-    let authorities = json!({"relay": {"caBundle": {"configMap": "1", "key": "2"}}});
+    let ca_bundle = json!({"relay": {"caBundle": {"configMap": "1", "key": "2"}}});
     let charts: [(&Chart, Value); 5] = [
         (&AGENT, agent()),
-        (&AGENT, authorities),
+        (&AGENT, ca_bundle),
         (&AGENT, own_collector()),
         (&BACKEND, backend()),
-        (&BACKEND, with_claims_of_ones_own()),
+        (&BACKEND, with_existing_claims()),
     ];
     for (chart, values) in charts {
         let helm = Helm::offline().with(chart);
@@ -94,13 +96,13 @@ async fn names_that_look_like_numbers_stay_names() {
     }
 }
 
-/// Which of two would count depends on who reads it, and `kubectl apply --server-side` takes neither.
+/// Which of two duplicates takes effect depends on the parser, and `kubectl apply --server-side` rejects both.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn no_key_is_there_twice_whatever_labels_and_annotations_are_added() {
+async fn added_labels_and_annotations_duplicate_no_key() {
     let labels = json!({"app.kubernetes.io/name": "other", "team": "monitoring"});
     let annotations = json!({"kubectl.kubernetes.io/default-container": "other", "checksum/relay": "other"});
-    let more = json!({
+    let added = json!({
         "serviceMonitor": {"enabled": true, "labels": labels},
         "podLabels": labels,
         "podAnnotations": annotations,
@@ -111,7 +113,7 @@ async fn no_key_is_there_twice_whatever_labels_and_annotations_are_added() {
     let charts: [(&Chart, Value); 2] =
         [(&AGENT, snapshots::extended()), (&BACKEND, super::backend::snapshots::everything())];
     for (chart, mut values) in charts {
-        merge(&mut values, more.clone());
+        merge(&mut values, added.clone());
         let rendered = Helm::offline().with(chart).template(&values).await.unwrap();
         for document in Deserializer::from_str(&rendered) {
             Yaml::deserialize(document).unwrap_or_else(|error| panic!("{chart:?}: {error}"));

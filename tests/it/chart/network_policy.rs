@@ -1,11 +1,11 @@
-//! The agent's network policy. A rule without ports would allow every one of them.
+//! Tests of the agent's NetworkPolicy. A rule without ports would allow every port.
 
 use serde_json::{Value, json};
 
 use super::{Helm, merge, snapshots};
 use crate::servers::documents;
 
-/// The ports of each rule for what goes out.
+/// Returns the ports of each egress rule.
 async fn ports(mut values: Value) -> Vec<Vec<u64>> {
     merge(&mut values, json!({"networkPolicy": {"enabled": true}}));
     let rendered = Helm::offline().template(&values).await.unwrap();
@@ -17,7 +17,7 @@ async fn ports(mut values: Value) -> Vec<Vec<u64>> {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn no_rule_is_without_ports_whatever_is_set() {
+async fn every_egress_rule_has_ports() {
     let rendered = snapshots::all().into_iter().filter(|(name, _)| *name != "disabled").map(|(_, values)| values);
     for values in rendered.chain([
         json!({"networkPolicy": {"dnsPorts": []}}),
@@ -33,7 +33,7 @@ async fn no_rule_is_without_ports_whatever_is_set() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn each_rule_has_the_ports_that_are_asked_for() {
+async fn each_rule_has_the_configured_ports() {
     let with_dns = |ports: Value| {
         json!({
             "telemetry": {"endpoint": "https://telemetry.test:8443"},
@@ -41,5 +41,5 @@ async fn each_rule_has_the_ports_that_are_asked_for() {
         })
     };
     assert_eq!(ports(with_dns(json!([5353]))).await, [vec![5353, 5353], vec![6443], vec![8443]]);
-    assert_eq!(ports(with_dns(json!([]))).await, [[6443], [8443]], "no DNS where no port of it is given");
+    assert_eq!(ports(with_dns(json!([]))).await, [[6443], [8443]], "an empty list of DNS ports blocks DNS");
 }

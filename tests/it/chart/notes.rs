@@ -1,4 +1,4 @@
-//! What the notes say is what is so.
+//! Tests of both charts' notes.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn with_argument(argument: &str) -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_switch_in_the_pod_is_never_told_as_on() {
+async fn the_notes_never_report_telemetry_as_on_with_an_opt_out_in_the_pod() {
     let cluster = ApiServer::start_for_a_chart().await;
     let helm = Helm::of(&cluster);
     for (values, switch) in [
@@ -43,10 +43,10 @@ async fn a_switch_in_the_pod_is_never_told_as_on() {
         let notes = helm.upgrade(&values).await;
         assert!(notes.contains("Telemetry is ON") && !notes.contains("switched off in the pod"), "{values}: {notes}");
     }
-    let from_elsewhere = json!({"configMapKeyRef": {"name": "a", "key": "b", "optional": true}});
+    let source = json!({"configMapKeyRef": {"name": "a", "key": "b", "optional": true}});
     let values = json!({
         "telemetry": {"endpoint": ENDPOINT},
-        "extraEnv": [{"name": "DO_NOT_TRACK", "valueFrom": from_elsewhere}],
+        "extraEnv": [{"name": "DO_NOT_TRACK", "valueFrom": source}],
     });
     let notes = helm.upgrade(&values).await;
     assert!(notes.contains("Telemetry is ON"), "{notes}");
@@ -58,19 +58,19 @@ async fn a_switch_in_the_pod_is_never_told_as_on() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_command_that_switches_on_takes_back_each_value_that_switched_off() {
+async fn the_command_that_switches_telemetry_on_resets_each_opt_out() {
     let cluster = ApiServer::start_for_a_chart().await;
     let helm = Helm::of(&cluster);
-    let own = json!({"disabled": true});
+    let disabled = json!({"disabled": true});
     for (values, by, command) in [
-        (json!({"telemetry": own}), "telemetry.disabled=true", "--set telemetry.disabled=false"),
+        (json!({"telemetry": disabled}), "telemetry.disabled=true", "--set telemetry.disabled=false"),
         (
-            json!({"global": {"telemetry": own}}),
+            json!({"global": {"telemetry": disabled}}),
             "global.telemetry.disabled=true",
             "--reset-then-reuse-values --set global.telemetry.disabled=false",
         ),
         (
-            json!({"telemetry": own, "global": {"telemetry": own}}),
+            json!({"telemetry": disabled, "global": {"telemetry": disabled}}),
             "telemetry.disabled=true and global.telemetry.disabled=true",
             "--set telemetry.disabled=false --set global.telemetry.disabled=false",
         ),
@@ -83,16 +83,16 @@ async fn the_command_that_switches_on_takes_back_each_value_that_switched_off() 
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn alerts_on_what_nobody_scrapes_are_warned_of() {
+async fn the_notes_warn_of_alerts_without_a_service_monitor() {
     let cluster = ApiServer::start_for_a_chart().await;
     for name in ["monitoring.coreos.com_servicemonitors", "monitoring.coreos.com_prometheusrules"] {
         cluster.apply(&definition(name)).await;
     }
     let helm = Helm::of(&cluster).with(&BACKEND);
     let warning = "WARNING: prometheusRule.enabled is true and serviceMonitor.enabled is not";
-    for (monitor, warned) in [(false, true), (true, false)] {
+    for (monitor, is_warned) in [(false, true), (true, false)] {
         let values = json!({"prometheusRule": {"enabled": true}, "serviceMonitor": {"enabled": monitor}});
         let notes = helm.upgrade(&values).await;
-        assert_eq!(notes.contains(warning), warned, "{notes}");
+        assert_eq!(notes.contains(warning), is_warned, "{notes}");
     }
 }

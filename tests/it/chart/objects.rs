@@ -1,4 +1,4 @@
-//! The objects of a release, as a real API server has them.
+//! Objects of a release in a real API server.
 
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::helm::{Chart, NAMESPACE};
 use crate::servers::ApiServer;
 
-/// What the charts can make.
+/// API versions and kinds of all objects that the charts can create.
 const KINDS: [(&str, &str); 20] = [
     ("v1", "ConfigMap"),
     ("v1", "PersistentVolumeClaim"),
@@ -32,27 +32,27 @@ const KINDS: [(&str, &str); 20] = [
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
 ];
 
-/// The objects of the chart's release, in all namespaces, but for those that are being deleted: a claim goes once a
-/// controller has seen that no pod uses it. A kind that the cluster doesn't know has none.
+/// Returns the objects of the chart's release in all namespaces, except those that are being deleted: a claim is deleted once a
+/// controller has seen that no pod uses it. A kind that is unknown to the cluster has no objects.
 async fn objects(cluster: &ApiServer, chart: &Chart) -> Vec<String> {
-    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", chart.release));
+    let of_release = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", chart.release));
     let mut found = Vec::new();
     for (version, kind) in KINDS {
         let types = TypeMeta { api_version: version.to_owned(), kind: kind.to_owned() };
         let api: Api<DynamicObject> = cluster.api(&types, None);
-        let listed = match api.list(&ours).await {
+        let listed = match api.list(&of_release).await {
             Err(kube::Error::Api(status)) if status.code == 404 => continue,
             listed => listed.unwrap(),
         };
-        let stay = listed.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none());
-        let names = stay.filter_map(|object| object.metadata.name);
+        let remaining = listed.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        let names = remaining.filter_map(|object| object.metadata.name);
         found.extend(names.map(|name| format!("{kind}/{name}")));
     }
     found
 }
 
-/// Holds the objects of the chart's release against what they are to be.
-pub(super) async fn consists_of(cluster: &ApiServer, chart: &Chart, parts: &[&[&str]], when: &str) {
+/// Asserts that the chart's release consists of exactly these objects.
+pub(super) async fn assert_objects(cluster: &ApiServer, chart: &Chart, parts: &[&[&str]], when: &str) {
     let mut found = objects(cluster, chart).await;
     found.sort();
     let mut expected: Vec<_> = parts.concat().iter().map(|&name| name.to_owned()).collect();
@@ -60,7 +60,7 @@ pub(super) async fn consists_of(cluster: &ApiServer, chart: &Chart, parts: &[&[&
     assert_eq!(found, expected, "{when}");
 }
 
-/// What the controllers would make of a template of pods.
+/// Returns the pod that a controller would create from a pod template.
 pub(super) fn pod_of(template: &Value) -> Value {
     let metadata = json!({"name": "pod", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})

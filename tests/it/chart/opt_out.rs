@@ -1,25 +1,25 @@
-//! Off means off, with what the chart renders and the real relay: who connects to the backend, and what the API server is
-//! asked. Each round begins and ends with telemetry on, which shows that the counters count.
+//! Tests of every opt-out with the chart and the real relay: which connections the backend gets, and which requests the API
+//! server. Each round starts and ends with telemetry on, which verifies the counters themselves.
 
 use serde_json::{Value, json};
 
 use super::helm::{Helm, NAMESPACE};
-use super::pod::{NAME, Pod, deployment, journal};
-use super::release::consists_of;
+use super::pod::{JOURNAL, NAME, Pod, deployment, journal};
+use super::release::assert_objects;
 use crate::program::Backend;
 use crate::servers::{ApiServer, CountingProxy, Request, definition, documents, eventually, tcp, web};
 
-/// Who brings what the chart renders into the cluster.
+/// Tool that installs the chart.
 #[derive(Clone, Copy)]
 enum Installer {
     Helm,
-    /// Applies what Helm renders elsewhere, and deletes it.
+    /// `kubectl apply` and `kubectl delete` of the output of `helm template`.
     Kubectl,
 }
 
-/// What an operator switches.
+/// Opt-out of an operator.
 #[derive(Clone, Copy)]
-enum Switch {
+enum OptOut {
     /// An argument of the agent.
     Argument(&'static str),
     /// A variable of the agent.
@@ -29,26 +29,26 @@ enum Switch {
     /// The chart's value `global.telemetry.disabled`.
     Global,
     /// Kamaji's own telemetry, by the flag of its operator, as Kamaji's chart sets it.
-    Kamajis,
-    /// `kubectl delete` of what was applied.
+    Kamaji,
+    /// `kubectl delete` of the applied objects.
     Removal,
 }
 
-/// A cluster with Kamaji in it, and the maintainers' backend with a counter before it.
+/// A cluster with Kamaji, and the maintainers' backend behind a proxy that counts connections.
 struct Scene {
     cluster: ApiServer,
     helm: Helm,
     installer: Installer,
     backend: Backend,
-    /// To read what the backend holds.
+    /// Reader token of the backend.
     token: String,
     listener: CountingProxy,
-    /// How many events are to have been stored.
+    /// Number of events that the backend should have stored.
     events: usize,
 }
 
 impl Scene {
-    async fn set(installer: Installer) -> Self {
+    async fn start(installer: Installer) -> Self {
         let cluster = ApiServer::start_for_a_chart().await;
         cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
         cluster.create(tcp("a").version("v1.30.0").status("Ready")).await;
@@ -58,38 +58,38 @@ impl Scene {
         Self { helm: Helm::of(&cluster), installer, cluster, backend, token, listener, events: 0 }
     }
 
-    /// What the chart is installed with. It looks and deletes often, so that a test waits for what is asked rather than for
-    /// time.
-    fn values(&self, off: Option<Switch>) -> Value {
+    /// Returns the chart's values with one opt-out, if any. The intervals are short, so that tests wait for requests instead of a
+    /// fixed time.
+    fn values(&self, off: Option<OptOut>) -> Value {
         let mut variables =
             vec![("KAMAJI_TELEMETRY_OPERATOR_POLL_INTERVAL", "1s"), ("KAMAJI_TELEMETRY_ERASE_INTERVAL", "1s")];
-        let mut values = json!({"telemetry": {"endpoint": self.listener.url(), "interval": "1s"}});
+        let mut values = json!({"telemetry": {"endpoint": self.listener.url(), "exportInterval": "1s"}});
         match off {
-            None | Some(Switch::Kamajis | Switch::Removal) => {}
-            Some(Switch::Argument(argument)) => values["extraArgs"] = json!([argument]),
-            Some(Switch::Variable(name, value)) => variables.push((name, value)),
-            Some(Switch::Chart) => values["telemetry"]["disabled"] = true.into(),
-            Some(Switch::Global) => values["global"]["telemetry"]["disabled"] = true.into(),
+            None | Some(OptOut::Kamaji | OptOut::Removal) => {}
+            Some(OptOut::Argument(argument)) => values["extraArgs"] = json!([argument]),
+            Some(OptOut::Variable(name, value)) => variables.push((name, value)),
+            Some(OptOut::Chart) => values["telemetry"]["disabled"] = true.into(),
+            Some(OptOut::Global) => values["global"]["telemetry"]["disabled"] = true.into(),
         }
         let variables = variables.into_iter().map(|(name, value)| json!({"name": name, "value": value}));
         values["extraEnv"] = variables.collect();
         values
     }
 
-    async fn switch(&self, off: Option<Switch>) {
-        let kamajis = match off {
-            Some(Switch::Kamajis) => &["manager", "--disable-telemetry"][..],
+    async fn apply(&self, off: Option<OptOut>) {
+        let kamaji_arguments = match off {
+            Some(OptOut::Kamaji) => &["manager", "--disable-telemetry"][..],
             _ => &["manager"],
         };
-        self.cluster.run_kamaji_with(kamajis).await;
+        self.cluster.run_kamaji_with(kamaji_arguments).await;
         let values = self.values(off);
         match (self.installer, off) {
             (Installer::Helm, _) => drop(self.helm.upgrade(&values).await),
-            (Installer::Kubectl, Some(Switch::Removal)) => {
+            (Installer::Kubectl, Some(OptOut::Removal)) => {
                 for object in documents(&self.helm.template(&values).await.unwrap()) {
                     self.cluster.remove(&object).await;
                 }
-                consists_of(&self.cluster, &[], "removed").await;
+                assert_objects(&self.cluster, &[], "removed").await;
             }
             (Installer::Kubectl, _) => self.cluster.apply(&self.helm.template(&values).await.unwrap()).await,
         }
@@ -104,10 +104,10 @@ impl Scene {
         serde_json::from_str(&overview).unwrap()
     }
 
-    /// Switches it on, and gives the pod once its counts have come through the listener and are stored, with the UUID.
-    async fn on(&self) -> (Pod, String) {
+    /// Switches telemetry on, waits until its gauges are stored by the backend, and returns the pod and the UUID.
+    async fn switch_on(&self) -> (Pod, String) {
         let before = self.listener.connections();
-        self.switch(None).await;
+        self.apply(None).await;
         let pod = Pod::start(&self.cluster).await;
         let uuid = eventually("the journal", async || {
             let journal = journal(&self.cluster).await?;
@@ -118,59 +118,60 @@ impl Scene {
             let installations = self.overview().await["installations"].to_string();
             installations.contains(&uuid).then_some(())
         };
-        eventually("the counts of this installation", stored).await;
-        assert!(self.listener.connections() > before, "what is on connects");
+        eventually("the gauges of this installation", stored).await;
+        assert!(self.listener.connections() > before, "telemetry that is on connects to the backend");
         assert!(self.requests().iter().any(|request| request.resource == "tenantcontrolplanes"));
         (pod, uuid)
     }
 
-    /// Things happen that would all be reported.
-    async fn live_on(&self, round: &str) {
+    /// Makes changes that would be reported if telemetry were on.
+    async fn change_control_planes(&self, round: &str) {
         self.cluster.upgrade("a", &format!("v1.31.{}", self.events)).await;
         self.cluster.create(tcp(&format!("{round}-stays"))).await;
         self.cluster.create(tcp(&format!("{round}-goes"))).await;
         self.cluster.delete(&format!("{round}-goes")).await;
     }
 
-    /// Switches it off with the pod that was on gone, and holds both sides to nothing from the next pod's start.
-    async fn stays_off(&self, off: Switch, round: &str) {
-        self.switch(Some(off)).await;
+    /// Switches telemetry off after the previous pod has stopped, and asserts that the next pod neither connects to the backend
+    /// nor sends requests to the API server other than those of the opt-out itself.
+    async fn assert_off(&self, off: OptOut, round: &str) {
+        self.apply(Some(off)).await;
         let (connections, requests) = (self.listener.connections(), self.requests().len());
         let since = || self.requests().split_off(requests);
         if deployment(&self.cluster).await.is_none() {
             self.collect_garbage().await;
-            self.live_on(round).await;
-            assert_eq!(since(), [], "nobody is there to ask for anything");
+            self.change_control_planes(round).await;
+            assert_eq!(since(), [], "without a pod there are no requests");
         } else {
             let pod = Pod::start(&self.cluster).await;
             pod.agent.logged("telemetry is off").await;
             pod.agent.ready().await;
-            self.live_on(round).await;
-            let again = async || (since().iter().filter(|request| request.is_erasure()).count() >= 4).then_some(());
-            eventually("the deletion to be asked for again", again).await;
-            let follows = matches!(off, Switch::Kamajis);
+            self.change_control_planes(round).await;
+            let repeated = async || (since().iter().filter(|request| request.is_erasure()).count() >= 4).then_some(());
+            eventually("repeated deletions", repeated).await;
+            let follows_kamaji = matches!(off, OptOut::Kamaji);
             let mut others = since();
-            others.retain(|request| !(request.is_erasure() || follows && request.is_look()));
-            assert_eq!(others, [], "{round}: the API server was asked for something else");
+            others.retain(|request| !(request.is_erasure() || follows_kamaji && request.is_look()));
+            assert_eq!(others, [], "{round}: other requests to the API server");
         }
-        assert_eq!(journal(&self.cluster).await, None, "{round}: the state is gone");
-        assert_eq!(self.listener.connections(), connections, "{round}: somebody connected to the backend");
+        assert_eq!(journal(&self.cluster).await, None, "{round}: the state is deleted");
+        assert_eq!(self.listener.connections(), connections, "{round}: connections to the backend");
     }
 
-    /// What the controllers of a cluster do, which these tests' has none of: what goes with the Deployment goes.
+    /// Deletes the state that the Deployment owns, as the garbage collector would: the tests' cluster has no controllers.
     async fn collect_garbage(&self) {
         let owners = journal(&self.cluster).await.unwrap().metadata.owner_references.unwrap_or_default();
         assert!(matches!(&owners[..], [owner] if owner.kind == "Deployment" && owner.name == NAME), "{owners:?}");
-        let metadata = json!({"name": NAME, "namespace": NAMESPACE});
+        let metadata = json!({"name": JOURNAL, "namespace": NAMESPACE});
         self.cluster.remove(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})).await;
     }
 
-    /// On, off and on again: what happened in between is not reported, and what happens then is.
-    async fn round(&mut self, (on, before): (Pod, String), name: &str, off: Switch) -> (Pod, String) {
-        drop(on);
-        self.stays_off(off, name).await;
-        let (pod, after) = self.on().await;
-        assert_ne!(before, after, "{name}: it is another installation");
+    /// Switches telemetry off and on again. Changes in between must not be reported, and later ones must be.
+    async fn round(&mut self, (running, before): (Pod, String), name: &str, off: OptOut) -> (Pod, String) {
+        drop(running);
+        self.assert_off(off, name).await;
+        let (pod, after) = self.switch_on().await;
+        assert_ne!(before, after, "{name}: a new installation");
         self.events += 1;
         self.cluster.upgrade("a", &format!("v1.32.{}", self.events)).await;
         let events = eventually("the upgrade", async || {
@@ -178,7 +179,7 @@ impl Scene {
             (events.len() >= self.events).then_some(events)
         })
         .await;
-        assert_eq!(events.len(), self.events, "{name}: what happened meanwhile is reported: {events:?}");
+        assert_eq!(events.len(), self.events, "{name}: changes while telemetry was off are reported: {events:?}");
         assert!(json!(events).to_string().contains(&format!("\"v1.32.{}\"", self.events)), "{events:?}");
         (pod, after)
     }
@@ -187,30 +188,30 @@ impl Scene {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_agents_own_switches_leave_no_trace() {
-    let mut scene = Scene::set(Installer::Helm).await;
-    let mut on = scene.on().await;
-    on = scene.round(on, "flag", Switch::Argument("--disable-telemetry")).await;
-    on = scene.round(on, "flag-true", Switch::Argument("--disable-telemetry=true")).await;
-    on = scene.round(on, "do-not-track", Switch::Variable("DO_NOT_TRACK", "1")).await;
-    on = scene.round(on, "variable", Switch::Variable("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "true")).await;
-    scene.round(on, "otel-sdk-disabled", Switch::Variable("OTEL_SDK_DISABLED", "true")).await;
+    let mut scene = Scene::start(Installer::Helm).await;
+    let mut running = scene.switch_on().await;
+    running = scene.round(running, "flag", OptOut::Argument("--disable-telemetry")).await;
+    running = scene.round(running, "flag-true", OptOut::Argument("--disable-telemetry=true")).await;
+    running = scene.round(running, "do-not-track", OptOut::Variable("DO_NOT_TRACK", "1")).await;
+    running = scene.round(running, "variable", OptOut::Variable("KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "true")).await;
+    scene.round(running, "otel-sdk-disabled", OptOut::Variable("OTEL_SDK_DISABLED", "true")).await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_charts_switches_and_kamajis_leave_no_trace() {
-    let mut scene = Scene::set(Installer::Helm).await;
-    let mut on = scene.on().await;
-    on = scene.round(on, "chart", Switch::Chart).await;
-    on = scene.round(on, "global", Switch::Global).await;
-    scene.round(on, "kamajis", Switch::Kamajis).await;
+async fn the_charts_switches_and_kamajis_opt_out_leave_no_trace() {
+    let mut scene = Scene::start(Installer::Helm).await;
+    let mut running = scene.switch_on().await;
+    running = scene.round(running, "chart", OptOut::Chart).await;
+    running = scene.round(running, "global", OptOut::Global).await;
+    scene.round(running, "kamajis", OptOut::Kamaji).await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_installation_without_helm_leaves_no_trace_when_it_is_switched_off_or_removed() {
-    let mut scene = Scene::set(Installer::Kubectl).await;
-    let mut on = scene.on().await;
-    on = scene.round(on, "flag-true", Switch::Argument("--disable-telemetry=true")).await;
-    scene.round(on, "removal", Switch::Removal).await;
+    let mut scene = Scene::start(Installer::Kubectl).await;
+    let mut running = scene.switch_on().await;
+    running = scene.round(running, "flag-true", OptOut::Argument("--disable-telemetry=true")).await;
+    scene.round(running, "removal", OptOut::Removal).await;
 }

@@ -1,4 +1,4 @@
-//! A pod of the chart's Deployment: what a kubelet would run of it, as processes with a token of its service account.
+//! A pod of the agent's Deployment, run as local processes with a token of its service account.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,15 @@ use super::kubelet::{Files, Variables, replace, variables};
 use crate::program::{Agent, AgentOptions, PROGRAM};
 use crate::servers::{ApiServer, Collector};
 
-/// What everything of the chart's is called, and what its agent keeps.
-pub(super) const NAME: &str = "kamaji-telemetry";
+/// Name of the objects of the agent's chart.
+pub(super) const NAME: &str = "kamaji-telemetry-agent";
+
+/// Name of the agent's own ConfigMap and Lease, which the program defines.
+pub(super) const JOURNAL: &str = "kamaji-telemetry";
 
 /// A running pod.
 pub(super) struct Pod {
-    /// First, as in a pod: it delivers through the relay to the last.
+    /// Declared before the relay, so that it is dropped first: it exports through the relay until its end.
     pub(super) agent: Agent,
     pub(super) relay: Option<Collector>,
     pub(super) environment: Variables,
@@ -25,20 +28,20 @@ pub(super) struct Pod {
     _files: Files,
 }
 
-/// The Deployment, as it is in `cluster`.
+/// Returns the agent's Deployment in `cluster`.
 pub(super) async fn deployment(cluster: &ApiServer) -> Option<Deployment> {
     let deployments: Api<Deployment> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
     deployments.get_opt(NAME).await.unwrap()
 }
 
-/// What its agent keeps in `cluster`.
+/// Returns the agent's journal in `cluster`.
 pub(super) async fn journal(cluster: &ApiServer) -> Option<ConfigMap> {
     let config_maps: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
-    config_maps.get_opt(NAME).await.unwrap()
+    config_maps.get_opt(JOURNAL).await.unwrap()
 }
 
 impl Pod {
-    /// Starts what `cluster` has of the Deployment: the relay, and once that is healthy the agent.
+    /// Starts the pod of the Deployment in `cluster`: the relay, and then, once that is healthy, the agent.
     pub(super) async fn start(cluster: &ApiServer) -> Self {
         let deployment = deployment(cluster).await.expect("the chart is installed");
         let spec = deployment.spec.template.spec.unwrap();
@@ -46,21 +49,22 @@ impl Pod {
         let relay = match spec.init_containers.as_deref().unwrap_or_default() {
             [] => None,
             [relay] => Some(start_relay(cluster, relay, &files).await),
-            more => panic!("one sidecar: {more:?}"),
+            containers => panic!("more than one sidecar: {containers:?}"),
         };
-        let [container] = &spec.containers[..] else { panic!("one container: {:?}", spec.containers) };
+        let [container] = &spec.containers[..] else { panic!("not one container: {:?}", spec.containers) };
         let mut environment = variables(cluster, container, &files).await;
         if let Some(relay) = &relay {
-            // The port of the pod's own loopback is one that is free here.
+            // The relay listens on a free port instead of the pod's own loopback.
             assert_eq!(
                 replace(&mut environment, "OTEL_EXPORTER_OTLP_ENDPOINT", relay.endpoint()),
                 "http://127.0.0.1:4317"
             );
         }
-        let account = spec.service_account_name.as_deref().expect("it has a ServiceAccount of its own");
+        let account = spec.service_account_name.as_deref().expect("the pod has a ServiceAccount");
         let kubeconfig = cluster.service_account(NAMESPACE, account).await;
         let mut options = AgentOptions::with_kubeconfig(&kubeconfig, "");
-        let (command, arguments) = container.args.as_deref().unwrap().split_first().expect("it has arguments");
+        let (command, arguments) =
+            container.args.as_deref().unwrap().split_first().expect("the container has arguments");
         assert_eq!(command, "agent");
         for argument in arguments {
             options = options.argument(argument);
@@ -71,7 +75,7 @@ impl Pod {
         Self { agent: options.start().await, relay, environment, kubeconfig, _files: files }
     }
 
-    /// What another command prints in the agent's container.
+    /// Runs another command in the agent's container, and returns its standard output.
     pub(super) async fn exec(&self, command: &str) -> String {
         let mut program = Command::new(PROGRAM);
         program.arg(command).env_clear().envs(self.environment.clone()).env("KUBECONFIG", &self.kubeconfig);
@@ -82,11 +86,11 @@ impl Pod {
 }
 
 async fn start_relay(cluster: &ApiServer, container: &Container, files: &Files) -> Collector {
-    assert_eq!(container.restart_policy.as_deref(), Some("Always"), "it is a sidecar");
+    assert_eq!(container.restart_policy.as_deref(), Some("Always"), "a sidecar");
     let arguments = container.args.as_deref().unwrap();
-    let all = |flag| arguments.iter().filter_map(move |argument| argument.strip_prefix(flag));
+    let values_of = |flag| arguments.iter().filter_map(move |argument| argument.strip_prefix(flag));
     let (configs, settings): (Vec<_>, Vec<_>) =
-        (all("--config=").map(|path| files.here(path)).collect(), all("--set=").collect());
+        (values_of("--config=").map(|path| files.localize(path)).collect(), values_of("--set=").collect());
     assert_eq!(configs.len() + settings.len(), arguments.len(), "{arguments:?}");
     let configs: Vec<_> = configs.iter().map(Path::new).collect();
     let mut environment = variables(cluster, container, files).await;

@@ -1,23 +1,32 @@
-//! The charts' READMEs: their tables of values are made of values.yaml. `make generate` writes it anew.
+//! Tests of the READMEs: the tables of values are generated from values.yaml, and each `helm install` renders the images that
+//! `make image` builds. `make generate` writes the tables.
+
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::helm::Chart;
+use super::artifact_hub::containers;
+use super::helm::{Chart, Helm};
 use super::schema::resolve;
 use super::{read, snapshots};
+use crate::servers::{checkout, documents};
 
 const BEGIN: &str = "<!-- of values.yaml, by `make generate` -->\n";
 const END: &str = "<!-- end of values.yaml -->\n";
 
-/// The rows of the table, in the order of values.yaml: each value that the schema doesn't look into with its default, each
-/// group of values without, and what is said of it.
+/// Registry and organization of the project's own images.
+const REGISTRY: &str = "ghcr.io/clastix/";
+
+/// Returns the rows of the table in the order of values.yaml: path, default and comment of each value. A group of values has no
+/// default; the schema defines which maps are groups.
 fn rows(chart: &Chart) -> Vec<[String; 3]> {
     let (text, defaults, schema) = (chart.file("values.yaml"), chart.defaults(), chart.schema());
-    let (mut rows, mut path, mut said) = (Vec::new(), Vec::<String>::new(), String::new());
+    let (mut rows, mut path, mut comment) = (Vec::new(), Vec::<String>::new(), String::new());
     for line in text.lines() {
         let content = line.trim_start();
-        if let Some(comment) = content.strip_prefix('#') {
-            said.push_str(if said.is_empty() { comment.trim_start() } else { comment });
+        if let Some(text) = content.strip_prefix('#') {
+            comment.push_str(if comment.is_empty() { text.trim_start() } else { text });
             continue;
         }
         let depth = (line.len() - content.len()) / 2;
@@ -27,15 +36,15 @@ fn rows(chart: &Chart) -> Vec<[String; 3]> {
             if let Some(is_group) = is_group(&path, &schema) {
                 let default = defaults.pointer(&format!("/{}", path.join("/"))).unwrap();
                 let default = if is_group { String::new() } else { format!("`{default}`") };
-                rows.push([path.join("."), default, said.clone()]);
+                rows.push([path.join("."), default, comment.clone()]);
             }
         }
-        said.clear();
+        comment.clear();
     }
     rows
 }
 
-/// Says whether the schema knows values below this one; `None` where it doesn't know it.
+/// Returns whether the schema describes values below `path`, or `None` if it does not contain `path`.
 fn is_group(path: &[String], root: &Value) -> Option<bool> {
     let mut schema = root;
     for key in path {
@@ -45,21 +54,78 @@ fn is_group(path: &[String], root: &Value) -> Option<bool> {
 }
 
 fn table(chart: &Chart) -> String {
-    let row = |[path, default, said]: [String; 3]| {
-        assert!(!said.is_empty(), "{path} has no comment in values.yaml");
-        format!("| `{path}` | {default} | {} |\n", said.replace('|', "\\|"))
+    let row = |[path, default, comment]: [String; 3]| {
+        assert!(!comment.is_empty(), "{path} has no comment in values.yaml");
+        format!("| `{path}` | {default} | {} |\n", comment.replace('|', "\\|"))
     };
     let rows: Vec<_> = rows(chart).into_iter().map(row).collect();
-    format!("| value | default | |\n|---|---|---|\n{}", rows.concat())
+    format!("| value | default | meaning |\n|---|---|---|\n{}", rows.concat())
 }
 
 #[test]
-fn the_readmes_tell_every_value_as_values_yaml_does() {
+fn the_readmes_tables_of_values_match_values_yaml() {
     for chart in Chart::ALL {
         let path = format!("charts/{}/README.md", chart.name);
         let text = read(&path);
         let (before, rest) = text.split_once(BEGIN).unwrap();
         let (_, after) = rest.split_once(END).unwrap();
         snapshots::compare(&path, &format!("{before}{BEGIN}{}{END}{after}", table(chart)));
+    }
+}
+
+/// Returns the `helm install` commands of a Markdown text, each on one line.
+fn installations(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined.lines().map(|line| line.trim_start().trim_start_matches("$ "));
+    lines.filter(|line| line.starts_with("helm install ")).map(str::to_owned).collect()
+}
+
+/// Renders the release of a `helm install` command. A chart in the registry is rendered from the checkout.
+async fn render(command: &str) -> Vec<Value> {
+    let mut arguments = vec!["template".to_owned()];
+    let mut words = command.split_whitespace().skip(2).map(|word| word.trim_matches(['\'', '"']));
+    while let Some(word) = words.next() {
+        match word {
+            "#" => break,
+            "--create-namespace" | "--wait" => {}
+            "--version" => drop(words.next()),
+            _ if word.starts_with("oci://") || word.starts_with("charts/") => {
+                let name = word.rsplit('/').next().unwrap();
+                arguments.push(checkout("charts").join(name).display().to_string());
+            }
+            _ => arguments.push(word.to_owned()),
+        }
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let rendered = Helm::offline().run(&arguments).await;
+    documents(&rendered.unwrap_or_else(|error| panic!("{command}: {error}")))
+}
+
+/// Returns the references of the images that `make image` builds.
+fn built_images() -> BTreeSet<String> {
+    let output = Command::new("make").args(["--dry-run", "image"]).current_dir(checkout("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let recipe = String::from_utf8(output.stdout).unwrap();
+    let words = recipe.split(|letter: char| letter.is_whitespace() || "'\"=;)".contains(letter));
+    words.filter(|word| word.starts_with(REGISTRY)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn every_documented_installation_renders_images_that_make_builds() {
+    let built = built_images();
+    let charts = Chart::ALL.map(|chart| format!("charts/{}/README.md", chart.name));
+    for path in ["README.md".to_owned()].into_iter().chain(charts) {
+        let commands = installations(&read(&path));
+        assert!(!commands.is_empty(), "{path} has no `helm install`");
+        for command in commands {
+            let objects = render(&command).await;
+            let images = objects.iter().flat_map(containers).map(|container| container["image"].as_str().unwrap());
+            let own: Vec<_> = images.filter(|image| image.starts_with(REGISTRY)).collect();
+            assert!(!own.is_empty(), "{path}: `{command}` renders an image of the project");
+            for image in own {
+                assert!(built.contains(image), "{path}: `{command}` needs {image}, and `make image` builds {built:?}");
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The rights that the chart gives: each of them is needed, and none is spare.
+//! Permissions that the chart grants to the agent: each is used, and each is needed.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -6,16 +6,16 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::helm::{AGENT, Helm};
-use super::pod::NAME;
+use super::pod::{JOURNAL, NAME};
 use crate::program::{Agent, AgentOptions};
 use crate::servers::{ApiServer, Request, documents, eventually, tcp};
 
-/// Stands in what is rendered for the namespace of the agent that gets it.
-const PLACE: &str = "the-agents-namespace";
+/// Placeholder in the rendered objects for the namespace of an agent.
+const NAMESPACE_PLACEHOLDER: &str = "the-agents-namespace";
 
-/// One verb of one rule of a role, for the objects of these names or for all.
+/// One verb of one rule of a role, for the objects of these names, or for all if there are none.
 #[derive(Debug, Clone)]
-struct Right {
+struct Permission {
     role: String,
     rule: usize,
     verb: String,
@@ -31,24 +31,24 @@ fn role_of(object: &Value) -> String {
     format!("{} {}", object["kind"], object["metadata"]["name"])
 }
 
-/// Every right that is given.
-fn rights(objects: &[Value]) -> Vec<Right> {
-    let mut rights = Vec::new();
+/// Returns every permission that the roles grant.
+fn permissions(objects: &[Value]) -> Vec<Permission> {
+    let mut permissions = Vec::new();
     for object in objects {
         for (rule, content) in object["rules"].as_array().into_iter().flatten().enumerate() {
             let [resource] = &texts(&content["resources"])[..] else { panic!("one resource a rule: {content}") };
             for verb in texts(&content["verbs"]) {
                 let (resource, names) = (resource.clone(), texts(&content["resourceNames"]));
-                rights.push(Right { role: role_of(object), rule, verb, resource, names });
+                permissions.push(Permission { role: role_of(object), rule, verb, resource, names });
             }
         }
     }
-    rights
+    permissions
 }
 
-impl Right {
-    /// Takes it out of the role that gives it. A rule needs a verb.
-    fn drop_from(&self, object: &mut Value) {
+impl Permission {
+    /// Removes the permission from its role. A rule without verbs is invalid and removed as well.
+    fn remove_from(&self, object: &mut Value) {
         if role_of(object) == self.role {
             let rules = object["rules"].as_array_mut().unwrap();
             let verbs = rules[self.rule]["verbs"].as_array_mut().unwrap();
@@ -64,28 +64,28 @@ impl Right {
         named && self.verb == request.verb && self.resource == request.resource
     }
 
-    /// Says whether a line of a log tells that it lacks.
-    fn lacks(&self, line: &str) -> bool {
+    /// Returns whether a line of the log reports that this permission is missing.
+    fn is_missing_in(&self, line: &str) -> bool {
         let named = self.names.first().is_none_or(|name| line.contains(&format!("{name:?} is forbidden")));
         named && line.contains(&format!("cannot {} resource {:?}", self.verb, self.resource))
     }
 }
 
-/// An agent in a namespace of its own, with what the chart gives but for one right.
+/// An agent in its own namespace, with the chart's permissions except one.
 struct Case {
     namespace: String,
-    without: Option<Right>,
+    removed: Option<Permission>,
 }
 
 impl Case {
-    /// What is rendered, for this namespace; what lies outside of it gets a name of its own.
+    /// Returns the rendered objects for this namespace. Objects outside of it get a unique name.
     fn objects(&self, rendered: &[Value]) -> Vec<Value> {
         let mut objects = rendered.to_vec();
         for object in &mut objects {
-            if let Some(right) = &self.without {
-                right.drop_from(object);
+            if let Some(permission) = &self.removed {
+                permission.remove_from(object);
             }
-            let text = object.to_string().replace(PLACE, &self.namespace);
+            let text = object.to_string().replace(NAMESPACE_PLACEHOLDER, &self.namespace);
             *object = serde_json::from_str(&text).unwrap();
             if object["metadata"]["namespace"] != *self.namespace {
                 for pointer in ["/metadata/name", "/roleRef/name"] {
@@ -98,23 +98,23 @@ impl Case {
         objects
     }
 
-    /// Installs it, over what an earlier agent has left and nobody can read.
+    /// Installs the objects, and state of an earlier agent that can't be decoded.
     async fn install(&self, cluster: &ApiServer, rendered: &[Value]) {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         cluster.apply_one(&namespace).await;
         for object in self.objects(rendered) {
             cluster.apply_one(&object).await;
         }
-        for name in [NAME, "kamaji-telemetry-set-aside"] {
+        for name in [JOURNAL, "kamaji-telemetry-set-aside"] {
             let metadata = json!({"name": name, "namespace": self.namespace});
-            let left = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}});
-            cluster.apply_one(&left).await;
+            let state = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}});
+            cluster.apply_one(&state).await;
         }
     }
 
     async fn start(&self, cluster: &ApiServer) -> Agent {
         let kubeconfig = cluster.service_account(&self.namespace, NAME).await;
-        // Nobody listens there: what is sent needs no right.
+        // No collector listens there: exports need no permission.
         let agent = AgentOptions::with_kubeconfig(&kubeconfig, "http://127.0.0.1:1");
         let agent = [
             "--extended",
@@ -130,11 +130,11 @@ impl Case {
     }
 }
 
-/// Everything that needs a right.
+/// Renders the roles, and the objects that they need, with values that grant every permission.
 async fn rendered() -> Vec<Value> {
     let values = "--set=replicas=2,telemetry.extended=true,telemetry.kamajiNamespace=kamaji-system";
     let chart = AGENT.path();
-    let arguments = ["template", AGENT.release, &chart, "--namespace", PLACE, values];
+    let arguments = ["template", AGENT.release, &chart, "--namespace", NAMESPACE_PLACEHOLDER, values];
     let mut objects = documents(&Helm::offline().run(&arguments).await.unwrap());
     objects.retain(|object| object["kind"] != "ConfigMap" && object["kind"] != "PodDisruptionBudget");
     objects
@@ -142,35 +142,35 @@ async fn rendered() -> Vec<Value> {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn each_right_is_needed_and_none_is_spare() {
-    // Where nothing can be streamed, both verbs on control planes are needed.
+async fn every_permission_is_used_and_needed() {
+    // Without streaming lists, the agent needs both verbs on TenantControlPlanes.
     let cluster = ApiServer::start_for_a_chart_without_streaming().await;
     cluster.create(tcp("a")).await;
     let rendered = rendered().await;
-    let rights = rights(&rendered);
-    let cases = rights.iter().cloned().map(Some).chain([None]).enumerate();
-    let cases = cases.map(|(number, without)| Case { namespace: format!("agent-{number}"), without });
+    let permissions = permissions(&rendered);
+    let cases = permissions.iter().cloned().map(Some).chain([None]).enumerate();
+    let cases = cases.map(|(number, removed)| Case { namespace: format!("agent-{number}"), removed });
     let cases: Vec<_> = cases.collect();
     join_all(cases.iter().map(|case| case.install(&cluster, &rendered))).await;
     let agents = join_all(cases.iter().map(|case| case.start(&cluster))).await;
 
     let (all, agent) = (cases.last().unwrap(), agents.last().unwrap());
     agent.ready().await;
-    let asked = || cluster.requests_of_account(&all.namespace, NAME);
-    for right in &rights {
-        let used = async || asked().iter().any(|request| right.allows(request)).then_some(());
-        eventually(&format!("{right:?} to be used, without which it is spare"), used).await;
+    let requests = || cluster.requests_of_account(&all.namespace, NAME);
+    for permission in &permissions {
+        let used = async || requests().iter().any(|request| permission.allows(request)).then_some(());
+        eventually(&format!("the use of {permission:?}"), used).await;
     }
     for (case, agent) in cases.iter().zip(&agents) {
-        let Some(right) = &case.without else { continue };
-        let said = async || agent.log().lines().any(|line| right.lacks(line)).then_some(());
-        eventually(&format!("the log to say that this lacks: {right:?}"), said).await;
+        let Some(permission) = &case.removed else { continue };
+        let reported = async || agent.log().lines().any(|line| permission.is_missing_in(line)).then_some(());
+        eventually(&format!("a log line about the missing {permission:?}"), reported).await;
     }
 
     cluster.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     agent.logged("the journal is deleted").await;
-    let refused: Vec<_> = asked().into_iter().filter(|request| request.code == 403).collect();
-    assert_eq!(refused, [], "what has all of them lacks none");
+    let forbidden: Vec<_> = requests().into_iter().filter(|request| request.code == 403).collect();
+    assert_eq!(forbidden, [], "with all permissions, no request is forbidden");
     let config_maps: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), &all.namespace);
-    assert_eq!(config_maps.get_opt(NAME).await.unwrap(), None);
+    assert_eq!(config_maps.get_opt(JOURNAL).await.unwrap(), None);
 }

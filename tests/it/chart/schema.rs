@@ -1,4 +1,4 @@
-//! Values and schema of a chart, and what is not taken.
+//! Schema of a chart's values, and values that Helm rejects.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use super::Helm;
 use super::helm::Chart;
 
 impl Chart {
-    /// Its values.yaml.
+    /// Returns the content of values.yaml.
     pub(super) fn defaults(&self) -> Value {
         serde_yaml_ng::from_str(&self.file("values.yaml")).unwrap()
     }
 
-    /// What values it takes.
+    /// Returns the content of values.schema.json.
     pub(super) fn schema(&self) -> Value {
         serde_json::from_str(&self.file("values.schema.json")).unwrap()
     }
 }
 
-/// `schema`, or the definition that it refers to.
+/// Returns `schema`, or the definition that it refers to.
 pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let reference = schema.get("$ref").map(|reference| reference.as_str().unwrap());
     reference.map_or(schema, |reference| root.pointer(reference.trim_start_matches('#')).unwrap())
@@ -29,12 +29,12 @@ fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
     map.keys().map(String::as_str).collect()
 }
 
-/// Holds a map of defaults against its schema: it takes just these keys, demands them, since null would remove one, and
-/// says which they are to whoever has misspelt one.
-fn has_a_place(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value, optional: &[&str]) {
+/// Asserts that the schema of a map accepts exactly the keys of its defaults, requires them, since null would remove one, and
+/// lists them in the error for a misspelt key.
+fn assert_schema_of(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value, optional: &[&str]) {
     let Some(properties) = schema.get("properties").map(|properties| properties.as_object().unwrap()) else {
-        let taken = &schema["additionalProperties"];
-        assert!(taken.is_null() || taken == &json!({"type": "string"}), "{path} is a free map");
+        let accepted = &schema["additionalProperties"];
+        assert!(accepted.is_null() || accepted == &json!({"type": "string"}), "{path} is a free map");
         return;
     };
     let known: BTreeSet<_> = keys(values).into_iter().chain(optional.iter().copied()).collect();
@@ -45,27 +45,27 @@ fn has_a_place(path: &str, values: &Map<String, Value>, schema: &Value, root: &V
     assert_eq!(required.iter().map(String::as_str).collect::<BTreeSet<_>>(), keys(values), "{path}: required");
     let allowed = texts(&schema["if"]["propertyNames"]["enum"]);
     assert_eq!(allowed.iter().map(String::as_str).collect::<BTreeSet<_>>(), known, "{path}: allowed");
-    let said = format!("a map with keys among {}", allowed.join(", "));
-    assert_eq!(schema["else"]["const"], said, "{path}");
+    let message = format!("a map with keys among {}", allowed.join(", "));
+    assert_eq!(schema["else"]["const"], message, "{path}");
     for (key, value) in values {
         let inner = resolve(&properties[key], root);
         if let Value::Object(map) = value {
-            has_a_place(&format!("{path}.{key}"), map, inner, root, &[]);
+            assert_schema_of(&format!("{path}.{key}"), map, inner, root, &[]);
         }
         if value.is_boolean() {
-            assert_eq!(inner["enum"], json!([true, false]), "{path}.{key}: its message says what is allowed");
+            assert_eq!(inner["enum"], json!([true, false]), "{path}.{key}: the error lists the accepted values");
         }
     }
 }
 
-/// Holds all values of a chart against its schema.
-pub(super) fn every_value_has_its_place(chart: &Chart) {
+/// Asserts that the schema of a chart matches its values.yaml.
+pub(super) fn assert_schema_matches_values(chart: &Chart) {
     let (defaults, schema) = (chart.defaults(), chart.schema());
-    has_a_place("values", defaults.as_object().unwrap(), &schema, &schema, &["global", "enabled"]);
+    assert_schema_of("values", defaults.as_object().unwrap(), &schema, &schema, &["global", "enabled"]);
 }
 
-/// What Helm says of values that are not taken.
-pub(super) async fn refusal(helm: &Helm, values: Value) -> String {
-    let said = helm.template(&values).await.err();
-    said.unwrap_or_else(|| panic!("{values} is taken"))
+/// Returns Helm's error for values that it must reject.
+pub(super) async fn rejection(helm: &Helm, values: Value) -> String {
+    let error = helm.template(&values).await.err();
+    error.unwrap_or_else(|| panic!("{values} is accepted"))
 }

@@ -1,14 +1,14 @@
-//! What the chart renders, to be read: `tests/it/snapshots`. `make generate` writes it anew.
+//! Snapshots of the agent's chart in `tests/it/snapshots`, for review. `make generate` writes them.
 
 use serde_json::{Value, json};
 
 use super::{Helm, read};
 use crate::servers::checkout;
 
-/// Set, what is compared is written first.
+/// Environment variable that makes the tests write the compared files.
 const WRITE: &str = "KAMAJI_TELEMETRY_WRITE";
 
-/// What operators set, each a snapshot of its own.
+/// Returns the name and the values of each snapshot.
 pub(super) fn all() -> [(&'static str, Value); 5] {
     [
         ("default", json!({"telemetry": {"endpoint": "https://telemetry.example.org"}})),
@@ -32,18 +32,18 @@ fn own_collector() -> Value {
     })
 }
 
-/// Everything that can be set at once.
+/// Returns values that set everything that can be combined.
 pub(super) fn extended() -> Value {
     let digest = format!("sha256:{}", "0".repeat(64));
     json!({
         "telemetry": {
             "endpoint": "https://telemetry.example.org",
-            "interval": "10m",
+            "exportInterval": "10m",
             "extended": true,
             "followKamajiOptOut": false,
             "kamajiVersion": "v1.0.0",
         },
-        "image": {"repository": "registry.example.org/kamaji-telemetry", "digest": digest},
+        "image": {"repository": "registry.example.org/kamaji-telemetry-agent", "digest": digest},
         "imagePullSecrets": [{"name": "registry"}],
         "replicas": 2,
         "logFormat": "json",
@@ -71,11 +71,11 @@ pub(super) fn extended() -> Value {
             "weight": 1,
             "podAffinityTerm": {
                 "topologyKey": "kubernetes.io/hostname",
-                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry"}},
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
             },
         }]}},
         "priorityClassName": "system-cluster-critical",
-        // What others select by is not given away.
+        // Labels of the chart's selectors must not be overridden.
         "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
         "extraAnnotations": {"example.org/owner": "platform"},
         "podLabels": {"tier": "telemetry"},
@@ -83,7 +83,7 @@ pub(super) fn extended() -> Value {
     })
 }
 
-/// The relay's configuration is shown by its name: it has a snapshot of its own where it is.
+/// Replaces the relay's configuration with the name of its file, which is reviewed there.
 fn readable(rendered: &str) -> String {
     let mut text = rendered.to_owned();
     for file in ["otel-collector/relay.yaml", "otel-collector/debug.yaml", "otel-collector/token.yaml"] {
@@ -91,18 +91,18 @@ fn readable(rendered: &str) -> String {
         text = text.replace(&format!("|\n    {block}\n"), &format!("# {file}\n"));
     }
     let lines = text.lines().map(|line| match line.split_once("checksum/relay: ") {
-        Some((indent, _)) => format!("{indent}checksum/relay: # of the configuration"),
+        Some((indent, _)) => format!("{indent}checksum/relay: # checksum of the configuration"),
         None => line.trim_end().to_owned(),
     });
     lines.map(|line| line + "\n").collect()
 }
 
-/// Compares a file of the checkout with what it is made of, or writes it.
-pub(super) fn compare(path: &str, made: &str) {
+/// Asserts that a file of the checkout has the generated content, or writes it first if `WRITE` is set.
+pub(super) fn compare(path: &str, generated: &str) {
     if std::env::var_os(WRITE).is_some() {
-        std::fs::write(checkout(path), made).unwrap();
+        std::fs::write(checkout(path), generated).unwrap();
     }
-    assert!(made == read(path), "{path} is not what it is made of: `make generate`, and read the diff");
+    assert!(generated == read(path), "{path} is out of date: run `make generate` and review the diff");
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
-//! Values: each has its place in the schema, and what looks like off but is not never passes.
+//! Tests of the agent's values: the schema covers each, and no mistake passes for an opt-out.
 
 use serde_json::{Value, json};
 
-use super::helm::AGENT;
-use super::schema::{every_value_has_its_place, refusal};
-use super::{Helm, merge, read, snapshots};
+use super::helm::{AGENT, Chart};
+use super::schema::{assert_schema_matches_values, rejection};
+use super::{Helm, documented_examples, merge, snapshots};
 use crate::servers::documents;
 
 #[test]
-fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
-    every_value_has_its_place(&AGENT);
+fn the_schema_matches_values_yaml() {
+    assert_schema_matches_values(&AGENT);
     let schema = AGENT.schema();
     let global = &schema["properties"]["global"]["properties"]["telemetry"];
     assert_eq!(global["additionalProperties"], false);
@@ -17,23 +17,23 @@ fn every_value_has_its_place_in_the_schema_and_no_other_key_has() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_looks_like_off_and_is_not_is_refused_with_what_is_allowed() {
+async fn a_mistaken_opt_out_is_rejected_with_the_accepted_values() {
     let helm = Helm::offline();
-    let truth = "value must be one of true, false";
-    let keys = "value must be 'a map with keys among disabled, endpoint, interval, extended, kamajiFlag";
-    for (values, at, allowed) in [
-        (json!({"telemetry": {"disabled": "no"}}), "/telemetry/disabled", truth),
-        (json!({"telemetry": {"disabled": "true"}}), "/telemetry/disabled", truth),
-        (json!({"telemetry": {"disabled": "off"}}), "/telemetry/disabled", truth),
-        (json!({"telemetry": {"disabled": 1}}), "/telemetry/disabled", truth),
+    let switch = "value must be one of true, false";
+    let keys = "value must be 'a map with keys among disabled, endpoint, exportInterval, extended, followKamajiOptOut";
+    for (values, path, accepted) in [
+        (json!({"telemetry": {"disabled": "no"}}), "/telemetry/disabled", switch),
+        (json!({"telemetry": {"disabled": "true"}}), "/telemetry/disabled", switch),
+        (json!({"telemetry": {"disabled": "off"}}), "/telemetry/disabled", switch),
+        (json!({"telemetry": {"disabled": 1}}), "/telemetry/disabled", switch),
         (json!({"telemetry": {"disabled": null}}), "/telemetry", "missing property 'disabled'"),
         (json!({"telemetry": {"disable": true}}), "/telemetry", keys),
         (json!({"telemetry": {"enabled": false}}), "/telemetry", keys),
         (json!({"telemetry": false}), "/telemetry", "got boolean, want object"),
         (json!({"telemetry": null}), "''", "missing property 'telemetry'"),
         (json!({"telemetry": {"endpoint": "none"}}), "/telemetry/endpoint", "does not match pattern '^(https?://"),
-        (json!({"telemetry": {"followKamajiOptOut": "no"}}), "/telemetry/followKamajiOptOut", "boolean"),
-        (json!({"global": {"telemetry": {"disabled": "yes"}}}), "/global/telemetry/disabled", truth),
+        (json!({"telemetry": {"followKamajiOptOut": "no"}}), "/telemetry/followKamajiOptOut", switch),
+        (json!({"global": {"telemetry": {"disabled": "yes"}}}), "/global/telemetry/disabled", switch),
         (json!({"global": {"telemetry": {"disable": true}}}), "/global/telemetry", "keys among disabled'"),
         (json!({"global": {"telemetry": {"enabled": false}}}), "/global/telemetry", "keys among disabled'"),
         (json!({"global": {"telemetry": false}}), "/global/telemetry", "got boolean, want object"),
@@ -41,17 +41,17 @@ async fn what_looks_like_off_and_is_not_is_refused_with_what_is_allowed() {
         (json!({"enabled": false}), "/enabled", "value must be true"),
         (json!({"replicas": 0}), "/replicas", "want 1"),
     ] {
-        let said = refusal(&helm, values.clone()).await;
+        let error = rejection(&helm, values.clone()).await;
         assert!(
-            said.contains(&format!("at '{}'", at.trim_matches('\''))) && said.contains(allowed),
-            "{values}: {said}"
+            error.contains(&format!("at '{}'", path.trim_matches('\''))) && error.contains(accepted),
+            "{values}: {error}"
         );
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_mistake_is_refused_with_what_to_do() {
+async fn a_mistake_is_rejected_with_the_remedy() {
     let helm = Helm::offline();
     let own = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
     let with = |more: Value| {
@@ -59,7 +59,7 @@ async fn a_mistake_is_refused_with_what_to_do() {
         merge(&mut values, more);
         values
     };
-    for (values, said) in [
+    for (values, expected) in [
         (json!({"relay": {"enabled": false}}), "set otlp.endpoint to your own collector"),
         (json!({"otlp": {"endpoint": "http://collector.test:4317"}}), "set relay.enabled=false"),
         (json!({"otlp": {"headersSecret": {"name": "a"}}}), "otlp.headersSecret.name is \"a\""),
@@ -76,9 +76,9 @@ async fn a_mistake_is_refused_with_what_to_do() {
         ),
         (json!({"telemetry": {"endpoint": "telemetry.test:443"}}), "at '/telemetry/endpoint'"),
         (json!({"telemetry": {"endpoint": "https://user:password@a.test"}}), "at '/telemetry/endpoint'"),
-        (json!({"telemetry": {"interval": "0s"}}), "at '/telemetry/interval'"),
-        (json!({"telemetry": {"interval": "25h"}}), "at '/telemetry/interval'"),
-        (json!({"telemetry": {"interval": 300}}), "at '/telemetry/interval'"),
+        (json!({"telemetry": {"exportInterval": "0s"}}), "at '/telemetry/exportInterval'"),
+        (json!({"telemetry": {"exportInterval": "25h"}}), "at '/telemetry/exportInterval'"),
+        (json!({"telemetry": {"exportInterval": 300}}), "at '/telemetry/exportInterval'"),
         (json!({"telemetry": {"kamajiVersion": "latest"}}), "at '/telemetry/kamajiVersion'"),
         (json!({"image": {"digest": "latest"}}), "at '/image/digest'"),
         (json!({"image": {"repository": "a.test/kamaji-telemetry:v1"}}), "at '/image/repository'"),
@@ -115,56 +115,60 @@ async fn a_mistake_is_refused_with_what_to_do() {
             "relay.extraEnv has A, which is set already",
         ),
     ] {
-        let refusal = refusal(&helm, values.clone()).await;
-        assert!(refusal.contains(said), "{values}: {refusal}");
+        let error = rejection(&helm, values.clone()).await;
+        assert!(error.contains(expected), "{values}: {error}");
     }
 }
 
-/// The relay reads none of them, so that telemetry would stay on.
+/// The relay reads no opt-out, so that telemetry would stay on.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_switch_of_the_agent_is_refused_where_the_relay_would_get_it() {
+async fn an_opt_out_on_the_relay_is_rejected() {
     let helm = Helm::offline();
     let variables = ["DO_NOT_TRACK", "OTEL_SDK_DISABLED", "KAMAJI_TELEMETRY_DISABLE_TELEMETRY"]
         .map(|name| (name, "extraEnv", json!([{"name": name, "value": "true"}])));
     let arguments = ["--disable-telemetry", "--disable-telemetry=true"].map(|flag| (flag, "extraArgs", json!([flag])));
-    for (switch, key, list) in variables.into_iter().chain(arguments) {
-        let said = refusal(&helm, json!({"relay": {key: list}})).await;
-        assert!(said.contains(&format!("relay.{key} has {switch}, ")), "{said}");
-        assert!(said.contains(&format!("set it in {key}, or telemetry.disabled=true")), "{said}");
-        helm.template(&json!({key: list})).await.unwrap_or_else(|said| panic!("{switch}: {said}"));
+    for (opt_out, key, list) in variables.into_iter().chain(arguments) {
+        let error = rejection(&helm, json!({"relay": {key: list}})).await;
+        assert!(error.contains(&format!("relay.{key} has {opt_out}, ")), "{error}");
+        assert!(error.contains(&format!("set it in {key}, or telemetry.disabled=true")), "{error}");
+        helm.template(&json!({key: list})).await.unwrap_or_else(|error| panic!("{opt_out}: {error}"));
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn good_values_are_taken() {
+async fn valid_values_are_accepted() {
     let helm = Helm::offline();
     for values in snapshots::all().map(|(_, values)| values).into_iter().chain([
-        // Another chart's globals, and the condition by which a parent includes this one.
+        // Globals of another chart, and the condition of a parent chart.
         json!({"global": {"imageRegistry": "registry.test", "telemetry": {}}, "enabled": true}),
         json!({"global": {"telemetry": {"disabled": false}}}),
-        json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "interval": "90s"}}),
+        json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "exportInterval": "90s"}}),
         json!({"listenAddress": "[::]", "image": {"repository": "registry.test:5000/a/b", "tag": "v1"}}),
         json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
         json!({"relay": {"extraEnv": [{"name": "GOMEMLIMIT", "value": "64MiB"}]}}),
         json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
         json!({"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
     ]) {
-        helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
+        helm.template(&values).await.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_examples_of_the_operations_are_taken() {
-    let text = read("docs/operations.md");
-    let (of_the_agent, _) = text.split_once("\n## The backend\n").unwrap();
-    let examples: Vec<_> =
-        of_the_agent.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert!(examples.len() > 3, "{examples:?}");
-    for example in examples {
-        let values = documents(example).remove(0);
-        Helm::offline().template(&values).await.unwrap_or_else(|said| panic!("{example}: {said}"));
+async fn the_documented_values_are_accepted() {
+    let charts = Chart::ALL.map(|chart| Helm::offline().with(chart));
+    let mut count_of_agent = 0;
+    for example in documented_examples() {
+        let values = documents(&example).remove(0);
+        // Manifests, and configurations of collectors.
+        if ["apiVersion", "receivers", "exporters"].iter().any(|key| values.get(key).is_some()) {
+            continue;
+        }
+        let [agent, backend] = [charts[0].template(&values).await, charts[1].template(&values).await];
+        count_of_agent += usize::from(agent.is_ok());
+        assert!(agent.is_ok() || backend.is_ok(), "{example}: {agent:?}, {backend:?}");
     }
+    assert!(count_of_agent > 3, "{count_of_agent} examples for the agent's chart");
 }

@@ -1,4 +1,4 @@
-//! The alerts, as Prometheus reads them: each fires when it should, and not otherwise.
+//! Tests of the alerts with promtool: each fires under its condition, and not otherwise.
 
 use std::process::Command;
 
@@ -9,8 +9,8 @@ use super::{offline, snapshots};
 use crate::backend::tls::Authority;
 use crate::servers::{documents, tool_path};
 
-/// What of others the rules look at: the kubelet's, and kube-state-metrics'.
-const OTHERS: [&str; 6] = [
+/// Metrics of the kubelet and of kube-state-metrics that the rules use.
+const EXTERNAL_METRICS: [&str; 6] = [
     "kube_cronjob_created",
     "kube_cronjob_status_last_successful_time",
     "kube_job_created",
@@ -20,25 +20,28 @@ const OTHERS: [&str; 6] = [
 ];
 
 const READY: &str = r#"kamaji_telemetry_backend_ready{namespace="kamaji-system"}"#;
-const FAILED: &str = r#"kamaji_telemetry_backend_commits_total{namespace="kamaji-system", result="FAILED"}"#;
-const LAST: &str = r#"kamaji_telemetry_backend_last_write_timestamp_seconds{namespace="kamaji-system"}"#;
-const WAITING: &str = r#"kamaji_telemetry_backend_write_queue_records{namespace="kamaji-system"}"#;
+const FAILED_COMMITS: &str = r#"kamaji_telemetry_backend_commits_total{namespace="kamaji-system", result="failure"}"#;
+const LAST_WRITE: &str = r#"kamaji_telemetry_backend_last_write_timestamp_seconds{namespace="kamaji-system"}"#;
+const WRITE_QUEUE: &str = r#"kamaji_telemetry_backend_write_queue_records{namespace="kamaji-system"}"#;
 const EXPIRY: &str = r#"kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds{namespace="kamaji-system"}"#;
-const AVAILABLE: &str = r#"kubelet_volume_stats_available_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
-const CAPACITY: &str = r#"kubelet_volume_stats_capacity_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
-const JOB: &str = r#"kube_job_created{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
+const AVAILABLE_BYTES: &str = r#"kubelet_volume_stats_available_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
+const CAPACITY_BYTES: &str = r#"kubelet_volume_stats_capacity_bytes{namespace="kamaji-system", persistentvolumeclaim="kamaji-telemetry-backend"}"#;
+const JOB_CREATED: &str =
+    r#"kube_job_created{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
 const JOB_FAILED: &str =
     r#"kube_job_failed{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29", condition="true"}"#;
 const POD_FAILED: &str =
     r#"kube_job_status_failed{namespace="kamaji-system", job_name="kamaji-telemetry-backend-backup-29"}"#;
-const SUCCESS: &str =
+const LAST_BACKUP: &str =
     r#"kube_cronjob_status_last_successful_time{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
-const MADE: &str = r#"kube_cronjob_created{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
+const CRON_JOB_CREATED: &str =
+    r#"kube_cronjob_created{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
 
+/// Name and values of a time series, in promtool's notation.
 type Series = (&'static str, &'static str);
 
-/// An alert at a moment, when these series were there from time 0 on, a value a minute. With labels of its own beside the
-/// namespace it fires.
+/// An alert, the time of its evaluation, the series from time 0 on with a value per minute, and, if it must fire, its labels in
+/// addition to the namespace.
 struct Case(&'static str, &'static str, &'static [Series], Option<&'static [Series]>);
 
 const FIRES: Option<&'static [Series]> = Some(&[]);
@@ -47,42 +50,62 @@ const CASES: [Case; 26] = [
     Case("Down", "6m", &[], FIRES),
     Case("Down", "4m", &[], None),
     Case("Down", "6m", &[(READY, "0x9")], None),
-    // Another namespace's is not this one.
+    // A backend in another namespace does not count.
     Case("Down", "6m", &[(r#"kamaji_telemetry_backend_ready{namespace="other"}"#, "1x9")], FIRES),
     Case("NotReady", "2m", &[(READY, "0x9")], FIRES),
     Case("NotReady", "2m", &[(READY, "1 0 1 0 1")], None),
-    Case("StoresNothing", "6m", &[(FAILED, "0 0 0 1x9")], Some(&[("result", "FAILED")])),
-    Case("StoresNothing", "20m", &[(FAILED, "0 0 0 1x30")], None),
-    Case("HearsNothing", "77m", &[(LAST, "0x99")], FIRES),
-    Case("HearsNothing", "77m", &[(LAST, "0+60x99")], None),
-    // It has just started, and nothing has come yet.
-    Case("HearsNothing", "99m", &[(LAST, "_x90 0x20")], None),
-    Case("FallsBehind", "2m", &[(WAITING, "8001x9")], FIRES),
-    Case("FallsBehind", "2m", &[(WAITING, "8000x9")], None),
+    Case("CommitFailed", "6m", &[(FAILED_COMMITS, "0 0 0 1x9")], Some(&[("result", "failure")])),
+    Case("CommitFailed", "20m", &[(FAILED_COMMITS, "0 0 0 1x30")], None),
+    Case("NoDataReceived", "77m", &[(LAST_WRITE, "0x99")], FIRES),
+    Case("NoDataReceived", "77m", &[(LAST_WRITE, "0+60x99")], None),
+    // The backend has just started, and has received nothing yet.
+    Case("NoDataReceived", "99m", &[(LAST_WRITE, "_x90 0x20")], None),
+    Case("WriteQueueFilling", "2m", &[(WRITE_QUEUE, "8001x9")], FIRES),
+    Case("WriteQueueFilling", "2m", &[(WRITE_QUEUE, "8000x9")], None),
     Case(
-        "VolumeFills",
+        "VolumeFilling",
         "6m",
-        &[(AVAILABLE, "19x9"), (CAPACITY, "100x9")],
+        &[(AVAILABLE_BYTES, "19x9"), (CAPACITY_BYTES, "100x9")],
         Some(&[("persistentvolumeclaim", "kamaji-telemetry-backend")]),
     ),
-    Case("VolumeFills", "6m", &[(AVAILABLE, "20x9"), (CAPACITY, "100x9")], None),
-    // Of 7 days, 604,800 s, and of more.
-    Case("CertificateExpires", "6m", &[(EXPIRY, "604800x9")], FIRES),
-    Case("CertificateExpires", "6m", &[(EXPIRY, "605400x9")], None),
-    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "30x9"), (MADE, "0x9")], FIRES),
-    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (MADE, "0x9")], FIRES),
-    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "0x9"), (SUCCESS, "30x9"), (MADE, "0x9")], None),
-    // Its first pod failed, and the second one is at it.
-    Case("BackupFailed", "5m", &[(JOB, "60x9"), (POD_FAILED, "1x9"), (SUCCESS, "30x9"), (MADE, "0x9")], None),
-    // Once again, and it went well.
-    Case("BackupFailed", "5m", &[(JOB, "60x9"), (JOB_FAILED, "1x9"), (SUCCESS, "90x9"), (MADE, "0x9")], None),
-    Case("BackupTooOld", "2887m", &[(SUCCESS, "0x3000"), (MADE, "0x3000")], FIRES),
-    Case("BackupTooOld", "2887m", &[(MADE, "0x3000")], FIRES),
-    Case("BackupTooOld", "2887m", &[(SUCCESS, "0x1000 60000x2000"), (MADE, "0x3000")], None),
-    Case("BackupTooOld", "2800m", &[(MADE, "0x3000")], None),
+    Case("VolumeFilling", "6m", &[(AVAILABLE_BYTES, "20x9"), (CAPACITY_BYTES, "100x9")], None),
+    // The threshold is 7 days, 604,800 s; the evaluation is 6 min later.
+    Case("CertificateExpiring", "6m", &[(EXPIRY, "604800x9")], FIRES),
+    Case("CertificateExpiring", "6m", &[(EXPIRY, "605400x9")], None),
+    Case(
+        "BackupFailed",
+        "5m",
+        &[(JOB_CREATED, "60x9"), (JOB_FAILED, "1x9"), (LAST_BACKUP, "30x9"), (CRON_JOB_CREATED, "0x9")],
+        FIRES,
+    ),
+    Case("BackupFailed", "5m", &[(JOB_CREATED, "60x9"), (JOB_FAILED, "1x9"), (CRON_JOB_CREATED, "0x9")], FIRES),
+    Case(
+        "BackupFailed",
+        "5m",
+        &[(JOB_CREATED, "60x9"), (JOB_FAILED, "0x9"), (LAST_BACKUP, "30x9"), (CRON_JOB_CREATED, "0x9")],
+        None,
+    ),
+    // The first pod failed, and the retry is running.
+    Case(
+        "BackupFailed",
+        "5m",
+        &[(JOB_CREATED, "60x9"), (POD_FAILED, "1x9"), (LAST_BACKUP, "30x9"), (CRON_JOB_CREATED, "0x9")],
+        None,
+    ),
+    // A later backup succeeded.
+    Case(
+        "BackupFailed",
+        "5m",
+        &[(JOB_CREATED, "60x9"), (JOB_FAILED, "1x9"), (LAST_BACKUP, "90x9"), (CRON_JOB_CREATED, "0x9")],
+        None,
+    ),
+    Case("BackupTooOld", "2887m", &[(LAST_BACKUP, "0x3000"), (CRON_JOB_CREATED, "0x3000")], FIRES),
+    Case("BackupTooOld", "2887m", &[(CRON_JOB_CREATED, "0x3000")], FIRES),
+    Case("BackupTooOld", "2887m", &[(LAST_BACKUP, "0x1000 60000x2000"), (CRON_JOB_CREATED, "0x3000")], None),
+    Case("BackupTooOld", "2800m", &[(CRON_JOB_CREATED, "0x3000")], None),
 ];
 
-/// The groups of rules, where everything is on.
+/// Returns the groups of rules, with every optional value enabled.
 async fn groups() -> Value {
     let rendered = offline().template(&snapshots::everything()).await.unwrap();
     let rule = documents(&rendered).into_iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
@@ -95,11 +118,11 @@ fn rules(groups: &Value) -> &Vec<Value> {
 
 fn promtool(arguments: &[&str]) {
     let output = Command::new(tool_path("promtool")).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
 }
 
-/// What Prometheus is to say of a case.
+/// Returns the test of a case in promtool's format.
 fn test(case: &Case, rules: &[Value]) -> Value {
     let Case(alert, at, series, labels) = case;
     let alert = format!("KamajiTelemetryBackend{alert}");
@@ -119,7 +142,7 @@ fn test(case: &Case, rules: &[Value]) -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn each_alert_fires_when_it_should_and_not_otherwise() {
+async fn each_alert_fires_under_its_condition_and_not_otherwise() {
     let groups = groups().await;
     let folder = tempfile::tempdir().unwrap();
     let path = |file: &str| folder.path().join(file).display().to_string();
@@ -135,7 +158,7 @@ async fn each_alert_fires_when_it_should_and_not_otherwise() {
         let name = rule["alert"].as_str().unwrap();
         let cases = CASES.iter().filter(|case| name == format!("KamajiTelemetryBackend{}", case.0));
         let (firing, silent): (Vec<_>, Vec<_>) = cases.partition(|case| case.3.is_some());
-        assert!(!firing.is_empty() && !silent.is_empty(), "{name} is tried both ways");
+        assert!(!firing.is_empty() && !silent.is_empty(), "{name} has a firing and a silent case");
         let severity = rule["labels"]["severity"].as_str();
         assert!(matches!(severity, Some("critical" | "warning")), "{name}");
         for annotation in ["summary", "description"] {
@@ -146,22 +169,22 @@ async fn each_alert_fires_when_it_should_and_not_otherwise() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_backend_shows_every_account_that_an_alert_looks_at() {
+async fn the_backend_exposes_every_metric_that_an_alert_uses() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue(2100);
     authority.put((&certificate, &key));
-    let accounts = authority.start().await.accounts().await;
+    let metrics = authority.start().await.accounts().await;
     let selector = Regex::new(r"([a-z_]+)\{").unwrap();
     let groups = groups().await;
-    let mut looked_at = 0;
+    let mut used = 0;
     for rule in rules(&groups) {
         for found in selector.captures_iter(rule["expr"].as_str().unwrap()) {
             let name = &found[1];
-            let is_shown = accounts.lines().any(|line| line.split(['{', ' ']).next() == Some(name));
-            assert!(is_shown || OTHERS.contains(&name), "{name}: {accounts}");
-            looked_at += usize::from(is_shown);
+            let is_exposed = metrics.lines().any(|line| line.split(['{', ' ']).next() == Some(name));
+            assert!(is_exposed || EXTERNAL_METRICS.contains(&name), "{name}: {metrics}");
+            used += usize::from(is_exposed);
         }
     }
-    assert!(looked_at >= 6, "{looked_at}");
-    assert!(accounts.contains("commits_total{result=\"FAILED\"} 0\n"), "{accounts}");
+    assert!(used >= 6, "{used}");
+    assert!(metrics.contains("commits_total{result=\"failure\"} 0\n"), "{metrics}");
 }

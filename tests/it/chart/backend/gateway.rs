@@ -1,11 +1,11 @@
-//! Two routes of different kinds that would meet at a listener: the gateway would take one of them alone.
+//! Tests of routes of different kinds that share a listener and a host name, of which a gateway accepts only one.
 
 use serde_json::{Value, json};
 
 use super::offline;
-use crate::chart::schema::refusal;
+use crate::chart::schema::rejection;
 
-/// Both routes, with these hostnames and parents.
+/// Returns values with both routes, with these host names and parents.
 fn routes(names: [&str; 2], parents: &[Value; 2]) -> Value {
     let route = |name: &str, parent: &Value| json!({"enabled": true, "parentRefs": [parent], "hostnames": [name]});
     let gateway = json!({"http": route(names[0], &parents[0]), "grpc": route(names[1], &parents[1])});
@@ -18,7 +18,7 @@ fn public() -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn routes_that_would_meet_are_refused() {
+async fn routes_that_share_a_listener_and_a_host_name_are_rejected() {
     let helm = offline();
     let release = json!({"name": "public", "namespace": "kamaji-system"});
     let section = json!({"name": "public", "sectionName": "https"});
@@ -29,28 +29,28 @@ async fn routes_that_would_meet_are_refused() {
         (["a.b.test", "*.test"], [public(), public()]),
         (["*.b.test", "*.c.b.test"], [public(), public()]),
         (["*.b.test", "*.test"], [public(), public()]),
-        // The release's namespace is the default.
+        // The default is the release's namespace.
         (["a.b.test", "a.b.test"], [public(), release]),
-        // Without a section it is each of the gateway's.
+        // Without a section, a parent is every listener of the gateway.
         (["a.b.test", "a.b.test"], [public(), section.clone()]),
         (["a.b.test", "a.b.test"], [section.clone(), section]),
     ] {
-        let said = refusal(&helm, routes(names, &parents)).await;
+        let error = rejection(&helm, routes(names, &parents)).await;
         let [http, grpc] = names;
         let both = format!("gateway.http.hostnames has {http:?} and gateway.grpc.hostnames {grpc:?}");
-        assert!(said.contains(&both), "{names:?} {parents:?}: {said}");
+        assert!(error.contains(&both), "{names:?} {parents:?}: {error}");
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn routes_that_never_meet_are_taken() {
+async fn routes_that_share_no_listener_or_no_host_name_are_accepted() {
     let helm = offline();
     let at = |section: &str| json!({"name": "public", "sectionName": section});
     for (names, parents) in [
         (["a.b.test", "b.b.test"], [public(), public()]),
         (["a.b.test", "*.c.test"], [public(), public()]),
-        // A wildcard is not the name itself.
+        // A wildcard does not cover its own domain.
         (["*.b.test", "b.test"], [public(), public()]),
         (["a.b.test", "*.a.b.test"], [public(), public()]),
         (["*.b.test", "*.bb.test"], [public(), public()]),
@@ -60,6 +60,6 @@ async fn routes_that_never_meet_are_taken() {
         (["a.b.test", "a.b.test"], [json!({"name": "public", "port": 443}), json!({"name": "public", "port": 8443})]),
     ] {
         let values = routes(names, &parents);
-        helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
+        helm.template(&values).await.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
 }

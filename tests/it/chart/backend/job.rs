@@ -1,4 +1,4 @@
-//! The backend's whole job with what Helm installs: arguments, environment, and the files of Secrets and claims.
+//! End-to-end tests of the backend as Helm installs it: arguments, environment, and the files of Secrets and claims.
 
 use std::path::{Path, PathBuf};
 
@@ -12,28 +12,28 @@ use tonic::{Code, Request};
 use uuid::Uuid;
 
 use super::of;
-use super::pod::{NAME, Pod, backup, run_to_the_end};
+use super::pod::{NAME, Pod, backup_pod, run_to_completion};
 use crate::backend::samples::{created, logs_request, now};
 use crate::backend::tls::Authority;
+use crate::chart::documented_examples;
 use crate::chart::helm::{BACKEND, NAMESPACE};
 use crate::chart::objects::pod_of;
-use crate::chart::read;
 use crate::servers::{ApiServer, documents};
 
-const SENDER: &str = "0123456789abcdef0123456789abcdef";
+const INGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const OVERVIEW: &str = "/api/v1/insights/overview";
 
-/// A reader's token, as the Secret has it.
-fn reader() -> String {
+/// Returns a reader token in the format of the Secret.
+fn reader_token() -> String {
     format!("ktt_00000001_{}", "5ec4e7a0".repeat(8))
 }
 
-async fn secret(cluster: &ApiServer, name: &str, data: Value) {
+async fn create_secret(cluster: &ApiServer, name: &str, data: Value) {
     let metadata = json!({"name": name, "namespace": NAMESPACE});
     cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})).await;
 }
 
-/// The code that an event is answered with.
+/// Sends an event, and returns the status code of the response.
 async fn send(authority: &Authority, pod: &Pod, token: Option<&str>) -> Code {
     let mut request = Request::new(logs_request(vec![created(Uuid::new_v4(), now())]));
     if let Some(token) = token {
@@ -44,79 +44,80 @@ async fn send(authority: &Authority, pod: &Pod, token: Option<&str>) -> Code {
     client.export(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
-/// How many events a reader is shown.
+/// Returns the number of events that a reader sees.
 async fn events(authority: &Authority, pod: &Pod, token: &str) -> usize {
-    let answer = authority.get(pod.http(), OVERVIEW, token).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let response = authority.get(pod.http(), OVERVIEW, token).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     serde_json::from_str::<Value>(body).unwrap()["events"].as_array().unwrap().len()
 }
 
-/// The copies in the volume of the backups.
-fn copies(claims: &Path) -> Vec<PathBuf> {
+/// Returns the backups in their volume.
+fn backups(claims: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(claims.join(format!("{NAME}-backup"))).unwrap();
     files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "db")).collect()
 }
 
-/// The manifest in the documentation that puts a copy in the place of the store.
-fn restore() -> Value {
-    let text = read("docs/operations.md");
-    let (_, section) = text.split_once("\n### In Kubernetes\n").unwrap();
-    let blocks = section.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
-    let mut jobs = blocks.flat_map(documents).filter(|object| object["kind"] == "Job");
-    jobs.next().expect("there is a Job")
+/// Returns the documented Job that restores a backup.
+fn restore_job() -> Value {
+    let objects = documented_examples().into_iter().flat_map(|example| documents(&example));
+    let jobs: Vec<_> = objects.filter(|object| object["kind"] == "Job").collect();
+    let [job] = &jobs[..] else { panic!("the documentation has not one Job: {jobs:?}") };
+    job.clone()
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_helm_installs_takes_shows_copies_and_restores() {
+async fn the_installed_backend_ingests_shows_backs_up_and_restores() {
     let cluster = ApiServer::start_for_a_chart().await;
     let authority = Authority::new();
     let (certificate, key) = authority.issue(2100);
-    secret(&cluster, "certificate", json!({"tls.crt": certificate, "tls.key": key})).await;
-    secret(&cluster, "senders", json!({"tokens": format!("# a relay\n{SENDER}\n")})).await;
-    secret(&cluster, "readers", json!({"list": format!("alice@example.org viewer {}\n", reader())})).await;
+    create_secret(&cluster, "certificate", json!({"tls.crt": certificate, "tls.key": key})).await;
+    create_secret(&cluster, "senders", json!({"tokens": format!("# a relay\n{INGEST_TOKEN}\n")})).await;
+    create_secret(&cluster, "readers", json!({"list": format!("alice@example.org viewer {}\n", reader_token())})).await;
     let values = json!({
         "tls": {"existingSecret": "certificate"},
-        "ingest": {"tokensSecret": {"name": "senders"}},
-        "access": {"tokensSecret": {"name": "readers", "key": "list"}},
-        "limits": {"rowsPerDay": 4_000_000},
+        "auth": {
+            "ingestTokensSecret": {"name": "senders"},
+            "readerTokensSecret": {"name": "readers", "key": "list"},
+        },
+        "rateLimit": {"itemsPerDay": 4_000_000},
         "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
-        "backup": {"enabled": true, "keep": 2},
+        "backup": {"enabled": true, "retain": 2},
     });
     of(&cluster).upgrade(&values).await;
     let claims = tempfile::tempdir().unwrap();
     let pod = Pod::start(&cluster, claims.path()).await;
 
     assert_eq!(send(&authority, &pod, None).await, Code::Unauthenticated);
-    assert_eq!(send(&authority, &pod, Some(SENDER)).await, Code::Ok);
-    assert_eq!(events(&authority, &pod, &reader()).await, 1);
-    let stranger = authority.get(pod.http(), OVERVIEW, &reader().replace('7', "8")).await;
-    assert!(stranger.starts_with("HTTP/1.1 401 "), "{stranger}");
-    // As the notes say.
+    assert_eq!(send(&authority, &pod, Some(INGEST_TOKEN)).await, Code::Ok);
+    assert_eq!(events(&authority, &pod, &reader_token()).await, 1);
+    let response = authority.get(pod.http(), OVERVIEW, &reader_token().replace('7', "8")).await;
+    assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+    // The command in the notes.
     let admin = pod.exec(&["backend", "token", "create", "--name", "you@example.org", "--role", "admin"]).await;
     assert!(authority.get(pod.http(), "/api/v1/audit-log", &admin).await.starts_with("HTTP/1.1 200 "));
 
-    let spec = backup(&cluster).await;
-    run_to_the_end(&cluster, &spec, claims.path()).await;
-    let [copy] = &copies(claims.path())[..] else { panic!("one copy: {:?}", copies(claims.path())) };
-    assert_eq!(send(&authority, &pod, Some(SENDER)).await, Code::Ok);
+    let spec = backup_pod(&cluster).await;
+    run_to_completion(&cluster, &spec, claims.path()).await;
+    let [file] = &backups(claims.path())[..] else { panic!("not one backup: {:?}", backups(claims.path())) };
+    assert_eq!(send(&authority, &pod, Some(INGEST_TOKEN)).await, Code::Ok);
     assert_eq!(events(&authority, &pod, &admin).await, 2);
     pod.terminate().await;
 
-    let job: Job = serde_json::from_value(restore()).unwrap();
+    let job: Job = serde_json::from_value(restore_job()).unwrap();
     let mut spec: PodSpec = job.spec.unwrap().template.spec.unwrap();
-    let name = copy.file_name().unwrap().to_str().unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
     let argument = spec.containers[0].args.as_mut().unwrap().last_mut().unwrap();
     *argument = argument.replace("telemetry-20261124T031700Z.db", name);
-    run_to_the_end(&cluster, &spec, claims.path()).await;
+    run_to_completion(&cluster, &spec, claims.path()).await;
     let pod = Pod::start(&cluster, claims.path()).await;
-    assert_eq!(events(&authority, &pod, &admin).await, 1, "what came after the copy is gone");
+    assert_eq!(events(&authority, &pod, &admin).await, 1, "events after the backup are gone");
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn without_any_value_it_takes_from_everybody_without_tls() {
+async fn default_values_accept_every_sender_without_tls() {
     let cluster = ApiServer::start_for_a_chart().await;
     of(&cluster).upgrade(&json!({})).await;
     let claims = tempfile::tempdir().unwrap();
@@ -128,15 +129,15 @@ async fn without_any_value_it_takes_from_everybody_without_tls() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_documented_manifest_that_restores_is_valid_restricted_and_of_the_charts_image() {
+async fn the_documented_restore_job_is_valid_restricted_and_has_the_charts_image() {
     let cluster = ApiServer::start_for_a_chart().await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let metadata = json!({"name": NAMESPACE, "labels": restricted});
     cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
-    // A controller makes it, of which there are none here.
+    // The tests' cluster has no controllers, one of which would create this ServiceAccount.
     let account = json!({"name": "default", "namespace": NAMESPACE});
     cluster.apply_one(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
-    let mut job = restore();
+    let mut job = restore_job();
     job["metadata"]["namespace"] = json!(NAMESPACE);
     cluster.dry_run(&job).await.unwrap();
     let template = &job["spec"]["template"];

@@ -1,4 +1,4 @@
-//! The backend's pod, and those that run to their end: what a kubelet would run of them, as processes.
+//! The backend's pod, and pods of Jobs, run as local processes.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,64 +15,67 @@ use crate::chart::kubelet::{Files, Variables, replace, variables};
 use crate::program::PROGRAM;
 use crate::servers::{ApiServer, Launch, Process, eventually, free_address, web};
 
-/// What everything of the chart's is called.
+/// Name of the objects of the backend's chart.
 pub(super) const NAME: &str = "kamaji-telemetry-backend";
 
-/// A running pod of the `StatefulSet`, which is alive and ready.
+/// A running pod of the `StatefulSet`, live and ready.
 pub(super) struct Pod {
     process: Process,
-    place: Place,
+    addresses: Addresses,
     environment: Variables,
     _files: Files,
 }
 
-struct Place {
+/// Local addresses of the pod's ports.
+struct Addresses {
     grpc: SocketAddr,
     http: SocketAddr,
     health: SocketAddr,
 }
 
 impl Pod {
-    /// Starts what `cluster` has of it, with the volumes of claims in `claims`, by their names.
+    /// Starts the pod of the `StatefulSet` in `cluster`, with the volumes of claims in `claims`, by name.
     pub(super) async fn start(cluster: &ApiServer, claims: &Path) -> Self {
         let sets: Api<StatefulSet> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
         let spec = sets.get(NAME).await.unwrap().spec.template.spec.unwrap();
         let files = Files::mount(cluster, &spec, Some(claims)).await;
-        let container = only(&spec);
+        let container = only_container(&spec);
         let rendered = variables(cluster, container, &files).await;
         let launch = |_: &Path| {
-            let place = Place { grpc: free_address(), http: free_address(), health: free_address() };
+            let addresses = Addresses { grpc: free_address(), http: free_address(), health: free_address() };
             let launch = Launch {
                 program: PROGRAM.into(),
                 arguments: container.args.clone().unwrap(),
-                environment: place.put(container, rendered.clone()),
+                environment: addresses.apply_to(container, rendered.clone()),
             };
-            (launch, place)
+            (launch, addresses)
         };
-        let ready = path(container, container.readiness_probe.as_ref());
-        let live = path(container, container.liveness_probe.as_ref());
-        let answers =
-            async |place: &Place, path: &str| web::answers_ok(&format!("http://{}", place.health), path).await;
-        let (process, place) = Process::start(launch, async |place: &Place| answers(place, &ready).await).await;
-        assert!(answers(&place, &live).await, "{live}");
-        Self { process, place, environment: rendered, _files: files }
+        let ready = probe_path(container, container.readiness_probe.as_ref());
+        let live = probe_path(container, container.liveness_probe.as_ref());
+        let answers = async |addresses: &Addresses, path: &str| {
+            web::answers_ok(&format!("http://{}", addresses.health), path).await
+        };
+        let (process, addresses) =
+            Process::start(launch, async |addresses: &Addresses| answers(addresses, &ready).await).await;
+        assert!(answers(&addresses, &live).await, "{live}");
+        Self { process, addresses, environment: rendered, _files: files }
     }
 
     pub(super) fn grpc(&self) -> SocketAddr {
-        self.place.grpc
+        self.addresses.grpc
     }
 
     pub(super) fn http(&self) -> SocketAddr {
-        self.place.http
+        self.addresses.http
     }
 
-    /// What a command of the program prints in its container.
+    /// Runs a command in the backend's container, and returns its standard output.
     pub(super) async fn exec(&self, arguments: &[&str]) -> String {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         run(&arguments, &self.environment).await.trim().to_owned()
     }
 
-    /// Sends SIGTERM, and waits for its end.
+    /// Sends SIGTERM, and waits for the exit.
     pub(super) async fn terminate(mut self) {
         self.process.signal("TERM");
         let status = eventually("the backend to end", async || self.process.exited()).await;
@@ -80,9 +83,9 @@ impl Pod {
     }
 }
 
-impl Place {
-    /// Puts the ports of this machine in the place of the pod's, which are those that the container names.
-    fn put(&self, container: &Container, mut environment: Variables) -> Variables {
+impl Addresses {
+    /// Replaces the pod's addresses in the environment, after checking them against the container's ports.
+    fn apply_to(&self, container: &Container, mut environment: Variables) -> Variables {
         for (variable, name, address) in [
             ("KAMAJI_TELEMETRY_GRPC_ADDR", "grpc", self.grpc),
             ("KAMAJI_TELEMETRY_HTTP_ADDR", "http", self.http),
@@ -95,18 +98,18 @@ impl Place {
     }
 }
 
-/// The `CronJob`'s pod, as it is in `cluster`.
-pub(super) async fn backup(cluster: &ApiServer) -> PodSpec {
+/// Returns the pod of the `CronJob` in `cluster`.
+pub(super) async fn backup_pod(cluster: &ApiServer) -> PodSpec {
     let jobs: Api<CronJob> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
     let job = jobs.get(&format!("{NAME}-backup")).await.unwrap().spec.job_template.spec.unwrap();
     job.template.spec.unwrap()
 }
 
-/// Runs a pod to its end, and gives what it printed.
-pub(super) async fn run_to_the_end(cluster: &ApiServer, spec: &PodSpec, claims: &Path) -> String {
+/// Runs a pod to completion, and returns its standard output.
+pub(super) async fn run_to_completion(cluster: &ApiServer, spec: &PodSpec, claims: &Path) -> String {
     let files = Files::mount(cluster, spec, Some(claims)).await;
-    let container = only(spec);
-    let arguments: Vec<_> = container.args.iter().flatten().map(|argument| files.here(argument)).collect();
+    let container = only_container(spec);
+    let arguments: Vec<_> = container.args.iter().flatten().map(|argument| files.localize(argument)).collect();
     run(&arguments, &variables(cluster, container, &files).await).await
 }
 
@@ -118,19 +121,19 @@ async fn run(arguments: &[String], environment: &Variables) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn only(spec: &PodSpec) -> &Container {
-    let [container] = &spec.containers[..] else { panic!("one container: {:?}", spec.containers) };
+fn only_container(spec: &PodSpec) -> &Container {
+    let [container] = &spec.containers[..] else { panic!("not one container: {:?}", spec.containers) };
     container
 }
 
 fn port(container: &Container, name: &str) -> i32 {
     let mut ports = container.ports.iter().flatten();
-    ports.find(|port| port.name.as_deref() == Some(name)).unwrap_or_else(|| panic!("{name} is a port")).container_port
+    ports.find(|port| port.name.as_deref() == Some(name)).unwrap_or_else(|| panic!("no port {name}")).container_port
 }
 
-/// Where a probe asks, at the port of health.
-fn path(container: &Container, probe: Option<&Probe>) -> String {
-    let get = probe.and_then(|probe| probe.http_get.as_ref()).expect("it has the probe");
+/// Returns the path of a probe, after checking that it uses the health port.
+fn probe_path(container: &Container, probe: Option<&Probe>) -> String {
+    let get = probe.and_then(|probe| probe.http_get.as_ref()).expect("an HTTP probe");
     assert_eq!(get.port, IntOrString::String("health".to_owned()));
     assert_eq!(port(container, "health"), 8080);
     get.path.clone().unwrap()

@@ -1,4 +1,4 @@
-//! The life of a release in a real API server, and each object as that server takes it.
+//! Life cycle of a release of the backend's chart in a real API server, and validation of each object.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
@@ -10,20 +10,20 @@ use crate::chart::helm::{BACKEND, Helm, NAMESPACE};
 use crate::chart::objects::{self, pod_of};
 use crate::servers::{ApiServer, documents};
 
-/// The claim of the store.
-const CLAIM: &str = "PersistentVolumeClaim/kamaji-telemetry-backend";
+/// Claim of the store.
+const STORE_CLAIM: &str = "PersistentVolumeClaim/kamaji-telemetry-backend";
 
-/// The claim of the copies.
-const COPIES: &str = "PersistentVolumeClaim/kamaji-telemetry-backend-backup";
+/// Claim of the backups.
+const BACKUP_CLAIM: &str = "PersistentVolumeClaim/kamaji-telemetry-backend-backup";
 
-/// What an installation with default values consists of, beside the claim.
+/// Objects of an installation with default values, without the store's claim.
 const DEFAULT: [&str; 3] = [
     "Service/kamaji-telemetry-backend",
     "ServiceAccount/kamaji-telemetry-backend",
     "StatefulSet/kamaji-telemetry-backend",
 ];
 
-/// What everything that is optional adds, beside the claim of the copies.
+/// Objects that the optional values add, without the claim of the backups.
 const MORE: [&str; 11] = [
     "Certificate/kamaji-telemetry-backend",
     "CronJob/kamaji-telemetry-backend-backup",
@@ -38,11 +38,11 @@ const MORE: [&str; 11] = [
     "PrometheusRule/kamaji-telemetry-backend",
 ];
 
-async fn consists_of(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
-    objects::consists_of(cluster, &BACKEND, parts, when).await;
+async fn assert_objects(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
+    objects::assert_objects(cluster, &BACKEND, parts, when).await;
 }
 
-/// What the store's claim is known by, whatever its name.
+/// Returns the UID of the store's claim, which distinguishes claims of the same name.
 async fn claim_uid(cluster: &ApiServer) -> Option<String> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
     claims.get("kamaji-telemetry-backend").await.unwrap().metadata.uid
@@ -50,86 +50,86 @@ async fn claim_uid(cluster: &ApiServer) -> Option<String> {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_release_of_the_backend_is_installed_changed_and_removed_and_its_volumes_stay() {
+async fn a_backend_is_installed_changed_and_uninstalled_and_its_volumes_are_kept() {
     let cluster = with_definitions().await;
     let helm = of(&cluster);
     let notes = helm.upgrade(&json!({})).await;
-    for said in [
-        "http://kamaji-telemetry-backend.kamaji-system.svc:24318",
+    for text in [
+        "http://kamaji-telemetry-backend.kamaji-system.svc:4318",
         "TLS: none.",
         "Ingest: OPEN",
         "kubectl exec -n kamaji-system sts/kamaji-telemetry-backend -- kamaji-telemetry backend token create",
-        "kubectl port-forward -n kamaji-system svc/kamaji-telemetry-backend 24318",
-        "telemetry.endpoint=http://kamaji-telemetry-backend.kamaji-system.svc:24318",
+        "kubectl port-forward -n kamaji-system svc/kamaji-telemetry-backend 4318",
+        "telemetry.endpoint=http://kamaji-telemetry-backend.kamaji-system.svc:4318",
         "No backups are made",
     ] {
-        assert!(notes.contains(said), "{said}: {notes}");
+        assert!(notes.contains(text), "{text}: {notes}");
     }
-    consists_of(&cluster, &[&DEFAULT, &[CLAIM]], "installed").await;
+    assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM]], "installed").await;
     let uid = claim_uid(&cluster).await;
 
-    // A class of storage is for good.
+    // The StorageClass of a claim is immutable.
     let mut everything = snapshots::everything();
     everything["store"]["sqlite"]["persistence"]["storageClass"] = json!("");
     everything["store"]["sqlite"]["persistence"]["size"] = json!("10Gi");
     let notes = helm.upgrade(&everything).await;
-    for said in [
+    for text in [
         "From outside:    http at telemetry.example.org",
         "From outside:    grpc at grpc.telemetry.example.org",
         "TLS: on both ports, from the Secret kamaji-telemetry-backend-tls.",
         "Ingest: CLOSED to all but senders with a token of the Secret senders.",
         "those of the Secret readers",
-        "See it: https://telemetry.example.org",
-        "telemetry.endpoint=https://kamaji-telemetry-backend.kamaji-system.svc:24318",
+        "Page: https://telemetry.example.org",
+        "telemetry.endpoint=https://kamaji-telemetry-backend.kamaji-system.svc:4318",
         "telemetry.endpoint=https://telemetry.example.org",
-        "each with a token that the Secret has, by relay.tokenSecret.",
+        "and one of the Secret's tokens, in relay.tokenSecret.",
     ] {
-        assert!(notes.contains(said), "{said}: {notes}");
+        assert!(notes.contains(text), "{text}: {notes}");
     }
     assert!(!notes.contains("WARNING") && !notes.contains("No backups"), "{notes}");
-    consists_of(&cluster, &[&DEFAULT, &MORE, &[CLAIM, COPIES]], "changed").await;
+    assert_objects(&cluster, &[&DEFAULT, &MORE, &[STORE_CLAIM, BACKUP_CLAIM]], "changed").await;
 
     helm.upgrade(&json!({})).await;
-    consists_of(&cluster, &[&DEFAULT, &[CLAIM, COPIES]], "changed back").await;
+    assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM, BACKUP_CLAIM]], "changed back").await;
     helm.uninstall().await;
-    consists_of(&cluster, &[&[CLAIM, COPIES]], "removed").await;
+    assert_objects(&cluster, &[&[STORE_CLAIM, BACKUP_CLAIM]], "removed").await;
     helm.upgrade(&json!({})).await;
-    consists_of(&cluster, &[&DEFAULT, &[CLAIM, COPIES]], "installed again").await;
-    assert_eq!(claim_uid(&cluster).await, uid, "it is the same volume");
+    assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM, BACKUP_CLAIM]], "installed again").await;
+    assert_eq!(claim_uid(&cluster).await, uid, "the same volume");
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_volume_that_is_not_to_be_kept_goes_and_one_of_ones_own_is_left_alone() {
+async fn a_claim_is_deleted_without_keep_on_uninstall_and_an_existing_claim_is_left_alone() {
     let cluster = ApiServer::start_for_a_chart().await;
     let helm = of(&cluster);
-    helm.upgrade(&json!({"store": {"sqlite": {"persistence": {"keep": false}}}})).await;
-    consists_of(&cluster, &[&DEFAULT, &[CLAIM]], "installed").await;
+    helm.upgrade(&json!({"store": {"sqlite": {"persistence": {"keepOnUninstall": false}}}})).await;
+    assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM]], "installed").await;
     helm.uninstall().await;
-    consists_of(&cluster, &[], "removed").await;
+    assert_objects(&cluster, &[], "removed").await;
 
     let cluster = ApiServer::start_for_a_chart().await;
     of(&cluster).upgrade(&json!({"store": {"sqlite": {"persistence": {"existingClaim": "own"}}}})).await;
-    consists_of(&cluster, &[&DEFAULT], "with a claim of one's own").await;
+    assert_objects(&cluster, &[&DEFAULT], "with an existing claim").await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn both_charts_are_installed_side_by_side_and_a_second_backend_is_refused() {
+async fn both_charts_are_installed_side_by_side_and_a_second_backend_is_rejected() {
     let cluster = ApiServer::start_for_a_chart().await;
     Helm::of(&cluster).upgrade(&json!({})).await;
     let helm = of(&cluster);
     helm.upgrade(&json!({})).await;
     let second = ["install", "second", &BACKEND.path(), "--namespace", NAMESPACE];
-    let said = helm.run(&second).await.unwrap_err();
-    assert!(said.contains("cannot be imported into the current release"), "{said}");
+    let error = helm.run(&second).await.unwrap_err();
+    assert!(error.contains("cannot be imported into the current release"), "{error}");
     let elsewhere = ["install", "second", &BACKEND.path(), "--namespace", "elsewhere", "--create-namespace"];
     helm.run(&elsewhere).await.unwrap();
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn every_object_of_the_backend_is_valid_and_its_pods_fit_the_restricted_standard() {
+async fn every_object_of_the_backend_is_valid_and_its_pods_satisfy_the_restricted_standard() {
     let cluster = with_definitions().await;
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace =
@@ -138,8 +138,7 @@ async fn every_object_of_the_backend_is_valid_and_its_pods_fit_the_restricted_st
     let helm = of(&cluster);
     helm.upgrade(&json!({})).await;
     for (name, values) in snapshots::all() {
-        // What is there is not changed in what can't be.
-        let values = with_the_claim_as_it_is(values);
+        let values = with_the_installed_claim(values);
         for object in documents(&helm.template(&values).await.unwrap()) {
             let kind = &object["kind"];
             cluster.dry_run(&object).await.unwrap_or_else(|error| panic!("{kind} of {name}: {error}"));
@@ -150,20 +149,21 @@ async fn every_object_of_the_backend_is_valid_and_its_pods_fit_the_restricted_st
             }
         }
     }
-    // The control: what does not fit is refused.
+    // The counter-check: the server rejects a pod that violates the standard.
     let rendered = helm.template(&json!({"podSecurityContext": {"runAsNonRoot": false}})).await.unwrap();
     let root = documents(&rendered).iter().find_map(|object| template_of(object).map(pod_of)).unwrap();
-    let refusal = cluster.dry_run(&root).await.unwrap_err().to_string();
-    assert!(refusal.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{refusal}");
+    let error = cluster.dry_run(&root).await.unwrap_err().to_string();
+    assert!(error.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{error}");
 }
 
-fn with_the_claim_as_it_is(mut values: Value) -> Value {
+/// Resets the immutable fields of the store's claim to those of the installed release.
+fn with_the_installed_claim(mut values: Value) -> Value {
     let persistence = json!({"store": {"sqlite": {"persistence": {"storageClass": "", "size": "10Gi"}}}});
     crate::chart::merge(&mut values, persistence);
     values
 }
 
-/// The template of an object's pods.
+/// Returns the pod template of an object, if it has one.
 fn template_of(object: &Value) -> Option<&Value> {
     match object["kind"].as_str()? {
         "StatefulSet" => Some(&object["spec"]["template"]),

@@ -1,20 +1,20 @@
-//! Who chooses which pod: what is for the backend's takes it, whatever labels an operator adds, and never a backup's.
+//! Tests of the selectors: they match the backend's pod with any added labels, and never the backup's pod.
 
 use serde_json::{Map, Value, json};
 
 use super::{offline, snapshots};
 use crate::servers::documents;
 
-/// What is rendered where everything is on.
+/// Renders the chart with every optional value enabled.
 async fn everything() -> Vec<Value> {
     documents(&offline().template(&snapshots::everything()).await.unwrap())
 }
 
-/// The object of this kind whose name ends so.
-fn find<'a>(objects: &'a [Value], kind: &str, end: &str) -> &'a Value {
-    let name = format!("kamaji-telemetry-backend{end}");
+/// Returns the object of this kind with this suffix of its name.
+fn find<'a>(objects: &'a [Value], kind: &str, suffix: &str) -> &'a Value {
+    let name = format!("kamaji-telemetry-backend{suffix}");
     let mut found = objects.iter().filter(|object| object["kind"] == kind && object["metadata"]["name"] == *name);
-    found.next().unwrap_or_else(|| panic!("{kind}/{name} is rendered"))
+    found.next().unwrap_or_else(|| panic!("no {kind}/{name}"))
 }
 
 fn at<'a>(object: &'a Value, pointer: &str) -> &'a Map<String, Value> {
@@ -22,7 +22,7 @@ fn at<'a>(object: &'a Value, pointer: &str) -> &'a Map<String, Value> {
 }
 
 fn selects(selector: &Map<String, Value>, labels: &Map<String, Value>) -> bool {
-    assert!(!selector.is_empty(), "it selects some");
+    assert!(!selector.is_empty(), "an empty selector");
     selector.iter().all(|(label, value)| labels.get(label) == Some(value))
 }
 
@@ -31,18 +31,18 @@ const AFFINITY: &str = "/spec/jobTemplate/spec/template/spec/affinity/podAffinit
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_is_for_the_backends_pod_takes_it_and_never_a_backups() {
+async fn selectors_match_the_backends_pod_and_never_the_backups_pod() {
     let objects = everything().await;
     let server = at(find(&objects, "StatefulSet", ""), "/spec/template/metadata/labels");
     let backup = at(find(&objects, "CronJob", "-backup"), "/spec/jobTemplate/spec/template/metadata/labels");
-    for (kind, end, selector) in [
+    for (kind, suffix, selector) in [
         ("StatefulSet", "", "/spec/selector/matchLabels"),
         ("Service", "", "/spec/selector"),
         ("Service", "-metrics", "/spec/selector"),
         ("NetworkPolicy", "", "/spec/podSelector/matchLabels"),
         ("CronJob", "-backup", AFFINITY),
     ] {
-        let selector = at(find(&objects, kind, end), selector);
+        let selector = at(find(&objects, kind, suffix), selector);
         assert!(selects(selector, server) && !selects(selector, backup), "{kind}: {selector:?}");
     }
     let policy = at(find(&objects, "NetworkPolicy", "-backup"), "/spec/podSelector/matchLabels");
@@ -51,11 +51,11 @@ async fn what_is_for_the_backends_pod_takes_it_and_never_a_backups() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_is_scraped_is_the_port_of_the_accounts() {
+async fn the_service_monitor_scrapes_the_port_of_the_metrics() {
     let objects = everything().await;
     let monitor = find(&objects, "ServiceMonitor", "");
     let selector = at(monitor, "/spec/selector/matchLabels");
-    let [senders, metrics] = ["", "-metrics"].map(|end| find(&objects, "Service", end));
+    let [senders, metrics] = ["", "-metrics"].map(|suffix| find(&objects, "Service", suffix));
     let labels = |service| at(service, "/metadata/labels");
     assert!(selects(selector, labels(metrics)) && !selects(selector, labels(senders)), "{selector:?}");
     let port = &monitor["spec"]["endpoints"][0]["port"];
@@ -68,7 +68,7 @@ async fn what_is_scraped_is_the_port_of_the_accounts() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn no_pod_may_open_a_connection_and_a_backup_takes_none() {
+async fn no_pod_has_egress_and_the_backup_has_no_ingress() {
     let objects = everything().await;
     let policies: Vec<_> = objects.iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
     assert_eq!(policies.len(), 2);
@@ -79,27 +79,27 @@ async fn no_pod_may_open_a_connection_and_a_backup_takes_none() {
     assert_eq!(find(&objects, "NetworkPolicy", "-backup")["spec"]["ingress"], json!([]));
 }
 
-/// A file that is mounted by itself stays as it was when the Secret changes.
+/// A single file that is mounted with `subPath` does not follow changes of its Secret.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn secrets_are_mounted_as_folders_so_that_changes_arrive() {
+async fn secrets_are_mounted_as_directories() {
     let objects = everything().await;
     let mounts = find(&objects, "StatefulSet", "").pointer("/spec/template/spec/containers/0/volumeMounts").unwrap();
     let mounts = mounts.as_array().unwrap();
-    assert_eq!(mounts.len(), 4, "the store, the certificate, and both files of tokens");
+    assert_eq!(mounts.len(), 4, "the store, the certificate, and both token files");
     assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()), "{mounts:?}");
 }
 
-/// A volume that waits for its first pod would otherwise wait for the first copy, and `helm install --wait` with it.
+/// A claim with `WaitForFirstConsumer` would otherwise stay pending until the first backup, and `helm install --wait` with it.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_claim_of_the_copies_is_bound_with_the_stores_and_mounted_by_a_backup_alone() {
+async fn the_backups_claim_is_referenced_by_the_backends_pod_and_mounted_by_the_backups_pod_only() {
     let claim = json!({"name": "backups", "persistentVolumeClaim": {"claimName": "kamaji-telemetry-backend-backup"}});
-    for (enabled, is_there) in [(true, true), (false, false)] {
+    for (enabled, is_referenced) in [(true, true), (false, false)] {
         let rendered = offline().template(&json!({"backup": {"enabled": enabled}})).await.unwrap();
         let objects = documents(&rendered);
         let pod = &find(&objects, "StatefulSet", "")["spec"]["template"]["spec"];
-        assert_eq!(pod["volumes"].as_array().unwrap().contains(&claim), is_there, "backup.enabled={enabled}");
+        assert_eq!(pod["volumes"].as_array().unwrap().contains(&claim), is_referenced, "backup.enabled={enabled}");
         let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
         assert!(mounts.iter().all(|mount| mount["name"] != "backups"), "{mounts:?}");
     }

@@ -1,32 +1,31 @@
-//! What the chart renders, to be read: `tests/it/snapshots`. `make generate` writes it anew.
+//! Snapshots of the backend's chart in `tests/it/snapshots`, for review. `make generate` writes them.
 
 use serde_json::{Value, json};
 
 use super::offline;
 use crate::chart::snapshots::compare;
 
-/// What operators set, each a snapshot of its own.
+/// Returns the name and the values of each snapshot.
 pub(super) fn all() -> [(&'static str, Value); 2] {
     [("default", json!({})), ("everything", everything())]
 }
 
-/// Everything that can be set at once.
+/// Returns values that set everything that can be combined.
 pub(in crate::chart) fn everything() -> Value {
     let digest = format!("sha256:{}", "0".repeat(64));
     let from =
         |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);
     json!({
-        "image": {"repository": "registry.example.org/kamaji-telemetry", "digest": digest},
+        "image": {"repository": "registry.example.org/kamaji-telemetry-backend", "digest": digest},
         "imagePullSecrets": [{"name": "registry"}],
         "store": {"sqlite": {"persistence": {
             "size": "20Gi",
             "storageClass": "fast",
             "annotations": {"example.org/snapshots": "daily"},
         }}},
-        "retention": {"keepEvents": "90d", "keepInterval": "1h"},
-        "limits": {"rowsPerDay": 4_000_000},
-        "ingest": {"tokensSecret": {"name": "senders"}},
-        "access": {"tokensSecret": {"name": "readers"}},
+        "retention": {"events": "90d", "interval": "1h"},
+        "rateLimit": {"itemsPerDay": 4_000_000},
+        "auth": {"ingestTokensSecret": {"name": "senders"}, "readerTokensSecret": {"name": "readers"}},
         "publicUrl": "https://telemetry.example.org",
         "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
         "tls": {"certManager": {
@@ -55,7 +54,7 @@ pub(in crate::chart) fn everything() -> Value {
             {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
         ]}}},
         "priorityClassName": "system-cluster-critical",
-        // What others select by is not given away.
+        // Labels of the chart's selectors must not be overridden.
         "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
         "extraAnnotations": {"example.org/owner": "platform"},
         "podLabels": {"tier": "telemetry", "app.kubernetes.io/component": "other"},
@@ -84,9 +83,9 @@ fn route(hostname: &str) -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn helm_has_nothing_to_object_to_the_backends_chart_whatever_is_set() {
+async fn helm_lint_accepts_the_backends_chart_with_every_snapshots_values() {
     for (name, values) in all() {
-        offline().lint(&values).await.unwrap_or_else(|said| panic!("{name}: {said}"));
+        offline().lint(&values).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 

@@ -1,49 +1,50 @@
-//! Values: each has its place in the schema, and what would be ignored, or would be wrong, is refused.
+//! Tests of the backend's values: the schema covers each, and values that would be ignored or unsafe are rejected.
 
 use serde_json::{Value, json};
 
 use super::{offline, snapshots};
 use crate::chart::helm::BACKEND;
-use crate::chart::merge;
-use crate::chart::schema::{every_value_has_its_place, refusal};
+use crate::chart::schema::{assert_schema_matches_values, rejection};
+use crate::chart::{code_blocks, merge};
 use crate::servers::documents;
 
 #[test]
-fn every_value_of_the_backend_has_its_place_in_the_schema_and_no_other_key_has() {
-    every_value_has_its_place(&BACKEND);
+fn the_backends_schema_matches_values_yaml() {
+    assert_schema_matches_values(&BACKEND);
 }
 
-/// Each pair is refused with its text.
-async fn are_refused(cases: impl IntoIterator<Item = (Value, &str)>) {
+/// Asserts that each of the values is rejected with an error that contains the text.
+async fn assert_rejected(cases: impl IntoIterator<Item = (Value, &str)>) {
     let helm = offline();
-    for (values, said) in cases {
-        let refusal = refusal(&helm, values.clone()).await;
-        assert!(refusal.contains(said), "{values}: {refusal}");
+    for (values, expected) in cases {
+        let error = rejection(&helm, values.clone()).await;
+        assert!(error.contains(expected), "{values}: {error}");
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
-    are_refused([
+async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
+    assert_rejected([
         (json!({"replicas": 2}), "keys among global, enabled, image,"),
         (json!({"store": {"clickhouse": {}}}), "at '/store': value must be 'a map with keys among sqlite'"),
         (json!({"store": {"sqlite": null}}), "missing property 'sqlite'"),
         (json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteMany"]}}}}), "accessModes/0'"),
         (json!({"store": {"sqlite": {"persistence": {"size": "10 GB"}}}}), "persistence/size'"),
-        (json!({"store": {"sqlite": {"persistence": {"keep": "no"}}}}), "value must be one of true, false"),
-        (json!({"retention": {"keepEvent": "30d"}}), "keys among keepEvents, keepDays,"),
-        (json!({"retention": {"keepEvents": "0d"}}), "at '/retention/keepEvents'"),
-        (json!({"retention": {"keepEvents": "3651d"}}), "at '/retention/keepEvents'"),
-        (json!({"retention": {"keepDays": 400}}), "got number, want string"),
-        (json!({"limits": {"rows": -1}}), "at '/limits/rows'"),
-        (json!({"limits": {"rows": "1000"}}), "got string, want integer"),
-        (json!({"ingest": {"token": "a"}}), "keys among tokensSecret"),
-        (json!({"access": {"tokensSecret": {"key": ""}}}), "at '/access/tokensSecret/key'"),
+        (json!({"store": {"sqlite": {"persistence": {"keepOnUninstall": "no"}}}}), "value must be one of true, false"),
+        (json!({"retention": {"event": "30d"}}), "keys among events, installations,"),
+        (json!({"retention": {"events": "0d"}}), "at '/retention/events'"),
+        (json!({"retention": {"events": "3651d"}}), "at '/retention/events'"),
+        (json!({"retention": {"installations": 400}}), "got number, want string"),
+        (json!({"rateLimit": {"items": -1}}), "at '/rateLimit/items'"),
+        (json!({"rateLimit": {"items": "1000"}}), "got string, want integer"),
+        (json!({"maxConnections": -1}), "at '/maxConnections'"),
+        (json!({"auth": {"token": "a"}}), "keys among ingestTokensSecret, readerTokensSecret"),
+        (json!({"auth": {"readerTokensSecret": {"key": ""}}}), "at '/auth/readerTokensSecret/key'"),
         (json!({"publicUrl": "telemetry.example.org"}), "at '/publicUrl'"),
         (json!({"publicUrl": "https://telemetry.example.org/page"}), "at '/publicUrl'"),
         (json!({"trustedProxies": ["ingress.example.org"]}), "at '/trustedProxies/0'"),
-        // All the world.
+        // A network of every address.
         (json!({"trustedProxies": ["0.0.0.0/0"]}), "at '/trustedProxies/0'"),
         (json!({"trustedProxies": ["10.0.0.0/8", "::/0"]}), "at '/trustedProxies/1'"),
         (json!({"trustedProxies": ["0.0.0.0/00"]}), "at '/trustedProxies/0'"),
@@ -56,7 +57,7 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
         (json!({"ingress": {"http": {"host": "https://a.test"}}}), "at '/ingress/http/host'"),
         (json!({"ingress": {"http": {"tls": [{"secret": "a"}]}}}), "keys among secretName, hosts"),
         (json!({"gateway": {"http": {"parentRefs": [{"namespace": "a"}]}}}), "missing property 'name'"),
-        (json!({"backup": {"keep": 0}}), "at '/backup/keep'"),
+        (json!({"backup": {"retain": 0}}), "at '/backup/retain'"),
         (json!({"backup": {"schedule": "daily"}}), "at '/backup/schedule'"),
         (json!({"backup": {"schedule": "TZ=UTC 3 * * *"}}), "at '/backup/schedule'"),
         (json!({"backup": {"activeDeadlineSeconds": 86_401}}), "at '/backup/activeDeadlineSeconds'"),
@@ -64,7 +65,7 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
             json!({"backup": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}),
             "value must be one of 'ReadWriteOnce', 'ReadWriteMany'",
         ),
-        // It takes up to 10 s to end, and only then may the next one start.
+        // A shutdown takes up to 10 s, and the next pod may start only after it.
         (json!({"terminationGracePeriodSeconds": 10}), "at '/terminationGracePeriodSeconds'"),
         (
             json!({"extraEnv": [{"name": "A", "vaule": "1"}]}),
@@ -79,8 +80,8 @@ async fn what_the_schema_does_not_know_is_refused_with_what_is_allowed() {
     .await;
 }
 
-/// Reached from outside, as it should be.
-fn outside() -> Value {
+/// Returns valid values for an exposed backend.
+fn exposed() -> Value {
     json!({
         "publicUrl": "https://a.test",
         "trustedProxies": ["10.0.0.0/8"],
@@ -95,33 +96,33 @@ fn with(mut values: Value, more: Value) -> Value {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_would_be_wrong_from_outside_is_refused_with_what_to_set() {
+async fn unsafe_exposure_is_rejected_with_the_remedy() {
     let routes = |http: &str, grpc: &str| {
         let route = |name: &str| json!({"enabled": true, "parentRefs": [{"name": "a"}], "hostnames": [name]});
         let gateway = json!({"http": route(http), "grpc": route(grpc)});
         json!({"publicUrl": "https://a.test", "trustedProxies": ["10.0.0.0/8"], "gateway": gateway})
     };
-    are_refused([
-        (with(outside(), json!({"trustedProxies": []})), "set trustedProxies to the addresses of the proxy's pods"),
+    assert_rejected([
+        (with(exposed(), json!({"trustedProxies": []})), "set trustedProxies to the addresses of the proxy's pods"),
         (with(routes("a.test", "b.test"), json!({"trustedProxies": []})), "trustedProxies is empty, so that all"),
         (
-            with(outside(), json!({"publicUrl": ""})),
-            "set publicUrl to what browsers know the page by, such as https://a.test",
+            with(exposed(), json!({"publicUrl": ""})),
+            "set publicUrl to the URL of the page in browsers, such as https://a.test",
         ),
         (
-            with(outside(), json!({"publicUrl": "https://b.test"})),
-            "ingress.http.host is a.test: readers under another name",
+            with(exposed(), json!({"publicUrl": "https://b.test"})),
+            "ingress.http.host is a.test: readers under another host name",
         ),
         (
             with(
-                outside(),
+                exposed(),
                 json!({"publicUrl": "http://a.test", "ingress": {"http": {"tls": [{"hosts": ["a.test"]}]}}}),
             ),
             "publicUrl is \"http://a.test\", yet ingress.http.tls is set",
         ),
-        (with(outside(), json!({"ingress": {"http": {"host": ""}}})), "ingress.http.host is empty"),
-        (with(outside(), json!({"ingress": {"grpc": {"host": ""}}})), "ingress.grpc.host is empty"),
-        (routes("b.test", "c.test"), "gateway.http.hostnames is b.test: readers under another name"),
+        (with(exposed(), json!({"ingress": {"http": {"host": ""}}})), "ingress.http.host is empty"),
+        (with(exposed(), json!({"ingress": {"grpc": {"host": ""}}})), "ingress.grpc.host is empty"),
+        (routes("b.test", "c.test"), "gateway.http.hostnames is b.test: readers under another host name"),
         (routes("a.test", "a.test"), "gateway.grpc.hostnames \"a.test\""),
         (
             with(routes("a.test", "b.test"), json!({"gateway": {"grpc": {"parentRefs": []}}})),
@@ -137,10 +138,10 @@ async fn what_would_be_wrong_from_outside_is_refused_with_what_to_set() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_contradicts_itself_is_refused_with_what_to_do() {
+async fn contradictions_are_rejected_with_the_remedy() {
     let pod = json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}});
     let manager = |more: Value| json!({"tls": {"certManager": with(json!({"enabled": true}), more)}});
-    are_refused([
+    assert_rejected([
         (
             with(pod, json!({"backup": {"enabled": true}})),
             "leave backup.enabled=false and take snapshots of the volume",
@@ -169,14 +170,12 @@ async fn what_contradicts_itself_is_refused_with_what_to_do() {
     .await;
 }
 
-/// What the README gives as an example of a way in.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_documented_way_in_is_taken_and_trusts_proxies_that_alone_are_let_in() {
+async fn the_documented_exposure_is_accepted_and_admits_only_the_trusted_proxies() {
     let readme = BACKEND.file("README.md");
-    let (_, section) = readme.split_once("\n## From outside\n").unwrap();
-    let example = section.split("```yaml\n").nth(1).unwrap().split_once("```").unwrap().0;
-    let values: Value = serde_yaml_ng::from_str(example).unwrap();
+    let (_, section) = readme.split_once("\n## Exposure outside the cluster\n").unwrap();
+    let values: Value = serde_yaml_ng::from_str(code_blocks(section, "yaml")[0]).unwrap();
     let objects = documents(&offline().template(&values).await.unwrap());
     let policy = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
     assert_eq!(policy["spec"]["ingress"][0]["from"], values["networkPolicy"]["from"]);
@@ -185,24 +184,24 @@ async fn the_documented_way_in_is_taken_and_trusts_proxies_that_alone_are_let_in
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn good_values_of_the_backend_are_taken() {
+async fn valid_values_of_the_backend_are_accepted() {
     let helm = offline();
     let open_shift = json!({"runAsUser": null, "runAsGroup": null, "fsGroup": null});
     for values in snapshots::all().map(|(_, values)| values).into_iter().chain([
         json!({"global": {"imageRegistry": "registry.test"}, "enabled": true}),
-        outside(),
-        // The name of a wildcard, and a port.
-        with(outside(), json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}})),
+        exposed(),
+        // A name that a wildcard covers, and a port.
+        with(exposed(), json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}})),
         json!({"trustedProxies": ["10.0.0.1", "::1", "192.0.2.0/31", "2001:db8:0:7::/64", "::ffff:192.0.2.1/128"]}),
-        with(outside(), json!({"ingress": {"http": {"tls": [{"hosts": ["a.test"]}]}}})),
+        with(exposed(), json!({"ingress": {"http": {"tls": [{"hosts": ["a.test"]}]}}})),
         json!({"terminationGracePeriodSeconds": 11, "backup": {"activeDeadlineSeconds": 86_400}}),
         json!({"trustedProxies": ["10.0.0.1"], "ingress": {"grpc": {"enabled": true, "host": "a.test"}}}),
-        json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"], "keep": false}}}}),
+        json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"], "keepOnUninstall": false}}}}),
         json!({"store": {"sqlite": {"persistence": {"existingClaim": "a"}}}, "tls": {"existingSecret": "a"}}),
         json!({"backup": {"enabled": true, "schedule": "@daily", "persistence": {"existingClaim": "b"}}}),
-        json!({"limits": {"rowsPerDay": 0, "connections": 0}, "listenAddress": "[::]"}),
+        json!({"rateLimit": {"itemsPerDay": 0}, "maxConnections": 0, "listenAddress": "[::]"}),
         json!({"podSecurityContext": open_shift}),
     ]) {
-        helm.template(&values).await.unwrap_or_else(|said| panic!("{values}: {said}"));
+        helm.template(&values).await.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
 }

@@ -1,15 +1,15 @@
 {{/*
-Refuses values that contradict each other. What would be ignored is refused too, but for what waits for an endpoint: who
-tries it locally keeps the settings of the way out.
+Fails if values contradict each other, and if a value would be ignored. Settings of the egress without telemetry.endpoint are
+accepted: they take effect once local mode ends.
 */}}
-{{- define "kamaji-telemetry.refuse" -}}
-{{- include "kamaji-telemetry.refuseSwitches" . }}
+{{- define "kamaji-telemetry-agent.validate" -}}
+{{- include "kamaji-telemetry-agent.validateOptOut" . }}
 {{- $relay := .Values.relay }}
 {{- $otlp := .Values.otlp }}
 {{- if $relay.enabled }}
 {{- range $name, $value := dict "endpoint" $otlp.endpoint "headersSecret.name" $otlp.headersSecret.name "caSecret.name" $otlp.caSecret.name "clientCertificateSecret" $otlp.clientCertificateSecret }}
 {{- if $value }}
-{{- fail (printf "otlp.%s is %q, yet relay.enabled is true and the agent sends to the relay: set relay.enabled=false to send to a collector of your own, or telemetry.endpoint to say where the relay sends" $name $value) }}
+{{- fail (printf "otlp.%s is %q, yet relay.enabled is true and the agent sends to the relay: set relay.enabled=false to send to your own collector, or telemetry.endpoint for the backend that the relay sends to" $name $value) }}
 {{- end }}
 {{- end }}
 {{- else }}
@@ -17,7 +17,7 @@ tries it locally keeps the settings of the way out.
 {{- fail "relay.enabled is false and otlp.endpoint is empty: set otlp.endpoint to your own collector, http://HOST:PORT or https://HOST:PORT; to send nothing, set telemetry.disabled=true" }}
 {{- end }}
 {{- if .Values.telemetry.endpoint }}
-{{- fail (printf "telemetry.endpoint is %q, yet relay.enabled is false and it is the relay that sends there: leave it empty and set otlp.endpoint to your own collector" .Values.telemetry.endpoint) }}
+{{- fail (printf "telemetry.endpoint is %q, yet relay.enabled is false and only the relay sends there: leave it empty and set otlp.endpoint to your own collector" .Values.telemetry.endpoint) }}
 {{- end }}
 {{- range $name, $value := dict "httpsProxy" $relay.httpsProxy "noProxy" $relay.noProxy }}
 {{- if $value }}
@@ -31,7 +31,7 @@ tries it locally keeps the settings of the way out.
 {{- end }}
 {{- range $name, $value := pick $relay "extraEnv" "extraArgs" }}
 {{- if $value }}
-{{- fail (printf "relay.%s is set, yet relay.enabled is false and there is no relay: leave it empty; what is for the agent is %s" $name $name) }}
+{{- fail (printf "relay.%s is set, yet relay.enabled is false and there is no relay: leave it empty; the agent's own is %s" $name $name) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -39,18 +39,18 @@ tries it locally keeps the settings of the way out.
 {{- fail (printf "relay.caBundle.configMap is %q and relay.caBundle.secret is %q: set one of the two" $relay.caBundle.configMap $relay.caBundle.secret) }}
 {{- end }}
 {{- if and $relay.httpsProxy (hasPrefix "http://" .Values.telemetry.endpoint) }}
-{{- fail (printf "relay.httpsProxy is %q, yet telemetry.endpoint is %q, which is not reached through it: use an https:// endpoint" $relay.httpsProxy .Values.telemetry.endpoint) }}
+{{- fail (printf "relay.httpsProxy is %q, yet telemetry.endpoint is %q, which is not reached through that proxy: use an https:// endpoint" $relay.httpsProxy .Values.telemetry.endpoint) }}
 {{- end }}
-{{- include "kamaji-telemetry.refuseRepeated" (dict "value" "extraEnv" "container" (include "kamaji-telemetry.agent" .)) }}
+{{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "extraEnv" "container" (include "kamaji-telemetry-agent.agent" .)) }}
 {{- if $relay.enabled }}
-{{- include "kamaji-telemetry.refuseRepeated" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry.relay" .)) }}
+{{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry-agent.relay" .)) }}
 {{- end }}
 {{- end }}
 
-{{/* Refuses the agent's switches where the relay would get them: it reads none, and telemetry would stay on. */}}
-{{- define "kamaji-telemetry.refuseSwitches" -}}
+{{/* Fails if an opt-out of the agent is set on the relay: the relay does not read it, and telemetry would stay on. */}}
+{{- define "kamaji-telemetry-agent.validateOptOut" -}}
 {{- range .Values.relay.extraEnv }}
-{{- if has .name (include "kamaji-telemetry.switches" . | splitList ",") }}
+{{- if has .name (include "kamaji-telemetry-agent.optOutVariables" . | splitList ",") }}
 {{- fail (printf "relay.extraEnv has %s, which the relay does not read, so that telemetry would stay on: set it in extraEnv, or telemetry.disabled=true" .name) }}
 {{- end }}
 {{- end }}
@@ -61,14 +61,14 @@ tries it locally keeps the settings of the way out.
 {{- end }}
 {{- end }}
 
-{{/* Refuses a variable that is there twice: which one counts would depend on who applies it. */}}
-{{- define "kamaji-telemetry.refuseRepeated" -}}
-{{- $seen := dict }}
+{{/* Fails if "container" has a variable twice: which one takes effect would depend on the client that applies it. */}}
+{{- define "kamaji-telemetry-agent.validateUniqueVariables" -}}
+{{- $set := dict }}
 {{- $value := .value }}
 {{- range (index (fromYamlArray .container) 0).env }}
-{{- if hasKey $seen .name }}
-{{- fail (printf "%s has %s, which is set already: give it once, and by the value that the chart has for it where there is one" $value .name) }}
+{{- if hasKey $set .name }}
+{{- fail (printf "%s has %s, which is set already: set it once, and with the chart's own value if there is one" $value .name) }}
 {{- end }}
-{{- $_ := set $seen .name true }}
+{{- $_ := set $set .name true }}
 {{- end }}
 {{- end }}

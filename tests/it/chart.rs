@@ -37,14 +37,6 @@ fn code_blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(&*begin).skip(1).map(|rest| rest.split_once("```").expect("a code block ends").0).collect()
 }
 
-/// Returns the YAML examples of all pages in `docs`.
-fn documented_examples() -> Vec<String> {
-    let pages = std::fs::read_dir(checkout("docs")).unwrap().map(|page| page.unwrap().path());
-    let texts = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let texts = texts.map(|path| std::fs::read_to_string(path).unwrap());
-    texts.flat_map(|text| code_blocks(&text, "yaml").into_iter().map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
 #[test]
 fn the_charts_have_the_version_of_the_program() {
     for chart in Chart::ALL {

@@ -9,7 +9,7 @@ use super::release::assert_objects;
 use crate::program::Backend;
 use crate::servers::{ApiServer, CountingProxy, Request, definition, documents, eventually, tcp, web};
 
-/// Tool that installs the chart.
+/// The tool that installs the chart.
 #[derive(Clone, Copy)]
 enum Installer {
     Helm,
@@ -17,7 +17,7 @@ enum Installer {
     Kubectl,
 }
 
-/// Opt-out of an operator.
+/// A way for an operator to switch telemetry off.
 #[derive(Clone, Copy)]
 enum OptOut {
     /// An argument of the agent.
@@ -28,7 +28,7 @@ enum OptOut {
     Chart,
     /// The chart's value `global.telemetry.disabled`.
     Global,
-    /// Kamaji's own telemetry, by the flag of its operator, as Kamaji's chart sets it.
+    /// The flag `--disable-telemetry` of Kamaji's operator, as Kamaji's chart sets it.
     Kamaji,
     /// `kubectl delete` of the applied objects.
     Removal,
@@ -40,10 +40,10 @@ struct Scene {
     helm: Helm,
     installer: Installer,
     backend: Backend,
-    /// Reader token of the backend.
+    /// A reader token of the backend.
     token: String,
     listener: CountingProxy,
-    /// Number of events that the backend should have stored.
+    /// The number of events that the backend should have stored.
     events: usize,
 }
 
@@ -60,11 +60,11 @@ impl Scene {
 
     /// Returns the chart's values with one opt-out, if any. The intervals are short, so that tests wait for requests instead of a
     /// fixed time.
-    fn values(&self, off: Option<OptOut>) -> Value {
+    fn values(&self, opt_out: Option<OptOut>) -> Value {
         let mut variables =
             vec![("KAMAJI_TELEMETRY_OPERATOR_POLL_INTERVAL", "1s"), ("KAMAJI_TELEMETRY_ERASE_INTERVAL", "1s")];
         let mut values = json!({"telemetry": {"endpoint": self.listener.url(), "exportInterval": "1s"}});
-        match off {
+        match opt_out {
             None | Some(OptOut::Kamaji | OptOut::Removal) => {}
             Some(OptOut::Argument(argument)) => values["extraArgs"] = json!([argument]),
             Some(OptOut::Variable(name, value)) => variables.push((name, value)),
@@ -76,14 +76,14 @@ impl Scene {
         values
     }
 
-    async fn apply(&self, off: Option<OptOut>) {
-        let kamaji_arguments = match off {
+    async fn apply(&self, opt_out: Option<OptOut>) {
+        let kamaji_arguments = match opt_out {
             Some(OptOut::Kamaji) => &["manager", "--disable-telemetry"][..],
             _ => &["manager"],
         };
         self.cluster.run_kamaji_with(kamaji_arguments).await;
-        let values = self.values(off);
-        match (self.installer, off) {
+        let values = self.values(opt_out);
+        match (self.installer, opt_out) {
             (Installer::Helm, _) => drop(self.helm.upgrade(&values).await),
             (Installer::Kubectl, Some(OptOut::Removal)) => {
                 for object in documents(&self.helm.template(&values).await.unwrap()) {
@@ -134,8 +134,8 @@ impl Scene {
 
     /// Switches telemetry off after the previous pod has stopped, and asserts that the next pod neither connects to the backend
     /// nor sends requests to the API server other than those of the opt-out itself.
-    async fn assert_off(&self, off: OptOut, round: &str) {
-        self.apply(Some(off)).await;
+    async fn assert_off(&self, opt_out: OptOut, round: &str) {
+        self.apply(Some(opt_out)).await;
         let (connections, requests) = (self.listener.connections(), self.requests().len());
         let since = || self.requests().split_off(requests);
         if deployment(&self.cluster).await.is_none() {
@@ -149,7 +149,7 @@ impl Scene {
             self.change_control_planes(round).await;
             let repeated = async || (since().iter().filter(|request| request.is_erasure()).count() >= 4).then_some(());
             eventually("repeated deletions", repeated).await;
-            let follows_kamaji = matches!(off, OptOut::Kamaji);
+            let follows_kamaji = matches!(opt_out, OptOut::Kamaji);
             let mut others = since();
             others.retain(|request| !(request.is_erasure() || follows_kamaji && request.is_look()));
             assert_eq!(others, [], "{round}: other requests to the API server");
@@ -167,9 +167,9 @@ impl Scene {
     }
 
     /// Switches telemetry off and on again. Changes in between must not be reported, and later ones must be.
-    async fn round(&mut self, (running, before): (Pod, String), name: &str, off: OptOut) -> (Pod, String) {
+    async fn round(&mut self, (running, before): (Pod, String), name: &str, opt_out: OptOut) -> (Pod, String) {
         drop(running);
-        self.assert_off(off, name).await;
+        self.assert_off(opt_out, name).await;
         let (pod, after) = self.switch_on().await;
         assert_ne!(before, after, "{name}: a new installation");
         self.events += 1;

@@ -2,6 +2,8 @@
 //! `make image` builds. `make generate` writes the tables.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::Value;
@@ -101,13 +103,25 @@ async fn render(command: &str) -> Vec<Value> {
     documents(&rendered.unwrap_or_else(|error| panic!("{command}: {error}")))
 }
 
-/// Returns the references of the images that `make image` builds.
+/// A `docker` that writes its arguments to a file instead of building, one per line.
+const DOCKER: &str = "#!/bin/sh\nprintf '%s\\n' \"$@\" >> \"$DOCKER_ARGUMENTS\"\n";
+
+/// Returns the references of the images that `make image` builds, from the tags that it passes to docker.
 fn built_images() -> BTreeSet<String> {
-    let output = Command::new("make").args(["--dry-run", "image"]).current_dir(checkout("")).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (docker, arguments) = (folder.path().join("docker"), folder.path().join("arguments"));
+    std::fs::write(&docker, DOCKER).unwrap();
+    std::fs::set_permissions(&docker, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut make = Command::new("make");
+    make.arg("image").current_dir(checkout("")).env("PATH", path).env("DOCKER_ARGUMENTS", &arguments);
+    // Variables of the command line of an outer make, which may run this test.
+    make.env_remove("MAKEFLAGS").env_remove("MAKEOVERRIDES");
+    let output = make.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let recipe = String::from_utf8(output.stdout).unwrap();
-    let words = recipe.split(|letter: char| letter.is_whitespace() || "'\"=;)".contains(letter));
-    words.filter(|word| word.starts_with(REGISTRY)).map(str::to_owned).collect()
+    let arguments = std::fs::read_to_string(arguments).unwrap();
+    let arguments: Vec<_> = arguments.lines().collect();
+    arguments.windows(2).filter(|pair| pair[0] == "--tag").map(|pair| pair[1].to_owned()).collect()
 }
 
 #[tokio::test]

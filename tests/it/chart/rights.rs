@@ -13,7 +13,7 @@ use crate::servers::{ApiServer, Request, documents, eventually, tcp};
 /// Placeholder in the rendered objects for the namespace of an agent.
 const NAMESPACE_PLACEHOLDER: &str = "the-agents-namespace";
 
-/// One verb of one rule of a role, for the objects of these names, or for all if there are none.
+/// A verb of a rule of a role, for the objects of these names, or for all if there are none.
 #[derive(Debug, Clone)]
 struct Permission {
     role: String,

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::helm::{AGENT, Chart};
+use super::helm::{AGENT, BACKEND};
 use super::schema::{assert_schema_matches_values, rejection};
-use super::{Helm, documented_examples, merge, snapshots};
+use super::{Helm, code_blocks, merge, read, snapshots};
 use crate::servers::documents;
 
 #[test]
@@ -158,17 +158,21 @@ async fn valid_values_are_accepted() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_documented_values_are_accepted() {
-    let charts = Chart::ALL.map(|chart| Helm::offline().with(chart));
-    let mut count_of_agent = 0;
-    for example in documented_examples() {
-        let values = documents(&example).remove(0);
-        // Manifests, and configurations of collectors.
-        if ["apiVersion", "receivers", "exporters"].iter().any(|key| values.get(key).is_some()) {
-            continue;
+    let mut count = 0;
+    for (page, chart) in [("docs/agent.md", &AGENT), ("docs/backend.md", &BACKEND)] {
+        let text = read(page);
+        let examples = code_blocks(&text, "yaml").into_iter().map(|example| documents(example).remove(0));
+        for example in examples.filter(|example| example["kind"] != "Job") {
+            count += 1;
+            let rendered = Helm::offline().with(chart).template(&values_of(&example)).await;
+            rendered.unwrap_or_else(|error| panic!("{page}: {example}: {error}"));
         }
-        let [agent, backend] = [charts[0].template(&values).await, charts[1].template(&values).await];
-        count_of_agent += usize::from(agent.is_ok());
-        assert!(agent.is_ok() || backend.is_ok(), "{example}: {agent:?}, {backend:?}");
     }
-    assert!(count_of_agent > 3, "{count_of_agent} examples for the agent's chart");
+    assert!(count > 8, "{count} examples");
+}
+
+/// Returns the values of an example: its whole content, or those in an Application of Argo CD or a HelmRelease of Flux.
+fn values_of(example: &Value) -> Value {
+    let pointers = ["/spec/source/helm/valuesObject", "/spec/values"];
+    pointers.into_iter().find_map(|pointer| example.pointer(pointer)).unwrap_or(example).clone()
 }

@@ -15,9 +15,9 @@ use super::of;
 use super::pod::{NAME, Pod, backup_pod, run_to_completion};
 use crate::backend::samples::{created, logs_request, now};
 use crate::backend::tls::Authority;
-use crate::chart::documented_examples;
 use crate::chart::helm::{BACKEND, NAMESPACE};
 use crate::chart::objects::pod_of;
+use crate::chart::{code_blocks, read};
 use crate::servers::{ApiServer, documents};
 
 const INGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -60,10 +60,9 @@ fn backups(claims: &Path) -> Vec<PathBuf> {
 
 /// Returns the documented Job that restores a backup.
 fn restore_job() -> Value {
-    let objects = documented_examples().into_iter().flat_map(|example| documents(&example));
-    let jobs: Vec<_> = objects.filter(|object| object["kind"] == "Job").collect();
-    let [job] = &jobs[..] else { panic!("the documentation has not one Job: {jobs:?}") };
-    job.clone()
+    let text = read("docs/backend.md");
+    let mut objects = code_blocks(&text, "yaml").into_iter().flat_map(documents);
+    objects.find(|object| object["kind"] == "Job").expect("the documentation has a Job")
 }
 
 #[tokio::test]
@@ -143,6 +142,10 @@ async fn the_documented_restore_job_is_valid_restricted_and_has_the_charts_image
     let template = &job["spec"]["template"];
     cluster.dry_run(&pod_of(template)).await.unwrap();
     let image = BACKEND.defaults()["image"]["repository"].as_str().unwrap().to_owned();
-    assert_eq!(template["spec"]["securityContext"], BACKEND.defaults()["podSecurityContext"], "as the chart has it");
+    assert_eq!(
+        template["spec"]["securityContext"],
+        BACKEND.defaults()["podSecurityContext"],
+        "the chart's security context"
+    );
     assert_eq!(template["spec"]["containers"][0]["image"], format!("{image}:{}", env!("CARGO_PKG_VERSION")));
 }

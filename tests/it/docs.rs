@@ -1,19 +1,28 @@
-//! The documentation: its links lead somewhere.
+//! The documentation: its links resolve, what it names exists, and its reference tables are those of the code.
+
+mod links;
+mod messages;
+mod names;
+mod payloads;
+mod reference;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kamaji_telemetry::cli::Cli;
+
 use crate::servers::checkout;
 
-/// The documents that are written for people, charts' included.
+/// Returns the Markdown files for people: the top level, `docs/`, and the charts' READMEs.
 fn documents() -> Vec<PathBuf> {
-    let folders = ["", "docs", "charts/kamaji-telemetry", "charts/kamaji-telemetry-backend"];
-    let files = folders.iter().flat_map(|folder| fs::read_dir(checkout(folder)).unwrap());
-    files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+    let charts = fs::read_dir(checkout("charts")).unwrap().map(|chart| chart.unwrap().path());
+    let folders = [checkout(""), checkout("docs")].into_iter().chain(charts);
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
-/// The lines that are no example.
+/// Returns the lines that are not in a code block.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_example = false;
     text.lines().filter(move |line| {
@@ -23,42 +32,51 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What headings are linked by: lower case, hyphens for spaces, no other punctuation.
-fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = prose(text).filter(|line| line.starts_with('#'));
-    let anchor = |heading: &str| {
-        let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-        kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
-    };
-    headings.map(anchor).collect()
+/// Returns what is between backticks in prose.
+fn code_spans(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The targets of a text's links that are no URLs.
-fn links(text: &str) -> Vec<&str> {
-    let after = prose(text).flat_map(|line| line.split("](").skip(1));
-    after.filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).filter(|link| !link.contains("://")).collect()
-}
-
-/// What is wrong with a link of the document at `path`.
-fn fault(path: &Path, text: &str, link: &str) -> Option<&'static str> {
-    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let target = if file.is_empty() { path.to_owned() } else { path.parent().unwrap().join(file) };
-    if !target.exists() {
-        return Some("there is no such file");
-    }
-    let target = if file.is_empty() { text.to_owned() } else { fs::read_to_string(target).unwrap_or_default() };
-    (!anchor.is_empty() && !anchors(&target).contains(anchor)).then_some("there is no such heading")
-}
-
-#[test]
-fn every_link_between_the_documents_leads_somewhere() {
-    let mut count = 0;
-    for path in documents() {
-        let text = fs::read_to_string(&path).unwrap();
-        for link in links(&text) {
-            count += 1;
-            assert_eq!(fault(&path, &text, link), None, "{}: {link}", path.display());
+/// Returns the sources of the program, without its unit tests, by path.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let (text, _) = text.split_once("\n#[cfg(test)]\nmod ").unwrap_or((&text, ""));
+                found.push((path, text.to_owned()));
+            }
         }
     }
-    assert!(count > 30, "{count} links were found");
+    let mut found = Vec::new();
+    collect(&checkout("src"), &mut found);
+    found
+}
+
+/// Returns the program's commands, each with its words, such as `kamaji-telemetry backend serve`.
+fn commands() -> Vec<(String, clap::Command)> {
+    fn collect(words: &str, command: &clap::Command, found: &mut Vec<(String, clap::Command)>) {
+        let words = format!("{words}{}", command.get_name());
+        let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+        if below.is_empty() {
+            found.push((words, command.clone()));
+            return;
+        }
+        for command in below {
+            collect(&format!("{words} "), command, found);
+        }
+    }
+    let mut program = <Cli as clap::CommandFactory>::command();
+    program.build();
+    let mut found = Vec::new();
+    collect("", &program, &mut found);
+    found
+}
+
+/// Returns every match of `pattern` in `text`.
+fn matches<'a>(pattern: &str, text: &'a str) -> BTreeSet<&'a str> {
+    regex::Regex::new(pattern).unwrap().find_iter(text).map(|found| found.as_str()).collect()
 }

@@ -66,8 +66,10 @@ impl Permission {
 
     /// Returns whether a line of the log reports that this permission is missing.
     fn is_missing_in(&self, line: &str) -> bool {
-        let named = self.names.first().is_none_or(|name| line.contains(&format!("{name:?} is forbidden")));
-        named && line.contains(&format!("cannot {} resource {:?}", self.verb, self.resource))
+        // A field that is a string is logged with escaped quotes.
+        let line = line.replace("\\\"", "\"");
+        let is_named = self.names.first().is_none_or(|name| line.contains(&format!("{name:?} is forbidden")));
+        is_named && line.contains(&format!("cannot {} resource {:?}", self.verb, self.resource))
     }
 }
 

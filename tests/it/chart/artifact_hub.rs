@@ -43,7 +43,7 @@ impl Chart {
     }
 }
 
-/// Returns the containers of a workload, including those of a CronJob.
+/// Returns the containers of a workload, including those of a `CronJob`.
 pub(super) fn containers(object: &Value) -> impl Iterator<Item = &Value> {
     let specs = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
     let lists =

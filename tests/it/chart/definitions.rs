@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions of other projects, against which a real API server validates the rendered objects.
+//! `CustomResourceDefinition`s of other projects, against which a real API server validates the rendered objects.
 
 use serde_json::{Value, json};
 

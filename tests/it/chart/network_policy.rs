@@ -1,4 +1,4 @@
-//! Tests of the agent's NetworkPolicy. A rule without ports would allow every port.
+//! Tests of the agent's `NetworkPolicy`. A rule without ports would allow every port.
 
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use crate::servers::{ApiServer, Collector};
 /// Name of the objects of the agent's chart.
 pub(super) const NAME: &str = "kamaji-telemetry-agent";
 
-/// Name of the agent's own ConfigMap and Lease, which the program defines.
+/// Name of the agent's own `ConfigMap` and Lease, which the program defines.
 pub(super) const JOURNAL: &str = "kamaji-telemetry";
 
 /// A running pod.

@@ -171,7 +171,7 @@ async fn the_documented_values_are_accepted() {
     assert!(count > 8, "{count} examples");
 }
 
-/// Returns the values of an example: its whole content, or those in an Application of Argo CD or a HelmRelease of Flux.
+/// Returns the values of an example: its whole content, or those in an Application of Argo CD or a `HelmRelease` of Flux.
 fn values_of(example: &Value) -> Value {
     let pointers = ["/spec/source/helm/valuesObject", "/spec/values"];
     pointers.into_iter().find_map(|pointer| example.pointer(pointer)).unwrap_or(example).clone()

@@ -1,9 +1,11 @@
-//! Waits between tries.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
-/// Waits without end: each twice the one before, up to a longest, spread by chance between a half and the whole of
-/// that, so that installations which were cut off together do not come back together.
+/// An endless series of waits, each twice the one before, up to a maximum.
+///
+/// Each wait is spread at random between half and all of its length, so that installations that were cut off together do
+/// not come back together.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     next: Duration,
@@ -11,25 +13,25 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with `min`. Whatever succeeds begins anew.
+    /// Creates a series that starts with `min`. A success starts a new series.
     pub(super) fn new(min: Duration, max: Duration) -> Self {
         Self { next: min.min(max), max }
     }
 
-    /// The next wait.
+    /// Returns the next wait.
     pub(super) fn wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(self.max);
-        spread(wait)
+        jittered(wait)
     }
 
-    /// The longest wait, now.
-    pub(super) fn longest(&self) -> Duration {
-        spread(self.max)
+    /// Returns the maximum wait, whatever comes next in the series.
+    pub(super) fn max_wait(&self) -> Duration {
+        jittered(self.max)
     }
 }
 
-fn spread(wait: Duration) -> Duration {
+fn jittered(wait: Duration) -> Duration {
     wait.mul_f32(f32::midpoint(1.0, fastrand::f32()))
 }
 
@@ -38,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_the_longest_and_are_spread() {
+    fn waits_grow_to_the_maximum_with_jitter() {
         let (min, max) = (Duration::from_secs(1), Duration::from_mins(1));
         for _ in 0..100 {
             let mut backoff = Backoff::new(min, max);

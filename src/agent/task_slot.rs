@@ -1,17 +1,17 @@
-//! A worker with one task at a time, which a loop waits for beside everything else.
+//! A worker that runs one task at a time, for a loop that selects over several of them.
 
 use futures::future::{BoxFuture, FutureExt};
 
-/// A worker that is here, or away on a task. It comes back with what became of that.
+/// A worker `W` and the task that it runs. A task consumes the worker, and returns it with a result `R`.
 pub(super) enum TaskSlot<W, R> {
     Idle(W),
     Running(BoxFuture<'static, (W, R)>),
-    /// Only for as long as a task is being given, or a result taken.
+    /// A placeholder while [`TaskSlot::start`] moves the worker.
     Moving,
 }
 
 impl<W, R> TaskSlot<W, R> {
-    /// The worker, where it is here.
+    /// Returns the worker if it is idle.
     pub(super) fn idle(&self) -> Option<&W> {
         match self {
             Self::Idle(worker) => Some(worker),
@@ -23,16 +23,17 @@ impl<W, R> TaskSlot<W, R> {
         self.idle().is_some()
     }
 
-    /// Sends the worker away; one that is away stays there.
+    /// Starts a task. Does nothing if one is running.
     pub(super) fn start<F: Future<Output = (W, R)> + Send + 'static>(&mut self, task: impl FnOnce(W) -> F) {
         *self = match std::mem::replace(self, Self::Moving) {
             Self::Idle(worker) => Self::Running(task(worker).boxed()),
-            elsewhere => elsewhere,
+            running => running,
         };
     }
 
-    /// Waits until the worker is back, and gives what became of its task; for ever where it has none. Nothing is lost
-    /// where this is not waited for to its end.
+    /// Waits for the running task and returns its result. Waits for ever if none is running.
+    ///
+    /// Cancel safe: the next call waits for the same task.
     pub(super) async fn finished(&mut self) -> R {
         let Self::Running(task) = self else { return futures::future::pending().await };
         let (worker, result) = task.await;
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_worker_comes_back_with_its_result_though_it_was_not_waited_for_at_first() {
+    async fn a_task_whose_wait_was_cancelled_still_returns_its_result() {
         let (finish, finished) = tokio::sync::oneshot::channel::<u32>();
         let mut worker = TaskSlot::Idle("tool");
         worker.start(async |tool| (tool, finished.await.unwrap()));

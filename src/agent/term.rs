@@ -331,7 +331,7 @@ async fn deliver(mut exporter: EventExporter, batch: Vec<EventRecord>) -> (Event
     (exporter, outcome)
 }
 
-/// Sleeps until `deadline`, or for ever if there is none.
+/// Sleeps until `deadline`, or for ever without one.
 async fn sleep_until_some(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,

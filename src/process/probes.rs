@@ -1,4 +1,4 @@
-//! The process's own health and accounts: `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
+//! The HTTP endpoints of the process: `/livez` and `/readyz` for probes, `/metrics` for Prometheus.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,34 +13,33 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How long a probe under way may take once a shutdown was told: a kubelet gives up on one after a second.
-const GRACE: Duration = Duration::from_secs(1);
+/// The time that a running probe may take after a shutdown. A kubelet times out after a second by default.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// The buckets of what takes time: from a commit on a quick disk, a millisecond, to what a relay waits for, five seconds.
-const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+/// The buckets of durations in seconds: from a commit on a fast disk to five seconds, after which a relay times out.
+const DURATION_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// Tells the probes whether the process is ready; not before it was first set.
+/// The readiness of the process, shared by its parts. `None` means ready.
 #[derive(Debug, Clone)]
 pub struct Readiness(watch::Sender<Option<Reason>>);
 
-/// Why a process is not ready: a line.
+/// The reason for not being ready, as the body of a probe's answer: one line.
 type Reason = &'static str;
 
-/// What a probe is told that asks too early, where there is nothing else to say.
-const NOT_YET: Reason = "not ready yet\n";
+const NOT_READY: Reason = "not ready yet\n";
 
 impl Readiness {
-    /// Not ready.
+    /// Creates a readiness that is not ready.
     pub fn new() -> Self {
-        Self(watch::Sender::new(Some(NOT_YET)))
+        Self(watch::Sender::new(Some(NOT_READY)))
     }
 
-    /// Ready from here on, or not.
+    /// Sets whether the process is ready.
     pub fn set(&self, ready: bool) {
-        self.0.send_replace(if ready { None } else { Some(NOT_YET) });
+        self.0.send_replace(if ready { None } else { Some(NOT_READY) });
     }
 
-    /// Not ready from here on, for a reason that probes are told: a line.
+    /// Makes the process not ready. Probes are answered with `reason`, one line.
     pub fn wait(&self, reason: &'static str) {
         self.0.send_replace(Some(reason));
     }
@@ -52,37 +51,38 @@ impl Default for Readiness {
     }
 }
 
-/// Serves the probes and the accounts on `listener` until `shutdown`. Whoever holds a connection open then does not hold
-/// the process.
+/// Serves probes and metrics on `listener` until `shutdown`.
+///
+/// A connection that is still open then delays the return by at most a second.
 pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
     let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let overdue = async {
+    let grace_period_over = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(GRACE_PERIOD).await;
     };
     tokio::select! {
         result = server.into_future() => result,
-        () = overdue => Ok(()),
+        () = grace_period_over => Ok(()),
     }
 }
 
-/// The routes of the probes and the accounts, for a server that has others too.
+/// Returns the routes of probes and metrics, to be merged with others.
 pub fn routes(readiness: Readiness) -> Router {
     probes(readiness).route("/metrics", get(metrics))
 }
 
-/// Those of the probes alone.
+/// Returns the routes of the probes.
 pub fn probes(readiness: Readiness) -> Router {
     Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
 }
 
-/// Where the accounts of this process are kept: one place a process, since that is what counts into it.
+/// Returns the metrics recorder, and installs it at the first call. There is one a process.
 pub fn recorder() -> &'static PrometheusHandle {
     static RECORDER: LazyLock<PrometheusHandle> = LazyLock::new(|| {
-        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let builder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS);
         let recorder = builder.expect("there are buckets").build_recorder();
         let handle = recorder.handle();
-        // Only a second recorder would be refused, and this is the one place that installs any.
+        // Fails only if there is a recorder already, and no other place installs one.
         drop(metrics::set_global_recorder(recorder));
         handle
     });
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_held_open_does_not_hold_a_shutdown() {
+    async fn an_open_connection_does_not_block_a_shutdown() {
         let half_a_request: &[u8] = b"GET /livez HTTP/1.1\r\nho";
         let idle_http2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         for begin in [half_a_request, idle_http2] {
@@ -119,14 +119,14 @@ mod tests {
             let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
             let mut held = TcpStream::connect(address).await.unwrap();
             held.write_all(begin).await.unwrap();
-            // Whoever comes later is answered: the first connection was accepted.
+            // The answer to a later request shows that the first connection was accepted.
             let mut later = TcpStream::connect(address).await.unwrap();
             later.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             let mut answer = [0; 15];
             later.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"HTTP/1.1 200 OK");
             shutdown.cancel();
-            tokio::time::timeout(2 * GRACE, server).await.unwrap().unwrap().unwrap();
+            tokio::time::timeout(2 * GRACE_PERIOD, server).await.unwrap().unwrap().unwrap();
         }
     }
 }

@@ -198,7 +198,7 @@ impl EventExporter {
                 RetryDecision::Backoff(delay) => {
                     self.backoff.wait().max(delay.unwrap_or_default().min(MAX_SERVER_DELAY))
                 }
-                RetryDecision::MaxBackoff => self.backoff.longest(),
+                RetryDecision::MaxBackoff => self.backoff.max_wait(),
             };
             self.export_health.failed(Signal::Logs, |_| {
                 let (code, error) = (status.code(), truncated(status.message()));

@@ -1,4 +1,4 @@
-//! What the agent and the backend share as processes: locks, logs, probes, and the shutdown.
+//! Infrastructure of the process, for agent and backend: locks, logs, probes, and the shutdown.
 
 pub mod json_log;
 pub mod lock;

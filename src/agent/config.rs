@@ -36,7 +36,7 @@ pub struct Config {
     pub namespace: Option<String>,
     /// The Deployment that owns what the agent creates.
     pub owner_deployment: Option<String>,
-    /// Whether the extended signals are sent.
+    /// Sends the extended signals.
     pub extended: bool,
     /// The election among several replicas, if there is one.
     pub election: Option<Election>,

@@ -45,7 +45,7 @@ pub struct ComponentVersions {
 /// The urgency of the next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flush {
-    /// Nothing has changed.
+    /// No change waits for a write.
     Never,
     /// The change is part of the next write, or gets one of its own after a while.
     Later,

@@ -177,7 +177,7 @@ impl<'a> Supervisor<'a> {
         self.keep_erased(changed, OptOutOrigin::Operator).await;
     }
 
-    /// Reads the operator anew. Since the last poll telemetry may have been switched on, and another replica may lead.
+    /// Reads the operator again. Since the last poll telemetry may have been switched on, and another replica may lead.
     async fn is_still_off(&self) -> bool {
         let Config { kamaji_namespace, kamaji_opt_out, .. } = self.config;
         let info = kubernetes::look(&self.client, kamaji_namespace, *kamaji_opt_out).await;

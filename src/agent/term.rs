@@ -91,7 +91,7 @@ pub(super) enum TermEnd {
 /// Runs a term with the journal in `store` until it ends.
 pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> TermEnd {
     let TermContext { config, shutdown, .. } = context;
-    // Opened anew in each term, because certificate files may have been replaced since the last.
+    // Opened again in each term, because certificate files may have been replaced since the last.
     let connected =
         config.exporter.connect().and_then(|connection| Ok((instruments::metric_exporter(&connection)?, connection)));
     let (metric_exporter, connection) = match connected {

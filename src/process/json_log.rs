@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// An event format for a subscriber whose fields are formatted by [`JsonFields`].
 ///
-/// Of several fields with the same name, the event's own wins, then that of the innermost span.
+/// An event's own field wins over one of the same name in a span, and an inner span over an outer one.
 ///
 /// [`JsonFields`]: tracing_subscriber::fmt::format::JsonFields
 #[derive(Debug, Clone, Copy, Default)]

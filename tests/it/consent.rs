@@ -96,7 +96,7 @@ async fn do_not_track_switches_it_off_whatever_the_flag_says() {
 async fn the_variable_of_the_flag_switches_it_off_whatever_the_flag_says() {
     let variable = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY";
     let log = is_off_by(|agent| agent.argument("--disable-telemetry=false").variable(variable, "true")).await;
-    assert!(log.contains("off: KAMAJI_TELEMETRY_DISABLE_TELEMETRY is set"), "{log}");
+    assert!(log.contains("reason=KAMAJI_TELEMETRY_DISABLE_TELEMETRY is set"), "{log}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Several replicas, of which a Lease elects one, against a real API server.
+//! Leader election among several replicas, against a real API server.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -6,7 +6,7 @@ use kube::Api;
 use crate::program::{Agent, AgentOptions, NAMESPACE};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, tcp};
 
-/// A replica whose container bears the name `pod`.
+/// Returns the options of a replica in the pod `pod`.
 fn replica<'a>(cluster: &ApiServer, endpoint: &str, pod: &'a str) -> AgentOptions<'a> {
     AgentOptions::new(cluster, endpoint).argument("--leader-elect").variable("POD_NAME", pod)
 }
@@ -30,11 +30,11 @@ async fn one_replica_leads_the_other_is_ready_and_a_rollout_hands_over_at_once()
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a")).await;
     let collector = Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await;
-    // A replica takes over what it sees unchanged for 80 s, which is longer than anything here is waited for.
-    let lasting = "--lease-duration=100s";
-    let mut first = replica(&cluster, &collector.endpoint(), "one").argument(lasting).start().await;
+    // A replica takes over a Lease that is unchanged for 80 s, which is longer than this test waits for anything.
+    let duration = "--lease-duration=100s";
+    let mut first = replica(&cluster, &collector.endpoint(), "one").argument(duration).start().await;
     first.ready().await;
-    let second = replica(&cluster, &collector.endpoint(), "two").argument(lasting).start().await;
+    let second = replica(&cluster, &collector.endpoint(), "two").argument(duration).start().await;
     second.ready().await;
     assert!(leads(&first).await && !leads(&second).await);
     assert_eq!(holder(&cluster).await.as_deref(), Some("one"));
@@ -55,7 +55,7 @@ async fn a_container_that_crashed_leads_again_at_once() {
     let options = || replica(&cluster, "http://127.0.0.1:1", "one").argument("--lease-duration=1h");
     let agent = options().start().await;
     agent.ready().await;
-    // Killed: nothing is released, and the Lease would last for an hour.
+    // Killed, so that it does not release the Lease, which would last for an hour.
     drop(agent);
     assert_eq!(holder(&cluster).await.as_deref(), Some("one"));
     let agent = options().start().await;
@@ -66,10 +66,10 @@ async fn a_container_that_crashed_leads_again_at_once() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_leader_that_died_is_followed_by_another_replica() {
     let cluster = ApiServer::start_with_kamaji().await;
-    let lasting = "--lease-duration=3s";
-    let first = replica(&cluster, "http://127.0.0.1:1", "one").argument(lasting).start().await;
+    let duration = "--lease-duration=3s";
+    let first = replica(&cluster, "http://127.0.0.1:1", "one").argument(duration).start().await;
     first.ready().await;
-    let second = replica(&cluster, "http://127.0.0.1:1", "two").argument(lasting).start().await;
+    let second = replica(&cluster, "http://127.0.0.1:1", "two").argument(duration).start().await;
     second.ready().await;
     drop(first);
     eventually("the other to lead", async || leads(&second).await.then_some(())).await;

@@ -1,4 +1,4 @@
-//! The journal in a real API server: what it says of itself, what becomes of it, and what it carries over.
+//! The journal in a real API server: its metadata, its fence, and what it carries over a restart.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::program::{AgentOptions, NAMESPACE, PROGRAM};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, tcp};
 
-const SET_ASIDE: &str = "kamaji-telemetry-set-aside";
+const QUARANTINE: &str = "kamaji-telemetry-set-aside";
 
 fn config_maps(cluster: &ApiServer) -> Api<ConfigMap> {
     Api::namespaced(cluster.admin().clone(), NAMESPACE)
@@ -28,11 +28,11 @@ async fn journal(cluster: &ApiServer) -> ConfigMap {
     config_maps(cluster).get(NAME).await.unwrap()
 }
 
-fn word(journal: &ConfigMap, key: &str) -> String {
+fn data(journal: &ConfigMap, key: &str) -> String {
     journal.data.as_ref().unwrap()[key].clone()
 }
 
-fn place(cluster: &ApiServer) -> JournalStore {
+fn store(cluster: &ApiServer) -> JournalStore {
     JournalStore { client: cluster.client(User::Agent), namespace: NAMESPACE.to_owned(), owner: None }
 }
 
@@ -49,36 +49,36 @@ async fn run(cluster: &ApiServer, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A collector that shows what it gets.
+/// Starts a collector that prints what it receives.
 async fn collector() -> Collector {
     Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await
 }
 
-/// The `log.record.uid` of each record that the collector has shown, in order.
-fn shown_uids(collector: &Collector) -> Vec<String> {
+/// Returns the `log.record.uid` of each record that the collector has printed, in order.
+fn printed_uids(collector: &Collector) -> Vec<String> {
     let output = collector.output();
     let values = output.lines().filter_map(|line| line.split_once("log.record.uid: Str("));
     values.map(|(_, uid)| uid.trim_end_matches(')').to_owned()).collect()
 }
 
-/// What the collector has shown, once that is so many events, repeats not counted, to the end of the last.
-async fn shown(collector: &Collector, events: usize) -> String {
-    let whole = async || {
-        let (output, uids) = (collector.output(), shown_uids(collector));
-        let is_whole = output.matches("Trace ID:").count() == uids.len();
-        (is_whole && uids.iter().collect::<BTreeSet<_>>().len() == events).then_some(output)
+/// Waits until the collector has printed this number of distinct events, the last one completely. Returns its output.
+async fn printed(collector: &Collector, events: usize) -> String {
+    let complete = async || {
+        let (output, uids) = (collector.output(), printed_uids(collector));
+        let is_complete = output.matches("Trace ID:").count() == uids.len();
+        (is_complete && uids.iter().collect::<BTreeSet<_>>().len() == events).then_some(output)
     };
-    eventually("the events to be shown", whole).await
+    eventually("the events to be printed", complete).await
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_journal_says_what_it_is_and_belongs_to_the_agents_deployment() {
+async fn the_journal_is_described_and_owned_by_the_agents_deployment() {
     let cluster = ApiServer::start_with_kamaji().await;
     let options = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=kamaji-telemetry");
     let agent = options.start().await;
     agent.ready().await;
-    let written = async || Some(journal(&cluster).await).filter(|journal| word(journal, "baseline") == "true");
+    let written = async || Some(journal(&cluster).await).filter(|journal| data(journal, "baseline") == "true");
     let journal = eventually("the baseline to be written", written).await;
     let metadata = &journal.metadata;
     assert_eq!(metadata.labels.as_ref().unwrap()["app.kubernetes.io/managed-by"], "kamaji-telemetry");
@@ -88,12 +88,12 @@ async fn the_journal_says_what_it_is_and_belongs_to_the_agents_deployment() {
     let [owner] = &metadata.owner_references.as_ref().unwrap()[..] else { panic!("one owner: {metadata:?}") };
     assert_eq!((&owner.kind[..], &owner.name[..]), ("Deployment", "kamaji-telemetry"));
     assert_eq!(Some(&owner.uid), deployment.metadata.uid.as_ref());
-    assert_eq!(word(&journal, "endpoint"), "http://127.0.0.1:1");
+    assert_eq!(data(&journal, "endpoint"), "http://127.0.0.1:1");
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn an_owner_that_is_not_there_is_named_and_nothing_is_made_without_it() {
+async fn a_missing_owner_is_named_and_nothing_is_created_without_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=other").start().await;
     let log = agent.logged("can't find the Deployment").await;
@@ -112,8 +112,8 @@ async fn a_restart_keeps_the_identity_and_reports_what_happened_meanwhile() {
     let mut agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
     agent.ready().await;
     cluster.upgrade("a", "v1.36.0").await;
-    shown(&collector, 1).await;
-    let installation = word(&journal(&cluster).await, "installation");
+    printed(&collector, 1).await;
+    let installation = data(&journal(&cluster).await, "installation");
     assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
     assert_eq!(run(&cluster, &["status"]).await.matches("pending               0").count(), 1);
 
@@ -123,8 +123,8 @@ async fn a_restart_keeps_the_identity_and_reports_what_happened_meanwhile() {
     cluster.create(tcp("d").version("v1.34.0")).await;
     let agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
     agent.ready().await;
-    let output = shown(&collector, 4).await;
-    assert_eq!(word(&journal(&cluster).await, "installation"), installation);
+    let output = printed(&collector, 4).await;
+    assert_eq!(data(&journal(&cluster).await, "installation"), installation);
     assert!(output.contains("old_tcp_version: Str(v1.36.0)"), "A→B→C is A→C: {output}");
     assert!(output.contains("new_tcp_version: Str(v1.38.0)") && !output.contains("v1.37.0"), "{output}");
     assert!(output.contains("status: Str(Ready)") && output.contains("tcp_version: Str(v1.34.0)"), "{output}");
@@ -133,7 +133,7 @@ async fn a_restart_keeps_the_identity_and_reports_what_happened_meanwhile() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
+async fn a_foreign_config_map_is_quarantined_and_a_new_installation_begins() {
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a")).await;
     for (number, content) in [json!({"mine": "a"}), json!({"format": "1", "installation": "b"})].into_iter().enumerate()
@@ -144,9 +144,9 @@ async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
         agent.ready().await;
         let log = agent.logged("is no journal of this program").await;
         assert_eq!(log.matches("ERROR").count(), 1, "{number}: {log}");
-        let aside = config_maps(&cluster).get(SET_ASIDE).await.unwrap();
-        assert_eq!(serde_json::to_value(aside.data).unwrap(), content);
-        assert!(word(&journal(&cluster).await, "installation").parse::<Uuid>().is_ok());
+        let copy = config_maps(&cluster).get(QUARANTINE).await.unwrap();
+        assert_eq!(serde_json::to_value(copy.data).unwrap(), content);
+        assert!(data(&journal(&cluster).await, "installation").parse::<Uuid>().is_ok());
         assert_eq!(agent.terminate().await, Some(0));
         // The next start finds what the last one wrote.
         let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
@@ -159,7 +159,7 @@ async fn what_is_no_journal_is_set_aside_and_a_new_installation_begins() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
+async fn a_journal_at_its_limit_is_accepted_by_the_api_server_and_read_back() {
     let cluster = ApiServer::start_with_kamaji().await;
     let version = KubernetesVersion::normalise("v1.36.0-rc.1");
     let row =
@@ -171,59 +171,59 @@ async fn a_journal_at_its_limit_is_taken_by_the_api_server_and_read_again() {
         kubernetes_version: version,
         event: Event::Updated { old_tcp_version: version, new_tcp_version: version },
     };
-    let (mut stored, state) = place(&cluster).open("http://127.0.0.1:1").await.unwrap();
+    let (mut journal, state) = store(&cluster).open("http://127.0.0.1:1").await.unwrap();
     let full = JournalState {
         rows: (0..ROW_LIMIT).map(row).collect(),
         outbox: (0..OUTBOX_LIMIT).map(event).collect(),
         baseline: true,
         ..state
     };
-    stored.write(full.clone()).await.unwrap();
-    let account = place(&cluster).read().await.unwrap().unwrap();
-    assert_eq!(account.state, full);
+    journal.write(full.clone()).await.unwrap();
+    let view = store(&cluster).read().await.unwrap().unwrap();
+    assert_eq!(view.state, full);
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_term_ends_with_the_first_write_of_another_and_with_a_deletion() {
     let cluster = ApiServer::start_with_kamaji().await;
-    let (mut old, state) = place(&cluster).open("").await.unwrap();
+    let (mut old, state) = store(&cluster).open("").await.unwrap();
     old.write(state.clone()).await.unwrap();
-    let (mut new, later) = place(&cluster).open("").await.unwrap();
+    let (mut new, later) = store(&cluster).open("").await.unwrap();
     assert_eq!((later.installation, later.epoch), (state.installation, state.epoch + 1));
     assert!(matches!(old.write(state.clone()).await, Err(JournalWriteError::Fenced(_))));
     new.write(later.clone()).await.unwrap();
-    assert!(place(&cluster).erase().await.unwrap());
+    assert!(store(&cluster).erase().await.unwrap());
     assert!(matches!(new.write(later.clone()).await, Err(JournalWriteError::Fenced(_))));
-    assert!(!place(&cluster).erase().await.unwrap(), "it was not brought back");
+    assert!(!store(&cluster).erase().await.unwrap(), "it was not brought back");
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn somebody_elses_edit_of_the_journal_costs_a_list_and_nothing_else() {
+async fn a_foreign_edit_of_the_journal_costs_a_list_and_nothing_else() {
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a")).await;
     let collector = collector().await;
     let agent = AgentOptions::new(&cluster, &collector.endpoint()).start().await;
     agent.ready().await;
     cluster.upgrade("a", "v1.36.0").await;
-    shown(&collector, 1).await;
+    printed(&collector, 1).await;
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"curious": "yes"}}}));
     config_maps(&cluster).patch(NAME, &PatchParams::default(), &patch).await.unwrap();
     cluster.upgrade("a", "v1.37.0").await;
-    let output = shown(&collector, 2).await;
+    let output = printed(&collector, 2).await;
     assert!(output.contains("old_tcp_version: Str(v1.36.0)"), "{output}");
-    let kept = async || journal(&cluster).await.metadata.annotations?.contains_key("curious").then_some(());
-    eventually("their annotation in what the agent has written since", kept).await;
+    let annotated = async || journal(&cluster).await.metadata.annotations?.contains_key("curious").then_some(());
+    eventually("their annotation in what the agent has written since", annotated).await;
     assert!(agent.log().contains("a new one begins from what is written"), "{}", agent.log());
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
+async fn status_and_metrics_show_pending_events_and_forget_deletes_them() {
     let cluster = ApiServer::start_with_kamaji().await;
-    let nothing: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
-    assert_eq!((&nothing["enabled"], &nothing["installation"]), (&json!(true), &json!(null)));
+    let status: Value = serde_json::from_str(&run(&cluster, &["status", "--output=json"]).await).unwrap();
+    assert_eq!((&status["enabled"], &status["installation"]), (&json!(true), &json!(null)));
     let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--operator-poll-interval=1s").start().await;
     agent.ready().await;
     cluster.create(tcp("a")).await;
@@ -236,26 +236,26 @@ async fn the_status_and_the_accounts_tell_what_waits_and_forgetting_ends_it() {
     assert_eq!(status["last_acknowledgement"], json!(null));
     assert!(status["oldest_pending"].is_string(), "{status}");
     let uuid = status["installation"].as_str().unwrap();
-    let accounts = agent.accounts().await;
+    let metrics = agent.accounts().await;
     for line in [
         "kamaji_telemetry_agent_events_pending 1",
         "kamaji_telemetry_agent_events_persisted_total 1",
         "kamaji_telemetry_agent_events_acknowledged_total 0",
         "kamaji_telemetry_agent_leader 1",
     ] {
-        assert!(accounts.lines().any(|shown| shown == line), "{line} is not in {accounts}");
+        assert!(metrics.lines().any(|metric| metric == line), "{line} is not in {metrics}");
     }
-    assert!(!accounts.contains(uuid), "what is scraped says nothing of the installation");
+    assert!(!metrics.contains(uuid), "the metrics do not identify the installation");
 
     let table = run(&cluster, &["status"]).await;
     assert!(table.contains("Telemetry is on") && table.contains(uuid), "{table}");
     assert!(table.contains("name it with --owner-deployment"), "its own switches are not seen: {table}");
     let forgotten = run(&cluster, &["forget"]).await;
     assert!(forgotten.contains(uuid) && forgotten.contains("erased by whoever runs the backend"), "{forgotten}");
-    // An agent that runs notices it though nothing is to be written, and begins anew.
+    // A running agent notices the deletion although it has nothing to write, and begins a new installation.
     let another = async || {
         let journal = config_maps(&cluster).get_opt(NAME).await.unwrap()?;
-        (word(&journal, "installation") != uuid).then_some(())
+        (data(&journal, "installation") != uuid).then_some(())
     };
     eventually("another installation", another).await;
     drop(agent);

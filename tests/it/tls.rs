@@ -1,4 +1,4 @@
-//! The connection to the collector over TLS: a private CA, and a certificate of the client's own.
+//! The connection to the collector over TLS, with a private CA and a client certificate.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-/// How long a delivery that must not succeed is watched: many handshakes on loopback.
-const WATCHED: Duration = Duration::from_secs(3);
+/// The time in which a delivery that must fail is given a chance: that of many handshakes on loopback.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-struct TakesAll;
+struct AcceptAll;
 
 #[tonic::async_trait]
-impl LogsService for TakesAll {
+impl LogsService for AcceptAll {
     async fn export(
         &self,
         _: Request<ExportLogsServiceRequest>,
@@ -36,14 +36,14 @@ impl LogsService for TakesAll {
     }
 }
 
-/// A collector that shows a certificate of a private CA, and takes only clients that do too.
-struct Guarded {
+/// A collector with a certificate of a private CA, which requires a client certificate of the same CA.
+struct MutualTlsCollector {
     folder: TempDir,
     endpoint: String,
     task: JoinHandle<()>,
 }
 
-impl Guarded {
+impl MutualTlsCollector {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
@@ -66,9 +66,9 @@ impl Guarded {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let server = Server::builder().tls_config(tls).unwrap();
-        let service = LogsServiceServer::new(TakesAll);
+        let service = LogsServiceServer::new(AcceptAll);
         let task = tokio::spawn(async move {
-            server_of(server, service, listener).await;
+            serve(server, service, listener).await;
         });
         Self { folder, endpoint, task }
     }
@@ -77,7 +77,7 @@ impl Guarded {
         self.folder.path().join(name)
     }
 
-    fn collector(&self) -> ExporterConfig {
+    fn exporter_config(&self) -> ExporterConfig {
         ExporterConfig {
             endpoint: self.endpoint.clone(),
             timeout: Duration::from_secs(10),
@@ -89,18 +89,18 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for MutualTlsCollector {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn server_of(mut server: Server, service: LogsServiceServer<TakesAll>, listener: TcpListener) {
+async fn serve(mut server: Server, service: LogsServiceServer<AcceptAll>, listener: TcpListener) {
     server.add_service(service).serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
 }
 
-/// Whether an event is acknowledged within [`WATCHED`].
-async fn is_delivered(collector: &ExporterConfig) -> bool {
+/// Returns whether an event is acknowledged within [`DELIVERY_TIMEOUT`].
+async fn is_delivered(config: &ExporterConfig) -> bool {
     let event = EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::now(),
@@ -108,36 +108,38 @@ async fn is_delivered(collector: &ExporterConfig) -> bool {
         kubernetes_version: KubernetesVersion::Unknown,
         event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
     };
-    let mut events = EventExporter::new(&collector.connect().unwrap(), Duration::from_secs(1), Arc::default());
-    tokio::time::timeout(WATCHED, events.deliver(&[event])).await.is_ok_and(|settled| settled.acknowledged.len() == 1)
+    let mut exporter = EventExporter::new(&config.connect().unwrap(), Duration::from_secs(1), Arc::default());
+    tokio::time::timeout(DELIVERY_TIMEOUT, exporter.deliver(&[event]))
+        .await
+        .is_ok_and(|outcome| outcome.acknowledged.len() == 1)
 }
 
 #[tokio::test]
 async fn a_private_ca_and_a_client_certificate_are_used() {
-    let guarded = Guarded::start().await;
-    assert!(is_delivered(&guarded.collector()).await);
+    let collector = MutualTlsCollector::start().await;
+    assert!(is_delivered(&collector.exporter_config()).await);
 }
 
 #[tokio::test]
-async fn a_server_of_an_unknown_ca_is_not_talked_to() {
-    let guarded = Guarded::start().await;
-    assert!(!is_delivered(&ExporterConfig { ca: None, ..guarded.collector() }).await);
+async fn a_server_of_an_unknown_ca_is_rejected() {
+    let collector = MutualTlsCollector::start().await;
+    assert!(!is_delivered(&ExporterConfig { ca: None, ..collector.exporter_config() }).await);
 }
 
 #[tokio::test]
-async fn without_its_certificate_a_client_is_not_served() {
-    let guarded = Guarded::start().await;
-    assert!(!is_delivered(&ExporterConfig { identity: None, ..guarded.collector() }).await);
+async fn a_client_without_a_certificate_is_rejected() {
+    let collector = MutualTlsCollector::start().await;
+    assert!(!is_delivered(&ExporterConfig { identity: None, ..collector.exporter_config() }).await);
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_used_is_named() {
-    let guarded = Guarded::start().await;
+    let collector = MutualTlsCollector::start().await;
     let missing = Path::new("nowhere/ca.pem");
-    let collector = ExporterConfig { ca: Some(missing.to_owned()), ..guarded.collector() };
-    let error = format!("{:#}", collector.check().err().unwrap());
+    let config = ExporterConfig { ca: Some(missing.to_owned()), ..collector.exporter_config() };
+    let error = format!("{:#}", config.check().err().unwrap());
     assert!(error.contains("nowhere/ca.pem"), "{error}");
-    let plain = ExporterConfig { endpoint: "http://localhost:1".to_owned(), ..guarded.collector() };
+    let plain = ExporterConfig { endpoint: "http://localhost:1".to_owned(), ..collector.exporter_config() };
     let error = format!("{:#}", plain.check().err().unwrap());
     assert!(error.contains("plain HTTP") && error.contains("https://"), "{error}");
 }

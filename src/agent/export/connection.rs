@@ -22,7 +22,7 @@ pub struct ExporterConfig {
     pub endpoint: String,
     /// The timeout of one request.
     pub timeout: Duration,
-    /// Whether requests are compressed with gzip.
+    /// Compresses requests with gzip.
     pub gzip: bool,
     /// Headers of each request. Their values may be secrets and are never logged.
     pub headers: HeaderMap,

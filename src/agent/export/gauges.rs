@@ -37,7 +37,7 @@ pub(in crate::agent) struct GaugeExporter<'a> {
 pub(in crate::agent) struct GaugeOptions {
     pub(in crate::agent) interval: Duration,
     pub(in crate::agent) retry_max_interval: Duration,
-    /// Whether the extended signals are sent.
+    /// Sends the extended signals.
     pub(in crate::agent) extended: bool,
     /// Kamaji's version, if it is not to be read from the operator.
     pub(in crate::agent) kamaji_version: Option<KamajiVersion>,

@@ -1,7 +1,7 @@
 //! The journal in the cluster: one ConfigMap in the agent's own namespace, fenced by its resourceVersion.
 //!
 //! A term begins by writing a new epoch. That makes a new resourceVersion, so the API server refuses every write of an
-//! earlier term that is still under way. Each further write names the resourceVersion that the one before made. A
+//! earlier term that is still in flight. Each further write names the resourceVersion that the one before made. A
 //! conflict or a missing ConfigMap ends the term: nothing overwrites what somebody else has written, and a journal is
 //! created only where a term begins.
 

@@ -1,9 +1,9 @@
-//! Random histories of control planes, with random crashes, outages and losses, against what arrives in the end.
+//! A model test: random histories of control planes, with random crashes, outages and losses, compared with what arrives.
 //!
-//! The agent here is its pure core: the view and the journal. What it is surrounded by is played: a cluster, whose
-//! changes are seen or missed; a storage, whose writes land, fail, or land unheard; and a backend, which drops repeats
-//! and hears of some deliveries late. In the end all is seen and delivered, and what has arrived is judged by what
-//! truly happened.
+//! The agent is reduced to its pure core, the index and the journal. Around it are models of a cluster, whose changes are
+//! observed or missed; of a storage, whose writes arrive, fail, or arrive without an answer; and of a backend, which drops
+//! repeats and receives some deliveries late. In the end everything is observed and delivered, and what arrived is
+//! compared with what happened.
 
 use std::collections::HashMap;
 
@@ -16,53 +16,52 @@ use crate::catalog::{CreatedWith, Event, KubernetesVersion, Stage, Status, Versi
 const OPTIONS: IndexOptions = IndexOptions { extended: false, limit: 1_000 };
 const VERSIONS: ComponentVersions =
     ComponentVersions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
-/// Few enough that the outbox is full now and then.
+/// The limit of the outbox, low enough that it is full now and then.
 const OUTBOX: usize = 4;
 const BATCH: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Create,
-    /// To a version that it never had.
+    /// Upgrades a control plane to a version that it never had.
     Upgrade(usize),
-    /// To the version that it had before.
-    GoBack(usize),
+    /// Returns a control plane to the version before.
+    Rollback(usize),
     ChangeStatus(usize),
-    /// It stays, held by a finalizer.
+    /// Deletes a control plane, which a finalizer keeps.
     Delete(usize),
     Remove(usize),
-    /// From here on nothing is seen.
-    CutWatch,
-    /// All that is there is seen again; or, broken off, a part of it.
+    /// Stops the watch, so that changes are missed.
+    StopWatch,
+    /// Lists all control planes, or breaks off halfway.
     Relist {
-        whole: bool,
+        complete: bool,
     },
-    /// A write begins, unless one is under way.
-    Write,
-    Land,
-    Fail,
-    /// The write has landed, and the agent does not hear of it: its next one is a conflict, and ends the term.
-    LandUnheard,
-    /// A batch is on its way, unless one is.
+    /// Starts a write, unless one is running.
+    StartWrite,
+    WriteSucceeds,
+    WriteFails,
+    /// The write arrives and its answer is lost. The next write is a conflict, which ends the term.
+    WriteAnswerLost,
+    /// Sends a batch, unless one is being sent.
     Send,
-    /// It arrives and the answer is heard.
-    Arrive,
-    /// It arrives, and the answer is lost.
-    ArriveUnheard,
+    Deliver,
+    /// The batch arrives and its answer is lost.
+    DeliverAnswerLost,
     Crash,
     /// A batch of a crashed agent arrives.
-    ArriveLate,
+    DeliverLate,
 }
 
-/// A control plane and every version that it has had; its number is the first number of each.
+/// A control plane and its versions, oldest first. The major number of each version is the index of the control plane.
 #[derive(Debug, Clone)]
 struct Tcp {
     versions: Vec<u16>,
     status: Status,
-    is_deleted: bool,
+    is_terminating: bool,
     is_gone: bool,
-    /// Whether it was being deleted when the baseline was recorded; nothing where it was not there yet.
-    at_baseline: Option<bool>,
+    /// The value of `is_terminating` at the baseline; `None` if the control plane did not exist.
+    terminating_at_baseline: Option<bool>,
 }
 
 struct World {
@@ -70,60 +69,66 @@ struct World {
     index: Index,
     journal: Journal,
     is_watching: bool,
-    writing: Option<(JournalState, Checkpoint)>,
-    sending: Option<Vec<EventRecord>>,
-    late: Vec<Vec<EventRecord>>,
+    write: Option<(JournalState, Checkpoint)>,
+    batch: Option<Vec<EventRecord>>,
+    late_batches: Vec<Vec<EventRecord>>,
     stored: JournalState,
-    arrived: Vec<Event>,
-    uids: HashSet<Uuid>,
+    delivered: Vec<Event>,
+    delivered_uids: HashSet<Uuid>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let which = || 0..6usize;
+    let index = || 0..6usize;
     prop_oneof![
         3 => Just(Step::Create),
-        4 => which().prop_map(Step::Upgrade),
-        2 => which().prop_map(Step::GoBack),
-        1 => which().prop_map(Step::ChangeStatus),
-        2 => which().prop_map(Step::Delete),
-        2 => which().prop_map(Step::Remove),
-        1 => Just(Step::CutWatch),
-        2 => any::<bool>().prop_map(|whole| Step::Relist { whole }),
-        4 => Just(Step::Write),
-        4 => Just(Step::Land),
-        1 => Just(Step::Fail),
-        1 => Just(Step::LandUnheard),
+        4 => index().prop_map(Step::Upgrade),
+        2 => index().prop_map(Step::Rollback),
+        1 => index().prop_map(Step::ChangeStatus),
+        2 => index().prop_map(Step::Delete),
+        2 => index().prop_map(Step::Remove),
+        1 => Just(Step::StopWatch),
+        2 => any::<bool>().prop_map(|complete| Step::Relist { complete }),
+        4 => Just(Step::StartWrite),
+        4 => Just(Step::WriteSucceeds),
+        1 => Just(Step::WriteFails),
+        1 => Just(Step::WriteAnswerLost),
         4 => Just(Step::Send),
-        3 => Just(Step::Arrive),
-        1 => Just(Step::ArriveUnheard),
+        3 => Just(Step::Deliver),
+        1 => Just(Step::DeliverAnswerLost),
         1 => Just(Step::Crash),
-        1 => Just(Step::ArriveLate),
+        1 => Just(Step::DeliverLate),
     ]
 }
 
-fn version(number: usize, minor: u16) -> KubernetesVersion {
-    let major = u16::try_from(number).unwrap();
+fn version(index: usize, minor: u16) -> KubernetesVersion {
+    let major = u16::try_from(index).unwrap();
     KubernetesVersion::Release(VersionNumbers { major, minor, patch: 0, stage: Stage::Final })
 }
 
-fn uid(number: usize) -> Uuid {
-    Uuid::from_u128(number as u128)
+fn uid(index: usize) -> Uuid {
+    Uuid::from_u128(index as u128)
 }
 
 impl Tcp {
     fn new() -> Self {
-        Self { versions: vec![1], status: Status::NotReady, is_deleted: false, is_gone: false, at_baseline: None }
+        Self {
+            versions: vec![1],
+            status: Status::NotReady,
+            is_terminating: false,
+            is_gone: false,
+            terminating_at_baseline: None,
+        }
     }
 
-    fn seen(&self, number: usize) -> WatcherEvent {
+    fn event(&self, index: usize) -> WatcherEvent {
         if self.is_gone {
-            return WatcherEvent::Delete(uid(number));
+            return WatcherEvent::Delete(uid(index));
         }
         WatcherEvent::Apply(ControlPlane {
-            uid: uid(number),
+            uid: uid(index),
             created: Some(Timestamp::UNIX_EPOCH),
-            deleted: self.is_deleted.then_some(Timestamp::UNIX_EPOCH),
-            tcp_version: Some(version(number, *self.versions.last().unwrap())),
+            deleted: self.is_terminating.then_some(Timestamp::UNIX_EPOCH),
+            tcp_version: Some(version(index, *self.versions.last().unwrap())),
             status: Some(self.status),
             with: CreatedWith { cluster_api: false, network_profile: None },
         })
@@ -131,7 +136,7 @@ impl Tcp {
 }
 
 impl World {
-    /// A cluster with some control planes, one of which is being deleted, and an agent with a baseline of them.
+    /// Creates a cluster with three control planes, one of them terminating, and an agent with a baseline of them.
     fn new() -> Self {
         let stored = JournalState::new();
         let mut world = Self {
@@ -139,160 +144,161 @@ impl World {
             index: Index::restore(OPTIONS, false, Vec::new()),
             journal: Journal::open(stored.clone()).0,
             is_watching: false,
-            writing: None,
-            sending: None,
-            late: Vec::new(),
+            write: None,
+            batch: None,
+            late_batches: Vec::new(),
             stored,
-            arrived: Vec::new(),
-            uids: HashSet::new(),
+            delivered: Vec::new(),
+            delivered_uids: HashSet::new(),
         };
-        world.tcps[2].is_deleted = true;
+        world.tcps[2].is_terminating = true;
         world.restart();
-        world.take(Step::Relist { whole: true });
-        world.take(Step::Write);
-        world.take(Step::Land);
+        world.step(Step::Relist { complete: true });
+        world.step(Step::StartWrite);
+        world.step(Step::WriteSucceeds);
         for tcp in &mut world.tcps {
-            tcp.at_baseline = Some(tcp.is_deleted);
+            tcp.terminating_at_baseline = Some(tcp.is_terminating);
         }
         world
     }
 
-    /// Another term begins from what is stored.
+    /// Starts a new term from what is stored.
     fn restart(&mut self) {
-        self.late.extend(self.sending.take());
-        self.writing = None;
+        self.late_batches.extend(self.batch.take());
+        self.write = None;
         let (journal, baseline, rows) = Journal::open(self.stored.clone());
         self.journal = Journal { limit: OUTBOX, ..journal };
         self.index = Index::restore(OPTIONS, baseline, rows);
         self.is_watching = false;
     }
 
-    fn see(&mut self, seen: WatcherEvent) {
-        let changes = self.index.fold(seen, Timestamp::UNIX_EPOCH, self.journal.room());
+    fn observe(&mut self, event: WatcherEvent) {
+        let changes = self.index.fold(event, Timestamp::UNIX_EPOCH, self.journal.room());
         self.journal.append(changes, VERSIONS);
         if self.index.take_unsaved() {
             self.journal.mark_dirty(Flush::Now);
         }
     }
 
-    /// One that is still there, and changes.
-    fn change(&mut self, which: usize, change: impl FnOnce(&mut Tcp)) {
-        let there: Vec<_> = (0..self.tcps.len()).filter(|number| !self.tcps[*number].is_gone).collect();
-        let Some(number) = there.get(which % there.len().max(1)).copied() else { return };
-        change(&mut self.tcps[number]);
+    /// Changes one of the control planes that still exist.
+    fn change(&mut self, choice: usize, change: impl FnOnce(&mut Tcp)) {
+        let existing: Vec<_> = (0..self.tcps.len()).filter(|index| !self.tcps[*index].is_gone).collect();
+        let Some(index) = existing.get(choice % existing.len().max(1)).copied() else { return };
+        change(&mut self.tcps[index]);
         if self.is_watching {
-            self.see(self.tcps[number].seen(number));
+            self.observe(self.tcps[index].event(index));
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn step(&mut self, step: Step) {
         match step {
             Step::Create => {
                 self.tcps.push(Tcp::new());
                 if self.is_watching {
-                    self.see(self.tcps[self.tcps.len() - 1].seen(self.tcps.len() - 1));
+                    let index = self.tcps.len() - 1;
+                    self.observe(self.tcps[index].event(index));
                 }
             }
-            Step::Upgrade(which) => self.change(which, |tcp| {
+            Step::Upgrade(choice) => self.change(choice, |tcp| {
                 let newest = tcp.versions.iter().max().unwrap() + 1;
                 tcp.versions.push(newest);
             }),
-            Step::GoBack(which) => self.change(which, |tcp| {
+            Step::Rollback(choice) => self.change(choice, |tcp| {
                 let before = tcp.versions[tcp.versions.len().saturating_sub(2)];
                 tcp.versions.push(before);
             }),
-            Step::ChangeStatus(which) => self.change(which, |tcp| tcp.status = Status::Ready),
-            Step::Delete(which) => self.change(which, |tcp| tcp.is_deleted = true),
-            Step::Remove(which) => self.change(which, |tcp| tcp.is_gone = true),
-            Step::CutWatch => self.is_watching = false,
-            Step::Relist { whole } => self.relist(whole),
-            Step::Write | Step::Land | Step::Fail | Step::LandUnheard => self.write(step),
-            Step::Send | Step::Arrive | Step::ArriveUnheard | Step::ArriveLate => self.send(step),
+            Step::ChangeStatus(choice) => self.change(choice, |tcp| tcp.status = Status::Ready),
+            Step::Delete(choice) => self.change(choice, |tcp| tcp.is_terminating = true),
+            Step::Remove(choice) => self.change(choice, |tcp| tcp.is_gone = true),
+            Step::StopWatch => self.is_watching = false,
+            Step::Relist { complete } => self.relist(complete),
+            Step::StartWrite | Step::WriteSucceeds | Step::WriteFails | Step::WriteAnswerLost => self.step_write(step),
+            Step::Send | Step::Deliver | Step::DeliverAnswerLost | Step::DeliverLate => self.step_delivery(step),
             Step::Crash => self.restart(),
         }
     }
 
-    fn relist(&mut self, whole: bool) {
-        self.see(WatcherEvent::Init);
-        let there: Vec<_> = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.is_gone).collect();
-        let count = if whole { there.len() } else { there.len() / 2 };
-        let seen: Vec<_> = there.into_iter().take(count).map(|(number, tcp)| tcp.seen(number)).collect();
-        for seen in seen {
-            self.see(seen);
+    fn relist(&mut self, complete: bool) {
+        self.observe(WatcherEvent::Init);
+        let existing: Vec<_> = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.is_gone).collect();
+        let count = if complete { existing.len() } else { existing.len() / 2 };
+        let events: Vec<_> = existing.into_iter().take(count).map(|(index, tcp)| tcp.event(index)).collect();
+        for event in events {
+            self.observe(event);
         }
-        if whole {
-            self.see(WatcherEvent::InitDone);
+        if complete {
+            self.observe(WatcherEvent::InitDone);
         }
-        self.is_watching = whole;
+        self.is_watching = complete;
     }
 
-    fn write(&mut self, step: Step) {
-        match (step, self.writing.take()) {
-            (Step::Write, None) if self.journal.next_flush() != Flush::Never => {
-                self.writing = Some(self.journal.snapshot(self.index.has_baseline(), self.index.kept()));
+    fn step_write(&mut self, step: Step) {
+        match (step, self.write.take()) {
+            (Step::StartWrite, None) if self.journal.next_flush() != Flush::Never => {
+                self.write = Some(self.journal.snapshot(self.index.has_baseline(), self.index.kept()));
             }
-            (Step::Land, Some((state, mark))) => {
-                self.journal.commit(mark);
+            (Step::WriteSucceeds, Some((state, checkpoint))) => {
+                self.journal.commit(checkpoint);
                 self.stored = state;
             }
-            (Step::Fail, Some((_, mark))) => self.journal.rollback(mark),
-            (Step::LandUnheard, Some((state, _))) => {
+            (Step::WriteFails, Some((_, checkpoint))) => self.journal.rollback(checkpoint),
+            (Step::WriteAnswerLost, Some((state, _))) => {
                 self.stored = state;
                 self.restart();
             }
-            (_, writing) => self.writing = writing,
+            (_, write) => self.write = write,
         }
     }
 
-    fn send(&mut self, step: Step) {
-        match (step, self.sending.take()) {
-            (Step::Send, None) => self.sending = Some(self.journal.batch(BATCH)).filter(|batch| !batch.is_empty()),
-            (Step::Arrive, Some(batch)) => {
-                self.arrive(&batch);
+    fn step_delivery(&mut self, step: Step) {
+        match (step, self.batch.take()) {
+            (Step::Send, None) => self.batch = Some(self.journal.batch(BATCH)).filter(|batch| !batch.is_empty()),
+            (Step::Deliver, Some(batch)) => {
+                self.deliver(&batch);
                 self.journal.remove(&batch.iter().map(|event| event.uid).collect(), None);
                 let changes = self.index.report_waiting(Timestamp::UNIX_EPOCH, self.journal.room());
                 self.journal.append(changes, VERSIONS);
             }
-            (Step::ArriveUnheard, Some(batch)) => {
-                self.arrive(&batch);
-                self.sending = Some(batch);
+            (Step::DeliverAnswerLost, Some(batch)) => {
+                self.deliver(&batch);
+                self.batch = Some(batch);
             }
-            (Step::ArriveLate, sending) => {
-                self.sending = sending;
-                if let Some(batch) = self.late.pop() {
-                    self.arrive(&batch);
+            (Step::DeliverLate, batch) => {
+                self.batch = batch;
+                if let Some(batch) = self.late_batches.pop() {
+                    self.deliver(&batch);
                 }
             }
-            (_, sending) => self.sending = sending,
+            (_, batch) => self.batch = batch,
         }
     }
 
-    /// The backend drops repeats by their uid.
-    fn arrive(&mut self, batch: &[EventRecord]) {
+    /// Receives a batch in the backend, which drops repeats by their uid.
+    fn deliver(&mut self, batch: &[EventRecord]) {
         for EventRecord { uid, event, .. } in batch {
-            if self.uids.insert(*uid) {
-                self.arrived.push(*event);
+            if self.delivered_uids.insert(*uid) {
+                self.delivered.push(*event);
             }
         }
     }
 
-    /// All is seen, written and delivered.
-    fn settle(&mut self) {
-        self.take(Step::Relist { whole: true });
+    /// Observes, writes and delivers everything.
+    fn finish(&mut self) {
+        self.step(Step::Relist { complete: true });
         while self.journal.pending() + self.index.waiting() > 0 {
-            for step in [Step::Write, Step::Land, Step::Send, Step::Arrive] {
-                self.take(step);
+            for step in [Step::StartWrite, Step::WriteSucceeds, Step::Send, Step::Deliver] {
+                self.step(step);
             }
         }
-        while !self.late.is_empty() {
-            self.take(Step::ArriveLate);
+        while !self.late_batches.is_empty() {
+            self.step(Step::DeliverLate);
         }
     }
 
-    /// The events of each control plane, by its number.
+    /// Returns the delivered events by the index of the control plane.
     fn by_tcp(&self) -> HashMap<usize, Vec<Event>> {
         let mut by_tcp: HashMap<usize, Vec<Event>> = HashMap::new();
-        for event in &self.arrived {
+        for event in &self.delivered {
             let (Event::Created { tcp_version: version, .. }
             | Event::Updated { new_tcp_version: version, .. }
             | Event::Deleted { tcp_version: version, .. }) = event;
@@ -303,55 +309,55 @@ impl World {
     }
 }
 
-/// Says what is wrong with the events of a control plane, by what truly happened to it.
-fn judge(number: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
+/// Returns an error if the events of a control plane do not match its history.
+fn check(index: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
     let minor = |version: KubernetesVersion| match version {
         KubernetesVersion::Release(release) => release.minor,
         KubernetesVersion::Unknown => 0,
     };
     let mut events = events.iter().copied().peekable();
-    let mut truth = tcp.versions.iter().copied();
-    let mut at = tcp.at_baseline.and_then(|_| truth.next());
+    let mut history = tcp.versions.iter().copied();
+    let mut current = tcp.terminating_at_baseline.and_then(|_| history.next());
     if let Some(Event::Created { tcp_version, .. }) = events.peek().copied() {
-        if at.is_some() {
-            return Err("created, though it was there before".to_owned());
+        if current.is_some() {
+            return Err("created, although it existed before".to_owned());
         }
         events.next();
-        at = Some(minor(tcp_version));
-        if !truth.any(|version| Some(version) == at) {
-            return Err(format!("created as {at:?}"));
+        current = Some(minor(tcp_version));
+        if !history.any(|version| Some(version) == current) {
+            return Err(format!("created as {current:?}"));
         }
     }
     while let Some(Event::Updated { old_tcp_version, new_tcp_version }) = events.peek().copied() {
         events.next();
         let (old, new) = (minor(old_tcp_version), minor(new_tcp_version));
-        if at != Some(old) || old == new || !truth.any(|version| version == new) {
-            return Err(format!("updated from {old} to {new} at {at:?}"));
+        if current != Some(old) || old == new || !history.any(|version| version == new) {
+            return Err(format!("updated from {old} to {new} at {current:?}"));
         }
-        at = Some(new);
+        current = Some(new);
     }
-    let ended = tcp.is_deleted || tcp.is_gone;
+    let has_ended = tcp.is_terminating || tcp.is_gone;
     let is_reported =
-        matches!(events.next(), Some(Event::Deleted { tcp_version, .. }) if Some(minor(tcp_version)) == at);
+        matches!(events.next(), Some(Event::Deleted { tcp_version, .. }) if Some(minor(tcp_version)) == current);
     if let Some(more) = events.next() {
         return Err(format!("{more:?} after the end"));
     }
-    let due = ended && at.is_some() && tcp.at_baseline != Some(true);
-    if is_reported != due {
-        return Err(format!("reported as deleted: {is_reported}, was to be: {due}"));
+    let is_expected = has_ended && current.is_some() && tcp.terminating_at_baseline != Some(true);
+    if is_reported != is_expected {
+        return Err(format!("reported as deleted: {is_reported}, expected: {is_expected}"));
     }
-    if !ended && at != tcp.versions.last().copied() {
-        return Err(format!("{number} ends at {at:?} and not at {:?}", tcp.versions.last()));
+    if !has_ended && current != tcp.versions.last().copied() {
+        return Err(format!("{index} ends at {current:?} and not at {:?}", tcp.versions.last()));
     }
     Ok(())
 }
 
-fn judge_all(world: &World) -> Result<(), TestCaseError> {
+fn check_all(world: &World) -> Result<(), TestCaseError> {
     let by_tcp = world.by_tcp();
-    for (number, tcp) in world.tcps.iter().enumerate() {
-        let events = by_tcp.get(&number).map_or(&[][..], Vec::as_slice);
-        let judged = judge(number, tcp, events);
-        prop_assert!(judged.is_ok(), "{}: {tcp:?} {events:?}", judged.unwrap_err());
+    for (index, tcp) in world.tcps.iter().enumerate() {
+        let events = by_tcp.get(&index).map_or(&[][..], Vec::as_slice);
+        let result = check(index, tcp, events);
+        prop_assert!(result.is_ok(), "{}: {tcp:?} {events:?}", result.unwrap_err());
     }
     Ok(())
 }
@@ -360,44 +366,44 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_what_arrives_is_what_happened(steps in prop::collection::vec(step(), 0..120)) {
+    fn whatever_happens_the_delivered_events_match_the_history(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new();
         for step in steps {
-            world.take(step);
+            world.step(step);
         }
-        world.settle();
-        judge_all(&world)?;
+        world.finish();
+        check_all(&world)?;
     }
 
     #[test]
-    fn where_all_is_seen_in_time_nothing_is_coalesced(
+    fn changes_that_are_observed_in_time_are_not_coalesced(
         changes in prop::collection::vec(step(), 0..60),
         crash in any::<bool>(),
     ) {
         let mut world = World::new();
         let mut expected = 0;
         for change in changes {
-            if !matches!(change, Step::Create | Step::Upgrade(_) | Step::GoBack(_) | Step::ChangeStatus(_)) {
+            if !matches!(change, Step::Create | Step::Upgrade(_) | Step::Rollback(_) | Step::ChangeStatus(_)) {
                 continue;
             }
             let before = world.tcps.clone();
-            world.take(change);
-            // Going back from the first version changes nothing, and after a deletion nothing is reported.
-            expected += (0..world.tcps.len()).filter(|number| {
-                let (tcp, before) = (&world.tcps[*number], before.get(*number));
-                !tcp.is_deleted && before.is_none_or(|before| before.versions.last() != tcp.versions.last())
+            world.step(change);
+            // A rollback from the first version changes nothing, and nothing is reported after a deletion.
+            expected += (0..world.tcps.len()).filter(|index| {
+                let (tcp, before) = (&world.tcps[*index], before.get(*index));
+                !tcp.is_terminating && before.is_none_or(|before| before.versions.last() != tcp.versions.last())
             }).count();
-            world.take(Step::Write);
-            world.take(Step::Land);
+            world.step(Step::StartWrite);
+            world.step(Step::WriteSucceeds);
             if crash {
-                world.take(Step::Send);
-                world.take(Step::ArriveUnheard);
-                world.take(Step::Crash);
-                world.take(Step::Relist { whole: true });
+                world.step(Step::Send);
+                world.step(Step::DeliverAnswerLost);
+                world.step(Step::Crash);
+                world.step(Step::Relist { complete: true });
             }
-            world.settle();
+            world.finish();
         }
-        prop_assert_eq!(world.arrived.len(), expected);
-        judge_all(&world)?;
+        prop_assert_eq!(world.delivered.len(), expected);
+        check_all(&world)?;
     }
 }

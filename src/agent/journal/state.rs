@@ -13,7 +13,7 @@ pub struct JournalState {
     pub installation: Uuid,
     /// The number of the term that wrote the state. Each term increments it when it begins.
     pub epoch: u64,
-    /// Whether `rows` holds the first complete list, so that a control plane without a row was created later.
+    /// Set once `rows` holds the first complete list. From then on a control plane without a row was created later.
     pub baseline: bool,
     /// The time of the last acknowledgement by the collector.
     pub acknowledged: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! The outbox, driven by hand.
+//! The outbox and its checkpoints.
 
 use super::*;
 use crate::catalog::Event;
@@ -16,8 +16,8 @@ fn journal() -> Journal {
 }
 
 fn write(journal: &mut Journal) -> JournalState {
-    let (state, mark) = journal.snapshot(true, Vec::new());
-    journal.commit(mark);
+    let (state, checkpoint) = journal.snapshot(true, Vec::new());
+    journal.commit(checkpoint);
     state
 }
 
@@ -30,10 +30,10 @@ fn nothing_is_sent_before_it_is_written() {
     let mut journal = journal();
     journal.append(vec![change(), change()], VERSIONS);
     assert_eq!(journal.batch(10), []);
-    let (_, mark) = journal.snapshot(true, Vec::new());
+    let (_, checkpoint) = journal.snapshot(true, Vec::new());
     journal.append(vec![change()], VERSIONS);
     assert_eq!(journal.batch(10), []);
-    assert_eq!(journal.commit(mark), 2);
+    assert_eq!(journal.commit(checkpoint), 2);
     assert_eq!(journal.batch(10).len(), 2, "what was appended since is not written");
     assert_eq!(journal.batch(1).len(), 1);
     assert_eq!(journal.next_flush(), Flush::Now);
@@ -43,18 +43,18 @@ fn nothing_is_sent_before_it_is_written() {
 }
 
 #[test]
-fn a_write_that_failed_is_due_again() {
+fn a_failed_write_is_requested_again() {
     let mut journal = journal();
     journal.append(vec![change()], VERSIONS);
-    let (_, mark) = journal.snapshot(true, Vec::new());
+    let (_, checkpoint) = journal.snapshot(true, Vec::new());
     assert_eq!(journal.next_flush(), Flush::Never);
-    journal.rollback(mark);
+    journal.rollback(checkpoint);
     assert_eq!(journal.next_flush(), Flush::Now);
     assert_eq!(journal.batch(10), []);
 }
 
 #[test]
-fn an_event_keeps_its_identity_until_it_is_settled() {
+fn an_event_keeps_its_identity_until_it_is_removed() {
     let mut journal = journal();
     journal.append(vec![change(), change()], VERSIONS);
     write(&mut journal);
@@ -68,15 +68,15 @@ fn an_event_keeps_its_identity_until_it_is_settled() {
 }
 
 #[test]
-fn what_is_settled_while_a_write_is_under_way_is_gone_after_the_next() {
+fn an_event_that_is_removed_during_a_write_is_gone_after_the_next() {
     let mut journal = journal();
     journal.append(vec![change(), change()], VERSIONS);
     write(&mut journal);
     journal.append(vec![change()], VERSIONS);
-    let (state, mark) = journal.snapshot(true, Vec::new());
+    let (state, checkpoint) = journal.snapshot(true, Vec::new());
     let sent = journal.batch(10);
     journal.remove(&uids(&sent), Some(Timestamp::now()));
-    journal.commit(mark);
+    journal.commit(checkpoint);
     assert_eq!(state.outbox.len(), 3, "a crash here would send them again, as the same events");
     assert_eq!(journal.batch(10).len(), 1);
     assert_eq!(journal.next_flush(), Flush::Later);
@@ -84,7 +84,7 @@ fn what_is_settled_while_a_write_is_under_way_is_gone_after_the_next() {
 }
 
 #[test]
-fn a_journal_goes_on_from_what_was_written() {
+fn a_journal_continues_from_what_was_written() {
     let mut journal = journal();
     journal.append(vec![change(), change()], VERSIONS);
     let state = write(&mut journal);

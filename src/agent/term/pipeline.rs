@@ -20,7 +20,7 @@ const MAX_UNREADABLE_LOGGED: usize = 10;
 pub(super) struct Pipeline<'a> {
     pub(super) index: SharedIndex,
     pub(super) readiness: &'a Readiness,
-    /// Whether the index is complete, which the gauge exporter waits for.
+    /// Tells the gauge exporter that the index is complete.
     pub(super) synced: watch::Sender<bool>,
     pub(super) warnings: &'a ObjectWarnings,
     /// Superseded states that the metrics count already.

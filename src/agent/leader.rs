@@ -80,13 +80,12 @@ async fn run_elected(lease: &mut Lease, context: &TermContext<'_>) {
             acquired_at = lease.acquire(|| context.readiness.set(true)) => acquired_at,
             () = context.shutdown.cancelled() => return,
         };
-        let identity = lease.identity();
-        tracing::info!(identity, "this replica leads");
+        tracing::info!(identity = lease.identity(), "this replica leads");
         tokio::select! {
             // The Lease is polled first, so that a process that was frozen for longer than the Lease sends nothing more.
             biased;
             () = lease.renew_until_lost(acquired_at) => {
-                tracing::info!("the Lease was not renewed in time; another replica may lead");
+                tracing::info!(identity = lease.identity(), "the Lease was not renewed in time; another replica may lead");
             }
             () = run_terms(context) => return,
         }

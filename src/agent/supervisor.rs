@@ -118,7 +118,8 @@ impl<'a> Supervisor<'a> {
             let reason = self.config.kamaji_opt_out.off(&cluster_info.borrow_and_update().operator);
             let Some(reason) = reason else {
                 logged = None;
-                operator_throttle.recovered(|| tracing::info!("Kamaji's operator is found again"));
+                let kamaji_namespace = &self.config.kamaji_namespace;
+                operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "Kamaji's operator is found again"));
                 log_on(self.config, &cluster_info.borrow());
                 self.run_while_on(&cluster_info).await;
                 continue;
@@ -211,17 +212,19 @@ impl<'a> Supervisor<'a> {
     /// Deletes the journal, and retries until that succeeds.
     async fn erase(&self) {
         let mut backoff = Backoff::new(RETRY_MIN, self.config.retry_max_interval);
+        let store = self.config.journal_store(&self.client, None);
+        let namespace = &store.namespace;
         loop {
-            match self.config.journal_store(&self.client, None).erase().await {
+            match store.erase().await {
                 Ok(existed) => {
-                    self.erase_throttle.recovered(|| tracing::info!("the journal can be deleted again"));
+                    self.erase_throttle.recovered(|| tracing::info!(namespace, "the journal can be deleted again"));
                     if existed {
-                        tracing::info!("the journal is deleted, and the installation's UUID with it");
+                        tracing::info!(namespace, "the journal is deleted, and the installation's UUID with it");
                     }
                     return;
                 }
                 Err(error) => self.erase_throttle.failed(|_| {
-                    tracing::warn!(%error, "can't delete the journal; retrying, and staying off until then");
+                    tracing::warn!(%error, namespace, "can't delete the journal; retrying, and staying off until then");
                 }),
             }
             tokio::time::sleep(backoff.wait()).await;

@@ -190,7 +190,7 @@ impl Term<'_> {
             let fenced = tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = self.events.recv_many(&mut batch, EVENT_BATCH) => { self.apply(&mut batch); None }
-                outcome = self.writer.finished() => self.on_written(outcome),
+                outcome = self.writer.finished() => self.on_written(&outcome),
                 outcome = self.exporter.finished() => { self.on_delivered(&outcome); None }
                 () = sleep_until_some(next_wakeup) => { self.promote_flush(); None }
                 _ = self.cluster_info.changed() => None,
@@ -226,7 +226,7 @@ impl Term<'_> {
             let next_wakeup = self.next_wakeup();
             tokio::select! {
                 outcome = self.writer.finished() => {
-                    if self.on_written(outcome).is_some() {
+                    if self.on_written(&outcome).is_some() {
                         return;
                     }
                 }
@@ -290,13 +290,13 @@ impl Term<'_> {
     }
 
     /// Commits a write or rolls it back. Returns the reason if the journal is lost.
-    fn on_written(&mut self, outcome: WriterOutcome) -> Option<&'static str> {
+    fn on_written(&mut self, outcome: &WriterOutcome) -> Option<&'static str> {
         match outcome {
             (_, Err(JournalWriteError::Fenced(reason))) => return Some(reason),
-            (Some(checkpoint), Ok(())) => metrics::events_persisted(self.journal.commit(checkpoint)),
+            (Some(checkpoint), Ok(())) => metrics::events_persisted(self.journal.commit(*checkpoint)),
             (Some(checkpoint), Err(JournalWriteError::Failed(_))) => {
                 metrics::journal_write_failed();
-                self.journal.rollback(checkpoint);
+                self.journal.rollback(*checkpoint);
             }
             // A check that failed is repeated at its next time.
             (None, _) => {}

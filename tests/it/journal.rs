@@ -246,6 +246,9 @@ async fn status_and_metrics_show_pending_events_and_forget_deletes_them() {
         assert!(metrics.lines().any(|metric| metric == line), "{line} is not in {metrics}");
     }
     assert!(!metrics.contains(uuid), "the metrics do not identify the installation");
+    let log = agent.logged("the collector does not take").await;
+    assert!(log.contains("term{namespace=\"kamaji-telemetry\" epoch=1}:export{signal="), "{log}");
+    assert!(!log.contains(uuid), "nor does the log: {log}");
 
     let table = run(&cluster, &["status"]).await;
     assert!(table.contains("Telemetry is on") && table.contains(uuid), "{table}");

@@ -103,7 +103,9 @@ impl GaugeExporter<'_> {
     async fn extended_values(&self) -> ExtendedValues {
         let datastores = datastores::count(self.client).await;
         match &datastores {
-            Ok(_) => self.datastores_throttle.recovered(|| tracing::info!("datastores can be read again")),
+            Ok(by_driver) => self.datastores_throttle.recovered(|| {
+                tracing::info!(drivers = by_driver.len(), "datastores can be read again");
+            }),
             Err(error) => self.datastores_throttle.failed(|_| {
                 tracing::warn!(%error, "can't read datastores; their gauges are left out");
             }),

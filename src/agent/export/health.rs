@@ -38,7 +38,7 @@ impl ExportHealth {
     pub fn recovered(&self, signal: Signal) {
         self.failing(signal).store(false, Ordering::Relaxed);
         if ![Signal::Metrics, Signal::Logs].into_iter().any(|signal| self.failing(signal).load(Ordering::Relaxed)) {
-            self.throttle.recovered(|| tracing::info!("the collector takes signals again"));
+            self.throttle.recovered(|| tracing::info!(signal = signal.as_str(), "the collector takes signals again"));
         }
     }
 

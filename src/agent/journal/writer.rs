@@ -57,7 +57,7 @@ impl JournalWriter {
             Ok(bytes) => {
                 self.budget.spend(*bytes);
                 self.backoff = Backoff::new(RETRY_MIN, self.retry_max_interval);
-                self.throttle.recovered(|| tracing::info!("the journal is written again"));
+                self.throttle.recovered(|| tracing::info!(bytes, "the journal is written again"));
             }
             Err(JournalWriteError::Fenced(_)) => {}
             Err(JournalWriteError::Failed(error)) => {

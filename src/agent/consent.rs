@@ -1,14 +1,17 @@
-//! Whether telemetry is on. Every switch is enough to turn it off, and none can be overridden by another.
+//! Consent to telemetry.
+//!
+//! There are five switches: four of the operator who runs the agent, and `--disable-telemetry` of Kamaji's own operator.
+//! Each of them alone turns telemetry off, and none overrides another.
 
 use std::fmt;
 
 use super::kubernetes::ClusterInfo;
 use super::kubernetes::operator::{Operator, OperatorError};
 
-/// The variable beside `--disable-telemetry`.
+/// The environment variable that turns telemetry off whatever `--disable-telemetry` says.
 pub const DISABLE_TELEMETRY: &str = "KAMAJI_TELEMETRY_DISABLE_TELEMETRY";
 
-/// The operator's own switches, as they were given at the start.
+/// The switches of the agent itself, read once at the start of the process. True means off.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OptOut {
@@ -22,16 +25,16 @@ pub struct OptOut {
     pub otel_sdk_disabled: bool,
 }
 
-/// What `--disable-telemetry` of Kamaji's operator means for this telemetry.
+/// The effect of `--disable-telemetry` of Kamaji's operator on the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KamajiOptOut {
-    /// Where Kamaji's own telemetry is off, so is this one; where that can't be told, too.
+    /// Telemetry is off if Kamaji's built-in telemetry is off, and also if its state is unknown.
     Follow,
-    /// Kamaji's own telemetry is off because this one replaces it: its flag is ignored.
+    /// The flag of Kamaji's operator has no effect: the built-in telemetry is off because the agent replaces it.
     Ignore,
 }
 
-/// Why telemetry is off.
+/// The reason why telemetry is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DisabledReason {
     /// `--disable-telemetry`
@@ -44,13 +47,13 @@ pub enum DisabledReason {
     OtelSdkDisabled,
     /// Kamaji's operator runs with `--disable-telemetry`.
     Kamaji,
-    /// Whether Kamaji's operator does can't be told.
+    /// The arguments of Kamaji's operator could not be read.
     OperatorUnknown(OperatorError),
 }
 
 impl OptOut {
-    /// Why these alone turn telemetry off, if they do.
-    pub fn off(self) -> Option<DisabledReason> {
+    /// Returns the first switch that turns telemetry off, or `None` if none does.
+    pub fn disabled_reason(self) -> Option<DisabledReason> {
         let Self { disable_telemetry, disabled_by_variable, do_not_track, otel_sdk_disabled } = self;
         [
             (disable_telemetry, DisabledReason::DisableTelemetry),
@@ -59,43 +62,48 @@ impl OptOut {
             (otel_sdk_disabled, DisabledReason::OtelSdkDisabled),
         ]
         .into_iter()
-        .find_map(|(is_on, off)| is_on.then_some(off))
+        .find_map(|(is_set, reason)| is_set.then_some(reason))
     }
 }
 
 impl From<bool> for KamajiOptOut {
     /// Converts the value of `--follow-kamaji-opt-out`.
-    fn from(is_followed: bool) -> Self {
-        if is_followed { Self::Follow } else { Self::Ignore }
+    fn from(follow: bool) -> Self {
+        if follow { Self::Follow } else { Self::Ignore }
     }
 }
 
 impl KamajiOptOut {
-    /// Says whether consent can be told from `look`. Where the cluster can't be read for the moment, Kamaji's operator may
-    /// have been told to send nothing.
-    pub fn can_tell(self, look: &ClusterInfo) -> bool {
-        self == Self::Ignore || !look.is_transient()
+    /// Returns whether `cluster_info` is enough to decide on consent. While the API server is unreachable, Kamaji's
+    /// operator may have been told to send nothing.
+    pub fn is_decidable(self, cluster_info: &ClusterInfo) -> bool {
+        self == Self::Ignore || !cluster_info.is_transient()
     }
 
-    /// Why Kamaji's operator, as it was last seen, turns telemetry off, if it does.
-    pub fn off(self, operator: &Result<Operator, OperatorError>) -> Option<DisabledReason> {
+    /// Returns the reason why Kamaji's operator turns telemetry off, or `None` if it does not.
+    pub fn disabled_reason(self, operator: &Result<Operator, OperatorError>) -> Option<DisabledReason> {
         match (self, operator) {
             (Self::Ignore, _) => None,
             (Self::Follow, Ok(operator)) => operator.telemetry_disabled.then_some(DisabledReason::Kamaji),
-            (Self::Follow, Err(not_seen)) => Some(DisabledReason::OperatorUnknown(not_seen.clone())),
+            (Self::Follow, Err(error)) => Some(DisabledReason::OperatorUnknown(error.clone())),
         }
+    }
+
+    /// Returns whether Kamaji's operator leaves telemetry on.
+    pub fn permits(self, operator: &Result<Operator, OperatorError>) -> bool {
+        self.disabled_reason(operator).is_none()
     }
 }
 
-/// Says whether a switch with this value is set. Whatever does not plainly say no counts as yes: in doubt, nothing is
-/// sent.
+/// Returns whether an environment variable with this value is set to true. Every value except the common words for false
+/// counts as true: in doubt, nothing is sent.
 pub fn is_set(value: &str) -> bool {
     !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
 }
 
 impl DisabledReason {
-    /// Says whether this is what somebody decided, rather than something that is amiss.
-    pub fn is_decided(&self) -> bool {
+    /// Returns whether somebody opted out, as opposed to a state of the cluster that could not be read.
+    pub fn is_opt_out(&self) -> bool {
         !matches!(self, Self::OperatorUnknown(_))
     }
 }
@@ -108,9 +116,9 @@ impl fmt::Display for DisabledReason {
             Self::DoNotTrack => f.write_str("DO_NOT_TRACK is set"),
             Self::OtelSdkDisabled => f.write_str("OTEL_SDK_DISABLED is set"),
             Self::Kamaji => f.write_str("Kamaji's operator runs with --disable-telemetry"),
-            Self::OperatorUnknown(not_seen) => write!(
+            Self::OperatorUnknown(error) => write!(
                 f,
-                "whether Kamaji's own telemetry is on can't be told: {not_seen}. Set --kamaji-namespace to where \
+                "whether Kamaji's built-in telemetry is on can't be told: {error}. Set --kamaji-namespace to where \
                  Kamaji runs, or --follow-kamaji-opt-out=false if this telemetry is not to depend on it"
             ),
         }
@@ -128,8 +136,8 @@ mod tests {
 
     #[test]
     fn every_switch_is_enough() {
-        assert_eq!(OptOut::default().off(), None);
-        let off = |switches: OptOut| switches.off().unwrap();
+        assert_eq!(OptOut::default().disabled_reason(), None);
+        let off = |opt_out: OptOut| opt_out.disabled_reason().unwrap();
         assert_eq!(off(OptOut { disable_telemetry: true, ..OptOut::default() }), DisabledReason::DisableTelemetry);
         assert_eq!(off(OptOut { disabled_by_variable: true, ..OptOut::default() }), DisabledReason::DisabledByVariable);
         assert_eq!(off(OptOut { do_not_track: true, ..OptOut::default() }), DisabledReason::DoNotTrack);
@@ -139,13 +147,13 @@ mod tests {
     #[test]
     fn following_kamaji_fails_closed() {
         let not_found = OperatorError::NotFound { namespace: "kamaji-system".to_owned() };
-        assert_eq!(KamajiOptOut::Follow.off(&Ok(operator(false))), None);
-        assert_eq!(KamajiOptOut::Follow.off(&Ok(operator(true))), Some(DisabledReason::Kamaji));
-        let off = KamajiOptOut::Follow.off(&Err(not_found.clone())).unwrap();
-        let message = off.to_string();
+        assert_eq!(KamajiOptOut::Follow.disabled_reason(&Ok(operator(false))), None);
+        assert_eq!(KamajiOptOut::Follow.disabled_reason(&Ok(operator(true))), Some(DisabledReason::Kamaji));
+        let reason = KamajiOptOut::Follow.disabled_reason(&Err(not_found.clone())).unwrap();
+        let message = reason.to_string();
         assert!(message.contains("kamaji-system") && message.contains("--kamaji-namespace"), "{message}");
         assert!(message.contains("--follow-kamaji-opt-out=false"), "{message}");
-        assert_eq!(KamajiOptOut::Ignore.off(&Ok(operator(true))), None);
-        assert_eq!(KamajiOptOut::Ignore.off(&Err(not_found)), None);
+        assert_eq!(KamajiOptOut::Ignore.disabled_reason(&Ok(operator(true))), None);
+        assert_eq!(KamajiOptOut::Ignore.disabled_reason(&Err(not_found)), None);
     }
 }

@@ -120,7 +120,7 @@ impl Lease {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    let error = ApiError::of(RESOURCE, &error);
+                    let error = ApiError::from_kube(RESOURCE, &error);
                     tracing::info!(%error, name = NAME, "can't release the Lease; it will expire");
                     return;
                 }
@@ -161,7 +161,7 @@ impl Lease {
                 is_held
             }
             Err(error) => {
-                let error = ApiError::of(RESOURCE, &error);
+                let error = ApiError::from_kube(RESOURCE, &error);
                 self.throttle.failed(|_| {
                     tracing::warn!(%error, name = NAME, "can't read or write the Lease; retrying, and not leading");
                 });

@@ -9,7 +9,6 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use uuid::Uuid;
 
 use super::Config;
-use super::consent::KamajiOptOut;
 use super::export::events::RecordEncoder;
 use super::export::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
 use super::kubernetes::{self, datastores, watch};
@@ -44,13 +43,14 @@ pub struct Preview {
 /// Reads the cluster as the agent does. It writes nothing and connects to no collector, on or off.
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let client = kubernetes::connect(config.cluster.clone()).await?;
-    // Whatever Kamaji's flag says, the versions are shown.
-    let look = kubernetes::look(&client, &config.kamaji_namespace, KamajiOptOut::Ignore).await;
+    // The versions are shown even if Kamaji's operator turns telemetry off.
+    let cluster_info = kubernetes::read_cluster_info(&client, &config.kamaji_namespace, |_| true).await;
     let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
     watch::list(&client, &mut index).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let off = config.opt_out.off().or_else(|| config.kamaji_opt_out.off(&look.operator));
+    let off = config.opt_out.disabled_reason();
+    let off = off.or_else(|| config.kamaji_opt_out.disabled_reason(&cluster_info.operator));
     let cycle = GaugeValues {
-        versions: look.versions(config.kamaji_version),
+        versions: cluster_info.versions(config.kamaji_version),
         counts: index.counts().unwrap_or_default(),
         extended: if config.extended { Some(extended(&client).await?) } else { None },
     };

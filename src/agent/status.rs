@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::consent::KamajiOptOut;
 use super::journal::JournalStore;
 use super::journal::config_map::JournalView;
-use super::kubernetes::{self, owner};
+use super::kubernetes::{self, operator, owner};
 use settings::Settings;
 
 /// What is read.
@@ -68,8 +68,8 @@ pub async fn read(question: Question) -> anyhow::Result<StatusReport> {
     let Settings { off, unseen, kamaji_opt_out: own_flag, kamaji_namespace: own_namespace } = settings;
     let kamaji_namespace = own_namespace.unwrap_or(kamaji_namespace);
     let kamaji_opt_out = own_flag.unwrap_or(kamaji_opt_out);
-    let look = kubernetes::look(&client, &kamaji_namespace, kamaji_opt_out).await;
-    let reason = off.or_else(|| kamaji_opt_out.off(&look.operator).map(|off| off.to_string()));
+    let operator = operator::read(&client, &kamaji_namespace).await;
+    let reason = off.or_else(|| kamaji_opt_out.disabled_reason(&operator).map(|reason| reason.to_string()));
     Ok(StatusReport::new(reason, unseen, account))
 }
 

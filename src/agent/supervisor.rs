@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::consent::DisabledReason;
+use super::kubernetes::operator::{self, OperatorError};
 use super::kubernetes::{self, ClusterInfo};
 use super::term::LogThrottles;
 use super::{Config, leader, metrics};
@@ -39,7 +40,7 @@ struct Supervisor<'a> {
 
 /// Runs until `shutdown`. The agent's own switches are checked first, and then Kamaji's operator.
 pub(super) async fn run(config: Config, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
-    if let Some(reason) = config.opt_out.off() {
+    if let Some(reason) = config.opt_out.disabled_reason() {
         return run_opted_out(&config, &reason, &readiness, &shutdown).await;
     }
     config.exporter.check()?;
@@ -80,18 +81,24 @@ async fn run_opted_out(
 /// Polls once. Ends at a shutdown, which must not wait for an API server that does not answer.
 async fn first_poll(config: &Config, client: &Client, shutdown: &CancellationToken) -> ClusterInfo {
     tokio::select! {
-        info = kubernetes::look(client, &config.kamaji_namespace, config.kamaji_opt_out) => info,
-        () = shutdown.cancelled() => ClusterInfo::nothing(&config.kamaji_namespace),
+        info = read_cluster_info(config, client) => info,
+        () = shutdown.cancelled() => ClusterInfo::unknown(&config.kamaji_namespace),
     }
+}
+
+/// Reads Kamaji's operator, and the versions unless it turns telemetry off.
+async fn read_cluster_info(config: &Config, client: &Client) -> ClusterInfo {
+    let needs_version = |operator: &_| config.kamaji_opt_out.permits(operator);
+    kubernetes::read_cluster_info(client, &config.kamaji_namespace, needs_version).await
 }
 
 /// Polls Kamaji's operator and the versions for ever. What can't be read for the moment keeps its last value.
 async fn poll_operator(config: &Config, client: &Client, cluster_info: watch::Sender<ClusterInfo>) {
     loop {
         tokio::time::sleep(config.operator_poll_interval).await;
-        let info = kubernetes::look(client, &config.kamaji_namespace, config.kamaji_opt_out).await;
+        let info = read_cluster_info(config, client).await;
         cluster_info.send_if_modified(|last| {
-            let info = info.after(last);
+            let info = info.inherit_versions(last);
             let is_changed = info != *last;
             *last = info;
             is_changed
@@ -115,7 +122,7 @@ impl<'a> Supervisor<'a> {
         let operator_throttle = LogThrottle::hourly();
         let mut logged = None;
         while !self.shutdown.is_cancelled() {
-            let reason = self.config.kamaji_opt_out.off(&cluster_info.borrow_and_update().operator);
+            let reason = self.config.kamaji_opt_out.disabled_reason(&cluster_info.borrow_and_update().operator);
             let Some(reason) = reason else {
                 logged = None;
                 let kamaji_namespace = &self.config.kamaji_namespace;
@@ -126,13 +133,13 @@ impl<'a> Supervisor<'a> {
             };
             self.readiness.set(true);
             if logged.as_ref() != Some(&reason) {
-                if reason.is_decided() {
+                if reason.is_opt_out() {
                     log_off(&reason);
                 } else {
                     operator_throttle.failed(|_| tracing::warn!(%reason, "telemetry is off"));
                 }
             }
-            let is_decided = reason.is_decided();
+            let is_decided = reason.is_opt_out();
             logged = Some(reason);
             self.stay_off(&mut cluster_info, is_decided).await;
         }
@@ -146,7 +153,7 @@ impl<'a> Supervisor<'a> {
         // An API server that does not answer has not withdrawn consent. Meanwhile nothing is observed and no gauge is
         // sent, and its next answer decides.
         let opt_out = self.config.kamaji_opt_out;
-        let withdrawn = consent.wait_for(|info| !info.is_transient() && opt_out.off(&info.operator).is_some());
+        let withdrawn = consent.wait_for(|info| !info.is_transient() && !opt_out.permits(&info.operator));
         let Self { client, readiness, shutdown, throttles, .. } = self;
         tokio::select! {
             () = leader::run(self.config, client, cluster_info.clone(), readiness, shutdown, throttles) => {}
@@ -181,8 +188,9 @@ impl<'a> Supervisor<'a> {
     /// Reads the operator again. Since the last poll telemetry may have been switched on, and another replica may lead.
     async fn is_still_off(&self) -> bool {
         let Config { kamaji_namespace, kamaji_opt_out, .. } = self.config;
-        let info = kubernetes::look(&self.client, kamaji_namespace, *kamaji_opt_out).await;
-        !info.is_transient() && kamaji_opt_out.off(&info.operator).is_some()
+        let operator = operator::read(&self.client, kamaji_namespace).await;
+        let is_transient = operator.as_ref().is_err_and(OperatorError::is_transient);
+        !is_transient && !kamaji_opt_out.permits(&operator)
     }
 
     /// Deletes the journal, and then again once an interval, because a replica of a rollout may have created it again.

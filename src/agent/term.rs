@@ -253,7 +253,7 @@ impl Term<'_> {
             }
             _ => {}
         }
-        let may_send = self.exporter.is_idle() && self.config.kamaji_opt_out.can_tell(&self.cluster_info.borrow());
+        let may_send = self.exporter.is_idle() && self.config.kamaji_opt_out.is_decidable(&self.cluster_info.borrow());
         let batch = if may_send { self.journal.batch(BATCH_LIMIT) } else { Vec::new() };
         if !batch.is_empty() {
             self.exporter.start(|exporter| deliver(exporter, batch));

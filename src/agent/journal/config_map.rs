@@ -146,7 +146,7 @@ impl JournalStore {
     /// Reads the journal, if there is one.
     pub async fn read(&self) -> Result<Option<JournalView>, JournalReadError> {
         let found = self.get(NAME).await;
-        let found = found.map_err(|error| JournalReadError::Failed(ApiError::of(RESOURCE, &error)))?;
+        let found = found.map_err(|error| JournalReadError::Failed(ApiError::from_kube(RESOURCE, &error)))?;
         let view = |config_map: ConfigMap| {
             let state = codec::decode(&encoded(&config_map))?;
             let owners = config_map.metadata.owner_references.into_iter().flatten();
@@ -161,7 +161,7 @@ impl JournalStore {
     pub async fn erase(&self) -> Result<bool, ApiError> {
         let mut existed = false;
         for name in [NAME, quarantine::NAME] {
-            existed |= self.delete(name, None).await.map_err(|error| ApiError::of(RESOURCE, &error))?;
+            existed |= self.delete(name, None).await.map_err(|error| ApiError::from_kube(RESOURCE, &error))?;
         }
         Ok(existed)
     }
@@ -252,5 +252,5 @@ fn encoded(config_map: &ConfigMap) -> EncodedJournal {
 }
 
 fn failed(error: &kube::Error) -> JournalWriteError {
-    JournalWriteError::Failed(ApiError::of(RESOURCE, error))
+    JournalWriteError::Failed(ApiError::from_kube(RESOURCE, error))
 }

@@ -1,19 +1,19 @@
-//! What is wrong with the cluster, in words that say how to mend it.
+//! Errors of the API server, with a text that says how to fix the cause.
 
 use std::fmt;
 
 use http::StatusCode;
 
-/// What is asked of the API server, for whoever has to allow it.
+/// A resource of the Kubernetes API, with the verbs that the agent uses on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resource {
-    /// As in the path: the plural.
+    /// The plural, as in the path of a request.
     pub plural: &'static str,
     /// The API group; empty for the core group.
     pub group: &'static str,
-    /// The verbs that are needed, as in a rule of RBAC.
+    /// The verbs that the agent needs, comma-separated as in an RBAC rule.
     pub verbs: &'static str,
-    /// Served only where its `CustomResourceDefinition` is installed.
+    /// True if the resource is served only where its `CustomResourceDefinition` is installed.
     pub is_custom: bool,
 }
 
@@ -24,58 +24,59 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Why the API server did not give what was asked for.
+/// An error of a request to the API server, by what an operator has to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
-    /// The resource is not served: its `CustomResourceDefinition` is not installed.
+    /// The resource is not served, because its `CustomResourceDefinition` is not installed.
     NotServed {
-        /// What was asked for.
+        /// The requested resource.
         resource: Resource,
     },
-    /// RBAC does not allow it, or the token is not accepted.
+    /// RBAC does not allow the request, or the token is not accepted.
     Forbidden {
-        /// What was asked for.
+        /// The requested resource.
         resource: Resource,
-        /// The API server's own words.
+        /// The message of the API server.
         message: String,
     },
-    /// The API server answers, and not with what was asked for.
-    Refused {
-        /// What was asked for.
+    /// The API server answered with another status, which a retry will not change by itself.
+    UnexpectedStatus {
+        /// The requested resource.
         resource: Resource,
-        /// The status of the answer.
+        /// The HTTP status code.
         code: u16,
-        /// The API server's own words.
+        /// The message of the API server.
         message: String,
     },
-    /// No answer, or one that is no good.
+    /// The API server did not answer, answered with a transient status, or sent an unreadable answer.
     Unreachable {
-        /// What went wrong, from the outermost cause to the innermost.
+        /// The error with its causes, outermost first.
         message: String,
     },
 }
 
 impl ApiError {
-    /// Reads an error of a request for `resource`.
-    pub fn of(resource: Resource, error: &kube::Error) -> Self {
-        let kube::Error::Api(status) = error else { return Self::Unreachable { message: chain(error) } };
+    /// Classifies the error of a request for `resource`.
+    pub fn from_kube(resource: Resource, error: &kube::Error) -> Self {
+        let kube::Error::Api(status) = error else { return Self::Unreachable { message: error_chain(error) } };
         let message = status.message.clone();
         match status.code {
             404 if resource.is_custom => Self::NotServed { resource },
             401 | 403 => Self::Forbidden { resource, message },
-            code if is_transient(code) => Self::Unreachable { message: format!("it answers {code}: {message}") },
-            code => Self::Refused { resource, code, message },
+            code if is_transient_status(code) => Self::Unreachable { message: format!("it answers {code}: {message}") },
+            code => Self::UnexpectedStatus { resource, code, message },
         }
     }
 
-    /// Says whether nothing has to be mended but the connection to the API server, or that server itself.
+    /// Returns whether a retry may succeed without a change to the cluster's configuration.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }
 
-/// A server that is overloaded, starting or failing says nothing of what was asked for.
-fn is_transient(code: u16) -> bool {
+/// Returns whether a status code says nothing about the requested resource, because the server is overloaded, starting
+/// or failing.
+fn is_transient_status(code: u16) -> bool {
     code == StatusCode::TOO_MANY_REQUESTS.as_u16() || code >= StatusCode::INTERNAL_SERVER_ERROR.as_u16()
 }
 
@@ -95,7 +96,7 @@ impl fmt::Display for ApiError {
                 resource.plural,
                 resource.verbs,
             ),
-            Self::Refused { resource, code, message } => {
+            Self::UnexpectedStatus { resource, code, message } => {
                 write!(f, "the API server answers {code} to a request for {resource}: {message}")
             }
             Self::Unreachable { message } => write!(f, "the API server can't be reached: {message}"),
@@ -103,16 +104,16 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// An error with its causes, each once: libraries repeat them.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// Joins an error and its causes with colons. A cause whose text its parent already contains is left out.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
-        cause = error.source();
+        source = error.source();
     }
     text
 }

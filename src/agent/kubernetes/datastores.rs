@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess};
 
 use super::api_error::{ApiError, Resource};
+use super::client::within_deadline;
 use super::lenient::{Lenient, Readable, readable_objects};
-use super::within_deadline;
 use crate::catalog::DRIVERS;
 
 const RESOURCE: Resource =
@@ -78,9 +78,9 @@ readable_objects!(DataStoreSpec, DataStoreStatus);
 /// Counts them. One whose driver can't be read, or is none that the catalog names, is left out.
 pub async fn count(client: &Client) -> Result<BTreeMap<&'static str, Usage>, ApiError> {
     let request = Request::new(PATH).list(&ListParams::default().limit(LIMIT));
-    let request = request.map_err(|error| ApiError::of(RESOURCE, &kube::Error::BuildRequest(error)))?;
+    let request = request.map_err(|error| ApiError::from_kube(RESOURCE, &kube::Error::BuildRequest(error)))?;
     let found = within_deadline(client.request::<ObjectList<DataStore>>(request)).await;
-    Ok(by_driver(found.map_err(|error| ApiError::of(RESOURCE, &error))?.items))
+    Ok(by_driver(found.map_err(|error| ApiError::from_kube(RESOURCE, &error))?.items))
 }
 
 fn by_driver(datastores: Vec<DataStore>) -> BTreeMap<&'static str, Usage> {

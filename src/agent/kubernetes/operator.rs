@@ -1,4 +1,4 @@
-//! Kamaji's operator: which version runs, and whether its telemetry is on.
+//! Kamaji's operator: its version, and whether its built-in telemetry is on.
 
 use std::fmt;
 
@@ -8,47 +8,48 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use super::api_error::{ApiError, Resource};
-use super::within_deadline;
+use super::client::within_deadline;
 use crate::catalog::KamajiVersion;
 
 const RESOURCE: Resource = Resource { plural: "deployments", group: "apps", verbs: "list", is_custom: false };
 /// The label that Kamaji's chart puts on its operator.
 const SELECTOR: &str = "app.kubernetes.io/name=kamaji";
 const VERSION_LABEL: &str = "app.kubernetes.io/version";
-const FLAG: &str = "disable-telemetry";
-/// There is one operator in a namespace; more than this is not Kamaji.
-const LIMIT: u32 = 10;
+const DISABLE_TELEMETRY_FLAG: &str = "disable-telemetry";
+/// The limit on the Deployments in one answer. A namespace has one operator; further Deployments with its label are
+/// not Kamaji's.
+const MAX_DEPLOYMENTS: u32 = 10;
 
-/// What is known of Kamaji's operator.
+/// The state of Kamaji's operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operator {
-    /// From the image's tag, else from the label.
+    /// The version from the tag of the image, or else from the label `app.kubernetes.io/version`.
     pub version: KamajiVersion,
-    /// It runs with `--disable-telemetry`.
+    /// True if the operator runs with `--disable-telemetry`.
     pub telemetry_disabled: bool,
 }
 
-/// Why nothing is known of Kamaji's operator.
+/// An error of reading Kamaji's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperatorError {
-    /// There is no such Deployment.
+    /// The namespace has no Deployment with the operator's label.
     NotFound {
-        /// Where it was looked for.
+        /// The namespace that was searched.
         namespace: String,
     },
-    /// The API server did not say.
+    /// The API server did not list the Deployments.
     Failed {
-        /// Where it was looked for.
+        /// The namespace that was searched.
         namespace: String,
-        /// Why.
-        failure: ApiError,
+        /// The error of the request.
+        error: ApiError,
     },
 }
 
 impl OperatorError {
-    /// Says whether the answer may be another one as soon as the API server answers.
+    /// Returns whether the same request may succeed once the API server is reachable again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed { failure, .. } if failure.is_transient())
+        matches!(self, Self::Failed { error, .. } if error.is_transient())
     }
 }
 
@@ -58,68 +59,72 @@ impl fmt::Display for OperatorError {
             Self::NotFound { namespace } => {
                 write!(f, "no Deployment with the label {SELECTOR} in the namespace {namespace:?}")
             }
-            Self::Failed { namespace, failure } => {
-                write!(f, "looking for Kamaji's Deployment in the namespace {namespace:?}: {failure}")
+            Self::Failed { namespace, error } => {
+                write!(f, "looking for Kamaji's Deployment in the namespace {namespace:?}: {error}")
             }
         }
     }
 }
 
-/// Looks for the operator in `namespace`.
-pub async fn look(client: &Client, namespace: &str) -> Result<Operator, OperatorError> {
+/// Reads the operator from the Deployments in `namespace`.
+pub async fn read(client: &Client, namespace: &str) -> Result<Operator, OperatorError> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let params = ListParams::default().labels(SELECTOR).limit(LIMIT);
-    let found = within_deadline(deployments.list(&params)).await;
-    let found = found.map_err(|error| OperatorError::Failed {
+    let params = ListParams::default().labels(SELECTOR).limit(MAX_DEPLOYMENTS);
+    let list = within_deadline(deployments.list(&params)).await.map_err(|error| OperatorError::Failed {
         namespace: namespace.to_owned(),
-        failure: ApiError::of(RESOURCE, &error),
+        error: ApiError::from_kube(RESOURCE, &error),
     })?;
-    if found.items.is_empty() {
+    if list.items.is_empty() {
         return Err(OperatorError::NotFound { namespace: namespace.to_owned() });
     }
-    Ok(read(&found.items))
+    Ok(Operator::from_deployments(&list.items))
 }
 
-/// Reads Deployments of the operator. One that says it is off is believed before any that does not.
-pub fn read(deployments: &[Deployment]) -> Operator {
-    let known = |version: &KamajiVersion| *version != KamajiVersion::Unknown;
-    Operator {
-        version: deployments.iter().map(version).find(known).unwrap_or(KamajiVersion::Unknown),
-        telemetry_disabled: deployments.iter().flat_map(containers).any(|container| {
-            let words = container.command.iter().chain(&container.args).flatten();
-            is_disabled(words.map(String::as_str))
-        }),
+impl Operator {
+    /// Combines the Deployments of the operator. Telemetry counts as disabled if it is in any of them.
+    pub fn from_deployments(deployments: &[Deployment]) -> Self {
+        let is_known = |version: &KamajiVersion| *version != KamajiVersion::Unknown;
+        Self {
+            version: deployments.iter().map(version).find(is_known).unwrap_or(KamajiVersion::Unknown),
+            telemetry_disabled: deployments.iter().flat_map(containers).any(|container| {
+                let arguments = container.command.iter().chain(&container.args).flatten();
+                is_telemetry_disabled(arguments.map(String::as_str))
+            }),
+        }
     }
 }
 
-/// The containers of a Deployment's pods.
+/// Returns the containers in the pod template of a Deployment.
 pub fn containers(deployment: &Deployment) -> &[Container] {
     deployment.spec.template.spec.as_ref().map_or(&[], |spec| &spec.containers)
 }
 
 fn version(deployment: &Deployment) -> KamajiVersion {
     let images = containers(deployment).iter().filter_map(|container| container.image.as_deref());
-    let from_image = images.filter_map(tag_of_kamaji).map(KamajiVersion::normalise);
+    let from_image = images.filter_map(kamaji_tag).map(KamajiVersion::normalise);
     let labels = deployment.metadata.labels.iter().flatten();
     let from_label = labels.filter(|(key, _)| *key == VERSION_LABEL).map(|(_, value)| KamajiVersion::normalise(value));
     from_image.chain(from_label).find(|version| *version != KamajiVersion::Unknown).unwrap_or(KamajiVersion::Unknown)
 }
 
-/// The tag of an image whose name says Kamaji, so that a sidecar's is not taken for it.
-fn tag_of_kamaji(image: &str) -> Option<&str> {
+/// Returns the tag of an image whose name contains "kamaji". The image of a sidecar has another name, and its tag must
+/// not be reported as Kamaji's version.
+fn kamaji_tag(image: &str) -> Option<&str> {
     let (image, _digest) = image.split_once('@').unwrap_or((image, ""));
+    // A port in the registry's address also follows a colon, so only the last component of the path is split.
     let name = image.rsplit('/').next()?;
     let (name, tag) = name.split_once(':')?;
     name.contains("kamaji").then_some(tag)
 }
 
-/// Reads the flag as Go does: one dash or two, alone or with `=` and one of Go's words for true, the last one wins,
-/// nothing counts after `--`. A value that Go refuses stops Kamaji itself; it is read as disabled.
-fn is_disabled<'a>(words: impl Iterator<Item = &'a str>) -> bool {
-    let flags = words.take_while(|word| *word != "--").filter_map(|word| {
-        let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+/// Parses `--disable-telemetry` as a program in Go does: one dash or two, alone or with `=` and a boolean, the last
+/// occurrence wins, and parsing ends at `--`. A value that Go rejects prevents Kamaji from starting; it is read as
+/// disabled.
+fn is_telemetry_disabled<'a>(arguments: impl Iterator<Item = &'a str>) -> bool {
+    let flags = arguments.take_while(|argument| *argument != "--").filter_map(|argument| {
+        let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
         match flag.split_once('=').unwrap_or((flag, "true")) {
-            (FLAG, value) => Some(!matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")),
+            (DISABLE_TELEMETRY_FLAG, value) => Some(!matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")),
             _ => None,
         }
     });
@@ -156,7 +161,7 @@ mod tests {
             ("kamaji:latest", Some("v1.0.0"), "v1.0.0"),
             ("kamaji:latest", None, "unknown"),
         ] {
-            let operator = read(&[deployment(image, label, &[])]);
+            let operator = Operator::from_deployments(&[deployment(image, label, &[])]);
             assert_eq!(operator.version.to_string(), expected, "{image} {label:?}");
         }
     }
@@ -180,7 +185,7 @@ mod tests {
             (&["--disable-telemetry-not"], false),
             (&["--", "--disable-telemetry"], false),
         ] {
-            let operator = read(&[deployment("kamaji:v1.0.0", None, args)]);
+            let operator = Operator::from_deployments(&[deployment("kamaji:v1.0.0", None, args)]);
             assert_eq!(operator.telemetry_disabled, disabled, "{args:?}");
         }
     }
@@ -189,6 +194,6 @@ mod tests {
     fn one_of_two_operators_is_enough_to_be_off() {
         let operators =
             [deployment("kamaji:v1.0.0", None, &[]), deployment("kamaji:v1.0.0", None, &["--disable-telemetry"])];
-        assert!(read(&operators).telemetry_disabled);
+        assert!(Operator::from_deployments(&operators).telemetry_disabled);
     }
 }

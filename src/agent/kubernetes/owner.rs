@@ -1,23 +1,24 @@
-//! The Deployment that the agent runs in: whatever the agent makes goes with it.
+//! The Deployment that the agent runs in. It owns every object that the agent creates, so that deleting it deletes them.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, Resource as _};
 
 use super::api_error::{ApiError, Resource};
-use super::within_deadline;
+use super::client::within_deadline;
 
 const RESOURCE: Resource = Resource { plural: "deployments", group: "apps", verbs: "get", is_custom: false };
 
-/// A reference to the Deployment `name` of `namespace`, by which the garbage collector knows it as an owner.
+/// Returns an owner reference to the Deployment `name` in `namespace`, as the garbage collector needs it.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<OwnerReference, ApiError> {
     let deployment = get(client, namespace, name).await?;
-    let nameless = || ApiError::Refused { resource: RESOURCE, code: 200, message: "it has no uid".to_owned() };
-    deployment.owner_ref(&()).ok_or_else(nameless)
+    let without_uid =
+        || ApiError::UnexpectedStatus { resource: RESOURCE, code: 200, message: "it has no uid".to_owned() };
+    deployment.owner_ref(&()).ok_or_else(without_uid)
 }
 
-/// The Deployment `name` of `namespace`.
+/// Reads the Deployment `name` in `namespace`.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Deployment, ApiError> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    within_deadline(deployments.get(name)).await.map_err(|error| ApiError::of(RESOURCE, &error))
+    within_deadline(deployments.get(name)).await.map_err(|error| ApiError::from_kube(RESOURCE, &error))
 }

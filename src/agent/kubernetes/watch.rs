@@ -16,8 +16,8 @@ use kube::core::{ObjectList, Request};
 use tokio::sync::mpsc;
 
 use super::api_error::{ApiError, Resource};
+use super::client::within_deadline;
 use super::tenant_control_plane::TenantControlPlane;
-use super::within_deadline;
 use crate::agent::backoff::Backoff;
 use crate::agent::observe::{Index, WatcherEvent};
 use crate::process::log_throttle::LogThrottle;
@@ -84,7 +84,7 @@ pub async fn list(client: &Client, index: &mut Index) -> Result<(), ApiError> {
     };
     tokio::select! {
         () = take_in => Ok(()),
-        error = watch.fail() => Err(ApiError::of(RESOURCE, &error)),
+        error = watch.fail() => Err(ApiError::from_kube(RESOURCE, &error)),
     }
 }
 
@@ -142,7 +142,7 @@ impl<'a> Watch<'a> {
                 }
                 Ok(WatchEnd::CannotStream) => self.streaming = false,
                 Err(error) => {
-                    let failure = ApiError::of(RESOURCE, &error);
+                    let failure = ApiError::from_kube(RESOURCE, &error);
                     self.quiet.failed(|_| tracing::warn!("can't watch control planes: {failure}; trying again"));
                     self.wait().await;
                 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 
 use crate::agent::consent::{DISABLE_TELEMETRY, KamajiOptOut, is_set};
-use crate::agent::kubernetes::operator;
+use crate::agent::kubernetes::operator::{self, Operator};
 
 const SWITCHES: [&str; 3] = [DISABLE_TELEMETRY, "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
 const FOLLOW_FLAG: &str = "--follow-kamaji-opt-out";
@@ -34,7 +34,7 @@ impl Settings {
         let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
         let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
-        let by_argument = operator::read(std::slice::from_ref(deployment)).telemetry_disabled;
+        let by_argument = Operator::from_deployments(std::slice::from_ref(deployment)).telemetry_disabled;
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
         let off = if by_argument { Some("--disable-telemetry") } else { by_variable };
         let from_elsewhere = SWITCHES.into_iter().find(|name| variable(name).is_some_and(|it| it.value_from.is_some()));

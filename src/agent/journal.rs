@@ -18,8 +18,9 @@ use std::collections::{HashSet, VecDeque};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::kubernetes::ComponentVersions;
 use super::observe::{Change, PersistedRow};
-use crate::catalog::{EventRecord, KamajiVersion, KubernetesVersion};
+use crate::catalog::EventRecord;
 
 pub use codec::CorruptJournal;
 pub use state::JournalState;
@@ -32,15 +33,6 @@ pub const ROW_LIMIT: usize = 25_000;
 /// The maximum number of unacknowledged events. At 58 bytes each they take 290 kB of the ConfigMap. 5,000 is what a
 /// burst needs that creates or deletes every control plane of a large cluster.
 pub const OUTBOX_LIMIT: usize = 5_000;
-
-/// The versions that a record carries beside its event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ComponentVersions {
-    /// The version of Kamaji.
-    pub kamaji: KamajiVersion,
-    /// The version of the management cluster.
-    pub kubernetes: KubernetesVersion,
-}
 
 /// The urgency of the next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

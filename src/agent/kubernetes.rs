@@ -14,4 +14,4 @@ pub mod datastores;
 
 pub use client::connect;
 pub(super) use client::within_deadline;
-pub use cluster_info::{ClusterInfo, read_cluster_info};
+pub use cluster_info::{ClusterInfo, ComponentVersions, read_cluster_info};

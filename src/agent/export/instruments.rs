@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::connection::CollectorChannel;
 use super::reporting_exporter::{LastError, ReportingExporter};
 use super::resource;
-use crate::agent::journal::ComponentVersions;
+use crate::agent::kubernetes::ComponentVersions;
 use crate::agent::kubernetes::datastores::Usage;
 use crate::agent::observe::Counts;
 use crate::catalog::{

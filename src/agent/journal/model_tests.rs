@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::agent::observe::{ControlPlane, Index, IndexOptions, WatcherEvent};
-use crate::catalog::{CreatedWith, Event, KubernetesVersion, Stage, Status, VersionNumbers};
+use crate::catalog::{CreatedWith, Event, KamajiVersion, KubernetesVersion, Stage, Status, VersionNumbers};
 
 const OPTIONS: IndexOptions = IndexOptions { extended: false, limit: 1_000 };
 const VERSIONS: ComponentVersions =

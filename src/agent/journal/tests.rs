@@ -1,7 +1,7 @@
 //! The outbox and its checkpoints.
 
 use super::*;
-use crate::catalog::Event;
+use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
 
 const VERSIONS: ComponentVersions =
     ComponentVersions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };

@@ -4,8 +4,16 @@ use kube::Client;
 
 use super::client::within_deadline;
 use super::operator::{self, Operator, OperatorError};
-use crate::agent::journal::ComponentVersions;
 use crate::catalog::{KamajiVersion, KubernetesVersion};
+
+/// The versions that every metric and every event carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComponentVersions {
+    /// The version of Kamaji.
+    pub kamaji: KamajiVersion,
+    /// The version of Kubernetes in the management cluster.
+    pub kubernetes: KubernetesVersion,
+}
 
 /// Kamaji's operator and the versions of Kamaji and Kubernetes, as of one poll of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,6 +50,6 @@ fn control_plane(version: KubernetesVersion) -> ControlPlane {
         deleted: None,
         tcp_version: Some(version),
         status: Some(Status::Ready),
-        with: CreatedWith { cluster_api: false, network_profile: None },
+        created_with: CreatedWith { cluster_api: false, network_profile: None },
     }
 }

@@ -130,7 +130,7 @@ impl Tcp {
             deleted: self.is_terminating.then_some(Timestamp::UNIX_EPOCH),
             tcp_version: Some(version(index, *self.versions.last().unwrap())),
             status: Some(self.status),
-            with: CreatedWith { cluster_api: false, network_profile: None },
+            created_with: CreatedWith { cluster_api: false, network_profile: None },
         })
     }
 }
@@ -175,7 +175,7 @@ impl World {
     fn observe(&mut self, event: WatcherEvent) {
         let changes = self.index.fold(event, Timestamp::UNIX_EPOCH, self.journal.room());
         self.journal.append(changes, VERSIONS);
-        if self.index.take_unsaved() {
+        if self.index.take_dirty() {
             self.journal.mark_dirty(Flush::Now);
         }
     }
@@ -235,7 +235,7 @@ impl World {
     fn step_write(&mut self, step: Step) {
         match (step, self.write.take()) {
             (Step::StartWrite, None) if self.journal.next_flush() != Flush::Never => {
-                self.write = Some(self.journal.snapshot(self.index.has_baseline(), self.index.kept()));
+                self.write = Some(self.journal.snapshot(self.index.has_baseline(), self.index.persisted_rows()));
             }
             (Step::WriteSucceeds, Some((state, checkpoint))) => {
                 self.journal.commit(checkpoint);
@@ -256,7 +256,7 @@ impl World {
             (Step::Deliver, Some(batch)) => {
                 self.deliver(&batch);
                 self.journal.remove(&batch.iter().map(|event| event.uid).collect(), None);
-                let changes = self.index.report_waiting(Timestamp::UNIX_EPOCH, self.journal.room());
+                let changes = self.index.report_backlog(Timestamp::UNIX_EPOCH, self.journal.room());
                 self.journal.append(changes, VERSIONS);
             }
             (Step::DeliverAnswerLost, Some(batch)) => {
@@ -285,7 +285,7 @@ impl World {
     /// Observes, writes and delivers everything.
     fn finish(&mut self) {
         self.step(Step::Relist { complete: true });
-        while self.journal.pending() + self.index.waiting() > 0 {
+        while self.journal.pending() + self.index.backlog_len() > 0 {
             for step in [Step::StartWrite, Step::WriteSucceeds, Step::Send, Step::Deliver] {
                 self.step(step);
             }

@@ -114,7 +114,7 @@ impl TenantControlPlane {
                 .flatten()
                 .flatten()
                 .or_absent(Status::Unknown),
-            with: CreatedWith {
+            created_with: CreatedWith {
                 cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
                 network_profile: network.flatten().read().and_then(SpecControlPlane::network_profile),
             },
@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(read.status, Some(Status::Sleeping));
         assert_eq!(read.created, Some("2026-11-22T22:16:03Z".parse().unwrap()));
         assert_eq!(read.deleted, None);
-        assert_eq!(read.with, CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) });
+        assert_eq!(
+            read.created_with,
+            CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) }
+        );
     }
 
     #[test]
@@ -231,7 +234,8 @@ mod tests {
 
     #[test]
     fn an_ingress_or_a_gateway_goes_before_the_service() {
-        let profile = |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).with.network_profile;
+        let profile =
+            |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).created_with.network_profile;
         let service = json!({"serviceType": "ClusterIP"});
         assert_eq!(profile(json!({"ingress": {"host": "x"}, "service": service})), Some(NetworkProfile::Ingress));
         assert_eq!(profile(json!({"gateway": {}, "service": service})), Some(NetworkProfile::Gateway));

@@ -1,39 +1,41 @@
-//! What there was no room to report, in the order in which it began to wait.
+//! Control planes whose changes the outbox has no room for, oldest first.
 
 use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use super::ControlPlane;
+use super::control_plane::ControlPlane;
 
-/// A queue of control planes as they were last seen (`None`: gone). Each is in it at most once, so it is bounded by
-/// what is there and what was reported to be.
+/// A queue of control planes in their latest state; `None` stands for one that is gone.
+///
+/// Each control plane is queued at most once, so the length is bounded by the number of control planes that exist or
+/// were reported to exist.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
+    /// The position in `order` and the latest state.
     objects: HashMap<Uuid, (u64, Option<ControlPlane>)>,
     order: BTreeMap<u64, Uuid>,
-    next: u64,
+    next_position: u64,
 }
 
-/// One that waited, as it was last seen (`None`: gone).
+/// The state of a control plane that was replaced or removed; `None` stands for one that is gone.
 pub(super) struct BacklogEntry(pub(super) Option<ControlPlane>);
 
 impl Backlog {
-    /// Puts one in the last place, or replaces it where it is, and gives what it replaced.
+    /// Appends a control plane, or replaces its state without moving it. Returns the replaced state.
     pub(super) fn put(&mut self, uid: Uuid, object: Option<ControlPlane>) -> Option<BacklogEntry> {
-        if let Some((_, waiting)) = self.objects.get_mut(&uid) {
-            return Some(BacklogEntry(std::mem::replace(waiting, object)));
+        if let Some((_, queued)) = self.objects.get_mut(&uid) {
+            return Some(BacklogEntry(std::mem::replace(queued, object)));
         }
-        self.objects.insert(uid, (self.next, object));
-        self.order.insert(self.next, uid);
-        self.next += 1;
+        self.objects.insert(uid, (self.next_position, object));
+        self.order.insert(self.next_position, uid);
+        self.next_position += 1;
         None
     }
 
-    /// Takes one out, and gives it.
     pub(super) fn remove(&mut self, uid: &Uuid) -> Option<BacklogEntry> {
-        let (place, object) = self.objects.remove(uid)?;
-        self.order.remove(&place);
+        let (position, object) = self.objects.remove(uid)?;
+        self.order.remove(&position);
         Some(BacklogEntry(object))
     }
 

@@ -5,23 +5,24 @@ use std::collections::BTreeMap;
 use super::row::Row;
 use crate::catalog::{KubernetesMinor, KubernetesVersion, LifecycleState};
 
-/// How many control planes count as each state.
+/// The number of control planes in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The API answers.
+    /// Control planes whose API server answers.
     pub running: u32,
-    /// Scaled to zero.
+    /// Control planes that are scaled to zero.
     pub sleeping: u32,
-    /// Does not work, or not yet.
+    /// Control planes that do not work, or not yet.
     pub not_ready: u32,
-    /// Changes its version.
+    /// Control planes that are changing their version.
     pub upgrading: u32,
-    /// All of them by the minor of their desired version.
+    /// All control planes by the minor of their desired version.
     pub by_version: BTreeMap<KubernetesMinor, u32>,
 }
 
 impl Counts {
-    pub(super) fn with(mut self, row: &Row) -> Self {
+    /// Adds one control plane.
+    pub(super) fn add(mut self, row: &Row) -> Self {
         let count = match row.status.state() {
             LifecycleState::Running => &mut self.running,
             LifecycleState::Sleeping => &mut self.sleeping,

@@ -1,44 +1,53 @@
-//! The row that is kept of a control plane, and what lies between it and the object.
+//! One row of the index, and the comparison with its object that yields the changes to report.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Change, ControlPlane};
+use super::control_plane::ControlPlane;
 use crate::catalog::{Event, KubernetesVersion, Status};
 
-/// What outlives the process of a control plane: what was reported of it, or recorded with the baseline.
+/// An event and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The time of the event: the API server's for a creation or a deletion, that of the observation otherwise.
+    pub time: Timestamp,
+    /// The event.
+    pub event: Event,
+}
+
+/// The part of a row that outlives the process: what was reported of a control plane, or recorded with the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PersistedRow {
-    /// The object's UID, which never leaves the cluster.
+    /// The UID of the object, which never leaves the cluster.
     pub uid: Uuid,
-    /// The version that was last reported.
+    /// The last reported version.
     pub reported: KubernetesVersion,
-    /// The last status, of one that is being deleted the last before that.
+    /// The last status; for an object that is being deleted, the last one before its deletion.
     pub status: Status,
-    /// Its deletion was reported, and nothing more is.
+    /// True if the deletion was reported. Nothing is reported after it.
     pub deleted_reported: bool,
 }
 
-/// What is known of a control plane: about 30 bytes.
+/// The state of a control plane in the index: about 30 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
-    /// The version that was last reported, or recorded at the baseline; `None` as long as the creation has not been.
+    /// The last version that was reported or recorded with the baseline; `None` until the creation is reported.
     pub(super) reported: Option<KubernetesVersion>,
-    /// The status now: what it counts as.
+    /// The current status, which decides what the control plane counts as.
     pub(super) status: Status,
-    /// The status before the deletion: what its deletion is reported with.
+    /// The last status before the deletion, which the deletion is reported with.
     status_before_deletion: Status,
     deleted_reported: bool,
-    /// False where it is gone and only its report is waiting.
+    /// False if the object is gone and only its deletion is still to be reported.
     pub(super) present: bool,
-    /// Something of it could not be read when it was last seen.
+    /// True if the version or the status could not be read from the latest state of the object.
     pub(super) unreadable: bool,
-    /// The last list that named it.
+    /// The number of the last list that contained the object.
     pub(super) list: u32,
 }
 
 impl Row {
-    /// The row of a control plane that nothing has been reported of.
+    /// Creates the row of a control plane that nothing was reported of.
     pub(super) fn unreported() -> Self {
         Self {
             reported: None,
@@ -51,8 +60,8 @@ impl Row {
         }
     }
 
-    /// The row of a control plane that was there before: its creation is never reported, nor its deletion if that
-    /// has begun.
+    /// Creates the row of a control plane that belongs to the baseline. Its creation is never reported, nor its
+    /// deletion if that has begun.
     pub(super) fn recorded(object: &ControlPlane) -> Self {
         Self {
             reported: Some(object.tcp_version.unwrap_or(KubernetesVersion::Unknown)),
@@ -61,27 +70,29 @@ impl Row {
         }
     }
 
-    /// The row of a control plane that was kept. Until a list has named it, it is taken to be there.
-    pub(super) fn restored(kept: PersistedRow) -> Self {
-        let PersistedRow { uid: _, reported, status, deleted_reported } = kept;
+    /// Restores a row. The object counts as present until a complete list does not contain it.
+    pub(super) fn from_persisted(row: PersistedRow) -> Self {
+        let PersistedRow { uid: _, reported, status, deleted_reported } = row;
         let reported = Some(reported);
         Self { reported, status, status_before_deletion: status, deleted_reported, ..Self::unreported() }
     }
 
-    /// What is kept of it: nothing where nothing was reported, so that it is reported as created if it is there then.
-    pub(super) fn kept(&self, uid: Uuid) -> Option<PersistedRow> {
-        let Self { reported, status_before_deletion: status, deleted_reported, .. } = *self;
+    /// Returns the part to persist. There is none before the creation was reported, so that a restarted process
+    /// reports it.
+    pub(super) fn to_persisted(self, uid: Uuid) -> Option<PersistedRow> {
+        let Self { reported, status_before_deletion: status, deleted_reported, .. } = self;
         Some(PersistedRow { uid, reported: reported?, status, deleted_reported })
     }
 
-    /// The row after its object was seen; what could not be read stays as it was.
-    pub(super) fn seen(self, object: &ControlPlane, list: u32) -> Self {
+    /// Returns the row with the object's current status. A status that could not be read leaves the last one in place.
+    pub(super) fn with_status_of(self, object: &ControlPlane, list: u32) -> Self {
         let status = object.status.unwrap_or(self.status);
         let status_before_deletion = if object.deleted.is_none() { status } else { self.status_before_deletion };
         Self { status, status_before_deletion, present: true, unreadable: object.is_unreadable(), list, ..self }
     }
 
-    /// What is to be reported of the object (`None`: it is gone), and the row once that is done.
+    /// Returns the changes from this row to the object, and the row after they are reported. An object or a row of
+    /// `None` stands for a control plane that is gone.
     pub(super) fn compare(
         self,
         object: Option<&ControlPlane>,
@@ -93,7 +104,7 @@ impl Row {
         };
         let mut next = self;
         let mut changes = Vec::new();
-        if let Some(change) = self.change_of_version(object, now, extended) {
+        if let Some(change) = self.creation_or_update(object, now, extended) {
             next.reported = object.tcp_version;
             changes.push(change);
         }
@@ -104,13 +115,12 @@ impl Row {
         (changes, Some(next))
     }
 
-    /// The creation, or a new version. After the deletion nothing more is reported.
-    fn change_of_version(self, object: &ControlPlane, now: Timestamp, extended: bool) -> Option<Change> {
+    fn creation_or_update(self, object: &ControlPlane, now: Timestamp, extended: bool) -> Option<Change> {
         let new_tcp_version = object.tcp_version.filter(|_| !self.deleted_reported)?;
         match self.reported {
             None => Some(Change {
                 time: object.created.unwrap_or(now),
-                event: Event::Created { tcp_version: new_tcp_version, with: extended.then_some(object.with) },
+                event: Event::Created { tcp_version: new_tcp_version, with: extended.then_some(object.created_with) },
             }),
             Some(old_tcp_version) if old_tcp_version != new_tcp_version => {
                 Some(Change { time: now, event: Event::Updated { old_tcp_version, new_tcp_version } })
@@ -119,7 +129,7 @@ impl Row {
         }
     }
 
-    /// The deletion, once, of what was reported to be there.
+    /// Returns the deletion, unless it was reported already or the creation never was.
     fn deletion(self, time: Timestamp) -> Option<Change> {
         let tcp_version = self.reported.filter(|_| !self.deleted_reported)?;
         Some(Change { time, event: Event::Deleted { status: self.status_before_deletion, tcp_version } })

@@ -53,7 +53,7 @@ impl Pipeline<'_> {
         }
         let changes = index.fold(event, Timestamp::now(), room);
         // A new baseline is written at once, since nothing is reported as created before it is.
-        let flush = match index.take_unsaved() {
+        let flush = match index.take_dirty() {
             true if event == WatcherEvent::InitDone => Flush::Now,
             true => Flush::Later,
             false => Flush::Never,
@@ -78,20 +78,20 @@ impl Pipeline<'_> {
 
     /// Returns at most `room` changes of control planes in the backlog, oldest first.
     pub(super) fn drain_backlog(&self, room: usize) -> Vec<Change> {
-        lock(&self.index).report_waiting(Timestamp::now(), room)
+        lock(&self.index).report_backlog(Timestamp::now(), room)
     }
 
     /// Returns whether there is a baseline, and the rows to persist.
     pub(super) fn persisted(&self) -> (bool, Vec<PersistedRow>) {
         let index = lock(&self.index);
-        (index.has_baseline(), index.kept())
+        (index.has_baseline(), index.persisted_rows())
     }
 
     /// Updates the metrics of the backlog.
     pub(super) fn record_metrics(&mut self) {
         let (coalesced, backlogged) = {
             let index = lock(&self.index);
-            (index.coalesced(), index.waiting())
+            (index.coalesced(), index.backlog_len())
         };
         metrics::events_coalesced(coalesced - std::mem::replace(&mut self.counted_coalesced, coalesced));
         metrics::control_planes_backlogged(backlogged);

@@ -1,6 +1,7 @@
-//! The fold, driven by hand.
+//! The fold, driven event by event.
 
 use super::*;
+use crate::catalog::Event;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const ROOM: usize = 100;
@@ -26,7 +27,7 @@ fn tcp(uid: u128) -> ControlPlane {
         deleted: None,
         tcp_version: Some(version("v1.35.1")),
         status: Some(Status::Ready),
-        with: CreatedWith { cluster_api: false, network_profile: None },
+        created_with: CreatedWith { cluster_api: false, network_profile: None },
     }
 }
 
@@ -55,15 +56,15 @@ fn list(index: &mut Index, objects: &[ControlPlane]) -> Vec<Event> {
     events
 }
 
-fn fold(index: &mut Index, seen: WatcherEvent) -> Vec<Event> {
-    index.fold(seen, NOW, ROOM).into_iter().map(|change| change.event).collect()
+fn fold(index: &mut Index, event: WatcherEvent) -> Vec<Event> {
+    index.fold(event, NOW, ROOM).into_iter().map(|change| change.event).collect()
 }
 
 fn apply(index: &mut Index, object: ControlPlane) -> Vec<Event> {
     fold(index, WatcherEvent::Apply(object))
 }
 
-/// A view that has seen a complete list of these.
+/// Creates an index whose first complete list contains `objects`.
 fn synced(objects: &[ControlPlane]) -> Index {
     let mut index = Index::new(OPTIONS);
     assert_eq!(list(&mut index, objects), []);
@@ -83,7 +84,7 @@ fn deleted(status: Status, text: &str) -> Event {
 }
 
 #[test]
-fn what_the_first_complete_list_names_is_not_created() {
+fn control_planes_of_the_first_complete_list_are_not_reported_as_created() {
     let index = synced(&[tcp(1), tcp(2).status(Status::Sleeping), tcp(3).deleting()]);
     let counts = index.counts().unwrap();
     assert_eq!((counts.running, counts.sleeping), (2, 1));
@@ -103,7 +104,7 @@ fn there_are_no_counts_before_a_list_is_complete() {
 }
 
 #[test]
-fn a_first_list_that_breaks_off_leaves_no_trace() {
+fn a_first_list_that_breaks_off_is_no_baseline() {
     let mut index = Index::new(OPTIONS);
     fold(&mut index, WatcherEvent::Init);
     apply(&mut index, tcp(1));
@@ -114,7 +115,7 @@ fn a_first_list_that_breaks_off_leaves_no_trace() {
 }
 
 #[test]
-fn a_life_is_reported_once_each() {
+fn a_creation_an_upgrade_and_a_deletion_are_each_reported_once() {
     let mut index = synced(&[]);
     assert_eq!(
         index.fold(WatcherEvent::Apply(tcp(1)), NOW, ROOM),
@@ -149,14 +150,14 @@ fn a_change_of_private_suffix_alone_is_no_event() {
 }
 
 #[test]
-fn what_was_being_deleted_at_the_baseline_is_never_reported() {
+fn a_deletion_that_began_before_the_baseline_is_never_reported() {
     let mut index = synced(&[tcp(1).deleting()]);
     assert_eq!(apply(&mut index, tcp(1).deleting().status(Status::NotReady)), []);
     assert_eq!(fold(&mut index, WatcherEvent::Delete(tcp(1).uid)), []);
 }
 
 #[test]
-fn a_gap_coalesces() {
+fn changes_between_two_lists_coalesce() {
     let mut index = synced(&[tcp(1), tcp(2), tcp(3), tcp(4)]);
     let events = list(&mut index, &[tcp(1).at("v1.37.0"), tcp(3), tcp(4).at("v1.36.0").deleting(), tcp(5)]);
     assert_eq!(
@@ -173,19 +174,19 @@ fn a_gap_coalesces() {
 }
 
 #[test]
-fn one_first_seen_while_it_is_deleted_is_created_and_deleted() {
+fn a_new_control_plane_that_is_already_being_deleted_is_created_and_deleted() {
     let mut index = synced(&[]);
     assert_eq!(apply(&mut index, tcp(1).deleting()), [created("v1.35.1"), deleted(Status::Unknown, "v1.35.1")]);
 }
 
 #[test]
-fn an_unreadable_object_counts_and_waits_for_its_event() {
+fn an_unreadable_object_is_counted_and_reported_once_it_is_readable() {
     let mut index = synced(&[tcp(1)]);
     let unreadable = tcp(1).unreadable();
     assert!(index.is_newly_unreadable(&unreadable));
     assert_eq!(apply(&mut index, unreadable), []);
     assert!(!index.is_newly_unreadable(&unreadable));
-    assert_eq!(list(&mut index, &[unreadable]), [], "it must not look deleted");
+    assert_eq!(list(&mut index, &[unreadable]), [], "it must not count as deleted");
     assert_eq!(index.counts().unwrap().running, 1, "its last status stays");
     assert_eq!(apply(&mut index, tcp(1).at("v1.36.0")), [updated("v1.35.1", "v1.36.0")]);
 
@@ -195,33 +196,33 @@ fn an_unreadable_object_counts_and_waits_for_its_event() {
 }
 
 #[test]
-fn without_room_changes_wait_and_coalesce() {
+fn changes_without_room_go_to_the_backlog_and_coalesce() {
     let mut index = synced(&[tcp(1), tcp(2)]);
     for object in [tcp(1).at("v1.36.0"), tcp(3), tcp(1).at("v1.37.0"), tcp(4), tcp(2).deleting()] {
         assert_eq!(index.fold(WatcherEvent::Apply(object), NOW, 0), []);
     }
     assert_eq!(index.fold(WatcherEvent::Delete(tcp(3).uid), NOW, 0), []);
     assert_eq!(index.fold(WatcherEvent::Delete(tcp(2).uid), NOW, 0), []);
-    assert_eq!(index.waiting(), 3, "what was created and deleted in between has vanished");
-    assert_eq!(index.counts().unwrap().running, 2, "the counts do not wait");
+    assert_eq!(index.backlog_len(), 3, "a control plane that was created and deleted in between is not reported");
+    assert_eq!(index.counts().unwrap().running, 2, "the counts are not delayed");
 
-    let first: Vec<_> = index.report_waiting(NOW, 1).into_iter().map(|change| change.event).collect();
+    let first: Vec<_> = index.report_backlog(NOW, 1).into_iter().map(|change| change.event).collect();
     assert_eq!(first, [updated("v1.35.1", "v1.37.0")]);
-    let rest: Vec<_> = index.report_waiting(NOW, ROOM).into_iter().map(|change| change.event).collect();
+    let rest: Vec<_> = index.report_backlog(NOW, ROOM).into_iter().map(|change| change.event).collect();
     assert_eq!(rest, [created("v1.35.1"), deleted(Status::Ready, "v1.35.1")]);
-    assert_eq!(index.waiting(), 0);
+    assert_eq!(index.backlog_len(), 0);
 }
 
 #[test]
-fn going_back_to_where_it_was_while_waiting_is_nothing_to_report() {
+fn a_change_in_the_backlog_that_is_undone_is_not_reported() {
     let mut index = synced(&[tcp(1)]);
     index.fold(WatcherEvent::Apply(tcp(1).at("v1.36.0")), NOW, 0);
     index.fold(WatcherEvent::Apply(tcp(1)), NOW, 0);
-    assert_eq!(index.waiting(), 0);
-    assert_eq!(index.report_waiting(NOW, ROOM), []);
+    assert_eq!(index.backlog_len(), 0);
+    assert_eq!(index.report_backlog(NOW, ROOM), []);
 }
 
-/// As many as the limit of the view allows.
+/// Creates an index that contains as many control planes as its limit allows.
 fn at_limit(limit: u128) -> (Index, Vec<ControlPlane>) {
     let objects: Vec<_> = (1..=limit).map(tcp).collect();
     let mut index = Index::new(IndexOptions { limit: objects.len(), ..OPTIONS });
@@ -230,21 +231,21 @@ fn at_limit(limit: u128) -> (Index, Vec<ControlPlane>) {
 }
 
 #[test]
-fn at_the_limit_all_is_reported_and_kept() {
+fn at_the_limit_everything_is_reported_and_persisted() {
     let (mut index, objects) = at_limit(20);
     assert_eq!(index.is_beyond_limit(), Some(false));
-    assert_eq!(index.kept().len(), objects.len());
+    assert_eq!(index.persisted_rows().len(), objects.len());
     assert_eq!(apply(&mut index, tcp(1).at("v1.36.0")), [updated("v1.35.1", "v1.36.0")]);
 }
 
 #[test]
-fn beyond_the_limit_nothing_is_kept_or_reported_and_all_is_counted() {
+fn beyond_the_limit_nothing_is_persisted_or_reported_and_everything_is_counted() {
     let (mut index, _) = at_limit(20);
     index.fold(WatcherEvent::Apply(tcp(1).at("v1.36.0")), NOW, 0);
-    assert_eq!(apply(&mut index, tcp(21)), [created("v1.35.1")], "that there are too many is known once it is there");
+    assert_eq!(apply(&mut index, tcp(21)), [created("v1.35.1")], "the number is measured after the event");
     assert_eq!(index.is_beyond_limit(), Some(true));
-    assert!(index.take_unsaved() && index.kept().is_empty() && !index.has_baseline());
-    assert_eq!(index.report_waiting(NOW, ROOM), [], "what waited is recorded");
+    assert!(index.take_dirty() && index.persisted_rows().is_empty() && !index.has_baseline());
+    assert_eq!(index.report_backlog(NOW, ROOM), [], "the backlog is recorded");
     assert_eq!(apply(&mut index, tcp(2).at("v1.36.0")), []);
     assert_eq!(apply(&mut index, tcp(3).deleting()), []);
     assert_eq!(apply(&mut index, tcp(22)), []);
@@ -252,7 +253,7 @@ fn beyond_the_limit_nothing_is_kept_or_reported_and_all_is_counted() {
 }
 
 #[test]
-fn well_below_the_limit_what_is_there_is_a_new_baseline() {
+fn well_below_the_limit_a_new_baseline_begins() {
     let (mut index, _) = at_limit(20);
     apply(&mut index, tcp(21));
     apply(&mut index, tcp(4).at("v1.36.0"));
@@ -264,7 +265,7 @@ fn well_below_the_limit_what_is_there_is_a_new_baseline() {
             break;
         }
     }
-    assert_eq!((index.is_beyond_limit(), index.kept().len()), (Some(false), 17));
+    assert_eq!((index.is_beyond_limit(), index.persisted_rows().len()), (Some(false), 17));
     assert_eq!(apply(&mut index, tcp(4).at("v1.37.0")), [updated("v1.36.0", "v1.37.0")]);
     assert_eq!(fold(&mut index, WatcherEvent::Delete(tcp(5).uid)), [], "it was being deleted at the baseline");
     assert_eq!(apply(&mut index, tcp(30)), [created("v1.35.1")]);
@@ -280,9 +281,9 @@ fn a_first_list_beyond_the_limit_is_no_baseline() {
 }
 
 #[test]
-fn what_is_kept_goes_on_where_it_was() {
+fn a_restored_index_reports_the_changes_since() {
     let index = synced(&[tcp(1), tcp(2).status(Status::Sleeping), tcp(3).deleting(), tcp(4)]);
-    let mut index = Index::restore(OPTIONS, index.has_baseline(), index.kept());
+    let mut index = Index::restore(OPTIONS, index.has_baseline(), index.persisted_rows());
     assert_eq!(index.counts(), None);
     let events = list(&mut index, &[tcp(1).at("v1.36.0"), tcp(2).deleting(), tcp(5)]);
     let gone = [deleted(Status::Ready, "v1.35.1")];
@@ -295,13 +296,13 @@ fn what_is_kept_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_row_that_goes_without_an_event_is_to_be_written_all_the_same() {
+fn a_row_that_is_removed_without_an_event_makes_the_index_dirty() {
     let mut index = synced(&[tcp(1).deleting()]);
-    assert!(index.take_unsaved(), "the baseline");
+    assert!(index.take_dirty(), "the baseline");
     apply(&mut index, tcp(1).deleting().status(Status::NotReady));
-    assert!(!index.take_unsaved(), "a change of status alone makes no write");
+    assert!(!index.take_dirty(), "a change of status alone makes no write");
     fold(&mut index, WatcherEvent::Delete(tcp(1).uid));
-    assert!(index.take_unsaved() && index.kept().is_empty());
+    assert!(index.take_dirty() && index.persisted_rows().is_empty());
 }
 
 #[test]
@@ -311,6 +312,6 @@ fn superseded_states_are_counted_once_each() {
         index.fold(WatcherEvent::Apply(tcp(1).at(version)), NOW, 0);
     }
     assert_eq!(index.coalesced(), 1, "v1.36.0 will not be reported");
-    index.report_waiting(NOW, ROOM);
+    index.report_backlog(NOW, ROOM);
     assert_eq!(index.coalesced(), 1);
 }

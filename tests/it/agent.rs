@@ -86,9 +86,9 @@ async fn an_api_server_that_restarts_is_watched_again() {
     let agent = AgentOptions::new(&cluster, &collector.url()).argument("--export-interval=1s").start().await;
     agent.ready().await;
     cluster.stop();
-    agent.logged("can't watch control planes").await;
+    agent.logged("failed to watch TenantControlPlanes").await;
     cluster.resume().await;
-    agent.logged("control planes are watched again").await;
+    agent.logged("watching TenantControlPlanes again").await;
     assert!(agent.is_ready().await, "an outage does not make it unready");
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
 }

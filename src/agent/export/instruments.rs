@@ -16,7 +16,7 @@ use super::connection::CollectorChannel;
 use super::reporting_exporter::{LastError, ReportingExporter};
 use super::resource;
 use crate::agent::kubernetes::ComponentVersions;
-use crate::agent::kubernetes::datastores::Usage;
+use crate::agent::kubernetes::datastores::DatastoreUsage;
 use crate::agent::observe::Counts;
 use crate::catalog::{
     BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, DRIVER, KAMAJI_VERSION, KUBERNETES_VERSION, Metric, NOT_READY,
@@ -42,7 +42,7 @@ pub struct GaugeValues {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtendedValues {
     /// The datastores, by driver.
-    pub datastores: BTreeMap<&'static str, Usage>,
+    pub datastores: BTreeMap<&'static str, DatastoreUsage>,
 }
 
 /// The instruments of one installation.
@@ -124,7 +124,7 @@ fn register_all(meter: &Meter, current: &CurrentValues) {
             observe(*count, &[KeyValue::new(TCP_MINOR.key, minor.to_string())]);
         }
     });
-    let datastores = |metric, count: fn(&Usage) -> u32| {
+    let datastores = |metric, count: fn(&DatastoreUsage) -> u32| {
         register(meter, current, metric, move |values, observe| {
             for (driver, usage) in values.extended.iter().flat_map(|extended| &extended.datastores) {
                 observe(count(usage), &[KeyValue::new(DRIVER.key, *driver)]);

@@ -1,4 +1,4 @@
-//! Datastores by driver: asked for only where the operator turned the extended signals on.
+//! Counts of DataStores by driver. They are requested only if the extended signals are on.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use crate::catalog::DRIVERS;
 const RESOURCE: Resource =
     Resource { plural: "datastores", group: "kamaji.clastix.io", verbs: "list", is_custom: true };
 const PATH: &str = "/apis/kamaji.clastix.io/v1alpha1/datastores";
-/// A cluster has a handful of datastores; what lies beyond the first page is not counted.
-const LIMIT: u32 = 500;
+/// The limit on DataStores in one answer. A cluster has a handful of them; those beyond the first page are not counted.
+const MAX_DATASTORES: u32 = 500;
 
-/// How many datastores have a driver, and how many control planes use them.
+/// The use of one driver.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Datastores.
+pub struct DatastoreUsage {
+    /// The number of DataStores with the driver.
     pub count: u32,
-    /// Control planes.
+    /// The number of control planes that use these DataStores.
     pub used_by: u32,
 }
 
-/// A `DataStore` as it is decoded: leniently, since one that fails to decode would fail the whole list.
+/// The decoded part of a DataStore. It is decoded leniently, because one that fails to decode would fail the whole list.
 #[derive(Debug, Clone, Deserialize)]
 struct DataStore {
     #[serde(default)]
@@ -49,11 +49,11 @@ struct DataStoreStatus {
     used_by: Lenient<UsedBy>,
 }
 
-/// A driver, where it is one that the catalog names.
+/// A driver of the catalog, or `None` for any other.
 #[derive(Debug, Clone, Copy)]
 struct Driver(Option<&'static str>);
 
-/// How many control planes are in the list.
+/// The length of the list of control planes in `status.usedBy`.
 #[derive(Debug, Clone, Copy)]
 struct UsedBy(u32);
 
@@ -75,20 +75,20 @@ impl<'de> Readable<'de> for UsedBy {
 
 readable_objects!(DataStoreSpec, DataStoreStatus);
 
-/// Counts them. One whose driver can't be read, or is none that the catalog names, is left out.
-pub async fn count(client: &Client) -> Result<BTreeMap<&'static str, Usage>, ApiError> {
-    let request = Request::new(PATH).list(&ListParams::default().limit(LIMIT));
+/// Counts the DataStores by driver. A DataStore whose driver is unreadable or not in the catalog is left out.
+pub async fn count(client: &Client) -> Result<BTreeMap<&'static str, DatastoreUsage>, ApiError> {
+    let request = Request::new(PATH).list(&ListParams::default().limit(MAX_DATASTORES));
     let request = request.map_err(|error| ApiError::from_kube(RESOURCE, &kube::Error::BuildRequest(error)))?;
-    let found = within_deadline(client.request::<ObjectList<DataStore>>(request)).await;
-    Ok(by_driver(found.map_err(|error| ApiError::from_kube(RESOURCE, &error))?.items))
+    let list = within_deadline(client.request::<ObjectList<DataStore>>(request)).await;
+    Ok(by_driver(list.map_err(|error| ApiError::from_kube(RESOURCE, &error))?.items))
 }
 
-fn by_driver(datastores: Vec<DataStore>) -> BTreeMap<&'static str, Usage> {
-    let mut usage: BTreeMap<&'static str, Usage> = BTreeMap::new();
+fn by_driver(datastores: Vec<DataStore>) -> BTreeMap<&'static str, DatastoreUsage> {
+    let mut usage: BTreeMap<&'static str, DatastoreUsage> = BTreeMap::new();
     for DataStore { spec, status } in datastores {
-        let driver = spec.map(|spec| spec.driver).flatten().read();
+        let driver = spec.map(|spec| spec.driver).flatten().ok();
         let Some(Driver(Some(driver))) = driver else { continue };
-        let used_by = status.map(|status| status.used_by).flatten().read();
+        let used_by = status.map(|status| status.used_by).flatten().ok();
         let usage = usage.entry(driver).or_default();
         usage.count += 1;
         usage.used_by += used_by.map_or(0, |UsedBy(count)| count);
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    fn count(datastores: &[Value]) -> BTreeMap<&'static str, Usage> {
+    fn count(datastores: &[Value]) -> BTreeMap<&'static str, DatastoreUsage> {
         let read = |datastore: &Value| serde_json::from_str(&datastore.to_string()).unwrap();
         by_driver(datastores.iter().map(read).collect())
     }
@@ -116,7 +116,10 @@ mod tests {
             json!({"spec": {"driver": "PostgreSQL"}}),
             json!({"spec": {"driver": "AcmeDB"}}),
         ]);
-        let expected = [("PostgreSQL", Usage { count: 1, used_by: 0 }), ("etcd", Usage { count: 2, used_by: 4 })];
+        let expected = [
+            ("PostgreSQL", DatastoreUsage { count: 1, used_by: 0 }),
+            ("etcd", DatastoreUsage { count: 2, used_by: 4 }),
+        ];
         assert_eq!(counted, expected.into());
     }
 
@@ -128,7 +131,7 @@ mod tests {
                 json!({"spec": unreadable, "status": unreadable}),
                 json!({"spec": {"driver": "etcd"}, "status": {"usedBy": {"a": unreadable}}}),
             ]);
-            assert_eq!(counted, [("etcd", Usage { count: 1, used_by: 0 })].into(), "{unreadable}");
+            assert_eq!(counted, [("etcd", DatastoreUsage { count: 1, used_by: 0 })].into(), "{unreadable}");
         }
     }
 }

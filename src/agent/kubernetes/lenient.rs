@@ -1,5 +1,4 @@
-//! Decoding that takes whatever is there: what should be a string, an object or an array, and is not, is told apart and
-//! does not fail.
+//! Lenient decoding of JSON: a value of an unexpected type is marked as unreadable and does not fail the document.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A field that may be absent, or hold what it should not.
+/// A field that may be absent or hold a value of an unexpected type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Lenient<T> {
     #[default]
@@ -16,7 +15,7 @@ pub(super) enum Lenient<T> {
     Unreadable,
 }
 
-/// What can be read from a JSON string, object or array, and from nothing else.
+/// A type that can be decoded from a JSON string, object or array. By default each of them is unreadable.
 pub(super) trait Readable<'de>: Sized {
     fn from_text(_: &str) -> Lenient<Self> {
         Lenient::Unreadable
@@ -33,7 +32,7 @@ pub(super) trait Readable<'de>: Sized {
     }
 }
 
-/// Objects are read by their derived `Deserialize`.
+/// Implements [`Readable`] for types that are objects, by their derived `Deserialize`.
 macro_rules! readable_objects {
     ($($object:ty),* $(,)?) => {
         $(impl<'de> $crate::agent::kubernetes::lenient::Readable<'de> for $object {
@@ -49,22 +48,22 @@ macro_rules! readable_objects {
 pub(super) use readable_objects;
 
 impl<T> Lenient<T> {
-    pub(super) fn map<U>(self, then: impl FnOnce(T) -> U) -> Lenient<U> {
+    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Lenient<U> {
         match self {
             Self::Absent => Lenient::Absent,
-            Self::Read(value) => Lenient::Read(then(value)),
+            Self::Read(value) => Lenient::Read(convert(value)),
             Self::Unreadable => Lenient::Unreadable,
         }
     }
 
-    pub(super) fn read(self) -> Option<T> {
+    pub(super) fn ok(self) -> Option<T> {
         match self {
             Self::Read(value) => Some(value),
             Self::Absent | Self::Unreadable => None,
         }
     }
 
-    /// The value, `absent` where the field is not there, and `None` where it could not be read.
+    /// Returns the value, `absent` if there is no field, or `None` if the field is unreadable.
     pub(super) fn or_absent(self, absent: T) -> Option<T> {
         match self {
             Self::Absent => Some(absent),
@@ -106,7 +105,7 @@ impl<'de, T: Readable<'de>> Visitor<'de> for LenientVisitor<T> {
     type Value = Lenient<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
+        f.write_str("any value")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {

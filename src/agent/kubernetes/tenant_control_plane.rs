@@ -1,8 +1,8 @@
-//! The few fields of a `TenantControlPlane` that are read, decoded straight from the response without the rest.
+//! The few fields of a TenantControlPlane that the agent reads. The others are skipped while the response is decoded.
 //!
-//! Only what the API server itself guarantees (`metadata`) is decoded strictly. Everything under `spec` and `status`
-//! is decoded leniently: a custom resource may hold anything there, and one object that fails to decode would fail
-//! the whole list it comes in.
+//! The fields under `metadata` that the API server guarantees are decoded strictly. Everything under `spec` and `status`
+//! is decoded leniently: a custom resource may hold any value there, and one object that fails to decode would fail the
+//! whole list.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use super::lenient::{Lenient, Readable, readable_objects};
 use crate::agent::observe::ControlPlane;
 use crate::catalog::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
 
-/// A `TenantControlPlane` as it is decoded.
+/// The decoded part of a TenantControlPlane.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct TenantControlPlane {
     metadata: Metadata,
@@ -54,8 +54,8 @@ struct SpecKubernetes {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct SpecControlPlane {
-    ingress: Lenient<Anything>,
-    gateway: Lenient<Anything>,
+    ingress: Lenient<AnyObject>,
+    gateway: Lenient<AnyObject>,
     service: Lenient<SpecService>,
 }
 
@@ -85,20 +85,20 @@ struct StatusVersion {
 
 /// An object with any fields.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-struct Anything {}
+struct AnyObject {}
 
-/// Whether an owner is Cluster API's control plane.
+/// The kind of an owner, as far as it matters.
 #[derive(Debug, Clone, Copy)]
 struct OwnerKind {
-    cluster_api: bool,
+    is_cluster_api: bool,
 }
 
-/// `spec.controlPlane.service.serviceType`, where it is one that is counted.
+/// The value of `spec.controlPlane.service.serviceType`, or `None` for a type that is not reported.
 #[derive(Debug, Clone, Copy)]
 struct ServiceType(Option<NetworkProfile>);
 
 impl TenantControlPlane {
-    /// The resourceVersion, to resume a watch behind it, and the object as the rest of the agent sees it.
+    /// Splits the object into its resourceVersion, from which a watch can be resumed, and the fields of the index.
     pub(super) fn into_parts(self) -> (String, ControlPlane) {
         let Self { metadata, spec, status } = self;
         let spec = spec.map(|spec| (spec.kubernetes.map(|kubernetes| kubernetes.version), spec.control_plane));
@@ -116,7 +116,7 @@ impl TenantControlPlane {
                 .or_absent(Status::Unknown),
             created_with: CreatedWith {
                 cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
-                network_profile: network.flatten().read().and_then(SpecControlPlane::network_profile),
+                network_profile: network.flatten().ok().and_then(SpecControlPlane::network_profile),
             },
         };
         (metadata.resource_version, control_plane)
@@ -125,17 +125,18 @@ impl TenantControlPlane {
 
 impl OwnerReference {
     fn is_cluster_api(&self) -> bool {
-        self.kind.read().is_some_and(|kind| kind.cluster_api)
+        self.kind.ok().is_some_and(|kind| kind.is_cluster_api)
     }
 }
 
 impl SpecControlPlane {
-    /// An Ingress or a Gateway is in front of the Service, whatever its type.
+    /// Returns the way in which the API server is exposed. An Ingress or a Gateway routes to the Service, so it takes
+    /// precedence over the type of the Service.
     fn network_profile(self) -> Option<NetworkProfile> {
         let Self { ingress, gateway, service } = self;
-        let by_ingress = ingress.read().map(|_| NetworkProfile::Ingress);
-        let by_gateway = gateway.read().map(|_| NetworkProfile::Gateway);
-        by_ingress.or(by_gateway).or_else(|| service.read()?.service_type.read()?.0)
+        let by_ingress = ingress.ok().map(|_| NetworkProfile::Ingress);
+        let by_gateway = gateway.ok().map(|_| NetworkProfile::Gateway);
+        by_ingress.or(by_gateway).or_else(|| service.ok()?.service_type.ok()?.0)
     }
 }
 
@@ -153,7 +154,7 @@ impl Readable<'_> for Status {
 
 impl Readable<'_> for OwnerKind {
     fn from_text(text: &str) -> Lenient<Self> {
-        Lenient::Read(Self { cluster_api: text == "KamajiControlPlane" })
+        Lenient::Read(Self { is_cluster_api: text == "KamajiControlPlane" })
     }
 }
 
@@ -176,7 +177,7 @@ readable_objects!(
     StatusBlock,
     StatusResources,
     StatusVersion,
-    Anything
+    AnyObject
 );
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_that_are_sent_are_read() {
+    fn the_fields_that_are_sent_are_decoded() {
         let spec = json!({"kubernetes": {"version": "v1.35.1", "kubelet": {}}, "controlPlane": {"service": {"serviceType": "NodePort"}}});
         let status = json!({"kubernetesResources": {"version": {"status": "Sleeping"}}});
         let read = read(&spec, &status);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_unknown_and_what_is_unreadable_is_told_apart() {
+    fn an_absent_field_is_unknown_and_an_unreadable_one_is_none() {
         let absent = read(&json!({}), &json!(null));
         assert_eq!(absent.tcp_version, Some(KubernetesVersion::Unknown));
         assert_eq!(absent.status, Some(Status::Unknown));
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ingress_or_a_gateway_goes_before_the_service() {
+    fn an_ingress_or_a_gateway_takes_precedence_over_the_service() {
         let profile =
             |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).created_with.network_profile;
         let service = json!({"serviceType": "ClusterIP"});

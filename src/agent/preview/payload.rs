@@ -6,7 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Preview;
-use crate::agent::kubernetes::datastores::Usage;
+use crate::agent::kubernetes::datastores::DatastoreUsage;
 use crate::catalog::{CreatedWith, Event, EventRecord, NetworkProfile};
 
 #[derive(Serialize)]
@@ -86,8 +86,8 @@ fn gauges(preview: &Preview) -> GaugesPayload {
     }
 }
 
-fn datastores(datastores: &BTreeMap<&'static str, Usage>) -> BTreeMap<&'static str, DatastoresPayload> {
-    let form = |(driver, usage): (&&'static str, &Usage)| {
+fn datastores(datastores: &BTreeMap<&'static str, DatastoreUsage>) -> BTreeMap<&'static str, DatastoresPayload> {
+    let form = |(driver, usage): (&&'static str, &DatastoreUsage)| {
         (*driver, DatastoresPayload { count: usage.count, used_by: usage.used_by })
     };
     datastores.iter().map(form).collect()

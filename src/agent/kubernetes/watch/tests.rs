@@ -10,33 +10,33 @@ use tower::service_fn;
 use super::*;
 use crate::agent::observe::ControlPlane;
 
-/// A request that was made.
-struct Asked {
+/// A request to the simulated API server.
+struct ListRequest {
     query: String,
-    at: Instant,
+    time: Instant,
 }
 
-impl Asked {
-    /// What was given for a parameter; empty where it was not.
+impl ListRequest {
+    /// Returns the value of a parameter, or an empty text if the query has none.
     fn value(&self, parameter: &str) -> &str {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.into_iter().find(|(name, _)| *name == parameter).map_or("", |(_, value)| value)
     }
 }
 
-/// A client whose requests are answered by `answer`, one after the other, and what was asked.
-fn client(answer: impl Fn(usize) -> String + Send + 'static) -> (Client, mpsc::UnboundedReceiver<Asked>) {
-    let (asked, asks) = mpsc::unbounded_channel();
+/// Creates a client whose requests get their bodies from `answer`, by number, and a receiver of the requests.
+fn client(answer: impl Fn(usize) -> String + Send + 'static) -> (Client, mpsc::UnboundedReceiver<ListRequest>) {
+    let (sender, requests) = mpsc::unbounded_channel();
     let mut count = 0;
     let service = service_fn(move |request: http::Request<Body>| {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        // A test that has seen enough listens no more.
-        let _ = asked.send(Asked { query, at: Instant::now() });
+        // A test drops the receiver once it has enough requests.
+        let _ = sender.send(ListRequest { query, time: Instant::now() });
         count += 1;
         let body = answer(count - 1).into_bytes();
         ready(Ok::<_, Infallible>(Response::builder().status(StatusCode::OK).body(Body::from(body)).unwrap()))
     });
-    (Client::new(service, "default"), asks)
+    (Client::new(service, "default"), requests)
 }
 
 fn line(event: &str, object: &Value) -> String {
@@ -56,65 +56,68 @@ fn end_of_list(version: &str) -> String {
     )
 }
 
-/// What is seen, and the requests that were made for it, until `requests` were.
+/// Watches until the client has made `count` requests, and returns the events and the requests.
 async fn watch(
     client: Client,
-    mut asks: mpsc::UnboundedReceiver<Asked>,
-    requests: usize,
-) -> (Vec<WatcherEvent>, Vec<Asked>) {
+    mut requests: mpsc::UnboundedReceiver<ListRequest>,
+    count: usize,
+) -> (Vec<WatcherEvent>, Vec<ListRequest>) {
     let (sender, mut receiver) = mpsc::channel(1);
-    let (mut seen, mut asked) = (Vec::new(), Vec::new());
-    let quiet = LogThrottle::hourly();
-    let mut watch = std::pin::pin!(run(&client, BACKOFF_MAX, &quiet, sender));
-    while asked.len() < requests {
+    let (mut events, mut made) = (Vec::new(), Vec::new());
+    let throttle = LogThrottle::hourly();
+    let mut watch = std::pin::pin!(run(&client, MAX_BACKOFF, &throttle, sender));
+    while made.len() < count {
         tokio::select! {
             biased;
-            Some(next) = receiver.recv() => seen.push(next),
-            Some(next) = asks.recv() => asked.push(next),
-            () = &mut watch => panic!("the watch goes on for as long as somebody listens"),
+            Some(event) = receiver.recv() => events.push(event),
+            Some(request) = requests.recv() => made.push(request),
+            () = &mut watch => panic!("the watch ends only when its receiver is dropped"),
         }
     }
-    (seen, asked)
+    (events, made)
 }
 
-fn is_applied(seen: &WatcherEvent, number: u32) -> bool {
-    matches!(seen, WatcherEvent::Apply(ControlPlane { uid, .. }) if uid.as_u128() == number.into())
+fn is_applied(event: &WatcherEvent, number: u32) -> bool {
+    matches!(event, WatcherEvent::Apply(ControlPlane { uid, .. }) if uid.as_u128() == number.into())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_the_server_ends_is_resumed_where_it_was() {
-    let (client, asks) = client(|request| match request {
+async fn a_watch_that_the_server_closes_is_resumed_from_its_position() {
+    let (client, requests) = client(|request| match request {
         0 => line("ADDED", &object(1)) + &end_of_list("5") + &line("MODIFIED", &object(7)),
         _ => line("DELETED", &object(8)),
     });
-    let (seen, asked) = watch(client, asks, 3).await;
+    let (events, made) = watch(client, requests, 3).await;
     assert!(
-        matches!(seen[..], [WatcherEvent::Init, _, WatcherEvent::InitDone, _, WatcherEvent::Delete(_), ..]),
-        "{seen:?}"
+        matches!(events[..], [WatcherEvent::Init, _, WatcherEvent::InitDone, _, WatcherEvent::Delete(_), ..]),
+        "{events:?}"
     );
-    assert!(is_applied(&seen[1], 1) && is_applied(&seen[3], 7), "{seen:?}");
-    let versions: Vec<_> = asked.iter().map(|asked| asked.value("resourceVersion")).collect();
+    assert!(is_applied(&events[1], 1) && is_applied(&events[3], 7), "{events:?}");
+    let versions: Vec<_> = made.iter().map(|request| request.value("resourceVersion")).collect();
     assert_eq!(versions, ["", "7", "8"]);
-    assert_eq!(asked[0].value("sendInitialEvents"), "true");
+    assert_eq!(made[0].value("sendInitialEvents"), "true");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_cut_is_not_taken_for_an_event_and_comes_again() {
-    let (client, asks) = client(|request| match request {
+async fn a_truncated_line_is_no_event_and_is_requested_again() {
+    let (client, requests) = client(|request| match request {
         0 => end_of_list("5") + line("MODIFIED", &object(7)).trim_end_matches("}\n"),
         _ => line("MODIFIED", &object(7)),
     });
-    let (seen, asked) = watch(client, asks, 3).await;
-    assert!(matches!(seen[..], [WatcherEvent::Init, WatcherEvent::InitDone, _]) && is_applied(&seen[2], 7), "{seen:?}");
-    assert_eq!(asked[1].value("resourceVersion"), "5");
+    let (events, made) = watch(client, requests, 3).await;
+    assert!(
+        matches!(events[..], [WatcherEvent::Init, WatcherEvent::InitDone, _]) && is_applied(&events[2], 7),
+        "{events:?}"
+    );
+    assert_eq!(made[1].value("resourceVersion"), "5");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_cut_each_time_is_asked_for_more_and_more_seldom() {
-    let (client, asks) = client(|_| line("ADDED", &object(1)));
-    let (_, asked) = watch(client, asks, 6).await;
-    let waits = asked.windows(2).map(|pair| pair[1].at - pair[0].at);
-    for (wait, least) in waits.zip([1, 2, 4, 8, 16]) {
-        assert!(wait >= BACKOFF_MIN.mul_f32(0.5) * least, "{wait:?}");
+async fn a_list_that_is_cut_each_time_is_retried_with_growing_waits() {
+    let (client, requests) = client(|_| line("ADDED", &object(1)));
+    let (_, made) = watch(client, requests, 6).await;
+    let waits = made.windows(2).map(|pair| pair[1].time - pair[0].time);
+    for (wait, factor) in waits.zip([1, 2, 4, 8, 16]) {
+        assert!(wait >= MIN_BACKOFF.mul_f32(0.5) * factor, "{wait:?}");
     }
 }

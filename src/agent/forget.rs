@@ -1,4 +1,4 @@
-//! Deletes what the agent keeps in the cluster, on an operator's word.
+//! The deletion of the agent's state in the cluster, at the request of an operator.
 
 use anyhow::{Context, anyhow};
 
@@ -6,25 +6,26 @@ use super::journal::JournalStore;
 use super::journal::config_map::JournalReadError;
 use super::kubernetes;
 
-/// Deletes the state in `namespace`, or else in that of the cluster's configuration, and says what it was and what to
-/// do with it.
+/// Deletes the state in `namespace`, or else in the namespace of the cluster's configuration. Returns a text for the
+/// operator, with the UUID of the installation that it belonged to.
 pub async fn run(namespace: Option<String>) -> anyhow::Result<String> {
     let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let place = JournalStore { client, namespace, owner: None };
-    let installation = match place.read().await {
-        Ok(account) => account.map(|account| account.state.installation),
-        // What can't be read can be deleted all the same.
+    let store = JournalStore { client, namespace, owner: None };
+    let installation = match store.read().await {
+        Ok(view) => view.map(|view| view.state.installation),
+        // A corrupt journal can still be deleted.
         Err(JournalReadError::CorruptJournal(_)) => None,
-        Err(JournalReadError::Failed(failure)) => {
-            return Err(anyhow!("{failure}")).context("the agent's state can't be read");
+        Err(JournalReadError::Failed(error)) => {
+            return Err(anyhow!("{error}")).context("the agent's state can't be read");
         }
     };
-    let was = installation.map(|uuid| format!(" of the installation {uuid}")).unwrap_or_default();
-    let erased = place.erase().await.map_err(|failure| anyhow!("{failure}"));
-    // An answer can be lost after the deletion: the identity is not lost with it.
-    let was_there = erased.with_context(|| format!("the state{was} may not be deleted: run this again"))?;
-    let namespace = &place.namespace;
+    let of_installation = installation.map(|uuid| format!(" of the installation {uuid}")).unwrap_or_default();
+    let erased = store.erase().await.map_err(|error| anyhow!("{error}"));
+    // The answer of a deletion that succeeded can be lost. The error names the identity, so that it is not lost with the
+    // state.
+    let was_there = erased.with_context(|| format!("the state{of_installation} may not be deleted: run this again"))?;
+    let namespace = &store.namespace;
     Ok(match (was_there, installation) {
         (false, _) => format!("There was no state of an agent in the namespace {namespace:?}.\n"),
         (true, None) => {

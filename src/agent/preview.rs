@@ -1,84 +1,86 @@
-//! What the next cycle would send, without sending it.
+//! A preview of the next gauges and of sample events, which sends nothing.
 
 mod capture;
 mod payload;
 
+use anyhow::anyhow;
 use jiff::Timestamp;
 use kube::Client;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use uuid::Uuid;
 
 use super::Config;
+use super::consent::DisabledReason;
 use super::export::events::RecordEncoder;
 use super::export::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
-use super::kubernetes::{self, datastores, watch};
+use super::kubernetes::{self, ComponentVersions, datastores, watch};
 use super::observe::{Index, IndexOptions};
 use crate::catalog::{Event, EventRecord, KubernetesVersion, Status, VersionNumbers};
 use capture::Capture;
 
-/// How the preview is printed.
+/// The format of the printed preview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// For people.
+pub enum PreviewOutput {
+    /// A table for people.
     Table,
-    /// The documented payloads, one a line: the gauges, then a sample of each event.
+    /// The documented payloads as JSON, one per line: the gauges, then a sample of each event.
     Json,
-    /// The OTLP requests as JSON, one a line: the gauges, then a sample of each event.
+    /// The OTLP requests as JSON, one per line: the gauges, then a sample of each event.
     Otlp,
 }
 
-/// What would be sent.
+/// The gauges that would be sent now, and a sample of each event.
 #[derive(Debug)]
 pub struct Preview {
-    /// Why nothing is sent at all, where telemetry is off.
-    off: Option<String>,
+    /// The reason why nothing is sent, if telemetry is off.
+    disabled_reason: Option<DisabledReason>,
     endpoint: String,
-    /// The installation's identity, or why it is shown as all zero.
+    /// The identity of the installation, or the reason why it is shown as all zero.
     installation: Result<Uuid, String>,
-    cycle: GaugeValues,
-    /// A sample of each event, of a change that could happen in this cluster.
+    gauges: GaugeValues,
+    /// A creation, an upgrade and a deletion that could happen in this cluster.
     samples: [EventRecord; 3],
 }
 
-/// Reads the cluster as the agent does. It writes nothing and connects to no collector, on or off.
+/// Reads the cluster as the agent does, whether telemetry is on or off. Nothing is written, and no connection to the
+/// collector is opened.
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let client = kubernetes::connect(config.cluster.clone()).await?;
     // The versions are shown even if Kamaji's operator turns telemetry off.
     let cluster_info = kubernetes::read_cluster_info(&client, &config.kamaji_namespace, |_| true).await;
     let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
-    watch::list(&client, &mut index).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    let off = config.opt_out.disabled_reason();
-    let off = off.or_else(|| config.kamaji_opt_out.disabled_reason(&cluster_info.operator));
-    let cycle = GaugeValues {
+    watch::list(&client, &mut index).await.map_err(|error| anyhow!("{error}"))?;
+    let disabled_reason = config.opt_out.disabled_reason();
+    let gauges = GaugeValues {
         versions: cluster_info.versions(config.kamaji_version),
         counts: index.counts().unwrap_or_default(),
         extended: if config.extended { Some(extended(&client).await?) } else { None },
     };
     Ok(Preview {
-        off: off.map(|off| off.to_string()),
+        disabled_reason: disabled_reason.or_else(|| config.kamaji_opt_out.disabled_reason(&cluster_info.operator)),
         endpoint: config.exporter.endpoint.clone(),
         installation: installation(config, &client).await,
-        samples: samples(&index, &cycle),
-        cycle,
+        samples: samples(&index, gauges.versions),
+        gauges,
     })
 }
 
-/// The installation's identity. Whoever looks may not be allowed to read it, and is shown the rest.
+/// Reads the identity of the installation. The user may lack the permission to read it, and gets the rest of the preview.
 async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> {
     match config.journal_store(client, None).read().await {
-        Ok(Some(account)) => Ok(account.state.installation),
+        Ok(Some(view)) => Ok(view.state.installation),
         Ok(None) => Err("made when the agent starts".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
 async fn extended(client: &Client) -> anyhow::Result<ExtendedValues> {
-    let datastores = datastores::count(client).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let datastores = datastores::count(client).await.map_err(|error| anyhow!("{error}"))?;
     Ok(ExtendedValues { datastores })
 }
 
-/// What would be sent if the first control plane that was listed were made now, upgraded by a patch, and deleted.
-fn samples(index: &Index, cycle: &GaugeValues) -> [EventRecord; 3] {
+/// Returns the events of one of the control planes, as if it were created now, upgraded by a patch, and deleted.
+fn samples(index: &Index, versions: ComponentVersions) -> [EventRecord; 3] {
     let (tcp_version, status, with) = index.sample().unwrap_or((KubernetesVersion::Unknown, Status::Unknown, None));
     let new_tcp_version = match tcp_version {
         KubernetesVersion::Release(release) => {
@@ -94,19 +96,19 @@ fn samples(index: &Index, cycle: &GaugeValues) -> [EventRecord; 3] {
     events.map(|event| EventRecord {
         uid: Uuid::nil(),
         time: Timestamp::now(),
-        kamaji_version: cycle.versions.kamaji,
-        kubernetes_version: cycle.versions.kubernetes,
+        kamaji_version: versions.kamaji,
+        kubernetes_version: versions.kubernetes,
         event,
     })
 }
 
 impl Preview {
-    /// The text of it, with a newline at its end.
-    pub fn print(self, output: Output) -> anyhow::Result<String> {
+    /// Returns the printed text, which ends with a newline.
+    pub fn print(self, output: PreviewOutput) -> anyhow::Result<String> {
         match output {
-            Output::Table => Ok(self.table()),
-            Output::Json => payload::lines(&self),
-            Output::Otlp => {
+            PreviewOutput::Table => Ok(self.table()),
+            PreviewOutput::Json => Ok(payload::lines(self.installation_or_zero(), &self.gauges, &self.samples)?),
+            PreviewOutput::Otlp => {
                 let events = RecordEncoder::new().request(&self.samples);
                 let metrics = self.request()?;
                 Ok(format!("{}\n{}\n", serde_json::to_string(&metrics)?, serde_json::to_string(&events)?))
@@ -114,37 +116,37 @@ impl Preview {
         }
     }
 
-    fn installation(&self) -> Uuid {
+    fn installation_or_zero(&self) -> Uuid {
         self.installation.clone().unwrap_or_default()
     }
 
-    /// The request that the SDK makes of the cycle.
+    /// Returns the request that the SDK makes of the gauges.
     fn request(self) -> anyhow::Result<ExportMetricsServiceRequest> {
         let capture = Capture::default();
-        GaugeInstruments::new(capture.clone(), self.installation()).export(self.cycle)?;
+        GaugeInstruments::new(capture.clone(), self.installation_or_zero()).export(self.gauges)?;
         Ok(capture.take())
     }
 
     fn table(&self) -> String {
-        let Self { off, endpoint, installation, cycle, samples } = self;
-        let state = match off {
-            Some(off) => format!("off: {off}. If it were on, this would go"),
+        let Self { disabled_reason, endpoint, installation, gauges, samples } = self;
+        let state = match disabled_reason {
+            Some(reason) => format!("off: {reason}. If it were on, this would go"),
             None => "on. The next cycle goes".to_owned(),
         };
-        let counts = &cycle.counts;
-        let why = installation.as_ref().err().map(|why| format!("  (all zero: {why})")).unwrap_or_default();
-        let installation = self.installation();
+        let counts = &gauges.counts;
+        let note = installation.as_ref().err().map(|reason| format!("  (all zero: {reason})")).unwrap_or_default();
+        let installation = self.installation_or_zero();
         let mut text = format!(
             "Telemetry is {state} to {endpoint}\n\n\
-             installation        {installation}{why}\n\
+             installation        {installation}{note}\n\
              kamaji_version      {}\n\
              kubernetes_version  {}\n\n\
              kamaji.tcp.running    {:>6}\n\
              kamaji.tcp.sleeping   {:>6}\n\
              kamaji.tcp.not_ready  {:>6}\n\
              kamaji.tcp.upgrading  {:>6}\n",
-            cycle.versions.kamaji,
-            cycle.versions.kubernetes,
+            gauges.versions.kamaji,
+            gauges.versions.kubernetes,
             counts.running,
             counts.sleeping,
             counts.not_ready,
@@ -165,8 +167,8 @@ impl Preview {
     }
 
     fn extended_table(&self) -> String {
-        let Some(ExtendedValues { datastores }) = &self.cycle.extended else { return String::new() };
-        let by_version = self.cycle.counts.by_version.iter();
+        let Some(ExtendedValues { datastores }) = &self.gauges.extended else { return String::new() };
+        let by_version = self.gauges.counts.by_version.iter();
         let by_version = by_version.map(|(minor, count)| format!("kamaji.tcp.by_version {minor:<8} {count:>6}\n"));
         let datastores = datastores.iter().map(|(driver, usage)| {
             let (count, used_by) = (usage.count, usage.used_by);

@@ -1,4 +1,4 @@
-//! Whether telemetry is on, and how far its delivery is, as the cluster tells it.
+//! A report on the agent, as far as the cluster shows it: whether telemetry is on, and the state of its delivery.
 
 mod settings;
 
@@ -16,77 +16,79 @@ use super::journal::config_map::JournalView;
 use super::kubernetes::{self, operator, owner};
 use settings::Settings;
 
-/// What is read.
+/// The settings of a report.
 #[derive(Debug, Clone)]
-pub struct Question {
-    /// Where the agent's own state lives; where there is none, in the namespace of the cluster's configuration.
+pub struct StatusOptions {
+    /// The namespace of the agent's state; the default is that of the cluster's configuration.
     pub namespace: Option<String>,
-    /// The Deployment that the agent runs in; where there is none, the one that the state says.
+    /// The name of the agent's Deployment; the default is the owner of the state.
     pub deployment: Option<String>,
-    /// Where Kamaji's operator runs, unless the Deployment says otherwise.
+    /// The namespace of Kamaji's operator, unless the Deployment sets another.
     pub kamaji_namespace: String,
-    /// What Kamaji's own switch means, unless the Deployment says otherwise.
+    /// The effect of Kamaji's own switch, unless the Deployment sets another.
     pub kamaji_opt_out: KamajiOptOut,
 }
 
-/// What the cluster says of the agent.
+/// The report on an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatusReport {
-    /// Nothing that can be seen switches telemetry off.
+    /// True if no switch is known to turn telemetry off.
     enabled: bool,
-    /// What switches it off.
+    /// The switch that turns telemetry off.
     reason: Option<String>,
-    /// What could not be seen, so that telemetry may be off all the same.
-    unseen: Option<String>,
-    /// The collector that the agent sends to.
+    /// The settings that could not be read, because of which telemetry may be off although `enabled` is true.
+    unverified: Option<String>,
+    /// The address of the collector.
     endpoint: Option<String>,
-    /// The installation's identity; none where no agent keeps any state.
+    /// The identity of the installation; none if the namespace has no state of an agent.
     installation: Option<Uuid>,
-    /// EventExporter are reported: the first complete list was recorded, and there are not too many control planes.
+    /// True if events are reported: there is a baseline, and there are not too many control planes.
     baseline: bool,
-    /// EventExporter that the collector has not acknowledged, as last written.
+    /// The number of events that the collector has not acknowledged, as of the last write of the state.
     pending: usize,
-    /// When the oldest of them happened.
+    /// The time of the oldest of them.
     oldest_pending: Option<Timestamp>,
-    /// When the collector last acknowledged an event, as last written.
+    /// The time of the last acknowledgement, as of the last write of the state.
     last_acknowledgement: Option<Timestamp>,
 }
 
-/// Reads the agent's state, the settings of its Deployment, and Kamaji's operator. What switches telemetry off where
-/// this is run says nothing of the agent, and is not looked at. It writes nothing, and connects to no collector.
-pub async fn read(question: Question) -> anyhow::Result<StatusReport> {
-    let Question { namespace, deployment, kamaji_namespace, kamaji_opt_out } = question;
+/// Reads the agent's state, the settings in its Deployment, and Kamaji's operator. Nothing is written, and no connection
+/// to the collector is opened.
+///
+/// Switches in the environment of the caller are ignored, because they say nothing about the agent.
+pub async fn read(options: StatusOptions) -> anyhow::Result<StatusReport> {
+    let StatusOptions { namespace, deployment, kamaji_namespace, kamaji_opt_out } = options;
     let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let place = JournalStore { client: client.clone(), namespace, owner: None };
-    let account = place.read().await.context("the agent's state can't be read")?;
-    let deployment = deployment.or_else(|| account.as_ref()?.owner.clone());
+    let store = JournalStore { client: client.clone(), namespace, owner: None };
+    let view = store.read().await.context("the agent's state can't be read")?;
+    let deployment = deployment.or_else(|| view.as_ref()?.owner.clone());
     let settings = match deployment {
-        Some(name) => settings(&client, &place.namespace, &name).await?,
-        None => Settings::unseen("its Deployment is not known: name it with --owner-deployment"),
+        Some(name) => settings(&client, &store.namespace, &name).await?,
+        None => Settings::unverified("its Deployment is not known: name it with --owner-deployment"),
     };
-    let Settings { off, unseen, kamaji_opt_out: own_flag, kamaji_namespace: own_namespace } = settings;
-    let kamaji_namespace = own_namespace.unwrap_or(kamaji_namespace);
-    let kamaji_opt_out = own_flag.unwrap_or(kamaji_opt_out);
+    let kamaji_namespace = settings.kamaji_namespace.unwrap_or(kamaji_namespace);
+    let kamaji_opt_out = settings.kamaji_opt_out.unwrap_or(kamaji_opt_out);
     let operator = operator::read(&client, &kamaji_namespace).await;
-    let reason = off.or_else(|| kamaji_opt_out.disabled_reason(&operator).map(|reason| reason.to_string()));
-    Ok(StatusReport::new(reason, unseen, account))
+    let reason =
+        settings.disabled_reason.or_else(|| kamaji_opt_out.disabled_reason(&operator).map(|reason| reason.to_string()));
+    Ok(StatusReport::new(reason, settings.unverified, view))
 }
 
 async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Settings> {
-    let found = owner::get(client, namespace, name).await;
-    let deployment = found.map_err(|failure| anyhow!("the Deployment {name:?} in {namespace:?}: {failure}"))?;
-    Ok(Settings::of(&deployment))
+    let deployment = owner::get(client, namespace, name).await;
+    let deployment = deployment.map_err(|error| anyhow!("the Deployment {name:?} in {namespace:?}: {error}"))?;
+    Ok(Settings::from_deployment(&deployment))
 }
 
 impl StatusReport {
-    fn new(reason: Option<String>, unseen: Option<String>, account: Option<JournalView>) -> Self {
-        let (state, endpoint) = account.map(|account| (account.state, account.endpoint)).unzip();
+    fn new(reason: Option<String>, unverified: Option<String>, view: Option<JournalView>) -> Self {
+        let (state, endpoint) = view.map(|view| (view.state, view.endpoint)).unzip();
         let outbox = state.iter().flat_map(|state| &state.outbox);
         Self {
             enabled: reason.is_none(),
             reason,
-            unseen,
+            unverified,
             endpoint: endpoint.flatten(),
             installation: state.as_ref().map(|state| state.installation),
             baseline: state.as_ref().is_some_and(|state| state.baseline),
@@ -99,13 +101,13 @@ impl StatusReport {
 
 impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enabled: _, reason, unseen, endpoint, installation, baseline, pending, .. } = self;
+        let Self { enabled: _, reason, unverified, endpoint, installation, baseline, pending, .. } = self;
         match reason {
             None => writeln!(f, "Telemetry is on, as far as can be seen.")?,
             Some(reason) => writeln!(f, "Telemetry is off: {reason}.")?,
         }
-        if let Some(unseen) = unseen {
-            writeln!(f, "The agent's own switches can't be seen: {unseen}.")?;
+        if let Some(unverified) = unverified {
+            writeln!(f, "The agent's own switches can't be seen: {unverified}.")?;
         }
         let Some(installation) = installation else {
             return writeln!(f, "No agent keeps any state in this namespace.");

@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::agent::AgentArgs;
 use super::print;
-use crate::agent::preview::{self, Output};
+use crate::agent::preview::{self, PreviewOutput};
 
 #[derive(Debug, Args)]
 pub(super) struct PreviewArgs {
     /// Format of the output.
     #[arg(long, value_enum, default_value = "table")]
-    output: Output,
+    output: PreviewOutput,
     #[command(flatten)]
     agent: AgentArgs,
 }

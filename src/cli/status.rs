@@ -4,7 +4,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::print;
-use crate::agent::status::{self, Question};
+use crate::agent::status::{self, StatusOptions};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -40,7 +40,7 @@ enum StatusOutput {
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     let StatusArgs { output, namespace, owner_deployment: deployment, kamaji_namespace, follow_kamaji_opt_out } = args;
     let kamaji_opt_out = follow_kamaji_opt_out.into();
-    let status = status::read(Question { namespace, deployment, kamaji_namespace, kamaji_opt_out }).await?;
+    let status = status::read(StatusOptions { namespace, deployment, kamaji_namespace, kamaji_opt_out }).await?;
     print(&match output {
         StatusOutput::Table => status.to_string(),
         StatusOutput::Json => format!("{}\n", serde_json::to_string(&status)?),

@@ -1,6 +1,5 @@
-//! An exporter that keeps the request instead of sending it.
+//! An exporter that captures the request instead of sending it.
 
-use crate::process::lock::lock;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,12 +9,14 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
-/// Keeps the last request.
+use crate::process::lock::lock;
+
+/// The last exported request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Capture(Arc<Mutex<ExportMetricsServiceRequest>>);
 
 impl Capture {
-    /// The last request; an empty one where nothing was exported.
+    /// Returns the last request, or an empty one if there was none.
     pub(super) fn take(&self) -> ExportMetricsServiceRequest {
         std::mem::take(&mut *lock(&self.0))
     }

@@ -1,11 +1,11 @@
-//! The documented payloads: what is sent, in the form that Kamaji's documentation shows.
+//! The payloads in the form that Kamaji's documentation shows.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Preview;
+use crate::agent::export::instruments::GaugeValues;
 use crate::agent::kubernetes::datastores::DatastoreUsage;
 use crate::catalog::{CreatedWith, Event, EventRecord, NetworkProfile};
 
@@ -58,42 +58,43 @@ struct DeletedPayload {
     kubernetes_version: String,
 }
 
-/// One line of JSON for the gauges, and one for each sample.
-pub(super) fn lines(preview: &Preview) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string(&gauges(preview))?;
-    for sample in &preview.samples {
+/// Returns one line of JSON for the gauges, and one for each sample.
+pub(super) fn lines(installation: Uuid, gauges: &GaugeValues, samples: &[EventRecord]) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string(&gauges_payload(installation, gauges))?;
+    for sample in samples {
         text.push('\n');
-        text.push_str(&event(sample)?);
+        text.push_str(&event_payload(sample)?);
     }
     text.push('\n');
     Ok(text)
 }
 
-fn gauges(preview: &Preview) -> GaugesPayload {
-    let cycle = &preview.cycle;
-    let counts = &cycle.counts;
+fn gauges_payload(installation: Uuid, gauges: &GaugeValues) -> GaugesPayload {
+    let GaugeValues { versions, counts, extended } = gauges;
     let by_version = counts.by_version.iter().map(|(minor, count)| (minor.to_string(), *count));
     GaugesPayload {
-        uuid: preview.installation(),
+        uuid: installation,
         running: counts.running,
         sleeping: counts.sleeping,
         not_ready: counts.not_ready,
         upgrading: counts.upgrading,
-        kamaji_version: cycle.versions.kamaji.to_string(),
-        kubernetes_version: cycle.versions.kubernetes.to_string(),
-        by_version: cycle.extended.as_ref().map(|_| by_version.collect()),
-        datastores: cycle.extended.as_ref().map(|extended| datastores(&extended.datastores)),
+        kamaji_version: versions.kamaji.to_string(),
+        kubernetes_version: versions.kubernetes.to_string(),
+        by_version: extended.as_ref().map(|_| by_version.collect()),
+        datastores: extended.as_ref().map(|extended| datastores_payload(&extended.datastores)),
     }
 }
 
-fn datastores(datastores: &BTreeMap<&'static str, DatastoreUsage>) -> BTreeMap<&'static str, DatastoresPayload> {
-    let form = |(driver, usage): (&&'static str, &DatastoreUsage)| {
+fn datastores_payload(
+    datastores: &BTreeMap<&'static str, DatastoreUsage>,
+) -> BTreeMap<&'static str, DatastoresPayload> {
+    let payload = |(driver, usage): (&&'static str, &DatastoreUsage)| {
         (*driver, DatastoresPayload { count: usage.count, used_by: usage.used_by })
     };
-    datastores.iter().map(form).collect()
+    datastores.iter().map(payload).collect()
 }
 
-fn event(record: &EventRecord) -> serde_json::Result<String> {
+fn event_payload(record: &EventRecord) -> serde_json::Result<String> {
     let kamaji_version = record.kamaji_version.to_string();
     let kubernetes_version = record.kubernetes_version.to_string();
     match record.event {

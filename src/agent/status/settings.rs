@@ -1,4 +1,4 @@
-//! What an agent is told, as its Deployment shows it.
+//! The switches of an agent, as its Deployment sets them.
 
 use clap::Command;
 use clap::builder::{BoolishValueParser, TypedValueParser};
@@ -15,38 +15,46 @@ const FOLLOW_VARIABLE: &str = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT";
 /// The settings that decide whether telemetry is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// The switch of its own that turns it off.
-    pub(super) off: Option<String>,
-    /// Why its switches can't be seen, or not all of them.
-    pub(super) unseen: Option<String>,
+    /// The switch of the agent that turns telemetry off.
+    pub(super) disabled_reason: Option<String>,
+    /// The reason why some of the agent's switches could not be read.
+    pub(super) unverified: Option<String>,
+    /// The value of `--follow-kamaji-opt-out`, if it is set.
     pub(super) kamaji_opt_out: Option<KamajiOptOut>,
+    /// The value of `--kamaji-namespace`, if it is set.
     pub(super) kamaji_namespace: Option<String>,
 }
 
 impl Settings {
-    pub(super) fn unseen(why: &str) -> Self {
-        Self { unseen: Some(why.to_owned()), ..Self::default() }
+    /// Creates the settings of an agent whose Deployment could not be read.
+    pub(super) fn unverified(reason: &str) -> Self {
+        Self { unverified: Some(reason.to_owned()), ..Self::default() }
     }
 
-    /// Reads them. An argument goes before its variable, as it does for the agent; but each switch is enough.
-    pub(super) fn of(deployment: &Deployment) -> Self {
+    /// Reads the arguments and the variables of every container.
+    ///
+    /// An argument takes precedence over its variable, as it does in the agent. The switches that turn telemetry off
+    /// are the exception: each of them suffices.
+    pub(super) fn from_deployment(deployment: &Deployment) -> Self {
         let containers = operator::containers(deployment);
         let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
         let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
         let by_argument = Operator::from_deployments(std::slice::from_ref(deployment)).telemetry_disabled;
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
-        let off = if by_argument { Some("--disable-telemetry") } else { by_variable };
-        let from_elsewhere = SWITCHES.into_iter().find(|name| variable(name).is_some_and(|it| it.value_from.is_some()));
-        let from_files = containers.iter().any(|container| container.env_from.iter().flatten().next().is_some());
-        let unseen = from_elsewhere.map(|name| format!("{name} comes from another object"));
+        let switch = if by_argument { Some("--disable-telemetry") } else { by_variable };
+        let by_reference =
+            SWITCHES.into_iter().find(|name| variable(name).is_some_and(|variable| variable.value_from.is_some()));
+        let has_env_from = containers.iter().any(|container| container.env_from.iter().flatten().next().is_some());
+        let unverified = by_reference.map(|name| format!("{name} comes from another object"));
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
         Self {
-            off: off.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
-            unseen: unseen.or_else(|| from_files.then(|| "variables come from other objects (envFrom)".to_owned())),
-            kamaji_opt_out: switch(containers, FOLLOW_FLAG)
+            disabled_reason: switch.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
+            unverified: unverified
+                .or_else(|| has_env_from.then(|| "variables come from other objects (envFrom)".to_owned())),
+            kamaji_opt_out: boolean_argument(containers, FOLLOW_FLAG)
                 .or_else(|| value(FOLLOW_VARIABLE))
-                .and_then(|word| BoolishValueParser::new().parse_ref(&Command::new(""), None, word.as_ref()).ok())
+                .and_then(|value| BoolishValueParser::new().parse_ref(&Command::new(""), None, value.as_ref()).ok())
                 .map(KamajiOptOut::from),
             kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
         }
@@ -57,24 +65,25 @@ fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
     container.env.iter().flatten()
 }
 
-/// Returns the value of a switch: behind an equals sign, or `true` for the flag alone. The last one wins.
-fn switch(containers: &[Container], flag: &str) -> Option<String> {
-    let words = containers.iter().flat_map(|container| container.command.iter().chain(&container.args).flatten());
-    let values = words.filter_map(|word| match word.strip_prefix(flag)? {
+/// Returns the value of a boolean flag: the part after its equals sign, or `true` for the flag alone. The last
+/// occurrence wins.
+fn boolean_argument(containers: &[Container], flag: &str) -> Option<String> {
+    let arguments = containers.iter().flat_map(|container| container.command.iter().chain(&container.args).flatten());
+    let values = arguments.filter_map(|argument| match argument.strip_prefix(flag)? {
         "" => Some("true".to_owned()),
         rest => rest.strip_prefix('=').map(str::to_owned),
     });
     values.last()
 }
 
-/// The value of `flag`, behind it or behind an equals sign.
+/// Returns the value of a flag: the next argument, or the part after its equals sign.
 fn argument(container: &Container, flag: &str) -> Option<String> {
-    let mut words = container.command.iter().chain(&container.args).flatten();
-    while let Some(word) = words.next() {
-        if word == flag {
-            return words.next().cloned();
+    let mut arguments = container.command.iter().chain(&container.args).flatten();
+    while let Some(argument) = arguments.next() {
+        if argument == flag {
+            return arguments.next().cloned();
         }
-        if let Some(value) = word.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+        if let Some(value) = argument.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
             return Some(value.to_owned());
         }
     }
@@ -92,32 +101,32 @@ mod tests {
             "metadata": {"name": "agent"},
             "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "relay"}, container]}}},
         });
-        Settings::of(&serde_json::from_value(deployment).unwrap())
+        Settings::from_deployment(&serde_json::from_value(deployment).unwrap())
     }
 
     #[test]
-    fn each_switch_is_seen_as_an_argument_or_a_variable() {
+    fn each_switch_is_read_from_an_argument_or_a_variable() {
         assert_eq!(settings(&json!({"name": "agent", "args": ["agent"]})), Settings::default());
         let by_argument = settings(&json!({"name": "agent", "args": ["agent", "--disable-telemetry=true"]}));
-        assert_eq!(by_argument.off.unwrap(), "--disable-telemetry is set in the Deployment \"agent\"");
+        assert_eq!(by_argument.disabled_reason.unwrap(), "--disable-telemetry is set in the Deployment \"agent\"");
         for name in SWITCHES {
             let with = |value: &str| settings(&json!({"name": "agent", "env": [{"name": name, "value": value}]}));
-            assert!(with("1").off.unwrap().contains(name));
-            assert_eq!(with("false").off, None);
+            assert!(with("1").disabled_reason.unwrap().contains(name));
+            assert_eq!(with("false").disabled_reason, None);
         }
     }
 
     #[test]
-    fn what_comes_from_elsewhere_is_said_not_to_be_seen() {
+    fn a_variable_from_another_object_is_reported_as_unverified() {
         let key = json!({"configMapKeyRef": {"name": "a", "key": "b"}});
         let from_key = settings(&json!({"name": "agent", "env": [{"name": "DO_NOT_TRACK", "valueFrom": key}]}));
-        assert!(from_key.unseen.unwrap().contains("DO_NOT_TRACK"));
-        let from_all = settings(&json!({"name": "agent", "envFrom": [{"secretRef": {"name": "a"}}]}));
-        assert!(from_all.unseen.unwrap().contains("envFrom"));
+        assert!(from_key.unverified.unwrap().contains("DO_NOT_TRACK"));
+        let from_secret = settings(&json!({"name": "agent", "envFrom": [{"secretRef": {"name": "a"}}]}));
+        assert!(from_secret.unverified.unwrap().contains("envFrom"));
     }
 
     #[test]
-    fn what_kamajis_flag_means_is_the_agents_to_say() {
+    fn the_effect_of_kamajis_switch_is_read_from_the_deployment() {
         for (args, expected) in [
             (json!(["--follow-kamaji-opt-out=false"]), Some(KamajiOptOut::Ignore)),
             (json!(["--follow-kamaji-opt-out"]), Some(KamajiOptOut::Follow)),

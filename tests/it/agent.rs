@@ -1,4 +1,4 @@
-//! The agent against a real API server that lacks something, fails, or can't stream.
+//! The agent against a real API server that lacks something, fails, or cannot stream.
 
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -11,7 +11,7 @@ use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_missing_definition_is_named_and_waited_for() {
+async fn a_missing_custom_resource_definition_is_logged_and_waited_for() {
     let cluster = ApiServer::start_with_kamaji().await;
     let collector = CountingProxy::start(None).await;
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin().clone());
@@ -30,7 +30,7 @@ async fn a_missing_definition_is_named_and_waited_for() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_missing_right_is_named_with_the_rule_that_grants_it() {
+async fn a_missing_permission_is_logged_with_the_rule_that_grants_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let collector = CountingProxy::start(None).await;
     let bindings: Api<ClusterRoleBinding> = Api::all(cluster.admin().clone());
@@ -45,14 +45,14 @@ async fn a_missing_right_is_named_with_the_rule_that_grants_it() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_list_is_never_asked_of_the_past() {
+async fn the_initial_list_never_comes_from_the_past() {
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a")).await;
     let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").start().await;
     agent.ready().await;
     let requests = cluster.requests_of(User::Agent);
-    let asked: Vec<_> = requests.iter().filter(|request| request.resource == "tenantcontrolplanes").collect();
-    let [watch] = &asked[..] else { panic!("one watch: {asked:?}") };
+    let tcp_requests: Vec<_> = requests.iter().filter(|request| request.resource == "tenantcontrolplanes").collect();
+    let [watch] = &tcp_requests[..] else { panic!("one watch: {tcp_requests:?}") };
     assert!(watch.uri.contains("sendInitialEvents=true"), "{watch:?}");
     assert!(watch.uri.ends_with("resourceVersion=") || watch.uri.contains("resourceVersion=&"), "{watch:?}");
 }
@@ -95,7 +95,7 @@ async fn an_api_server_that_restarts_is_watched_again() {
 
 async fn with_an_event_that_cannot_be_delivered() -> (Agent, ApiServer, CountingProxy) {
     let cluster = ApiServer::start_with_kamaji().await;
-    // Whoever connects is cut off, so nothing can be delivered.
+    // The proxy closes every connection at once, so nothing can be delivered.
     let collector = CountingProxy::start(None).await;
     let agent = AgentOptions::new(&cluster, &collector.url()).start().await;
     agent.ready().await;

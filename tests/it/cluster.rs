@@ -1,4 +1,4 @@
-//! The real API server, and the agent's rights in it.
+//! The real API server of these tests, and the agent's permissions in it.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,36 +10,36 @@ use serde_json::Value;
 
 use crate::servers::{ApiServer, Tcp, User, eventually, fixture, tcp, upstream};
 
-/// The control planes of all namespaces, as the agent asks for them.
+/// Returns the API of the TenantControlPlanes of all namespaces, as the agent uses it.
 fn all_tcps(client: kube::Client) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk("kamaji.clastix.io", "v1alpha1", "TenantControlPlane");
     Api::all_with(client, &ApiResource::from_gvk(&gvk))
 }
 
-/// The status of a refusal.
-fn refused<T: std::fmt::Debug>(answer: Result<T, kube::Error>) -> u16 {
-    match answer {
+/// Returns the status code of an error of the API server.
+fn error_code<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> u16 {
+    match result {
         Err(kube::Error::Api(status)) => status.code,
-        other => panic!("expected a refusal, got {other:?}"),
+        other => panic!("expected an error of the API server, got {other:?}"),
     }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_agents_rights_are_what_it_needs_and_no_more() {
+async fn the_agent_has_the_permissions_that_it_needs_and_no_more() {
     let cluster = ApiServer::start_with_kamaji().await;
-    let everything = ListParams::default();
+    let all = ListParams::default();
     let agent = cluster.client(User::Agent);
-    all_tcps(agent.clone()).list(&everything).await.unwrap();
-    Api::<Deployment>::namespaced(agent.clone(), "kamaji-system").list(&everything).await.unwrap();
-    assert_eq!(refused(Api::<Deployment>::all(agent.clone()).list(&everything).await), 403);
-    assert_eq!(refused(Api::<Secret>::namespaced(agent, "kamaji-telemetry").list(&everything).await), 403);
-    assert_eq!(refused(all_tcps(cluster.client(User::Stranger)).list(&everything).await), 403);
+    all_tcps(agent.clone()).list(&all).await.unwrap();
+    Api::<Deployment>::namespaced(agent.clone(), "kamaji-system").list(&all).await.unwrap();
+    assert_eq!(error_code(Api::<Deployment>::all(agent.clone()).list(&all).await), 403);
+    assert_eq!(error_code(Api::<Secret>::namespaced(agent, "kamaji-telemetry").list(&all).await), 403);
+    assert_eq!(error_code(all_tcps(cluster.client(User::Stranger)).list(&all).await), 403);
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_audit_log_tells_what_each_user_asked() {
+async fn the_audit_log_shows_the_requests_of_each_user() {
     let mut cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a").version("v1.34.0").status("Sleeping").label("tenant", "a").held()).await;
     cluster.try_out(tcp("b")).await;
@@ -59,7 +59,7 @@ async fn the_audit_log_tells_what_each_user_asked() {
     cluster.delete("a").await;
     assert!(cluster.tcps().get("a").await.unwrap().metadata.deletion_timestamp.is_some());
     cluster.release("a").await;
-    assert_eq!(refused(cluster.tcps().get("a").await), 404);
+    assert_eq!(error_code(cluster.tcps().get("a").await), 404);
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_kubeconfig_is_for_its_user() {
     .await;
 }
 
-/// Upstream's files are no part of the project: where they aren't there, our own definitions stand for them.
+/// Kamaji's own files are no part of this project. If they are missing, the definitions of the fixtures replace them.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_captured_control_plane_can_be_cloned() {

@@ -1,4 +1,4 @@
-//! The preview prints just what is sent.
+//! The preview prints exactly what the agent sends.
 
 use std::process::Output;
 
@@ -30,7 +30,7 @@ metadata: {name: default}
 spec: {driver: PostgreSQL}
 ";
 
-/// A cluster that holds all nine statuses, one version, and Kamaji as it is by default.
+/// Starts a cluster with a control plane in each of the nine statuses, all of one version, and Kamaji with its defaults.
 async fn all_statuses() -> ApiServer {
     let cluster = ApiServer::start_with_kamaji().await;
     for status in STATUSES {
@@ -59,7 +59,7 @@ fn lines<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// Without what may differ: times.
+/// Removes the times, which may differ, and sorts the rest.
 fn comparable_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for resource in &mut request.resource_metrics {
         let resource_attributes = &mut resource.resource.as_mut().unwrap().attributes;
@@ -76,7 +76,7 @@ fn comparable_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetrics
     request
 }
 
-/// The records of some requests in the order of their names, without times and uids.
+/// Merges the records of several requests into one, sorted by their names, without times and uids.
 fn comparable_logs(requests: Vec<ExportLogsServiceRequest>) -> ExportLogsServiceRequest {
     let mut requests = requests.into_iter();
     let mut all = requests.next().unwrap();
@@ -86,7 +86,7 @@ fn comparable_logs(requests: Vec<ExportLogsServiceRequest>) -> ExportLogsService
     }
     for record in &mut *records {
         (record.time_unix_nano, record.observed_time_unix_nano) = (0, 0);
-        // The collector writes no body as one without a value.
+        // The collector writes a missing body as one without a value.
         record.body.take_if(|body| body.value.is_none());
         record.attributes.iter_mut().filter(|one| one.key == "log.record.uid").for_each(|one| one.value = None);
         record.attributes.sort_by(|one, other| one.key.cmp(&other.key));
@@ -96,16 +96,16 @@ fn comparable_logs(requests: Vec<ExportLogsServiceRequest>) -> ExportLogsService
     all
 }
 
-async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static str) {
+async fn compare_preview_with_export(cluster: ApiServer, flag: &'static str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("requests.json");
     let config = checkout("tests/fixtures/collector-file.yaml");
     let collector = Collector::start(&config, &[("FILE_PATH", file.to_str().unwrap())], &[]).await;
     let agent = AgentOptions::new(&cluster, &collector.endpoint()).argument(flag).start().await;
     agent.ready().await;
-    let shown = preview(&cluster, "http://127.0.0.1:1", &["--output=otlp", flag]).await;
-    let shown: Vec<Value> = lines(&shown.stdout);
-    let [shown_metrics, shown_logs] = &shown[..] else { panic!("two requests: {shown:?}") };
+    let output = preview(&cluster, "http://127.0.0.1:1", &["--output=otlp", flag]).await;
+    let previewed: Vec<Value> = lines(&output.stdout);
+    let [previewed_metrics, previewed_logs] = &previewed[..] else { panic!("two requests: {previewed:?}") };
     let sent_lines = async |key: &str| -> Vec<Value> {
         let text = std::fs::read(&file).unwrap_or_default();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -113,11 +113,11 @@ async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static st
     };
     let metrics = eventually("gauges in the file", async || sent_lines("resourceMetrics").await.first().cloned()).await;
     let decode = |value: &Value| serde_json::from_value(value.clone()).unwrap();
-    assert_eq!(comparable_metrics(decode(&metrics)), comparable_metrics(decode(shown_metrics)));
+    assert_eq!(comparable_metrics(decode(&metrics)), comparable_metrics(decode(previewed_metrics)));
 
-    // What the samples say could happen, happens.
+    // The changes of the samples are made.
     cluster.create(tcp("new").status("Provisioning").service("LoadBalancer")).await;
-    let deleted = deleted_sample(shown_logs);
+    let deleted = deleted_sample(previewed_logs);
     cluster.upgrade(if deleted == "ready" { "sleeping" } else { "ready" }, "v1.35.2").await;
     cluster.delete(&deleted).await;
     let logs = eventually("three records in the file", async || {
@@ -127,11 +127,11 @@ async fn what_is_previewed_is_what_is_sent(cluster: ApiServer, flag: &'static st
         (records.count() == 3).then_some(requests)
     })
     .await;
-    let shown_logs = serde_json::from_value(shown_logs.clone()).unwrap();
-    assert_eq!(comparable_logs(logs), comparable_logs(vec![shown_logs]));
+    let previewed_logs = serde_json::from_value(previewed_logs.clone()).unwrap();
+    assert_eq!(comparable_logs(logs), comparable_logs(vec![previewed_logs]));
 }
 
-/// The control plane with the status that the sample of a deletion shows.
+/// Returns the name of the control plane with the status in the sample of a deletion.
 fn deleted_sample(logs: &Value) -> String {
     let records = logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
     let deleted = records.iter().find(|record| record["eventName"] == "kamaji.tcp.deleted").unwrap();
@@ -141,22 +141,22 @@ fn deleted_sample(logs: &Value) -> String {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_is_previewed_is_what_is_sent_field_by_field() {
-    what_is_previewed_is_what_is_sent(all_statuses().await, "--extended=false").await;
+async fn the_preview_equals_what_is_sent() {
+    compare_preview_with_export(all_statuses().await, "--extended=false").await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_is_previewed_of_the_extended_signals_is_what_is_sent() {
+async fn the_preview_of_the_extended_signals_equals_what_is_sent() {
     let cluster = all_statuses().await;
     cluster.apply(&fixture("agent-extended.yaml")).await;
     cluster.apply(DATASTORE).await;
-    what_is_previewed_is_what_is_sent(cluster, "--extended").await;
+    compare_preview_with_export(cluster, "--extended").await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_documented_payloads_are_printed_one_a_line_and_nothing_is_sent_or_written() {
+async fn the_documented_payloads_are_printed_one_per_line_and_nothing_is_sent_or_written() {
     let cluster = all_statuses().await;
     let collector = CountingProxy::start(None).await;
     let output = preview(&cluster, &collector.url(), &["--output=json", "--disable-telemetry"]).await;
@@ -186,6 +186,6 @@ async fn the_documented_payloads_are_printed_one_a_line_and_nothing_is_sent_or_w
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("off: --disable-telemetry is set") && table.contains("all zero"), "{table}");
     assert_eq!(collector.connections(), 0);
-    let writes = |verb: &str| !matches!(verb, "get" | "list" | "watch");
-    assert!(cluster.requests_of(User::Agent).iter().all(|request| !writes(&request.verb)));
+    let is_write = |verb: &str| !matches!(verb, "get" | "list" | "watch");
+    assert!(cluster.requests_of(User::Agent).iter().all(|request| !is_write(&request.verb)));
 }

@@ -64,7 +64,7 @@ async fn assert_switched_off_by(switch: impl FnOnce(AgentOptions<'_>) -> AgentOp
     let agent = switch(scene.agent()).start().await;
     agent.logged("telemetry is off").await;
     agent.ready().await;
-    eventually("the deletion to be asked for again", async || (scene.requests().len() >= 4).then_some(())).await;
+    eventually("further deletions", async || (scene.requests().len() >= 4).then_some(())).await;
     let others = scene.requests().into_iter().filter(|request| !request.is_erasure());
     assert_eq!(others.collect::<Vec<_>>(), [], "the API server got other requests");
     assert_eq!(scene.collector.connections(), 0, "there was a connection to the collector");

@@ -230,8 +230,8 @@ impl Index {
 
     /// Compares the row of a control plane with its object; `None` stands for one that is gone.
     ///
-    /// If all changes fit into `room`, they are returned and the row is updated. Otherwise the object goes to the
-    /// backlog, where it keeps the position that it may already have.
+    /// Returns all changes and updates the row if they fit into `room`. Otherwise the object goes to the backlog, where it
+    /// keeps the position that it may already have.
     fn reconcile(&mut self, uid: Uuid, object: Option<ControlPlane>, now: Timestamp, room: usize) -> Vec<Change> {
         let Some(row) = self.rows.get_mut(&uid) else { return Vec::new() };
         let (changes, next) = row.compare(object.as_ref(), now, self.options.extended);

@@ -69,11 +69,11 @@ fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
 /// occurrence wins.
 fn boolean_argument(containers: &[Container], flag: &str) -> Option<String> {
     let arguments = containers.iter().flat_map(|container| container.command.iter().chain(&container.args).flatten());
-    let values = arguments.filter_map(|argument| match argument.strip_prefix(flag)? {
+    let mut values = arguments.filter_map(|argument| match argument.strip_prefix(flag)? {
         "" => Some("true".to_owned()),
         rest => rest.strip_prefix('=').map(str::to_owned),
     });
-    values.last()
+    values.next_back()
 }
 
 /// Returns the value of a flag: the next argument, or the part after its equals sign.

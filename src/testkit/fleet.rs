@@ -23,7 +23,7 @@ const ACTION_INTERVAL: Duration = Duration::from_millis(1_500);
 /// few seconds.
 const OPERATOR_DELAY: u64 = 4;
 
-/// Tenant versions, in the order of upgrades. No step skips a minor version, changed_at Kamaji rejects that.
+/// Tenant versions, in the order of upgrades. No step skips a minor version, since Kamaji rejects that.
 const VERSIONS: [&str; 7] = ["v1.32.11", "v1.33.9", "v1.34.3", "v1.34.5", "v1.35.1", "v1.35.4", "v1.36.0"];
 
 /// Network profiles, repeated by their weight.

@@ -71,7 +71,7 @@ impl Tenant {
         Self { network_profile, ..self }
     }
 
-    /// Made through SimulatedCluster API, or not.
+    /// Sets whether Cluster API manages the control plane.
     #[must_use]
     pub fn cluster_api(self, cluster_api: bool) -> Self {
         Self { cluster_api, ..self }

@@ -1,17 +1,17 @@
-//! Shells' completions, printed by the program.
+//! The completion scripts that the program prints.
 
 use std::process::Command;
 
 use crate::program::PROGRAM;
 
-fn printed(shell: &str) -> String {
+fn script(shell: &str) -> String {
     let output = Command::new(PROGRAM).args(["completion", shell]).env_clear().output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What bash offers for the last of `words`.
-fn offered(words: &str) -> Vec<String> {
+/// Returns the completions of bash for the last of `words`.
+fn completions(words: &str) -> Vec<String> {
     let script = format!(
         "source <(\"$0\" completion bash)\n\
          registered=$(complete -p kamaji-telemetry)\n\
@@ -28,16 +28,16 @@ fn offered(words: &str) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_flags_and_values() {
-    assert_eq!(offered("ag"), ["agent"]);
-    assert_eq!(offered("backend tok"), ["token"]);
-    assert_eq!(offered("backend serve --retention-e"), ["--retention-events"]);
-    assert_eq!(offered("catalog --output c"), ["collector"]);
+    assert_eq!(completions("ag"), ["agent"]);
+    assert_eq!(completions("backend tok"), ["token"]);
+    assert_eq!(completions("backend serve --retention-e"), ["--retention-events"]);
+    assert_eq!(completions("catalog --output c"), ["collector"]);
 }
 
 #[test]
 fn every_shell_gets_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let script = printed(shell);
+        let script = script(shell);
         for command in ["agent", "preview", "disable-telemetry"] {
             assert!(script.contains(command), "{shell}: {command}");
         }

@@ -17,7 +17,7 @@ async fn holder(cluster: &ApiServer) -> Option<String> {
 }
 
 async fn leads(agent: &Agent) -> bool {
-    agent.accounts().await.lines().any(|line| line == "kamaji_telemetry_agent_leader 1")
+    agent.metrics().await.lines().any(|line| line == "kamaji_telemetry_agent_leader 1")
 }
 
 fn watches(cluster: &ApiServer) -> usize {

@@ -89,7 +89,7 @@ impl Running {
         Self::start(root, &["agent"], &environment).await
     }
 
-    async fn accounts(&self) -> String {
+    async fn metrics(&self) -> String {
         web::get(&format!("http://{}", self.health), "/metrics").await
     }
 
@@ -97,7 +97,7 @@ impl Running {
     async fn stored(&self, kind: &str, count: u32) {
         let name = format!("kamaji_telemetry_backend_records_accepted_total{{kind=\"{kind}\"}} ");
         eventually(&format!("{count} of {kind}"), async || {
-            let accounts = self.accounts().await;
+            let accounts = self.metrics().await;
             let value = accounts.lines().find_map(|line| line.strip_prefix(&name)).expect("the backend counts them");
             (value.parse::<u32>().unwrap() >= count).then_some(())
         })

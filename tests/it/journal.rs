@@ -236,7 +236,7 @@ async fn status_and_metrics_show_pending_events_and_forget_deletes_them() {
     assert_eq!(status["last_acknowledgement"], json!(null));
     assert!(status["oldest_pending"].is_string(), "{status}");
     let uuid = status["installation"].as_str().unwrap();
-    let metrics = agent.accounts().await;
+    let metrics = agent.metrics().await;
     for line in [
         "kamaji_telemetry_agent_events_pending 1",
         "kamaji_telemetry_agent_events_persisted_total 1",

@@ -122,7 +122,7 @@ impl Agent {
     }
 
     /// Its own accounts, as Prometheus reads them.
-    pub(crate) async fn accounts(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         web::get(&format!("http://{}", self.health), "/metrics").await
     }
 

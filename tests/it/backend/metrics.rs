@@ -21,7 +21,7 @@ fn value(accounts: &str, name: &str) -> f64 {
 #[tokio::test]
 async fn the_accounts_tell_what_came_and_what_became_of_it() {
     let backend = Backend::start().await;
-    let before = backend.accounts().await;
+    let before = backend.metrics().await;
     for name in [
         "refused_total{reason=\"snapshot\"}",
         "rows_admitted_total{kind=\"event\"}",
@@ -47,7 +47,7 @@ async fn the_accounts_tell_what_came_and_what_became_of_it() {
     assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await, 200);
     assert_eq!(post("/stats", JSON, b"acmebank").await, 400);
 
-    let accounts = backend.accounts().await;
+    let accounts = backend.metrics().await;
     for (name, expected) in [
         ("requests_total{transport=\"grpc\",result=\"Ok\"}", 1),
         ("requests_total{transport=\"grpc\",result=\"InvalidArgument\"}", 2),
@@ -69,7 +69,7 @@ async fn the_accounts_tell_what_came_and_what_became_of_it() {
     assert!(value(&accounts, "last_write_timestamp_seconds") > 1_700_000_000.0);
     assert!(!accounts.contains("acmebank"));
     eventually("the size of the store to be told", async || {
-        (value(&backend.accounts().await, "store_bytes") > 4_096.0).then_some(())
+        (value(&backend.metrics().await, "store_bytes") > 4_096.0).then_some(())
     })
     .await;
 }

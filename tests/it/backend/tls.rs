@@ -152,7 +152,7 @@ async fn both_ports_speak_tls_and_new_connections_get_the_new_certificate() {
     let expiry = jiff::Timestamp::from_second(4_070_908_800).unwrap();
     assert_eq!(expiry.to_string(), "2099-01-01T00:00:00Z");
     let told = format!("tls_certificate_expiry_timestamp_seconds {}\n", expiry.as_second());
-    let accounts = backend.accounts().await;
+    let accounts = backend.metrics().await;
     assert!(accounts.contains(&told) && accounts.contains("tls_reloads_total{result=\"OK\"} 1\n"), "{accounts}");
 }
 
@@ -176,7 +176,7 @@ async fn a_pair_that_cannot_be_used_changes_nothing_and_is_said_once() {
     assert_eq!(shown(&authority.connect(backend.http(), b"h2").await), der(&second));
     let said = backend.log().matches("the old one stays in use").count();
     assert_eq!(said, 2, "{}", backend.log());
-    assert!(backend.accounts().await.contains("tls_reloads_total{result=\"FAILED\"} 2\n"));
+    assert!(backend.metrics().await.contains("tls_reloads_total{result=\"FAILED\"} 2\n"));
 }
 
 #[tokio::test]

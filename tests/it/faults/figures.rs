@@ -1,4 +1,4 @@
-//! One line of figures a test, for the table of `docs/reliability.md`.
+//! The figures of each test, a row for the table of `docs/reliability.md`.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::oracle::Report;
 use super::scene::Outcome;
 
-/// Prints the row of a fault, and keeps it as `target/tmp/faults/{file}.md`: output of tests that pass is not shown.
+/// Prints the row of a fault and writes it to `target/tmp/faults/{file}.md`, since the output of a passing test is not shown.
 pub(super) fn row(file: &str, fault: &str, outcome: &Outcome) {
     let Outcome { report, delay } = outcome;
     let Report { changes, stored, coalesced, missing, repeated, invented, findings: _ } = report;

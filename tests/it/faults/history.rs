@@ -1,4 +1,4 @@
-//! What truly happened to each control plane, as etcd committed it.
+//! The history of each control plane, as committed by etcd.
 
 mod recorder;
 
@@ -10,55 +10,55 @@ use uuid::Uuid;
 
 pub(super) use recorder::Recorder;
 
-/// etcd's revision: each commit has the next one.
+/// A revision of etcd, which increases with each commit.
 pub(super) type Revision = u64;
 
-/// One commit to a control plane's key.
+/// A commit to a control plane's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Commit {
-    /// When it was committed.
+    /// The revision of the commit.
     pub(super) revision: Revision,
-    /// Where it is stored.
+    /// The key of the object.
     pub(super) key: String,
-    /// What is stored there since; `None`: the object is gone.
+    /// The stored object; `None` if the commit deletes it.
     pub(super) object: Option<Object>,
 }
 
-/// The parts of a stored control plane that matter.
+/// The parts of a stored control plane that the agent reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Object {
-    /// The object's identity.
+    /// The UID of the object.
     pub(super) uid: Uuid,
-    /// The desired version as it may leave the cluster; `None` where it is no text.
+    /// The desired version as it may be sent; `None` if it is not text.
     pub(super) version: Option<KubernetesVersion>,
-    /// The status as it may leave the cluster.
+    /// The status as it may be sent.
     pub(super) status: Status,
-    /// Its deletion has begun.
+    /// The deletion has begun.
     pub(super) terminating: bool,
 }
 
-/// One control plane from its creation on.
+/// The life of a control plane, from creation to removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Life {
-    /// Its identity, which a recreation under the same name does not share.
+    /// The UID, which another control plane of the same name does not share.
     pub(super) uid: Uuid,
-    /// Each commit's revision and what was stored by it, in order.
+    /// The revision and the object of each commit, in order.
     pub(super) states: Vec<(Revision, Object)>,
     /// The revision that removed it.
     pub(super) gone: Option<Revision>,
 }
 
-/// All that happened, in order.
+/// The lives of all control planes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct History {
-    /// Each control plane, by its creation.
+    /// The lives, in the order of their creation.
     pub(super) lives: Vec<Life>,
-    /// The last revision that is known.
+    /// The last revision that was recorded.
     pub(super) last: Revision,
 }
 
 impl Object {
-    /// Reads what kube-apiserver stored: custom resources are JSON in etcd.
+    /// Reads an object as kube-apiserver stores it: custom resources are JSON in etcd.
     fn read(stored: &[u8]) -> Self {
         let object: Value = serde_json::from_slice(stored).expect("a custom resource is stored as JSON");
         let metadata = &object["metadata"];
@@ -74,7 +74,7 @@ impl Object {
 }
 
 impl History {
-    /// Orders commits by control plane. A key may hold one after the other.
+    /// Groups commits by control plane. One control plane after the other may have the same key.
     pub(super) fn of(commits: &[Commit]) -> Self {
         let mut history = Self::default();
         let mut at: BTreeMap<&str, usize> = BTreeMap::new();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_as_they_may_leave_the_cluster() {
+    fn versions_are_normalised_as_for_sending() {
         let version = |object: &Value| put(1, 1, object).object.unwrap().version.map(|version| version.to_string());
         let of = |version: Value| json!({"spec": {"kubernetes": {"version": version}}});
         assert_eq!(version(&of("1.2.3-acme.1".into())).unwrap(), "v1.2.3");

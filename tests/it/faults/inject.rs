@@ -1,5 +1,5 @@
-//! The faults. Each begins under a stream of changes, waits until the agent has met it, mends what it broke, and takes
-//! note of what the agent may not have seen.
+//! The faults. Each is injected under a stream of changes, waits until it affects the agent, is repaired, and is recorded as an
+//! outage if the agent may have missed a state.
 
 use std::time::Duration;
 
@@ -10,85 +10,85 @@ use super::scene::Scene;
 use crate::program::Agent;
 use crate::servers::eventually;
 
-/// How often a fault is met before it is mended: once can be chance, and each further time waits longer.
-const TIMES: usize = 3;
+/// How often the agent runs into a fault before it is repaired: once can be chance, and each further time waits longer.
+const REPEATS: usize = 3;
 
-/// How many events are stored between two faults: enough to know that everything works.
-const SOME: usize = 10;
+/// The number of events stored between two faults: enough to know that everything works.
+const EVENTS_BETWEEN_FAULTS: usize = 10;
 
-/// How late a slow network is in each direction: worse than to the other side of the world, and less than the agent
-/// takes for silence, which at the tests' deadline of 2 s for a request is 400 ms for both directions.
-pub(super) const LATE: Duration = Duration::from_millis(150);
+/// The delay of a slow network in each direction: longer than to the other side of the world, but shorter than what the agent
+/// takes for a dead connection. With the tests' timeout of 2 s for a request, that is 400 ms for both directions.
+pub(super) const NETWORK_DELAY: Duration = Duration::from_millis(150);
 
-/// Where a kill falls on the way of an event.
+/// The point in the delivery of an event at which the agent is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fell {
-    /// It is observed, and not written to the journal.
+pub(super) enum KillPoint {
+    /// The event is observed, but not written to the journal.
     BeforeWrite,
-    /// It is written, and not sent.
+    /// The event is written, but not sent.
     BetweenWriteAndSend,
-    /// It is sent and stored, and the agent does not know.
+    /// The event is sent and stored, but the agent has no acknowledgement.
     BetweenSendAndAcknowledgement,
 }
 
-impl Fell {
-    /// All of them.
+impl KillPoint {
+    /// All points.
     pub(super) const ALL: [Self; 3] =
         [Self::BeforeWrite, Self::BetweenWriteAndSend, Self::BetweenSendAndAcknowledgement];
 
-    /// Where a kill falls that comes now.
+    /// Returns the point of a kill at this moment.
     fn now(scene: &Scene) -> Self {
-        if scene.way_to_relay.traffic().in_flight > 0 {
+        if scene.relay_connections.traffic().in_flight > 0 {
             Self::BetweenSendAndAcknowledgement
         } else {
-            // A write under way is one that the agent does not know to be done; without any, the next change comes.
+            // The agent has no response to a write in flight. Without one, the next change is about to be written.
             Self::BeforeWrite
         }
     }
 }
 
-/// Kills the agent at this point, or whenever it is if there is none, and starts it again. Says where it fell.
-pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<Fell>) -> Fell {
-    scene.stores_more_than(scene.stored() + SOME).await;
-    let fell = at.unwrap_or_else(|| Fell::now(scene));
-    let hold = if at.is_some() { comes_to(scene, agent, fell).await } else { None };
+/// Kills the agent at this point, or at any if there is none, and starts it again. Returns the point of the kill.
+pub(super) async fn kill(scene: &mut Scene, agent: &mut Agent, at: Option<KillPoint>) -> KillPoint {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
+    let point = at.unwrap_or_else(|| KillPoint::now(scene));
+    let hold = if at.is_some() { wait_for_point(scene, agent, point).await } else { None };
     agent.kill();
     drop(hold);
-    let outage = scene.outage_begins();
-    scene.mend();
+    let outage = scene.begin_outage();
+    scene.repair_network();
     agent.restart().await;
-    scene.outage_ends(outage).await;
-    fell
+    scene.end_outage(outage).await;
+    point
 }
 
-/// Kills the agent, and again when it has begun a new term by a write, before it knows that.
+/// Kills the agent, and again after the first write of its new term, before the response arrives.
 pub(super) async fn kill_twice(scene: &mut Scene, agent: &mut Agent) {
-    scene.stores_more_than(scene.stored() + SOME).await;
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     agent.kill();
-    let outage = scene.outage_begins();
-    restart_into(scene, agent, Point::BeforeAnswer).await;
+    let outage = scene.begin_outage();
+    restart_and_kill(scene, agent, Point::BeforeResponse).await;
     agent.restart().await;
-    scene.outage_ends(outage).await;
+    scene.end_outage(outage).await;
 }
 
-/// Starts the agent, and kills it at this point of its first write of the journal.
-pub(super) async fn restart_into(scene: &Scene, agent: &mut Agent, point: Point) {
+/// Starts the agent and kills it at this point of its first write of the journal.
+pub(super) async fn restart_and_kill(scene: &Scene, agent: &mut Agent, point: Point) {
     let mut hold = scene.api.hold(Target::JournalWrite, point);
     agent.restart().await;
     hold.reached().await;
     agent.kill();
 }
 
-/// Waits until an event is at this point, and stays there.
-async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
-    let point = match fell {
-        Fell::BeforeWrite => Point::BeforeRequest,
-        Fell::BetweenWriteAndSend => Point::BeforeAnswer,
-        Fell::BetweenSendAndAcknowledgement => {
-            // The answer that is withheld is to be one to events.
-            agent.has_sent_gauges().await;
-            scene.way_to_relay.set(Mode::HoldAnswers);
-            scene.way_to_relay.withheld().await;
+/// Waits until an event is at this point, and holds it there.
+async fn wait_for_point(scene: &Scene, agent: &Agent, at: KillPoint) -> Option<Hold> {
+    let point = match at {
+        KillPoint::BeforeWrite => Point::BeforeRequest,
+        KillPoint::BetweenWriteAndSend => Point::BeforeResponse,
+        KillPoint::BetweenSendAndAcknowledgement => {
+            // Otherwise the withheld response could be one to gauges.
+            agent.wait_for_gauges().await;
+            scene.relay_connections.set_mode(Mode::HoldResponses);
+            scene.relay_connections.wait_for_withheld_response().await;
             return None;
         }
     };
@@ -97,89 +97,93 @@ async fn comes_to(scene: &Scene, agent: &Agent, fell: Fell) -> Option<Hold> {
     Some(hold)
 }
 
-/// The agent gets no processor time while much changes, and then wakes.
-pub(super) async fn agent_sleeps(scene: &mut Scene, agent: &Agent) {
-    scene.stores_more_than(scene.stored() + SOME).await;
-    let outage = scene.outage_begins();
+/// Freezes the agent during many changes.
+pub(super) async fn freeze_agent(scene: &mut Scene, agent: &Agent) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
+    let outage = scene.begin_outage();
     agent.signal("STOP");
-    scene.commits(50).await;
+    scene.wait_for_commits(50).await;
     agent.signal("CONT");
-    scene.outage_ends(outage).await;
+    scene.end_outage(outage).await;
 }
 
-/// The way to the relay fails like this.
-pub(super) async fn relay_fails(scene: &mut Scene, agent: &Agent, mode: Mode) {
-    scene.stores_more_than(scene.stored() + SOME).await;
-    scene.way_to_relay.set(mode);
+/// Breaks the connection to the relay in this mode.
+pub(super) async fn break_relay_connection(scene: &mut Scene, agent: &Agent, mode: Mode) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
+    scene.relay_connections.set_mode(mode);
     match mode {
-        Mode::Refuse | Mode::Reset => scene.way_to_relay.tried(TIMES).await,
-        Mode::Swallow => agent.gives_up().await,
-        Mode::Pass | Mode::Slow(_) | Mode::HoldAnswers => scene.stores_more_than(scene.stored() + SOME).await,
+        Mode::Refuse | Mode::Reset => scene.relay_connections.wait_for_connections(REPEATS).await,
+        Mode::Blackhole => agent.wait_until_export_fails().await,
+        Mode::Pass | Mode::Slow(_) | Mode::HoldResponses => {
+            scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await
+        }
     }
-    scene.mend();
-    scene.passes().await;
+    scene.repair_network();
+    scene.wait_until_delivered().await;
 }
 
-/// The relay is killed, and comes back.
-pub(super) async fn relay_goes(scene: &mut Scene) {
-    scene.stores_more_than(scene.stored() + SOME).await;
+/// Kills the relay and starts it again.
+pub(super) async fn restart_relay(scene: &mut Scene) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     scene.relay.stop();
-    scene.way_to_relay.tried(TIMES).await;
+    scene.relay_connections.wait_for_connections(REPEATS).await;
     scene.relay.resume().await;
-    scene.passes().await;
+    scene.wait_until_delivered().await;
 }
 
-/// The backend is killed behind the relay, which answers that it is not there, and comes back.
-pub(super) async fn backend_goes(scene: &mut Scene) {
-    scene.stores_more_than(scene.stored() + SOME).await;
+/// Kills the backend, so that the relay responds that it is unavailable, and starts it again.
+pub(super) async fn restart_backend(scene: &mut Scene) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     scene.backend.kill();
-    scene.way_to_relay.answered(TIMES).await;
+    scene.relay_connections.wait_for_responses(REPEATS).await;
     scene.backend.restart().await;
-    scene.passes().await;
+    scene.wait_until_delivered().await;
 }
 
-/// The API server is killed, and comes back.
-pub(super) async fn api_server_goes(scene: &mut Scene) {
-    scene.stores_more_than(scene.stored() + SOME).await;
-    let outage = scene.outage_begins();
+/// Kills the API server and starts it again.
+pub(super) async fn restart_api_server(scene: &mut Scene) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
+    let outage = scene.begin_outage();
     scene.cluster.stop();
     scene.cluster.resume().await;
-    scene.outage_ends(outage).await;
+    scene.end_outage(outage).await;
 }
 
-/// The watch breaks. It is resumed where it broke, so that this is no outage.
-pub(super) async fn watch_breaks(scene: &mut Scene) {
-    scene.stores_more_than(scene.stored() + SOME).await;
+/// Breaks the watch. The agent resumes it at the same version, so that this is no outage.
+pub(super) async fn break_watch(scene: &mut Scene) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     let before = scene.api.requests(Target::Watch);
     scene.api.cut_watches();
     eventually("another watch", async || (scene.api.requests(Target::Watch) > before).then_some(())).await;
-    scene.passes().await;
+    scene.wait_until_delivered().await;
 }
 
-/// The agent is cut off until the place where its watch was is compacted away, so that it must list again.
-pub(super) async fn watch_expires(scene: &mut Scene) {
-    scene.stores_more_than(scene.stored() + SOME).await;
+/// Disconnects the agent until the version of its watch is compacted, so that it must list again.
+pub(super) async fn expire_watch(scene: &mut Scene) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     let lists = scene.lists();
-    let outage = scene.outage_begins();
-    scene.way_to_api.set(Mode::Refuse);
-    scene.way_to_api.tried(TIMES).await;
+    let outage = scene.begin_outage();
+    scene.api_connections.set_mode(Mode::Refuse);
+    scene.api_connections.wait_for_connections(REPEATS).await;
     scene.cluster.compact().await;
-    // What its cache holds is not expired: a new one begins after the compaction.
+    // The version does not expire in the watch cache, so the API server is restarted with an empty one.
     scene.cluster.stop();
     scene.cluster.resume().await;
-    scene.mend();
-    scene.outage_ends(outage).await;
+    scene.repair_network();
+    scene.end_outage(outage).await;
     assert!(scene.lists() > lists, "the watch was resumed");
 }
 
-/// The API server answers `status` to every write of the journal.
-pub(super) async fn journal_is_refused(scene: &mut Scene, status: StatusCode) {
-    scene.stores_more_than(scene.stored() + SOME).await;
-    let outage = scene.outage_begins();
+/// Rejects every write of the journal with `status`.
+pub(super) async fn reject_journal_writes(scene: &mut Scene, status: StatusCode) {
+    scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
+    let outage = scene.begin_outage();
     let before = scene.api.requests(Target::JournalWrite);
     scene.api.answer(Target::JournalWrite, status);
-    eventually("refused writes", async || (scene.api.requests(Target::JournalWrite) >= before + TIMES).then_some(()))
-        .await;
+    eventually("rejected writes", async || {
+        (scene.api.requests(Target::JournalWrite) >= before + REPEATS).then_some(())
+    })
+    .await;
     scene.api.pass(Target::JournalWrite);
-    scene.outage_ends(outage).await;
+    scene.end_outage(outage).await;
 }

@@ -1,30 +1,30 @@
-//! The agent is killed, again and again, wherever an event can be on its way.
+//! The agent is killed repeatedly, at every point in the delivery of an event.
 
 use std::collections::BTreeMap;
 
 use super::figures;
-use super::inject::{Fell, kill, kill_twice, restart_into};
+use super::inject::{KillPoint, kill, kill_twice, restart_and_kill};
 use super::proxies::{Point, Target};
 use super::scene::Scene;
-use super::short::{PACE, scene};
+use super::short::{PACE, start_scene};
 use super::stream::Stream;
 
-/// As many kills as issue and documentation speak of: a quarter at each point, and a quarter by chance.
+/// The number of kills, as documented: a quarter at each point, and a quarter at random.
 const KILLS: usize = 20;
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_agent_that_is_killed_loses_and_repeats_nothing() {
-    let (mut scene, mut agent) = scene().await;
-    let mut falls = BTreeMap::<Fell, usize>::new();
+    let (mut scene, mut agent) = start_scene().await;
+    let mut falls = BTreeMap::<KillPoint, usize>::new();
     let stream = Stream::start(&scene, PACE);
     for number in 0..KILLS {
-        let fell = kill(&mut scene, &mut agent, Fell::ALL.get(number % 4).copied()).await;
+        let fell = kill(&mut scene, &mut agent, KillPoint::ALL.get(number % 4).copied()).await;
         *falls.entry(fell).or_default() += 1;
     }
     stream.stop().await;
-    let outcome = scene.settles().await;
-    let [before, between, after] = Fell::ALL.map(|fell| falls.get(&fell).copied().unwrap_or_default());
+    let outcome = scene.wait_until_complete().await;
+    let [before, between, after] = KillPoint::ALL.map(|fell| falls.get(&fell).copied().unwrap_or_default());
     let title = format!(
         "agent killed {KILLS} times: {before} before the write, {between} between write and send, {after} between send \
          and acknowledgement"
@@ -36,32 +36,32 @@ async fn an_agent_that_is_killed_loses_and_repeats_nothing() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_agent_that_is_killed_as_its_term_begins_loses_and_repeats_nothing() {
-    let (mut scene, mut agent) = scene().await;
+    let (mut scene, mut agent) = start_scene().await;
     let stream = Stream::start(&scene, PACE);
     for _ in 0..3 {
         kill_twice(&mut scene, &mut agent).await;
     }
     stream.stop().await;
-    let outcome = scene.settles().await;
+    let outcome = scene.wait_until_complete().await;
     figures::row("kills-at-start", "agent killed, and again as its term begins, 3 times", &outcome);
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_baseline_that_is_interrupted_is_taken_again() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::start().await;
     for number in 0..3 {
-        scene.creates(&format!("before-{number}")).await;
+        scene.create(&format!("before-{number}")).await;
     }
     // Its first write makes the journal, and its second holds the baseline.
-    let mut first = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+    let mut first = scene.api.hold(Target::JournalWrite, Point::BeforeResponse);
     let mut agent = scene.agent("a").start().await;
     first.reached().await;
     agent.kill();
     drop(first);
-    for point in [Point::BeforeRequest, Point::BeforeAnswer] {
-        restart_into(&scene, &mut agent, point).await;
-        let mut opening = scene.api.hold(Target::JournalWrite, Point::BeforeAnswer);
+    for point in [Point::BeforeRequest, Point::BeforeResponse] {
+        restart_and_kill(&scene, &mut agent, point).await;
+        let mut opening = scene.api.hold(Target::JournalWrite, Point::BeforeResponse);
         agent.restart().await;
         opening.reached().await;
         let mut baseline = scene.api.hold(Target::JournalWrite, point);
@@ -72,8 +72,8 @@ async fn a_baseline_that_is_interrupted_is_taken_again() {
     agent.restart().await;
     scene.baseline(&agent).await;
     scene.cluster.delete("before-0").await;
-    scene.creates("after").await;
-    let outcome = scene.settles().await;
+    scene.create("after").await;
+    let outcome = scene.wait_until_complete().await;
     figures::row("kills-at-baseline", "agent killed before and after each write of its first baseline", &outcome);
     assert_eq!((outcome.report.stored, outcome.report.coalesced), (2 + 2, 0));
 }

@@ -1,9 +1,9 @@
-//! Nothing lost, nothing twice: the whole pipeline under faults, judged by what truly happened.
+//! The whole pipeline under faults: no change is lost, and none is reported twice.
 //!
-//! `scene` sets up etcd, the API server, the agents, the relay and the backend, with `proxies` between them that fail
-//! when they are told to. `stream` makes the changes. `history` records them from etcd, independently of the agent;
-//! `oracle` compares that with what the backend's `stored` file holds, and `figures` prints what came of it.
-//! `injuries` are the faults, of which the tests below are made.
+//! `scene` starts etcd, the API server, the agents, the relay and the backend, with `proxies` between them that can be made to
+//! fail. `stream` makes the changes. `history` records them from etcd, independently of the agent. `oracle` compares that
+//! history with the events in the backend's file, which `stored` reads, and `figures` prints the result. `inject` has the
+//! faults that the tests are composed of.
 
 mod history;
 mod oracle;

@@ -1,12 +1,12 @@
-//! Judges what was stored by what truly happened: a pure function from a history, what the harness did meanwhile, and
-//! the stored events, to a report.
+//! Compares the stored events with the recorded history. It is a pure function of the history, the outages and the stored
+//! events.
 //!
-//! For each control plane the stored events must be a coalescing of its history: `created` first if and only if it
-//! was born after the baseline, each `old` equal to the `new` before it, the last equal to the end, one `deleted`. Only
-//! what a later state replaced within one outage may be missing; the rest is exact.
+//! For each control plane, the stored events must be a coalesced form of its history. `created` is the first if and only if the
+//! control plane was created after the baseline, each `old` version equals the `new` one before it, the last version equals
+//! the final one, and there is one `deleted`. Only a state that was replaced within one outage may be missing.
 //!
-//! FencedJournal events name no object. Whose they are is in their versions: control plane number i has the minor i and no
-//! other, so each belongs to one life, and within a life they must form a walk through its versions.
+//! Stored events do not name an object. Their versions identify it: control plane number i has only versions with the minor i.
+//! The events of a life must form a walk through its versions.
 
 mod path;
 mod walk;
@@ -18,67 +18,67 @@ use kamaji_telemetry::catalog::KubernetesVersion;
 use uuid::Uuid;
 
 use super::history::{History, Life, Revision};
-use super::stored::{Change, FencedJournal};
+use super::stored::{Change, StoredEvent};
 use path::Path;
-use walk::Tally;
+use walk::Comparison;
 
-/// What the harness did, in etcd's revisions.
+/// The actions of the tests that affect the agent, in revisions of etcd.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observation {
-    /// When telemetry was on, in order.
+    /// The spans in which telemetry was on, in order.
     pub(super) spans: Vec<Span>,
-    /// When the agent could not see every state.
+    /// The outages, in which the agent could miss states.
     pub(super) outages: Vec<Outage>,
 }
 
-/// A time in which telemetry was on: what was committed after its baseline is reported.
+/// A span in which telemetry was on. Commits after its baseline are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    /// What was there by then is not reported as created.
+    /// Control planes that exist at this revision are not reported as created.
     pub(super) baseline: Revision,
-    /// What was committed after this is not reported.
+    /// Commits after this revision are not reported.
     pub(super) end: Revision,
 }
 
-/// A time in which the agent was down, cut off, or at its bound.
+/// An outage, in which the agent was down, disconnected, or at the limit of its outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outage {
-    /// What was committed by then had been seen.
+    /// Commits up to this revision were observed.
     pub(super) after: Revision,
-    /// What was committed after this was seen again, and so was the state at this revision.
+    /// The state at this revision was observed, and every commit after it.
     pub(super) until: Revision,
 }
 
-/// What came of it.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Report {
-    /// Lifecycle changes that truly happened while telemetry was on.
+    /// Lifecycle changes in the history while telemetry was on.
     pub(super) changes: usize,
-    /// EventExporter that the backend holds.
+    /// Stored events.
     pub(super) stored: usize,
-    /// Changes that an outage made one of, or none.
+    /// Changes that were coalesced with others by an outage.
     pub(super) coalesced: usize,
-    /// Changes that should be stored, and aren't.
+    /// Changes without their stored event.
     pub(super) missing: usize,
-    /// EventExporter of what is stored already.
+    /// Stored events that repeat another.
     pub(super) repeated: usize,
-    /// EventExporter of what never happened.
+    /// Stored events without a change.
     pub(super) invented: usize,
-    /// The first findings, in words.
+    /// Descriptions of the first findings.
     pub(super) findings: Vec<String>,
 }
 
-/// How many findings are put into words.
-const FINDINGS: usize = 10;
+/// The largest number of findings that are described.
+const MAX_FINDINGS: usize = 10;
 
 impl Observation {
-    /// Telemetry is on from `baseline` on, for good.
+    /// Returns an observation with telemetry on from `baseline` on.
     pub(super) fn since(baseline: Revision) -> Self {
         Self { spans: vec![Span { baseline, end: Revision::MAX }], outages: Vec::new() }
     }
 
-    /// Judges `stored` by `history`.
-    pub(super) fn judge(&self, history: &History, stored: &[FencedJournal]) -> Report {
+    /// Compares `stored` with `history`.
+    pub(super) fn compare(&self, history: &History, stored: &[StoredEvent]) -> Report {
         let mut of_number = by_number(stored);
         let mut report = Report { stored: stored.len(), ..Report::default() };
         for life in &history.lives {
@@ -88,14 +88,14 @@ impl Observation {
         }
         for (number, events) in of_number {
             report.invented += events.len();
-            report.find(|| format!("number {number} never lived: {}", listed(&events)));
+            report.find(|| format!("number {number} never existed: {}", listed(&events)));
         }
         report
     }
 
-    /// The last revision up to which all that happened since the last outage is stored: an outage that begins now
-    /// begins there, because what was committed later may not have been seen.
-    pub(super) fn settled(&self, history: &History, stored: &[FencedJournal]) -> Revision {
+    /// Returns the last revision up to which every change since the last outage is stored. An outage that begins now begins
+    /// there, because later commits may not have been observed.
+    pub(super) fn settled(&self, history: &History, stored: &[StoredEvent]) -> Revision {
         let of_number = by_number(stored);
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();
         let missing = history.lives.iter().filter_map(|life| {
@@ -107,12 +107,12 @@ impl Observation {
 }
 
 impl Report {
-    /// Nothing missing, repeated or invented.
+    /// Returns whether nothing is missing, repeated or invented.
     pub(super) fn is_clean(&self) -> bool {
         self.missing + self.repeated + self.invented == 0
     }
 
-    /// What `later` says more than this one.
+    /// Returns the difference of the counts of `later` and this report.
     pub(super) fn until(self, later: &Self) -> Self {
         Self {
             changes: later.changes - self.changes,
@@ -125,8 +125,8 @@ impl Report {
         }
     }
 
-    fn add(&mut self, uid: Uuid, path: &Path, events: &[FencedJournal]) {
-        let Tally { changes, coalesced, missing, repeated, invented } = walk::compare(path, events);
+    fn add(&mut self, uid: Uuid, path: &Path, events: &[StoredEvent]) {
+        let Comparison { changes, coalesced, missing, repeated, invented } = walk::compare(path, events);
         self.changes += changes;
         self.coalesced += coalesced;
         self.missing += missing;
@@ -138,7 +138,7 @@ impl Report {
     }
 
     fn find(&mut self, finding: impl FnOnce() -> String) {
-        if self.findings.len() < FINDINGS {
+        if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding());
         }
     }
@@ -155,15 +155,15 @@ impl fmt::Display for Report {
     }
 }
 
-fn listed(events: &[FencedJournal]) -> String {
+fn listed(events: &[StoredEvent]) -> String {
     let events: Vec<_> = events.iter().map(ToString::to_string).collect();
     if events.is_empty() { "nothing".to_owned() } else { events.join(", ") }
 }
 
-/// The number of what has no version that can be read. There is one such control plane at the most.
+/// The number of a control plane without a readable version. A test has at most one.
 const UNREADABLE: u16 = 0;
 
-/// Which control plane a version belongs to.
+/// Returns the number of the control plane that a version belongs to.
 fn number_of(version: KubernetesVersion) -> Option<u16> {
     match version {
         KubernetesVersion::Unknown => None,
@@ -171,7 +171,7 @@ fn number_of(version: KubernetesVersion) -> Option<u16> {
     }
 }
 
-/// The number of a life.
+/// Returns the number of a control plane.
 fn number(life: &Life) -> u16 {
     let mut numbers = life.states.iter().filter_map(|(_, object)| object.version.and_then(number_of));
     let Some(first) = numbers.next() else { return UNREADABLE };
@@ -179,9 +179,9 @@ fn number(life: &Life) -> u16 {
     first
 }
 
-/// The events of each control plane.
-fn by_number(stored: &[FencedJournal]) -> BTreeMap<u16, Vec<FencedJournal>> {
-    let mut of_number = BTreeMap::<u16, Vec<FencedJournal>>::new();
+/// Groups events by the number of their control plane.
+fn by_number(stored: &[StoredEvent]) -> BTreeMap<u16, Vec<StoredEvent>> {
+    let mut of_number = BTreeMap::<u16, Vec<StoredEvent>>::new();
     for event in stored {
         let number = match event.change {
             Change::Created(version) | Change::Deleted(version) => number_of(version),

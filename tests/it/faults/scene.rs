@@ -1,6 +1,6 @@
-//! The whole pipeline, real in each part, with a proxy before each server: the stage of every fault.
+//! The whole pipeline of real servers, with a proxy in front of each.
 
-mod accounts;
+mod agent_metrics;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -13,59 +13,60 @@ use kube::api::PostParams;
 use super::history::{Recorder, Revision};
 use super::oracle::{Observation, Outage, Report, Span};
 use super::proxies::{ApiProxy, Mode, Protocol, TcpProxy};
-use super::stored::{self, Change, FencedJournal};
+use super::stored::{self, Change, StoredEvent};
 use crate::program::{Agent, AgentOptions, Backend};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, fixture, tcp};
 
-/// The names in a scene are in the order of the flow.
+/// A running pipeline. Its fields are in the order of the data flow.
 pub(super) struct Scene {
     /// The management cluster.
     pub(super) cluster: ApiServer,
-    /// Before it: fails requests.
+    /// A proxy of the API server, which fails requests.
     pub(super) api: ApiProxy,
-    /// Before that: fails connections.
-    pub(super) way_to_api: TcpProxy,
-    /// Before the relay.
-    pub(super) way_to_relay: TcpProxy,
+    /// A proxy in front of that, which fails connections.
+    pub(super) api_connections: TcpProxy,
+    /// A proxy of the relay, which fails connections.
+    pub(super) relay_connections: TcpProxy,
     /// The relay.
     pub(super) relay: Collector,
     /// The backend.
     pub(super) backend: Backend,
-    /// What truly happened.
+    /// The recorder of the history.
     recorder: Recorder,
     observation: Observation,
     numbers: Numbers,
     seed: u64,
     random: RefCell<fastrand::Rng>,
-    /// What has been reported so far.
-    told: Report,
-    /// The longest delay since that, and of all.
+    /// The report of the last comparison.
+    reported: Report,
+    /// The longest delay since the last comparison.
     delay: Cell<Duration>,
+    /// The longest delay of all.
     longest: Duration,
 }
 
-/// The numbers of control planes: each is used once.
+/// The source of numbers of control planes, each of which is used once.
 #[derive(Clone)]
 pub(super) struct Numbers(Arc<AtomicU16>);
 
 /// An outage that has begun.
 #[must_use]
-pub(super) struct Begun(Revision);
+pub(super) struct OpenOutage(Revision);
 
-/// What came of it, and how long it took.
+/// The outcome of a test.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// The oracle's report.
+    /// The result of the comparison.
     pub(super) report: Report,
-    /// The longest from the end of a fault until what changed then was stored.
+    /// The longest time from the end of a fault until a change made then was stored.
     pub(super) delay: Duration,
 }
 
-/// Where a run's random choices can be set, to repeat them.
+/// The variable with the seed of a run, to repeat its random choices.
 const SEED: &str = "KAMAJI_TELEMETRY_FAULTS_SEED";
 
 impl Numbers {
-    /// The next number: one more than the one before, as far as a version's minor goes.
+    /// Returns the next number, up to the largest minor of a version.
     pub(super) fn next(&self) -> u16 {
         let number = self.0.fetch_add(1, Ordering::SeqCst);
         assert!(number <= 9999, "a version has no larger minor");
@@ -73,19 +74,19 @@ impl Numbers {
     }
 }
 
-/// The version of control plane `number` with this patch.
+/// Returns a version of control plane `number`.
 pub(super) fn version(number: u16, patch: u16) -> String {
     format!("v1.{number}.{patch}")
 }
 
 impl Scene {
-    /// Starts everything but an agent.
-    pub(super) async fn set() -> Self {
-        Self::set_with(&fixture("tenantcontrolplanes.yaml")).await
+    /// Starts everything except an agent.
+    pub(super) async fn start() -> Self {
+        Self::start_with(&fixture("tenantcontrolplanes.yaml")).await
     }
 
-    /// The same with another definition of a control plane.
-    pub(super) async fn set_with(definition: &str) -> Self {
+    /// Starts everything except an agent, with another definition of a control plane.
+    pub(super) async fn start_with(definition: &str) -> Self {
         let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
         println!("{SEED}={seed}");
         let (cluster, backend) = tokio::join!(ApiServer::start_uncompacted(definition), Backend::start());
@@ -94,8 +95,8 @@ impl Scene {
         let (certificate, key) = cluster.certificate();
         let api = ApiProxy::start(cluster.anonymous(), &certificate, &key).await;
         Self {
-            way_to_api: TcpProxy::start(api.address(), Protocol::Opaque).await,
-            way_to_relay: TcpProxy::start(relay.address(), Protocol::Http2).await,
+            api_connections: TcpProxy::start(api.address(), Protocol::Opaque).await,
+            relay_connections: TcpProxy::start(relay.address(), Protocol::Http2).await,
             recorder: Recorder::start(&cluster).await,
             observation: Observation::default(),
             numbers: Numbers(Arc::new(AtomicU16::new(1))),
@@ -105,182 +106,183 @@ impl Scene {
             backend,
             seed,
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
-            told: Report::default(),
+            reported: Report::default(),
             delay: Cell::default(),
             longest: Duration::ZERO,
         }
     }
 
-    /// An agent that is not started yet, by its identity, with every wait as short as it can be.
+    /// Returns the options of an agent with this identity and with short intervals.
     pub(super) fn agent<'a>(&self, identity: &'a str) -> AgentOptions<'a> {
-        let kubeconfig = self.cluster.kubeconfig_at(User::Agent, self.way_to_api.address());
-        let relay = format!("http://{}", self.way_to_relay.address());
+        let kubeconfig = self.cluster.kubeconfig_at(User::Agent, self.api_connections.address());
+        let relay = format!("http://{}", self.relay_connections.address());
         let options = AgentOptions::with_kubeconfig(&kubeconfig, &relay).variable("POD_NAME", identity);
         let settings = ["--namespace=kamaji-telemetry", "--owner-deployment=kamaji-telemetry"];
         let waits = ["--timeout=2000", "--retry-max-interval=1s", "--acknowledge-interval=1s"];
         settings.into_iter().chain(waits).fold(options, AgentOptions::argument)
     }
 
-    /// Starts an agent, and takes what is there when it is ready as the baseline.
-    pub(super) async fn watched(&mut self) -> Agent {
+    /// Starts an agent and takes its baseline.
+    pub(super) async fn start_agent(&mut self) -> Agent {
         let agent = self.agent("a").start().await;
         self.baseline(&agent).await;
         agent
     }
 
-    /// Takes what is there when `agent` is ready as the baseline. Nothing is to change meanwhile.
+    /// Waits until `agent` is ready and takes the current state as the baseline. Nothing may change meanwhile.
     pub(super) async fn baseline(&mut self, agent: &Agent) {
         agent.ready().await;
         let baseline = self.cluster.revision().await;
         self.observation.spans.push(Span { baseline, end: Revision::MAX });
     }
 
-    /// Telemetry is off from here on. Everything is to be stored before.
-    pub(super) async fn switched_off(&mut self) {
+    /// Records that telemetry is off from here on. All events must be stored before.
+    pub(super) async fn end_span(&mut self) {
         let end = self.cluster.revision().await;
         self.observation.spans.last_mut().expect("it was on").end = end;
     }
 
-    /// Random choices of this run, others each time.
+    /// Returns a generator that is different at each call.
     pub(super) fn random(&self) -> fastrand::Rng {
         self.random.borrow_mut().fork()
     }
 
-    /// The numbers for new control planes.
+    /// Returns the source of numbers for new control planes.
     pub(super) fn numbers(&self) -> &Numbers {
         &self.numbers
     }
 
-    /// Creates a control plane with a number of its own, which it gives, at the patch 0 of that.
-    pub(super) async fn creates(&self, name: &str) -> u16 {
+    /// Creates a control plane with patch 0 of a new number, which it returns.
+    pub(super) async fn create(&self, name: &str) -> u16 {
         let number = self.numbers.next();
         self.cluster.create(tcp(name).version(&version(number, 0))).await;
         number
     }
 
-    /// Takes the control plane with this number to one patch after the other.
-    pub(super) async fn upgrades(&self, name: &str, number: u16, patches: &[u16]) {
+    /// Upgrades the control plane to one patch after the other.
+    pub(super) async fn upgrade(&self, name: &str, number: u16, patches: &[u16]) {
         for patch in patches {
             self.cluster.upgrade(name, &version(number, *patch)).await;
         }
     }
 
-    /// Waits until there were `count` more commits.
-    pub(super) async fn commits(&self, count: u64) {
+    /// Waits for `count` more commits.
+    pub(super) async fn wait_for_commits(&self, count: u64) {
         let before = self.cluster.revision().await;
         eventually("changes", async || (self.cluster.revision().await >= before + count).then_some(())).await;
     }
 
-    /// How many events the backend holds.
-    pub(super) fn stored(&self) -> usize {
+    /// Returns the number of stored events.
+    pub(super) fn event_count(&self) -> usize {
         stored::count(self.backend.file())
     }
 
-    /// Waits until the backend holds more than `count` events.
-    pub(super) async fn stores_more_than(&self, count: usize) {
-        eventually("more events to be stored", async || (self.stored() > count).then_some(())).await;
+    /// Waits until more than `count` events are stored.
+    pub(super) async fn wait_for_more_events_than(&self, count: usize) {
+        eventually("more events to be stored", async || (self.event_count() > count).then_some(())).await;
     }
 
-    /// Creates a control plane by which a moment can be told, and gives the revision that did it, and its version.
-    async fn mark(&self) -> (Revision, KubernetesVersion) {
+    /// Creates a control plane as a marker of this moment, and returns its revision and version.
+    async fn create_marker(&self) -> (Revision, KubernetesVersion) {
         let number = self.numbers.next();
         let version = version(number, 0);
-        let mark = tcp(&format!("mark-{number}")).version(&version).object();
-        let made = self.cluster.tcps().create(&PostParams::default(), &mark).await.expect("it can be created");
-        let revision = made.metadata.resource_version.and_then(|revision| revision.parse().ok());
+        let marker = tcp(&format!("marker-{number}")).version(&version).object();
+        let created = self.cluster.tcps().create(&PostParams::default(), &marker).await.expect("it can be created");
+        let revision = created.metadata.resource_version.and_then(|revision| revision.parse().ok());
         (revision.expect("it is etcd's revision"), KubernetesVersion::normalise(&version))
     }
 
-    /// Waits until a control plane that is made now is stored: the agent sees, and all parts work. Gives the revision
-    /// that made it. A fault has ended when this is called: how long it takes is the delay that the fault leaves.
-    pub(super) async fn passes(&self) -> Revision {
+    /// Creates a control plane, waits until its event is stored, and returns its revision. The whole pipeline works then. It is
+    /// called at the end of a fault, whose delay is the time that this takes.
+    pub(super) async fn wait_until_delivered(&self) -> Revision {
         let begun = Instant::now();
-        let (revision, version) = self.mark().await;
-        let is_mark = |event: &FencedJournal| event.change == Change::Created(version);
-        eventually("a new control plane to be stored", async || self.events().iter().any(is_mark).then_some(())).await;
+        let (revision, version) = self.create_marker().await;
+        let is_marker = |event: &StoredEvent| event.change == Change::Created(version);
+        eventually("a new control plane to be stored", async || self.events().iter().any(is_marker).then_some(()))
+            .await;
         self.delay.set(self.delay.get().max(begun.elapsed()));
         revision
     }
 
-    /// From here on, the agent may not see every state: what is stored by now was seen.
-    pub(super) fn outage_begins(&self) -> Begun {
-        // What is stored is read last: it may be more than the history says, and what it holds was seen.
+    /// Begins an outage, from which on the agent may miss states. Changes that are stored by now were observed.
+    pub(super) fn begin_outage(&self) -> OpenOutage {
+        // The stored events are read after the history, since they only prove that more was observed.
         let history = self.recorder.so_far();
-        Begun(self.observation.settled(&history, &self.events()))
+        OpenOutage(self.observation.settled(&history, &self.events()))
     }
 
-    /// Waits until the agent sees again, and takes note of what it may have missed.
-    pub(super) async fn outage_ends(&mut self, Begun(after): Begun) {
-        self.passes().await;
+    /// Waits until the agent observes changes again, and records the outage.
+    pub(super) async fn end_outage(&mut self, OpenOutage(after): OpenOutage) {
+        self.wait_until_delivered().await;
         let until = self.cluster.revision().await;
-        // What was committed between the two may have been seen and not been written yet, so that a kill loses it.
-        // Once something later has passed, it can't.
-        self.passes().await;
+        // A change between the two may be observed but not written yet, so that another kill would lose it. Once a later
+        // event is delivered, it is written.
+        self.wait_until_delivered().await;
         self.observation.outages.push(Outage { after, until });
     }
 
-    /// Waits until what is stored is all that is due and nothing else; nothing is to change meanwhile. Gives what came
-    /// of all since the last time.
-    pub(super) async fn settles(&mut self) -> Outcome {
+    /// Waits until the stored events match the history, and returns the outcome since the last call. Nothing may change
+    /// meanwhile.
+    pub(super) async fn wait_until_complete(&mut self) -> Outcome {
         let begun = Instant::now();
-        let (revision, _) = self.mark().await;
+        let (revision, _) = self.create_marker().await;
         let history = self.recorder.up_to(revision).await;
-        let last = Shown::default();
-        eventually("all that is due to be stored, and nothing else", async || {
-            let report = self.observation.judge(&history, &self.events());
+        let last = ReportOnPanic::default();
+        eventually("the stored events to match the history", async || {
+            let report = self.observation.compare(&history, &self.events());
             let is_clean = report.is_clean();
             last.0.replace(report);
             is_clean.then_some(())
         })
         .await;
         self.delay.set(self.delay.get().max(begun.elapsed()));
-        // Whatever else was on its way came before what is made now.
-        let history = self.recorder.up_to(self.passes().await).await;
-        last.0.replace(self.observation.judge(&history, &self.events()));
-        assert!(last.0.borrow().is_clean(), "more came: {}", last.0.borrow());
+        // Any further event in flight is delivered before this marker.
+        let history = self.recorder.up_to(self.wait_until_delivered().await).await;
+        last.0.replace(self.observation.compare(&history, &self.events()));
+        assert!(last.0.borrow().is_clean(), "further events arrived: {}", last.0.borrow());
         let (report, delay) = (last.0.take(), self.delay.take());
         self.longest = self.longest.max(delay);
-        Outcome { report: std::mem::replace(&mut self.told, report.clone()).until(&report), delay }
+        Outcome { report: std::mem::replace(&mut self.reported, report.clone()).until(&report), delay }
     }
 
-    /// How often an agent has asked for a list of all control planes.
+    /// Returns the number of lists of all control planes that agents have requested.
     pub(super) fn lists(&self) -> usize {
         let requests = self.cluster.requests_of(User::Agent);
         requests.iter().filter(|request| request.uri.contains("sendInitialEvents=true")).count()
     }
 
-    /// What came of everything, as it was when it last settled, and the longest delay.
-    pub(super) fn settled_in_all(&self) -> Outcome {
-        Outcome { report: self.told.clone(), delay: self.longest }
+    /// Returns the outcome of the whole run up to the last comparison.
+    pub(super) fn total_outcome(&self) -> Outcome {
+        Outcome { report: self.reported.clone(), delay: self.longest }
     }
 
-    /// What this run's random choices come from.
+    /// Returns the seed of this run.
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// How many writes of the journal the API server has answered.
+    /// Returns the number of writes of the journal that the API server has completed.
     pub(super) fn journal_writes(&self) -> usize {
         let requests = self.cluster.requests_of(User::Agent);
         requests.iter().filter(|request| request.resource == "configmaps" && request.verb == "update").count()
     }
 
-    fn events(&self) -> Vec<FencedJournal> {
+    fn events(&self) -> Vec<StoredEvent> {
         stored::read(self.backend.file())
     }
 
-    /// The network is as it should be.
-    pub(super) fn mend(&self) {
-        self.way_to_api.set(Mode::Pass);
-        self.way_to_relay.set(Mode::Pass);
+    /// Makes all connections work again.
+    pub(super) fn repair_network(&self) {
+        self.api_connections.set_mode(Mode::Pass);
+        self.relay_connections.set_mode(Mode::Pass);
     }
 }
 
-/// A report that is shown when its test fails.
+/// A report that is printed when its test fails.
 #[derive(Default)]
-struct Shown(RefCell<Report>);
+struct ReportOnPanic(RefCell<Report>);
 
-impl Drop for Shown {
+impl Drop for ReportOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let report = self.0.borrow();

@@ -1,4 +1,4 @@
-//! What the short tests have in common.
+//! The common parts of the short tests.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use super::scene::{Outcome, Scene};
 use super::stream::Stream;
 use crate::program::Agent;
 
-/// Time between two changes: about as fast as an API server that shares two cores makes them.
+/// The time between two changes: about as fast as an API server that shares two cores completes them.
 pub(super) const PACE: Duration = Duration::from_millis(20);
 
-/// Sets a scene, and begins to watch it.
-pub(super) async fn scene() -> (Scene, Agent) {
-    let mut scene = Scene::set().await;
-    let agent = scene.watched().await;
+/// Starts a scene with an agent.
+pub(super) async fn start_scene() -> (Scene, Agent) {
+    let mut scene = Scene::start().await;
+    let agent = scene.start_agent().await;
     (scene, agent)
 }
 
-/// Has `fault` happen under a stream of changes, prints its row, and gives what came of it.
-pub(super) async fn under_a_stream(
+/// Injects `fault` under a stream of changes, prints its row, and returns the outcome.
+pub(super) async fn run_under_load(
     (scene, agent): &mut (Scene, Agent),
     (file, title): (&str, &str),
     fault: impl AsyncFnOnce(&mut Scene, &mut Agent),
@@ -26,7 +26,7 @@ pub(super) async fn under_a_stream(
     let stream = Stream::start(scene, PACE);
     fault(scene, agent).await;
     stream.stop().await;
-    let outcome = scene.settles().await;
+    let outcome = scene.wait_until_complete().await;
     figures::row(file, title, &outcome);
     outcome
 }

@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use super::figures;
 use super::inject::{
-    Fell, LATE, agent_sleeps, api_server_goes, backend_goes, journal_is_refused, kill, kill_twice, relay_fails,
-    relay_goes, watch_breaks, watch_expires,
+    KillPoint, NETWORK_DELAY, break_relay_connection, break_watch, expire_watch, freeze_agent, kill, kill_twice,
+    reject_journal_writes, restart_api_server, restart_backend, restart_relay,
 };
 use super::proxies::Mode;
 use super::scene::Scene;
@@ -35,8 +35,8 @@ async fn half_an_hour_of_random_faults_loses_and_repeats_nothing() {
     let minutes = std::env::var(MINUTES).map_or(30, |minutes| minutes.parse().unwrap());
     // As many kills a minute, whatever the length.
     let (length, kills) = (Duration::from_mins(minutes), KILLS * usize::try_from(minutes).unwrap() / 30);
-    let mut scene = Scene::set().await;
-    let mut agent = scene.watched().await;
+    let mut scene = Scene::start().await;
+    let mut agent = scene.start_agent().await;
     let mut random = scene.random();
     let mut faults = BTreeMap::<String, usize>::new();
     let begun = Instant::now();
@@ -47,11 +47,11 @@ async fn half_an_hour_of_random_faults_loses_and_repeats_nothing() {
             *faults.entry(fault).or_default() += 1;
         }
         stream.stop().await;
-        let outcome = scene.settles().await;
+        let outcome = scene.wait_until_complete().await;
         println!("faults: after {} s: {}", begun.elapsed().as_secs(), outcome.report);
     }
     println!("faults: {faults:?}");
-    let outcome = scene.settled_in_all();
+    let outcome = scene.total_outcome();
     figures::row("soak", &format!("{minutes} minutes of random faults, {} kills", killed(&faults)), &outcome);
     println!("soak: seed {}: {}", scene.seed(), outcome.report);
 }
@@ -64,32 +64,32 @@ fn killed(faults: &BTreeMap<String, usize>) -> usize {
 async fn one(scene: &mut Scene, agent: &mut Agent, random: &mut fastrand::Rng) -> String {
     let name = match random.u8(..22) {
         13 => {
-            watch_breaks(scene).await;
+            break_watch(scene).await;
             "watch cut"
         }
         14 => {
-            watch_expires(scene).await;
+            expire_watch(scene).await;
             "watch expired"
         }
         15 => {
-            api_server_goes(scene).await;
+            restart_api_server(scene).await;
             "API server killed"
         }
         16 => {
-            backend_goes(scene).await;
+            restart_backend(scene).await;
             "backend killed"
         }
         17 => {
-            relay_goes(scene).await;
+            restart_relay(scene).await;
             "relay killed"
         }
         18 => {
-            let modes = [Mode::Refuse, Mode::Reset, Mode::Swallow, Mode::Slow(LATE)];
-            relay_fails(scene, agent, modes[random.usize(..modes.len())]).await;
+            let modes = [Mode::Refuse, Mode::Reset, Mode::Blackhole, Mode::Slow(NETWORK_DELAY)];
+            break_relay_connection(scene, agent, modes[random.usize(..modes.len())]).await;
             "network failed"
         }
         19 => {
-            agent_sleeps(scene, agent).await;
+            freeze_agent(scene, agent).await;
             "agent frozen"
         }
         20 => {
@@ -99,11 +99,11 @@ async fn one(scene: &mut Scene, agent: &mut Agent, random: &mut fastrand::Rng) -
         21 => {
             let statuses = [403, 409, 413, 500];
             let status = StatusCode::from_u16(statuses[random.usize(..statuses.len())]).expect("a status");
-            journal_is_refused(scene, status).await;
+            reject_journal_writes(scene, status).await;
             "journal refused"
         }
         _ => {
-            let fell = kill(scene, agent, Fell::ALL.get(random.usize(..4)).copied()).await;
+            let fell = kill(scene, agent, KillPoint::ALL.get(random.usize(..4)).copied()).await;
             return format!("killed {fell:?}");
         }
     };

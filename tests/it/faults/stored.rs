@@ -1,4 +1,4 @@
-//! What the backend holds, read from its file.
+//! The events that the backend has stored, read from its file.
 
 use std::fmt;
 use std::path::Path;
@@ -6,27 +6,27 @@ use std::path::Path;
 use kamaji_telemetry::catalog::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
 use rusqlite::{Connection, OpenFlags, Row};
 
-/// A lifecycle change as an event tells it.
+/// A lifecycle change, as reported by an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
-    /// It appeared with this version.
+    /// The control plane appeared with this version.
     Created(KubernetesVersion),
     /// The desired version changed from the first to the second.
     Updated(KubernetesVersion, KubernetesVersion),
-    /// Its deletion began at this version.
+    /// The deletion began at this version.
     Deleted(KubernetesVersion),
 }
 
 /// A stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FencedJournal {
-    /// What happened.
+pub(super) struct StoredEvent {
+    /// The change.
     pub(super) change: Change,
-    /// With what status, for a deletion.
+    /// The status, for a deletion.
     pub(super) status: Option<Status>,
 }
 
-impl fmt::Display for FencedJournal {
+impl fmt::Display for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.change, self.status) {
             (Change::Created(version), _) => write!(f, "created {version}"),
@@ -37,8 +37,8 @@ impl fmt::Display for FencedJournal {
     }
 }
 
-/// Every event in the backend's file, whatever its process is doing.
-pub(super) fn read(file: &Path) -> Vec<FencedJournal> {
+/// Reads every event in the backend's file, while its process may be running or not.
+pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
     let connection = open(file);
     let columns = "kind, tcp_version, old_tcp_version, new_tcp_version, status";
     let mut statement = connection.prepare(&format!("SELECT {columns} FROM events")).expect("the file has events");
@@ -46,18 +46,18 @@ pub(super) fn read(file: &Path) -> Vec<FencedJournal> {
     rows.map(|row| row.expect("a row can be read")).collect()
 }
 
-/// How many events it holds.
+/// Returns the number of events in the file.
 pub(super) fn count(file: &Path) -> usize {
     let count: i64 = open(file).query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("it can be read");
     usize::try_from(count).expect("a count is positive")
 }
 
-/// Reading needs no more rights than that; the writer's log is read with it.
+/// Opens the file. Reading the writer's log requires write access.
 fn open(file: &Path) -> Connection {
     Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the backend's file can be opened")
 }
 
-fn event(row: &Row<'_>) -> FencedJournal {
+fn event(row: &Row<'_>) -> StoredEvent {
     let text = |column: &str| row.get::<_, Option<String>>(column).expect("a column of text");
     let version = |column: &str| -> KubernetesVersion {
         text(column)
@@ -72,5 +72,5 @@ fn event(row: &Row<'_>) -> FencedJournal {
         kind => panic!("a kind that is not in the catalog: {kind:?}"),
     };
     let status = text("status").map(|word| word.parse().expect("a status is one of the catalog's words"));
-    FencedJournal { change, status }
+    StoredEvent { change, status }
 }

@@ -12,28 +12,27 @@ use tokio_util::sync::CancellationToken;
 use super::scene::{Numbers, Scene, version};
 use crate::servers::{DEADLINE, tcp};
 
-/// How many control planes live at the most: few enough that each changes often, as an outage has to have something
-/// to coalesce.
+/// The largest number of control planes: small enough for each to change often, so that an outage has changes to coalesce.
 const FLEET: usize = 24;
 
-/// Words that Kamaji reports, and one that it does not know.
+/// Statuses of Kamaji, and one that it does not define.
 const STATUSES: [&str; 5] = ["Ready", "NotReady", "Sleeping", "Upgrading", "OfNobody"];
 
-/// Time between two tries of a change: an API server that is down is so for seconds.
+/// The time between two attempts of a change. An API server that restarts is down for seconds.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Changes that go on until they are stopped.
+/// A stream of changes, which runs until it is stopped.
 pub(super) struct Stream {
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
-/// What is known of the fleet by who changes it.
+/// The administrator's view of the fleet.
 struct Fleet {
     random: fastrand::Rng,
     numbers: Numbers,
     alive: Vec<Member>,
-    /// Names to use again.
+    /// The names of deleted control planes, to be used again.
     free: Vec<String>,
 }
 
@@ -41,13 +40,13 @@ struct Member {
     name: String,
     number: u16,
     patch: u16,
-    /// The highest patch that it ever had.
-    top: u16,
+    /// The highest patch so far.
+    highest_patch: u16,
     held: bool,
     terminating: bool,
 }
 
-/// One request.
+/// A request to change a control plane.
 #[derive(Debug)]
 enum Step {
     Create { name: String, version: String, held: bool },
@@ -57,7 +56,7 @@ enum Step {
 }
 
 impl Stream {
-    /// Begins to make one change after the other, a `pace` apart.
+    /// Starts to make one change after the other, at intervals of `pace`.
     pub(super) fn start(scene: &Scene, pace: Duration) -> Self {
         let mut fleet =
             Fleet { random: scene.random(), numbers: scene.numbers().clone(), alive: Vec::new(), free: Vec::new() };
@@ -68,13 +67,13 @@ impl Stream {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !stopped.is_cancelled() {
                 pace.tick().await;
-                take(&tcps, &fleet.next()).await;
+                apply(&tcps, &fleet.next()).await;
             }
         });
         Self { task, stop }
     }
 
-    /// Ends after the change that is under way.
+    /// Stops after the current change.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("changes can be made");
@@ -82,7 +81,7 @@ impl Stream {
 }
 
 impl Fleet {
-    /// The next step, as if the ones before were done.
+    /// Returns the next step, after all steps so far.
     fn next(&mut self) -> Step {
         if self.alive.is_empty() || (self.alive.len() < FLEET && self.random.u8(..100) < 15) {
             return self.create();
@@ -97,32 +96,33 @@ impl Fleet {
         }
     }
 
-    /// Half of them under a name that somebody had before.
+    /// Creates a control plane. Half of them use the name of a deleted one.
     fn create(&mut self) -> Step {
         let number = self.numbers.next();
         let used = if self.random.bool() { self.free.pop() } else { None };
         let name = used.unwrap_or_else(|| format!("tenant-{number}"));
         let held = self.random.bool();
-        let member = Member { name: name.clone(), number, patch: 0, top: 0, held, terminating: false };
+        let member = Member { name: name.clone(), number, patch: 0, highest_patch: 0, held, terminating: false };
         self.alive.push(member);
         Step::Create { name, version: version(number, 0), held }
     }
 
-    /// To a version that it never had: so each step from one version to another is taken once.
+    /// Upgrades to a new version, so that no step from one version to another is repeated.
     fn upgrade(&mut self, at: usize) -> Step {
         let member = &mut self.alive[at];
-        member.top += 1;
-        member.patch = member.top;
+        member.highest_patch += 1;
+        member.patch = member.highest_patch;
         member.to_its_version("")
     }
 
-    /// Back to one that it had, where it has not gone back since; otherwise to a build of its own, which is no change.
+    /// Downgrades to an earlier version, once after each upgrade; otherwise changes the suffix of the version, which is not
+    /// reported.
     fn downgrade(&mut self, at: usize) -> Step {
         let member = &mut self.alive[at];
-        if member.patch < member.top || member.top == 0 {
+        if member.patch < member.highest_patch || member.highest_patch == 0 {
             return member.to_its_version("-acme.1");
         }
-        member.patch = self.random.u16(..member.top);
+        member.patch = self.random.u16(..member.highest_patch);
         member.to_its_version("")
     }
 
@@ -136,7 +136,7 @@ impl Fleet {
         Step::Report { name: self.alive[at].name.clone(), status }
     }
 
-    /// A held one ends in two steps.
+    /// Deletes a control plane, in two steps if it has a finalizer.
     fn end(&mut self, at: usize) -> Step {
         let member = &mut self.alive[at];
         let name = member.name.clone();
@@ -161,20 +161,20 @@ impl Member {
     }
 }
 
-/// Takes a step, again and again while the API server can't be reached.
-async fn take(tcps: &Api<DynamicObject>, step: &Step) {
+/// Makes a change, and retries it while the API server can't be reached.
+async fn apply(tcps: &Api<DynamicObject>, step: &Step) {
     let tries = async {
         loop {
             match attempt(tcps, step).await {
                 Ok(()) => return,
-                // One whose answer was lost did it.
+                // An earlier attempt, whose response was lost, succeeded.
                 Err(kube::Error::Api(status)) if is_done(step, status.code) => return,
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
     };
-    let taken = tokio::time::timeout(DEADLINE, tries).await;
-    taken.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for the API server to take {step:?}"));
+    let applied = tokio::time::timeout(DEADLINE, tries).await;
+    applied.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for the API server to accept {step:?}"));
 }
 
 fn is_done(step: &Step, code: u16) -> bool {

@@ -13,10 +13,10 @@ use crate::servers::{Launch, Process, eventually, free_address, web};
 /// A running backend.
 pub(crate) struct Backend {
     process: Process,
-    place: Place,
+    addresses: Addresses,
 }
 
-struct Place {
+struct Addresses {
     url: String,
     grpc: SocketAddr,
     http: SocketAddr,
@@ -47,45 +47,47 @@ impl Backend {
 
     async fn launch(flags: &[&str], program: &str, before: &[&str], environment: &[(&str, &str)]) -> Self {
         let launch = |folder: &Path| launch(folder, flags, program, before, environment);
-        let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
-        Self { process, place }
+        let (process, addresses) =
+            Process::start(launch, async |addresses: &Addresses| is_ready(addresses).await).await;
+        Self { process, addresses }
     }
 
     /// Starts it with the file that `prepare` makes, and waits until it is alive, ready or not.
     pub(crate) async fn start_with_file(prepare: impl Fn(&Path)) -> Self {
         let launch = |folder: &Path| {
-            let (launch, place) = launch(folder, &[], PROGRAM, &[], &[]);
-            prepare(&place.file);
-            (launch, place)
+            let (launch, addresses) = launch(folder, &[], PROGRAM, &[], &[]);
+            prepare(&addresses.file);
+            (launch, addresses)
         };
-        let is_alive = async |place: &Place| web::answers_ok(&format!("http://{}", place.health), "/livez").await;
-        let (process, place) = Process::start(launch, is_alive).await;
-        Self { process, place }
+        let is_alive =
+            async |addresses: &Addresses| web::answers_ok(&format!("http://{}", addresses.health), "/livez").await;
+        let (process, addresses) = Process::start(launch, is_alive).await;
+        Self { process, addresses }
     }
 
     /// Where it takes OTLP over HTTP.
     pub(crate) fn url(&self) -> &str {
-        &self.place.url
+        &self.addresses.url
     }
 
     /// The same as an address.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.place.http
+        self.addresses.http
     }
 
     /// Where it takes OTLP over gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
-        self.place.grpc
+        self.addresses.grpc
     }
 
     /// Where it answers probes.
     pub(crate) fn health(&self) -> SocketAddr {
-        self.place.health
+        self.addresses.health
     }
 
     /// Waits until it is ready.
     pub(crate) async fn ready(&self) {
-        eventually("the backend to be ready", async || is_ready(&self.place).await.then_some(())).await;
+        eventually("the backend to be ready", async || is_ready(&self.addresses).await.then_some(())).await;
     }
 
     /// Sends a signal, by its name without `SIG`, waits for its end, and gives its exit code.
@@ -117,19 +119,20 @@ impl Backend {
     }
 
     /// Its own accounts, as Prometheus reads them.
-    pub(crate) async fn accounts(&self) -> String {
-        web::get(&format!("http://{}", self.place.health), "/metrics").await
+    pub(crate) async fn metrics(&self) -> String {
+        web::get(&format!("http://{}", self.addresses.health), "/metrics").await
     }
 
     /// A connection to its gRPC port.
     pub(crate) async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.place.grpc)).expect("an address makes a URI");
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", self.addresses.grpc)).expect("an address makes a URI");
         endpoint.connect().await.expect("a backend that is ready takes connections")
     }
 
     /// A new token that reads the insights, made by the program beside it.
     pub(crate) fn token(&self, name: &str) -> String {
-        let store = format!("--store=sqlite:{}", self.place.file.display());
+        let store = format!("--store=sqlite:{}", self.addresses.file.display());
         let arguments = ["backend", "token", "create", "--name", name, &store];
         let made = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -138,7 +141,7 @@ impl Backend {
 
     /// Where it stores.
     pub(crate) fn file(&self) -> &Path {
-        &self.place.file
+        &self.addresses.file
     }
 
     /// Waits until it has logged `text`.
@@ -154,8 +157,8 @@ impl Backend {
 
     /// Starts it again with the same file.
     pub(crate) async fn restart(&mut self) {
-        let Self { process, place } = self;
-        process.resume(async || is_ready(place).await).await;
+        let Self { process, addresses } = self;
+        process.resume(async || is_ready(addresses).await).await;
     }
 }
 
@@ -165,7 +168,7 @@ fn launch(
     program: &str,
     before: &[&str],
     environment: &[(&str, &str)],
-) -> (Launch, Place) {
+) -> (Launch, Addresses) {
     let (grpc, http, health) = (free_address(), free_address(), free_address());
     let file = folder.join("telemetry.db");
     let mut arguments: Vec<_> = before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
@@ -173,11 +176,11 @@ fn launch(
     arguments.push(format!("--store=sqlite:{}", file.display()));
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let place = Place { url: format!("http://{http}"), grpc, http, health, file };
-    (Launch { program: program.into(), arguments, environment }, place)
+    let addresses = Addresses { url: format!("http://{http}"), grpc, http, health, file };
+    (Launch { program: program.into(), arguments, environment }, addresses)
 }
 
 /// Asked where there is never TLS.
-async fn is_ready(place: &Place) -> bool {
-    web::answers_ok(&format!("http://{}", place.health), "/readyz").await
+async fn is_ready(addresses: &Addresses) -> bool {
+    web::answers_ok(&format!("http://{}", addresses.health), "/readyz").await
 }

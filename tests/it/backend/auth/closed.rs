@@ -174,7 +174,7 @@ async fn a_file_that_breaks_is_told_once_and_changes_nothing() {
     replace(&path, SECOND);
     backend.logged("--ingest-token-file can be used again").await;
     backend.logged("were read again").await;
-    let accounts = backend.accounts().await;
+    let accounts = backend.metrics().await;
     let failed = "kamaji_telemetry_backend_token_file_reloads_total{file=\"ingest\",result=\"FAILED\"} 1\n";
     assert!(accounts.contains(failed), "{accounts}");
     drop(folder);
@@ -236,7 +236,7 @@ async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits
     agent.logged("Unauthenticated").await;
     eventually("the event to be refused", async || {
         let refused = "exports_total{signal=\"logs\",result=\"unauthenticated\"}";
-        agent.accounts().await.contains(refused).then_some(())
+        agent.metrics().await.contains(refused).then_some(())
     })
     .await;
     assert_eq!(relayed.rows(), 0);

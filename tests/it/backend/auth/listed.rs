@@ -115,7 +115,7 @@ async fn a_file_that_breaks_changes_nothing_and_is_told_without_what_is_in_it() 
     assert_eq!(read_process(&backend, 1).await, 200);
     let reloads = async |result: &str| {
         let name = format!("kamaji_telemetry_backend_token_file_reloads_total{{file=\"reader\",result=\"{result}\"}} ");
-        let accounts = backend.accounts().await;
+        let accounts = backend.metrics().await;
         accounts.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{accounts}")).to_owned()
     };
     assert_eq!([reloads("OK").await, reloads("FAILED").await], ["1", "2"]);

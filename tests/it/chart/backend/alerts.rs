@@ -173,7 +173,7 @@ async fn the_backend_exposes_every_metric_that_an_alert_uses() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue(2100);
     authority.put((&certificate, &key));
-    let metrics = authority.start().await.accounts().await;
+    let metrics = authority.start().await.metrics().await;
     let selector = Regex::new(r"([a-z_]+)\{").unwrap();
     let groups = groups().await;
     let mut used = 0;

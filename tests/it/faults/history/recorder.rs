@@ -1,4 +1,4 @@
-//! Reads etcd's own watch, past the API server and the agent.
+//! Records the history from etcd's own watch, independently of API server and agent.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,36 +13,36 @@ use tokio::task::JoinHandle;
 use super::{Commit, History, Object, Revision};
 use crate::servers::{ApiServer, eventually};
 
-/// Where kube-apiserver keeps control planes, and the end of that range: the next byte after the slash.
+/// The range of keys under which kube-apiserver stores control planes. It ends before the byte that follows the slash.
 const FROM: &str = "/registry/kamaji.clastix.io/tenantcontrolplanes/";
 const TO: &str = "/registry/kamaji.clastix.io/tenantcontrolplanes0";
 
 const UNPOISONED: &str = "no holder of the lock panics";
 
-/// Records every commit to a control plane from etcd's first revision on, as it happens: before any compaction.
+/// Records every commit to a control plane from etcd's first revision on, before any compaction removes it.
 pub(in crate::faults) struct Recorder {
     commits: Arc<Mutex<Vec<Commit>>>,
     task: JoinHandle<()>,
 }
 
-/// One line of etcd's JSON gateway.
+/// A line of etcd's JSON gateway.
 #[derive(Deserialize)]
 struct Line {
-    result: Answer,
+    result: WatchResponse,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct WatchResponse {
     #[serde(default)]
     events: Vec<Event>,
-    /// Why a watch ended.
+    /// The watch has ended.
     #[serde(default)]
     canceled: bool,
 }
 
 #[derive(Deserialize)]
 struct Event {
-    /// `DELETE`; a put has none.
+    /// `DELETE`, or empty for a put.
     #[serde(default, rename = "type")]
     kind: String,
     kv: KeyValue,
@@ -51,14 +51,14 @@ struct Event {
 #[derive(Deserialize)]
 struct KeyValue {
     key: ByteString,
-    /// The gateway writes 64-bit numbers as text.
+    /// A number, which the gateway writes as text because it has 64 bits.
     mod_revision: String,
     #[serde(default)]
     value: ByteString,
 }
 
 impl Recorder {
-    /// Begins to record.
+    /// Starts to record.
     pub(in crate::faults) async fn start(cluster: &ApiServer) -> Self {
         let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
         let watch = json!({"create_request": {"key": bytes(FROM), "range_end": bytes(TO), "start_revision": "1"}});
@@ -70,7 +70,7 @@ impl Recorder {
         Self { commits, task }
     }
 
-    /// All that happened up to now, `revision` included: waits until that has arrived.
+    /// Waits until `revision` is recorded and returns the history.
     pub(in crate::faults) async fn up_to(&self, revision: Revision) -> History {
         eventually("the history to be recorded", async || {
             let history = self.so_far();
@@ -79,7 +79,7 @@ impl Recorder {
         .await
     }
 
-    /// What has arrived of it.
+    /// Returns the history that is recorded so far.
     pub(in crate::faults) fn so_far(&self) -> History {
         assert!(!self.task.is_finished(), "etcd ended the watch");
         History::of(&self.commits.lock().expect(UNPOISONED))
@@ -92,7 +92,7 @@ impl Drop for Recorder {
     }
 }
 
-/// Takes in one line after the other, however they are cut.
+/// Reads line after line, which may be split across chunks.
 async fn record(mut body: BodyDataStream, commits: Arc<Mutex<Vec<Commit>>>) {
     let mut rest = Vec::new();
     while let Some(Ok(chunk)) = body.next().await {

@@ -1,4 +1,4 @@
-//! The way of one control plane, and which of its stations must have been seen.
+//! The path of a control plane through its states, and the states that the agent must have observed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,147 +7,150 @@ use kamaji_telemetry::catalog::{KubernetesVersion, Status};
 
 use super::{Observation, Outage, Span};
 use crate::faults::history::{Life, Revision};
-use crate::faults::stored::{Change, FencedJournal};
+use crate::faults::stored::{Change, StoredEvent};
 
-/// Where a control plane is.
+/// The state of a control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JournalStore {
-    /// Not yet there.
+pub(super) enum Position {
+    /// It does not exist yet.
     Absent,
-    /// There, and to have this version.
+    /// It has this desired version.
     At(KubernetesVersion),
-    /// Its deletion has begun, or it is gone.
+    /// Its deletion has begun, or it is removed.
     Ended,
 }
 
-/// A place, and when it was reached.
+/// A state, and the revision that led to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Station {
-    pub(super) place: JournalStore,
-    /// The revision that reached it.
+pub(super) struct Waypoint {
+    pub(super) position: Position,
+    /// The first revision with this state.
     pub(super) since: Revision,
-    pub(super) sight: Sight,
-    /// Where telemetry begins: arriving here is not reported.
+    pub(super) visibility: Visibility,
+    /// The first state after telemetry was turned on, which is not reported.
     pub(super) first: bool,
 }
 
-/// Whether somebody who looks outside the outages has seen a station.
+/// The visibility of a state to an agent that observes all commits outside the outages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// It can't have been missed.
+pub(super) enum Visibility {
+    /// The state was observed.
     Certain,
-    /// It was reached and left within one outage.
+    /// The state was reached and left within one outage.
     Possible,
-    /// A version that it was given only when its deletion had begun, which is reported only where that beginning was
-    /// missed: then it is the last version, and the first that was seen of the end.
+    /// A version that was set after the deletion had begun. It is reported as the last version only if the beginning of the
+    /// deletion was missed.
     Late,
 }
 
-/// The stations of one control plane, in order, for each time in which telemetry was on.
+/// The states of a control plane, in order, for each span in which telemetry was on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Path {
-    pub(super) stations: Vec<Station>,
-    /// What its deletion may be reported with: what its status ever was before, and that it is not known.
+    pub(super) waypoints: Vec<Waypoint>,
+    /// The statuses that its deletion may be reported with: every earlier one, and `Unknown`.
     statuses: BTreeSet<&'static str>,
 }
 
-/// What is reported when nothing between the two is seen.
-pub(super) fn change(from: JournalStore, to: Station) -> Option<Change> {
-    match (from, to.place) {
+/// Returns the change that is reported if nothing between the two states is observed.
+pub(super) fn change(from: Position, to: Waypoint) -> Option<Change> {
+    match (from, to.position) {
         _ if to.first => None,
-        (JournalStore::Absent, JournalStore::At(version)) => Some(Change::Created(version)),
-        (JournalStore::At(old), JournalStore::At(new)) if old != new => Some(Change::Updated(old, new)),
-        (JournalStore::At(version), JournalStore::Ended) => Some(Change::Deleted(version)),
+        (Position::Absent, Position::At(version)) => Some(Change::Created(version)),
+        (Position::At(old), Position::At(new)) if old != new => Some(Change::Updated(old, new)),
+        (Position::At(version), Position::Ended) => Some(Change::Deleted(version)),
         _ => None,
     }
 }
 
 impl Path {
-    /// The path of `life` as `observation` should have seen it.
+    /// Returns the path of `life` under `observation`.
     pub(super) fn of(life: &Life, observation: &Observation) -> Self {
-        let mut path = Self { stations: Vec::new(), statuses: statuses(life) };
+        let mut path = Self { waypoints: Vec::new(), statuses: statuses(life) };
         for span in &observation.spans {
-            path.stations.extend(stations(life, *span));
+            path.waypoints.extend(waypoints(life, *span));
         }
         let outages = merged(&observation.outages);
-        for at in 0..path.stations.len() {
-            let next = path.stations[at + 1..].iter().find(|next| next.sight != Sight::Late);
+        for at in 0..path.waypoints.len() {
+            let next = path.waypoints[at + 1..].iter().find(|next| next.visibility != Visibility::Late);
             let next = next.filter(|next| !next.first).map(|next| next.since);
-            let station = &mut path.stations[at];
-            if station.sight != Sight::Late && !station.first && replaced_within(&outages, station.since, next) {
-                station.sight = Sight::Possible;
+            let waypoint = &mut path.waypoints[at];
+            if waypoint.visibility != Visibility::Late
+                && !waypoint.first
+                && replaced_within(&outages, waypoint.since, next)
+            {
+                waypoint.visibility = Visibility::Possible;
             }
         }
         path.drop_unseen_ends(&outages);
         path
     }
 
-    /// A late version was seen only if its deletion began in the outage in which it came.
+    /// Removes the late versions that can't have been observed: all whose deletion did not begin in the same outage.
     fn drop_unseen_ends(&mut self, outages: &[Outage]) {
-        let ends = self.stations.iter().filter(|station| station.place == JournalStore::Ended);
-        let ends: Vec<_> = ends.map(|station| station.since).collect();
-        self.stations.retain(|station| {
-            let began = ends.iter().rev().find(|ended| **ended < station.since);
-            let was_seen = began.is_some_and(|began| replaced_within(outages, *began, Some(station.since)));
-            station.sight != Sight::Late || was_seen
+        let ends = self.waypoints.iter().filter(|waypoint| waypoint.position == Position::Ended);
+        let ends: Vec<_> = ends.map(|waypoint| waypoint.since).collect();
+        self.waypoints.retain(|waypoint| {
+            let began = ends.iter().rev().find(|ended| **ended < waypoint.since);
+            let was_seen = began.is_some_and(|began| replaced_within(outages, *began, Some(waypoint.since)));
+            waypoint.visibility != Visibility::Late || was_seen
         });
     }
 
-    /// What is reported when every station is seen, and the revision that it is of.
+    /// Returns the changes that are reported if every state is observed, with their revisions.
     pub(super) fn changes(&self) -> impl Iterator<Item = (Revision, Change)> {
-        let stations = || self.stations.iter().filter(|station| station.sight != Sight::Late);
-        let steps = stations().zip(stations().skip(1));
-        steps.filter_map(|(from, to)| Some((to.since, change(from.place, *to)?)))
+        let waypoints = || self.waypoints.iter().filter(|waypoint| waypoint.visibility != Visibility::Late);
+        let steps = waypoints().zip(waypoints().skip(1));
+        steps.filter_map(|(from, to)| Some((to.since, change(from.position, *to)?)))
     }
 
-    /// The first change after `last_outage` that is not among `events`.
-    pub(super) fn first_not_in(&self, events: &[FencedJournal], last_outage: Revision) -> Option<Revision> {
+    /// Returns the revision of the first change after `last_outage` without its event.
+    pub(super) fn first_not_in(&self, events: &[StoredEvent], last_outage: Revision) -> Option<Revision> {
         let is_stored = |change: Change| {
-            // One that happened more than once may be stored for an earlier time: it must be there as often.
+            // A change that occurs several times must be stored as often, since an event may be of an earlier one.
             let happened = self.changes().filter(|(_, other)| *other == change).count();
             events.iter().filter(|event| event.change == change).count() >= happened
         };
         self.changes().find(|(since, change)| *since > last_outage && !is_stored(*change)).map(|(since, _)| since)
     }
 
-    /// Whether a deletion can be reported with this status.
-    pub(super) fn allows(&self, event: &FencedJournal) -> bool {
+    /// Returns whether a deletion can be reported with this status.
+    pub(super) fn allows(&self, event: &StoredEvent) -> bool {
         event.status.is_none_or(|status| self.statuses.contains(status.as_str()))
     }
 }
 
-/// The stations within one span; none where nothing is to be reported of it.
-fn stations(life: &Life, Span { baseline, end }: Span) -> Vec<Station> {
-    let station = |place, since| Station { place, since, sight: Sight::Certain, first: false };
+/// Returns the states within one span, or none if nothing is reported of it.
+fn waypoints(life: &Life, Span { baseline, end }: Span) -> Vec<Waypoint> {
+    let waypoint = |position, since| Waypoint { position, since, visibility: Visibility::Certain, first: false };
     let at_baseline = life.states.iter().rev().find(|(since, _)| *since <= baseline);
     let start = match at_baseline {
-        None => JournalStore::Absent,
+        None => Position::Absent,
         Some((_, object)) if object.terminating || life.gone.is_some_and(|gone| gone <= baseline) => return Vec::new(),
-        Some((_, object)) => JournalStore::At(object.version.unwrap_or(KubernetesVersion::Unknown)),
+        Some((_, object)) => Position::At(object.version.unwrap_or(KubernetesVersion::Unknown)),
     };
-    let mut stations = vec![Station { first: true, ..station(start, baseline) }];
+    let mut waypoints = vec![Waypoint { first: true, ..waypoint(start, baseline) }];
     let within = |since: &Revision| *since > baseline && *since <= end;
     let mut late = Vec::new();
     for (since, object) in life.states.iter().filter(|(since, _)| within(since)) {
-        let Some(last) = stations.last().map(|station| station.place) else { break };
-        let place = object.version.map(JournalStore::At);
-        match place {
-            _ if object.terminating && last != JournalStore::Ended => {
-                stations.push(station(JournalStore::Ended, *since))
+        let Some(last) = waypoints.last().map(|waypoint| waypoint.position) else { break };
+        let position = object.version.map(Position::At);
+        match position {
+            _ if object.terminating && last != Position::Ended => waypoints.push(waypoint(Position::Ended, *since)),
+            Some(position) if object.terminating => {
+                late.push(Waypoint { visibility: Visibility::Late, ..waypoint(position, *since) })
             }
-            Some(place) if object.terminating => late.push(Station { sight: Sight::Late, ..station(place, *since) }),
-            Some(place) if place != last => stations.push(station(place, *since)),
+            Some(position) if position != last => waypoints.push(waypoint(position, *since)),
             _ => {}
         }
     }
-    let has_ended = stations.last().is_some_and(|last| last.place == JournalStore::Ended);
+    let has_ended = waypoints.last().is_some_and(|last| last.position == Position::Ended);
     if let Some(gone) = life.gone.filter(within).filter(|_| !has_ended) {
-        stations.push(station(JournalStore::Ended, gone));
+        waypoints.push(waypoint(Position::Ended, gone));
     }
-    // Before the end, though they came after it.
-    let at = stations.len() - usize::from(has_ended);
-    stations.splice(at..at, late);
-    stations
+    // They are placed before the end, although they were set after it.
+    let at = waypoints.len() - usize::from(has_ended);
+    waypoints.splice(at..at, late);
+    waypoints
 }
 
 fn statuses(life: &Life) -> BTreeSet<&'static str> {
@@ -155,7 +158,7 @@ fn statuses(life: &Life) -> BTreeSet<&'static str> {
     before.map(|(_, object)| sent(object.status)).chain(["Unknown"]).collect()
 }
 
-/// A status that Kamaji does not define leaves as `Unknown`.
+/// Returns the status as it is sent: one that Kamaji does not define is `Unknown`.
 fn sent(status: Status) -> &'static str {
     match status {
         Status::Undefined => Status::Unknown.as_str(),
@@ -163,7 +166,7 @@ fn sent(status: Status) -> &'static str {
     }
 }
 
-/// Outages that overlap are one: nobody looked in between.
+/// Merges outages that overlap.
 fn merged(outages: &[Outage]) -> Vec<Outage> {
     let mut sorted = outages.to_vec();
     sorted.sort_by_key(|outage| outage.after);
@@ -177,7 +180,7 @@ fn merged(outages: &[Outage]) -> Vec<Outage> {
     merged
 }
 
-/// Whether a station was reached and left within one outage. The last station was never left.
+/// Whether a waypoint was reached and left within one outage. The last waypoint was never left.
 fn replaced_within(outages: &[Outage], since: Revision, next: Option<Revision>) -> bool {
     let Some(next) = next else { return false };
     outages.iter().any(|outage| since > outage.after && next <= outage.until)
@@ -185,16 +188,16 @@ fn replaced_within(outages: &[Outage], since: Revision, next: Option<Revision>) 
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Station { place, since, sight, first: _ } in &self.stations {
-            let optional = match sight {
-                Sight::Certain => "",
-                Sight::Possible => "?",
-                Sight::Late => " late",
+        for Waypoint { position, since, visibility, first: _ } in &self.waypoints {
+            let optional = match visibility {
+                Visibility::Certain => "",
+                Visibility::Possible => "?",
+                Visibility::Late => " late",
             };
-            match place {
-                JournalStore::Absent => write!(f, "absent{optional}")?,
-                JournalStore::At(version) => write!(f, " →{since} {version}{optional}")?,
-                JournalStore::Ended => write!(f, " →{since} ended{optional}")?,
+            match position {
+                Position::Absent => write!(f, "absent{optional}")?,
+                Position::At(version) => write!(f, " →{since} {version}{optional}")?,
+                Position::Ended => write!(f, " →{since} ended{optional}")?,
             }
         }
         Ok(())

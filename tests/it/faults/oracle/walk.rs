@@ -1,14 +1,14 @@
-//! Whether events form a walk along a path that leaves out only stations that can have been missed.
+//! The comparison of events with a path: they must form a walk that skips only states that can have been missed.
 
 use std::collections::HashSet;
 
-use super::path::{Path, Sight, change};
-use crate::faults::stored::{Change, FencedJournal};
+use super::path::{Path, Visibility, change};
+use crate::faults::stored::{Change, StoredEvent};
 
-/// How the events of one control plane compare with its path.
+/// The result of comparing the events of a control plane with its path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// All that happened, as far as it counts.
+pub(super) struct Comparison {
+    /// The changes that must be reported.
     pub(super) changes: usize,
     pub(super) coalesced: usize,
     pub(super) missing: usize,
@@ -16,38 +16,38 @@ pub(super) struct Tally {
     pub(super) invented: usize,
 }
 
-/// Compares them. Where no walk fits, they are counted against the one that fits best.
-pub(super) fn compare(path: &Path, events: &[FencedJournal]) -> Tally {
-    let (possible, impossible): (Vec<&FencedJournal>, Vec<&FencedJournal>) =
+/// Compares events with a path. If no walk fits, they are counted against the walk that fits best.
+pub(super) fn compare(path: &Path, events: &[StoredEvent]) -> Comparison {
+    let (possible, impossible): (Vec<&StoredEvent>, Vec<&StoredEvent>) =
         events.iter().partition(|event| path.allows(event));
     let stored: Vec<Change> = possible.iter().map(|event| event.change).collect();
-    let mut tally = match Search::new(path, &stored).fits() {
+    let mut comparison = match Search::new(path, &stored).fits() {
         Some(late) => {
             let changes = path.changes().count() + late;
-            Tally { changes, coalesced: changes - stored.len(), ..Tally::default() }
+            Comparison { changes, coalesced: changes - stored.len(), ..Comparison::default() }
         }
         None => against(path, &best(path, &stored), stored),
     };
-    tally.invented += impossible.len();
-    tally
+    comparison.invented += impossible.len();
+    comparison
 }
 
-/// What is reported by somebody who sees some of the stations.
+/// The changes that are reported if some of the states are observed.
 #[derive(Debug, Default)]
 struct Walk {
     steps: Vec<Change>,
-    /// How many of those stations are late.
+    /// The number of late versions among those states.
     late: usize,
 }
 
-/// Looks for a walk that uses every event once.
+/// A search for a walk that uses every event once.
 struct Search<'a> {
     path: &'a Path,
-    /// The different events, and how many of each are left.
+    /// The distinct events; `left` has the number of unused events of each.
     kinds: Vec<Change>,
     left: Vec<usize>,
-    /// Where it was in vain: the same events can be left after different walks.
-    in_vain: HashSet<(usize, Vec<usize>)>,
+    /// The positions and unused events from which no walk fits. Different walks can lead to the same.
+    dead_ends: HashSet<(usize, Vec<usize>)>,
 }
 
 impl<'a> Search<'a> {
@@ -56,39 +56,39 @@ impl<'a> Search<'a> {
         kinds.sort_unstable();
         kinds.dedup();
         let left = kinds.iter().map(|kind| stored.iter().filter(|change| *change == kind).count()).collect();
-        Self { path, kinds, left, in_vain: HashSet::new() }
+        Self { path, kinds, left, dead_ends: HashSet::new() }
     }
 
-    /// `None` where no walk fits, or how many late stations are on it.
+    /// Returns the number of late versions on a walk that fits, or `None` if none does.
     fn fits(&mut self) -> Option<usize> {
-        if self.path.stations.is_empty() {
+        if self.path.waypoints.is_empty() {
             return self.kinds.is_empty().then_some(0);
         }
         self.goes_on_from(0)
     }
 
     fn goes_on_from(&mut self, at: usize) -> Option<usize> {
-        if at + 1 == self.path.stations.len() {
+        if at + 1 == self.path.waypoints.len() {
             return self.left.iter().all(|left| *left == 0).then_some(0);
         }
-        if self.in_vain.contains(&(at, self.left.clone())) {
+        if self.dead_ends.contains(&(at, self.left.clone())) {
             return None;
         }
         for next in next_stations(self.path, at) {
-            let step = change(self.path.stations[at].place, self.path.stations[next]);
+            let step = change(self.path.waypoints[at].position, self.path.waypoints[next]);
             let Some(used) = self.take(step) else { continue };
             if let Some(late) = self.goes_on_from(next) {
-                return Some(late + usize::from(self.path.stations[next].sight == Sight::Late));
+                return Some(late + usize::from(self.path.waypoints[next].visibility == Visibility::Late));
             }
             if let Some(kind) = used {
                 self.left[kind] += 1;
             }
         }
-        self.in_vain.insert((at, self.left.clone()));
+        self.dead_ends.insert((at, self.left.clone()));
         None
     }
 
-    /// Uses one event for a step, or none where the step is not reported; `None` where there is no such event left.
+    /// Uses an event for a step, unless the step is not reported. Returns `None` if no such event is left.
     #[expect(clippy::option_option, reason = "a step that is not reported needs no event")]
     fn take(&mut self, step: Option<Change>) -> Option<Option<usize>> {
         let Some(step) = step else { return Some(None) };
@@ -98,30 +98,30 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The stations that can be the next one that is seen: up to the first that can't have been missed. Of the late ones
-/// there is one at the most, since the end is seen with it.
+/// Returns the states that can be observed next, up to the first that can't have been missed. At most one of them is late,
+/// since the end of the control plane is observed with it.
 fn next_stations(path: &Path, at: usize) -> impl Iterator<Item = usize> {
-    let stations = &path.stations;
-    let certain = (at + 1..stations.len()).find(|next| stations[*next].sight == Sight::Certain);
-    let was_late = stations[at].sight == Sight::Late;
-    let next = at + 1..=certain.unwrap_or(stations.len() - 1);
-    next.filter(move |next| !was_late || stations[*next].sight != Sight::Late)
+    let waypoints = &path.waypoints;
+    let certain = (at + 1..waypoints.len()).find(|next| waypoints[*next].visibility == Visibility::Certain);
+    let was_late = waypoints[at].visibility == Visibility::Late;
+    let next = at + 1..=certain.unwrap_or(waypoints.len() - 1);
+    next.filter(move |next| !was_late || waypoints[*next].visibility != Visibility::Late)
 }
 
-/// The walk that uses the most of what is stored with the fewest steps that are not; of those, the one that leaves out
-/// the fewest stations.
+/// Returns the walk that uses the most stored events with the fewest steps that are not stored, and among those, the walk
+/// that skips the fewest states.
 fn best(path: &Path, stored: &[Change]) -> Walk {
     let mut walk = Walk::default();
-    let stations = path.stations.len();
-    if stations == 0 {
+    let waypoints = path.waypoints.len();
+    if waypoints == 0 {
         return walk;
     }
-    // From each station to the end: what is against the walk, stations left out, and the next station.
-    let mut onward = vec![(0_isize, 0, 0); stations];
-    for at in (0..stations - 1).rev() {
+    // From each waypoint to the end: what is against the walk, waypoints left out, and the next waypoint.
+    let mut onward = vec![(0_isize, 0, 0); waypoints];
+    for at in (0..waypoints - 1).rev() {
         let cost = |next: usize| {
             // What is stored is most probably true, and the rest yet to come.
-            let against = match change(path.stations[at].place, path.stations[next]) {
+            let against = match change(path.waypoints[at].position, path.waypoints[next]) {
                 None => 0,
                 Some(step) if stored.contains(&step) => -2,
                 Some(_) => 1,
@@ -129,20 +129,20 @@ fn best(path: &Path, stored: &[Change]) -> Walk {
             let (onward_against, left_out, _) = onward[next];
             (onward_against + against, left_out + next - at - 1, next)
         };
-        onward[at] = next_stations(path, at).map(cost).min().expect("there is a next station");
+        onward[at] = next_stations(path, at).map(cost).min().expect("there is a next waypoint");
     }
-    let (mut at, mut from) = (0, path.stations[0].place);
-    while at + 1 < stations {
+    let (mut at, mut from) = (0, path.waypoints[0].position);
+    while at + 1 < waypoints {
         at = onward[at].2;
-        walk.steps.extend(change(from, path.stations[at]));
-        walk.late += usize::from(path.stations[at].sight == Sight::Late);
-        from = path.stations[at].place;
+        walk.steps.extend(change(from, path.waypoints[at]));
+        walk.late += usize::from(path.waypoints[at].visibility == Visibility::Late);
+        from = path.waypoints[at].position;
     }
     walk
 }
 
-/// Counts what is stored against one walk.
-fn against(path: &Path, walk: &Walk, mut stored: Vec<Change>) -> Tally {
+/// Compares stored events with one walk.
+fn against(path: &Path, walk: &Walk, mut stored: Vec<Change>) -> Comparison {
     let changes = path.changes().count() + walk.late;
     let coalesced = changes - walk.steps.len();
     let mut missing = 0;
@@ -154,5 +154,5 @@ fn against(path: &Path, walk: &Walk, mut stored: Vec<Change>) -> Tally {
     }
     // What is left over is of no use: it either happened, and is there already, or it never did.
     let repeated = stored.iter().filter(|change| walk.steps.contains(change)).count();
-    Tally { changes, coalesced, missing, repeated, invented: stored.len() - repeated }
+    Comparison { changes, coalesced, missing, repeated, invented: stored.len() - repeated }
 }

@@ -174,7 +174,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             Some(()) => shared.forward(request).await,
             None => refusal(StatusCode::SERVICE_UNAVAILABLE),
         },
-        (None, Some((Point::BeforeAnswer, held))) => {
+        (None, Some((Point::BeforeResponse, held))) => {
             let due = Flush { shared: &shared, target, held: Some(held) };
             let answer = shared.forward(request).await;
             match due.reached().await {
@@ -203,7 +203,7 @@ impl Flush<'_> {
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take().filter(Held::is_awaited) {
-            self.shared.faults().holds.entry(self.target).or_insert((Point::BeforeAnswer, held));
+            self.shared.faults().holds.entry(self.target).or_insert((Point::BeforeResponse, held));
         }
     }
 }

@@ -10,7 +10,7 @@ pub(in crate::faults) enum Point {
     /// Before the server has it.
     BeforeRequest,
     /// Once the server has done it, before the client knows.
-    BeforeAnswer,
+    BeforeResponse,
 }
 
 /// The test's side: a request that is going to be held. Dropping it lets the request go nowhere.

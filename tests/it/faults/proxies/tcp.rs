@@ -23,11 +23,11 @@ pub(in crate::faults) enum Mode {
     /// Resets them.
     Reset,
     /// Accepts them, and neither passes anything on nor answers.
-    Swallow,
+    Blackhole,
     /// Passes everything on this much later.
     Slow(Duration),
     /// Passes requests on, and withholds the answers.
-    HoldAnswers,
+    HoldResponses,
 }
 
 /// What is spoken over the connections.
@@ -92,7 +92,7 @@ impl TcpProxy {
     }
 
     /// Changes how it treats connections.
-    pub(in crate::faults) fn set(&self, mode: Mode) {
+    pub(in crate::faults) fn set_mode(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
         if matches!(mode, Mode::Refuse | Mode::Reset) {
             self.cut();
@@ -115,18 +115,18 @@ impl TcpProxy {
     }
 
     /// Waits until an answer is withheld: a request has passed, and the server has done it.
-    pub(in crate::faults) async fn withheld(&self) {
+    pub(in crate::faults) async fn wait_for_withheld_response(&self) {
         eventually("an answer to be withheld", async || (self.traffic().withheld > 0).then_some(())).await;
     }
 
     /// Waits until `times` more requests are answered.
-    pub(in crate::faults) async fn answered(&self, times: usize) {
+    pub(in crate::faults) async fn wait_for_responses(&self, times: usize) {
         let before = self.traffic().answers;
         eventually("answers", async || (self.traffic().answers >= before + times).then_some(())).await;
     }
 
     /// Waits until somebody has tried to connect `times` more.
-    pub(in crate::faults) async fn tried(&self, times: usize) {
+    pub(in crate::faults) async fn wait_for_connections(&self, times: usize) {
         let before = self.connections();
         eventually("connections to be tried", async || (self.connections() >= before + times).then_some(())).await;
     }

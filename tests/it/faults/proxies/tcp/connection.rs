@@ -39,7 +39,7 @@ impl Connection<'_> {
     async fn join(&self, client: &mut TcpStream) -> std::io::Result<()> {
         client.set_nodelay(true)?;
         // Who swallows what comes connects nowhere.
-        self.pass_when(|mode| mode != Mode::Swallow).await;
+        self.pass_when(|mode| mode != Mode::Blackhole).await;
         let mut server = TcpStream::connect(self.shared.server).await?;
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
@@ -60,7 +60,7 @@ impl Connection<'_> {
                 return Ok(());
             }
             self.delay().await;
-            self.pass_when(|mode| mode != Mode::Swallow).await;
+            self.pass_when(|mode| mode != Mode::Blackhole).await;
             if self.shared.protocol == Protocol::Http2 {
                 frames.push(&buffer[..count]);
                 let begun = std::iter::from_fn(|| frames.next()).filter(Frame::begins_request).count();
@@ -84,7 +84,7 @@ impl Connection<'_> {
             }
             self.delay().await;
             if self.shared.protocol == Protocol::Opaque {
-                self.pass_when(|mode| !matches!(mode, Mode::Swallow | Mode::HoldAnswers)).await;
+                self.pass_when(|mode| !matches!(mode, Mode::Blackhole | Mode::HoldResponses)).await;
                 to.write_all(&buffer[..count]).await?;
                 continue;
             }
@@ -98,7 +98,7 @@ impl Connection<'_> {
     async fn answer(&self, frame: &Frame, to: &mut WriteHalf<'_>) -> std::io::Result<()> {
         let (is_part, ends) = (usize::from(frame.is_answer()), usize::from(frame.ends_answer()));
         self.count(|traffic| traffic.withheld += is_part);
-        let is_held = |mode| mode == Mode::Swallow || (mode == Mode::HoldAnswers && frame.is_answer());
+        let is_held = |mode| mode == Mode::Blackhole || (mode == Mode::HoldResponses && frame.is_answer());
         self.pass_when(|mode| !is_held(mode)).await;
         to.write_all(&frame.0).await?;
         self.count(|traffic| {

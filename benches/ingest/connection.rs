@@ -1,5 +1,4 @@
-//! A client of HTTP/2 that costs next to nothing: it knows just enough to send unary calls of gRPC and to read whether
-//! they were answered with OK.
+//! A minimal HTTP/2 client. It supports only unary gRPC calls and the check that their status is OK, so that it uses little CPU.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,10 +9,10 @@ use tokio::net::TcpStream;
 
 use crate::requests::Prepared;
 
-/// Bytes of a frame's head.
+/// The length of a frame's header.
 const HEAD: usize = 9;
 
-/// The largest frame that every server takes.
+/// The largest frame that every server accepts.
 const MAX_FRAME: usize = 16_384;
 
 /// Types of frames (RFC 9113, section 6).
@@ -28,18 +27,17 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// `grpc-status: 0` without a table, in the two forms of a value: as it is, and in Huffman's code. The name always is in
-/// that.
+/// `grpc-status: 0` without a dynamic table. The name is Huffman-coded, the value is either literal or Huffman-coded.
 const OK: [&[u8]; 2] = [b"\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x010", b"\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x07"];
 
-/// A call that was not answered yet.
+/// A call without a response so far.
 struct Pending<T> {
     stream: u32,
     sent: Instant,
     call: T,
 }
 
-/// A connection, and the calls under way on it. Each carries something of its sender's.
+/// A connection and its calls in flight. Each carries a value of the caller.
 pub(crate) struct Connection<T> {
     socket: TcpStream,
     /// The headers of every call.
@@ -53,7 +51,7 @@ pub(crate) struct Connection<T> {
 }
 
 impl<T> Connection<T> {
-    /// Connects, and asks for answers without a table of headers and without a bound on their bytes.
+    /// Connects, without a dynamic header table and without flow control of the responses.
     pub(crate) async fn open(server: SocketAddr, path: &str) -> anyhow::Result<Self> {
         let socket = TcpStream::connect(server).await?;
         socket.set_nodelay(true)?;
@@ -65,12 +63,12 @@ impl<T> Connection<T> {
         Ok(Self { socket, headers, out, read: Vec::new(), window: 65_535, next: 1, pending: Vec::new() })
     }
 
-    /// Calls under way.
+    /// Returns the number of calls in flight.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Sends one more call with the next [`Connection::answers`], and says whether there was room for it.
+    /// Queues a call for the next [`Connection::exchange`]. Returns false if the flow-control window is full.
     pub(crate) fn send(&mut self, Prepared { body, .. }: &Prepared, call: T) -> bool {
         let length = body.len() + 5;
         if length > self.window {
@@ -92,9 +90,9 @@ impl<T> Connection<T> {
         true
     }
 
-    /// Sends what is to be sent, reads once, and tells of each call that was answered with OK since when. Fails on any
-    /// other answer.
-    pub(crate) async fn answers(&mut self, mut answered: impl FnMut(T, Instant)) -> anyhow::Result<()> {
+    /// Sends the queued calls, reads once, and passes each call with status OK to `answered`, with the time of its sending.
+    /// Fails for any other status.
+    pub(crate) async fn exchange(&mut self, mut answered: impl FnMut(T, Instant)) -> anyhow::Result<()> {
         self.socket.write_all(&self.out).await?;
         self.out.clear();
         ensure!(self.socket.read_buf(&mut self.read).await? > 0, "the server closed a connection");
@@ -102,21 +100,26 @@ impl<T> Connection<T> {
         let mut rest = &read[..];
         while let Some((head, payload)) = next_frame(rest) {
             rest = &rest[HEAD + payload.len()..];
-            self.take(head, payload, &mut answered)?;
+            self.handle_frame(head, payload, &mut answered)?;
         }
-        let taken = read.len() - rest.len();
-        read.drain(..taken);
+        let consumed = read.len() - rest.len();
+        read.drain(..consumed);
         self.read = read;
         Ok(())
     }
 
-    fn take(&mut self, head: &[u8], payload: &[u8], answered: &mut impl FnMut(T, Instant)) -> anyhow::Result<()> {
+    fn handle_frame(
+        &mut self,
+        head: &[u8],
+        payload: &[u8],
+        answered: &mut impl FnMut(T, Instant),
+    ) -> anyhow::Result<()> {
         let (kind, flags, stream) = (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
         match kind {
             HEADERS if flags & END_STREAM != 0 => {
-                ensure!(OK.iter().any(|ok| payload.ends_with(ok)), "a call was not answered with OK: {payload:x?}");
-                let place = self.pending.iter().position(|pending| pending.stream == stream);
-                let Pending { sent, call, .. } = self.pending.swap_remove(place.context("an answer to no call")?);
+                ensure!(OK.iter().any(|ok| payload.ends_with(ok)), "a call has another status than OK: {payload:x?}");
+                let index = self.pending.iter().position(|pending| pending.stream == stream);
+                let Pending { sent, call, .. } = self.pending.swap_remove(index.context("a response without a call")?);
                 answered(call, sent);
             }
             SETTINGS | PING if flags & ACK == 0 => {
@@ -133,7 +136,7 @@ impl<T> Connection<T> {
     }
 }
 
-/// The first frame, if it is whole: its head and its payload.
+/// Splits the first frame, if it is complete, into header and payload.
 fn next_frame(read: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = read.split_at_checked(HEAD)?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -147,13 +150,13 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend(payload);
 }
 
-/// The headers of a call without a table (RFC 7541): POST, http, and four that are spelt out, of which three have a name
-/// of the static table.
+/// Encodes the headers of a call without a dynamic table (RFC 7541): POST and http by index, and four literals, of which three
+/// have a name of the static table.
 fn headers(path: &str, authority: &str) -> anyhow::Result<Vec<u8>> {
     let mut block = vec![0x83, 0x86];
     let mut literal = |name: &[u8], value: &str| {
         block.extend(name);
-        // A longer one takes more than a byte for its length.
+        // A longer value would need more than one byte for its length.
         block.push(u8::try_from(value.len()).ok().filter(|length| *length < 127).context("a long header")?);
         block.extend(value.as_bytes());
         anyhow::Ok(())

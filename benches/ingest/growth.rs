@@ -1,4 +1,4 @@
-//! How a store's file grows in a year.
+//! The growth of a store's file in a year.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use kamaji_telemetry::backend::store::{
 use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
 use uuid::Uuid;
 
-/// Days that are stored.
+/// The number of days that are stored.
 const DAYS: i64 = 365;
 
-/// Events of an installation in a year: one control plane made and one upgraded a week, one deleted a fortnight.
+/// The number of events of an installation in a year: one creation and one upgrade a week, one deletion a fortnight.
 const EVENTS: u32 = 2 * 52 + 26;
 
-/// Stores a year of so many installations, and prints what a row of each kind takes.
+/// Stores a year of `installations` and prints the size of each kind of record.
 pub(crate) fn run(installations: u32) -> anyhow::Result<()> {
     let plain = bytes(installations, false, 0)?;
     let extended = bytes(installations, true, 0)? - plain;
@@ -32,7 +32,7 @@ pub(crate) fn run(installations: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The size of the file of a store that is closed.
+/// Returns the size of the file of a store after it is closed.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn bytes(installations: u32, extended: bool, events: u32) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
@@ -51,8 +51,8 @@ async fn fill(file: &Path, installations: u32, extended: bool, events: u32) -> a
         let noon = begin + SignedDuration::from_hours(24 * day);
         let snapshots =
             installations.iter().map(|uuid| snapshot(*uuid, noon, extended, &mut random)).collect::<Result<_, _>>()?;
-        let due = usize::try_from(events)? * installations.len() / usize::try_from(DAYS)?;
-        let events = (0..due).map(|_| event(noon, &mut random)).collect::<Result<_, _>>()?;
+        let count = usize::try_from(events)? * installations.len() / usize::try_from(DAYS)?;
+        let events = (0..count).map(|_| event(noon, &mut random)).collect::<Result<_, _>>()?;
         store.write(Batch { snapshots, events }).await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Load: calls of one kind, always as many under way, for a while.
+//! A load: requests of one kind, with a constant number in flight.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -12,40 +12,40 @@ use crate::requests::{Kind, MILLISECOND, Prepared};
 use crate::samples::now;
 use crate::usage;
 
-/// Installations that send snapshots, one after the other: more than are ever under way, so that those of one are in order.
+/// The number of installations that send snapshots in turn: more than are in flight, so that those of each are in order.
 const INSTALLATIONS: usize = 2_000;
 
-/// Calls that are under way at a time.
+/// The shape of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) connections: usize,
-    /// Calls under way on each.
+    /// The number of calls in flight on each connection.
     pub(crate) depth: usize,
 }
 
-/// What came of a load.
+/// The outcome of a load.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) requests: usize,
     pub(crate) elapsed: Duration,
-    /// Of each request, sorted.
+    /// The latency of each request, sorted.
     pub(crate) latencies: Vec<Duration>,
-    /// CPU of this process.
+    /// The CPU time of this process.
     pub(crate) cpu: Duration,
 }
 
-/// What was acknowledged in all.
+/// All acknowledged records.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
     pub(crate) events: u64,
-    /// The newest snapshot of each installation, in milliseconds.
+    /// The time of the newest snapshot of each installation, in milliseconds.
     pub(crate) snapshots: Vec<(Uuid, u64)>,
 }
 
-/// What the connections share.
-struct Source<'a> {
+/// The state that the connections share.
+struct Generator<'a> {
     kind: Kind,
     prepared: Prepared,
     random: fastrand::Rng,
@@ -54,7 +54,7 @@ struct Source<'a> {
     acknowledged: &'a mut Acknowledged,
 }
 
-/// The installation of a snapshot by its number, and its time in nanoseconds.
+/// The number of the installation of a snapshot, and its time in nanoseconds.
 type Call = (usize, u64);
 
 impl Acknowledged {
@@ -63,17 +63,17 @@ impl Acknowledged {
     }
 }
 
-impl Source<'_> {
+impl Generator<'_> {
     /// Prepares the next call.
     fn prepare(&mut self) -> Call {
         let installation = self.next % INSTALLATIONS;
         self.next += 1;
         if self.kind == Kind::Snapshot {
             let time = now();
-            self.prepared.of(self.acknowledged.snapshots[installation].0, time);
+            self.prepared.set_snapshot(self.acknowledged.snapshots[installation].0, time);
             return (installation, time);
         }
-        self.prepared.renew(&mut self.random);
+        self.prepared.set_new_events(&mut self.random);
         (0, 0)
     }
 
@@ -87,7 +87,7 @@ impl Source<'_> {
     }
 }
 
-/// Sends calls of this shape for a while, and waits for the last answers. Each must be OK.
+/// Sends requests of this shape for `duration`, and waits for the last responses. Fails if one is not OK.
 pub(crate) fn run(
     server: SocketAddr,
     shape: Shape,
@@ -95,7 +95,7 @@ pub(crate) fn run(
     acknowledged: &mut Acknowledged,
 ) -> anyhow::Result<Outcome> {
     let Shape { kind, connections, depth, .. } = shape;
-    let source = RefCell::new(Source {
+    let generator = RefCell::new(Generator {
         kind,
         prepared: kind.prepare()?,
         random: fastrand::Rng::new(),
@@ -104,18 +104,23 @@ pub(crate) fn run(
         acknowledged,
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (begun, used) = (Instant::now(), usage::cpu()?);
-    let loads = (0..connections).map(|_| send(server, depth, begun + duration, &source));
-    runtime.block_on(try_join_all(loads))?;
-    let (elapsed, cpu) = (begun.elapsed(), usage::cpu()?.saturating_sub(used));
-    let mut latencies = source.into_inner().latencies;
+    let (started, used) = (Instant::now(), usage::cpu()?);
+    let connections = (0..connections).map(|_| send(server, depth, started + duration, &generator));
+    runtime.block_on(try_join_all(connections))?;
+    let (elapsed, cpu) = (started.elapsed(), usage::cpu()?.saturating_sub(used));
+    let mut latencies = generator.into_inner().latencies;
     latencies.sort_unstable();
     Ok(Outcome { requests: latencies.len(), elapsed, latencies, cpu })
 }
 
-/// One connection.
-async fn send(server: SocketAddr, depth: usize, until: Instant, source: &RefCell<Source<'_>>) -> anyhow::Result<()> {
-    let path = source.borrow().prepared.path.clone();
+/// Sends requests over one connection.
+async fn send(
+    server: SocketAddr,
+    depth: usize,
+    until: Instant,
+    generator: &RefCell<Generator<'_>>,
+) -> anyhow::Result<()> {
+    let path = generator.borrow().prepared.path.clone();
     let mut connection = Connection::open(server, &path).await?;
     loop {
         let is_over = Instant::now() >= until;
@@ -123,18 +128,18 @@ async fn send(server: SocketAddr, depth: usize, until: Instant, source: &RefCell
             return Ok(());
         }
         while !is_over && connection.pending() < depth {
-            let source = &mut *source.borrow_mut();
-            let call = source.prepare();
-            if !connection.send(&source.prepared, call) {
+            let generator = &mut *generator.borrow_mut();
+            let call = generator.prepare();
+            if !connection.send(&generator.prepared, call) {
                 break;
             }
         }
-        connection.answers(|call, sent| source.borrow_mut().answered(call, sent)).await?;
+        connection.exchange(|call, sent| generator.borrow_mut().answered(call, sent)).await?;
     }
 }
 
 impl Outcome {
-    /// The latency that so many percent of the requests did not exceed, in milliseconds.
+    /// Returns a percentile of the latencies, in milliseconds.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         self.latencies.get(last * percent / 100).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)

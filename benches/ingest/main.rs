@@ -1,15 +1,15 @@
-//! What it costs to take telemetry in and to keep it: `cargo bench --bench ingest`, or in a minute, with less of
-//! everything, `cargo bench --bench ingest -- --quick`.
+//! The cost of receiving and storing telemetry: `cargo bench --bench ingest`, or `cargo bench --bench ingest -- --quick`, which
+//! takes a minute with smaller sizes and fewer rounds.
 //!
-//! A process of its own serves a backend, once with a store in a file and once with one that does nothing; this process
-//! sends it prepared bytes over real sockets, and counts what was acknowledged, which must be what is in the file. The
-//! two take turns, so that a busy moment of the machine hits both. Then: how a file grows, and how long the overview
-//! takes on a large one. `-- overview INSTALLATIONS DAYS` measures the last alone, with another size.
+//! A separate process serves a backend, once with a store in a file and once with a store that does nothing. This process sends
+//! prepared bytes over real sockets and counts the acknowledged records, which must equal those in the file. The two servers
+//! take turns, so that other load on the machine affects both. Further figures are the growth of the file, and the time of the
+//! overview on a large store; `-- overview INSTALLATIONS DAYS` measures only the overview, at another size.
 
 mod connection;
 mod growth;
 mod load;
-mod nothing;
+mod null_store;
 mod overview;
 #[path = "../shared/process.rs"]
 mod process;
@@ -27,29 +27,30 @@ mod usage;
 
 use anyhow::{Context, bail};
 
-/// How much is measured.
+/// The size of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// Rounds of both servers: an odd number has a median that was measured.
+    /// The number of rounds of both servers, odd so that the median is a measured value.
     pub(crate) rounds: usize,
-    /// How long each kind of request is sent in a round.
+    /// The duration of each load in a round, in seconds.
     pub(crate) seconds: u64,
-    /// Installations whose year is stored.
-    pub(crate) grown: u32,
-    /// Sizes of the stores of which the overview is asked: installations, and days with rows.
+    /// The number of installations whose year is stored.
+    pub(crate) growth_installations: u32,
+    /// The sizes of the stores for the overview: installations, and days with rows.
     pub(crate) overviews: &'static [(u32, u32)],
 }
 
-const WHOLE: Scale = Scale { rounds: 5, seconds: 3, grown: 500, overviews: &[(10_000, 365), (1_000_000, 2)] };
+const FULL: Scale =
+    Scale { rounds: 5, seconds: 3, growth_installations: 500, overviews: &[(10_000, 365), (1_000_000, 2)] };
 
-const QUICK: Scale = Scale { rounds: 1, seconds: 2, grown: 50, overviews: &[(10_000, 30)] };
+const QUICK: Scale = Scale { rounds: 1, seconds: 2, growth_installations: 50, overviews: &[(10_000, 30)] };
 
 fn main() -> anyhow::Result<()> {
     // cargo adds --bench.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [] => report::run(WHOLE),
+        [] => report::run(FULL),
         ["--quick"] => report::run(QUICK),
         ["overview", installations, days] => overview::run(number(installations)?, number(days)?),
         ["serve"] => server::run(None),

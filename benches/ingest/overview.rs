@@ -1,4 +1,4 @@
-//! How long the overview takes on a large store.
+//! The time of the overview on a large store.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use rusqlite::{Connection, named_params};
 /// The schema of the first version, whose rows are brought up to date as any older store's: rollups are made of them.
 const SCHEMA: &str = include_str!("../../tests/fixtures/store-v1.sql");
 
-/// Overviews that are asked for: enough for a 99th percentile.
-const QUESTIONS: usize = 500;
+/// The number of queries: enough for a 99th percentile.
+const QUERIES: usize = 500;
 
-/// Events for each installation.
+/// The number of events of each installation.
 const EVENTS: u32 = 2;
 
 /// Of ten installations eight report now, one has stopped at some time of the year, and one was there for a day; each
@@ -53,26 +53,26 @@ const EVENTS_OF_A_YEAR: &str = "
            '0.1.0', 'v1.' || (n % 24) || '.0', 'v1.35.' || (n % 12), 'v1.35.' || (n % 12), NULL, NULL, NULL, NULL, NULL
     FROM number";
 
-/// Generates a store, and asks it for the overview.
+/// Generates a store and queries its overview.
 pub(crate) fn run(installations: u32, days: u32) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("telemetry.db");
     let rows = generate(&file, installations, days)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let store = SqliteStore::open(&file)?;
-    let migrated = begun.elapsed();
+    let migrated = started.elapsed();
     let size = file.metadata()?.len() / 1_000_000;
     println!(
         "\nthe overview of {installations} installations, {rows} rows of {days} days, a year's {} events",
         installations * EVENTS
     );
     println!("  file {size} MB; rollups made of the rows in {migrated:.1?}");
-    let [p50, p99] = ask(&store)?;
-    println!("  p50 {p50:.2?}, p99 {p99:.2?} of {QUESTIONS}");
+    let [p50, p99] = query(&store)?;
+    println!("  p50 {p50:.2?}, p99 {p99:.2?} of {QUERIES}");
     Ok(())
 }
 
-/// Gives the number of rows of days.
+/// Generates a store and returns the number of rows of days.
 fn generate(file: &Path, installations: u32, days: u32) -> anyhow::Result<usize> {
     let mut connection = Connection::open(file)?;
     connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")?;
@@ -91,15 +91,15 @@ fn generate(file: &Path, installations: u32, days: u32) -> anyhow::Result<usize>
     Ok(rows)
 }
 
-/// The 50th and the 99th percentile.
-fn ask(store: &SqliteStore) -> anyhow::Result<[Duration; 2]> {
+/// Returns the 50th and the 99th percentile of the time of a query.
+fn query(store: &SqliteStore) -> anyhow::Result<[Duration; 2]> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut times = Vec::with_capacity(QUESTIONS);
-    for _ in 0..QUESTIONS {
-        let begun = Instant::now();
+    let mut times = Vec::with_capacity(QUERIES);
+    for _ in 0..QUERIES {
+        let started = Instant::now();
         runtime.block_on(store.overview(overview_query(Timestamp::now())))?;
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
     }
     times.sort_unstable();
-    Ok([times[QUESTIONS / 2], times[QUESTIONS * 99 / 100]])
+    Ok([times[QUERIES / 2], times[QUERIES * 99 / 100]])
 }

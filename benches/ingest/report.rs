@@ -1,4 +1,4 @@
-//! Runs everything, and prints it.
+//! Runs all measurements and prints the figures.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::requests::Kind;
 use crate::spread::Spread;
 use crate::{Scale, growth, overview, stored, usage};
 
-/// What is sent: an agent alone; many agents, each with one call under way; as many calls as eight connections of
-/// gateways have at most; batches with no more rows under way than half of what may wait in a store; a fleet's gauges.
+/// The loads: a single agent; many agents with one call in flight each; eight connections of gateways with as many calls as
+/// they can have; batches with at most half as many records in flight as may wait in a store; the gauges of a fleet.
 const SHAPES: [Shape; 5] = [
     Shape { name: "one event, 1 agent", kind: Kind::Event, connections: 1, depth: 1 },
     Shape { name: "one event, 256 agents", kind: Kind::Event, connections: 256, depth: 1 },
@@ -21,23 +21,23 @@ const SHAPES: [Shape; 5] = [
     Shape { name: "gauge snapshot, 256 agents", kind: Kind::Snapshot, connections: 256, depth: 1 },
 ];
 
-/// What each kind is sent for before it is measured: until each installation has its rows, and every page its place.
+/// The duration of a load before it is measured: until each installation has its rows and the pages are cached.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What came of one shape in one round. Times are of a request: milliseconds, and microseconds of CPU.
+/// The figures of a load in a round. Latencies are in milliseconds, CPU times in microseconds per request.
 #[derive(Debug, Clone, Copy)]
 struct Measured {
-    rows_a_second: f64,
+    records_per_second: f64,
     latencies: [f64; 3],
     server_cpu: f64,
     generator_cpu: f64,
 }
 
-/// Measures everything and prints it.
+/// Runs all measurements.
 pub(crate) fn run(scale: Scale) -> anyhow::Result<()> {
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
     ingest(scale)?;
-    growth::run(scale.grown)?;
+    growth::run(scale.growth_installations)?;
     scale.overviews.iter().try_for_each(|(installations, days)| overview::run(*installations, *days))
 }
 
@@ -54,11 +54,11 @@ fn ingest(Scale { rounds, seconds, .. }: Scale) -> anyhow::Result<()> {
             [&none, &sqlite].map(|rounds| rounds.iter().map(|round| round[position]).collect::<Vec<_>>());
         print(shape, &none, &sqlite);
     }
-    println!("all that was acknowledged is in the file, once: checked after each round");
+    println!("after each round, the file has exactly the acknowledged records");
     Ok(())
 }
 
-/// All shapes against one server, whose file is then held against what was acknowledged.
+/// Runs all loads against one server, and compares its file with the acknowledged records.
 fn round(file: Option<&Path>, seconds: u64) -> anyhow::Result<Vec<Measured>> {
     let path = file.map(|file| file.display().to_string());
     let arguments: Vec<_> = ["serve"].into_iter().chain(path.as_deref()).collect();
@@ -77,7 +77,7 @@ fn round(file: Option<&Path>, seconds: u64) -> anyhow::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// Microseconds of CPU that the server has used.
+/// Returns the CPU time that the server has used, in microseconds.
 fn cpu(server: &mut Process) -> anyhow::Result<f64> {
     let line = server.ask("")?;
     line.split(' ').next().unwrap_or_default().parse().context(line.clone())
@@ -88,7 +88,7 @@ impl Measured {
     fn of(shape: &Shape, outcome: &Outcome, server_cpu: f64) -> Self {
         let requests = outcome.requests as f64;
         Self {
-            rows_a_second: requests * shape.kind.events().max(1) as f64 / outcome.elapsed.as_secs_f64(),
+            records_per_second: requests * shape.kind.events().max(1) as f64 / outcome.elapsed.as_secs_f64(),
             latencies: [50, 95, 99].map(|percent| outcome.percentile(percent)),
             server_cpu: server_cpu / requests,
             generator_cpu: outcome.cpu.as_secs_f64() * 1e6 / requests,
@@ -96,11 +96,11 @@ impl Measured {
     }
 }
 
-/// A figure's name, the figure, and the digits behind the point.
+/// A row of the table: name, figure, and digits after the decimal point.
 type Row = (&'static str, fn(&Measured) -> f64, usize);
 
 const ROWS: [Row; 6] = [
-    ("rows a second", |measured| measured.rows_a_second, 0),
+    ("records a second", |measured| measured.records_per_second, 0),
     ("latency p50, ms", |measured| measured.latencies[0], 2),
     ("latency p95, ms", |measured| measured.latencies[1], 2),
     ("latency p99, ms", |measured| measured.latencies[2], 2),

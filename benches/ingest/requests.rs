@@ -1,4 +1,4 @@
-//! Requests, prepared: of each, what differs from the one before is written over.
+//! Prepared requests. From one to the next, only the bytes that differ are overwritten.
 
 use anyhow::ensure;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::SERVICE_NAME as LOGS;
@@ -8,13 +8,13 @@ use uuid::{Builder, Uuid};
 
 use crate::samples::{created, logs_request, metrics_request, now, state_gauges};
 
-/// Events in a batch: as many as an agent sends at once.
+/// The number of events in a batch: as many as an agent sends at once.
 pub(crate) const BATCH: usize = 500;
 
-/// Nanoseconds in a millisecond, which is what stores keep.
+/// The number of nanoseconds in a millisecond, the resolution of a store.
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 
-/// What is sent.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One event.
@@ -25,20 +25,20 @@ pub(crate) enum Kind {
     Snapshot,
 }
 
-/// A message with places that are written over.
+/// A message, and the positions of its variable parts.
 pub(crate) struct Prepared {
-    /// Where it is sent.
+    /// The path of the gRPC method.
     pub(crate) path: String,
-    /// The message, encoded.
+    /// The encoded message.
     pub(crate) body: Vec<u8>,
-    /// Where UUIDs are, as text.
+    /// The positions of UUIDs, as text.
     uuids: Vec<usize>,
-    /// Where times are, as nanoseconds.
+    /// The positions of times, as nanoseconds.
     times: Vec<usize>,
 }
 
 impl Kind {
-    /// Events in a request.
+    /// Returns the number of events in a request.
     pub(crate) fn events(self) -> usize {
         match self {
             Self::Event => 1,
@@ -54,35 +54,35 @@ impl Kind {
             Self::Snapshot => (METRICS, metrics_request(uuids[0], state_gauges([5, 1, 0, 0], time)).encode_to_vec()),
             _ => (LOGS, logs_request(uuids.iter().map(|uid| created(*uid, time)).collect()).encode_to_vec()),
         };
-        let found = uuids.iter().map(|uuid| places(&body, uuid.to_string().as_bytes())).collect::<Vec<_>>();
-        ensure!(found.iter().all(|places| places.len() == 1), "a UUID is in a message once");
-        let times = places(&body, &time.to_le_bytes());
+        let found = uuids.iter().map(|uuid| positions(&body, uuid.to_string().as_bytes())).collect::<Vec<_>>();
+        ensure!(found.iter().all(|positions| positions.len() == 1), "expected each UUID once in a message");
+        let times = positions(&body, &time.to_le_bytes());
         Ok(Prepared { path: format!("/{service}/Export"), body, uuids: found.concat(), times })
     }
 }
 
-fn places(body: &[u8], part: &[u8]) -> Vec<usize> {
-    body.windows(part.len()).enumerate().filter(|(_, window)| *window == part).map(|(place, _)| place).collect()
+fn positions(body: &[u8], part: &[u8]) -> Vec<usize> {
+    body.windows(part.len()).enumerate().filter(|(_, window)| *window == part).map(|(position, _)| position).collect()
 }
 
 impl Prepared {
-    /// Makes all its events new ones.
-    pub(crate) fn renew(&mut self, random: &mut fastrand::Rng) {
-        for place in 0..self.uuids.len() {
-            self.name(place, Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid());
+    /// Gives each event a new UUID.
+    pub(crate) fn set_new_events(&mut self, random: &mut fastrand::Rng) {
+        for position in 0..self.uuids.len() {
+            self.set_uuid(position, Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid());
         }
     }
 
-    /// Makes it a snapshot of this installation at this time, in nanoseconds.
-    pub(crate) fn of(&mut self, installation: Uuid, time: u64) {
-        self.name(0, installation);
-        for place in &self.times {
-            self.body[*place..*place + 8].copy_from_slice(&time.to_le_bytes());
+    /// Sets installation and time, in nanoseconds, of a snapshot.
+    pub(crate) fn set_snapshot(&mut self, installation: Uuid, time: u64) {
+        self.set_uuid(0, installation);
+        for position in &self.times {
+            self.body[*position..*position + 8].copy_from_slice(&time.to_le_bytes());
         }
     }
 
-    fn name(&mut self, place: usize, uuid: Uuid) {
-        let place = self.uuids[place];
-        uuid.hyphenated().encode_lower(&mut self.body[place..place + uuid::fmt::Hyphenated::LENGTH]);
+    fn set_uuid(&mut self, position: usize, uuid: Uuid) {
+        let position = self.uuids[position];
+        uuid.hyphenated().encode_lower(&mut self.body[position..position + uuid::fmt::Hyphenated::LENGTH]);
     }
 }

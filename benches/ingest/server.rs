@@ -1,4 +1,4 @@
-//! The process that serves.
+//! The process that serves the backend.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,34 +9,33 @@ use kamaji_telemetry::backend::store::SqliteStore;
 use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Stores};
 use tokio_util::sync::CancellationToken;
 
-use crate::nothing::Nothing;
+use crate::null_store::NullStore;
 use crate::usage;
 
-/// Serves the store in `file`, or one that does nothing. Prints where OTLP over gRPC is listened for; then, for each
-/// line on standard input until that ends, the CPU that was used and the peak of memory: microseconds and kB.
+/// Serves the store in `file`, or one that does nothing. Prints the address of OTLP/gRPC. For each line on standard input, it
+/// prints the CPU time in microseconds and the peak of memory in kB. It ends with the input.
 pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
-    // Nothing is read there: tokens are of no account, but have to be somewhere.
+    // Tokens need a store, although none is used.
     let elsewhere = tempfile::tempdir()?;
     let sqlite = Arc::new(SqliteStore::open(file.unwrap_or(&elsewhere.path().join("telemetry.db")))?);
     let stores = match file {
         Some(_) => Stores::from(sqlite),
-        None => Stores { rows: Arc::new(Nothing), access: sqlite },
+        None => Stores { rows: Arc::new(NullStore), access: sqlite },
     };
-    // As the program's own.
+    // The runtime of the program itself.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shutdown = CancellationToken::new();
-    let told = shutdown.clone();
+    let ended = shutdown.clone();
     std::thread::spawn(move || {
-        if let Err(error) = answer() {
-            eprintln!("no figures: {error:#}");
+        if let Err(error) = print_figures() {
+            eprintln!("failed to print figures: {error:#}");
         }
-        told.cancel();
+        ended.cancel();
     });
     runtime.block_on(serve(stores, shutdown))
 }
 
-/// The one place where the server is configured. It keeps accounts, as one that is looked after does. All comes from one
-/// address, whose limits are off.
+/// Configures and runs the server. It has metrics, as in production, and no limits, since all requests come from one address.
 async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners = Listeners::bind(any, any, Some(any))?;
@@ -56,7 +55,7 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     backend::serve(listeners, stores, Retention::default(), protection, shutdown).await
 }
 
-fn answer() -> anyhow::Result<()> {
+fn print_figures() -> anyhow::Result<()> {
     for line in stdin().lock().lines() {
         line?;
         println!("{} {}", usage::cpu()?.as_micros(), usage::peak_memory()?);

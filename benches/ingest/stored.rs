@@ -1,4 +1,4 @@
-//! What is in a store's file, read by itself.
+//! The check of a store's file against the acknowledged records.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::load::Acknowledged;
 
-/// Fails unless the file of a backend that has ended holds what was acknowledged, no more and no less.
+/// Fails unless the file of a backend that has ended has exactly the acknowledged records.
 pub(crate) fn check(file: &Path, Acknowledged { events, snapshots }: &Acknowledged) -> anyhow::Result<()> {
     let connection = Connection::open(file)?;
     let stored: i64 = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;

@@ -1,5 +1,5 @@
-//! How a reader reaches the API server: a file that costs next to nothing to read, so that figures are not those of a
-//! kubeconfig, which an agent in a pod has none of.
+//! The credentials of the readers, in a file that is cheap to read. Parsing a kubeconfig, which an agent in a pod does not do,
+//! would add to the figures.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::{Deserialize, Serialize};
 
-/// Where the agent keeps its journal.
+/// The namespace of the agent's journal.
 pub(crate) const AGENT_NAMESPACE: &str = "default";
 
-/// What a reader is told.
+/// The address and credentials of an API server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Access {
     /// `https://HOST:PORT`
@@ -22,11 +22,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// What a kubeconfig says.
+    /// Reads a kubeconfig.
     pub(crate) async fn of_kubeconfig(file: &str) -> anyhow::Result<Self> {
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?;
-        // A token is a secret, which its type shows only where it is written down.
+        // The token is a secret, which its type reveals only to a serialiser.
         let token = serde_json::to_value(&config.auth_info)?["token"].as_str().map(str::to_owned);
         Ok(Self {
             server: config.cluster_url.to_string(),
@@ -35,7 +35,7 @@ impl Access {
         })
     }
 
-    /// Writes it into a folder that goes with the benchmark, and gives the file's path.
+    /// Writes a file into the temporary folder of the benchmark and returns its path.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<String> {
         let path = folder.join("access.json");
         fs::write(&path, serde_json::to_vec(self)?)?;
@@ -46,7 +46,7 @@ impl Access {
         Ok(serde_json::from_slice(&fs::read(file)?)?)
     }
 
-    /// The same for a client.
+    /// Returns the configuration of a client.
     pub(crate) fn config(self) -> anyhow::Result<kube::Config> {
         let Self { server, authorities, token } = self;
         let mut config = kube::Config::new(server.parse()?);

@@ -1,4 +1,4 @@
-//! The process that fills and changes a cluster with a real API server.
+//! The process that creates and changes the objects of a real API server.
 
 use std::fs;
 use std::path::Path;
@@ -16,22 +16,22 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::access::{AGENT_NAMESPACE, Access};
-use crate::observed::{LAST, Observed, name, obey, tenant};
+use crate::observed::{LAST, Observed, name, run_commands, tenant};
 
-/// A control plane as Kamaji's operator left it, where that file is beside the checkout.
+/// A captured control plane of a real Kamaji, if the file is beside the checkout.
 const CAPTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/kamaji/tenantcontrolplane.json");
 
-/// Writes under way: enough to keep two cores of a server busy, few enough for its limit on requests in flight.
+/// The number of concurrent writes: enough to keep two cores of a server busy, and below its limit of requests in flight.
 const CONCURRENCY: usize = 32;
 
-/// A cluster, and what its control planes are copies of.
+/// A cluster, and the template of its control planes.
 struct Real {
     runtime: Runtime,
     tenants: Api<DynamicObject>,
     template: Value,
 }
 
-/// Makes those of `objects` control planes that aren't there, and obeys.
+/// Creates the missing ones of `objects` control planes, and runs the commands from standard input.
 pub(crate) fn run(objects: usize, folder: &Path, kubeconfig: &str) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     let access = runtime.block_on(Access::of_kubeconfig(kubeconfig))?;
@@ -39,10 +39,10 @@ pub(crate) fn run(objects: usize, folder: &Path, kubeconfig: &str) -> anyhow::Re
     let tenants = runtime.block_on(open(access))?;
     let real = Real { runtime, tenants, template: template()? };
     real.runtime.block_on(real.fill(objects))?;
-    obey(&real, &file, objects)
+    run_commands(&real, &file, objects)
 }
 
-/// The control planes of the namespace, which is made where it isn't there.
+/// Creates the namespace if it is missing, and returns the API of its control planes.
 async fn open(access: Access) -> anyhow::Result<Api<DynamicObject>> {
     let client = connect(Some(access.config()?)).await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -52,7 +52,7 @@ async fn open(access: Access) -> anyhow::Result<Api<DynamicObject>> {
     Ok(Api::namespaced_with(client, NAMESPACE, &ApiResource::from_gvk(&gvk)))
 }
 
-/// Without what the API server gives to each object itself.
+/// Returns the template, without the metadata that the API server sets.
 fn template() -> anyhow::Result<Value> {
     let mut object = match fs::read_to_string(CAPTURED) {
         Ok(captured) => serde_json::from_str(&captured).context(CAPTURED)?,
@@ -69,20 +69,20 @@ impl Real {
             return Ok(());
         }
         let names = (0..objects).map(name).chain([LAST.to_owned()]);
-        let made = stream::iter(names).map(|name| self.make(name)).buffer_unordered(CONCURRENCY);
-        made.try_collect::<()>().await?;
+        let created = stream::iter(names).map(|name| self.create(name)).buffer_unordered(CONCURRENCY);
+        created.try_collect::<()>().await?;
         let count = self.count().await?;
-        ensure!(count == objects + 1, "there are {count} control planes, not {objects} and one: take a new cluster");
+        ensure!(count == objects + 1, "there are {count} control planes, not {objects} and one: use a new cluster");
         Ok(())
     }
 
     async fn count(&self) -> anyhow::Result<usize> {
-        let there = self.tenants.list_metadata(&ListParams::default().limit(1)).await?;
-        Ok(there.items.len() + usize::try_from(there.metadata.remaining_item_count.unwrap_or(0))?)
+        let list = self.tenants.list_metadata(&ListParams::default().limit(1)).await?;
+        Ok(list.items.len() + usize::try_from(list.metadata.remaining_item_count.unwrap_or(0))?)
     }
 
-    /// Makes the object and then its status, as a person and the operator do: each leaves managed fields of its own.
-    async fn make(&self, name: String) -> anyhow::Result<()> {
+    /// Creates the object and then its status, as a person and the operator do, so that both have their managed fields.
+    async fn create(&self, name: String) -> anyhow::Result<()> {
         let mut object = self.template.clone();
         object["metadata"]["name"] = name.clone().into();
         if name == LAST {
@@ -90,8 +90,8 @@ impl Real {
         }
         let status = Patch::Merge(json!({"status": object["status"]}));
         match self.tenants.create(&PostParams::default(), &serde_json::from_value(object)?).await {
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 => return Ok(()),
-            created => created.with_context(|| format!("{name} can't be made"))?,
+            Err(kube::Error::Api(error)) if error.code == 409 => return Ok(()),
+            created => created.with_context(|| format!("{name} can't be created"))?,
         };
         self.tenants.patch_status(&name, &PatchParams::default(), &status).await.context("no status")?;
         Ok(())
@@ -114,7 +114,7 @@ impl Observed for Real {
         let client = self.tenants.clone().into_client();
         let place = JournalStore { client, namespace: AGENT_NAMESPACE.to_owned(), owner: None };
         self.runtime.block_on(place.erase()).map_err(|failure| anyhow::anyhow!("{failure}"))?;
-        self.runtime.block_on(self.make(LAST.to_owned()))
+        self.runtime.block_on(self.create(LAST.to_owned()))
     }
 
     fn read(&self, name: &str) -> anyhow::Result<Value> {

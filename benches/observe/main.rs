@@ -1,11 +1,10 @@
-//! What it costs to observe control planes: `cargo bench --bench observe`, or with another number of objects
-//! `cargo bench --bench observe -- 100000`.
+//! The cost of observing control planes: `cargo bench --bench observe`, with another number of objects
+//! `cargo bench --bench observe -- 100000`, or with fewer of them and one round `cargo bench --bench observe -- --quick`.
 //!
-//! A process of its own serves a simulated API with objects of real size over TLS, as every API server does; with
-//! `-- --kubeconfig FILE`, such as `make cluster` prints, a real API server does, which is filled first. Beside the
-//! agent, a bare reader takes the same bytes from the same server and decodes nothing: what it costs is what nobody can
-//! go below. Each reader is a process of its own, so that its CPU and its peak of memory are its own; rounds of all
-//! readers follow one another, so that a busy moment of the machine hits them all.
+//! A separate process serves the simulated API with objects of real size over TLS. With `-- --kubeconfig FILE`, such as
+//! `make cluster` prints, the objects are created in a real API server instead. The agent is compared with a bare reader,
+//! which reads the same bytes and decodes nothing: its cost is the lower bound. Each reader is a separate process, whose CPU
+//! and peak of memory can be measured. The readers take turns, so that other load on the machine affects all.
 
 mod access;
 mod cluster;
@@ -26,24 +25,31 @@ use anyhow::{Context, bail};
 
 use access::Access;
 
-/// Objects in the cluster, unless another number is given.
+/// The default number of objects in the cluster.
 const OBJECTS: usize = 10_000;
+
+/// The number of objects of a quick run.
+const QUICK_OBJECTS: usize = 2_000;
+
+/// The number of rounds, odd so that the median is a measured value.
+const ROUNDS: usize = 5;
 
 fn main() -> anyhow::Result<()> {
     // cargo adds --bench.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [] => report::run(OBJECTS, None),
-        [objects] => report::run(number(objects)?, None),
-        ["--kubeconfig", file] => report::run(OBJECTS, Some(file)),
-        ["--kubeconfig", file, objects] => report::run(number(objects)?, Some(file)),
+        [] => report::run(OBJECTS, ROUNDS, None),
+        ["--quick"] => report::run(QUICK_OBJECTS, 1, None),
+        [objects] => report::run(number(objects)?, ROUNDS, None),
+        ["--kubeconfig", file] => report::run(OBJECTS, ROUNDS, Some(file)),
+        ["--kubeconfig", file, objects] => report::run(number(objects)?, ROUNDS, Some(file)),
         ["simulated", objects, folder] => simulated::run(number(objects)?, folder.as_ref()),
         ["cluster", objects, folder, kubeconfig] => cluster::run(number(objects)?, folder.as_ref(), kubeconfig),
         ["bare", access] => readers::bare(Access::read(access)?),
         ["watch", access] => readers::watch(Access::read(access)?),
         ["agent", access, sink] => readers::agent(Access::read(access)?, sink),
-        _ => bail!("unexpected arguments {arguments:?}: expected none, or [--kubeconfig FILE] [OBJECTS]"),
+        _ => bail!("unexpected arguments {arguments:?}: expected none, --quick, or [--kubeconfig FILE] [OBJECTS]"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The processes that read. Each prints a line of figures after the first sync, and one after the changes.
+//! The readers, which are separate processes. Each prints figures after the first sync and after the changes.
 
 use std::io::{BufRead, Read, Write, stdin, stdout};
 use std::net::TcpStream;
@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{AGENT_NAMESPACE, Access};
 use crate::usage;
 
-/// The request that the agent makes, too.
+/// The request of the agent's watch.
 const REQUEST: &str = "GET /apis/kamaji.clastix.io/v1alpha1/tenantcontrolplanes?&watch=true&timeoutSeconds=290\
                        &allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan HTTP/1.1\r\n";
 
 /// Reads the stream and decodes nothing.
 pub(crate) fn bare(access: Access) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let Access { server, authorities, token } = access;
     let server: http::Uri = server.parse()?;
     let host = server.host().context("a server without a host")?;
@@ -41,25 +41,25 @@ pub(crate) fn bare(access: Access) -> anyhow::Result<()> {
     let mut stream = StreamOwned::new(connection, TcpStream::connect((host, server.port_u16().unwrap_or(443)))?);
     write!(stream, "{REQUEST}host: {host}\r\nauthorization: Bearer {token}\r\n\r\n")?;
     read_until(&mut stream, |read| ends_with(read, b"initial-events-end"))?;
-    print_figures(begun)?;
-    // The deletion comes alone: the server waits before it.
+    print_figures(started)?;
+    // The deletion is in a read of its own, since the server waits before it.
     read_until(&mut stream, |read| starts_with(read, b"\"DELETED\""))?;
-    print_figures(begun)
+    print_figures(started)
 }
 
-/// Reads as much at once as a record of TLS holds, until a read is what is waited for.
-fn read_until(stream: &mut impl Read, mut is_it: impl FnMut(&[u8]) -> bool) -> anyhow::Result<()> {
+/// Reads the stream, a TLS record at once, until `is_end` holds for a read.
+fn read_until(stream: &mut impl Read, mut is_end: impl FnMut(&[u8]) -> bool) -> anyhow::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = stream.read(&mut buffer)?;
         ensure!(count > 0, "the server ended the stream");
-        if is_it(&buffer[..count]) {
+        if is_end(&buffer[..count]) {
             return Ok(());
         }
     }
 }
 
-/// Looks only where a bookmark would end: looking everywhere would cost what decoding nothing is to save.
+/// Returns whether the end of a read contains `word`. Searching all of it would add to the cost of the bare reader.
 fn ends_with(read: &[u8], word: &[u8]) -> bool {
     read[read.len().saturating_sub(256)..].windows(word.len()).any(|window| window == word)
 }
@@ -68,48 +68,48 @@ fn starts_with(read: &[u8], word: &[u8]) -> bool {
     read[..read.len().min(64)].windows(word.len()).any(|window| window == word)
 }
 
-/// The agent's watch and its fold, and nothing behind them.
+/// Runs the agent's watch and fold, without journal and export.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let client = connect(Some(access.config()?)).await?;
-    // As far as the agent lets the watch be ahead of the fold.
-    let (sender, mut seen) = mpsc::channel(100);
-    let quiet = LogThrottle::hourly();
-    let mut view = Index::new(IndexOptions { extended: false, limit: usize::MAX });
+    // The capacity of the agent's channel between watch and fold.
+    let (sender, mut events) = mpsc::channel(100);
+    let log_throttle = LogThrottle::hourly();
+    let mut index = Index::new(IndexOptions { extended: false, limit: usize::MAX });
     let fold = async {
-        while let Some(next) = seen.recv().await {
-            let (synced, gone) = (next == WatcherEvent::InitDone, matches!(next, WatcherEvent::Delete(_)));
-            view.fold(next, Timestamp::now(), 100);
-            if synced || gone {
-                print_figures(begun)?;
+        while let Some(next) = events.recv().await {
+            let (synced, deleted) = (next == WatcherEvent::InitDone, matches!(next, WatcherEvent::Delete(_)));
+            index.fold(next, Timestamp::now(), 100);
+            if synced || deleted {
+                print_figures(started)?;
             }
-            if gone {
+            if deleted {
                 break;
             }
         }
         anyhow::Ok(())
     };
     tokio::select! {
-        () = watch::run(&client, Duration::from_mins(1), &quiet, sender) => anyhow::bail!("the watch ended"),
+        () = watch::run(&client, Duration::from_mins(1), &log_throttle, sender) => anyhow::bail!("the watch ended"),
         done = fold => done,
     }
 }
 
-/// The whole agent, which sends to `sink`. It can't tell when it has seen what: each line on its standard input asks
-/// for figures.
+/// Runs the whole agent, which exports to `sink`. It prints figures for each line on standard input, since it does not detect
+/// the end of the sync itself.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn agent(access: Access, sink: &str) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let shutdown = CancellationToken::new();
-    let told = shutdown.clone();
+    let ended = shutdown.clone();
     std::thread::spawn(move || {
         for _ in stdin().lock().lines() {
-            if let Err(error) = print_figures(begun) {
-                eprintln!("no figures: {error:#}");
+            if let Err(error) = print_figures(started) {
+                eprintln!("failed to print figures: {error:#}");
             }
         }
-        told.cancel();
+        ended.cancel();
     });
     agent::run(agent_config(access.config()?, sink), shutdown).await
 }
@@ -142,9 +142,9 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
     }
 }
 
-/// Time since the start, CPU, and peak memory: microseconds, microseconds, kB.
-fn print_figures(begun: Instant) -> anyhow::Result<()> {
-    let (time, cpu, memory) = (begun.elapsed(), usage::cpu()?, usage::peak_memory()?);
+/// Prints the time since the start and the CPU time in microseconds, and the peak of memory in kB.
+fn print_figures(started: Instant) -> anyhow::Result<()> {
+    let (time, cpu, memory) = (started.elapsed(), usage::cpu()?, usage::peak_memory()?);
     println!("{} {} {memory}", time.as_micros(), cpu.as_micros());
     Ok(stdout().flush()?)
 }

@@ -1,4 +1,4 @@
-//! Runs the processes, and prints what they used.
+//! Runs the processes and prints the figures.
 
 use std::sync::mpsc::Receiver;
 use std::thread::sleep;
@@ -8,33 +8,30 @@ use anyhow::{Context, ensure};
 use kamaji_telemetry::agent::journal::ROW_LIMIT;
 
 use crate::process::Process;
-use crate::sink::{self, Came};
+use crate::sink::{self, Received};
 use crate::spread::Spread;
 use crate::{fold, usage};
 
-/// Rounds: an odd number has a median that was measured.
-const ROUNDS: usize = 5;
-
-/// Changes a round: two seconds, and some 100 ms of CPU.
+/// The number of changes in a round: two seconds, and some 100 ms of CPU.
 const CHANGES: u32 = 1_000;
 
-/// How long anything may take before something is wrong.
+/// The longest wait for a process before the benchmark fails.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// What one reader used in one round.
+/// The figures of a reader in a round.
 #[derive(Debug, Clone, Copy)]
 struct Round {
     /// Milliseconds from the start to the end of the first sync.
     time: f64,
-    /// Milliseconds of CPU until then.
+    /// Milliseconds of CPU until the end of the first sync.
     cpu: f64,
     /// Peak of memory until the end of the changes, in MB of 1,000,000 bytes.
     memory: f64,
-    /// Milliseconds of CPU a change.
+    /// Milliseconds of CPU per change.
     change: f64,
 }
 
-/// One line of figures, in the units of the processes.
+/// A line of figures, in the units of the processes.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     time: f64,
@@ -42,8 +39,8 @@ struct Figures {
     memory: f64,
 }
 
-/// Measures everything and prints it: with the simulated API, or with the cluster of `kubeconfig`.
-pub(crate) fn run(objects: usize, kubeconfig: Option<&str>) -> anyhow::Result<()> {
+/// Runs all measurements with the simulated API, or with the cluster of `kubeconfig`.
+pub(crate) fn run(objects: usize, rounds: usize, kubeconfig: Option<&str>) -> anyhow::Result<()> {
     println!("machine: {}\ncommit:  {}", usage::machine(), usage::commit());
     let (folder, count) = (tempfile::tempdir()?, objects.to_string());
     let path = folder.path().display().to_string();
@@ -52,34 +49,34 @@ pub(crate) fn run(objects: usize, kubeconfig: Option<&str>) -> anyhow::Result<()
         Some(file) => Process::start(&["cluster", &count, &path, file])?,
     };
     let (access, bytes) = (server.line()?, server.line()?);
-    println!("{objects} control planes of {bytes} bytes over TLS, {ROUNDS} rounds, medians (least to most)\n");
-    measure(&mut server, &access, objects)?;
+    println!("{objects} control planes of {bytes} bytes over TLS, {rounds} rounds, medians (least to most)\n");
+    measure(&mut server, &access, objects, rounds)?;
     server.end()?;
     let fold::Rates { unchanged, updated } = fold::measure(objects);
     println!(
-        "\nthe fold alone: {unchanged:.0} watch events a second that change nothing, {updated:.0} that yield a record"
+        "\nthe fold alone: {unchanged:.0} watch events a second without a change, {updated:.0} with one record each"
     );
     Ok(())
 }
 
-/// How long an agent is given to see the last change where it reports none: a thousand times what a change takes.
-const UNREPORTED: Duration = Duration::from_secs(1);
+/// The wait for the last change if the agent does not report it: a thousand times as long as a change takes.
+const UNREPORTED_WAIT: Duration = Duration::from_secs(1);
 
-/// All readers against one server, in turns.
-fn measure(server: &mut Process, access: &str, objects: usize) -> anyhow::Result<()> {
-    let (endpoint, came) = sink::start()?;
+/// Runs all readers against one server, in turns.
+fn measure(server: &mut Process, access: &str, objects: usize, rounds: usize) -> anyhow::Result<()> {
+    let (endpoint, received) = sink::start()?;
     let (mut bare, mut watch, mut agent) = (Vec::new(), Vec::new(), Vec::new());
     let reports = objects <= ROW_LIMIT;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         bare.push(round(server, &["bare", access])?);
         watch.push(round(server, &["watch", access])?);
-        agent.push(agent_round(server, &["agent", access, &endpoint], reports, &came)?);
+        agent.push(agent_round(server, &["agent", access, &endpoint], reports, &received)?);
     }
     print(&bare, &watch, &agent);
     Ok(())
 }
 
-/// A reader that knows itself when it has seen everything.
+/// Runs a reader that detects the end of the sync and of the changes itself.
 fn round(server: &mut Process, arguments: &[&str]) -> anyhow::Result<Round> {
     let mut reader = Process::start(arguments)?;
     let synced = figures(&reader.line()?)?;
@@ -90,27 +87,33 @@ fn round(server: &mut Process, arguments: &[&str]) -> anyhow::Result<Round> {
     Ok(Round::of(synced, changed))
 }
 
-/// The whole agent: it has synced when its gauges came, and seen the deletion when its event came. Where there are more
-/// control planes than it `reports` of no event comes, and it is given time instead.
+/// Runs the whole agent. The sync ends with its gauges and the changes end with the event of the deletion. If the agent
+/// `reports` no events, because there are too many control planes, the end of the changes is a fixed wait.
 fn agent_round(
     server: &mut Process,
     arguments: &[&str],
     reports: bool,
-    came: &Receiver<Came>,
+    received: &Receiver<Received>,
 ) -> anyhow::Result<Round> {
     let mut agent = Process::start(arguments)?;
-    ensure!(came.recv_timeout(DEADLINE).context("no gauges came")? == Came::Gauges, "events came before gauges");
+    ensure!(
+        received.recv_timeout(DEADLINE).context("no gauges arrived")? == Received::Gauges,
+        "events arrived before gauges"
+    );
     let synced = figures(&agent.ask("")?)?;
     command(server, &format!("change {CHANGES}"))?;
     if reports {
-        ensure!(came.recv_timeout(DEADLINE).context("no event came")? == Came::Events, "gauges came a second time");
+        ensure!(
+            received.recv_timeout(DEADLINE).context("no event arrived")? == Received::Events,
+            "gauges arrived a second time"
+        );
     } else {
-        sleep(UNREPORTED);
+        sleep(UNREPORTED_WAIT);
     }
     let changed = figures(&agent.ask("")?)?;
     agent.end()?;
-    // An agent that ends while an answer is on its way sends once more.
-    came.try_iter().for_each(drop);
+    // An agent that ends before a response arrives sends the request again.
+    received.try_iter().for_each(drop);
     command(server, "restore")?;
     Ok(Round::of(synced, changed))
 }
@@ -138,7 +141,7 @@ fn command(server: &mut Process, command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A row of the table: its name, its figure, the digits behind the point, and the budget.
+/// A row of the table: name, figure, digits after the decimal point, and budget.
 type Row = (&'static str, fn(&Round) -> f64, usize, &'static str);
 
 const ROWS: [Row; 4] = [

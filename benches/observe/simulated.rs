@@ -1,4 +1,4 @@
-//! The process with the simulated API.
+//! The process that serves the simulated API.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{AGENT_NAMESPACE, Access};
-use crate::observed::{LAST, Observed, name, obey, tenant};
+use crate::observed::{LAST, Observed, name, run_commands, tenant};
 
-/// Serves `objects` control planes, and obeys. What the readers need is written into `folder`.
+/// Serves `objects` control planes and runs the commands from standard input. The file for the readers is written to `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let cluster = SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new());
     fleet::install(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;
@@ -37,7 +37,7 @@ pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let access = Access { server, authorities, token: "simulated".to_owned() }.write(folder)?;
     let router = cluster.router();
     runtime.spawn(async move { axum::serve(listener, router).await });
-    obey(&cluster, &access, objects)
+    run_commands(&cluster, &access, objects)
 }
 
 impl Observed for SimulatedCluster {
@@ -47,11 +47,11 @@ impl Observed for SimulatedCluster {
     }
 
     fn delete_last(&self) -> anyhow::Result<()> {
-        self.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is not there")
+        self.delete(Kind::TenantControlPlane, NAMESPACE, LAST).context("the last object is missing")
     }
 
     fn restore(&self) -> anyhow::Result<()> {
-        // There is none before the first agent.
+        // The first agent has no journal yet.
         self.delete(Kind::ConfigMap, AGENT_NAMESPACE, journal::NAME).ok();
         let mut last = tenant(LAST);
         last["metadata"]["finalizers"] = json!([]);
@@ -63,7 +63,7 @@ impl Observed for SimulatedCluster {
     }
 }
 
-/// Accepts connections with TLS.
+/// A listener that accepts TLS connections.
 struct TlsListener {
     tcp: TcpListener,
     tls: TlsAcceptor,
@@ -92,7 +92,7 @@ impl Listener for TlsListener {
         loop {
             match self.accept_one().await {
                 Ok(accepted) => return accepted,
-                Err(error) => eprintln!("a connection was not accepted: {error}"),
+                Err(error) => eprintln!("failed to accept a connection: {error}"),
             }
         }
     }

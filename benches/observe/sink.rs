@@ -1,4 +1,4 @@
-//! A collector that takes everything, and says that it came.
+//! A collector that accepts everything and reports each request.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -14,16 +14,16 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-/// A request that came.
+/// The kind of a received request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum Received {
     Gauges,
     Events,
 }
 
-/// Serves for as long as this process lives; gives the endpoint, and what comes.
-pub(crate) fn start() -> anyhow::Result<(String, Receiver<Came>)> {
-    let (sender, came) = channel();
+/// Serves until the process ends. Returns the endpoint and the received requests.
+pub(crate) fn start() -> anyhow::Result<(String, Receiver<Received>)> {
+    let (sender, received) = channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let endpoint = format!("http://{}", listener.local_addr()?);
@@ -32,16 +32,16 @@ pub(crate) fn start() -> anyhow::Result<(String, Receiver<Came>)> {
     let events = LogsServiceServer::new(sink).accept_compressed(CompressionEncoding::Gzip);
     let server = Server::builder().add_service(gauges).add_service(events);
     std::thread::spawn(move || runtime.block_on(server.serve_with_incoming(TcpIncoming::from(listener))));
-    Ok((endpoint, came))
+    Ok((endpoint, received))
 }
 
 #[derive(Clone)]
-struct Sink(Sender<Came>);
+struct Sink(Sender<Received>);
 
 impl Sink {
-    fn tell(&self, came: Came) {
-        // Nobody listens any more when the figures are there.
-        let _ = self.0.send(came);
+    fn report(&self, received: Received) {
+        // The receiver is dropped once the figures are complete.
+        let _ = self.0.send(received);
     }
 }
 
@@ -51,7 +51,7 @@ impl MetricsService for Sink {
         &self,
         _: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.tell(Came::Gauges);
+        self.report(Received::Gauges);
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
@@ -62,7 +62,7 @@ impl LogsService for Sink {
         &self,
         _: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        self.tell(Came::Events);
+        self.report(Received::Events);
         Ok(Response::new(ExportLogsServiceResponse::default()))
     }
 }

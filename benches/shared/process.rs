@@ -1,4 +1,4 @@
-//! This program as another process, which is told what to do in lines and answers in lines.
+//! A child process of the benchmark, which reads commands and prints results line by line.
 
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-/// A process, and its standard input and output.
+/// A child process with its standard input and output.
 pub(crate) struct Process {
     child: Child,
     input: ChildStdin,
@@ -14,7 +14,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts this program as one of its parts.
+    /// Starts this program with other arguments.
     pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(current_exe()?);
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -23,20 +23,20 @@ impl Process {
         Ok(Self { child, input, output })
     }
 
-    /// The next line that it prints.
+    /// Returns the next line that the process prints.
     pub(crate) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         ensure!(self.output.read_line(&mut line)? > 0, "a process ended early: {:?}", self.child.wait()?);
         Ok(line.trim().to_owned())
     }
 
-    /// Sends it a line, and gives the one that it answers.
+    /// Sends a line and returns the response.
     pub(crate) fn ask(&mut self, line: &str) -> anyhow::Result<String> {
         writeln!(self.input, "{line}")?;
         self.line()
     }
 
-    /// Closes its input and waits.
+    /// Closes the input and waits for the end.
     pub(crate) fn end(self) -> anyhow::Result<()> {
         let Self { mut child, input, output } = self;
         drop((input, output));

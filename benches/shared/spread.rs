@@ -1,21 +1,21 @@
-//! What was measured several times.
+//! The spread of repeated measurements.
 
-/// The least, the median and the most.
+/// The minimum, median and maximum.
 pub(crate) struct Spread {
-    pub(crate) least: f64,
+    pub(crate) min: f64,
     pub(crate) median: f64,
-    pub(crate) most: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
-    /// Of an odd number of figures, so that the median is one of them.
+    /// Returns the spread of an odd number of figures, of which the median is one.
     pub(crate) fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
-        Self { least: figures[0], median: figures[figures.len() / 2], most: figures[figures.len() - 1] }
+        Self { min: figures[0], median: figures[figures.len() / 2], max: figures[figures.len() - 1] }
     }
 
     pub(crate) fn show(&self, digits: usize) -> String {
-        let Self { least, median, most } = self;
-        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+        let Self { min, median, max } = self;
+        format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
     }
 }

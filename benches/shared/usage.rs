@@ -1,12 +1,12 @@
-//! What this process has used, as the kernel counts it.
+//! The CPU time and memory of this process, from procfs.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// CPU time, user and system, of all threads that still run. In nanoseconds: `/proc/self/stat` counts hundredths of a
-/// second, which is more than many changes cost.
+/// Returns the user and system CPU time of all running threads. It reads `schedstat`, in nanoseconds, since `/proc/self/stat` has
+/// a resolution of 10 ms.
 pub(crate) fn cpu() -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir("/proc/self/task").context("no procfs: expected Linux")? {
@@ -18,14 +18,14 @@ pub(crate) fn cpu() -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// The most memory that was ever resident, in kB.
+/// Returns the peak of resident memory, in kB.
 pub(crate) fn peak_memory() -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM: expected Linux")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// The machine in a line.
+/// Describes the machine in a line.
 pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -35,7 +35,7 @@ pub(crate) fn machine() -> String {
     format!("{}, {cores} cores, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
-/// The commit of the checkout, with a mark where it was changed since.
+/// Returns the commit of the checkout, and whether it has uncommitted changes.
 pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = std::process::Command::new("git").args(arguments).output().ok().filter(|run| run.status.success());

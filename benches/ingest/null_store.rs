@@ -1,4 +1,4 @@
-//! A store that does nothing: what is left is what it costs to receive, to admit and to answer.
+//! A store that does nothing, which leaves the cost of receiving, validating and responding.
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -7,9 +7,9 @@ use kamaji_telemetry::backend::store::{
 };
 use uuid::Uuid;
 
-pub(crate) struct Nothing;
+pub(crate) struct NullStore;
 
-impl Store for Nothing {
+impl Store for NullStore {
     fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
         ready(Ok(())).boxed()
     }

@@ -42,7 +42,7 @@ async fn the_agent_has_the_permissions_that_it_needs_and_no_more() {
 async fn the_audit_log_shows_the_requests_of_each_user() {
     let mut cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("a").version("v1.34.0").status("Sleeping").label("tenant", "a").held()).await;
-    cluster.try_out(tcp("b")).await;
+    cluster.create_dry_run(tcp("b")).await;
     cluster.upgrade("a", "v1.35.1").await;
     cluster.report("a", "Upgrading").await;
     cluster.relabel("a", "tenant", "b").await;

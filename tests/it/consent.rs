@@ -36,7 +36,7 @@ impl Scene {
     }
 
     fn operator_polls(&self) -> usize {
-        self.requests().iter().filter(|request| request.is_look()).count()
+        self.requests().iter().filter(|request| request.is_operator_read()).count()
     }
 
     /// Waits for `count` further polls of Kamaji's operator.
@@ -120,7 +120,7 @@ async fn kamajis_own_switch_is_followed_and_noticed_while_it_runs() {
     agent.logged("reason=Kamaji's operator runs with --disable-telemetry").await;
     agent.ready().await;
     scene.wait_for_polls(3).await;
-    let others = scene.requests().into_iter().filter(|request| !request.is_look() && !request.is_erasure());
+    let others = scene.requests().into_iter().filter(|request| !request.is_operator_read() && !request.is_erasure());
     assert_eq!(others.collect::<Vec<_>>(), [], "only the operator is polled, and the journal deleted");
     assert_eq!(scene.collector.connections(), 0);
 
@@ -144,7 +144,7 @@ async fn switching_kamajis_telemetry_off_ends_what_runs() {
     scene.cluster.create(crate::servers::tcp("b")).await;
     scene.wait_for_polls(3).await;
     let since = scene.requests().split_off(requests);
-    assert!(since.iter().all(|request| request.is_look() || request.is_erasure()), "{since:?}");
+    assert!(since.iter().all(|request| request.is_operator_read() || request.is_erasure()), "{since:?}");
     assert_eq!(scene.collector.connections(), connections);
 }
 

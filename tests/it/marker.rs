@@ -1,5 +1,5 @@
-//! A marker in every string and bytes field of an OTLP message, found by descriptor: what an operator may have written
-//! anywhere, to be searched for where it must not arrive.
+//! A marker in every string and bytes field of an OTLP message, found by descriptor. It stands for text of an operator, which
+//! must not pass relay or backend.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,23 +8,23 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
 };
 
-/// As long as a span's identity, which must have that length.
+/// The marker, with the required length of a span ID.
 const MARKER: &str = "LEAKLEAK";
 
-/// The same as bytes are often written.
+/// The marker in hexadecimal digits.
 const MARKER_DIGITS: &str = "4c45414b4c45414b";
 
-/// How often a message type may stand within itself: an attribute's value can hold lists of values without end.
-const NESTING: usize = 2;
+/// The largest depth of a message type within itself, since the value of an attribute can contain values recursively.
+const MAX_NESTING: usize = 2;
 
-/// A message with the marker in it, and where.
+/// A message with the marker, and the path of its field.
 pub(crate) struct Planted {
-    /// The fields from the message to the one that holds the marker, by name.
+    /// The names of the fields from the message to the one with the marker.
     pub(crate) path: String,
     pub(crate) message: DynamicMessage,
 }
 
-/// The message type of OTLP with this full name.
+/// Returns the message type of OTLP with this full name.
 pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
     let root = proto_folder();
     let services =
@@ -33,23 +33,23 @@ pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
     DescriptorPool::from_file_descriptor_set(files).unwrap().get_message_by_name(name).unwrap()
 }
 
-/// Whether the marker is in `bytes`, as it is or in hexadecimal digits.
+/// Returns whether `bytes` contain the marker, as text or in hexadecimal digits.
 pub(crate) fn holds_marker(bytes: &[u8]) -> bool {
     let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
     holds(MARKER) || holds(MARKER_DIGITS)
 }
 
-/// Copies of `message`, each with the marker in one place: behind each text that is there, in its place, in a new
-/// element of each list, and in every message that could be there.
+/// Returns copies of `message`, each with the marker in one field: appended to each text, in place of it, in a new element of each
+/// list, and in every message that could be set.
 pub(crate) fn plant(message: &DynamicMessage) -> Vec<Planted> {
     plant_message(message, &mut Vec::new())
 }
 
-/// The same; `within` are the types that `message` stands in.
+/// Returns copies of `message` within messages of the types `within`.
 fn plant_message(message: &DynamicMessage, within: &mut Vec<String>) -> Vec<Planted> {
     let descriptor = message.descriptor();
     let name = descriptor.full_name().to_owned();
-    if within.iter().filter(|outer| **outer == name).count() >= NESTING {
+    if within.iter().filter(|outer| **outer == name).count() >= MAX_NESTING {
         return Vec::new();
     }
     within.push(name);
@@ -58,33 +58,33 @@ fn plant_message(message: &DynamicMessage, within: &mut Vec<String>) -> Vec<Plan
     planted
 }
 
-/// Plants in each value of `field`, and in a new one: after the last of a list, in the place of what is no list. In a
-/// list of attributes each planted one comes after the last too, as a key that is there twice.
+/// Plants the marker in each value of `field`, and in a new value: at the end of a list, or in place of a single value. In a list
+/// of attributes, each planted one is also appended, as a duplicate key.
 fn plant_field(message: &DynamicMessage, field: &FieldDescriptor, within: &mut Vec<String>) -> Vec<Planted> {
-    let there = match &*message.get_field(field) {
+    let values = match &*message.get_field(field) {
         Value::List(list) => list.clone(),
         value if message.has_field(field) => vec![value.clone()],
         _ => Vec::new(),
     };
     let mut copies = Vec::new();
-    let mut keep = |inner: &str, position, value| {
+    let mut add = |inner: &str, position, value| {
         copies.push(Planted { path: path(field, inner), message: with(message, field, position, value) });
     };
-    for (position, value) in there.iter().enumerate() {
+    for (position, value) in values.iter().enumerate() {
         for (inner, planted) in plant_value(field, Some(value), within) {
             if is_attribute(field) {
-                keep(&inner, there.len(), planted.clone());
+                add(&inner, values.len(), planted.clone());
             }
-            keep(&inner, position, planted);
+            add(&inner, position, planted);
         }
     }
     for (inner, planted) in plant_value(field, None, within) {
-        keep(&inner, there.len(), planted);
+        add(&inner, values.len(), planted);
     }
     copies
 }
 
-/// Values for `field` with the marker in one place, and where: made of the `present` one, or new.
+/// Returns values for `field` with the marker, and its path in them, derived from the `present` value or new.
 fn plant_value(field: &FieldDescriptor, present: Option<&Value>, within: &mut Vec<String>) -> Vec<(String, Value)> {
     let leaf = |value| vec![(String::new(), value)];
     match (field.kind(), present) {
@@ -100,7 +100,7 @@ fn plant_value(field: &FieldDescriptor, present: Option<&Value>, within: &mut Ve
     }
 }
 
-/// A trace's identity must have its length, or the message is refused before it is looked at.
+/// Returns the marker for a field. A trace ID must have its required length, or the message is rejected for that.
 fn marker_for(field: &FieldDescriptor) -> String {
     MARKER.repeat(if field.name() == "trace_id" { 2 } else { 1 })
 }
@@ -113,7 +113,7 @@ fn path(field: &FieldDescriptor, inner: &str) -> String {
     if inner.is_empty() { field.name().to_owned() } else { format!("{}.{inner}", field.name()) }
 }
 
-/// A copy of `message` with `value` in `field`; in a list at `position`, which may be behind the last.
+/// Returns a copy of `message` with `value` in `field`, in a list at `position`, which may be its end.
 fn with(message: &DynamicMessage, field: &FieldDescriptor, position: usize, value: Value) -> DynamicMessage {
     let mut copy = message.clone();
     match copy.get_field_mut(field) {
@@ -124,9 +124,9 @@ fn with(message: &DynamicMessage, field: &FieldDescriptor, position: usize, valu
     copy
 }
 
-/// Where cargo keeps the .proto files of the crate that the messages are generated from.
+/// Returns the folder with the .proto files of the crate that the messages are generated from.
 fn proto_folder() -> PathBuf {
-    // Packages of other platforms aren't downloaded.
+    // Packages of other platforms are not downloaded.
     let version = cargo(&["-vV"]);
     let platform = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let manifest = crate::servers::checkout("Cargo.toml").display().to_string();

@@ -1,4 +1,4 @@
-//! From an operator's control planes to the maintainers' page: a real API server, the agent, the real collector as
+//! The pipeline from an operator's control planes to the maintainers' API: a real API server, the agent, the real collector as
 //! relay, and the backend.
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::program::{AgentOptions, Backend};
 use crate::servers::{ApiServer, Collector, Tcp, checkout, eventually, tcp, upstream, web};
 
-/// What the maintainers see.
+/// The backend, as read by the maintainers.
 struct Maintainers {
     backend: Backend,
     token: String,
@@ -24,7 +24,7 @@ impl Maintainers {
         serde_json::from_str(&overview).unwrap()
     }
 
-    /// The only installation, once there is one that `is` as told.
+    /// Waits until the only installation satisfies `is`, and returns it.
     async fn installation(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         eventually(what, async || {
             let overview = self.overview().await;
@@ -61,8 +61,8 @@ fn keys(event: &Value) -> Vec<&str> {
     keys
 }
 
-/// The whole way, for a fleet that `clone` makes.
-async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
+/// Checks the whole pipeline with control planes that `clone` creates.
+async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     let maintainers = Maintainers::start().await;
     let relay = checkout("otel-collector/relay.yaml");
     let relay = Collector::start(&relay, &[("RELAY_ENDPOINT", maintainers.backend.url())], &[]).await;
@@ -73,9 +73,13 @@ async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     let first = maintainers.installation("the first gauges", |_| true).await;
     assert_eq!(counts(&first), [1, 1, 0, 0]);
     assert_eq!((&first["kamaji_version"], &first["kubernetes_version"]), (&"v1.0.0".into(), &"v1.36.3".into()));
-    assert_eq!(maintainers.overview().await["events"], Value::Array(Vec::new()), "what was there is not created");
+    assert_eq!(
+        maintainers.overview().await["events"],
+        Value::Array(Vec::new()),
+        "an existing control plane is not reported as created"
+    );
 
-    cluster.try_out(clone("never")).await;
+    cluster.create_dry_run(clone("never")).await;
     cluster.create(clone("three").version("v1.35.1-acme.7").status("Ready").held()).await;
     cluster.relabel("three", "customer", "acme").await;
     cluster.report("three", "NotReady").await;
@@ -95,7 +99,7 @@ async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     let deleted = only(&events, "kamaji.tcp.deleted");
     assert_eq!((&deleted["status"], &deleted["tcp_version"]), (&"Upgrading".into(), &"v1.36.0".into()));
     let common = ["kamaji_version", "kubernetes_version", "name", "tcp_version", "time"];
-    assert_eq!(keys(&created), common, "nothing extended unless it is asked for, nothing of the installation");
+    assert_eq!(keys(&created), common, "neither extended attributes, which are off, nor the installation");
     assert_eq!(
         keys(&updated),
         ["kamaji_version", "kubernetes_version", "name", "new_tcp_version", "old_tcp_version", "time"]
@@ -107,7 +111,7 @@ async fn the_whole_way(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn control_planes_arrive_as_counts_and_events() {
-    the_whole_way(ApiServer::start_with_kamaji().await, tcp).await;
+    check_pipeline(ApiServer::start_with_kamaji().await, tcp).await;
 }
 
 #[tokio::test]
@@ -115,17 +119,17 @@ async fn control_planes_arrive_as_counts_and_events() {
 async fn control_planes_of_kamajis_own_definition_arrive_too() {
     let files = ["crds/kamaji.clastix.io_tenantcontrolplanes.yaml", "tenantcontrolplane.json"].map(upstream);
     let [Some(definition), Some(captured)] = files else {
-        // The project builds and passes without upstream's files; where they are, they are used.
+        // Upstream's files are optional.
         return;
     };
     let cluster = ApiServer::start_with_definition(&definition).await;
     let captured: Value = serde_json::from_str(&captured).unwrap();
-    the_whole_way(cluster, |name| Tcp::clone_of(&captured, name)).await;
+    check_pipeline(cluster, |name| Tcp::clone_of(&captured, name)).await;
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn log_records_say_nothing_of_the_installation_and_carry_nothing_else() {
+async fn log_records_do_not_name_the_installation_and_have_no_further_fields() {
     let cluster = ApiServer::start_with_kamaji().await;
     let relay = Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await;
     let named = "service.name=acme,cluster=acme-production,k8s.namespace.name=acme";

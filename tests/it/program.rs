@@ -1,4 +1,4 @@
-//! The program that is tested, as a process of its own.
+//! The tested program, as a separate process.
 
 mod backend;
 
@@ -9,19 +9,19 @@ pub(crate) use backend::Backend;
 
 use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address, web};
 
-/// The binary that cargo built for these tests.
+/// The path of the binary that cargo built for these tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kamaji-telemetry");
 
 /// The agent's own namespace, in `tests/fixtures/agent.yaml`.
 pub(crate) const NAMESPACE: &str = "kamaji-telemetry";
 
-/// The agent, watching a real API server.
+/// A running agent, which watches a real API server.
 pub(crate) struct Agent {
     process: Process,
     health: SocketAddr,
 }
 
-/// How an agent is started. It knows nothing of this process's environment.
+/// The options of an agent, which inherits no environment variables.
 pub(crate) struct AgentOptions<'a> {
     kubeconfig: String,
     endpoint: String,
@@ -30,12 +30,12 @@ pub(crate) struct AgentOptions<'a> {
 }
 
 impl<'a> AgentOptions<'a> {
-    /// An agent with the rights of [`User::Agent`] that sends to `endpoint`.
+    /// Returns the options of an agent with the rights of [`User::Agent`] that exports to `endpoint`.
     pub(crate) fn new(cluster: &ApiServer, endpoint: &str) -> Self {
         Self::with_kubeconfig(&cluster.kubeconfig(User::Agent), endpoint)
     }
 
-    /// An agent with the rights that `kubeconfig` gives.
+    /// Returns the options of an agent with the rights of `kubeconfig`.
     pub(crate) fn with_kubeconfig(kubeconfig: &Path, endpoint: &str) -> Self {
         Self {
             kubeconfig: kubeconfig.display().to_string(),
@@ -45,19 +45,19 @@ impl<'a> AgentOptions<'a> {
         }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     pub(crate) fn argument(mut self, argument: &'a str) -> Self {
         self.arguments.push(argument);
         self
     }
 
-    /// One more variable.
+    /// Adds an environment variable.
     pub(crate) fn variable(mut self, name: &'a str, value: &'a str) -> Self {
         self.environment.push((name, value));
         self
     }
 
-    /// Starts it and waits until it is alive.
+    /// Starts the agent and waits until it is alive.
     pub(crate) async fn start(self) -> Agent {
         let launch = |_: &Path| {
             let health = free_address();
@@ -82,17 +82,17 @@ async fn is_alive(health: SocketAddr) -> bool {
 }
 
 impl Agent {
-    /// Whether `/readyz` answers OK now.
+    /// Returns whether `/readyz` responds with OK.
     pub(crate) async fn is_ready(&self) -> bool {
         web::answers_ok(&format!("http://{}", self.health), "/readyz").await
     }
 
-    /// Waits until it is ready.
+    /// Waits until the agent is ready.
     pub(crate) async fn ready(&self) {
         eventually("the agent to be ready", async || self.is_ready().await.then_some(())).await;
     }
 
-    /// Waits until it has logged `text`, and gives its log.
+    /// Waits until the agent has logged `text`, and returns the log.
     pub(crate) async fn logged(&self, text: &str) -> String {
         eventually(&format!("the agent to log {text:?}"), async || {
             Some(self.process.output()).filter(|log| log.contains(text))
@@ -100,7 +100,7 @@ impl Agent {
         .await
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.process.output()
     }
@@ -110,23 +110,23 @@ impl Agent {
         self.process.signal(name);
     }
 
-    /// Ends it as a crash does.
+    /// Kills the agent, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.process.stop();
     }
 
-    /// Starts it again as it was, and waits until it is alive.
+    /// Starts the agent again with the same options, and waits until it is alive.
     pub(crate) async fn restart(&mut self) {
         let health = self.health;
         self.process.resume(async || is_alive(health).await).await;
     }
 
-    /// Its own accounts, as Prometheus reads them.
+    /// Returns the metrics in the format of Prometheus.
     pub(crate) async fn metrics(&self) -> String {
         web::get(&format!("http://{}", self.health), "/metrics").await
     }
 
-    /// Sends SIGTERM, waits for its end, and gives its exit code.
+    /// Sends SIGTERM, waits for the end, and returns the exit code.
     pub(crate) async fn terminate(&mut self) -> Option<i32> {
         self.process.signal("TERM");
         eventually("the agent to end", async || self.process.exited()).await.code()

@@ -1,4 +1,4 @@
-//! The relay: its two configurations in the real collector, and what they let through.
+//! The relay: its two configurations in the real collector, and the signals that they forward.
 
 mod marker;
 mod memory;
@@ -34,7 +34,7 @@ fn generated_part(path: &str) -> String {
     rest.split_once(END).unwrap().0.to_owned()
 }
 
-/// A relay before a backend that keeps what arrives.
+/// A relay in front of a stand-in for the backend.
 struct Relay {
     sender: Sender,
     backend: CapturingBackend,
@@ -49,7 +49,7 @@ impl Relay {
         Self { sender: Sender::connect(&collector.endpoint()).await, backend, collector }
     }
 
-    /// The metrics that arrive of `request`, `None` where no request arrives.
+    /// Sends metrics and returns those that the backend receives, or `None` without a request.
     async fn pass_metrics(&self, request: ExportMetricsServiceRequest) -> Option<ExportMetricsServiceRequest> {
         self.sender.metrics(request).await.unwrap();
         let arrived = self.backend.take().pop()?;
@@ -57,7 +57,7 @@ impl Relay {
         Some(ExportMetricsServiceRequest::decode(arrived.body).unwrap())
     }
 
-    /// The log records that arrive of `request`, `None` where no request arrives.
+    /// Sends log records and returns those that the backend receives, or `None` without a request.
     async fn pass_logs(&self, request: ExportLogsServiceRequest) -> Option<ExportLogsServiceRequest> {
         self.sender.logs(request).await.unwrap();
         let arrived = self.backend.take().pop()?;
@@ -72,7 +72,7 @@ fn both_configurations_hold_the_same_allow_list() {
 }
 
 #[test]
-fn the_tests_collector_has_what_the_relay_needs_in_the_same_versions_and_only_the_file_exporter_more() {
+fn the_tests_collector_has_the_components_of_the_relay_in_the_same_versions_and_the_file_exporter() {
     let components = |path: &str| -> Vec<(String, String)> {
         let manifest: Mapping = serde_yaml_ng::from_str(&read(path)).unwrap();
         let lists = manifest.into_iter().filter_map(|(kind, list)| match (kind, list) {
@@ -106,7 +106,7 @@ fn the_collector_finds_both_configurations_valid() {
 
 #[test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-fn the_relay_has_no_address_of_its_own_and_says_what_to_set() {
+fn the_relay_without_an_endpoint_fails_with_what_to_set() {
     let output = Collector::validate(&configuration("relay.yaml"), &[]);
     assert!(!output.status.success());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -129,18 +129,18 @@ async fn the_relay_connects_to_the_backend_only_when_there_is_data() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_relays_answer_is_the_backends() {
+async fn the_relay_returns_the_backends_status() {
     let mut relay = Relay::start().await;
-    let answers = [
+    let responses = [
         (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
         (StatusCode::BAD_REQUEST, Code::InvalidArgument),
     ];
-    for (status, code) in answers {
-        relay.backend.answer(status);
+    for (status, code) in responses {
+        relay.backend.respond_with(status);
         assert_eq!(relay.sender.logs(event(&catalog::DELETED)).await.unwrap_err().code(), code, "{status}");
     }
-    relay.backend.answer(StatusCode::OK);
+    relay.backend.respond_with(StatusCode::OK);
     relay.sender.logs(event(&catalog::DELETED)).await.unwrap();
     relay.collector.stop();
     assert!(relay.sender.logs(event(&catalog::DELETED)).await.is_err());
@@ -150,7 +150,7 @@ async fn the_relays_answer_is_the_backends() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_request_says_nothing_of_the_machine_that_the_relay_runs_on() {
+async fn the_request_does_not_identify_the_machine_of_the_relay() {
     let relay = Relay::start().await;
     relay.sender.metrics(gauge(&catalog::RUNNING)).await.unwrap();
     let headers = relay.backend.take().pop().unwrap().headers;
@@ -162,7 +162,7 @@ async fn the_request_says_nothing_of_the_machine_that_the_relay_runs_on() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn every_signal_of_the_catalog_passes_as_it_is() {
+async fn every_signal_of_the_catalog_passes_unchanged() {
     let relay = Relay::start().await;
     for metric in catalog::METRICS {
         let arrived = relay.pass_metrics(gauge(metric)).await.unwrap_or_else(|| panic!("{} is dropped", metric.name));
@@ -176,7 +176,7 @@ async fn every_signal_of_the_catalog_passes_as_it_is() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_log_records_numbers_that_say_nothing_are_set_to_what_every_record_has() {
+async fn numbers_of_a_log_record_without_a_meaning_are_set_to_constants() {
     let relay = Relay::start().await;
     let mut request = event(&catalog::CREATED);
     request.resource_logs[0].resource.as_mut().unwrap().dropped_attributes_count = 4711;
@@ -191,7 +191,7 @@ async fn a_log_records_numbers_that_say_nothing_are_set_to_what_every_record_has
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_gauge_that_holds_no_count_is_dropped() {
+async fn a_gauge_without_a_count_is_dropped() {
     let relay = Relay::start().await;
     let values = [
         number_data_point::Value::AsInt(-1),
@@ -224,7 +224,7 @@ async fn an_attribute_of_another_type_is_dropped_with_its_record() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_another_application_sends_gets_nothing_through() {
+async fn signals_of_another_application_are_dropped() {
     let relay = Relay::start().await;
     assert_eq!(relay.sender.traces().await, Code::Unimplemented);
     let mut metric = gauge(&catalog::RUNNING);
@@ -240,7 +240,7 @@ async fn what_another_application_sends_gets_nothing_through() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn what_a_mistaken_sender_adds_is_left_behind() {
+async fn fields_that_a_sender_adds_are_removed() {
     let relay = Relay::start().await;
     let named = || foreign("k8s.cluster.name", "acme-production");
     let mut metric = gauge(&catalog::RUNNING);
@@ -256,7 +256,7 @@ async fn what_a_mistaken_sender_adds_is_left_behind() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_debug_configuration_prints_what_the_relay_would_send_and_connects_nowhere() {
+async fn the_debug_configuration_prints_what_the_relay_would_send_and_does_not_connect() {
     let collector = Collector::start(&configuration("debug.yaml"), &[], &[]).await;
     let sender = Sender::connect(&collector.endpoint()).await;
     sender.metrics(gauge(&catalog::RUNNING)).await.unwrap();

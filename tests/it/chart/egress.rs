@@ -107,10 +107,10 @@ async fn a_second_backend_receives_the_same_and_blocks_nothing_when_it_is_down()
     for backend in [&maintainers, &own] {
         assert_receives(backend, "/v1/metrics").await;
     }
-    own.answer(StatusCode::SERVICE_UNAVAILABLE);
+    own.respond_with(StatusCode::SERVICE_UNAVAILABLE);
     cluster.create(tcp("a")).await;
     assert_receives(&maintainers, "/v1/logs").await;
-    own.answer(StatusCode::OK);
+    own.respond_with(StatusCode::OK);
     assert_receives(&own, "/v1/logs").await;
     assert!(!pod.agent.log().contains("does not take"), "{}", pod.agent.log());
 }

@@ -151,7 +151,7 @@ impl Scene {
             eventually("repeated deletions", repeated).await;
             let follows_kamaji = matches!(opt_out, OptOut::Kamaji);
             let mut others = since();
-            others.retain(|request| !(request.is_erasure() || follows_kamaji && request.is_look()));
+            others.retain(|request| !(request.is_erasure() || follows_kamaji && request.is_operator_read()));
             assert_eq!(others, [], "{round}: other requests to the API server");
         }
         assert_eq!(journal(&self.cluster).await, None, "{round}: the state is deleted");

@@ -1,4 +1,4 @@
-//! The backend as a process with a file.
+//! The backend, as a process with a file.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,22 +25,22 @@ struct Addresses {
 }
 
 impl Backend {
-    /// Starts it empty, and waits until it is ready.
+    /// Starts an empty backend and waits until it is ready.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts it empty with more flags, and waits until it is ready.
+    /// Starts an empty backend with further flags and waits until it is ready.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         Self::launch(flags, PROGRAM, &[], &[]).await
     }
 
-    /// Starts it empty as on a machine with so many processors, and waits until it is ready.
+    /// Starts an empty backend as on a machine with `workers` processors and waits until it is ready.
     pub(crate) async fn start_with_workers(workers: usize) -> Self {
         Self::launch(&[], PROGRAM, &[], &[("TOKIO_WORKER_THREADS", &workers.to_string())]).await
     }
 
-    /// Starts it so that a write beyond the largest size of a file fails, as on a full disk, rather than ends it.
+    /// Starts a backend for which a write beyond [`Backend::limit_files`] fails, as on a full disk, instead of ending the process.
     pub(crate) async fn start_with_limits() -> Self {
         Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM], &[]).await
     }
@@ -52,7 +52,7 @@ impl Backend {
         Self { process, addresses }
     }
 
-    /// Starts it with the file that `prepare` makes, and waits until it is alive, ready or not.
+    /// Starts a backend with the file that `prepare` creates and waits until it is alive, but not until it is ready.
     pub(crate) async fn start_with_file(prepare: impl Fn(&Path)) -> Self {
         let launch = |folder: &Path| {
             let (launch, addresses) = launch(folder, &[], PROGRAM, &[], &[]);
@@ -65,97 +65,97 @@ impl Backend {
         Self { process, addresses }
     }
 
-    /// Where it takes OTLP over HTTP.
+    /// Returns the URL of OTLP/HTTP.
     pub(crate) fn url(&self) -> &str {
         &self.addresses.url
     }
 
-    /// The same as an address.
+    /// Returns the address of OTLP/HTTP.
     pub(crate) fn http(&self) -> SocketAddr {
         self.addresses.http
     }
 
-    /// Where it takes OTLP over gRPC.
+    /// Returns the address of OTLP/gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.addresses.grpc
     }
 
-    /// Where it answers probes.
+    /// Returns the address of the probes.
     pub(crate) fn health(&self) -> SocketAddr {
         self.addresses.health
     }
 
-    /// Waits until it is ready.
+    /// Waits until the backend is ready.
     pub(crate) async fn ready(&self) {
         eventually("the backend to be ready", async || is_ready(&self.addresses).await.then_some(())).await;
     }
 
-    /// Sends a signal, by its name without `SIG`, waits for its end, and gives its exit code.
+    /// Sends a signal, by its name without `SIG`, waits for the end, and returns the exit code.
     pub(crate) async fn end(&mut self, signal: &str) -> Option<i32> {
         self.process.signal(signal);
         eventually("the backend to end", async || self.process.exited()).await.code()
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.process.output()
     }
 
-    /// The most memory that it had, in bytes.
+    /// Returns the peak of resident memory, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.process.memory("VmHWM")
     }
 
-    /// A client of its OTLP over gRPC.
+    /// Returns a client of OTLP/gRPC.
     pub(crate) async fn logs_client(&self) -> LogsServiceClient<Channel> {
         LogsServiceClient::new(self.channel().await)
     }
 
-    /// Sets the largest size of a file that it may write, in bytes.
+    /// Sets the largest size of a file that the process may write, in bytes.
     pub(crate) fn limit_files(&self, bytes: &str) {
         let process = format!("--pid={}", self.process.id());
         let limited = Command::new("prlimit").args([process, format!("--fsize={bytes}:")]).status();
         assert!(limited.expect("`prlimit` is there").success(), "the size of files can't be limited");
     }
 
-    /// Its own accounts, as Prometheus reads them.
+    /// Returns the metrics in the format of Prometheus.
     pub(crate) async fn metrics(&self) -> String {
         web::get(&format!("http://{}", self.addresses.health), "/metrics").await
     }
 
-    /// A connection to its gRPC port.
+    /// Connects to the gRPC port.
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint =
             Endpoint::from_shared(format!("http://{}", self.addresses.grpc)).expect("an address makes a URI");
         endpoint.connect().await.expect("a backend that is ready takes connections")
     }
 
-    /// A new token that reads the insights, made by the program beside it.
+    /// Creates a token of a viewer with the command of the program.
     pub(crate) fn token(&self, name: &str) -> String {
         let store = format!("--store=sqlite:{}", self.addresses.file.display());
         let arguments = ["backend", "token", "create", "--name", name, &store];
-        let made = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        String::from_utf8(made.stdout).expect("a token is text").trim().to_owned()
+        let created = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        String::from_utf8(created.stdout).expect("a token is text").trim().to_owned()
     }
 
-    /// Where it stores.
+    /// Returns the path of the store.
     pub(crate) fn file(&self) -> &Path {
         &self.addresses.file
     }
 
-    /// Waits until it has logged `text`.
+    /// Waits until the backend has logged `text`.
     pub(crate) async fn logged(&self, text: &str) {
         let log = async || self.process.output().contains(text).then_some(());
         eventually(&format!("the backend to log {text:?}"), log).await;
     }
 
-    /// Ends it as a crash does.
+    /// Kills the backend, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.process.stop();
     }
 
-    /// Starts it again with the same file.
+    /// Starts the backend again with the same file.
     pub(crate) async fn restart(&mut self) {
         let Self { process, addresses } = self;
         process.resume(async || is_ready(addresses).await).await;
@@ -180,7 +180,7 @@ fn launch(
     (Launch { program: program.into(), arguments, environment }, addresses)
 }
 
-/// Asked where there is never TLS.
+/// Returns whether the backend is ready. The port of the probes never has TLS.
 async fn is_ready(addresses: &Addresses) -> bool {
     web::answers_ok(&format!("http://{}", addresses.health), "/readyz").await
 }

@@ -1,4 +1,4 @@
-//! Nothing that an operator wrote passes the relay: the marker is in no byte that arrives.
+//! Text of an operator does not pass the relay: the backend receives no byte of the marker.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::messages::{event, gauge};
 use crate::marker::{Planted, descriptor, holds_marker, plant};
 use crate::servers::Arrived;
 
-/// What OTTL has no path to. Nothing sends them but who means to, and the backend refuses a resource that holds one.
+/// The fields that OTTL can't access. No SDK sets them, and the backend rejects a resource with one.
 const OUT_OF_REACH: [&str; 4] = [
     "resource.entity_refs.schema_url",
     "resource.entity_refs.type",
@@ -20,7 +20,7 @@ const OUT_OF_REACH: [&str; 4] = [
     "resource.entity_refs.description_keys",
 ];
 
-/// How many planted messages are sent in one request: few enough for the relay's limit on a request's size.
+/// The number of messages in a request: few enough for the relay's limit of a request's size.
 const BATCH: usize = 200;
 
 #[tokio::test]
@@ -51,7 +51,7 @@ fn out_of_reach(root: &str) -> BTreeSet<String> {
     OUT_OF_REACH.iter().map(|path| format!("{root}.{path}")).collect()
 }
 
-/// Where the marker, planted anywhere in each of `requests`, gets through.
+/// Returns the paths of the marker in `requests` at which the backend receives it.
 async fn leaks(
     relay: &Relay,
     descriptor: &MessageDescriptor,

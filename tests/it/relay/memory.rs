@@ -1,4 +1,4 @@
-//! How much memory the relay takes, with the chart's settings: figures for docs/performance.md, and whether they fit.
+//! The memory of the relay with the settings of the chart: figures for docs/performance.md, and a check of the limit.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use super::messages::{Sender, event, gauge};
 use super::{configuration, read};
 use crate::servers::{CapturingBackend, Collector, documents};
 
-/// How many events make a full request: some 850 kB, of the 1 MiB that the relay takes.
+/// The number of events in a full request: some 850 kB of the 1 MiB that the relay accepts.
 const FULL: usize = 3_500;
 
-/// How long the relay is sent full requests: some hundred of them, after which more take no more.
+/// The duration of the load: some hundred full requests, after which the memory does not grow further.
 const LOAD: Duration = Duration::from_secs(10);
 
-/// What the chart gives the relay's container.
+/// The settings of the relay's container in the chart.
 struct Settings {
     environment: [(&'static str, String); 2],
-    /// In bytes.
+    /// The memory limit, in bytes.
     limit: u64,
 }
 
@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// A relay before a backend that answers at once.
+/// A relay in front of a backend that responds at once.
 struct Measured {
     backend: CapturingBackend,
     collector: Collector,
@@ -56,17 +56,17 @@ impl Measured {
         Self { backend, collector }
     }
 
-    /// Says what it has taken, and holds it against the container's limit.
+    /// Prints the figures, and checks them against the container's limit.
     fn row(&self, name: &str, what: &str, load: &Load, settings: &Settings) {
         let peak = self.collector.memory("VmHWM");
         let anonymous = load.anonymous.max(self.collector.memory("RssAnon"));
-        let Load { taken, refused, anonymous: _ } = load;
+        let Load { accepted, rejected, anonymous: _ } = load;
         let [peak_mb, anonymous] = [peak, anonymous].map(|bytes| bytes / 1_000_000);
-        println!("memory: | {name} | {what} | {peak_mb} MB | {anonymous} MB | {taken} | {refused} |");
+        println!("memory: | {name} | {what} | {peak_mb} MB | {anonymous} MB | {accepted} | {rejected} |");
         assert!(peak < settings.limit, "{name}, {what}: {peak} bytes are above the container's {}", settings.limit);
     }
 
-    /// As an agent sends: one request at a time, with a gauge or an event.
+    /// Sends as an agent does: one request at a time, with a gauge or an event.
     async fn one_agent(&self) -> Load {
         let sender = Sender::connect(&self.collector.endpoint()).await;
         let mut load = Load::default();
@@ -74,11 +74,11 @@ impl Measured {
             load.count(&sender.metrics(gauge(catalog::METRICS[0])).await, self);
             load.count(&sender.logs(event(catalog::EVENT_KINDS[0])).await, self);
         }
-        assert_eq!(load.refused, 0);
+        assert_eq!(load.rejected, 0);
         load
     }
 
-    /// Full requests of as many senders, each as soon as the last is answered.
+    /// Sends full requests from several senders, each after the response to the last.
     async fn full(&self, senders: usize) -> Load {
         let (full, until) = (full_request(), Instant::now() + LOAD);
         let one = async || {
@@ -91,25 +91,25 @@ impl Measured {
         };
         let loads = join_all((0..senders).map(|_| one())).await;
         let load = loads.into_iter().reduce(Load::and).unwrap();
-        assert!(load.taken > 0, "all {} are refused", load.refused);
+        assert!(load.accepted > 0, "all {} are rejected", load.rejected);
         load
     }
 }
 
-/// What was sent, and how much memory that took.
+/// The counts of a load, and the memory that it took.
 #[derive(Clone, Copy, Default)]
 struct Load {
-    taken: usize,
-    refused: usize,
-    /// The most that was seen, in bytes, of what isn't a file's and so can't be dropped.
+    accepted: usize,
+    rejected: usize,
+    /// The largest anonymous memory, in bytes, which is not backed by files.
     anonymous: u64,
 }
 
 impl Load {
-    fn count(&mut self, answer: &Result<(), Status>, relay: &Measured) {
-        match answer {
-            Ok(()) => self.taken += 1,
-            Err(_) => self.refused += 1,
+    fn count(&mut self, result: &Result<(), Status>, relay: &Measured) {
+        match result {
+            Ok(()) => self.accepted += 1,
+            Err(_) => self.rejected += 1,
         }
         self.anonymous = self.anonymous.max(relay.collector.memory("RssAnon"));
         // What the backend keeps is this process's memory.
@@ -117,8 +117,12 @@ impl Load {
     }
 
     fn and(self, other: Self) -> Self {
-        let Self { taken, refused, anonymous } = other;
-        Self { taken: self.taken + taken, refused: self.refused + refused, anonymous: self.anonymous.max(anonymous) }
+        let Self { accepted, rejected, anonymous } = other;
+        Self {
+            accepted: self.accepted + accepted,
+            rejected: self.rejected + rejected,
+            anonymous: self.anonymous.max(anonymous),
+        }
     }
 }
 
@@ -135,7 +139,7 @@ fn full_request() -> ExportLogsServiceRequest {
 #[ignore = "takes minutes: see docs/performance.md"]
 async fn the_relay_fits_into_its_container_whoever_sends() {
     let settings = Settings::of_the_chart();
-    println!("memory: | configuration | sent | peak | not a file's | taken | refused |");
+    println!("memory: | configuration | sent | peak | not a file's | accepted | rejected |");
     for name in ["relay.yaml", "debug.yaml"] {
         let relay = Measured::start(name, &settings).await;
         relay.row(name, "nothing", &Load::default(), &settings);

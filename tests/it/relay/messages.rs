@@ -1,4 +1,4 @@
-//! The catalog's signals as OTLP messages, as the relay passes them on, and a sender.
+//! The signals of the catalog as OTLP messages, and a sender.
 
 use kamaji_telemetry::catalog::{self, Attribute, EventKind, Metric, Values};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -38,7 +38,7 @@ impl Sender {
         LogsServiceClient::new(self.0.clone()).export(request).await.map(drop)
     }
 
-    /// Sends no spans, and gives the answer. There is no client for them in what the tests are built with.
+    /// Sends a request without spans and returns the status. The tests have no generated client for spans.
     pub(super) async fn traces(&self) -> Code {
         let request = http::Request::post("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
             .header("content-type", "application/grpc")
@@ -50,7 +50,7 @@ impl Sender {
     }
 }
 
-/// A request with one point of `metric`, all of its attributes set.
+/// Returns a request with one data point of `metric` and all of its attributes.
 pub(super) fn gauge(metric: &Metric) -> ExportMetricsServiceRequest {
     let point = NumberDataPoint {
         attributes: attributes(metric.attributes),
@@ -73,7 +73,7 @@ pub(super) fn gauge(metric: &Metric) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }
 }
 
-/// A request with one event of `kind`, all of its attributes set.
+/// Returns a request with one event of `kind` and all of its attributes.
 pub(super) fn event(kind: &EventKind) -> ExportLogsServiceRequest {
     let record = LogRecord {
         time_unix_nano: TIME,
@@ -102,7 +102,7 @@ fn scope() -> InstrumentationScope {
     InstrumentationScope { name: catalog::SERVICE_NAME.to_owned(), ..InstrumentationScope::default() }
 }
 
-/// An attribute that the catalog does not name.
+/// Returns an attribute that is not in the catalog.
 pub(super) fn foreign(key: &str, value: &str) -> KeyValue {
     let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
@@ -130,7 +130,7 @@ fn example(values: Values) -> Value {
     Value::StringValue(text.to_owned())
 }
 
-/// `request` with every list of attributes in one order: they are maps, which the collector writes in any order.
+/// Sorts every list of attributes in `request`. They are maps, which the collector writes in any order.
 pub(super) fn sorted_metrics(mut request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for resource_metrics in &mut request.resource_metrics {
         resource_metrics.resource.iter_mut().for_each(|resource| sort(&mut resource.attributes));
@@ -144,7 +144,7 @@ pub(super) fn sorted_metrics(mut request: ExportMetricsServiceRequest) -> Export
     request
 }
 
-/// As [`sorted_metrics`].
+/// Sorts every list of attributes in `request`, as [`sorted_metrics`] does.
 pub(super) fn sorted_logs(mut request: ExportLogsServiceRequest) -> ExportLogsServiceRequest {
     for resource_logs in &mut request.resource_logs {
         resource_logs.resource.iter_mut().for_each(|resource| sort(&mut resource.attributes));

@@ -16,32 +16,32 @@ use self::files::Files;
 use super::process::{Launch, Process, free_address, tool_path};
 use super::{Etcd, Request, audit, eventually, fixture, web};
 
-/// Our own definition of a control plane.
+/// The definition of a control plane of this project.
 const DEFINITION: &str = "tenantcontrolplanes.yaml";
 
 const WITHOUT_STREAMING: &[&str] = &["--feature-gates=WatchList=false"];
 
-/// Who asks the API server. RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
+/// A user of the API server. The RBAC of `tests/fixtures/agent.yaml` is for [`User::Agent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
-    /// May do everything.
+    /// An administrator.
     Admin,
-    /// May do what the manifests applied give to the user `agent`.
+    /// The user `agent`, with the rights of the applied manifests.
     Agent,
-    /// May do nothing.
+    /// A user without rights.
     Stranger,
 }
 
-/// An API server without controllers: nothing collects garbage or deletes the contents of a namespace.
+/// A running API server without controllers: garbage and the contents of a deleted namespace are not removed.
 pub(crate) struct ApiServer {
     process: Process,
-    place: Place,
+    launched: Launched,
     admin: kube::Client,
-    /// After the process that uses it.
+    /// Dropped after the API server, which uses it.
     etcd: Etcd,
 }
 
-struct Place {
+struct Launched {
     address: SocketAddr,
     files: Files,
 }
@@ -49,7 +49,7 @@ struct Place {
 impl User {
     const ALL: [Self; 3] = [Self::Admin, Self::Agent, Self::Stranger];
 
-    /// The name in RBAC and in the audit log.
+    /// Returns the name in RBAC and in the audit log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -67,7 +67,7 @@ impl User {
 }
 
 impl ApiServer {
-    /// Starts it empty, and waits until it is ready.
+    /// Starts an empty API server and waits until it is ready.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -75,42 +75,42 @@ impl ApiServer {
     async fn start_with(settings: &[&str]) -> Self {
         let etcd = Etcd::start().await;
         let launch = |folder: &Path| {
-            let place = Place { address: free_address(), files: Files::write(folder) };
-            let mut arguments = arguments(&etcd, &place);
+            let launched = Launched { address: free_address(), files: Files::write(folder) };
+            let mut arguments = arguments(&etcd, &launched);
             arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
-            (Launch { program: tool_path("kube-apiserver"), arguments, environment: Vec::new() }, place)
+            (Launch { program: tool_path("kube-apiserver"), arguments, environment: Vec::new() }, launched)
         };
-        let (process, place) = Process::start(launch, async |place: &Place| is_ready(place).await).await;
-        let admin = place.client(User::Admin);
-        Self { process, place, admin, etcd }
+        let (process, launched) = Process::start(launch, async |launched: &Launched| is_ready(launched).await).await;
+        let admin = launched.client(User::Admin);
+        Self { process, launched, admin, etcd }
     }
 
-    /// Starts it with our own custom resource definitions, Kamaji's operator, and the agent's rights.
+    /// Starts an API server with this project's definitions, Kamaji's operator, and the rights of the agent.
     pub(crate) async fn start_with_kamaji() -> Self {
         Self::start_with_definition(&fixture(DEFINITION)).await
     }
 
-    /// The same with another definition of a control plane than our own.
+    /// Starts an API server with another definition of a control plane, Kamaji's operator, and the rights of the agent.
     pub(crate) async fn start_with_definition(definition: &str) -> Self {
         Self::start().await.with_kamaji(definition).await
     }
 
-    /// The same, of a server that can't stream a list, as all were before Kubernetes 1.27 and many were until 1.34.
+    /// Starts an API server with Kamaji that can't stream a list, as all before Kubernetes 1.27 and many before 1.34.
     pub(crate) async fn start_without_streaming() -> Self {
         Self::start_with(WITHOUT_STREAMING).await.with_kamaji(&fixture(DEFINITION)).await
     }
 
-    /// The same, of a server that never compacts its etcd, so that its whole history can be read there.
+    /// Starts an API server with Kamaji that never compacts its etcd, so that the whole history can be read.
     pub(crate) async fn start_uncompacted(definition: &str) -> Self {
         Self::start_with(&["--etcd-compaction-interval=0"]).await.with_kamaji(definition).await
     }
 
-    /// Starts it with Kamaji, and with nothing of the agent's: a chart is to bring that.
+    /// Starts an API server with Kamaji, but without the objects that the agent's chart creates.
     pub(crate) async fn start_for_a_chart() -> Self {
         Self::start().await.with_operator(&fixture(DEFINITION)).await
     }
 
-    /// The same, of a server that can't stream a list.
+    /// Starts an API server for a chart that can't stream a list.
     pub(crate) async fn start_for_a_chart_without_streaming() -> Self {
         Self::start_with(WITHOUT_STREAMING).await.with_operator(&fixture(DEFINITION)).await
     }
@@ -129,39 +129,39 @@ impl ApiServer {
         self
     }
 
-    /// A client that may do everything.
+    /// Returns the client of the administrator.
     pub(crate) fn admin(&self) -> &kube::Client {
         &self.admin
     }
 
-    /// A client for `user`.
+    /// Returns a client of `user`.
     pub(crate) fn client(&self, user: User) -> kube::Client {
-        self.place.client(user)
+        self.launched.client(user)
     }
 
-    /// A kubeconfig file for `user`.
+    /// Writes a kubeconfig file for `user`.
     pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
-        self.kubeconfig_at(user, self.place.address)
+        self.kubeconfig_at(user, self.launched.address)
     }
 
-    /// A kubeconfig file for `user` that names another address for this server.
+    /// Writes a kubeconfig file for `user` with another address.
     pub(crate) fn kubeconfig_at(&self, user: User, address: SocketAddr) -> PathBuf {
-        self.place.files.kubeconfig(user, address)
+        self.launched.files.kubeconfig(user, address)
     }
 
-    /// What `user` asked so far; see [`Request`].
+    /// Returns the requests of `user` so far.
     pub(crate) fn requests_of(&self, user: User) -> Vec<Request> {
         self.requests_by(user.name())
     }
 
-    /// Applies every document of `manifests` by server-side apply, and waits until a new resource is served.
+    /// Applies every document of `manifests` by server-side apply, and waits until new resources are served.
     pub(crate) async fn apply(&self, manifests: &str) {
         for manifest in documents(manifests) {
             self.apply_one(&manifest).await;
         }
     }
 
-    /// The same for one object.
+    /// Applies an object.
     pub(crate) async fn apply_one(&self, manifest: &Value) {
         self.apply_with(manifest, &PatchParams::apply("tests").force()).await.expect("it can be applied");
         if manifest["kind"] == "CustomResourceDefinition" {
@@ -169,30 +169,30 @@ impl ApiServer {
         }
     }
 
-    /// Deletes an object, which is there.
+    /// Deletes an existing object.
     pub(crate) async fn remove(&self, manifest: &Value) {
-        let (api, name) = self.place_of(manifest);
+        let (api, name) = self.api_of(manifest);
         api.delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
     }
 
-    /// Says whether it would take an object as it is, each field known and each value allowed, and changes nothing.
+    /// Applies an object as a dry run, with strict validation of its fields.
     pub(crate) async fn dry_run(&self, manifest: &Value) -> Result<(), kube::Error> {
         self.apply_with(manifest, &PatchParams::apply("tests").force().dry_run().validation_strict()).await
     }
 
     async fn apply_with(&self, manifest: &Value, params: &PatchParams) -> Result<(), kube::Error> {
-        let (api, name) = self.place_of(manifest);
+        let (api, name) = self.api_of(manifest);
         api.patch(&name, params, &Patch::Apply(manifest)).await.map(drop)
     }
 
-    /// Where an object belongs: what has no namespace is not of one.
-    fn place_of(&self, manifest: &Value) -> (Api<DynamicObject>, String) {
+    /// Returns the API and the name of an object.
+    fn api_of(&self, manifest: &Value) -> (Api<DynamicObject>, String) {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest is an object");
         let (types, metadata) = (object.types.expect("a manifest has a kind"), object.metadata);
         (self.api(&types, metadata.namespace.as_deref()), metadata.name.expect("a manifest has a name"))
     }
 
-    /// The objects of a kind whose plural is the regular one.
+    /// Returns the API of a kind with a regular plural.
     pub(crate) fn api(&self, types: &TypeMeta, namespace: Option<&str>) -> Api<DynamicObject> {
         let gvk = GroupVersionKind::try_from(types).expect("apiVersion is group and version");
         let resource = ApiResource::from_gvk(&gvk);
@@ -210,14 +210,14 @@ impl ApiServer {
         eventually(&path, async || web::is_ok(&self.admin, &path).await.then_some(())).await;
     }
 
-    /// Kills it.
+    /// Kills the API server.
     pub(crate) fn stop(&mut self) {
         self.process.stop();
     }
 
-    /// Starts it again on the same port with the same data, and waits until it is ready.
+    /// Starts the API server again on the same port with the same data, and waits until it is ready.
     pub(crate) async fn resume(&mut self) {
-        self.process.resume(async || is_ready(&self.place).await).await;
+        self.process.resume(async || is_ready(&self.launched).await).await;
         // Custom resources are served some time after that.
         let definitions: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
         for definition in definitions.list(&ListParams::default()).await.expect("definitions can be listed") {
@@ -226,14 +226,14 @@ impl ApiServer {
     }
 }
 
-/// The documents of a YAML file that are not empty.
+/// Returns the documents of a YAML file that are not empty.
 pub(crate) fn documents(manifests: &str) -> Vec<Value> {
     let documents = serde_yaml_ng::Deserializer::from_str(manifests);
     let values = documents.map(|document| Value::deserialize(document).expect("a manifest is YAML"));
     values.filter(|value| !value.is_null()).collect()
 }
 
-impl Place {
+impl Launched {
     fn client(&self, user: User) -> kube::Client {
         self.client_with(Some(self.files.token(user)))
     }
@@ -249,13 +249,13 @@ impl Place {
     }
 }
 
-/// Ready, and past the start hook that makes the namespaces.
-async fn is_ready(place: &Place) -> bool {
-    let admin = place.client(User::Admin);
+/// Returns whether the server is ready and its start hook has created the namespaces.
+async fn is_ready(launched: &Launched) -> bool {
+    let admin = launched.client(User::Admin);
     web::is_ok(&admin, "/readyz").await && web::is_ok(&admin, "/api/v1/namespaces/default").await
 }
 
-fn arguments(etcd: &Etcd, Place { address, files }: &Place) -> Vec<String> {
+fn arguments(etcd: &Etcd, Launched { address, files }: &Launched) -> Vec<String> {
     let path = |path: PathBuf| path.display().to_string();
     vec![
         format!("--etcd-servers={}", etcd.url()),

@@ -1,10 +1,10 @@
-//! What an API server was asked, read from its audit log.
+//! The requests to an API server, read from its audit log.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-/// Logs every request when it is done, and a watch when it begins too, without bodies.
+/// The policy: every request is logged when it ends, and a watch also when it begins, without bodies.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -13,32 +13,32 @@ rules:
   - level: Metadata
 ";
 
-/// One request to the API server.
+/// A request to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// Kubernetes' verb: `get`, `list`, `watch`, `create`, …
+    /// The verb of Kubernetes: `get`, `list`, `watch`, `create`, …
     pub(crate) verb: String,
-    /// Path and query.
+    /// The path and the query.
     pub(crate) uri: String,
-    /// The plural of the resource; empty where none was asked for, as `/version`.
+    /// The plural of the resource; empty for a path without one, such as `/version`.
     pub(crate) resource: String,
     /// Empty where none was named.
     pub(crate) namespace: String,
     /// Empty where none was named.
     pub(crate) name: String,
-    /// The status of the answer.
+    /// The status of the response.
     pub(crate) code: u16,
 }
 
 impl Request {
-    /// What the design allows while telemetry is off: the deletion of what the agent keeps.
+    /// Returns whether the request deletes the agent's state, the only one allowed while telemetry is off.
     pub(crate) fn is_erasure(&self) -> bool {
         let ours = ["kamaji-telemetry", "kamaji-telemetry-set-aside"];
         self.verb == "delete" && self.resource == "configmaps" && ours.contains(&&*self.name)
     }
 
-    /// What the design allows while Kamaji's operator decides, too.
-    pub(crate) fn is_look(&self) -> bool {
+    /// Returns whether the request reads Kamaji's operator, which is allowed if telemetry follows its opt-out.
+    pub(crate) fn is_operator_read(&self) -> bool {
         self.resource == "deployments" && self.namespace == "kamaji-system" && self.verb == "list"
     }
 }
@@ -78,7 +78,7 @@ struct ResponseStatus {
     code: u16,
 }
 
-/// The requests of `user` in the log at `path`, each once: a watch from its beginning, any other when it is answered.
+/// Returns the requests of `user` in the log at `path`, each once: a watch when it begins, any other when it ends.
 pub(crate) fn requests_of(path: &Path, user: &str) -> Vec<Request> {
     let log = std::fs::read_to_string(path).unwrap_or_default();
     // The last line may be half written.
@@ -88,7 +88,7 @@ pub(crate) fn requests_of(path: &Path, user: &str) -> Vec<Request> {
     entries.filter(|entry| entry.user.username == user && counts(entry)).map(Request::from).collect()
 }
 
-/// A watch that began is logged a second time when it ends; one that was refused, only then.
+/// Returns whether an entry counts as a request. A watch that began is logged again when it ends; a rejected one only then.
 fn counts(entry: &Entry) -> bool {
     let watching = entry.verb == "watch" && entry.response_status.code == 200;
     entry.stage == if watching { "ResponseStarted" } else { "ResponseComplete" }

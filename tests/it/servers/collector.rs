@@ -1,4 +1,4 @@
-//! The OpenTelemetry Collector.
+//! A real OpenTelemetry Collector.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::process::{Command, Output};
 use super::process::{Launch, Process, free_address, tool_path, variable};
 use super::web;
 
-/// A collector with one of our configurations, on free ports.
+/// A running collector with a configuration of this project, on free ports.
 pub(crate) struct Collector {
     process: Process,
     addresses: Addresses,
 }
 
-/// Names another distribution of the collector to try our configurations with.
+/// The variable with the path of another distribution of the collector to test.
 const PROGRAM: &str = "KAMAJI_TELEMETRY_COLLECTOR";
 
 fn program() -> PathBuf {
@@ -26,13 +26,13 @@ struct Addresses {
 }
 
 impl Collector {
-    /// Starts it with `config`, the variables `environment`, and `overrides` of single settings
+    /// Starts a collector with `config`, the variables `environment`, and `overrides` of single settings
     /// (`exporters::otlp_http::timeout=1s`), and waits until it is healthy.
     pub(crate) async fn start(config: &Path, environment: &[(&str, &str)], overrides: &[&str]) -> Self {
         Self::start_merged(&[config], environment, overrides).await
     }
 
-    /// Starts it with files of which the later ones add to the earlier.
+    /// Starts a collector with several files, which are merged in this order.
     pub(crate) async fn start_merged(configs: &[&Path], environment: &[(&str, &str)], overrides: &[&str]) -> Self {
         let launch = |_: &Path| {
             let addresses = Addresses { otlp: free_address(), health: free_address() };
@@ -50,7 +50,7 @@ impl Collector {
         Self { process, addresses }
     }
 
-    /// Runs the collector's own check of `config` with the variables `environment`.
+    /// Validates `config` with the collector itself.
     pub(crate) fn validate(config: &Path, environment: &[(&str, &str)]) -> Output {
         Command::new(program())
             .args(["validate", "--config"])
@@ -61,32 +61,32 @@ impl Collector {
             .expect("the collector can be run")
     }
 
-    /// The URL for OTLP over gRPC.
+    /// Returns the URL of OTLP/gRPC.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.addresses.otlp)
     }
 
-    /// Where it listens for that.
+    /// Returns the address of OTLP/gRPC.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses.otlp
     }
 
-    /// What it wrote so far, to standard output and standard error.
+    /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
         self.process.output()
     }
 
-    /// What the kernel says of its memory; see [`Process::memory`].
+    /// Returns a figure of its memory; see [`Process::memory`].
     pub(crate) fn memory(&self, field: &str) -> u64 {
         self.process.memory(field)
     }
 
-    /// Kills it.
+    /// Kills the collector.
     pub(crate) fn stop(&mut self) {
         self.process.stop();
     }
 
-    /// Starts it again on the same ports, and waits until it is healthy.
+    /// Starts the collector again on the same ports and waits until it is healthy.
     pub(crate) async fn resume(&mut self) {
         self.process.resume(async || is_healthy(&self.addresses).await).await;
     }

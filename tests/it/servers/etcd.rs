@@ -12,7 +12,7 @@ pub(crate) struct Etcd {
 }
 
 impl Etcd {
-    /// Starts it empty, and waits until it is healthy.
+    /// Starts an empty etcd and waits until it is healthy.
     pub(crate) async fn start() -> Self {
         let launch = |folder: &std::path::Path| {
             let (client, peer) = (free_address(), free_address());
@@ -34,7 +34,7 @@ impl Etcd {
         Self { _process: process, client }
     }
 
-    /// The URL for clients.
+    /// Returns the URL for clients.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.client)
     }

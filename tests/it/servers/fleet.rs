@@ -1,4 +1,4 @@
-//! Tenant control planes, built by chaining and kept in a real API server.
+//! TenantControlPlanes in a real API server, with a builder.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use super::ApiServer;
 
-/// Kamaji's finalizer, which keeps a deleted object until its operator is done.
+/// Kamaji's finalizer, which delays the deletion of an object until the operator removes it.
 const FINALIZER: &str = "finalizer.kamaji.clastix.io";
 
-/// Where the fleet lives.
+/// The namespace of the control planes.
 const NAMESPACE: &str = "default";
 
-/// A tenant control plane to be.
+/// A TenantControlPlane to create.
 #[derive(Debug, Clone)]
 pub(crate) struct Tcp {
     body: Value,
     status: Option<Value>,
 }
 
-/// A control plane of version v1.35.1 behind a Service of type `ClusterIP`, which the operator has not looked at yet.
+/// Returns a control plane of version v1.35.1 with a Service of type `ClusterIP` and without a status.
 pub(crate) fn tcp(name: &str) -> Tcp {
     let body = json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1",
@@ -36,7 +36,7 @@ pub(crate) fn tcp(name: &str) -> Tcp {
 }
 
 impl Tcp {
-    /// A clone of `object`, as an operator left it, under another name: its spec, labels and status.
+    /// Returns a control plane with the spec, labels and status of `object` under another name.
     pub(crate) fn clone_of(object: &Value, name: &str) -> Self {
         let mut clone = tcp(name);
         clone.body["spec"] = object["spec"].clone();
@@ -45,37 +45,37 @@ impl Tcp {
         clone
     }
 
-    /// The desired Kubernetes version.
+    /// Sets the desired Kubernetes version.
     pub(crate) fn version(mut self, version: &str) -> Self {
         self.body["spec"]["kubernetes"]["version"] = version.into();
         self
     }
 
-    /// The status word, whether Kamaji defines it or not.
+    /// Sets the status, which may be one that Kamaji does not define.
     pub(crate) fn status(mut self, word: &str) -> Self {
         self.status.get_or_insert_with(|| json!({}))["kubernetesResources"]["version"]["status"] = word.into();
         self
     }
 
-    /// Set by whoever made it.
+    /// Sets a label.
     pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
         self.body["metadata"]["labels"][key] = value.into();
         self
     }
 
-    /// Held by Kamaji's finalizer when it is deleted, until [`ApiServer::release`].
+    /// Adds Kamaji's finalizer, which [`ApiServer::release`] removes.
     pub(crate) fn held(mut self) -> Self {
         self.body["metadata"]["finalizers"] = json!([FINALIZER]);
         self
     }
 
-    /// Its Service's type.
+    /// Sets the type of the Service.
     pub(crate) fn service(mut self, service_type: &str) -> Self {
         self.body["spec"]["controlPlane"]["service"]["serviceType"] = service_type.into();
         self
     }
 
-    /// The object to create, without its status.
+    /// Returns the object to create, without its status.
     pub(crate) fn object(&self) -> DynamicObject {
         serde_json::from_value(self.body.clone()).expect("the builder makes an object")
     }
@@ -86,13 +86,13 @@ impl Tcp {
 }
 
 impl ApiServer {
-    /// The control planes of the fleet's namespace, for what the methods below don't do.
+    /// Returns the API of the control planes, for requests without a method here.
     pub(crate) fn tcps(&self) -> Api<DynamicObject> {
         let gvk = GroupVersionKind::gvk("kamaji.clastix.io", "v1alpha1", "TenantControlPlane");
         Api::namespaced_with(self.admin().clone(), NAMESPACE, &ApiResource::from_gvk(&gvk))
     }
 
-    /// Creates `tcp`, and then its status as the operator would.
+    /// Creates `tcp` and then its status, as the operator does.
     pub(crate) async fn create(&self, tcp: Tcp) {
         self.tcps().create(&PostParams::default(), &tcp.object()).await.expect("it can be created");
         if let Some(status) = &tcp.status {
@@ -100,8 +100,8 @@ impl ApiServer {
         }
     }
 
-    /// Creates it as a dry run.
-    pub(crate) async fn try_out(&self, tcp: Tcp) {
+    /// Creates `tcp` as a dry run.
+    pub(crate) async fn create_dry_run(&self, tcp: Tcp) {
         let dry_run = PostParams { dry_run: true, field_manager: None };
         self.tcps().create(&dry_run, &tcp.object()).await.expect("it can be tried");
     }
@@ -116,22 +116,22 @@ impl ApiServer {
         self.merge(name, &json!({"metadata": {"labels": {key: value}}})).await;
     }
 
-    /// Changes the status word.
+    /// Changes the status.
     pub(crate) async fn report(&self, name: &str, word: &str) {
         self.set_status(name, &json!({"kubernetesResources": {"version": {"status": word}}})).await;
     }
 
-    /// Deletes it; see [`Tcp::held`].
+    /// Deletes the control plane; see [`Tcp::held`].
     pub(crate) async fn delete(&self, name: &str) {
         self.tcps().delete(name, &DeleteParams::default()).await.expect("it can be deleted");
     }
 
-    /// Removes the finalizer, as the operator does when it is done.
+    /// Removes the finalizer, as the operator does.
     pub(crate) async fn release(&self, name: &str) {
         self.merge(name, &json!({"metadata": {"finalizers": null}})).await;
     }
 
-    /// Gives Kamaji's operator other arguments.
+    /// Sets the arguments of Kamaji's operator.
     pub(crate) async fn run_kamaji_with(&self, arguments: &[&str]) {
         let deployments: Api<Deployment> = Api::namespaced(self.admin().clone(), "kamaji-system");
         let image = "docker.io/clastix/kamaji:v1.0.0";

@@ -1,4 +1,4 @@
-//! A child process with its own folder, whose output is kept and shown when its test fails.
+//! A child process with its own folder, whose output is printed if the test fails.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,11 +9,11 @@ use tempfile::TempDir;
 
 use super::eventually;
 
-/// How many lines of a server's output a failed test shows.
-const SHOWN_LINES: usize = 40;
+/// The number of lines of output that a failed test prints.
+const PRINTED_LINES: usize = 40;
 
-/// How often a server is started on other ports after another process took one of its own.
-const STARTS: usize = 3;
+/// The number of attempts to start a server. Another process may take its free ports first.
+const START_ATTEMPTS: usize = 3;
 
 /// A running server.
 pub(crate) struct Process {
@@ -22,27 +22,27 @@ pub(crate) struct Process {
     environment: Vec<(String, String)>,
     child: Option<Child>,
     output: PathBuf,
-    /// Removed after the process, which the drop of [`Process`] reaps first.
+    /// Removed after the process has ended, in the drop of [`Process`].
     _folder: TempDir,
 }
 
-/// How a server is started: its arguments and environment, given its folder.
+/// The command line and environment of a server.
 pub(crate) struct Launch {
-    /// The program, such as what [`tool_path`] gives.
+    /// The path of the program; see [`tool_path`].
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Process {
-    /// Starts what `launch` gives for a new folder, and waits until `ready`; on other ports again where the process
-    /// ended before that.
+    /// Starts the command that `launch` returns for a new folder and waits until `ready`. Tries again, with other ports, if the
+    /// process ends before.
     pub(crate) async fn start<T>(
         mut launch: impl FnMut(&Path) -> (Launch, T),
         mut ready: impl AsyncFnMut(&T) -> bool,
     ) -> (Self, T) {
         let mut last = String::new();
-        for _ in 0..STARTS {
+        for _ in 0..START_ATTEMPTS {
             let folder = tempfile::tempdir().expect("a temporary folder can be made");
             let (launch, context) = launch(folder.path());
             let program = launch.program.display().to_string();
@@ -62,7 +62,7 @@ impl Process {
         Self { program, arguments, environment, child: None, output, _folder: folder }
     }
 
-    /// Starts the process with nothing of this one's environment, which may hold proxies and OTLP settings.
+    /// Starts the process without the inherited environment, which may have proxies and OTLP settings.
     fn spawn(&mut self) {
         let output = File::options().create(true).append(true).open(&self.output).expect("the folder is writable");
         let child = Command::new(&self.program)
@@ -86,17 +86,18 @@ impl Process {
         .await
     }
 
-    /// The exit status, once it ended by itself.
+    /// Returns the exit status if the process has ended.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("a child can be waited for")
     }
 
-    /// Its number.
+    /// Returns the process ID.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// What the kernel says of its memory, in bytes: `VmRSS` now, `VmHWM` at the most, `RssAnon` what can't be dropped.
+    /// Returns a figure of its memory from procfs, in bytes: `VmRSS` for resident memory, `VmHWM` for its peak, `RssAnon` for the part
+    /// that is not backed by files.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -104,23 +105,23 @@ impl Process {
         1_024 * value.parse::<u64>().expect("it is a number of kB")
     }
 
-    /// Sends it a signal, by its name without `SIG`.
+    /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let child = self.child.as_ref().expect("it runs");
         let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
         assert!(status.expect("`kill` is there").success(), "SIG{name} can't be sent");
     }
 
-    /// Kills and reaps it, as a crash would; its files stay.
+    /// Kills and reaps the process, as a crash would. Its files remain.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // An error means that the process has ended already.
             drop(child.kill());
             child.wait().expect("a child can be waited for");
         }
     }
 
-    /// Starts it again with the arguments, ports and files it had.
+    /// Starts the process again with the same arguments, ports and files.
     pub(crate) async fn resume(&mut self, ready: impl AsyncFnMut() -> bool) {
         self.spawn();
         if let Err(status) = self.ready(ready).await {
@@ -128,7 +129,7 @@ impl Process {
         }
     }
 
-    /// What it wrote to standard output and standard error so far.
+    /// Returns its standard output and standard error so far.
     pub(crate) fn output(&self) -> String {
         let bytes = fs::read(&self.output).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -141,18 +142,18 @@ impl Drop for Process {
         if std::thread::panicking() {
             let output = self.output();
             let lines: Vec<_> = output.lines().collect();
-            let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
-            eprintln!("--- last output of {} ---\n{shown}", self.program.display());
+            let printed = lines[lines.len().saturating_sub(PRINTED_LINES)..].join("\n");
+            eprintln!("--- last output of {} ---\n{printed}", self.program.display());
         }
     }
 }
 
-/// A free port of the loopback address. Another process may take it first: [`Process::start`] tries again.
+/// Returns a free port of loopback. If another process takes it first, [`Process::start`] tries again.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port is free")
 }
 
-/// Where `tests/tools/build` put `tool`, or a file of one that is a folder.
+/// Returns the path of `tool`, which `tests/tools/build` has built, or of a file in it.
 pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
         let cache = variable("XDG_CACHE_HOME")
@@ -168,7 +169,7 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
     path
 }
 
-/// A path that the environment gives.
+/// Returns a path from an environment variable.
 pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! A TCP listener that counts what connects.
+//! A TCP listener that counts connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Counts connections, and passes each on where there is an address to pass it to.
+/// A proxy that counts connections and forwards each, if it has an address to forward to.
 pub(crate) struct CountingProxy {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -16,7 +16,7 @@ pub(crate) struct CountingProxy {
 }
 
 impl CountingProxy {
-    /// Listens on a free port; each connection is closed at once, or joined with one of its own to `forward`.
+    /// Listens on a free port. Each connection is forwarded to `forward`, or closed if there is none.
     pub(crate) async fn start(forward: Option<SocketAddr>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -25,17 +25,17 @@ impl CountingProxy {
         Self { address, connections, task }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as the URL of a server without TLS.
+    /// Returns the URL of the listener.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many connections were accepted so far.
+    /// Returns the number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -47,7 +47,7 @@ impl Drop for CountingProxy {
     }
 }
 
-/// Owns the joined connections, so that they end with it.
+/// Accepts connections and owns their tasks, which end with it.
 async fn accept(listener: TcpListener, connections: Arc<AtomicUsize>, forward: Option<SocketAddr>) {
     let mut joined = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {

@@ -1,4 +1,4 @@
-//! HTTP: a health check, and a server that plays the backend and keeps what arrives.
+//! HTTP clients, and a server that stands in for the backend and records requests.
 
 use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,25 +13,25 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::decompression::RequestDecompressionLayer;
 
-/// A client for plain HTTP.
+/// Returns a client for plain HTTP.
 pub(crate) fn client(base: &str) -> kube::Client {
     let mut config = kube::Config::new(base.parse().expect("a base address is a URI"));
-    // Whoever waits for another answer asks again.
+    // The tests repeat a request themselves.
     config.default_retry = false;
     kube::Client::try_from(config).expect("plain HTTP needs no further configuration")
 }
 
-/// Says whether `GET {base}{path}` is answered with success.
+/// Returns whether `GET {base}{path}` succeeds.
 pub(crate) async fn answers_ok(base: &str, path: &str) -> bool {
     is_ok(&client(base), path).await
 }
 
-/// The body of the answer to `GET {base}{path}`, which is to be a success.
+/// Returns the body of the response to `GET {base}{path}`. Panics if the request fails.
 pub(crate) async fn get(base: &str, path: &str) -> String {
     text(Request::get(path), base, path).await
 }
 
-/// The same of who has `token`.
+/// Returns the body of the response to `GET {base}{path}` with `token`. Panics if the request fails.
 pub(crate) async fn get_as(token: &str, base: &str, path: &str) -> String {
     text(Request::get(path).header("authorization", format!("Bearer {token}")), base, path).await
 }
@@ -41,7 +41,7 @@ async fn text(request: http::request::Builder, base: &str, path: &str) -> String
     client(base).request_text(request).await.unwrap_or_else(|error| panic!("GET {base}{path}: {error}"))
 }
 
-/// Says whether `client` gets success from `path`.
+/// Returns whether `GET {path}` of `client` succeeds.
 pub(crate) async fn is_ok(client: &kube::Client, path: &str) -> bool {
     let request = Request::get(path).body(Vec::new()).expect("a path makes a request");
     client.request_text(request).await.is_ok()
@@ -49,7 +49,7 @@ pub(crate) async fn is_ok(client: &kube::Client, path: &str) -> bool {
 
 const UNPOISONED: &str = "no holder of the lock panics";
 
-/// A request that arrived, its body unpacked.
+/// A received request, with its body decompressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrived {
     pub(crate) path: String,
@@ -57,16 +57,15 @@ pub(crate) struct Arrived {
     pub(crate) body: Bytes,
 }
 
-/// What the server shares with its test.
+/// The state that the server shares with its test.
 #[derive(Default)]
 struct Shared {
     requests: Mutex<Vec<Arrived>>,
-    /// The next answers, where it isn't success.
-    refusal: Mutex<Option<StatusCode>>,
+    /// The status of the next responses, if it is an error.
+    error_status: Mutex<Option<StatusCode>>,
 }
 
-/// Plays the backend's OTLP/HTTP side: keeps every request and answers with an empty message, which means that all was
-/// taken.
+/// A stand-in for OTLP/HTTP of the backend. It records every request and responds with an empty message, which means success.
 pub(crate) struct CapturingBackend {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -74,37 +73,37 @@ pub(crate) struct CapturingBackend {
 }
 
 impl CapturingBackend {
-    /// Listens on a free port.
+    /// Starts to listen on a free port.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::<Shared>::default();
         let router = Router::new()
-            .fallback(keep)
+            .fallback(record)
             .layer(RequestDecompressionLayer::new())
-            .layer(map_request(keep_headers))
+            .layer(map_request(record_headers))
             .with_state(Arc::clone(&shared));
         let task = tokio::spawn(axum::serve(listener, router).into_future());
         Self { address, shared, task }
     }
 
-    /// The URL for the relay.
+    /// Returns the URL for the relay.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers `status` from now on.
-    pub(crate) fn answer(&self, status: StatusCode) {
-        let refusal = Some(status).filter(|status| !status.is_success());
-        *self.shared.refusal.lock().expect(UNPOISONED) = refusal;
+    /// Responds with `status` from now on.
+    pub(crate) fn respond_with(&self, status: StatusCode) {
+        let error_status = Some(status).filter(|status| !status.is_success());
+        *self.shared.error_status.lock().expect(UNPOISONED) = error_status;
     }
 
-    /// What arrived since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn take(&self) -> Vec<Arrived> {
         std::mem::take(&mut *self.shared.requests.lock().expect(UNPOISONED))
     }
@@ -116,23 +115,23 @@ impl Drop for CapturingBackend {
     }
 }
 
-/// The headers as sent: unpacking the body removes those that say how it was packed.
+/// The original headers. Decompression removes those of the compression.
 #[derive(Clone)]
-struct AsSent(HeaderMap);
+struct OriginalHeaders(HeaderMap);
 
-async fn keep_headers(mut request: axum::extract::Request) -> axum::extract::Request {
+async fn record_headers(mut request: axum::extract::Request) -> axum::extract::Request {
     let headers = request.headers().clone();
-    request.extensions_mut().insert(AsSent(headers));
+    request.extensions_mut().insert(OriginalHeaders(headers));
     request
 }
 
-async fn keep(
+async fn record(
     State(shared): State<Arc<Shared>>,
-    Extension(AsSent(headers)): Extension<AsSent>,
+    Extension(OriginalHeaders(headers)): Extension<OriginalHeaders>,
     uri: Uri,
     body: Bytes,
 ) -> StatusCode {
     let arrived = Arrived { path: uri.path().to_owned(), headers, body };
     shared.requests.lock().expect(UNPOISONED).push(arrived);
-    shared.refusal.lock().expect(UNPOISONED).unwrap_or(StatusCode::OK)
+    shared.error_status.lock().expect(UNPOISONED).unwrap_or(StatusCode::OK)
 }

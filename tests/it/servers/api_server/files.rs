@@ -1,4 +1,4 @@
-//! The files that an API server starts with: certificate, keys, tokens, audit policy; and kubeconfigs for it.
+//! The files of an API server: certificate, keys, tokens, audit policy and kubeconfigs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Writes them into `folder`.
+    /// Writes the files into `folder`.
     pub(super) fn write(folder: &Path) -> Self {
         let files = Self { folder: folder.to_owned(), secret: Uuid::new_v4() };
         files.write_keys().expect("keys can be made");
@@ -40,7 +40,7 @@ impl Files {
         Ok(())
     }
 
-    /// One line a user: token, name, uid, groups.
+    /// Returns a line for each user: token, name, UID, groups.
     fn token_file(&self) -> String {
         let mut lines = String::new();
         for user in User::ALL {
@@ -59,7 +59,7 @@ impl Files {
         self.kubeconfig_with(user.name(), &self.token(user), address)
     }
 
-    /// The same for whoever bears `token`.
+    /// Writes a kubeconfig with `token` at `address`.
     pub(super) fn kubeconfig_with(&self, name: &str, token: &str, address: SocketAddr) -> PathBuf {
         let path = self.folder.join(format!("{name}-{}.kubeconfig", address.port()));
         let kubeconfig = json!({
@@ -78,7 +78,7 @@ impl Files {
         path
     }
 
-    /// The serving certificate, which is its own authority.
+    /// Returns the path of the serving certificate, which is self-signed.
     pub(super) fn certificate(&self) -> PathBuf {
         self.folder.join("server.crt")
     }

@@ -60,7 +60,7 @@ help: ## Print what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
 
 .PHONY: test
-test: tools format clippy doc release tests ## Build what the tests drive, then run every check and every test
+test: tools format clippy features doc release tests ## Build what the tests drive, then run every check and every test
 
 .PHONY: tools
 tools: ## Build what the tests drive, where it isn't there
@@ -73,6 +73,11 @@ format: ## Check the format
 .PHONY: clippy
 clippy: ## Lint
 	$(call step,clippy,cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings)
+
+.PHONY: features
+features: ## Check that agent and backend each compile without the other, and without warnings
+	$(call step,features,for feature in agent backend; do \
+		cargo clippy --profile ci --locked --no-default-features --features $$feature --all-targets -- -D warnings; done)
 
 .PHONY: doc
 doc: ## Build the documentation of the code

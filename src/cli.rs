@@ -1,12 +1,18 @@
 //! The command line. Each command has a module with its flags, their environment variables, and what it runs.
 
+#[cfg(feature = "agent")]
 mod agent;
+#[cfg(feature = "backend")]
 mod backend;
 mod catalog;
 mod completion;
+#[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "agent")]
 mod forget;
+#[cfg(feature = "agent")]
 mod preview;
+#[cfg(feature = "agent")]
 mod status;
 
 use std::io::Write;
@@ -31,18 +37,24 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch the TenantControlPlanes, and send their counts and changes.
+    #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
     /// Show what the agent would send now, without sending it.
+    #[cfg(feature = "agent")]
     Preview(preview::PreviewArgs),
     /// Show whether telemetry is on and what is still to be delivered, read from the agent's state in the cluster.
+    #[cfg(feature = "agent")]
     Status(status::StatusArgs),
     /// Delete the agent's state from the cluster, including the installation's UUID.
+    #[cfg(feature = "agent")]
     Forget(forget::ForgetArgs),
     /// Run or administer the backend, which receives, stores and shows the telemetry.
+    #[cfg(feature = "backend")]
     Backend(backend::BackendArgs),
     /// Print every signal that can be sent.
     Catalog(catalog::CatalogArgs),
     /// Run agent and backend against a simulated cluster, with nothing to install.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// Print a shell's completion script for this program.
     Completion(completion::CompletionArgs),
@@ -62,12 +74,18 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         // One thread where a command waits nearly always: every worker costs memory.
         match self.command {
+            #[cfg(feature = "agent")]
             Command::Agent(args) => block_on(runtime::Builder::new_current_thread(), agent::run(args)),
+            #[cfg(feature = "agent")]
             Command::Preview(args) => block_on(runtime::Builder::new_current_thread(), preview::run(args)),
+            #[cfg(feature = "agent")]
             Command::Status(args) => block_on(runtime::Builder::new_current_thread(), status::run(args)),
+            #[cfg(feature = "agent")]
             Command::Forget(args) => block_on(runtime::Builder::new_current_thread(), forget::run(args)),
+            #[cfg(feature = "backend")]
             Command::Backend(args) => block_on(runtime::Builder::new_multi_thread(), backend::run(args)),
             Command::Catalog(args) => catalog::run(&args),
+            #[cfg(feature = "demo")]
             Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), demo::run(args)),
             Command::Completion(args) => completion::run(&args),
         }

@@ -50,13 +50,23 @@
 //! anywhere within one counts for the whole. A re-export counts as the module that defines the item. `src/agent.rs` and
 //! `src/backend.rs` stand above all of their modules, which therefore import nothing that these two files define; elsewhere
 //! a module's file and the files of its folder are one unit, and may import each other.
+//!
+//! # Features
+//!
+//! `agent` and `backend` each compile without the other; `demo` adds `testkit` and needs both. All are on by default.
+
+#[cfg(not(any(feature = "agent", feature = "backend")))]
+compile_error!("enable at least one of the features `agent` and `backend`");
 
 pub mod catalog;
 
+#[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "backend")]
 pub mod backend;
 
 pub mod process;
+#[cfg(feature = "demo")]
 pub mod testkit;
 
 pub mod cli;

@@ -256,5 +256,5 @@ impl ObservedLease {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 mod tests;

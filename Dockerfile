@@ -1,17 +1,18 @@
 # syntax=docker/dockerfile:1
-# The image of agent and backend: one binary on distroless/cc, for linux/amd64 and linux/arm64. `make image` builds it.
+# The images of the agent and of the backend: one binary each on distroless/cc, for linux/amd64 and linux/arm64. `make image`
+# builds both, with COMPONENT=agent and COMPONENT=backend.
 
 ARG RUST_VERSION=1.95
-# A release names it by digest; scratch is for the stage `static`.
+# A release names the base by digest; scratch is for the stage `static`.
 ARG BASE=gcr.io/distroless/cc-debian13:nonroot
 
-# Compiles on the machine's own architecture, and links for the image's. Debian 12's C library is older than the base's,
-# so that the binary runs on both.
+# Compiles on the machine's own architecture, and links for the image's. The C library of Debian 12 is older than the base
+# image's, so the binary runs on both.
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
 ARG TARGETARCH
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-# What Rust calls the architecture; for another than the machine's, its C compiler and standard libraries too.
+# Writes Rust's name of the architecture; installs the C compiler and the standard libraries of a foreign one.
 RUN set -eu; \
     case "$TARGETARCH" in \
         amd64) target=x86_64-unknown-linux-gnu gcc=gcc-x86-64-linux-gnu ;; \
@@ -27,34 +28,38 @@ RUN set -eu; \
     fi
 WORKDIR /build
 COPY . .
-# Each architecture has caches of its own: both are built at once, and cargo's lock lies outside of what is cached. What they
-# hold may be of another checkout; cargo tells by the times of files alone, which COPY keeps, so the crate's roots get new ones.
-RUN --mount=type=cache,id=cargo-registry-${TARGETARCH},target=/usr/local/cargo/registry \
-    --mount=type=cache,id=kamaji-telemetry-${TARGETARCH},target=/build/target \
+# The cargo feature to build, without a default.
+ARG COMPONENT
+# Each component and architecture has its own caches: they may be built at once, and cargo's lock lies outside of the cache. A
+# cache may hold the build of another checkout. Cargo compares the times of files alone, and COPY keeps those, so `touch` makes it
+# compile the crate again.
+RUN --mount=type=cache,id=cargo-registry-${COMPONENT}-${TARGETARCH},target=/usr/local/cargo/registry \
+    --mount=type=cache,id=kamaji-telemetry-${COMPONENT}-${TARGETARCH},target=/build/target \
     target=$(cat /target) && \
     touch src/lib.rs src/main.rs && \
-    cargo build --release --locked --bins --target "$target" && \
-    install -D "target/$target/release/kamaji-telemetry" /image/usr/local/bin/kamaji-telemetry && \
+    cargo build --profile dist --locked --no-default-features --features "${COMPONENT:?expected agent or backend}" --bins \
+        --target "$target" && \
+    install -D "target/$target/dist/kamaji-telemetry" /image/usr/local/bin/kamaji-telemetry && \
     install -D --mode=644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE
 
-# Linked with musl, by each architecture's own compiler: under emulation where it isn't the machine's. The authorities are
-# what scratch lacks.
+# Links with musl, by each architecture's own compiler: under emulation for a foreign one. The CA bundle is copied because
+# scratch has none.
 FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-static
-ARG TARGETARCH
+ARG TARGETARCH COMPONENT
 WORKDIR /build
 COPY . .
-RUN --mount=type=cache,id=cargo-registry-static-${TARGETARCH},target=/usr/local/cargo/registry \
-    --mount=type=cache,id=kamaji-telemetry-static-${TARGETARCH},target=/build/target \
+RUN --mount=type=cache,id=cargo-registry-static-${COMPONENT}-${TARGETARCH},target=/usr/local/cargo/registry \
+    --mount=type=cache,id=kamaji-telemetry-static-${COMPONENT}-${TARGETARCH},target=/build/target \
     touch src/lib.rs src/main.rs && \
-    cargo build --release --locked --bins && \
-    install -D target/release/kamaji-telemetry /image/usr/local/bin/kamaji-telemetry && \
+    cargo build --profile dist --locked --no-default-features --features "${COMPONENT:?expected agent or backend}" --bins && \
+    install -D target/dist/kamaji-telemetry /image/usr/local/bin/kamaji-telemetry && \
     install -D -m 644 LICENSE /image/usr/share/doc/kamaji-telemetry/LICENSE && \
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
 
 FROM ${BASE} AS base
-ARG BASE VERSION REVISION
-LABEL org.opencontainers.image.title="kamaji-telemetry" \
-    org.opencontainers.image.description="Usage telemetry of Kamaji: agent and backend" \
+ARG BASE COMPONENT VERSION REVISION
+LABEL org.opencontainers.image.title="kamaji-telemetry-${COMPONENT}" \
+    org.opencontainers.image.description="Usage telemetry of Kamaji: ${COMPONENT}" \
     org.opencontainers.image.source="https://github.com/clastix/kamaji-telemetry" \
     org.opencontainers.image.documentation="https://github.com/clastix/kamaji-telemetry/blob/main/README.md" \
     org.opencontainers.image.licenses="Apache-2.0" \

@@ -1,33 +1,35 @@
-# `make test` does its own set-up; it needs Rust, Go 1.26 or later, a C compiler with binutils, and Debian or Ubuntu.
+# `make test` needs Rust, Go 1.26 or later, and Debian or Ubuntu; it sets up the rest itself.
 
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# One profile and one set of features for clippy, rustdoc, and the tests, so that nothing is built twice.
+# One profile and one set of features for clippy, rustdoc and the tests, so that no dependency is compiled twice.
 CARGO_FLAGS := --profile ci --features real-servers --locked
 
-# The one test that `make test` leaves out, and where each fault's test leaves its figures.
+# The longest test, which `make test` leaves out, and the directories where the tests leave their figures.
 SOAK := faults::soak::half_an_hour_of_random_faults_loses_and_repeats_nothing
-FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/faults
-BACKEND_FIGURES := $(or $(CARGO_TARGET_DIR),target)/tmp/backend
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+FIGURES := $(TARGET_DIR)/tmp/faults
+BACKEND_FIGURES := $(TARGET_DIR)/tmp/backend
 
-# The tests that write what they compare, where KAMAJI_TELEMETRY_WRITE is set.
+# The tests that write their expected output where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 	chart::backend::snapshots::the_backends_chart_renders_its_snapshots \
 	chart::readme::the_readmes_tables_of_values_match_values_yaml
 
-# Those that hold the allow-list.
+# The configurations that contain the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 
-# What the audit and the SBOM are made with.
+# The tools of the audit and the SBOM.
 CARGO_DENY := cargo-deny@0.20.2
 CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
 
-# The image: its name, what it is built for (the engine's own platform if empty), where buildx puts it, and more flags of the
-# engine's. TARGET=static with BASE=scratch links it statically, on nothing.
+# The images: one for each component, which is a cargo feature; the name before -$(component); the platforms (the engine's own if
+# empty); where buildx puts them; more flags of the engine. TARGET=static with BASE=scratch links statically, on nothing.
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+COMPONENTS := agent backend
 IMAGE := ghcr.io/clastix/kamaji-telemetry
 TAG := $(VERSION)
 PLATFORMS :=
@@ -35,7 +37,7 @@ OUTPUT := type=docker
 BASE :=
 TARGET :=
 IMAGE_FLAGS :=
-IMAGE_ARGUMENTS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+IMAGE_ARGUMENTS = --build-arg COMPONENT=$$component --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) \
 	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(IMAGE_FLAGS)
 
@@ -47,7 +49,17 @@ $(2)
 echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-# $(call need,cargo-NAME@VERSION,TARGET): fails unless that version of a cargo command, which TARGET installs, is there.
+# $(call binaries,PROFILE): builds each component's binary alone into target/images/PROFILE/COMPONENT, with the list of its
+# sources. They share one build directory, where dependencies with the same features are compiled once.
+define binaries
+for component in $(COMPONENTS); do
+	cargo build --profile $(1) --locked --no-default-features --features $$component --bins
+	mkdir -p $(TARGET_DIR)/images/$(1)/$$component
+	cp -p $(TARGET_DIR)/$(1)/kamaji-telemetry $(TARGET_DIR)/$(1)/kamaji-telemetry.d $(TARGET_DIR)/images/$(1)/$$component
+done
+endef
+
+# $(call need,cargo-NAME@VERSION,TARGET): fails unless that version of a cargo command is installed; TARGET installs it.
 define need
 @if ! cargo $(subst @, --version 2>/dev/null | grep -q ' ,$(patsubst cargo-%,%,$(1)))$$'; then
 	echo '$(1) is not installed: run `make $(2)`, which takes some minutes' >&2
@@ -60,10 +72,10 @@ help: ## Print what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
 
 .PHONY: test
-test: tools format clippy features doc release tests ## Build what the tests drive, then run every check and every test
+test: tools format clippy features doc binaries tests ## Run every check and every test
 
 .PHONY: tools
-tools: ## Build what the tests drive, where it isn't there
+tools: ## Build the servers and tools that the tests run, unless they are up to date
 	$(call step,tools,tests/tools/build)
 
 .PHONY: format
@@ -83,24 +95,29 @@ features: ## Check that agent and backend each compile without the other, and wi
 doc: ## Build the documentation of the code
 	$(call step,doc,RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --document-private-items)
 
-.PHONY: release
-release: ## Build the binary that is released, whose needs the tests hold against the image
-	$(call step,release,cargo build --release --locked)
+.PHONY: binaries
+binaries: ## Build the binary of each image, as the tests run it
+	$(call step,binaries,$(call binaries,ci))
 
 .PHONY: tests
-tests: tools release ## Run the tests, and print what came of each fault
+tests: tools binaries ## Run the tests, and print the figures of each fault
 	@rm -rf $(FIGURES) $(BACKEND_FIGURES)
 	$(call step,tests,cargo test $(CARGO_FLAGS))
 	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
 
 .PHONY: soak
-soak: tools ## Try a million of anything on admission, and run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
+soak: tools ## Fuzz validation with a million inputs, and run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
 	$(call step,anything,PROPTEST_CASES=1000000 cargo test $(CARGO_FLAGS) --lib --test it anything_)
 	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
 
 .PHONY: measure
-measure: tools ## Measure how much memory the relay takes, and whether that fits the chart's limit: minutes
+measure: tools ## Measure the relay's memory against the chart's limit: takes minutes
 	$(call step,measure,cargo test $(CARGO_FLAGS) --test it -- --ignored --nocapture relay::memory)
+
+.PHONY: dist
+dist: ## Build the binary of each image as it is shipped, in target/images/dist, and check its size
+	$(call step,dist,$(call binaries,dist))
+	$(call step,check,cargo test $(CARGO_FLAGS) --test it -- --ignored image::binary)
 
 .PHONY: audit
 audit: ## Check the dependencies' licences, sources, versions and known vulnerabilities by deny.toml; needs the network
@@ -109,12 +126,15 @@ audit: ## Check the dependencies' licences, sources, versions and known vulnerab
 
 # The names of its own crate would hold the path of this checkout.
 .PHONY: sbom
-sbom: ## List what the binary is built from in target/sbom.cdx.json, as CycloneDX
+sbom: ## List what each binary is built from in target/sbom-COMPONENT.cdx.json, as CycloneDX
 	$(call need,$(CARGO_CYCLONEDX),sbom-tools)
-	@cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
-	mkdir -p target
-	sed 's|path+file://$(CURDIR)#||g' sbom.cdx.json > target/sbom.cdx.json
-	rm sbom.cdx.json
+	@mkdir -p target
+	for component in $(COMPONENTS); do
+		cargo cyclonedx --format json --spec-version 1.5 --no-default-features --features $$component \
+			--override-filename sbom.cdx
+		sed 's|path+file://$(CURDIR)#||g' sbom.cdx.json > target/sbom-$$component.cdx.json
+		rm sbom.cdx.json
+	done
 
 .PHONY: audit-tools
 audit-tools: ## Install what `make audit` needs
@@ -125,19 +145,24 @@ sbom-tools: ## Install what `make sbom` needs
 	cargo install --locked $(CARGO_CYCLONEDX)
 
 .PHONY: image
-image: ## Build the image IMAGE:TAG with docker buildx or podman, for PLATFORMS
+image: ## Build the image IMAGE-COMPONENT:TAG of each component with docker buildx or podman, for PLATFORMS
 	@if docker buildx version >/dev/null 2>&1; then
-		docker buildx build --tag $(IMAGE):$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
+		for component in $(COMPONENTS); do
+			docker buildx build --tag $(IMAGE)-$$component:$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
+		done
 	elif command -v podman >/dev/null; then
 		if [[ '$(OUTPUT)' != type=docker ]]; then
 			echo 'OUTPUT=$(OUTPUT) needs `docker buildx`: podman keeps the image; take it from there, such as with `podman manifest push`' >&2
 			exit 1
 		fi
-		# It would add to the images of the last build, and go on running the first of them.
-		if podman manifest exists $(IMAGE):$(TAG); then podman manifest rm $(IMAGE):$(TAG); fi
-		podman build --manifest $(IMAGE):$(TAG) $(IMAGE_ARGUMENTS) .
+		for component in $(COMPONENTS); do
+			name=$(IMAGE)-$$component:$(TAG)
+			# It would add to the images of the last build, and go on running the first of them.
+			if podman manifest exists $$name; then podman manifest rm $$name; fi
+			podman build --manifest $$name $(IMAGE_ARGUMENTS) .
+		done
 	else
-		echo 'no `docker buildx` and no `podman` in PATH: install one of them to build the image' >&2
+		echo 'no `docker buildx` and no `podman` in PATH: install one of them to build the images' >&2
 		exit 1
 	fi
 
@@ -151,7 +176,7 @@ cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG fo
 	@cargo run --quiet --example cluster --locked
 
 .PHONY: generate
-generate: tools ## Write what is derived: docs/signals.md and the relay's allow-list from the catalog, snapshots and READMEs from the charts
+generate: tools ## Write the derived files: docs/signals.md and the relay's allow-list from the catalog, snapshots and READMEs from the charts
 	cargo run --quiet --locked -- catalog > docs/signals.md.new
 	mv docs/signals.md.new docs/signals.md
 	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT
@@ -160,6 +185,6 @@ generate: tools ## Write what is derived: docs/signals.md and the relay's allow-
 	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
 
 .PHONY: clean
-clean: ## Remove what was built, what the tests drive included
+clean: ## Remove everything that was built, the tests' servers and tools included
 	cargo clean
 	rm -rf "$${KAMAJI_TELEMETRY_TOOLS_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/kamaji-telemetry/tools}"

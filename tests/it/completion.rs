@@ -1,16 +1,17 @@
-//! The completion scripts that the program prints.
+//! Shell completions, as the program prints them.
 
 use std::process::Command;
 
 use crate::program::PROGRAM;
 
+/// Returns the completions of `shell`, which the program prints.
 fn script(shell: &str) -> String {
     let output = Command::new(PROGRAM).args(["completion", shell]).env_clear().output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Returns the completions of bash for the last of `words`.
+/// Returns what bash offers for the last of `words`.
 fn completions(words: &str) -> Vec<String> {
     let script = format!(
         "source <(\"$0\" completion bash)\n\
@@ -37,9 +38,9 @@ fn bash_completes_commands_flags_and_values() {
 #[test]
 fn every_shell_gets_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let script = script(shell);
+        let completions = script(shell);
         for command in ["agent", "preview", "disable-telemetry"] {
-            assert!(script.contains(command), "{shell}: {command}");
+            assert!(completions.contains(command), "{shell}: {command}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The image, without a container engine: the released binary in a root folder that holds only what the base image has.
+//! The images, without a container engine: each component's binary in a root directory with the files of the base image alone.
 
 mod binary;
 mod files;
@@ -8,6 +8,7 @@ mod root;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Output;
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -15,15 +16,15 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use uuid::Uuid;
 
 use self::names::{NAME, Names};
-use self::root::Root;
+use self::root::{Component, Root};
 use crate::backend::samples::{created, logs_request, now};
 use crate::program::NAMESPACE;
 use crate::servers::{ApiServer, Process, User, checkout, eventually, free_address, tcp, web};
 
-/// Where a pod finds its token and the API server's authority.
+/// The directory in which a pod finds its token and the API server's CA bundle.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// A private authority, with a certificate for the backend.
+/// A private certificate authority, with a certificate for the backend.
 struct Authority {
     certificate: String,
     issued: (String, String),
@@ -93,12 +94,12 @@ impl Running {
         web::get(&format!("http://{}", self.health), "/metrics").await
     }
 
-    /// Waits until so many rows of a kind were stored.
+    /// Waits until `count` records of a kind were stored.
     async fn stored(&self, kind: &str, count: u32) {
         let name = format!("kamaji_telemetry_backend_records_accepted_total{{kind=\"{kind}\"}} ");
         eventually(&format!("{count} of {kind}"), async || {
-            let accounts = self.metrics().await;
-            let value = accounts.lines().find_map(|line| line.strip_prefix(&name)).expect("the backend counts them");
+            let metrics = self.metrics().await;
+            let value = metrics.lines().find_map(|line| line.strip_prefix(&name)).expect("the backend counts them");
             (value.parse::<u32>().unwrap() >= count).then_some(())
         })
         .await;
@@ -112,19 +113,41 @@ impl Running {
 }
 
 #[test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs the released binary: run `make test`")]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs the images' binaries: run `make test`")]
 fn what_needs_no_server_runs_on_the_base_image_alone() {
-    let root = Root::new();
-    assert_eq!(root.run(&["--version"]), concat!("kamaji-telemetry ", env!("CARGO_PKG_VERSION"), "\n"));
-    assert_eq!(root.run(&["catalog"]), fs::read_to_string(checkout("docs/signals.md")).unwrap());
-    assert!(root.run(&["completion", "bash"]).contains("complete -F "));
+    for component in Component::ALL {
+        let root = Root::new(component);
+        assert_eq!(root.run(&["--version"]), concat!("kamaji-telemetry ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(root.run(&["catalog"]), fs::read_to_string(checkout("docs/signals.md")).unwrap());
+        assert!(root.run(&["completion", "bash"]).contains("complete -F "));
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs the images' binaries: run `make test`")]
+fn each_image_has_the_commands_of_its_component_alone() {
+    let agent = ["agent", "preview", "status", "forget"];
+    let backend = ["backend"];
+    for (component, own, foreign) in
+        [(Component::Agent, &agent[..], &backend[..]), (Component::Backend, &backend, &agent)]
+    {
+        let root = Root::new(component);
+        for command in own {
+            root.run(&[command, "--help"]);
+        }
+        for command in foreign.iter().chain(&["demo"]) {
+            let Output { status, stderr, .. } = root.output(&[command, "--help"]);
+            let error = String::from_utf8(stderr).unwrap();
+            assert!(!status.success() && error.contains("unrecognized subcommand"), "{command}: {status}: {error}");
+        }
+    }
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_agent_delivers_to_the_backend_on_the_base_image_alone() {
     let authority = Authority::new();
-    let root = Root::new();
+    let root = Root::new(Component::Backend);
     let backend = Running::backend(&root, &authority).await;
     let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.certificate)).domain_name(NAME);
     let endpoint = Endpoint::from_shared(format!("https://{}", backend.otlp)).unwrap().tls_config(trust).unwrap();
@@ -133,7 +156,7 @@ async fn the_agent_delivers_to_the_backend_on_the_base_image_alone() {
     backend.stored("event", 1).await;
 
     let (cluster, names) = (ApiServer::start_with_kamaji().await, Names::start().await);
-    let pod = Root::new();
+    let pod = Root::new(Component::Agent);
     pod.write("/etc/resolv.conf", names.resolv_conf());
     let system = fs::read_to_string(pod.path("/etc/ssl/certs/ca-certificates.crt")).unwrap();
     pod.write("/etc/ssl/certs/ca-certificates.crt", format!("{system}\n{}", authority.certificate));

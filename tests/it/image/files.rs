@@ -1,10 +1,10 @@
-//! What the Dockerfile, the workflows and the charts have to agree on.
+//! Facts on which the Dockerfile, the workflows, the tests' set-up and the charts must agree.
 
 use std::fs;
 
 use serde_json::Value;
 
-use super::root::{PROGRAM, USER, sources};
+use super::root::{Component, PROGRAM, USER};
 use crate::servers::{checkout, documents};
 
 fn read(path: &str) -> String {
@@ -15,14 +15,14 @@ fn yaml(path: &str) -> Value {
     documents(&read(path)).remove(0)
 }
 
-/// The Dockerfile's instructions: what begins with `name`, continued lines joined.
+/// Returns the Dockerfile's instructions called `name`, with continued lines joined.
 fn instructions(name: &str) -> Vec<String> {
     let text = read("Dockerfile").replace("\\\n", "");
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// The charts that are here, by their folders.
+/// Returns the directories of the charts.
 fn charts() -> Vec<String> {
     let folders = fs::read_dir(checkout("charts")).unwrap();
     folders.map(|folder| format!("charts/{}", folder.unwrap().file_name().display())).collect()
@@ -36,8 +36,10 @@ fn the_image_runs_the_program_that_was_tried_as_the_user_that_was_tried() {
     assert!(instructions("CMD").is_empty(), "the charts give the arguments");
     for built in instructions("RUN").iter().filter(|run| run.contains("cargo build")) {
         let built = built.replace('"', "");
-        assert!(built.contains(&format!("release/kamaji-telemetry /image{PROGRAM} ")), "{built}");
-        assert!(built.contains("--locked"), "{built}");
+        assert!(built.contains(&format!("dist/kamaji-telemetry /image{PROGRAM} ")), "{built}");
+        let flags =
+            "--profile dist --locked --no-default-features --features ${COMPONENT:?expected agent or backend} --bins";
+        assert!(built.contains(flags), "{built}");
     }
     let copied = instructions("COPY");
     assert_eq!(copied, [". .", ". .", "--from=build-static /image /", "--from=build /image /"]);
@@ -47,15 +49,18 @@ fn the_image_runs_the_program_that_was_tried_as_the_user_that_was_tried() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs the released binary: run `make test`")]
-fn the_image_is_built_from_all_that_the_binary_was_built_from() {
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs the images' binaries: run `make test`")]
+fn the_images_are_built_from_all_that_their_binaries_were_built_from() {
     let ignore = read(".dockerignore");
     assert!(ignore.lines().any(|line| line == "*"), "nothing is sent to the build but what is named");
     let named: Vec<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).map(checkout).collect();
-    let sources = sources();
-    assert!(sources.contains(&checkout("src/main.rs")), "{sources:?}");
-    for source in sources {
-        assert!(named.iter().any(|path| source.starts_with(path)), ".dockerignore leaves out {}", source.display());
+    for component in Component::ALL {
+        let sources = component.sources();
+        assert!(sources.contains(&checkout("src/main.rs")), "{sources:?}");
+        for source in sources {
+            let is_sent = named.iter().any(|path| source.starts_with(path));
+            assert!(is_sent, ".dockerignore leaves out {}", source.display());
+        }
     }
 }
 
@@ -68,12 +73,15 @@ fn builds_share_a_cache_neither_at_once_nor_with_what_other_sources_left_in_it()
     assert_eq!(caches.len(), 2 * builds.len(), "cargo's registry and what was built: {caches:?}");
     for cache in &caches {
         let id = cache.split(',').next().unwrap_or_default();
-        assert!(id.ends_with("-${TARGETARCH}"), "{cache}: two architectures that are built at once would share it");
+        assert!(
+            id.ends_with("-${COMPONENT}-${TARGETARCH}"),
+            "{cache}: two images that are built at once would share it"
+        );
         let sharing = caches.iter().filter(|other| other.split(',').next() == Some(id)).count();
         assert_eq!(sharing, 1, "{cache}: two stages that are built at once would share it");
     }
     for build in builds {
-        assert!(build.contains("touch src/lib.rs src/main.rs && cargo build "), "{build}");
+        assert!(build.contains("touch src/lib.rs src/main.rs && cargo build --profile dist "), "{build}");
     }
 }
 
@@ -85,14 +93,21 @@ fn the_charts_run_the_image_as_its_user_and_leave_its_program_to_it() {
         for field in ["runAsUser", "runAsGroup", "fsGroup"] {
             assert_eq!(context[field], USER, "{chart}: podSecurityContext.{field}");
         }
-        let pushed = &yaml(".github/workflows/release.yml")["env"]["IMAGE"];
-        assert_eq!(&values["image"]["repository"], pushed, "{chart}: image.repository");
+        let workflow = yaml(".github/workflows/release.yml");
+        let pushed = workflow["env"]["IMAGE"].as_str().expect("the images' name");
+        let pushed = Component::ALL.map(|component| format!("{pushed}-{}", component.name()));
+        let repository = values["image"]["repository"].as_str().expect("the image's name");
+        assert!(pushed.contains(&repository.to_owned()), "{repository}: expected of {pushed:?}");
+        let (_, component) = chart.rsplit_once('-').expect("a chart is named after its component");
+        assert!(repository.ends_with(component), "{chart}: image.repository");
     }
 }
 
 #[test]
 fn the_charts_are_of_the_programs_version() {
-    assert!(charts().contains(&"charts/kamaji-telemetry".to_owned()));
+    for component in Component::ALL {
+        assert!(charts().contains(&format!("charts/kamaji-telemetry-{}", component.name())), "{component:?}");
+    }
     for chart in charts() {
         let chart = yaml(&format!("{chart}/Chart.yaml"));
         for field in ["version", "appVersion"] {
@@ -114,7 +129,7 @@ fn everything_is_built_with_the_rust_that_is_said_to_be_needed() {
     }
 }
 
-/// The first of the shell lines of `job` that holds one of `words`, if any.
+/// Returns the index of the first shell line of `job` that contains one of `words`.
 fn first_of(job: &Value, words: &[&str]) -> Option<usize> {
     let runs = job["steps"].as_array().into_iter().flatten().map(|step| step["run"].as_str().unwrap_or_default());
     let lines: Vec<_> = runs.flat_map(str::lines).collect();

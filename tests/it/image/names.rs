@@ -1,4 +1,4 @@
-//! A name server that knows one name.
+//! A DNS server for one name.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// The name, which is this machine's loopback address.
+/// The name, which resolves to this machine's loopback address.
 pub(super) const NAME: &str = "backend.test";
 
-/// The same in a message: each label after its length.
+/// The name as a message contains it: the length of each label, and the label.
 const LABELS: &[u8] = b"\x07backend\x04test\0";
 
-/// How long the head of a message is, after which a query has its question.
-const HEAD: usize = 12;
+/// The length of a message's header, which a query's question follows.
+const HEADER: usize = 12;
 
-/// Answers until it is dropped.
+/// A running server, which stops when it is dropped.
 pub(super) struct Names {
     address: IpAddr,
     answered: Arc<AtomicUsize>,
@@ -24,7 +24,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Listens where resolvers ask: on port 53, of a loopback address that nobody else has it of.
+    /// Listens on port 53, where resolvers send their queries, of the first loopback address that has it free.
     pub(super) async fn start() -> Self {
         let (socket, address) = bind().await;
         let answered = Arc::<AtomicUsize>::default();
@@ -32,12 +32,12 @@ impl Names {
         Self { address, answered, task }
     }
 
-    /// What names it in a pod.
+    /// Returns the pod's /etc/resolv.conf that names this server.
     pub(super) fn resolv_conf(&self) -> String {
         format!("nameserver {}\n", self.address)
     }
 
-    /// How often it gave the address.
+    /// Returns the number of queries that were answered with the address.
     pub(super) fn answered(&self) -> usize {
         self.answered.load(Ordering::SeqCst)
     }
@@ -62,29 +62,29 @@ async fn bind() -> (UdpSocket, IpAddr) {
 }
 
 async fn answer(socket: UdpSocket, answered: Arc<AtomicUsize>) {
-    // The most that a query without extensions takes.
+    // The maximum length of a query without extensions.
     let mut packet = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut packet).await {
         let Some((reply, has_address)) = reply(&packet[..length]) else { continue };
         answered.fetch_add(usize::from(has_address), Ordering::SeqCst);
-        // Who has gone needs no answer.
+        // A client that has gone needs no answer.
         drop(socket.send_to(&reply, from).await);
     }
 }
 
-/// The answer, and whether it has the address; nothing to what is no query. Source: RFC 1035, section 4.
+/// Returns the answer and whether it contains the address, or `None` for a malformed query. Source: RFC 1035, section 4.
 fn reply(query: &[u8]) -> Option<(Vec<u8>, bool)> {
-    let labels = query.get(HEAD..)?.iter().position(|&byte| byte == 0)? + 1;
-    let question = query.get(HEAD..HEAD + labels + 4)?;
+    let labels = query.get(HEADER..)?.iter().position(|&byte| byte == 0)? + 1;
+    let question = query.get(HEADER..HEADER + labels + 4)?;
     let is_known = &question[..labels] == LABELS;
     // Type A, class IN.
     let has_address = is_known && question.ends_with(&[0, 1, 0, 1]);
-    // An answer, recursion available; no error, or no such name.
+    // A response with recursion available; the code is no error, or no such name.
     let flags = [0x81, if is_known { 0x80 } else { 0x83 }];
     let counts = [0, 1, 0, u8::from(has_address), 0, 0, 0, 0];
     let mut reply = [&query[..2], &flags, &counts, question].concat();
     if has_address {
-        // The name is the question's; type A, class IN, a minute, four bytes.
+        // A pointer to the question's name; type A, class IN, a TTL of 60 s, four bytes.
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
     }
     Some((reply, has_address))

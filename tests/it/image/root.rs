@@ -1,4 +1,4 @@
-//! A root folder with what the base image has and the released binary, and how that is run in it.
+//! A root directory with the files of the base image and one component's binary, and a way to run that in it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -9,26 +9,26 @@ use tempfile::TempDir;
 
 use crate::servers::Launch;
 
-/// Whom the image's processes run as.
+/// The user of the image's processes.
 pub(super) const USER: u32 = 65532;
 
-/// Where the image has its one program.
+/// The path of the image's one program.
 pub(super) const PROGRAM: &str = "/usr/local/bin/kamaji-telemetry";
 
-/// What the base image sets.
+/// The environment that the base image sets.
 const ENVIRONMENT: [(&str, &str); 2] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
 ];
 
-/// The packages that the base image is made of, but for libssl, which nothing here may need.
+/// The packages of the base image, without libssl, which no binary here may need.
 const PACKAGES: [&str; 8] =
     ["base-files", "netbase", "tzdata", "media-types", "libc6", "libgomp1", "libstdc++6", "libgcc-s1"];
 
-/// Nothing reads them.
+/// Directories that no program reads.
 const UNREAD: [&str; 3] = ["/usr/share/doc/", "/usr/share/man/", "/usr/share/lintian/"];
 
-/// Files of the base image that are of no package, and those that a kubelet mounts.
+/// Files of the base image that belong to no package, and files that a kubelet mounts.
 const FILES: [(&str, &str); 6] = [
     ("/etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"),
     ("/etc/group", "root:x:0:\nnonroot:x:65532:\n"),
@@ -38,15 +38,65 @@ const FILES: [(&str, &str); 6] = [
     ("/etc/resolv.conf", ""),
 ];
 
-/// A root folder. It has neither /proc nor /dev, and its user can write to its volumes alone, as in the chart's pods; where
-/// the tests don't run as root all files are its user's, and only the former holds.
+/// The components, each of which has an image with a binary of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Component {
+    Agent,
+    Backend,
+}
+
+impl Component {
+    pub(super) const ALL: [Self; 2] = [Self::Agent, Self::Backend];
+
+    /// The name of the component in the image's name, which is that of its cargo feature.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Backend => "backend",
+        }
+    }
+
+    /// Returns the binary as `make binaries` built it. It must be newer than its sources.
+    pub(super) fn binary(self) -> PathBuf {
+        let binary = self.built("ci");
+        let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+        let Ok(finished) = modified(&binary) else { panic!("{} isn't there: run `make binaries`", binary.display()) };
+        for source in self.sources() {
+            let is_older = modified(&source).is_ok_and(|changed| changed <= finished);
+            assert!(is_older, "{} has changed since the binary was built: run `make binaries`", source.display());
+        }
+        binary
+    }
+
+    /// Returns the binary as it is shipped, which `make dist` built.
+    pub(super) fn shipped(self) -> PathBuf {
+        self.built("dist")
+    }
+
+    /// Returns the files of this checkout that the binary was built from.
+    pub(super) fn sources(self) -> Vec<PathBuf> {
+        let list = self.built("ci").with_extension("d");
+        let list =
+            fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make binaries`", list.display()));
+        prerequisites(&list)
+    }
+
+    /// The path where the Makefile puts the binary of a profile, beside cargo's directory for integration tests.
+    fn built(self, profile: &str) -> PathBuf {
+        let images = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("images");
+        images.join(profile).join(self.name()).join("kamaji-telemetry")
+    }
+}
+
+/// A root directory without /proc and /dev, whose user can write to its volumes alone, as in the chart's pods. Where the
+/// tests don't run as root all files belong to its user, who can then write to all of them.
 pub(super) struct Root {
     folder: TempDir,
 }
 
 impl Root {
-    /// With the released binary.
-    pub(super) fn new() -> Self {
+    /// Creates a root directory with the binary of `component`.
+    pub(super) fn new(component: Component) -> Self {
         let root = Self { folder: tempfile::tempdir().unwrap() };
         fs::set_permissions(root.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["usr/lib", "usr/lib64", "usr/local/bin", "etc/ssl/certs", "home/nonroot", "run", "tmp", "var"]
@@ -64,23 +114,23 @@ impl Root {
         for (path, content) in FILES {
             root.write(path, content);
         }
-        fs::copy(release(), root.path(PROGRAM)).unwrap();
+        fs::copy(component.binary(), root.path(PROGRAM)).unwrap();
         root
     }
 
-    /// The path on this machine.
+    /// Returns the path on this machine.
     pub(super) fn path(&self, inside: &str) -> PathBuf {
         self.folder.path().join(inside.trim_start_matches('/'))
     }
 
-    /// Writes a file that everybody can read, and the folders that it needs.
+    /// Writes a file that everybody can read, and creates its parent directories.
     pub(super) fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
         let path = self.path(inside);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    /// Makes a folder that the image's user can write to.
+    /// Creates a directory that the image's user can write to.
     pub(super) fn volume(&self, inside: &str) {
         fs::create_dir_all(self.path(inside)).unwrap();
         if is_root() {
@@ -88,7 +138,7 @@ impl Root {
         }
     }
 
-    /// The program in its root, with the image's environment and `environment`.
+    /// Returns the command that runs the program in its root, with the image's environment and `environment`.
     pub(super) fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Launch {
         let user = USER.to_string();
         let how = if is_root() {
@@ -96,22 +146,19 @@ impl Root {
         } else {
             vec!["--user".into(), format!("--map-user={user}"), format!("--map-group={user}")]
         };
-        let place = [format!("--root={}", self.folder.path().display()), "--wd=/home/nonroot".into(), PROGRAM.into()];
+        let target = [format!("--root={}", self.folder.path().display()), "--wd=/home/nonroot".into(), PROGRAM.into()];
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         let variables = ENVIRONMENT.iter().chain(environment);
         Launch {
             program: "/usr/bin/unshare".into(),
-            arguments: how.into_iter().chain(place).chain(arguments).collect(),
+            arguments: how.into_iter().chain(target).chain(arguments).collect(),
             environment: variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }
     }
 
-    /// What it prints, once it has ended with success.
+    /// Runs the program, which must end with success, and returns its standard output.
     pub(super) fn run(&self, arguments: &[&str]) -> String {
-        let Launch { program, arguments, environment } = self.launch(arguments, &[]);
-        let output = Command::new(&program).args(&arguments).env_clear().envs(environment).output();
-        let output = output.unwrap_or_else(|error| panic!("{} (of util-linux): {error}", program.display()));
-        let Output { status, stdout, stderr } = output;
+        let Output { status, stdout, stderr } = self.output(arguments);
         assert!(
             status.success(),
             "{arguments:?}: {status}: {}\nWhere it is unshare that failed: it needs root, or user namespaces for everybody \
@@ -119,6 +166,13 @@ impl Root {
             String::from_utf8_lossy(&stderr)
         );
         String::from_utf8(stdout).unwrap()
+    }
+
+    /// Runs the program, and returns its status and output.
+    pub(super) fn output(&self, arguments: &[&str]) -> Output {
+        let Launch { program, arguments, environment } = self.launch(arguments, &[]);
+        let output = Command::new(&program).args(&arguments).env_clear().envs(environment).output();
+        output.unwrap_or_else(|error| panic!("{} (of util-linux): {error}", program.display()))
     }
 
     fn copy(&self, path: &str) {
@@ -132,7 +186,7 @@ impl Root {
     }
 }
 
-/// The paths of what [`PACKAGES`] installed here.
+/// Returns the paths of the files that [`PACKAGES`] installed on this machine.
 fn packaged() -> Vec<String> {
     let listed = Command::new("dpkg").arg("--listfiles").args(PACKAGES).output();
     let listed = listed.expect("`dpkg` is there: the base image's files are taken from Debian's or Ubuntu's packages");
@@ -148,27 +202,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// The released binary, which is to be newer than all that it was built from.
-pub(super) fn release() -> PathBuf {
-    let binary = built();
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    let Ok(finished) = modified(&binary) else { panic!("{} isn't there: run `make release`", binary.display()) };
-    for source in sources() {
-        let is_older = modified(&source).is_ok_and(|changed| changed <= finished);
-        assert!(is_older, "{} has changed since the release was built: run `make release`", source.display());
-    }
-    binary
-}
-
-/// The files of this checkout that the released binary was built from.
-pub(super) fn sources() -> Vec<PathBuf> {
-    let list = built().with_extension("d");
-    let list =
-        fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make release`", list.display()));
-    prerequisites(&list)
-}
-
-/// What stands after the colon in a rule of make's, where a space in a path has a backslash before it.
+/// Returns the paths after the colon of a make rule, where a space in a path is escaped with a backslash.
 fn prerequisites(rule: &str) -> Vec<PathBuf> {
     let (_, paths) = rule.split_once(": ").unwrap_or_else(|| panic!("{rule:?} is no rule"));
     // No path holds a NUL.
@@ -180,9 +214,4 @@ fn prerequisites(rule: &str) -> Vec<PathBuf> {
 fn a_path_with_a_space_in_it_is_one_path() {
     let rule = "/home/a\\ b/target/release/it: /home/a\\ b/src/lib.rs /home/a\\ b/src/x\\ \\ y.rs\n";
     assert_eq!(prerequisites(rule), ["/home/a b/src/lib.rs", "/home/a b/src/x  y.rs"].map(PathBuf::from));
-}
-
-/// Where cargo puts it, beside what it gives integration tests for their files.
-fn built() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("kamaji-telemetry")
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::root::{Component, PROGRAM, USER};
+use super::root::{Component, PACKAGES, PROGRAM, USER};
 use crate::servers::{checkout, documents};
 
 fn read(path: &str) -> String {
@@ -126,6 +126,21 @@ fn everything_is_built_with_the_rust_that_is_said_to_be_needed() {
     for workflow in ["ci", "release"] {
         let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
         assert_eq!(workflow["env"]["RUST_VERSION"], rust);
+    }
+    let container = &yaml(".github/workflows/ci.yml")["jobs"]["test"]["container"];
+    assert_eq!(*container, format!("docker.io/library/rust:{rust}-bookworm"));
+}
+
+#[test]
+fn the_tests_set_up_installs_the_packages_of_the_base_image() {
+    let script = read("tests/tools/packages");
+    let (_, list) = script.split_once("packages=(").expect("the script lists the packages");
+    let (list, _) = list.split_once(')').expect("a list has an end");
+    let installed: Vec<_> = list.split_whitespace().collect();
+    // Debian cannot run without these.
+    let essential = ["base-files", "libc6", "libgcc-s1"];
+    for package in PACKAGES.iter().filter(|package| !essential.contains(*package)) {
+        assert!(installed.contains(package), "{package}");
     }
 }
 

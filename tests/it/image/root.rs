@@ -22,7 +22,7 @@ const ENVIRONMENT: [(&str, &str); 2] = [
 ];
 
 /// The packages of the base image, without libssl, which no binary here may need.
-const PACKAGES: [&str; 8] =
+pub(super) const PACKAGES: [&str; 8] =
     ["base-files", "netbase", "tzdata", "media-types", "libc6", "libgomp1", "libstdc++6", "libgcc-s1"];
 
 /// Directories that no program reads.

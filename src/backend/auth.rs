@@ -31,7 +31,7 @@ use super::store::{Digest, Token};
 
 pub(super) use audit_log::AuditLogWriter;
 pub use csrf::{InvalidPublicUrl, PublicUrl};
-pub(super) use error::AuthUnavailable;
+pub(super) use error::{AuthError, AuthUnavailable};
 pub(super) use ingest_tokens::IngestTokens;
 pub(super) use layer::AuthLayer;
 pub(super) use session::LoginError;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::ingest::validate::{RejectReason, Rejections};
 use crate::process::probes;
 
 const REQUESTS: &str = "kamaji_telemetry_backend_requests_total";
@@ -125,10 +124,14 @@ impl Transport {
     }
 }
 
-/// Keeps metrics from here on; before, and where nobody can read them, they cost nothing.
-pub(super) fn open() {
+/// Keeps metrics from here on; before, and where nobody can read them, they cost nothing. `reasons` are the labels of
+/// records that are rejected.
+pub(super) fn open(reasons: impl IntoIterator<Item = &'static str>) {
     probes::recorder();
     describe();
+    for reason in reasons {
+        counter!(REFUSED, "reason" => reason).increment(0);
+    }
 }
 
 /// Says what each account is, and shows those that have a value before anything happens.
@@ -176,9 +179,6 @@ fn describe() {
     for reason in ConnectionRejection::ALL {
         counter!(NOT_ACCEPTED, "reason" => reason.as_str()).increment(0);
     }
-    for reason in RejectReason::ALL {
-        counter!(REFUSED, "reason" => reason.label()).increment(0);
-    }
     for kind in ["snapshot", "event"] {
         counter!(ADMITTED, "kind" => kind).increment(0);
     }
@@ -202,12 +202,14 @@ pub(super) fn admitted(snapshots: usize, events: usize) {
     counter!(ADMITTED, "kind" => "event").increment(events as u64);
 }
 
-/// Points or records were refused, or too old.
-pub(super) fn refused(refused: &Rejections, late: u64) {
-    for (reason, count) in refused.iter() {
-        counter!(REFUSED, "reason" => reason.label()).increment(count);
-    }
-    counter!(LATE).increment(late);
+/// Counts points, records or bodies that are rejected for one reason.
+pub(super) fn rejected(reason: &'static str, count: u64) {
+    counter!(REFUSED, "reason" => reason).increment(count);
+}
+
+/// Counts points or records that are acknowledged and dropped as too old.
+pub(super) fn expired(count: u64) {
+    counter!(LATE).increment(count);
 }
 
 /// A request met a limit.
@@ -245,11 +247,6 @@ pub(super) fn token_file_reloaded(file: TokenFile, is_ok: bool) {
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
 pub(super) fn certificate(expires: i64) {
     gauge!(EXPIRY).set(expires as f64);
-}
-
-/// A body of today's Kamaji was refused.
-pub(super) fn refused_body(reason: &'static str) {
-    counter!(REFUSED, "reason" => reason).increment(1);
 }
 
 /// A commit ended.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTokens};
-use super::ingest::{self, otlp::Ingester};
+use super::ingest::{self, otlp::Ingester, validate::RejectReason};
 use super::jobs::{
     health::HealthMonitor,
     retention::{self, Retention},
@@ -23,7 +24,7 @@ use super::net::probes::{ProbeState, Probes};
 use super::net::tls::TlsIdentity;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitError, RateLimitLayer};
-use super::store::{AuthStore, Store};
+use super::store::{AuthStore, SqliteStore, Store};
 use super::web;
 
 use crate::process::probes::Readiness;
@@ -120,6 +121,31 @@ impl FromStr for StoreLocation {
     }
 }
 
+impl StoreLocation {
+    /// Opens what is stored there, and brings it up to date; `None` where `shutdown` comes before, which leaves it as it
+    /// was.
+    async fn open(self, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
+        let Self::Sqlite(path) = self;
+        let cancelled = shutdown.clone();
+        let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
+        let opened = tokio::select! {
+            opened = opening => opened.context("the store was not opened")?,
+            () = overdue(shutdown) => {
+                tracing::warn!("the store was not opened in time; what was begun is undone by who opens it next");
+                return Ok(None);
+            }
+        };
+        match opened {
+            Ok(store) => Ok(Some(Arc::new(store).into())),
+            Err(error) if error.is_interrupt() => {
+                tracing::info!("the store was not opened, and is as it was");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Listeners {
     /// Binds all that are given; port 0 takes a free one.
     pub fn bind(grpc: SocketAddr, http: SocketAddr, health: Option<SocketAddr>) -> anyhow::Result<Self> {
@@ -137,7 +163,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     protection.entrance.check()?;
     are_apart(&[("--grpc-addr", Some(grpc)), ("--http-addr", Some(http)), ("--health-addr", health)])?;
     let (grpc, http) = (BoundSocket::to(grpc, "--grpc-addr")?, BoundSocket::to(http, "--http-addr")?);
-    let probes = Probes::new(health.map(listen_for_probes).transpose()?);
+    let probes = Probes::new(health.map(listen_for_probes).transpose()?, RejectReason::ALL.map(RejectReason::label));
     let told = probes.told.clone();
     told.readiness.wait(OPENING);
     let stop = shutdown.clone();
@@ -163,7 +189,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
-    let probes = Probes::new(health);
+    let probes = Probes::new(health, RejectReason::ALL.map(RejectReason::label));
     let told = probes.told.clone();
     let serving = serve_ports(Ports { grpc, http }, stores, keeping, protection, told, shutdown.clone());
     probes.beside(serving, shutdown).await
@@ -252,7 +278,7 @@ async fn within_grace(servers: BoxFuture<'_, ()>, shutdown: CancellationToken) {
 }
 
 /// Waits until it is time to give up what a shutdown did not end.
-pub(super) async fn overdue(shutdown: &CancellationToken) {
+async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

@@ -73,12 +73,13 @@ pub(super) fn routes(stores: Stores, guard: &Arc<AuthLayer>, grpc: SocketAddr) -
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(async |response: Response| with_headers(response)))
         .with_state(Web { stores, guard: Arc::clone(guard), grpc });
-    guard.before(routes)
+    guard.layer(routes, IntoResponse::into_response)
 }
 
 /// The probes, which tell what was seen last: whoever asks, nothing is read for it.
 pub(super) fn probes(readiness: Readiness, guard: &Arc<AuthLayer>) -> Router {
-    guard.before(probes::probes(readiness).layer(map_response(async |response: Response| with_headers(response))))
+    let routes = probes::probes(readiness).layer(map_response(async |response: Response| with_headers(response)));
+    guard.layer(routes, IntoResponse::into_response)
 }
 
 /// Adds what every answer to a reader has, where it says nothing else itself.

@@ -7,13 +7,14 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::PublicUrl;
+use super::ingest_tokens::EXPECTED;
 use crate::backend::store::Role;
 use crate::backend::web;
 use crate::process::log_throttle::LogThrottle;
 
 /// Why a reader is not let in. The texts say what was expected, and never what was sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AuthError {
+pub(in crate::backend) enum AuthError {
     #[error("this is {0}, and is served under no other name (--public-url)")]
     Host(PublicUrl),
     #[error(
@@ -33,6 +34,8 @@ pub(super) enum AuthError {
     Role { has: Role, needed: Role },
     #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
     RateLimited(Duration),
+    #[error("{EXPECTED}")]
+    SenderTokenRequired,
     #[error("sign in first")]
     SignInFirst,
     #[error(transparent)]
@@ -87,6 +90,7 @@ impl IntoResponse for AuthError {
                 let wait = [(RETRY_AFTER, HeaderValue::from(seconds(wait)))];
                 (StatusCode::TOO_MANY_REQUESTS, wait, told).into_response()
             }
+            Self::SenderTokenRequired => (StatusCode::UNAUTHORIZED, challenge("Bearer"), told).into_response(),
             Self::SignInFirst => Redirect::to("/").into_response(),
             Self::AuthUnavailable(failed) => failed.into_response(),
         })

@@ -13,8 +13,8 @@ use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
+use super::error::AuthError;
 use super::followed::Followed;
 use crate::backend::metrics::TokenFile;
 use crate::backend::reload::{self, FileWatcher};
@@ -70,9 +70,9 @@ impl IngestTokens {
         Ok(Self(Some(Arc::new(Tokens { path, digests }))))
     }
 
-    /// Stands before the routes of gRPC, and lets no message be read without a token.
-    pub(in crate::backend) fn before(self, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(self, guard))
+    /// Returns `routes` behind a check of the sender's token, with errors rendered by `respond`.
+    pub(in crate::backend) fn layer(self, routes: Router, respond: fn(AuthError) -> Response) -> Router {
+        routes.layer(from_fn_with_state((self, respond), guard))
     }
 
     /// Whether a request with these headers may send. It is compared with every token, however early one fits.
@@ -99,12 +99,12 @@ impl IngestTokens {
     }
 }
 
-async fn guard(State(tokens): State<IngestTokens>, request: Request, next: Next) -> Response {
-    if tokens.admit(request.headers()) {
-        next.run(request).await
-    } else {
-        Status::unauthenticated(EXPECTED).into_http()
-    }
+async fn guard(
+    State((tokens, respond)): State<(IngestTokens, fn(AuthError) -> Response)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if tokens.admit(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
 }
 
 impl Tokens {

@@ -8,19 +8,18 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
 use super::audit_log::AuditLogWriter;
 use super::csrf::{self, PublicUrl};
 use super::error::{AuthError, AuthUnavailable};
-use super::ingest_tokens::{EXPECTED, IngestTokens, bearer};
+use super::ingest_tokens::{IngestTokens, bearer};
 use super::login_throttle::LoginThrottle;
 use super::token::prefix_of;
 use super::{Principal, cookie};
 use crate::backend::auth::routes::{self, Route, RouteAccess};
-use crate::backend::ingest::otlp;
 use crate::backend::rate_limit::TokenBuckets;
 use crate::backend::store::{AuditLogEntry, AuthStore, Digest, Token, TokenRef};
 use crate::backend::web;
@@ -50,13 +49,17 @@ enum Credentials {
 }
 
 /// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
-async fn guard(State(guard): State<Arc<AuthLayer>>, request: Request, next: Next) -> Response {
+async fn guard(
+    State((guard, respond)): State<(Arc<AuthLayer>, fn(AuthError) -> Response)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         // There is no such path, and the fallback says so.
         return next.run(request).await;
     };
     match routes::find(request.method(), path.as_str()) {
-        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(respond),
         None => not_allowed(path.as_str()),
     }
 }
@@ -79,9 +82,9 @@ impl AuthLayer {
         self.logged.forget(now);
     }
 
-    /// Stands before `routes`.
-    pub(in crate::backend) fn before(self: &Arc<Self>, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(Arc::clone(self), guard))
+    /// Returns `routes` behind this layer, with errors rendered by `respond`.
+    pub(in crate::backend) fn layer(self: &Arc<Self>, routes: Router, respond: fn(AuthError) -> Response) -> Router {
+        routes.layer(from_fn_with_state((Arc::clone(self), respond), guard))
     }
 
     /// Lets a request in, or not.
@@ -89,7 +92,7 @@ impl AuthLayer {
         match route.needs {
             RouteAccess::Nothing => Ok(next.run(request).await),
             RouteAccess::Sender if self.ingest.admit(request.headers()) => Ok(next.run(request).await),
-            RouteAccess::Sender => Ok(refuse_sender(route)),
+            RouteAccess::Sender => Err(AuthError::SenderTokenRequired),
             RouteAccess::OwnPage => {
                 self.check_host(&request)?;
                 self.check_page(&request)?;
@@ -205,17 +208,6 @@ impl AuthLayer {
     }
 }
 
-/// In the form that senders of the route understand. The body was not looked at.
-fn refuse_sender(route: &Route) -> Response {
-    let mut response = if route.path.starts_with("/v1/") {
-        otlp::http::unauthenticated(EXPECTED)
-    } else {
-        (StatusCode::UNAUTHORIZED, format!("{EXPECTED}\n")).into_response()
-    };
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
-}
-
 fn not_allowed(path: &str) -> Response {
     let allowed = routes::allowed(path);
     let told = format!("this path has no such method: expected {allowed}\n");
@@ -242,7 +234,7 @@ mod tests {
         let (recorder, _) = AuditLogWriter::new(Arc::clone(&access));
         let open = IngestTokens::open(None).unwrap();
         let guard = AuthLayer::new(access, recorder, None, false, open);
-        (Arc::new(guard).before(routes), folder)
+        (Arc::new(guard).layer(routes, IntoResponse::into_response), folder)
     }
 
     async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {

@@ -71,7 +71,7 @@ pub(in crate::backend) fn routes(
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Legacy { store, key });
     let bounds = RateLimitLayer { limiter, most: MAX_BODY, asks: LimitScope::Rows, answer: refused };
-    bounds.clone().count(guard.before(bounds.read(routes))).layer(map_response(count))
+    bounds.clone().count(guard.layer(bounds.read(routes), IntoResponse::into_response)).layer(map_response(count))
 }
 
 fn refused(refusal: RateLimitError) -> Response {
@@ -149,7 +149,7 @@ impl IntoResponse for KamajiError {
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         if let Some(reason) = self.reason() {
-            metrics::refused_body(reason);
+            metrics::rejected(reason, 1);
         }
         let mut response = (code, format!("{self}\n")).into_response();
         if let Some(wait) = self.retry_after() {

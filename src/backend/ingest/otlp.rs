@@ -78,7 +78,8 @@ impl Ingester {
     async fn keep(&self, admitted: Validated, admission: Permit) -> Result<Rejections, Status> {
         let nothing_acceptable = admitted.nothing_acceptable();
         let Validated { rows, refused, late } = admitted;
-        metrics::refused(&refused, late);
+        refused.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
+        metrics::expired(late);
         self.tally.count(&refused, late);
         if nothing_acceptable {
             return Err(Status::invalid_argument(refused.to_string()));

@@ -4,14 +4,9 @@
 //! only then.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio_util::sync::CancellationToken;
-
-use crate::backend::server::{StoreLocation, Stores, overdue};
-use crate::backend::store::SqliteStore;
 
 /// Connections that wait to be taken: the system cuts it down to its own bound (net.core.somaxconn).
 const BACKLOG: u32 = 65_535;
@@ -64,29 +59,4 @@ impl BoundSocket {
 fn cannot(error: std::io::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
     let context = format!("cannot listen on {address}: free it, or choose another address with {flag}");
     anyhow::Error::new(error).context(context)
-}
-
-impl StoreLocation {
-    /// Opens what is stored there, and brings it up to date; `None` where `shutdown` comes before, which leaves it as it
-    /// was.
-    pub(in crate::backend) async fn open(self, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
-        let Self::Sqlite(path) = self;
-        let cancelled = shutdown.clone();
-        let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
-        let opened = tokio::select! {
-            opened = opening => opened.context("the store was not opened")?,
-            () = overdue(shutdown) => {
-                tracing::warn!("the store was not opened in time; what was begun is undone by who opens it next");
-                return Ok(None);
-            }
-        };
-        match opened {
-            Ok(store) => Ok(Some(Arc::new(store).into())),
-            Err(error) if error.is_interrupt() => {
-                tracing::info!("the store was not opened, and is as it was");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }

@@ -24,11 +24,15 @@ pub(in crate::backend) struct ProbeState {
 }
 
 impl Probes {
-    /// Accounts are kept from here on, where they can be read. Nothing is ready yet.
-    pub(in crate::backend) fn new(listener: Option<TcpListener>) -> Self {
+    /// Creates probes that report "not ready". Metrics are kept from here on if there is a listener; `reject_reasons`
+    /// are the labels of rejected records.
+    pub(in crate::backend) fn new(
+        listener: Option<TcpListener>,
+        reject_reasons: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
         let has_accounts = listener.is_some();
         if has_accounts {
-            metrics::open();
+            metrics::open(reject_reasons);
         }
         Self { listener, told: ProbeState { readiness: Readiness::new(), has_accounts } }
     }

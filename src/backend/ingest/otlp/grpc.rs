@@ -21,7 +21,7 @@ use tonic::{Code, Request, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::{Ingester, MALFORMED, MAX_MESSAGE, refused_status};
-use crate::backend::auth::IngestTokens;
+use crate::backend::auth::{AuthError, IngestTokens};
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, RateLimitLayer};
 
@@ -58,12 +58,16 @@ pub(crate) fn routes(
     let services = Routes::new(metrics).add_service(logs).into_axum_router();
     let health = Routes::new(health).into_axum_router().reset_fallback();
     let services = services.layer(map_response(blame_the_sender)).layer(from_fn(weigh));
-    let services = ingest.clone().count(tokens.before(ingest.read(services)));
+    let services = ingest.clone().count(tokens.layer(ingest.read(services), unauthenticated));
     services.layer(map_response(count)).merge(health_bounds.before(health))
 }
 
 fn refused(refusal: RateLimitError) -> Response {
     refused_status(refusal).into_http()
+}
+
+fn unauthenticated(error: AuthError) -> Response {
+    Status::unauthenticated(error.to_string()).into_http()
 }
 
 /// Tells how long the message is once unpacked, which nobody can tell of one that is decoded. A call has one message;

@@ -8,15 +8,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::{Ingester, MALFORMED, MAX_MESSAGE, refused_status, too_large};
-use crate::backend::auth;
+use crate::backend::auth::{AuthError, AuthLayer};
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, RateLimitLayer};
 
@@ -30,7 +30,7 @@ struct OtlpHttpError {
 }
 
 /// `POST /v1/metrics` and `POST /v1/logs`. TokenRef may not send is refused before anything is read.
-pub(crate) fn routes(receiver: Arc<Ingester>, guard: &Arc<auth::AuthLayer>, limiter: Arc<Limiter>) -> Router {
+pub(crate) fn routes(receiver: Arc<Ingester>, guard: &Arc<AuthLayer>, limiter: Arc<Limiter>) -> Router {
     // The limit is on what comes out of the decompression, which reads no further: a bomb costs what it may hold.
     // Other encodings pass through it, so that the handler can answer as OTLP wants.
     let routes = Router::new()
@@ -40,7 +40,7 @@ pub(crate) fn routes(receiver: Arc<Ingester>, guard: &Arc<auth::AuthLayer>, limi
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .with_state(receiver);
     let bounds = RateLimitLayer { limiter, most: MAX_MESSAGE, asks: LimitScope::Rows, answer: refused };
-    bounds.clone().count(guard.before(bounds.read(routes))).layer(map_response(count))
+    bounds.clone().count(guard.layer(bounds.read(routes), unauthenticated)).layer(map_response(count))
 }
 
 fn refused(refusal: RateLimitError) -> Response {
@@ -52,9 +52,15 @@ fn refused(refusal: RateLimitError) -> Response {
     OtlpHttpError { code, status: refused_status(refusal) }.into_response()
 }
 
-/// The answer to who may not send, for which nothing was read.
-pub(crate) fn unauthenticated(message: &str) -> Response {
-    OtlpHttpError { code: StatusCode::UNAUTHORIZED, status: Status::unauthenticated(message) }.into_response()
+/// Returns the answer to a sender without a valid token, of whose request nothing was read.
+fn unauthenticated(error: AuthError) -> Response {
+    if !matches!(error, AuthError::SenderTokenRequired) {
+        return error.into_response();
+    }
+    let status = Status::unauthenticated(error.to_string());
+    let mut response = OtlpHttpError { code: StatusCode::UNAUTHORIZED, status }.into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 async fn count(response: Response) -> Response {

@@ -118,7 +118,7 @@ impl Acceptor {
 
     fn place(&self, port: Port, peer: IpAddr) -> Result<ConnectionSlot, ConnectionRejection> {
         let source = self.limiter.source_of_peer(peer);
-        self.limiter.connect(source).map_err(|_| ConnectionRejection::Rate)?;
+        self.limiter.check_connection(source).map_err(|_| ConnectionRejection::Rate)?;
         self.places.take(port, source)
     }
 }

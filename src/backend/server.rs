@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::response::IntoResponse;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -23,7 +24,7 @@ use super::net::bind::{BoundSocket, OPENING, are_apart};
 use super::net::probes::{ProbeState, Probes};
 use super::net::tls::TlsIdentity;
 use super::net::{Acceptor, Port};
-use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitError, RateLimitLayer};
+use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
 use super::store::{AuthStore, SqliteStore, Store};
 use super::web;
 
@@ -255,16 +256,16 @@ async fn http_routes(
     let key = stores.rows.pseudonym_key().await?;
     let pages = RateLimitLayer {
         limiter: Arc::clone(&limiter),
-        most: MAX_FORM,
-        asks: LimitScope::Requests,
-        answer: RateLimitError::plain,
+        scope: LimitScope::Requests,
+        max_body: MAX_FORM,
+        respond: IntoResponse::into_response,
     };
-    let probes = RateLimitLayer { asks: LimitScope::Nothing, ..pages.clone() };
+    let probes = RateLimitLayer { scope: LimitScope::Nothing, ..pages.clone() };
     let ingest = ingest::otlp::http::routes(receiver, &guard, Arc::clone(&limiter));
     let legacy = ingest::kamaji::routes(Arc::clone(&stores.rows), key, &guard, limiter);
     let web = web::routes(stores.clone(), &guard, grpc);
     let health = web::probes(readiness, &guard);
-    Ok(ingest.merge(legacy).merge(pages.before(web)).merge(probes.before(health)))
+    Ok(ingest.merge(legacy).merge(pages.layer(web)).merge(probes.layer(health)))
 }
 
 /// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.

@@ -79,7 +79,7 @@ impl AuthLayer {
     /// Forgets whom there is nothing to remember of.
     pub(in crate::backend) fn forget(&self, now: Instant) {
         self.attempts.forget(now);
-        self.logged.forget(now);
+        self.logged.evict(now);
     }
 
     /// Returns `routes` behind this layer, with errors rendered by `respond`.

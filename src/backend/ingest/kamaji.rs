@@ -1,66 +1,52 @@
-//! Today's Kamaji comes in: the JSON that its built-in telemetry posts, until every installation has an agent.
+//! The JSON that Kamaji's built-in telemetry posts, until every installation has an agent.
 //!
-//! It is kept under a source of its own ([`Source::Kamaji`](crate::backend::store::Source::Kamaji)), and an installation by its
-//! pseudonym. Its client reads nothing but the status, and never tries again.
+//! Its records are stored under a source of their own ([`Source::Kamaji`](crate::backend::store::Source::Kamaji)), and
+//! an installation under its pseudonym. Kamaji's client reads nothing but the status, and never tries again.
 
 #[cfg(test)]
 mod fuzz;
 mod payload;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::middleware::map_response;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
+use http::request::Parts;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::backend::auth;
+use super::error::IngestError;
+use super::stack::{self, Protocol, media_type};
+use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
-use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, RateLimitLayer};
-use crate::backend::store::{PseudonymKey, Store, WriteError};
+use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
+use crate::backend::store::{PseudonymKey, Store};
 use payload::{Create, Delete, Payload, Received, Stats, Update};
 
-/// The largest body. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63 characters,
-/// which is the most that a label holds, has 700 bytes.
+/// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
+/// characters, which is the most that a label holds, has 700.
 const MAX_BODY: usize = 4 * 1024;
 
-/// What the handlers share.
+/// The JSON of Kamaji, for the ingest stack.
+enum KamajiProtocol {}
+
+/// The state of the handlers.
 #[derive(Clone)]
-struct Legacy {
+struct KamajiReceiver {
     store: Arc<dyn Store>,
     key: PseudonymKey,
 }
 
-/// Why a request was not kept. The texts say what was expected, and never what was sent.
-#[derive(Debug, thiserror::Error)]
-enum KamajiError {
-    #[error("unsupported content type: expected application/json")]
-    ContentType,
-    #[error("the body is too large: expected at most {MAX_BODY} bytes")]
-    TooLarge,
-    #[error("the body cannot be read: expected it whole")]
-    Broken,
-    #[error("the body is not what is sent to this path: expected {0}")]
-    Malformed(&'static str),
-    #[error("{0}")]
-    Limited(RateLimitError),
-    #[error("nothing can be stored at the moment, try again later")]
-    Store(#[from] WriteError),
-}
-
-/// `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms. TokenRef may not send is refused before
-/// anything is read.
+/// Returns the routes `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms.
 pub(in crate::backend) fn routes(
     store: Arc<dyn Store>,
     key: PseudonymKey,
-    guard: &Arc<auth::AuthLayer>,
+    auth: &Arc<AuthLayer>,
     limiter: Arc<Limiter>,
 ) -> Router {
     let routes = Router::new()
@@ -68,93 +54,87 @@ pub(in crate::backend) fn routes(
         .route("/create", post(receive::<Create>))
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Legacy { store, key });
-    let bounds = RateLimitLayer { limiter, most: MAX_BODY, asks: LimitScope::Rows, answer: refused };
-    bounds.clone().count(guard.layer(bounds.read(routes), IntoResponse::into_response)).layer(map_response(count))
+        .with_state(KamajiReceiver { store, key });
+    stack::layers::<KamajiProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
 }
 
-fn refused(refusal: RateLimitError) -> Response {
-    match refusal {
-        RateLimitError::TooLarge(_) => KamajiError::TooLarge,
-        RateLimitError::Broken => KamajiError::Broken,
-        refusal => KamajiError::Limited(refusal),
-    }
-    .into_response()
-}
+impl Protocol for KamajiProtocol {
+    const TRANSPORT: Transport = Transport::Kamaji;
+    const MAX_BODY: usize = MAX_BODY;
 
-async fn count(response: Response) -> Response {
-    metrics::answered(Transport::Kamaji, response.status().as_str().to_owned());
-    response
-}
-
-/// Answers after the commit.
-async fn receive<P: Payload>(
-    State(Legacy { store, key }): State<Legacy>,
-    Extension(admission): Extension<Permit>,
-    request: Request,
-) -> Result<StatusCode, KamajiError> {
-    let payload: P = read(request).await?;
-    let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key: &key };
-    let batch = payload.admit(&received).ok_or(KamajiError::Malformed(P::EXPECTED))?;
-    admission.charge(1);
-    admission.done(&batch).map_err(|too_much| KamajiError::Limited(too_much.into()))?;
-    let (snapshots, events) = (batch.snapshots.len(), batch.events.len());
-    store.write(batch).await?;
-    metrics::admitted(snapshots, events);
-    Ok(StatusCode::OK)
-}
-
-async fn read<P: Payload>(request: Request) -> Result<P, KamajiError> {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
-    if !media_type.trim().eq_ignore_ascii_case("application/json") {
-        return Err(KamajiError::ContentType);
-    }
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => KamajiError::TooLarge,
-        _ => KamajiError::Broken,
-    })?;
-    // What exactly is wrong would be told in the words of the sender.
-    serde_json::from_slice(&body).map_err(|_| KamajiError::Malformed(P::EXPECTED))
-}
-
-impl KamajiError {
-    /// A name for the metrics; `None` where the sender is not to blame.
-    const fn reason(&self) -> Option<&'static str> {
-        match self {
-            Self::ContentType => Some("content_type"),
-            Self::TooLarge => Some("too_large"),
-            Self::Broken => Some("broken"),
-            Self::Malformed(_) => Some("malformed"),
-            Self::Limited(_) | Self::Store(_) => None,
+    fn check_head(head: &Parts) -> Result<(), IngestError> {
+        if media_type(head).eq_ignore_ascii_case("application/json") {
+            return Ok(());
         }
+        Err(IngestError::Unsupported("unsupported content type: expected application/json"))
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Limited(refusal) => refusal.retry_after(),
-            Self::Store(error) => Some(error.retry_after()),
-            _ => None,
-        }
+    /// Kamaji's client sends plain bodies only.
+    fn unpack(_: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
+        Ok(body)
     }
-}
 
-impl IntoResponse for KamajiError {
-    fn into_response(self) -> Response {
-        let code = match &self {
-            Self::ContentType | Self::Broken | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Limited(refusal) => refusal.code(),
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        if let Some(reason) = self.reason() {
+    /// Answers in plain text.
+    fn respond(error: IngestError) -> Response {
+        if let Some(reason) = reject_reason(&error) {
             metrics::rejected(reason, 1);
         }
-        let mut response = (code, format!("{self}\n")).into_response();
-        if let Some(wait) = self.retry_after() {
+        let retry_after = error.retry_after();
+        let text = |code| (code, format!("{error}\n")).into_response();
+        let mut response = match error {
+            IngestError::Auth(error) => return error.into_response(),
+            IngestError::RateLimit(RateLimitError::TooLarge(max)) => {
+                let text = format!("the body is too large: expected at most {max} bytes\n");
+                (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
+            }
+            IngestError::RateLimit(limit) => text(limit.code()),
+            IngestError::Store(_) => text(StatusCode::SERVICE_UNAVAILABLE),
+            IngestError::TooLargeUnpacked(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
+            IngestError::Unsupported(_)
+            | IngestError::Encoding
+            | IngestError::Malformed(_)
+            | IngestError::Rejected(_) => text(StatusCode::BAD_REQUEST),
+        };
+        if let Some(wait) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
         }
         response
     }
+
+    /// Returns the status code.
+    fn result(response: &Response) -> String {
+        response.status().as_str().to_owned()
+    }
+}
+
+/// Returns the label under which a body is counted as rejected; `None` if the sender is not to blame.
+const fn reject_reason(error: &IngestError) -> Option<&'static str> {
+    match error {
+        IngestError::Unsupported(_) => Some("content_type"),
+        IngestError::RateLimit(RateLimitError::TooLarge(_)) | IngestError::TooLargeUnpacked(_) => Some("too_large"),
+        IngestError::RateLimit(RateLimitError::Broken) | IngestError::Encoding => Some("broken"),
+        IngestError::Malformed(_) | IngestError::Rejected(_) => Some("malformed"),
+        IngestError::RateLimit(_) | IngestError::Auth(_) | IngestError::Store(_) => None,
+    }
+}
+
+/// Answers after the commit.
+async fn receive<P: Payload>(
+    State(receiver): State<KamajiReceiver>,
+    Extension(permit): Extension<Permit>,
+    body: Bytes,
+) -> Response {
+    match store::<P>(&receiver, permit, &body).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => KamajiProtocol::respond(error),
+    }
+}
+
+async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
+    let KamajiReceiver { store, key } = receiver;
+    let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key };
+    // serde's own error would repeat what was sent.
+    let payload: Option<P> = serde_json::from_slice(body).ok();
+    let records = payload.and_then(|payload| payload.admit(&received)).ok_or(IngestError::Malformed(P::EXPECTED))?;
+    stack::write(store.as_ref(), permit, 1, records).await
 }

@@ -1,4 +1,4 @@
-//! Telemetry comes in: OTLP over gRPC and over HTTP, both through [`Ingester`].
+//! OTLP over gRPC and over HTTP: messages in, rows to the store.
 
 pub(in crate::backend) mod grpc;
 pub(in crate::backend) mod http;
@@ -16,23 +16,26 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::backend::ingest::validate::{
-    Rejections, Validated, parts_of_logs, parts_of_metrics, validate_logs, validate_metrics,
-};
+use super::error::IngestError;
+use super::stack;
+use super::validate::{Rejections, Validated, parts_of_logs, parts_of_metrics, validate_logs, validate_metrics};
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
-use crate::backend::store::{Store, WriteError};
+use crate::backend::store::{Batch, Store, WriteError};
 use tally::Tally;
 
-/// The largest message after decompression: three times the largest that an agent sends, 500 events of 300 bytes.
-/// Decoded, one that holds nothing but empty records takes a hundred times its size: a few kB of gzip are 50 MB of
-/// memory here, and would be 400 MB with the 4 MiB that OTLP receivers usually take.
+/// The largest message in bytes, after decompression: three times the largest that an agent sends, 500 events of 300
+/// bytes. A message of nothing but empty records takes a hundred times its size once it is decoded: a few kB of gzip are
+/// 50 MB of memory here, and would be 400 MB with the 4 MiB that OTLP receivers usually take.
 const MAX_MESSAGE: usize = 512 * 1024;
 
 /// The most points or records of a request: four times what an agent sends at most, 500 events.
-const MAX_ROWS: usize = 2_000;
+const MAX_ITEMS: usize = 2_000;
 
-/// Admits and stores. An answer follows the commit.
+/// The error of a body that cannot be decoded.
+const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
+
+/// Validates and stores messages. Each is answered after its commit.
 pub(in crate::backend) struct Ingester {
     store: Arc<dyn Store>,
     tally: Tally,
@@ -46,14 +49,14 @@ impl Ingester {
     async fn metrics(
         &self,
         request: ExportMetricsServiceRequest,
-        admission: Permit,
-    ) -> Result<ExportMetricsServiceResponse, Status> {
-        check_size(parts_of_metrics(&request), &admission)?;
-        let admitted = validate_metrics(&request, Timestamp::now());
-        // What was sent takes many times what is kept of it, which may have to wait for others.
+        permit: Permit,
+    ) -> Result<ExportMetricsServiceResponse, IngestError> {
+        let items = parts_of_metrics(&request);
+        let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, Timestamp::now()));
+        // A message takes many times the memory of its rows, which may have to wait for a commit.
         drop(request);
-        let refused = self.keep(admitted, admission).await?;
-        let partial_success = partial_success(&refused).map(|(rejected_data_points, error_message)| {
+        let rejections = self.store(items, validated, permit).await?;
+        let partial_success = partial_success(&rejections).map(|(rejected_data_points, error_message)| {
             ExportMetricsPartialSuccess { rejected_data_points, error_message }
         });
         Ok(ExportMetricsServiceResponse { partial_success })
@@ -62,85 +65,74 @@ impl Ingester {
     async fn logs(
         &self,
         request: ExportLogsServiceRequest,
-        admission: Permit,
-    ) -> Result<ExportLogsServiceResponse, Status> {
-        check_size(parts_of_logs(&request), &admission)?;
-        let admitted = validate_logs(&request, Timestamp::now());
+        permit: Permit,
+    ) -> Result<ExportLogsServiceResponse, IngestError> {
+        let items = parts_of_logs(&request);
+        let validated = (items <= MAX_ITEMS).then(|| validate_logs(&request, Timestamp::now()));
         drop(request);
-        let refused = self.keep(admitted, admission).await?;
-        let partial_success = partial_success(&refused).map(|(rejected_log_records, error_message)| {
+        let rejections = self.store(items, validated, permit).await?;
+        let partial_success = partial_success(&rejections).map(|(rejected_log_records, error_message)| {
             ExportLogsPartialSuccess { rejected_log_records, error_message }
         });
         Ok(ExportLogsServiceResponse { partial_success })
     }
 
-    /// Stores what was admitted, and says what was not.
-    async fn keep(&self, admitted: Validated, admission: Permit) -> Result<Rejections, Status> {
-        let nothing_acceptable = admitted.nothing_acceptable();
-        let Validated { rows, refused, late } = admitted;
+    /// Charges for a message of so many items, and stores what is acceptable of it. `validated` is `None` where there
+    /// are too many items; that stays so whenever they are sent again, and an agent divides them.
+    async fn store(
+        &self,
+        items: usize,
+        validated: Option<Validated>,
+        permit: Permit,
+    ) -> Result<Rejections, IngestError> {
+        let Some(validated) = validated else {
+            permit.charge(items, &Batch::default()).map_err(RateLimitError::from)?;
+            let message = format!("too many points or records: expected at most {MAX_ITEMS} in a request");
+            return Err(IngestError::Rejected(message));
+        };
+        let nothing_acceptable = validated.nothing_acceptable();
+        let Validated { rows, refused, late } = validated;
         refused.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
         metrics::expired(late);
         self.tally.count(&refused, late);
-        if nothing_acceptable {
-            return Err(Status::invalid_argument(refused.to_string()));
-        }
-        admission.done(&rows).map_err(|too_much| refused_status(too_much.into()))?;
-        let (snapshots, events) = (rows.snapshots.len(), rows.events.len());
-        self.store.write(rows).await.map_err(|error| try_again(&error))?;
-        metrics::admitted(snapshots, events);
-        Ok(refused)
+        stack::write(self.store.as_ref(), permit, items, rows).await?;
+        if nothing_acceptable { Err(IngestError::Rejected(refused.to_string())) } else { Ok(refused) }
     }
 }
 
-/// Counts what was sent. What is too much for a request is so whenever it is sent: an agent divides it.
-fn check_size(parts: usize, admission: &Permit) -> Result<(), Status> {
-    admission.charge(parts);
-    if parts > MAX_ROWS {
-        let message = format!("too many points or records: expected at most {MAX_ROWS} in a request");
-        return Err(Status::invalid_argument(message));
-    }
-    Ok(())
+/// Returns the count and the message of OTLP's `partial_success`; `None` if all was accepted.
+fn partial_success(rejections: &Rejections) -> Option<(i64, String)> {
+    let rejected = i64::try_from(rejections.total()).unwrap_or(i64::MAX);
+    (rejected > 0).then(|| (rejected, rejections.to_string()))
 }
 
-/// What OTLP's `partial_success` says; none where all was accepted.
-fn partial_success(refused: &Rejections) -> Option<(i64, String)> {
-    let rejected = i64::try_from(refused.total()).unwrap_or(i64::MAX);
-    (rejected > 0).then(|| (rejected, refused.to_string()))
-}
-
-/// Of a body that is no message. What exactly is wrong with it would be told in the words of the sender.
-const MALFORMED: &str = "the body is not the OTLP message of this path";
-
-fn too_large() -> String {
-    format!("the message is too large: expected at most {MAX_MESSAGE} bytes after decompression")
-}
-
-/// What a refusal is in gRPC, whose clients read when to try again from `RetryInfo` alone.
-fn refused_status(refusal: RateLimitError) -> Status {
-    let message = refusal.to_string();
-    match refusal {
-        RateLimitError::Limited(_) | RateLimitError::NoRoom => {
-            let details = ErrorDetails::with_retry_info(refusal.retry_after());
-            Status::with_error_details(Code::ResourceExhausted, message, details)
+/// Returns the gRPC status of an error, which OTLP over HTTP has as its body. Senders try again only if `RetryInfo` says
+/// so. The cause of an error of the store is for our own log.
+fn status(error: &IngestError) -> Status {
+    let (code, message) = match error {
+        IngestError::Auth(_) => (Code::Unauthenticated, error.to_string()),
+        IngestError::RateLimit(limit) => match limit {
+            RateLimitError::Limited(_) | RateLimitError::NoRoom => (Code::ResourceExhausted, error.to_string()),
+            RateLimitError::TooLarge(_) => {
+                (Code::InvalidArgument, IngestError::TooLargeUnpacked(MAX_MESSAGE).to_string())
+            }
+            // The connection broke. The sender may send the request again.
+            RateLimitError::Broken => (Code::Unavailable, error.to_string()),
+            RateLimitError::TooSlow => (Code::DeadlineExceeded, error.to_string()),
+        },
+        IngestError::TooLargeUnpacked(_) => (Code::ResourceExhausted, error.to_string()),
+        IngestError::Unsupported(_) | IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => {
+            (Code::InvalidArgument, error.to_string())
         }
-        RateLimitError::TooLarge(_) => Status::invalid_argument(too_large()),
-        // The connection broke: whether it was read to its end is the sender's question, and it may send it again.
-        RateLimitError::Broken => Status::unavailable(message),
-        RateLimitError::TooSlow => {
-            let details = ErrorDetails::with_retry_info(refusal.retry_after());
-            Status::with_error_details(Code::DeadlineExceeded, message, details)
+        IngestError::Store(WriteError::Overloaded { .. }) => {
+            (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
         }
-    }
-}
-
-/// Senders try again only where `RetryInfo` tells them to. What exactly fails is for our own log.
-fn try_again(error: &WriteError) -> Status {
-    let message = match error {
-        WriteError::Overloaded { .. } => "overloaded: nothing of this request was stored, try again later",
-        WriteError::Unavailable(_) => "nothing can be stored at the moment, try again later",
+        IngestError::Store(WriteError::Unavailable(_)) => (Code::Unavailable, error.to_string()),
     };
-    let details = ErrorDetails::with_retry_info(Some(error.retry_after()));
-    Status::with_error_details(Code::Unavailable, message, details)
+    match error.retry_after() {
+        Some(wait) => Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(wait))),
+        None => Status::new(code, message),
+    }
 }
 
 #[cfg(test)]

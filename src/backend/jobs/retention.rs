@@ -86,7 +86,7 @@ pub(in crate::backend) async fn forget(limiter: Arc<Limiter>, guard: Arc<AuthLay
     let mut due = each(TIDY);
     while shutdown.run_until_cancelled(due.tick()).await.is_some() {
         let now = Instant::now();
-        limiter.forget(now);
+        limiter.evict(now);
         guard.forget(now);
     }
 }
@@ -145,7 +145,7 @@ mod tests {
         let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
         let job = tokio::spawn(forget(Arc::clone(&limiter), guard, CancellationToken::new()));
         tokio::time::sleep(TIDY / 2).await;
-        limiter.connect(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();
+        limiter.check_connection(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();
         assert_eq!(limiter.known_sources(), 1);
         tokio::time::sleep(TIDY).await;
         assert_eq!(limiter.known_sources(), 0);

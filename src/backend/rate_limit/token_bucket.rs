@@ -98,8 +98,8 @@ impl<K: Eq + Hash> TokenBuckets<K> {
     }
 
     /// Forgets the keys whose buckets are full, which changes nothing for them.
-    pub(in crate::backend) fn forget(&self, now: Instant) {
-        lock(&self.state).forget(now);
+    pub(in crate::backend) fn evict(&self, now: Instant) {
+        lock(&self.state).evict(now);
     }
 
     /// How many keys are remembered.
@@ -135,10 +135,10 @@ impl<K: Eq + Hash> BucketState<K> {
             return;
         }
         self.swept = now;
-        self.forget(now);
+        self.evict(now);
     }
 
-    fn forget(&mut self, now: Instant) {
+    fn evict(&mut self, now: Instant) {
         self.full.retain(|_, full_at| *full_at > now);
         self.next_sweep = (2 * self.full.len()).clamp(FEW_KEYS, MOST_KEYS);
     }
@@ -190,11 +190,11 @@ mod tests {
         {
             buckets.charge(1, 1, now);
             for (after, known) in [(until / 2, 1), (until, 0)] {
-                buckets.forget(now + after);
+                buckets.evict(now + after);
                 assert_eq!(buckets.len(), known, "{after:?}");
             }
             buckets.charge(2, u32::MAX, now);
-            buckets.forget(now + DAY + DAY);
+            buckets.evict(now + DAY + DAY);
             assert_eq!(buckets.len(), 0, "at the most that can be taken");
         }
     }

@@ -2,154 +2,113 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::middleware::map_response;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use prost::Message;
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
-use tower_http::decompression::RequestDecompressionLayer;
+use tonic::Status;
 
-use super::{Ingester, MALFORMED, MAX_MESSAGE, refused_status, too_large};
+use super::{Ingester, MALFORMED, MAX_MESSAGE, status};
 use crate::backend::auth::{AuthError, AuthLayer};
-use crate::backend::metrics::{self, Transport};
-use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, RateLimitLayer};
+use crate::backend::ingest::error::IngestError;
+use crate::backend::ingest::stack::{self, Protocol, gunzip, media_type};
+use crate::backend::metrics::Transport;
+use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
 
-/// The one encoding of OTLP that is accepted, and answered in.
+/// The one media type of OTLP that is accepted, and answered in.
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// An error of OTLP over HTTP: a status code, and a `google.rpc.Status` as the body.
-struct OtlpHttpError {
-    code: StatusCode,
-    status: Status,
+/// OTLP over HTTP, for the ingest stack.
+enum HttpProtocol {}
+
+/// Returns the routes `POST /v1/metrics` and `POST /v1/logs`.
+pub(in crate::backend) fn routes(ingester: Arc<Ingester>, auth: &Arc<AuthLayer>, limiter: Arc<Limiter>) -> Router {
+    let routes = Router::new().route("/v1/metrics", post(metrics)).route("/v1/logs", post(logs)).with_state(ingester);
+    stack::layers::<HttpProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
 }
 
-/// `POST /v1/metrics` and `POST /v1/logs`. TokenRef may not send is refused before anything is read.
-pub(crate) fn routes(receiver: Arc<Ingester>, guard: &Arc<AuthLayer>, limiter: Arc<Limiter>) -> Router {
-    // The limit is on what comes out of the decompression, which reads no further: a bomb costs what it may hold.
-    // Other encodings pass through it, so that the handler can answer as OTLP wants.
-    let routes = Router::new()
-        .route("/v1/metrics", post(metrics))
-        .route("/v1/logs", post(logs))
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE))
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .with_state(receiver);
-    let bounds = RateLimitLayer { limiter, most: MAX_MESSAGE, asks: LimitScope::Rows, answer: refused };
-    bounds.clone().count(guard.layer(bounds.read(routes), unauthenticated)).layer(map_response(count))
-}
+impl Protocol for HttpProtocol {
+    const TRANSPORT: Transport = Transport::Http;
+    const MAX_BODY: usize = MAX_MESSAGE;
 
-fn refused(refusal: RateLimitError) -> Response {
-    let code = match refusal {
-        // Senders drop what is answered 408, and try again after this.
-        RateLimitError::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
-        refusal => refusal.code(),
-    };
-    OtlpHttpError { code, status: refused_status(refusal) }.into_response()
-}
-
-/// Returns the answer to a sender without a valid token, of whose request nothing was read.
-fn unauthenticated(error: AuthError) -> Response {
-    if !matches!(error, AuthError::SenderTokenRequired) {
-        return error.into_response();
-    }
-    let status = Status::unauthenticated(error.to_string());
-    let mut response = OtlpHttpError { code: StatusCode::UNAUTHORIZED, status }.into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
-}
-
-async fn count(response: Response) -> Response {
-    metrics::answered(Transport::Http, response.status().as_str().to_owned());
-    response
-}
-
-async fn metrics(
-    State(receiver): State<Arc<Ingester>>,
-    Extension(admission): Extension<Permit>,
-    request: Request,
-) -> Result<Response, OtlpHttpError> {
-    let request = read(request, &admission).await?;
-    Ok(protobuf(StatusCode::OK, receiver.metrics(request, admission).await?.encode_to_vec()))
-}
-
-async fn logs(
-    State(receiver): State<Arc<Ingester>>,
-    Extension(admission): Extension<Permit>,
-    request: Request,
-) -> Result<Response, OtlpHttpError> {
-    let request = read(request, &admission).await?;
-    Ok(protobuf(StatusCode::OK, receiver.logs(request, admission).await?.encode_to_vec()))
-}
-
-/// Reads a message whose headers are right.
-async fn read<M: Message + Default>(request: Request, admission: &Permit) -> Result<M, OtlpHttpError> {
-    check_headers(request.headers())?;
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-        // How far it was unpacked is not known.
-        admission.weigh(MAX_MESSAGE);
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => OtlpHttpError::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()),
-            _ => OtlpHttpError::new(
-                StatusCode::BAD_REQUEST,
-                "the body cannot be read: expected it whole, and its encoding sound",
-            ),
+    fn check_head(head: &Parts) -> Result<(), IngestError> {
+        if !media_type(head).eq_ignore_ascii_case(PROTOBUF) {
+            return Err(IngestError::Unsupported("unsupported content type: expected application/x-protobuf"));
         }
-    })?;
-    admission.weigh(body.len());
-    let malformed = |_| OtlpHttpError::new(StatusCode::BAD_REQUEST, MALFORMED);
-    M::decode(body).map_err(malformed)
-}
-
-fn check_headers(headers: &HeaderMap) -> Result<(), OtlpHttpError> {
-    let unsupported = |expected: &str| Err(OtlpHttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected));
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (media_type, _) = sent.split_once(';').unwrap_or((sent, ""));
-    if !media_type.trim().eq_ignore_ascii_case(PROTOBUF) {
-        return unsupported("unsupported content type: expected application/x-protobuf");
+        match head.headers.get(CONTENT_ENCODING) {
+            Some(encoding) if encoding != "gzip" => {
+                Err(IngestError::Unsupported("unsupported content encoding: expected gzip or none"))
+            }
+            _ => Ok(()),
+        }
     }
-    // What was decompressed no longer says that it was compressed.
-    if headers.contains_key(CONTENT_ENCODING) {
-        return unsupported("unsupported content encoding: expected gzip or none");
-    }
-    Ok(())
-}
 
-impl OtlpHttpError {
-    /// A request that can't be read; sending it again would not help.
-    fn new(code: StatusCode, message: impl Into<String>) -> Self {
-        Self { code, status: Status::invalid_argument(message) }
+    fn unpack(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
+        match head.headers.remove(CONTENT_ENCODING) {
+            Some(_) => Ok(gunzip(&body, MAX_MESSAGE)?.into()),
+            None => Ok(body),
+        }
     }
-}
 
-impl From<Status> for OtlpHttpError {
-    fn from(status: Status) -> Self {
-        let code = match status.code() {
-            Code::InvalidArgument => StatusCode::BAD_REQUEST,
-            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
+    /// Answers with a status code and a `google.rpc.Status` as the body.
+    fn respond(error: IngestError) -> Response {
+        let error = match error {
+            // A method that the path does not have, which is no matter of OTLP.
+            IngestError::Auth(error) if !matches!(error, AuthError::SenderTokenRequired) => {
+                return error.into_response();
+            }
+            error => error,
         };
-        Self { code, status }
-    }
-}
-
-impl IntoResponse for OtlpHttpError {
-    fn into_response(self) -> Response {
-        let Self { code, status } = self;
-        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
-        let mut response = protobuf(code, rpc_status(&status));
-        if let Some(delay) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, delay.as_secs().into());
+        let code = match &error {
+            IngestError::Auth(_) => StatusCode::UNAUTHORIZED,
+            // Senders drop what is answered with 408, and try again after 503.
+            IngestError::RateLimit(RateLimitError::TooSlow) | IngestError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            IngestError::RateLimit(limit) => limit.code(),
+            IngestError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            IngestError::TooLargeUnpacked(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => StatusCode::BAD_REQUEST,
+        };
+        let mut response = protobuf(code, rpc_status(&status(&error)));
+        if let Some(wait) = error.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+        }
+        if code == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
+
+    /// Returns the status code.
+    fn result(response: &Response) -> String {
+        response.status().as_str().to_owned()
+    }
 }
 
-/// The `google.rpc.Status` of a gRPC status, which carries one itself where it has details.
+async fn metrics(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
+    answer(async { ingester.metrics(decode(body)?, permit).await }).await
+}
+
+async fn logs(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
+    answer(async { ingester.logs(decode(body)?, permit).await }).await
+}
+
+fn decode<M: Message + Default>(body: Bytes) -> Result<M, IngestError> {
+    M::decode(body).map_err(|_| MALFORMED)
+}
+
+async fn answer<M: Message>(result: impl Future<Output = Result<M, IngestError>>) -> Response {
+    match result.await {
+        Ok(message) => protobuf(StatusCode::OK, message.encode_to_vec()),
+        Err(error) => HttpProtocol::respond(error),
+    }
+}
+
+/// Returns the `google.rpc.Status` of a gRPC status, which carries one itself where it has details.
 fn rpc_status(status: &Status) -> Vec<u8> {
     if !status.details().is_empty() {
         return status.details().to_vec();

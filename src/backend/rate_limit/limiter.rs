@@ -1,0 +1,273 @@
+//! The limiter: one token bucket a source and a limit, and bounds on what is in memory at once.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::{ClientKey, Limits, Network, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
+use crate::backend::metrics::{self, LimitKind};
+use crate::backend::store::Batch;
+use crate::process::lock::lock;
+
+/// Bytes that cost as much as one item: the size of an event. Reading takes time and memory also for a body that holds
+/// few items, or that cannot be decoded at all.
+const BYTES_PER_ITEM: usize = 300;
+
+/// Bodies that are decoded at once. Decoding is work for the processor alone, so that more of them would not be done
+/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all.
+const MAX_READERS: usize = 4;
+
+/// Groups of sources, by a keyed hash. Of each group, half of [`MAX_READERS`] are decoded at once, which bounds each
+/// source in constant memory.
+const READER_GROUPS: usize = 256;
+const MAX_READERS_PER_GROUP: usize = MAX_READERS / 2;
+
+/// Bytes of bodies in memory before they are decoded: 128 of the largest.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of one source's bodies: 4 of the largest, which is more than the ten batches of 150 kB that a relay has under
+/// way. It takes 32 sources to use up [`MAX_BODY_BYTES`].
+const MAX_BODY_BYTES_PER_SOURCE: usize = 2 * 1024 * 1024;
+
+/// The address at the other end of a connection: an extension of each request on it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::backend) struct PeerAddr(pub(in crate::backend) IpAddr);
+
+/// The limits that a request is checked against before its body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum LimitScope {
+    /// None. Probes are answered whatever others at the same address send.
+    Nothing,
+    /// The rate of requests.
+    Requests,
+    /// The rate of requests and the rate of items. Bodies are decoded behind it, which costs memory and time.
+    Items,
+}
+
+/// Applies [`Limits`].
+#[derive(Debug)]
+pub(in crate::backend) struct Limiter {
+    proxies: Vec<Network>,
+    connections: TokenBuckets<ClientKey>,
+    requests: TokenBuckets<ClientKey>,
+    items: TokenBuckets<ClientKey>,
+    items_per_day: TokenBuckets<ClientKey>,
+    snapshots: TokenBuckets<Uuid>,
+    body_bytes: Arc<Quota>,
+    readers: Arc<Semaphore>,
+    group_readers: Vec<Arc<Semaphore>>,
+    hash: RandomState,
+}
+
+/// A request that passed [`Limiter::check`]. It is an extension of the request.
+///
+/// A body that was read and is never charged, since it could not be decoded, is charged for its bytes when the last
+/// handle is dropped.
+#[derive(Debug, Clone)]
+pub(in crate::backend) struct Permit(Arc<PermitState>);
+
+#[derive(Debug)]
+struct PermitState {
+    limiter: Arc<Limiter>,
+    source: ClientKey,
+    scope: LimitScope,
+    uncharged: Mutex<Option<ReadBody>>,
+}
+
+/// A body that was read, and is neither charged nor stored yet.
+#[derive(Debug)]
+struct ReadBody {
+    /// Its length before or after decompression, whichever is greater.
+    bytes: usize,
+    _reservation: Reservation,
+    _readers: [OwnedSemaphorePermit; 2],
+}
+
+impl Limiter {
+    pub(in crate::backend) fn new(limits: &Limits) -> Arc<Self> {
+        let Limits { requests, rows, items_per_day, snapshots, connections: _, max_connections_per_client: _, proxies } =
+            limits;
+        Arc::new(Self {
+            proxies: proxies.clone(),
+            connections: TokenBuckets::new(*requests),
+            requests: TokenBuckets::new(*requests),
+            items: TokenBuckets::new(*rows),
+            items_per_day: TokenBuckets::daily(*items_per_day),
+            snapshots: TokenBuckets::new(*snapshots),
+            body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_SOURCE),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            group_readers: (0..READER_GROUPS).map(|_| Arc::new(Semaphore::new(MAX_READERS_PER_GROUP))).collect(),
+            hash: RandomState::new(),
+        })
+    }
+
+    /// Returns the source of a connection.
+    pub(in crate::backend) fn source_of_peer(&self, peer: IpAddr) -> ClientKey {
+        ClientKey::of_peer(peer, &self.proxies)
+    }
+
+    /// Admits a connection unless its source opened as many as it may send requests: a handshake is as much work.
+    pub(in crate::backend) fn check_connection(&self, source: ClientKey) -> Result<(), RateLimited> {
+        // The requests on a proxy's connections are limited by their own sources.
+        if source.is_proxy() {
+            return Ok(());
+        }
+        self.connections.take(source, 1, Instant::now()).map_err(|retry_after| RateLimited { retry_after })
+    }
+
+    /// Admits a request unless its source sent too many requests, or too many items in earlier ones.
+    pub(in crate::backend) fn check<B>(
+        self: &Arc<Self>,
+        request: &Request<B>,
+        scope: LimitScope,
+    ) -> Result<Permit, RateLimitError> {
+        let Some(PeerAddr(peer)) = request.extensions().get().copied() else { return Err(RateLimitError::Broken) };
+        let source = ClientKey::of_request(peer, request.headers(), &self.proxies);
+        if scope == LimitScope::Items {
+            self.check_items_owed(source)?;
+        }
+        if scope != LimitScope::Nothing {
+            self.requests
+                .take(source, 1, Instant::now())
+                .map_err(|retry_after| limited(LimitKind::Requests, retry_after))?;
+        }
+        let limiter = Arc::clone(self);
+        Ok(Permit(Arc::new(PermitState { limiter, source, scope, uncharged: Mutex::default() })))
+    }
+
+    /// Forgets sources and installations whose buckets are full, which changes nothing for them.
+    pub(in crate::backend) fn evict(&self, now: Instant) {
+        for sources in [&self.connections, &self.requests, &self.items, &self.items_per_day] {
+            sources.evict(now);
+        }
+        self.snapshots.evict(now);
+    }
+
+    /// Returns the number of sources that are remembered by their connections.
+    #[cfg(test)]
+    pub(in crate::backend) fn known_sources(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn group_readers(&self, source: ClientKey) -> &Arc<Semaphore> {
+        let group = self.hash.hash_one(source) % READER_GROUPS as u64;
+        &self.group_readers[usize::try_from(group).unwrap_or_default()]
+    }
+
+    fn check_items_owed(&self, source: ClientKey) -> Result<(), RateLimited> {
+        self.items.take(source, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Rows, retry_after))
+    }
+
+    fn charge_items(&self, source: ClientKey, items: usize, bytes: usize) {
+        let items = items.max(bytes / BYTES_PER_ITEM).max(1);
+        self.items.charge(source, u32::try_from(items).unwrap_or(u32::MAX), Instant::now());
+    }
+
+    /// Lets all of `batch` be stored, or nothing of it.
+    fn admit(&self, source: ClientKey, batch: &Batch) -> Result<(), RateLimited> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.items_per_day.take(source, 0, now).map_err(|retry_after| limited(LimitKind::Day, retry_after))?;
+        let installations = || batch.snapshots.iter().map(|snapshot| snapshot.installation);
+        installations()
+            .try_for_each(|installation| self.snapshots.take(installation, 0, now))
+            .map_err(|retry_after| limited(LimitKind::Cycles, retry_after))?;
+        installations().for_each(|installation| self.snapshots.charge(installation, 1, now));
+        let items = batch.snapshots.len() + batch.events.len();
+        self.items_per_day.charge(source, u32::try_from(items).unwrap_or(u32::MAX), now);
+        Ok(())
+    }
+}
+
+impl Permit {
+    /// Returns the source of the request.
+    pub(in crate::backend) fn source(&self) -> ClientKey {
+        self.0.source
+    }
+
+    /// Reads a body of at most `max` bytes to its end, within the source's quota, and unpacks it.
+    ///
+    /// The whole body is buffered first, since a decoder that began earlier could be kept waiting with all that it has
+    /// decoded. Where items are limited, the body is unpacked once one of [`MAX_READERS`] is free, which is then held
+    /// until [`Permit::charge`].
+    pub(in crate::backend) async fn read_body<E: From<RateLimitError>>(
+        &self,
+        body: Body,
+        max: usize,
+        unpack: impl FnOnce(Bytes) -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
+        let PermitState { limiter, source, scope, uncharged } = self.0.as_ref();
+        let mut reservation = limiter.body_bytes.open(*source);
+        let body = collect(body, max, &mut reservation).await?;
+        if *scope != LimitScope::Items {
+            return unpack(body);
+        }
+        let acquire = async |readers: &Arc<Semaphore>| {
+            Arc::clone(readers).acquire_owned().await.map_err(|_| RateLimitError::NoRoom)
+        };
+        let of_group = acquire(limiter.group_readers(*source)).await?;
+        let readers = [of_group, acquire(&limiter.readers).await?];
+        // Bodies of the same source that were decoded meanwhile may have been too much.
+        limiter.check_items_owed(*source).map_err(RateLimitError::from)?;
+        let packed = body.len();
+        let unpacked = unpack(body);
+        // How far a body was unpacked before an error is not known.
+        let bytes = unpacked.as_ref().map_or(max, Bytes::len).max(packed);
+        *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _readers: readers });
+        unpacked
+    }
+
+    /// Charges the source for `items`, or for as many as the body's bytes are worth, and lets `batch` be stored.
+    ///
+    /// Items are charged whatever becomes of the request: it is too late to refuse them, and the source's next request
+    /// waits. Fails if the source stored too much today, or an installation sent too many snapshots; nothing of `batch`
+    /// may be stored then.
+    pub(in crate::backend) fn charge(&self, items: usize, batch: &Batch) -> Result<(), RateLimited> {
+        let PermitState { limiter, source, scope: _, uncharged } = self.0.as_ref();
+        // The reader is free from here on: storing waits for a commit, which many requests share.
+        if let Some(ReadBody { bytes, .. }) = lock(uncharged).take() {
+            limiter.charge_items(*source, items, bytes);
+        }
+        limiter.admit(*source, batch)
+    }
+}
+
+impl Drop for PermitState {
+    fn drop(&mut self) {
+        if let Some(ReadBody { bytes, .. }) = lock(&self.uncharged).take() {
+            self.limiter.charge_items(self.source, 0, bytes);
+        }
+    }
+}
+
+fn limited(limit: LimitKind, retry_after: Duration) -> RateLimited {
+    metrics::limited(limit);
+    RateLimited { retry_after }
+}
+
+/// Buffers a body of at most `max` bytes, as far as `reservation` can grow.
+async fn collect(mut body: Body, max: usize, reservation: &mut Reservation) -> Result<Bytes, RateLimitError> {
+    let mut buffer = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| RateLimitError::Broken)?.into_data() else { continue };
+        if buffer.len() + data.len() > max {
+            return Err(RateLimitError::TooLarge(max));
+        }
+        reservation.add(data.len()).map_err(|_| {
+            metrics::limited(LimitKind::Bodies);
+            RateLimitError::NoRoom
+        })?;
+        buffer.extend_from_slice(&data);
+    }
+    Ok(buffer.freeze())
+}

@@ -13,8 +13,10 @@ mod limiter;
 mod quota;
 mod token_bucket;
 
+use ipnet::IpNet;
+
 pub(super) use client_ip::ClientKey;
-pub use client_ip::{InvalidNetwork, Network};
+pub use client_ip::{InvalidNetwork, parse_network};
 pub(super) use error::{RateLimitError, RateLimited};
 pub(super) use layer::{RateLimitLayer, within_deadline};
 pub(super) use limiter::{LimitScope, Limiter, PeerAddr, Permit};
@@ -37,7 +39,7 @@ pub struct Limits {
     /// Connections of one source at once.
     pub max_connections_per_client: usize,
     /// TokenRef is believed about where a request comes from.
-    pub proxies: Vec<Network>,
+    pub proxies: Vec<IpNet>,
 }
 
 impl Default for Limits {

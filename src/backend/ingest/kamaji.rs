@@ -132,9 +132,9 @@ async fn receive<P: Payload>(
 
 async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
     let KamajiReceiver { store, key } = receiver;
-    let received = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key };
+    let receipt = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key };
     // serde's own error would repeat what was sent.
     let payload: Option<P> = serde_json::from_slice(body).ok();
-    let records = payload.and_then(|payload| payload.admit(&received)).ok_or(IngestError::Malformed(P::EXPECTED))?;
+    let records = payload.and_then(|payload| payload.admit(&receipt)).ok_or(IngestError::Malformed(P::EXPECTED))?;
     stack::write(store.as_ref(), permit, 1, records).await
 }

@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 
 use http::HeaderMap;
 use http::header::FORWARDED;
+use ipnet::IpNet;
 
 /// What proxies have added to for longest.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The bits of an IPv6 address that stand for one source. A site is given a /56 or a /48 (RIPE-690) and chooses among
 /// its addresses freely; a hosting company gives each machine a /64 or more, so that 256 neighbours may share one here.
-const IPV6_SITE: u8 = 56;
+const IPV6_SITE_MASK: u128 = u128::MAX << (128 - 56);
 
 /// Where requests come from that are limited together: one IPv4 address, since neighbours in a network are strangers to
 /// each other, or the first 56 bits of an IPv6 address. It is never stored, and never shown.
@@ -22,14 +22,7 @@ pub(in crate::backend) struct ClientKey {
     is_proxy: bool,
 }
 
-/// Addresses that share their first bits, one at least, written as `192.0.2.0/24`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    prefix: IpAddr,
-    bits: u8,
-}
-
-/// Text that is no [`Network`].
+/// Text that is no network of proxies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
     /// It is no address, or no number of bits.
@@ -45,12 +38,16 @@ pub enum InvalidNetwork {
 impl ClientKey {
     /// That of an address.
     pub(in crate::backend) fn of(address: IpAddr) -> Self {
-        Self { prefix: masked(address.to_canonical(), IPV6_SITE), is_proxy: false }
+        let prefix = match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_SITE_MASK).into(),
+        };
+        Self { prefix, is_proxy: false }
     }
 
     /// That of a peer, which may be one of `proxies`.
-    pub(super) fn of_peer(peer: IpAddr, proxies: &[Network]) -> Self {
-        Self { is_proxy: is_any(proxies, peer), ..Self::of(peer) }
+    pub(super) fn of_peer(peer: IpAddr, proxies: &[IpNet]) -> Self {
+        Self { is_proxy: contains(proxies, peer), ..Self::of(peer) }
     }
 
     /// That of a request: the peer, or who it is forwarded for, if the peer is one of `proxies`.
@@ -58,8 +55,8 @@ impl ClientKey {
     /// Each proxy adds the address that it was called from at the end, so the last one that is not a proxy's is the
     /// nearest that can be believed: what is before it, anybody may have written. A proxy adds to one of two headers and
     /// passes the other on as it came. So where both are there and disagree, neither is believed.
-    pub(super) fn of_request(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Self {
-        if !is_any(proxies, peer) {
+    pub(super) fn of_request(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
+        if !contains(proxies, peer) {
             return Self::of(peer);
         }
         let plain = nearest(values(headers, X_FORWARDED_FOR).map(address), proxies);
@@ -84,8 +81,8 @@ impl fmt::Debug for ClientKey {
 }
 
 /// The first address from the end that is not a proxy's; `None` where there is none, or what is there is no address.
-fn nearest(hops: impl DoubleEndedIterator<Item = Option<IpAddr>>, proxies: &[Network]) -> Option<IpAddr> {
-    hops.rev().find(|hop| hop.is_none_or(|hop| !is_any(proxies, hop))).flatten()
+fn nearest(hops: impl DoubleEndedIterator<Item = Option<IpAddr>>, proxies: &[IpNet]) -> Option<IpAddr> {
+    hops.rev().find(|hop| hop.is_none_or(|hop| !contains(proxies, hop))).flatten()
 }
 
 /// The elements of a header that is a list, over all its lines.
@@ -108,46 +105,19 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address(value.trim_matches('"'))
 }
 
-fn is_any(networks: &[Network], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(address))
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
-/// The first `bits` of an IPv6 address; an IPv4 address as it is.
-fn masked(address: IpAddr, bits: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)).into()
-        }
-    }
-}
-
-impl Network {
-    fn contains(self, address: IpAddr) -> bool {
-        match (self.prefix, address.to_canonical()) {
-            (IpAddr::V4(prefix), IpAddr::V4(address)) => {
-                let differ = prefix.to_bits() ^ address.to_bits();
-                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(prefix), IpAddr::V6(address)) => {
-                let differ = prefix.to_bits() ^ address.to_bits();
-                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = InvalidNetwork;
-
-    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let error = || InvalidNetwork::Form(text.to_owned());
-        let (prefix, bits) = text.split_once('/').map_or((text, None), |(prefix, bits)| (prefix, Some(bits)));
-        let prefix: IpAddr = prefix.parse().map_err(|_| error())?;
-        let most = if prefix.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse).ok().filter(|bits| *bits <= most).ok_or_else(error)?;
-        if bits == 0 { Err(InvalidNetwork::All(text.to_owned())) } else { Ok(Self { prefix, bits }) }
+/// Parses an address or a network in CIDR notation, such as `192.0.2.0/24`.
+///
+/// A network of all addresses is refused: no sender could be told from a proxy.
+pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) if network.prefix_len() == 0 => Err(InvalidNetwork::All(text.to_owned())),
+        Ok(network) => Ok(network),
+        Err(_) => Err(InvalidNetwork::Form(text.to_owned())),
     }
 }
 
@@ -161,7 +131,7 @@ mod tests {
 
     /// The source of a request through 10.0.0.1, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
     fn source(peer: &str, headers: &[(&'static str, &str)]) -> ClientKey {
-        let proxies = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| network.parse().unwrap());
+        let proxies = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| parse_network(network).unwrap());
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         ClientKey::of_request(ip(peer), &headers, &proxies)
     }
@@ -209,13 +179,13 @@ mod tests {
 
     #[test]
     fn a_network_holds_what_begins_as_it_does() {
-        let network = |text: &str| text.parse::<Network>();
-        assert!(network("128.0.0.0/1").unwrap().contains(ip("192.0.2.1")));
-        assert!(network("192.0.2.128/25").unwrap().contains(ip("192.0.2.255")));
-        assert!(!network("192.0.2.128/25").unwrap().contains(ip("192.0.2.1")));
-        assert!(!network("192.0.2.1").unwrap().contains(ip("192.0.2.2")));
-        assert!(network("2001:db8::/32").unwrap().contains(ip("2001:db8:ffff::1")));
-        assert!(!network("::/1").unwrap().contains(ip("192.0.2.1")));
+        let network = parse_network;
+        assert!(network("128.0.0.0/1").unwrap().contains(&ip("192.0.2.1")));
+        assert!(network("192.0.2.128/25").unwrap().contains(&ip("192.0.2.255")));
+        assert!(!network("192.0.2.128/25").unwrap().contains(&ip("192.0.2.1")));
+        assert!(!network("192.0.2.1").unwrap().contains(&ip("192.0.2.2")));
+        assert!(network("2001:db8::/32").unwrap().contains(&ip("2001:db8:ffff::1")));
+        assert!(!network("::/1").unwrap().contains(&ip("192.0.2.1")));
         for bad in ["", "192.0.2.1/33", "192.0.2/24", "::/129", "host", "192.0.2.1/-1", "192.0.2.1/"] {
             assert!(network(bad).unwrap_err().to_string().contains("10.0.0.0/8"), "{bad}");
         }

@@ -9,10 +9,11 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::BodyExt;
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::{ClientKey, Limits, Network, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
+use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
 use crate::backend::metrics::{self, LimitKind};
 use crate::backend::store::Batch;
 use crate::process::lock::lock;
@@ -55,7 +56,7 @@ pub(in crate::backend) enum LimitScope {
 /// Applies [`Limits`].
 #[derive(Debug)]
 pub(in crate::backend) struct Limiter {
-    proxies: Vec<Network>,
+    proxies: Vec<IpNet>,
     connections: TokenBuckets<ClientKey>,
     requests: TokenBuckets<ClientKey>,
     items: TokenBuckets<ClientKey>,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
-use crate::backend::{self, Limits, Network, Retention, SecurityConfig, TlsFiles, TlsIdentity};
+use crate::backend::{self, Limits, Retention, SecurityConfig, TlsFiles, TlsIdentity, parse_network};
 use crate::cli::interval;
 use crate::process;
 
@@ -100,8 +101,9 @@ struct LimitArgs {
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT", default_value = "128", value_name = "NUMBER")]
     max_connections_per_client: usize,
     /// Proxy, or network of proxies, whose X-Forwarded-For or Forwarded header names the client. Repeatable.
-    #[arg(long, env = "KAMAJI_TELEMETRY_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
-    trusted_proxy: Vec<Network>,
+    #[arg(long, env = "KAMAJI_TELEMETRY_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',',
+          value_parser = parse_network)]
+    trusted_proxy: Vec<IpNet>,
 }
 
 /// Runs the backend until a signal ends it.

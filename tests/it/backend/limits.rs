@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kamaji_telemetry::backend::Limits;
+use kamaji_telemetry::backend::{Limits, parse_network};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -200,7 +200,7 @@ async fn one_installation_is_limited_without_its_source() {
 
 #[tokio::test]
 async fn a_forwarded_address_is_believed_of_a_proxy_only() {
-    let proxies = vec!["127.0.1.1".parse().unwrap()];
+    let proxies = vec![parse_network("127.0.1.1").unwrap()];
     let backend = Backend::limited(Limits { requests: 1, proxies, ..unlimited() }).await;
     let forwarded = |address| [("x-forwarded-for", address)];
     let exhaust = async |from, headers: &[(&str, &str)]| {

@@ -1,6 +1,5 @@
 //! The limiter: one token bucket a source and a limit, and bounds on what is in memory at once.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,13 +22,9 @@ use crate::process::lock::lock;
 const BYTES_PER_ITEM: usize = 300;
 
 /// Bodies that are decoded at once. Decoding is work for the processor alone, so that more of them would not be done
-/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all.
+/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all. One source may have all of them, but not for long: by
+/// the time that its next body is due it was charged for these, and is refused if they held too much.
 const MAX_READERS: usize = 4;
-
-/// Groups of sources, by a keyed hash. Of each group, half of [`MAX_READERS`] are decoded at once, which bounds each
-/// source in constant memory.
-const READER_GROUPS: usize = 256;
-const MAX_READERS_PER_GROUP: usize = MAX_READERS / 2;
 
 /// Bytes of bodies in memory before they are decoded: 128 of the largest.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -64,8 +59,6 @@ pub(in crate::backend) struct Limiter {
     snapshots: TokenBuckets<Uuid>,
     body_bytes: Arc<Quota>,
     readers: Arc<Semaphore>,
-    group_readers: Vec<Arc<Semaphore>>,
-    hash: RandomState,
 }
 
 /// A request that passed [`Limiter::check`]. It is an extension of the request.
@@ -89,7 +82,7 @@ struct ReadBody {
     /// Its length before or after decompression, whichever is greater.
     bytes: usize,
     _reservation: Reservation,
-    _readers: [OwnedSemaphorePermit; 2],
+    _reader: OwnedSemaphorePermit,
 }
 
 impl Limiter {
@@ -105,8 +98,6 @@ impl Limiter {
             snapshots: TokenBuckets::new(*snapshots),
             body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_SOURCE),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
-            group_readers: (0..READER_GROUPS).map(|_| Arc::new(Semaphore::new(MAX_READERS_PER_GROUP))).collect(),
-            hash: RandomState::new(),
         })
     }
 
@@ -156,11 +147,6 @@ impl Limiter {
     #[cfg(test)]
     pub(in crate::backend) fn known_sources(&self) -> usize {
         self.connections.len()
-    }
-
-    fn group_readers(&self, source: ClientKey) -> &Arc<Semaphore> {
-        let group = self.hash.hash_one(source) % READER_GROUPS as u64;
-        &self.group_readers[usize::try_from(group).unwrap_or_default()]
     }
 
     fn check_items_owed(&self, source: ClientKey) -> Result<(), RateLimited> {
@@ -213,18 +199,14 @@ impl Permit {
         if *scope != LimitScope::Items {
             return unpack(body);
         }
-        let acquire = async |readers: &Arc<Semaphore>| {
-            Arc::clone(readers).acquire_owned().await.map_err(|_| RateLimitError::NoRoom)
-        };
-        let of_group = acquire(limiter.group_readers(*source)).await?;
-        let readers = [of_group, acquire(&limiter.readers).await?];
+        let reader = Arc::clone(&limiter.readers).acquire_owned().await.map_err(|_| RateLimitError::NoRoom)?;
         // Bodies of the same source that were decoded meanwhile may have been too much.
         limiter.check_items_owed(*source).map_err(RateLimitError::from)?;
         let packed = body.len();
         let unpacked = unpack(body);
         // How far a body was unpacked before an error is not known.
         let bytes = unpacked.as_ref().map_or(max, Bytes::len).max(packed);
-        *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _readers: readers });
+        *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _reader: reader });
         unpacked
     }
 

@@ -171,12 +171,12 @@ fn bomb() -> Arc<Vec<u8>> {
     Arc::new(gzip(&records))
 }
 
-/// Messages of one source that are read at once.
-const READ_AT_ONCE: usize = 2;
+/// Bodies that are decoded at once, before their source is charged for any.
+const READ_AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
-    let backend = Backend::start().await;
+    let backend = Backend::start_with_workers(2 * READ_AT_ONCE).await;
     let bomb = bomb();
     let (last, first) = bomb.split_last().unwrap();
     let head = format!(

@@ -2,7 +2,7 @@
 
 pub(in crate::backend) mod grpc;
 pub(in crate::backend) mod http;
-mod tally;
+mod rejection_log;
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::validate::{Rejections, Validated, parts_of_logs, parts_of_metrics, va
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
 use crate::backend::store::{Batch, Store, WriteError};
-use tally::Tally;
+use rejection_log::RejectionLog;
 
 /// The largest message in bytes, after decompression: three times the largest that an agent sends, 500 events of 300
 /// bytes. A message of nothing but empty records takes a hundred times its size once it is decoded: a few kB of gzip are
@@ -38,12 +38,12 @@ const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
 /// Validates and stores messages. Each is answered after its commit.
 pub(in crate::backend) struct Ingester {
     store: Arc<dyn Store>,
-    tally: Tally,
+    rejection_log: RejectionLog,
 }
 
 impl Ingester {
     pub(in crate::backend) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, tally: Tally::default() }
+        Self { store, rejection_log: RejectionLog::new() }
     }
 
     async fn metrics(
@@ -94,7 +94,7 @@ impl Ingester {
         let Validated { rows, refused, late } = validated;
         refused.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
         metrics::expired(late);
-        self.tally.count(&refused, late);
+        self.rejection_log.log(&refused, late);
         stack::write(self.store.as_ref(), permit, items, rows).await?;
         if nothing_acceptable { Err(IngestError::Rejected(refused.to_string())) } else { Ok(refused) }
     }

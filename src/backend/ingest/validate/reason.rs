@@ -136,13 +136,6 @@ impl Rejections {
         self.0[reason as usize] += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
-    /// StateCounts what `other` counted.
-    pub fn merge(&mut self, other: &Self) {
-        for (sum, count) in self.0.iter_mut().zip(other.0) {
-            *sum += count;
-        }
-    }
-
     /// All of them.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

@@ -27,4 +27,5 @@ mod reload;
 pub use jobs::retention::Retention;
 pub use net::tls::{TlsFiles, TlsIdentity};
 pub use rate_limit::{InvalidNetwork, Limits, parse_network};
-pub use server::{Config, Listeners, SecurityConfig, StoreLocation, Stores, UnknownStore, run, serve};
+pub use server::{Config, Listeners, SecurityConfig, run, serve};
+pub use store::{StoreLocation, Stores, UnknownStore};

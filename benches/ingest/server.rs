@@ -44,15 +44,15 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     let unlimited = usize::MAX;
     let limits = Limits {
         requests: 0,
-        rows: 0,
+        items: 0,
         items_per_day: 0,
         snapshots: 0,
-        connections: unlimited,
+        max_connections: unlimited,
         max_connections_per_client: unlimited,
-        proxies: Vec::new(),
+        trusted_proxies: Vec::new(),
     };
-    let protection = SecurityConfig { limits, ..SecurityConfig::default() };
-    backend::serve(listeners, stores, Retention::default(), protection, shutdown).await
+    let security = SecurityConfig { limits, ..SecurityConfig::default() };
+    backend::serve(listeners, stores, Retention::default(), security, shutdown).await
 }
 
 fn print_figures() -> anyhow::Result<()> {

@@ -10,9 +10,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::StoreLocation;
 use super::store::sqlite::backup::{self, folder::BackupFolder};
-use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, Store};
+use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, Store, StoreLocation};
 
 /// Deletes all rows of an installation, given by its UUID or, where today's Kamaji reports it, by the UID that this
 /// reports: of the cluster's Service `default/kubernetes`. The backend may serve the store meanwhile.

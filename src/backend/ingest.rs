@@ -1,7 +1,21 @@
 //! Turns requests into records: OTLP over gRPC and HTTP, and the JSON of Kamaji's built-in telemetry.
+//!
+//! ```text
+//! stack ──▶ otlp   ──▶ validate ──▶ store
+//!      └──▶ kamaji ──────────────────┘
+//! ```
+//!
+//! A sender is answered after the commit of what it sent.
 
 mod error;
 pub(super) mod kamaji;
 pub(super) mod otlp;
 mod stack;
 pub mod validate;
+
+pub(super) use otlp::Ingester;
+
+/// Returns the labels of the reasons for which records are rejected, for the metrics.
+pub(super) fn reject_reasons() -> impl Iterator<Item = &'static str> {
+    validate::RejectReason::ALL.into_iter().map(validate::RejectReason::label)
+}

@@ -70,7 +70,7 @@ impl Acceptor {
     /// For the probes and the metrics: they are to answer when nothing else does.
     pub(super) fn for_probes() -> Self {
         let limits =
-            Limits { requests: 0, connections: PROBES, max_connections_per_client: PROBES, ..Limits::default() };
+            Limits { requests: 0, max_connections: PROBES, max_connections_per_client: PROBES, ..Limits::default() };
         Self::new(&limits, Limiter::new(&limits), None)
     }
 

@@ -28,18 +28,18 @@ pub(super) use token_bucket::TokenBuckets;
 pub struct Limits {
     /// Requests of one source.
     pub requests: u32,
-    /// Rows of one source that are read: gauge points and events.
-    pub rows: u32,
-    /// Rows of one source that are stored, a day: gauge snapshots and events.
+    /// Items of one source that are read: gauge points and events.
+    pub items: u32,
+    /// Items of one source that are stored in a day: gauge snapshots and events.
     pub items_per_day: u32,
     /// Gauge snapshots of one installation.
     pub snapshots: u32,
     /// Connections at once.
-    pub connections: usize,
+    pub max_connections: usize,
     /// Connections of one source at once.
     pub max_connections_per_client: usize,
-    /// TokenRef is believed about where a request comes from.
-    pub proxies: Vec<IpNet>,
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` names the source of a request.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Limits {
@@ -47,12 +47,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests: 100,
-            rows: 1_000,
+            items: 1_000,
             items_per_day: 500_000,
             snapshots: 1,
-            connections: 900,
+            max_connections: 900,
             max_connections_per_client: 128,
-            proxies: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Composes the backend: listeners, layers, routes and jobs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,283 +13,259 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTokens};
-use super::ingest::{self, otlp::Ingester, validate::RejectReason};
-use super::jobs::{
-    health::HealthMonitor,
-    retention::{self, Retention},
-};
-use super::net::bind::{BoundSocket, OPENING, are_apart};
+use super::ingest::{self, Ingester};
+use super::jobs::evict;
+use super::jobs::health::HealthMonitor;
+use super::jobs::retention::{self, Retention};
+use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
 use super::net::tls::TlsIdentity;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
-use super::store::{AuthStore, SqliteStore, Store};
+use super::store::{SqliteStore, StoreLocation, Stores};
 use super::web;
-
 use crate::process::probes::Readiness;
 
-/// How long requests under way may take once a shutdown was told: longer than the 5 s that a relay waits for one, and
-/// a third of what Kubernetes allows a pod.
-const GRACE: Duration = Duration::from_secs(10);
+/// The time that requests in flight may take after a shutdown: longer than the 5 s that a relay waits for one, and a third
+/// of what Kubernetes allows a pod.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// The largest body of what is no telemetry: forms, and what a browser sends with them.
-const MAX_FORM: usize = 16 * 1024;
+/// The largest body of a request without telemetry, in bytes: a form, and what a browser sends with it.
+const MAX_FORM_BODY: usize = 16 * 1024;
 
-/// What `kamaji-telemetry backend serve` is told.
+/// The configuration of `kamaji-telemetry backend serve`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where OTLP over gRPC is listened for.
+    /// The address of OTLP over gRPC.
     pub grpc: SocketAddr,
-    /// Where OTLP over HTTP, the page and the API are listened for.
+    /// The address of OTLP over HTTP, the page and the API.
     pub http: SocketAddr,
-    /// Where the probes and the metrics are served; nowhere if `None`.
+    /// The address of the probes and the metrics, which are not served if `None`.
     pub health: Option<SocketAddr>,
-    /// Where rows are kept.
+    /// The store.
     pub store: StoreLocation,
-    /// For how long.
-    pub keeping: Retention,
-    /// TokenRef is let in, and how much of what.
-    pub protection: SecurityConfig,
+    /// How long rows are kept.
+    pub retention: Retention,
+    /// Limits, TLS and authentication.
+    pub security: SecurityConfig,
 }
 
-/// What is kept, and who may read it.
-#[derive(Clone)]
-pub struct Stores {
-    /// What is sent here.
-    pub rows: Arc<dyn Store>,
-    /// Tokens, sessions and the audit log, which may be kept elsewhere.
-    pub access: Arc<dyn AuthStore>,
-}
-
-impl<S: Store + AuthStore> From<Arc<S>> for Stores {
-    /// One for both.
-    fn from(store: Arc<S>) -> Self {
-        let rows: Arc<dyn Store> = Arc::clone(&store) as _;
-        Self { rows, access: store }
-    }
-}
-
-/// What stands between the network and the rest.
+/// Limits, TLS and authentication.
 #[derive(Debug, Clone, Default)]
 pub struct SecurityConfig {
-    /// What senders may do.
+    /// Limits on senders.
     pub limits: Limits,
-    /// TLS on both ports; none where something before them does it.
-    pub identity: Option<Arc<TlsIdentity>>,
-    /// What the operator says about the way in, beside the tokens in the store.
-    pub entrance: AuthConfig,
+    /// TLS on both ports; `None` where a proxy terminates it.
+    pub tls: Option<Arc<TlsIdentity>>,
+    /// Authentication, beside the tokens in the store.
+    pub auth: AuthConfig,
 }
 
-/// Where rows are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreLocation {
-    /// An `SQLite` file, made where there is none; written `sqlite:PATH`.
-    Sqlite(PathBuf),
-}
-
-/// Text that is no [`StoreLocation`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
-pub struct UnknownStore(String);
-
-/// Sockets that are bound already.
+/// Sockets that are bound and listening.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For OTLP over gRPC.
+    /// The listener of OTLP over gRPC.
     pub grpc: TcpListener,
-    /// For OTLP over HTTP, the page and the API.
+    /// The listener of OTLP over HTTP, the page and the API.
     pub http: TcpListener,
-    /// For the probes and the metrics, which are kept only where they can be read.
+    /// The listener of the probes and the metrics. Metrics are recorded only if there is one.
     pub health: Option<TcpListener>,
 }
 
-/// Those of them that the store is needed for.
-struct Ports {
+/// The listeners that need the store.
+struct StoreListeners {
     grpc: TcpListener,
     http: TcpListener,
 }
 
-impl FromStr for StoreLocation {
-    type Err = UnknownStore;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStore> {
-        match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(UnknownStore(text.to_owned())),
-        }
-    }
-}
-
-impl StoreLocation {
-    /// Opens what is stored there, and brings it up to date; `None` where `shutdown` comes before, which leaves it as it
-    /// was.
-    async fn open(self, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
-        let Self::Sqlite(path) = self;
-        let cancelled = shutdown.clone();
-        let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
-        let opened = tokio::select! {
-            opened = opening => opened.context("the store was not opened")?,
-            () = overdue(shutdown) => {
-                tracing::warn!("the store was not opened in time; what was begun is undone by who opens it next");
-                return Ok(None);
-            }
-        };
-        match opened {
-            Ok(store) => Ok(Some(Arc::new(store).into())),
-            Err(error) if error.is_interrupt() => {
-                tracing::info!("the store was not opened, and is as it was");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
 impl Listeners {
-    /// Binds all that are given; port 0 takes a free one.
+    /// Binds all addresses that are given; port 0 takes a free one.
     pub fn bind(grpc: SocketAddr, http: SocketAddr, health: Option<SocketAddr>) -> anyhow::Result<Self> {
         let [grpc, http] =
-            [(grpc, "--grpc-addr"), (http, "--http-addr")].map(|(address, flag)| BoundSocket::to(address, flag));
+            [(grpc, "--grpc-addr"), (http, "--http-addr")].map(|(address, flag)| BoundSocket::bind(address, flag));
         let health = health.map(listen_for_probes).transpose()?;
         Ok(Self { grpc: grpc?.listen()?, http: http?.listen()?, health })
     }
 }
 
-/// Runs a backend of its own until `shutdown`: binds its addresses, opens the store, and serves. The probes are answered
-/// from the beginning.
+/// Runs a backend until `shutdown`: binds its addresses, opens the store, and serves. The probes are answered from the
+/// beginning.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, health, store, keeping, protection } = config;
-    protection.entrance.check()?;
-    are_apart(&[("--grpc-addr", Some(grpc)), ("--http-addr", Some(http)), ("--health-addr", health)])?;
-    let (grpc, http) = (BoundSocket::to(grpc, "--grpc-addr")?, BoundSocket::to(http, "--http-addr")?);
-    let probes = Probes::new(health.map(listen_for_probes).transpose()?, RejectReason::ALL.map(RejectReason::label));
-    let told = probes.told.clone();
-    told.readiness.wait(OPENING);
+    let Config { grpc, http, health, store, retention, security } = config;
+    security.auth.check()?;
+    check_distinct(&[("--grpc-addr", Some(grpc)), ("--http-addr", Some(http)), ("--health-addr", health)])?;
+    let (grpc, http) = (BoundSocket::bind(grpc, "--grpc-addr")?, BoundSocket::bind(http, "--http-addr")?);
+    let probes = probes(health.map(listen_for_probes).transpose()?);
+    let state = probes.state.clone();
+    state.readiness.wait(OPENING);
     let stop = shutdown.clone();
     let serving = async {
-        let Some(stores) = store.open(&stop).await? else { return Ok(()) };
-        let ports = Ports { grpc: grpc.listen()?, http: http.listen()? };
-        serve_ports(ports, stores, keeping, protection, told, stop).await
+        let Some(stores) = open(store, &stop).await? else { return Ok(()) };
+        let listeners = StoreListeners { grpc: grpc.listen()?, http: http.listen()? };
+        serve_stores(listeners, stores, retention, security, state, stop).await
     };
-    probes.beside(serving, shutdown).await
+    probes.serve_while(serving, shutdown).await
 }
 
-/// Serves `stores` on sockets that are bound until `shutdown`, then finishes the requests under way, at most 10 s.
-/// Meanwhile it deletes what is older than `keeping` says. TokenRef is let in is for the tokens in `stores` and for `entrance`
-/// to say.
+/// Serves `stores` on bound sockets until `shutdown`, then finishes the requests in flight, for at most 10 s. Meanwhile it
+/// deletes rows by `retention`. Authentication is by the tokens in `stores` and by `security`.
 ///
-/// What was acknowledged is committed whatever happens. Fails at the start, where a socket can't be used, or the store or
-/// the files of tokens can't be read.
+/// Every acknowledged row is committed, whatever happens later. Fails at the start if a socket cannot be used, or the
+/// store or a file of tokens cannot be read.
 pub async fn serve(
     listeners: Listeners,
     stores: Stores,
-    keeping: Retention,
-    protection: SecurityConfig,
+    retention: Retention,
+    security: SecurityConfig,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
-    let probes = Probes::new(health, RejectReason::ALL.map(RejectReason::label));
-    let told = probes.told.clone();
-    let serving = serve_ports(Ports { grpc, http }, stores, keeping, protection, told, shutdown.clone());
-    probes.beside(serving, shutdown).await
+    let probes = probes(health);
+    let state = probes.state.clone();
+    let listeners = StoreListeners { grpc, http };
+    let serving = serve_stores(listeners, stores, retention, security, state, shutdown.clone());
+    probes.serve_while(serving, shutdown).await
 }
 
-/// The same beside the probes.
-async fn serve_ports(
-    ports: Ports,
+fn probes(listener: Option<TcpListener>) -> Probes {
+    Probes::new(listener, ingest::reject_reasons())
+}
+
+fn listen_for_probes(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    BoundSocket::bind(address, "--health-addr")?.listen()
+}
+
+/// Opens a store, and migrates it to the current schema; returns `None` on `shutdown`, which leaves the store as it was.
+async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
+    let StoreLocation::Sqlite(path) = location;
+    let cancelled = shutdown.clone();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
+    let opened = tokio::select! {
+        opened = opening => opened.context("the store was not opened")?,
+        () = grace_elapsed(shutdown) => {
+            tracing::warn!(grace_seconds = SHUTDOWN_GRACE.as_secs(), "the store was not opened in time; its next opening rolls the migration back");
+            return Ok(None);
+        }
+    };
+    match opened {
+        Ok(store) => Ok(Some(Arc::new(store).into())),
+        Err(error) if error.is_interrupt() => {
+            tracing::info!("shut down before the store was opened; it is unchanged");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Serves `stores` on both ports, and runs the jobs.
+async fn serve_stores(
+    listeners: StoreListeners,
     stores: Stores,
-    keeping: Retention,
-    protection: SecurityConfig,
-    ProbeState { readiness, has_accounts }: ProbeState,
+    retention: Retention,
+    security: SecurityConfig,
+    ProbeState { readiness, has_metrics }: ProbeState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let SecurityConfig { limits, identity, entrance } = protection;
-    let Ports { grpc, http } = ports;
-    let (upkeep, health_service) = HealthMonitor::new(readiness.clone()).await;
-    let grpc_address = grpc.local_addr()?;
-    let tokens = IngestTokens::open(entrance.ingest_token_file.clone())?;
-    let listed = ReaderTokens::open(entrance.reader_token_file.clone(), Arc::clone(&stores.access)).await?;
-    tracing::info!(grpc = %grpc_address, http = %http.local_addr()?, "the backend listens");
-    if entrance.public_url.is_some() && limits.proxies.is_empty() {
-        tracing::warn!(
-            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one source; name the proxy, if there is one"
-        );
-    }
+    let StoreListeners { grpc, http } = listeners;
+    let SecurityConfig { limits, tls, auth } = security;
+    let (health, health_service) = HealthMonitor::new(readiness.clone()).await;
+    let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
+    let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone(), Arc::clone(&stores.access)).await?;
+    log_start(&grpc, &http, &auth, &limits)?;
+
     let limiter = Limiter::new(&limits);
-    let receiver = Arc::new(Ingester::new(Arc::clone(&stores.rows)));
-    let (recorder, recording) = AuditLogWriter::new(Arc::clone(&stores.access));
-    let secure = entrance.is_secure(identity.is_some());
-    let guard = AuthLayer::new(Arc::clone(&stores.access), recorder, entrance.public_url, secure, tokens.clone());
-    let services =
-        ingest::otlp::grpc::routes(Arc::clone(&receiver), health_service, tokens.clone(), Arc::clone(&limiter));
-    let guard = Arc::new(guard);
-    let forgetter = retention::forget(Arc::clone(&limiter), Arc::clone(&guard), shutdown.clone());
-    let routes = http_routes(&stores, receiver, guard, Arc::clone(&limiter), readiness, grpc_address).await?;
-    let gate = Acceptor::new(&limits, limiter, identity.clone());
-    let grpc = gate.clone().serve(grpc, Port::Grpc, services, shutdown.clone());
-    let http = gate.serve(http, Port::Http, routes, shutdown.clone());
-    let renewal = follow(identity, shutdown.clone());
-    let follower = tokens.follow(shutdown.clone());
-    let listed = listed.follow(shutdown.clone());
-    let keeper = retention::run(stores.clone(), keeping, shutdown.clone());
-    let tidier = retention::checkpoint(Arc::clone(&stores.rows), shutdown.clone());
-    let upkeep = upkeep.run(stores.rows, has_accounts, shutdown.clone());
-    let servers = async {
-        tokio::join!(grpc, http, renewal, follower, listed, keeper, tidier, forgetter, upkeep, recording);
+    let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.access));
+    let secure = auth.is_secure(tls.is_some());
+    let auth_layer =
+        AuthLayer::new(Arc::clone(&stores.access), audit_log, auth.public_url, secure, sender_tokens.clone());
+    let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer) };
+    let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows)));
+    let grpc_routes =
+        ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
+    let http_routes = http_routes(&stores, ingester, &layers, readiness, grpc.local_addr()?).await?;
+
+    let acceptor = Acceptor::new(&limits, limiter, tls.clone());
+    let grpc = acceptor.clone().serve(grpc, Port::Grpc, grpc_routes, shutdown.clone());
+    let http = acceptor.serve(http, Port::Http, http_routes, shutdown.clone());
+    let certificate = follow_certificate(tls, shutdown.clone());
+    let sender_tokens = sender_tokens.follow(shutdown.clone());
+    let reader_tokens = reader_tokens.follow(shutdown.clone());
+    let checkpoint = retention::checkpoint(Arc::clone(&stores.rows), shutdown.clone());
+    let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
+    let health = health.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
+    let retention = retention::run(stores, retention, shutdown.clone());
+    let tasks = async {
+        tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };
-    // On the heap: it holds all of the servers' states.
-    within_grace(servers.boxed(), shutdown.clone()).await;
+    let jobs = async {
+        tokio::join!(retention, checkpoint, evict, health);
+    };
+    // On the heap: it holds the states of all of them.
+    let all = async { tokio::join!(tasks, jobs) }.map(drop).boxed();
+    within_grace(all, shutdown).await;
     Ok(())
 }
 
-/// All of the HTTP port. Before each route, what it asks of the limits comes first, then whether it may, then its body.
+/// The layers of the HTTP port.
+struct Layers {
+    limiter: Arc<Limiter>,
+    auth: Arc<AuthLayer>,
+}
+
+/// Returns all routes of the HTTP port. Before each route, limits come first, then authentication, then the body.
 async fn http_routes(
     stores: &Stores,
-    receiver: Arc<Ingester>,
-    guard: Arc<AuthLayer>,
-    limiter: Arc<Limiter>,
+    ingester: Arc<Ingester>,
+    layers: &Layers,
     readiness: Readiness,
     grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
+    let Layers { limiter, auth } = layers;
     let key = stores.rows.pseudonym_key().await?;
     let pages = RateLimitLayer {
-        limiter: Arc::clone(&limiter),
+        limiter: Arc::clone(limiter),
         scope: LimitScope::Requests,
-        max_body: MAX_FORM,
+        max_body: MAX_FORM_BODY,
         respond: IntoResponse::into_response,
     };
     let probes = RateLimitLayer { scope: LimitScope::Nothing, ..pages.clone() };
-    let ingest = ingest::otlp::http::routes(receiver, &guard, Arc::clone(&limiter));
-    let legacy = ingest::kamaji::routes(Arc::clone(&stores.rows), key, &guard, limiter);
-    let web = web::routes(stores.clone(), &guard, grpc);
-    let health = web::probes(readiness, &guard);
-    Ok(ingest.merge(legacy).merge(pages.layer(web)).merge(probes.layer(health)))
+    let otlp = ingest::otlp::http::routes(ingester, auth, Arc::clone(limiter));
+    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, auth, Arc::clone(limiter));
+    let pages = pages.layer(web::routes(stores.clone(), auth, grpc));
+    let probes = probes.layer(web::probes(readiness, auth));
+    Ok(otlp.merge(kamaji).merge(pages).merge(probes))
 }
 
-/// Waits for `servers`, which end by themselves at `shutdown`, and gives those up that take too long for it.
-async fn within_grace(servers: BoxFuture<'_, ()>, shutdown: CancellationToken) {
+fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: &Limits) -> anyhow::Result<()> {
+    tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "listening");
+    if let Some(public_url) = auth.public_url.as_ref().filter(|_| limits.trusted_proxies.is_empty()) {
+        tracing::warn!(
+            %public_url,
+            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one source; name the proxy, if there is one"
+        );
+    }
+    Ok(())
+}
+
+/// Replaces the certificate when its files change, if there is one.
+async fn follow_certificate(tls: Option<Arc<TlsIdentity>>, shutdown: CancellationToken) {
+    if let Some(tls) = tls {
+        tls.follow(shutdown).await;
+    }
+}
+
+/// Waits for `tasks`, which end by themselves at `shutdown`, at most for [`SHUTDOWN_GRACE`] after it.
+async fn within_grace(tasks: BoxFuture<'_, ()>, shutdown: CancellationToken) {
     tokio::select! {
-        () = servers => {}
-        () = overdue(&shutdown) => {
-            tracing::warn!("requests were still under way after {GRACE:?}; their senders will send again");
+        () = tasks => {}
+        () = grace_elapsed(&shutdown) => {
+            tracing::warn!(grace_seconds = SHUTDOWN_GRACE.as_secs(), "gave up requests that were still in flight; their senders will send again");
         }
     }
 }
 
-/// Waits until it is time to give up what a shutdown did not end.
-async fn overdue(shutdown: &CancellationToken) {
+/// Waits until [`SHUTDOWN_GRACE`] after `shutdown`.
+async fn grace_elapsed(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
-    tokio::time::sleep(GRACE).await;
-}
-
-/// Listens where the probes and the metrics are served.
-fn listen_for_probes(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    BoundSocket::to(address, "--health-addr")?.listen()
-}
-
-/// Takes other certificates on, if there are any.
-async fn follow(identity: Option<Arc<TlsIdentity>>, shutdown: CancellationToken) {
-    if let Some(identity) = identity {
-        identity.follow(shutdown).await;
-    }
+    tokio::time::sleep(SHUTDOWN_GRACE).await;
 }

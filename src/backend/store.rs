@@ -4,10 +4,12 @@
 //! the admission did not read cannot get in.
 
 mod auth;
+mod location;
 mod pseudonym;
 mod retention;
 mod rows;
 pub mod sqlite;
+mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub use auth::{
     AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, ERASE, FileToken, Listing, MAX_SESSIONS, PrunedAuth,
     REVOKE_TOKEN, RefusedToken, Role, Session, Token, TokenRef, UnknownRole, UsedToken,
 };
+pub use location::{StoreLocation, UnknownStore};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};
 pub use retention::{Cutoffs, Erased, Pruned};
 pub use rows::{
@@ -31,6 +34,7 @@ pub use rows::{
     StateCounts, cut_to_hour, utc_day,
 };
 pub use sqlite::SqliteStore;
+pub use stores::Stores;
 
 /// A store of installations, their days, and events.
 ///

@@ -20,10 +20,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use maud::Markup;
 
-use super::Stores;
 use super::auth::{AuthLayer, Principal};
 use super::insights::{self, Overview};
-use super::store::{ReadError, Store};
+use super::store::{ReadError, Store, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
 

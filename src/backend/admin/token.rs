@@ -5,8 +5,7 @@ use jiff::Timestamp;
 
 use super::open;
 use crate::backend::auth::token::{self, Name, NotCreated};
-use crate::backend::server::StoreLocation;
-use crate::backend::store::{AuthStore, CreateError, Role, Token, UsedToken};
+use crate::backend::store::{AuthStore, CreateError, Role, StoreLocation, Token, UsedToken};
 
 /// A token that was made.
 #[derive(Debug)]

@@ -12,6 +12,9 @@ use crate::backend::store::Role;
 use crate::backend::web;
 use crate::process::log_throttle::LogThrottle;
 
+/// Renders an error in the form that the clients of a route understand.
+pub(super) type Respond = fn(AuthError) -> Response;
+
 /// Why a reader is not let in. The texts say what was expected, and never what was sent.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::backend) enum AuthError {

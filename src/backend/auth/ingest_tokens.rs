@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 
-use super::error::AuthError;
+use super::error::{AuthError, Respond};
 use super::followed::Followed;
 use crate::backend::metrics::TokenFile;
 use crate::backend::reload::{self, FileWatcher};
@@ -99,11 +99,7 @@ impl IngestTokens {
     }
 }
 
-async fn guard(
-    State((tokens, respond)): State<(IngestTokens, fn(AuthError) -> Response)>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn guard(State((tokens, respond)): State<(IngestTokens, Respond)>, request: Request, next: Next) -> Response {
     if tokens.admit(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
 }
 

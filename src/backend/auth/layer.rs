@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::audit_log::AuditLogWriter;
 use super::csrf::{self, PublicUrl};
-use super::error::{AuthError, AuthUnavailable};
+use super::error::{AuthError, AuthUnavailable, Respond};
 use super::ingest_tokens::{IngestTokens, bearer};
 use super::login_throttle::LoginThrottle;
 use super::token::prefix_of;
@@ -49,11 +49,7 @@ enum Credentials {
 }
 
 /// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
-async fn guard(
-    State((guard, respond)): State<(Arc<AuthLayer>, fn(AuthError) -> Response)>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn guard(State((guard, respond)): State<(Arc<AuthLayer>, Respond)>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         // There is no such path, and the fallback says so.
         return next.run(request).await;

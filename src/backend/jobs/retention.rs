@@ -1,16 +1,13 @@
 //! How long rows are kept, and the daily job that deletes what is older.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::auth::AuthLayer;
-use crate::backend::rate_limit::Limiter;
-use crate::backend::server::Stores;
-use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Store, WriteError, utc_day};
+use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Store, Stores, WriteError, utc_day};
 
 /// Uids of events are kept a day longer than the oldest event is accepted, whatever the retention: so that a repeat is
 /// known as one, on either side of an hour and of two clocks.
@@ -66,8 +63,8 @@ pub(in crate::backend) async fn run(stores: Stores, keeping: Retention, shutdown
     }
 }
 
-/// How often the store is tidied and sources are forgotten: what a minute left is soon gone. A write waits for a store that
-/// is tidied no longer than for a commit, and a look at the most sources takes a few milliseconds.
+/// How often the store is tidied: what a minute left is soon gone. A write waits for a store that is tidied no longer than
+/// for a commit.
 const TIDY: Duration = Duration::from_mins(1);
 
 /// Tidies the store until `shutdown`, the first time at the start, for what a crash left.
@@ -78,16 +75,6 @@ pub(in crate::backend) async fn checkpoint(store: Arc<dyn Store>, shutdown: Canc
         if let Err(error) = store.checkpoint().await {
             tracing::debug!(%error, "the store was not tidied");
         }
-    }
-}
-
-/// Forgets the sources that the limits need not know any more, until `shutdown`. A store that hangs keeps nobody remembered.
-pub(in crate::backend) async fn forget(limiter: Arc<Limiter>, guard: Arc<AuthLayer>, shutdown: CancellationToken) {
-    let mut due = each(TIDY);
-    while shutdown.run_until_cancelled(due.tick()).await.is_some() {
-        let now = Instant::now();
-        limiter.evict(now);
-        guard.forget(now);
     }
 }
 
@@ -128,29 +115,7 @@ async fn try_trim(stores: &Stores, keeping: Retention) -> Result<(Pruned, Pruned
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::backend::auth::{AuditLogWriter, IngestTokens};
-    use crate::backend::rate_limit::{ClientKey, Limits};
-    use crate::backend::store::SqliteStore;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_source_is_forgotten_within_a_minute_though_nobody_else_comes() {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<SqliteStore> = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
-        let (recorder, _recording) = AuditLogWriter::new(store.clone());
-        let guard = Arc::new(AuthLayer::new(store, recorder, None, false, IngestTokens::open(None).unwrap()));
-        // Full again at once, since that time is not the test's.
-        let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
-        let job = tokio::spawn(forget(Arc::clone(&limiter), guard, CancellationToken::new()));
-        tokio::time::sleep(TIDY / 2).await;
-        limiter.check_connection(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();
-        assert_eq!(limiter.known_sources(), 1);
-        tokio::time::sleep(TIDY).await;
-        assert_eq!(limiter.known_sources(), 0);
-        job.abort();
-    }
 
     #[test]
     fn uids_outlive_a_short_retention_and_go_with_the_events_of_a_long_one() {

@@ -24,7 +24,7 @@ pub(in crate::backend) struct BoundSocket {
 
 /// Fails where two of these are the same address. The system would tell only when the second is listened on: once the
 /// store is open.
-pub(in crate::backend) fn are_apart(addresses: &[(&str, Option<SocketAddr>)]) -> anyhow::Result<()> {
+pub(in crate::backend) fn check_distinct(addresses: &[(&str, Option<SocketAddr>)]) -> anyhow::Result<()> {
     for (index, (flag, address)) in addresses.iter().enumerate() {
         // Port 0 takes another one each time.
         let Some(address) = address.filter(|address| address.port() != 0) else { continue };
@@ -37,7 +37,7 @@ pub(in crate::backend) fn are_apart(addresses: &[(&str, Option<SocketAddr>)]) ->
 
 impl BoundSocket {
     /// Binds an address; port 0 takes a free one.
-    pub(in crate::backend) fn to(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
+    pub(in crate::backend) fn bind(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
         let bound = || {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // What is left of connections of an earlier process does not hold it.

@@ -48,7 +48,7 @@ pub(super) struct ConnectionSlot {
 
 impl ConnectionSlots {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let shares = Quota::new(limits.connections, limits.max_connections_per_client);
+        let shares = Quota::new(limits.max_connections, limits.max_connections_per_client);
         Arc::new(Self { shares, taken: Mutex::default() })
     }
 
@@ -112,8 +112,8 @@ mod tests {
         ClientKey::of(Ipv4Addr::new(192, 0, 2, last).into())
     }
 
-    fn places(connections: usize, max_connections_per_client: usize) -> Arc<ConnectionSlots> {
-        ConnectionSlots::new(&Limits { connections, max_connections_per_client, ..Limits::default() })
+    fn places(max_connections: usize, max_connections_per_client: usize) -> Arc<ConnectionSlots> {
+        ConnectionSlots::new(&Limits { max_connections, max_connections_per_client, ..Limits::default() })
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::process::probes::{self, Readiness};
 /// Where they are answered, if anywhere, and what.
 pub(in crate::backend) struct Probes {
     listener: Option<TcpListener>,
-    pub(in crate::backend) told: ProbeState,
+    pub(in crate::backend) state: ProbeState,
 }
 
 /// What they are told by, and whether anybody can ask.
@@ -20,7 +20,7 @@ pub(in crate::backend) struct Probes {
 pub(in crate::backend) struct ProbeState {
     pub(in crate::backend) readiness: Readiness,
     /// Accounts are kept only where they can be read.
-    pub(in crate::backend) has_accounts: bool,
+    pub(in crate::backend) has_metrics: bool,
 }
 
 impl Probes {
@@ -30,16 +30,20 @@ impl Probes {
         listener: Option<TcpListener>,
         reject_reasons: impl IntoIterator<Item = &'static str>,
     ) -> Self {
-        let has_accounts = listener.is_some();
-        if has_accounts {
+        let has_metrics = listener.is_some();
+        if has_metrics {
             metrics::open(reject_reasons);
         }
-        Self { listener, told: ProbeState { readiness: Readiness::new(), has_accounts } }
+        Self { listener, state: ProbeState { readiness: Readiness::new(), has_metrics } }
     }
 
     /// Answers until `shutdown`, as long as `task` runs.
-    pub(in crate::backend) async fn beside<T>(self, task: impl Future<Output = T>, shutdown: CancellationToken) -> T {
-        let Self { listener, told: ProbeState { readiness, .. } } = self;
+    pub(in crate::backend) async fn serve_while<T>(
+        self,
+        task: impl Future<Output = T>,
+        shutdown: CancellationToken,
+    ) -> T {
+        let Self { listener, state: ProbeState { readiness, .. } } = self;
         let answering = async {
             if let Some(listener) = listener {
                 Acceptor::for_probes().serve(listener, Port::Health, probes::routes(readiness), shutdown).await;

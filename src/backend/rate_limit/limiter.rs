@@ -51,7 +51,7 @@ pub(in crate::backend) enum LimitScope {
 /// Applies [`Limits`].
 #[derive(Debug)]
 pub(in crate::backend) struct Limiter {
-    proxies: Vec<IpNet>,
+    trusted_proxies: Vec<IpNet>,
     connections: TokenBuckets<ClientKey>,
     requests: TokenBuckets<ClientKey>,
     items: TokenBuckets<ClientKey>,
@@ -87,13 +87,20 @@ struct ReadBody {
 
 impl Limiter {
     pub(in crate::backend) fn new(limits: &Limits) -> Arc<Self> {
-        let Limits { requests, rows, items_per_day, snapshots, connections: _, max_connections_per_client: _, proxies } =
-            limits;
+        let Limits {
+            requests,
+            items,
+            items_per_day,
+            snapshots,
+            max_connections: _,
+            max_connections_per_client: _,
+            trusted_proxies,
+        } = limits;
         Arc::new(Self {
-            proxies: proxies.clone(),
+            trusted_proxies: trusted_proxies.clone(),
             connections: TokenBuckets::new(*requests),
             requests: TokenBuckets::new(*requests),
-            items: TokenBuckets::new(*rows),
+            items: TokenBuckets::new(*items),
             items_per_day: TokenBuckets::daily(*items_per_day),
             snapshots: TokenBuckets::new(*snapshots),
             body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_SOURCE),
@@ -103,7 +110,7 @@ impl Limiter {
 
     /// Returns the source of a connection.
     pub(in crate::backend) fn source_of_peer(&self, peer: IpAddr) -> ClientKey {
-        ClientKey::of_peer(peer, &self.proxies)
+        ClientKey::of_peer(peer, &self.trusted_proxies)
     }
 
     /// Admits a connection unless its source opened as many as it may send requests: a handshake is as much work.
@@ -122,7 +129,7 @@ impl Limiter {
         scope: LimitScope,
     ) -> Result<Permit, RateLimitError> {
         let Some(PeerAddr(peer)) = request.extensions().get().copied() else { return Err(RateLimitError::Broken) };
-        let source = ClientKey::of_request(peer, request.headers(), &self.proxies);
+        let source = ClientKey::of_request(peer, request.headers(), &self.trusted_proxies);
         if scope == LimitScope::Items {
             self.check_items_owed(source)?;
         }

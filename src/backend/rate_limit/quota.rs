@@ -62,7 +62,7 @@ impl Reservation {
     /// Holds `more`, if the bounds allow it. That of the source comes first: one that is at its own has all to give.
     pub(in crate::backend) fn add(&mut self, more: usize) -> Result<(), QuotaExceeded> {
         let Quota { most, most_each: _, held } = self.shares.as_ref();
-        let mut held = lock(&held);
+        let mut held = lock(held);
         let each = held.each.get(&self.source).copied().unwrap_or_default();
         if each + more > self.most_each {
             return Err(QuotaExceeded::Source);

@@ -128,11 +128,11 @@ impl ServeArgs {
             limits,
         } = self;
         let store = store.location()?;
-        let keeping = Retention { events, days, audit_log, every };
+        let retention = Retention { events, days, audit_log, every };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
-        let entrance = AuthConfig { public_url, ingest_token_file, reader_token_file };
-        let protection = SecurityConfig { limits: limits.into_limits(), identity: tls.load()?, entrance };
-        Ok(backend::Config { grpc, http, health, store, keeping, protection })
+        let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
+        let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
+        Ok(backend::Config { grpc, http, health, store, retention, security })
     }
 }
 
@@ -158,12 +158,12 @@ impl LimitArgs {
         let unlimited_if_zero = |limit| if limit == 0 { usize::MAX } else { limit };
         Limits {
             requests: rate_limit_requests,
-            rows: rate_limit_items,
+            items: rate_limit_items,
             items_per_day: rate_limit_items_per_day,
             snapshots: rate_limit_snapshots,
-            connections: unlimited_if_zero(max_connections),
+            max_connections: unlimited_if_zero(max_connections),
             max_connections_per_client: unlimited_if_zero(max_connections_per_client),
-            proxies: trusted_proxy,
+            trusted_proxies: trusted_proxy,
         }
     }
 }

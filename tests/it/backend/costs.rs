@@ -49,7 +49,7 @@ fn metric(data: Data) -> Vec<u8> {
 }
 
 fn limits() -> Limits {
-    Limits { rows: 10, ..unlimited() }
+    Limits { items: 10, ..unlimited() }
 }
 
 async fn post(backend: &Backend, from: Ipv4Addr, path: &str, body: &[u8]) -> u16 {

@@ -41,7 +41,7 @@ pub(crate) struct Backend {
 
 /// Limits that no test meets by sending much.
 pub(crate) fn unlimited() -> Limits {
-    Limits { requests: 0, rows: 0, items_per_day: 0, snapshots: 0, ..Limits::default() }
+    Limits { requests: 0, items: 0, items_per_day: 0, snapshots: 0, ..Limits::default() }
 }
 
 /// An HTTP response.
@@ -68,25 +68,25 @@ impl Backend {
 
     async fn enter_in(folder: TempDir, entrance: AuthConfig) -> Self {
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
-        let protection = SecurityConfig { entrance, ..SecurityConfig::default() };
-        Self::serve(folder, Arc::new(store).into(), Retention::default(), protection).await
+        let security = SecurityConfig { auth: entrance, ..SecurityConfig::default() };
+        Self::serve(folder, Arc::new(store).into(), Retention::default(), security).await
     }
 
     /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
-    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + AuthStore>, keeping: Retention) -> Self {
-        Self::serve(folder, store.into(), keeping, SecurityConfig::default()).await
+    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + AuthStore>, retention: Retention) -> Self {
+        Self::serve(folder, store.into(), retention, SecurityConfig::default()).await
     }
 
     /// Starts it with limits of the test's own.
     pub(crate) async fn limited(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
-        let protection = SecurityConfig { limits, ..SecurityConfig::default() };
-        Self::serve(folder, store.into(), Retention::default(), protection).await
+        let security = SecurityConfig { limits, ..SecurityConfig::default() };
+        Self::serve(folder, store.into(), Retention::default(), security).await
     }
 
     /// Serves stores of the test's own.
-    pub(crate) async fn serve(folder: TempDir, stores: Stores, keeping: Retention, protection: SecurityConfig) -> Self {
+    pub(crate) async fn serve(folder: TempDir, stores: Stores, retention: Retention, security: SecurityConfig) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
@@ -94,7 +94,7 @@ impl Backend {
         let access = Arc::clone(&stores.access);
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
         let (_, admin) = token::create(access.as_ref(), name, Role::Admin, 1).await.unwrap();
-        let task = tokio::spawn(backend::serve(listeners, stores, keeping, protection, shutdown.clone()));
+        let task = tokio::spawn(backend::serve(listeners, stores, retention, security, shutdown.clone()));
         let admin = format!("Bearer {admin}");
         Self { grpc, http, access, admin, folder, task, shutdown: shutdown.drop_guard() }
     }

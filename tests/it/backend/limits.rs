@@ -101,7 +101,7 @@ async fn grpc_is_told_in_retry_info() {
 
 #[tokio::test]
 async fn rows_are_waited_for_by_the_next_request() {
-    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let many = || logs_request((0..500).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let reply = request_from(ONE, backend.http, "POST", "/v1/logs", &[PROTOBUF], &many()).await.unwrap();
     assert_eq!((reply.status, backend.count("events")), (200, 500));
@@ -136,7 +136,7 @@ async fn what_one_source_has_stored_in_a_day_is_bounded() {
 
 #[tokio::test]
 async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
-    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
     assert_eq!(garbage.status, 400);
@@ -148,7 +148,7 @@ async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
 
 #[tokio::test]
 async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_up() {
-    let backend = Backend::limited(Limits { rows: 10, ..unlimited() }).await;
+    let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
     let mut ask = async |method, path| converse(&mut stream, method, path, &[PROTOBUF], &[]).await.status;
@@ -200,8 +200,8 @@ async fn one_installation_is_limited_without_its_source() {
 
 #[tokio::test]
 async fn a_forwarded_address_is_believed_of_a_proxy_only() {
-    let proxies = vec![parse_network("127.0.1.1").unwrap()];
-    let backend = Backend::limited(Limits { requests: 1, proxies, ..unlimited() }).await;
+    let trusted_proxies = vec![parse_network("127.0.1.1").unwrap()];
+    let backend = Backend::limited(Limits { requests: 1, trusted_proxies, ..unlimited() }).await;
     let forwarded = |address| [("x-forwarded-for", address)];
     let exhaust = async |from, headers: &[(&str, &str)]| {
         let limited =
@@ -239,7 +239,7 @@ async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
 
 #[tokio::test]
 async fn connections_of_one_source_and_of_all_are_bounded() {
-    let limits = Limits { connections: 3, max_connections_per_client: 2, ..unlimited() };
+    let limits = Limits { max_connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let held = [hold(&backend, ONE).await, hold(&backend, ONE).await];
     assert!(send(&backend, ONE, &[]).await.is_none());
@@ -253,7 +253,7 @@ async fn connections_of_one_source_and_of_all_are_bounded() {
 
 #[tokio::test]
 async fn an_idle_connection_gives_its_place_to_who_comes() {
-    let limits = Limits { connections: 3, max_connections_per_client: 2, ..unlimited() };
+    let limits = Limits { max_connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let idle = async |from| {
         let mut stream = connect_from(from, backend.http).await.unwrap();

@@ -49,8 +49,8 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
         (any, taken, [taken.to_string(), "--http-addr".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
     ] {
-        let (store, keeping, protection) = (store.clone(), Retention::default(), SecurityConfig::default());
-        let config = Config { grpc, http, health: None, store, keeping, protection };
+        let (store, retention, security) = (store.clone(), Retention::default(), SecurityConfig::default());
+        let config = Config { grpc, http, health: None, store, retention, security };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }

@@ -127,7 +127,7 @@ async fn who_has_no_token_is_limited_as_whoever_sends() {
     let (folder, entrance) = file_of(FIRST);
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let limits = Limits { requests: 1, ..unlimited() };
-    let protection = SecurityConfig { limits, entrance, ..SecurityConfig::default() };
+    let protection = SecurityConfig { limits, auth: entrance, ..SecurityConfig::default() };
     let backend = Backend::serve(folder, store.into(), Retention::default(), protection).await;
     let (one, other) = (Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 2));
     for (path, content_type) in [("/v1/logs", PROTOBUF), ("/stats", JSON)] {

@@ -1,0 +1,53 @@
+//! Eviction of sources that the limits need not remember.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::auth::AuthLayer;
+use crate::backend::rate_limit::Limiter;
+
+/// The interval of evictions: a source is in memory no longer than a minute after its last limit has passed. A pass over
+/// the most sources that are remembered takes a few milliseconds.
+const EVICTION_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Evicts sources until `shutdown`. It is a job apart from those of the store, so that a store that hangs keeps no source
+/// in memory.
+pub(in crate::backend) async fn run(limiter: Arc<Limiter>, auth: Arc<AuthLayer>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let now = Instant::now();
+        limiter.evict(now);
+        auth.forget(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::backend::auth::{AuditLogWriter, IngestTokens};
+    use crate::backend::rate_limit::{ClientKey, Limits};
+    use crate::backend::store::SqliteStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_is_forgotten_within_a_minute_though_nobody_else_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<SqliteStore> = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+        let (audit_log, _writes) = AuditLogWriter::new(store.clone());
+        let auth = Arc::new(AuthLayer::new(store, audit_log, None, false, IngestTokens::open(None).unwrap()));
+        // Full again at once, since the buckets' clock is not paused.
+        let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
+        let job = tokio::spawn(run(Arc::clone(&limiter), auth, CancellationToken::new()));
+        tokio::time::sleep(EVICTION_INTERVAL / 2).await;
+        limiter.check_connection(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();
+        assert_eq!(limiter.known_sources(), 1);
+        tokio::time::sleep(EVICTION_INTERVAL).await;
+        assert_eq!(limiter.known_sources(), 0);
+        job.abort();
+    }
+}

@@ -1,0 +1,27 @@
+//! The address of a store.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The address of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// An `SQLite` file, created if missing; written `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+/// Text that is not a [`StoreLocation`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
+pub struct UnknownStore(String);
+
+impl FromStr for StoreLocation {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(UnknownStore(text.to_owned())),
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod connection_limit;
 mod in_flight;
 pub(super) mod probes;
 pub(super) mod tls;
+pub(super) mod trace;
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;

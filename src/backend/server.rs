@@ -20,6 +20,7 @@ use super::jobs::retention::{self, Retention};
 use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
 use super::net::tls::TlsIdentity;
+use super::net::trace::traced;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
 use super::store::{SqliteStore, StoreLocation, Stores};
@@ -233,7 +234,7 @@ async fn http_routes(
     let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, auth, Arc::clone(limiter));
     let pages = pages.layer(web::routes(stores.clone(), auth, grpc));
     let probes = probes.layer(web::probes(readiness, auth));
-    Ok(otlp.merge(kamaji).merge(pages).merge(probes))
+    Ok(traced(otlp.merge(kamaji).merge(pages).merge(probes)))
 }
 
 fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: &Limits) -> anyhow::Result<()> {

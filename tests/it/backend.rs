@@ -22,6 +22,7 @@ mod opening;
 mod overload;
 mod page;
 mod retention;
+mod request_id;
 mod rollups;
 pub(crate) mod samples;
 mod shutdown;

@@ -1,7 +1,12 @@
-//! Both ports: which connections are taken, how long they may be idle, and TLS.
+//! Accepts connections on all ports: limits, TLS, timeouts, and the shutdown.
 //!
-//! Neither tonic's server nor axum's bounds the number of connections, or closes those on which nothing happens; this
-//! one serves the routes of either.
+//! ```text
+//! listener ──▶ connection_limit ──▶ tls ──▶ connection ──▶ routes
+//!                                           └ in_flight
+//! ```
+//!
+//! Neither tonic's server nor axum's bounds the number of connections, or closes idle ones. This one serves the routes of
+//! either.
 
 pub(super) mod bind;
 mod connection;
@@ -28,29 +33,30 @@ use connection::Connection;
 use connection_limit::{ConnectionSlot, ConnectionSlots};
 use tls::TlsIdentity;
 
-/// How long to wait where no connection can be taken at all, for want of file descriptors: others end meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after an error of `accept` that is not the peer's, such as a lack of file descriptors. Connections end
+/// meanwhile, and free some.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// What is spoken on a port.
+/// The most connections to the probes and the metrics: a kubelet has one or two, a Prometheus one.
+const MAX_PROBE_CONNECTIONS: usize = 64;
+
+/// A port, with the protocol that is spoken on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Port {
-    /// HTTP/2 alone, which gRPC is.
+    /// HTTP/2 only, for gRPC.
     Grpc,
     /// HTTP/1.1 and HTTP/2.
     Http,
-    /// The same, for the probes and the metrics.
+    /// HTTP/1.1 and HTTP/2, for the probes and the metrics.
     Health,
 }
 
-/// Connections to the probes and the metrics at once: a kubelet has one or two, a Prometheus one.
-const PROBES: usize = 64;
-
-/// Lets connections in, those of both ports together.
+/// Accepts connections. Its limits hold for all ports that it serves together.
 #[derive(Debug, Clone)]
 pub(super) struct Acceptor {
-    places: Arc<ConnectionSlots>,
+    slots: Arc<ConnectionSlots>,
     limiter: Arc<Limiter>,
-    identity: Option<Arc<TlsIdentity>>,
+    tls: Option<Arc<TlsIdentity>>,
 }
 
 impl Port {
@@ -64,71 +70,80 @@ impl Port {
 }
 
 impl Acceptor {
-    pub(super) fn new(limits: &Limits, limiter: Arc<Limiter>, identity: Option<Arc<TlsIdentity>>) -> Self {
-        Self { places: ConnectionSlots::new(limits), limiter, identity }
+    pub(super) fn new(limits: &Limits, limiter: Arc<Limiter>, tls: Option<Arc<TlsIdentity>>) -> Self {
+        Self { slots: ConnectionSlots::new(limits), limiter, tls }
     }
 
-    /// For the probes and the metrics: they are to answer when nothing else does.
+    /// Creates an acceptor for the probes and the metrics, with limits of its own: they are answered when nothing else is.
     pub(super) fn for_probes() -> Self {
-        let limits =
-            Limits { requests: 0, max_connections: PROBES, max_connections_per_client: PROBES, ..Limits::default() };
+        let limits = Limits {
+            requests: 0,
+            max_connections: MAX_PROBE_CONNECTIONS,
+            max_connections_per_client: MAX_PROBE_CONNECTIONS,
+            ..Limits::default()
+        };
         Self::new(&limits, Limiter::new(&limits), None)
     }
 
-    /// Serves `routes` until `shutdown`, and finishes what is under way.
+    /// Serves `routes` until `shutdown`, then waits for the connections that are open.
     pub(super) async fn serve(self, listener: TcpListener, port: Port, routes: Router, shutdown: CancellationToken) {
-        let tls = self.identity.as_ref().and_then(|identity| identity.acceptor(port));
-        let open = TaskTracker::new();
-        let said = LogThrottle::per_minute();
+        let tls = self.tls.as_ref().and_then(|identity| identity.acceptor(port));
+        let connections = TaskTracker::new();
+        let accept_errors = LogThrottle::per_minute();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => match self.place(port, peer.ip()) {
-                    Ok(place) => {
+                Ok((stream, peer)) => match self.take_slot(port, peer.ip()) {
+                    Ok(slot) => {
                         let connection = Connection {
                             port,
                             peer: peer.ip(),
                             tls: tls.clone(),
                             routes: routes.clone(),
-                            activity: place.activity.clone(),
-                            replaced: place.replaced.clone(),
+                            in_flight: slot.in_flight.clone(),
+                            evicted: slot.evicted.clone(),
                         };
                         let shutdown = shutdown.clone();
-                        open.spawn(async move {
-                            let _place = place;
+                        connections.spawn(async move {
+                            let _slot = slot;
                             connection.serve(stream, shutdown).await;
                         });
                     }
                     Err(reason) => metrics::not_accepted(reason),
                 },
-                Err(error) if is_the_peers(&error) => {}
+                Err(error) if is_of_peer(&error) => {}
                 Err(error) => {
-                    said.failed(|_| tell(&error));
-                    tokio::time::sleep(PAUSE).await;
+                    accept_errors.failed(|errors| log_accept_error(&error, port, errors));
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
-        // Whoever connects now is told at once that nobody listens.
+        // New connections are refused at once, rather than left in the backlog.
         drop(listener);
-        open.close();
-        open.wait().await;
+        connections.close();
+        connections.wait().await;
     }
 
-    fn place(&self, port: Port, peer: IpAddr) -> Result<ConnectionSlot, ConnectionRejection> {
+    fn take_slot(&self, port: Port, peer: IpAddr) -> Result<ConnectionSlot, ConnectionRejection> {
         let source = self.limiter.source_of_peer(peer);
         self.limiter.check_connection(source).map_err(|_| ConnectionRejection::Rate)?;
-        self.places.take(port, source)
+        self.slots.take(port, source)
     }
 }
 
-/// Whether one connection ended before it was taken, which says nothing of the next.
-fn is_the_peers(error: &io::Error) -> bool {
+/// Returns whether one connection ended before it was accepted, which does not concern the next.
+fn is_of_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
 }
 
-fn tell(error: &io::Error) {
-    tracing::warn!(%error, "no connection can be taken; tried again: see that the limit of open files (ulimit -n) is above --max-connections");
+fn log_accept_error(error: &io::Error, port: Port, errors: u64) {
+    tracing::warn!(
+        %error,
+        port = port.as_str(),
+        errors,
+        "failed to accept a connection; retrying: see that the limit of open files (ulimit -n) is above --max-connections"
+    );
 }

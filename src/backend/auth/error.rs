@@ -7,7 +7,6 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::PublicUrl;
-use super::ingest_tokens::EXPECTED;
 use crate::backend::store::Role;
 use crate::backend::web;
 use crate::process::log_throttle::LogThrottle;
@@ -37,7 +36,9 @@ pub(in crate::backend) enum AuthError {
     Role { has: Role, needed: Role },
     #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
     RateLimited(Duration),
-    #[error("{EXPECTED}")]
+    #[error(
+        "a token is needed to send here: expected `Authorization: Bearer TOKEN`, with a token that its operator gave out"
+    )]
     SenderTokenRequired,
     #[error("sign in first")]
     SignInFirst,

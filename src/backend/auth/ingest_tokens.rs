@@ -26,10 +26,6 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The fewest characters of a token: 96 bits where they are hexadecimal digits, of which nobody guesses any.
 const MIN_LENGTH: usize = 24;
 
-/// What a sender without one is told.
-pub(in crate::backend) const EXPECTED: &str =
-    "a token is needed to send here: expected `Authorization: Bearer TOKEN`, with a token that its operator gave out";
-
 /// The senders' tokens, or none, where all may send.
 #[derive(Debug, Clone)]
 pub(in crate::backend) struct IngestTokens(Option<Arc<Tokens>>);

@@ -1,32 +1,33 @@
-//! The way to a backend that serves: its addresses are bound at once, so that one on which another process listens is
-//! told, and listened on once its store is open, which can take minutes where that is brought up to date. Until then
-//! senders are refused a connection, and try again. One that another process has bound too, and listens on first, is told
-//! only then.
+//! Binding of addresses, in two steps.
+//!
+//! Addresses are bound at the start, so that one on which another process listens is reported at once. They are listened on
+//! once the store is open, which can take minutes if it is migrated; until then senders are refused a connection, and try
+//! again. An address that another process has bound as well, and listens on first, is reported only then.
 
 use std::net::SocketAddr;
 
 use anyhow::bail;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that wait to be taken: the system cuts it down to its own bound (net.core.somaxconn).
+/// Connections that wait to be accepted; the system reduces it to its own bound (net.core.somaxconn).
 const BACKLOG: u32 = 65_535;
 
-/// What whoever asks is told meanwhile.
+/// The answer of `/readyz` until the store is open.
 pub(in crate::backend) const OPENING: &str =
     "not ready yet: the store is being opened, and brought up to date if it is of an earlier version\n";
 
-/// An address that is bound, on which nobody listens yet.
+/// A bound address that is not listened on yet.
 pub(in crate::backend) struct BoundSocket {
     socket: TcpSocket,
     address: SocketAddr,
     flag: &'static str,
 }
 
-/// Fails where two of these are the same address. The system would tell only when the second is listened on: once the
-/// store is open.
+/// Checks that no two addresses are the same. The system would report it only once the store is open, when the second is
+/// listened on.
 pub(in crate::backend) fn check_distinct(addresses: &[(&str, Option<SocketAddr>)]) -> anyhow::Result<()> {
     for (index, (flag, address)) in addresses.iter().enumerate() {
-        // Port 0 takes another one each time.
+        // Port 0 is a different port each time.
         let Some(address) = address.filter(|address| address.port() != 0) else { continue };
         if let Some((first, _)) = addresses[..index].iter().find(|(_, other)| *other == Some(address)) {
             bail!("{first} and {flag} are both {address}: expected an address of its own for each");
@@ -38,25 +39,25 @@ pub(in crate::backend) fn check_distinct(addresses: &[(&str, Option<SocketAddr>)
 impl BoundSocket {
     /// Binds an address; port 0 takes a free one.
     pub(in crate::backend) fn bind(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
-        let bound = || {
+        let bind = || {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // What is left of connections of an earlier process does not hold it.
+            // Connections of an earlier process in TIME_WAIT do not block the address.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
             Ok(socket)
         };
-        let socket = bound().map_err(|error| cannot(error, address, flag))?;
+        let socket = bind().map_err(|error| cannot_listen(error, address, flag))?;
         Ok(Self { socket, address, flag })
     }
 
-    /// Listens from here on.
+    /// Starts to listen.
     pub(in crate::backend) fn listen(self) -> anyhow::Result<TcpListener> {
         let Self { socket, address, flag } = self;
-        socket.listen(BACKLOG).map_err(|error| cannot(error, address, flag))
+        socket.listen(BACKLOG).map_err(|error| cannot_listen(error, address, flag))
     }
 }
 
-fn cannot(error: std::io::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
+fn cannot_listen(error: std::io::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
     let context = format!("cannot listen on {address}: free it, or choose another address with {flag}");
     anyhow::Error::new(error).context(context)
 }

@@ -1,4 +1,4 @@
-//! One connection, from its handshake to its end.
+//! A connection, from its handshake to its end.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -23,117 +23,122 @@ use super::in_flight::{InFlight, ResponseBody};
 use crate::backend::metrics::{self, ConnectionRejection};
 use crate::backend::rate_limit::PeerAddr;
 
-/// How long a connection may take to become one: TLS, and as long again until the head of the first request is there.
-/// Ten round trips on a bad network are 5 s.
-const OPENING: Duration = Duration::from_secs(10);
+/// The time that the TLS handshake may take, and again the head of the first request. Ten round trips on a bad network are
+/// 5 s.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be idle after a request, and the head of the next may take. An agent sends every five
-/// minutes, so that keeping its connection would keep a place for it that nobody uses nine tenths of the time; a client
-/// that sends what waited, or a browser that loads a page, sends within seconds.
-const IDLE: Duration = Duration::from_secs(30);
+/// The time that a connection may be idle after a request, and that the head of the next may take. An agent sends every
+/// five minutes, so that its connection would hold a slot unused for nine tenths of the time. A client with a backlog, or a
+/// browser that loads a page, sends within seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection is kept at most: what is stuck on one, such as an answer that is never read, ends with it.
-const AGE: Duration = Duration::from_hours(1);
+/// The time after which a connection is closed: a request that is stuck, such as one whose answer is never read, ends with
+/// it.
+const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 
-/// How long the rest of a conversation may take once its end was told: an answer is written at once.
-const LINGER: Duration = Duration::from_secs(1);
+/// The idle time after which a connection is dropped once its end was announced: an answer is written at once.
+const CLOSING_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long an idle connection that gives its place to another may take to say so: its place is taken already.
-const FAREWELL: Duration = Duration::from_millis(100);
+/// The time that an evicted connection may take to announce its end: its slot is taken already.
+const EVICTION_GRACE: Duration = Duration::from_millis(100);
 
-/// How long what is under way may take then: as long as a request.
-const LAST: Duration = Duration::from_secs(30);
+/// The time that requests in flight may take once the end of their connection was announced: as long as a request.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a connection with something under way is asked whether it is still there, so that peers that vanished are
-/// let go, and how long the answer may take.
+/// The interval of HTTP/2 pings while a request is in flight, and the time that their answer may take: peers that vanished
+/// are dropped.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Requests at once on a connection. An agent has one a signal under way; this is room for a gateway in front of many.
-const STREAMS: u32 = 32;
+/// The most requests in flight on a connection. An agent has one a signal; this is room for a gateway in front of many.
+const MAX_STREAMS: u32 = 32;
 
-/// Bytes of one head. What a relay sends is below 1 kB; a browser's cookies are below 8 kB.
-const HEAD: u32 = 16 * 1024;
+/// The most bytes of a head. A relay's has less than 1 kB; a browser's cookies have less than 8 kB.
+const MAX_HEAD_BYTES: u32 = 16 * 1024;
 
-/// Fields of one head over HTTP/1, which a browser sends 20 of. Over HTTP/2 the bytes of a head alone are bounded, in
-/// which each field counts 32 more than it has.
-const FIELDS: usize = 64;
+/// The most fields of a head over HTTP/1, of which a browser sends 20. Over HTTP/2 [`MAX_HEAD_BYTES`] is the bound, to which
+/// each field adds 32 bytes.
+const MAX_HEAD_FIELDS: usize = 64;
 
-/// What may be on its way to us unread, of one request and of one connection: bodies are read as they come, so that this
-/// is enough for 1 MB a second over a tenth of one.
+/// Unread bytes of one request. Bodies are read as they arrive, so that this is enough for 1 MB a second at a round trip of
+/// 100 ms.
 const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Unread bytes of one connection.
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 
-/// Requests that a peer took back before they were looked at, and that it broke off with an error, after which the
-/// connection ends ("rapid reset", CVE-2023-44487). Clients that time out take back what they have under way.
-const TAKEN_BACK: usize = STREAMS as usize;
-const BROKEN_OFF: usize = 4 * STREAMS as usize;
+/// Requests that a peer reset before they were accepted, after which the connection ends ("rapid reset", CVE-2023-44487).
+/// A client that times out resets all that it has in flight.
+const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 
-/// What is answered for as long as the connection lasts. Nothing is under way meanwhile: it would keep its place for
-/// who does no more than listen.
+/// Requests that were reset for the peer's violations of the protocol, after which the connection ends.
+const MAX_ERROR_RESETS: usize = 4 * MAX_STREAMS as usize;
+
+/// The path of a call that is answered for as long as its connection lasts. It does not count as in flight: a client that
+/// does no more than listen would hold its slot.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// A connection that was taken.
+/// A connection that was accepted.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) port: Port,
     pub(super) peer: IpAddr,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) routes: Router,
-    pub(super) activity: InFlight,
-    /// Cancelled where another has its place.
-    pub(super) replaced: CancellationToken,
+    pub(super) in_flight: InFlight,
+    /// Cancelled once another connection has the slot.
+    pub(super) evicted: CancellationToken,
 }
 
 impl Connection {
-    /// Serves it until it ends, is idle for too long, or `shutdown`.
+    /// Serves the connection until it ends, is idle for too long, is evicted, or `shutdown`.
     pub(super) async fn serve(self, stream: TcpStream, shutdown: CancellationToken) {
         // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
         }
         let Some(tls) = self.tls.clone() else {
-            return self.converse(stream, shutdown).await;
+            return self.serve_stream(stream, shutdown).await;
         };
         let handshake = tokio::select! {
             () = shutdown.cancelled() => return,
-            () = self.replaced.cancelled() => return,
-            handshake = tokio::time::timeout(OPENING, tls.accept(stream)) => handshake,
+            () = self.evicted.cancelled() => return,
+            handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => handshake,
         };
         match handshake {
-            Ok(Ok(stream)) => self.converse(stream, shutdown).await,
+            Ok(Ok(stream)) => self.serve_stream(stream, shutdown).await,
             Ok(Err(_)) | Err(_) => metrics::not_accepted(ConnectionRejection::Tls),
         }
     }
 
-    async fn converse<S>(self, stream: S, shutdown: CancellationToken)
+    async fn serve_stream<S>(self, stream: S, shutdown: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { port, peer, tls: _, routes, activity, replaced } = self;
-        let service = service_fn(|request| answer(request, peer, routes.clone(), activity.clone()));
+        let Self { port, peer, tls: _, routes, in_flight, evicted } = self;
+        let service = service_fn(|request| answer(request, peer, routes.clone(), in_flight.clone()));
         let builder = builder(port);
-        let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        // How it ended is the peer's affair: what was not answered, it sends again.
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // An error is of the peer or of the network, and the peer sends again what was not answered.
         tokio::select! {
-            _ = conversation.as_mut() => return,
-            () = activity.idle(OPENING, IDLE) => {}
-            () = tokio::time::sleep(AGE) => {}
+            _ = connection.as_mut() => return,
+            () = in_flight.idle(HANDSHAKE_TIMEOUT, IDLE_TIMEOUT) => {}
+            () = tokio::time::sleep(MAX_CONNECTION_AGE) => {}
             () = shutdown.cancelled() => {}
-            () = replaced.cancelled() => {}
+            () = evicted.cancelled() => {}
         }
-        conversation.as_mut().graceful_shutdown();
+        connection.as_mut().graceful_shutdown();
         tokio::select! {
-            _ = conversation => {}
-            () = activity.idle(LINGER, LINGER) => {}
-            () = tokio::time::sleep(LAST) => {}
-            () = last_words(&replaced) => {}
+            _ = connection => {}
+            () = in_flight.idle(CLOSING_IDLE_TIMEOUT, CLOSING_IDLE_TIMEOUT) => {}
+            () = tokio::time::sleep(CLOSING_TIMEOUT) => {}
+            () = eviction_grace_elapsed(&evicted) => {}
         }
     }
 }
 
-async fn last_words(replaced: &CancellationToken) {
-    replaced.cancelled().await;
-    tokio::time::sleep(FAREWELL).await;
+async fn eviction_grace_elapsed(evicted: &CancellationToken) {
+    evicted.cancelled().await;
+    tokio::time::sleep(EVICTION_GRACE).await;
 }
 
 fn builder(port: Port) -> Builder<TokioExecutor> {
@@ -141,19 +146,19 @@ fn builder(port: Port) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(HEAD as usize)
-        .max_headers(FIELDS)
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES as usize)
+        .max_headers(MAX_HEAD_FIELDS)
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(TAKEN_BACK)
-        .max_local_error_reset_streams(BROKEN_OFF);
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS);
     match port {
         Port::Grpc => builder.http2_only(),
         Port::Http | Port::Health => builder,
@@ -164,12 +169,12 @@ async fn answer(
     request: Request<Incoming>,
     peer: IpAddr,
     mut routes: Router,
-    activity: InFlight,
+    in_flight: InFlight,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let under_way = activity.begin();
+    let guard = in_flight.begin();
     let is_watch = request.uri().path() == WATCH;
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(PeerAddr(peer));
     let response = routes.call(request).await?;
-    Ok(response.map(|body| ResponseBody::new(body, (!is_watch).then_some(under_way))))
+    Ok(response.map(|body| ResponseBody::new(body, (!is_watch).then_some(guard))))
 }

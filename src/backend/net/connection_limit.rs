@@ -1,6 +1,9 @@
-//! ConnectionSlots for connections: so many in all, and of each source. One that is idle gives its place to who comes.
+//! The bound on connections, in all and of each source. An idle connection is evicted for a new one.
+//!
+//! Without the eviction, a few sources that connect and send nothing would hold every slot, since each is free again only
+//! after the handshake's timeout. `an_idle_connection_gives_its_place_to_who_comes` and
+//! `who_only_watches_gives_its_place_to_who_comes` in tests/it/backend/limits.rs show it.
 
-use crate::process::lock::lock;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,93 +14,97 @@ use super::Port;
 use super::in_flight::InFlight;
 use crate::backend::metrics::{self, ConnectionRejection};
 use crate::backend::rate_limit::{ClientKey, Limits, Quota, QuotaExceeded, Reservation};
+use crate::process::lock::lock;
 
-/// All of them.
+/// The slots of all connections.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
-    shares: Arc<Quota>,
-    taken: Mutex<Taken>,
+    quota: Arc<Quota>,
+    table: Mutex<SlotTable>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct SlotTable {
     next: u64,
-    by: HashMap<u64, Holder>,
+    holders: HashMap<u64, SlotHolder>,
 }
 
-/// TokenRef has a place.
 #[derive(Debug)]
-struct Holder {
+struct SlotHolder {
     source: ClientKey,
-    activity: InFlight,
-    replaced: CancellationToken,
-    _share: Reservation,
+    in_flight: InFlight,
+    evicted: CancellationToken,
+    _reservation: Reservation,
 }
 
-/// The place of one connection among all, until it is dropped, or another has it.
+/// The slot of one connection, until it is dropped or evicted.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    places: Arc<ConnectionSlots>,
+    slots: Arc<ConnectionSlots>,
     number: u64,
     port: Port,
-    /// To be told what is under way.
-    pub(super) activity: InFlight,
-    /// Tells that another has it.
-    pub(super) replaced: CancellationToken,
+    /// Counts the connection's requests.
+    pub(super) in_flight: InFlight,
+    /// Cancelled once another connection has the slot.
+    pub(super) evicted: CancellationToken,
 }
 
 impl ConnectionSlots {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let shares = Quota::new(limits.max_connections, limits.max_connections_per_client);
-        Arc::new(Self { shares, taken: Mutex::default() })
+        let quota = Quota::new(limits.max_connections, limits.max_connections_per_client);
+        Arc::new(Self { quota, table: Mutex::default() })
     }
 
-    /// A place for a connection of `source`: one that is free, or that of an idle one. Where the source has as many as it
-    /// may, that is one of its own.
+    /// Takes a free slot for a connection of `source`, or that of an idle connection. A source at its own bound evicts a
+    /// connection of its own.
     pub(super) fn take(self: &Arc<Self>, port: Port, source: ClientKey) -> Result<ConnectionSlot, ConnectionRejection> {
-        let mut taken = self.lock();
-        let mut share = self.shares.open_for_peer(source);
-        if let Err(full) = share.add(1) {
-            let (whose, refused) = match full {
+        let mut table = self.lock();
+        let mut reservation = self.quota.open_for_peer(source);
+        if let Err(exceeded) = reservation.add(1) {
+            let (evict_from, rejection) = match exceeded {
                 QuotaExceeded::All => (None, ConnectionRejection::All),
                 QuotaExceeded::Source => (Some(source), ConnectionRejection::Source),
             };
-            let replaced = taken.idle(whose).and_then(|number| taken.by.remove(&number)).ok_or(refused)?;
-            replaced.replaced.cancel();
-            drop(replaced);
-            share.add(1).map_err(|_| refused)?;
+            let idle = table.longest_idle(evict_from);
+            let holder = idle.and_then(|number| table.holders.remove(&number)).ok_or(rejection)?;
+            holder.evicted.cancel();
+            drop(holder);
+            reservation.add(1).map_err(|_| rejection)?;
         }
-        let (activity, replaced) = (InFlight::default(), CancellationToken::new());
-        let number = taken.next;
-        taken.next += 1;
-        let holder = Holder { source, activity: activity.clone(), replaced: replaced.clone(), _share: share };
-        taken.by.insert(number, holder);
+        let (in_flight, evicted) = (InFlight::default(), CancellationToken::new());
+        let number = table.next;
+        table.next += 1;
+        let holder =
+            SlotHolder { source, in_flight: in_flight.clone(), evicted: evicted.clone(), _reservation: reservation };
+        table.holders.insert(number, holder);
         metrics::connected(port.as_str());
-        Ok(ConnectionSlot { places: Arc::clone(self), number, port, activity, replaced })
+        Ok(ConnectionSlot { slots: Arc::clone(self), number, port, in_flight, evicted })
     }
 
-    /// What is taken is whole whatever happened to another holder.
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        lock(&self.taken)
+    fn lock(&self) -> MutexGuard<'_, SlotTable> {
+        lock(&self.table)
     }
 }
 
-impl Taken {
-    /// The connection that has been idle for longest, of `whose`, or of the source that has the most. Where there is a
-    /// place for each, this looks at all of them; a source connects as often as it may send.
-    fn idle(&self, whose: Option<ClientKey>) -> Option<u64> {
-        let mut held: HashMap<ClientKey, usize> = HashMap::new();
-        self.by.values().for_each(|holder| *held.entry(holder.source).or_default() += 1);
-        let idle = self.by.iter().filter_map(|(number, holder)| Some((number, holder, holder.activity.quiet()?)));
-        let idle = idle.filter(|(_, holder, _)| whose.is_none_or(|whose| whose == holder.source));
-        let longest = idle.max_by_key(|(_, holder, quiet)| (held.get(&holder.source), Reverse(*quiet)));
+impl SlotTable {
+    /// Returns the connection that has been idle for longest, of `source` or of the source with the most connections.
+    ///
+    /// It visits all connections, and is called only while no slot is free. How often a source can cause that is bounded
+    /// by its rate of connections.
+    fn longest_idle(&self, source: Option<ClientKey>) -> Option<u64> {
+        let mut per_source: HashMap<ClientKey, usize> = HashMap::new();
+        self.holders.values().for_each(|holder| *per_source.entry(holder.source).or_default() += 1);
+        let idle =
+            self.holders.iter().filter_map(|(number, holder)| Some((number, holder, holder.in_flight.idle_since()?)));
+        let idle = idle.filter(|(_, holder, _)| source.is_none_or(|source| source == holder.source));
+        let longest = idle.max_by_key(|(_, holder, since)| (per_source.get(&holder.source), Reverse(*since)));
         longest.map(|(number, ..)| *number)
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.lock().by.remove(&self.number);
+        self.slots.lock().holders.remove(&self.number);
         metrics::disconnected(self.port.as_str());
     }
 }
@@ -108,57 +115,58 @@ mod tests {
 
     use super::*;
 
-    fn of(last: u8) -> ClientKey {
+    fn source(last: u8) -> ClientKey {
         ClientKey::of(Ipv4Addr::new(192, 0, 2, last).into())
     }
 
-    fn places(max_connections: usize, max_connections_per_client: usize) -> Arc<ConnectionSlots> {
+    fn slots(max_connections: usize, max_connections_per_client: usize) -> Arc<ConnectionSlots> {
         ConnectionSlots::new(&Limits { max_connections, max_connections_per_client, ..Limits::default() })
     }
 
     #[test]
-    fn a_source_at_its_bound_gives_the_place_of_its_longest_idle_one() {
-        let places = places(10, 2);
-        let take = |last| places.take(Port::Http, of(last));
+    fn a_source_at_its_bound_evicts_its_longest_idle_connection() {
+        let slots = slots(10, 2);
+        let take = |last| slots.take(Port::Http, source(last));
         let (first, second, other) = (take(1).unwrap(), take(1).unwrap(), take(2).unwrap());
-        let under_way = first.activity.begin();
+        let request = first.in_flight.begin();
         let third = take(1).unwrap();
-        assert!(!first.replaced.is_cancelled() && second.replaced.is_cancelled());
-        let also = third.activity.begin();
+        assert!(!first.evicted.is_cancelled() && second.evicted.is_cancelled());
+        let also = third.in_flight.begin();
         assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
-        drop(under_way);
+        drop(request);
         let fourth = take(1).unwrap();
-        assert!(first.replaced.is_cancelled() && !third.replaced.is_cancelled() && !other.replaced.is_cancelled());
-        // The places of those that were replaced are not given back twice.
+        assert!(first.evicted.is_cancelled() && !third.evicted.is_cancelled() && !other.evicted.is_cancelled());
+        // The slots of evicted connections are not freed twice.
         drop((first, second, also));
-        let held = third.activity.begin();
-        let also = fourth.activity.begin();
+        let held = third.in_flight.begin();
+        let also = fourth.in_flight.begin();
         assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
         drop((third, fourth, other, held, also));
-        assert!(places.lock().by.is_empty());
+        assert!(slots.lock().holders.is_empty());
     }
 
     #[test]
-    fn where_all_places_are_taken_the_source_with_the_most_gives_one() {
-        let places = places(4, 3);
-        let take = |last| places.take(Port::Http, of(last));
+    fn where_all_slots_are_taken_the_source_with_the_most_loses_one() {
+        let slots = slots(4, 3);
+        let take = |last| slots.take(Port::Http, source(last));
         let few = take(1).unwrap();
         let many: Vec<_> = (0..3).map(|_| take(2).unwrap()).collect();
         let newcomer = take(3).unwrap();
-        let replaced: Vec<_> = many.iter().map(|place| place.replaced.is_cancelled()).collect();
-        assert_eq!(replaced, [true, false, false]);
-        assert!(!few.replaced.is_cancelled());
-        let under_way: Vec<_> = [&few, &newcomer, &many[1], &many[2]].map(|place| place.activity.begin()).into();
+        let evicted: Vec<_> = many.iter().map(|slot| slot.evicted.is_cancelled()).collect();
+        assert_eq!(evicted, [true, false, false]);
+        assert!(!few.evicted.is_cancelled());
+        let requests: Vec<_> = [&few, &newcomer, &many[1], &many[2]].map(|slot| slot.in_flight.begin()).into();
         assert_eq!(take(4).unwrap_err(), ConnectionRejection::All);
-        drop(under_way);
+        drop(requests);
     }
+
     #[test]
-    fn a_source_at_its_bound_takes_no_place_of_others_even_where_all_are_taken() {
-        let places = places(3, 2);
-        let take = |last| places.take(Port::Http, of(last));
+    fn a_source_at_its_bound_takes_no_slot_of_others_even_where_all_are_taken() {
+        let slots = slots(3, 2);
+        let take = |last| slots.take(Port::Http, source(last));
         let (one, also, other) = (take(1).unwrap(), take(1).unwrap(), take(2).unwrap());
-        let _under_way = [one.activity.begin(), also.activity.begin()];
+        let _requests = [one.in_flight.begin(), also.in_flight.begin()];
         assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
-        assert!(!other.replaced.is_cancelled());
+        assert!(!other.evicted.is_cancelled());
     }
 }

@@ -1,4 +1,4 @@
-//! What is under way on a connection, from the head of a request until its answer is handed over to be sent.
+//! The requests in flight on a connection, from their heads until the last of their answers is handed over to be sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,62 +10,61 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
-/// Requests of a connection.
 #[derive(Debug, Clone, Copy)]
 struct RequestCounts {
     begun: u64,
-    under_way: usize,
-    /// When the last was over, or the connection was opened.
-    quiet: Instant,
+    in_flight: usize,
+    /// The end of the last request, or the opening of the connection.
+    last_end: Instant,
 }
 
-/// RequestCounts them.
+/// The number of requests in flight on a connection.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight(Arc<watch::Sender<RequestCounts>>);
 
-/// A request that is under way until this is dropped.
+/// A request that is in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightGuard(InFlight);
 
-/// The body of an answer, which is under way until the last of it was handed over: what is buffered then may still have to
-/// be sent.
+/// The body of an answer. Its request is in flight until the last of it was handed over; some of it may still be in a
+/// buffer then.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     body: Body,
-    _under_way: Option<InFlightGuard>,
+    _guard: Option<InFlightGuard>,
 }
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(RequestCounts { begun: 0, under_way: 0, quiet: Instant::now() })))
+        Self(Arc::new(watch::Sender::new(RequestCounts { begun: 0, in_flight: 0, last_end: Instant::now() })))
     }
 }
 
 impl InFlight {
-    /// A request begins.
+    /// Counts a request as in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
         self.0.send_modify(|counts| {
             counts.begun += 1;
-            counts.under_way += 1;
+            counts.in_flight += 1;
         });
         InFlightGuard(self.clone())
     }
 
-    /// Since when nothing is under way; `None` while something is.
-    pub(super) fn quiet(&self) -> Option<Instant> {
+    /// Returns the beginning of the idle time; `None` while a request is in flight.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let counts = *self.0.borrow();
-        (counts.under_way == 0).then_some(counts.quiet)
+        (counts.in_flight == 0).then_some(counts.last_end)
     }
 
-    /// Waits until nothing has been under way for so long: `first` until the first request, `later` after each.
-    pub(super) async fn idle(&self, first: Duration, later: Duration) {
+    /// Waits until no request was in flight for a time: `before_first` for the first request, `after_each` from then on.
+    pub(super) async fn idle(&self, before_first: Duration, after_each: Duration) {
         let mut counts = self.0.subscribe();
         loop {
-            // Of a channel whose sender is here, neither wait can fail.
-            let Ok(begun) = counts.wait_for(|counts| counts.under_way == 0).await.map(|counts| counts.begun) else {
+            // `self` holds the sender of the channel, so that neither wait fails.
+            let Ok(begun) = counts.wait_for(|counts| counts.in_flight == 0).await.map(|counts| counts.begun) else {
                 return;
             };
-            let wait = if begun == 0 { first } else { later };
+            let wait = if begun == 0 { before_first } else { after_each };
             if tokio::time::timeout(wait, counts.wait_for(|counts| counts.begun > begun)).await.is_err() {
                 return;
             }
@@ -76,15 +75,15 @@ impl InFlight {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.0.send_modify(|counts| {
-            counts.under_way -= 1;
-            counts.quiet = Instant::now();
+            counts.in_flight -= 1;
+            counts.last_end = Instant::now();
         });
     }
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, under_way: Option<InFlightGuard>) -> Self {
-        Self { body, _under_way: under_way }
+    pub(super) fn new(body: Body, guard: Option<InFlightGuard>) -> Self {
+        Self { body, _guard: guard }
     }
 }
 
@@ -114,29 +113,29 @@ mod tests {
 
     use super::*;
 
-    const FIRST: Duration = Duration::from_secs(1);
-    const LATER: Duration = Duration::from_secs(10);
+    const BEFORE_FIRST: Duration = Duration::from_secs(1);
+    const AFTER_EACH: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_nothing_was_under_way_for_long_enough() {
-        let (activity, began) = (InFlight::default(), Instant::now());
-        activity.idle(FIRST, LATER).await;
-        assert_eq!(began.elapsed(), FIRST);
+    async fn a_connection_is_idle_when_nothing_was_in_flight_for_long_enough() {
+        let (in_flight, began) = (InFlight::default(), Instant::now());
+        in_flight.idle(BEFORE_FIRST, AFTER_EACH).await;
+        assert_eq!(began.elapsed(), BEFORE_FIRST);
 
-        let request = activity.begin();
+        let request = in_flight.begin();
         let idle = tokio::spawn({
-            let activity = activity.clone();
+            let in_flight = in_flight.clone();
             async move {
-                activity.idle(FIRST, LATER).await;
+                in_flight.idle(BEFORE_FIRST, AFTER_EACH).await;
                 Instant::now()
             }
         });
-        tokio::time::sleep(10 * LATER).await;
+        tokio::time::sleep(10 * AFTER_EACH).await;
         drop(request);
-        tokio::time::sleep(LATER / 2).await;
-        // One that is over before anybody looks counts as well.
-        drop(activity.begin());
+        tokio::time::sleep(AFTER_EACH / 2).await;
+        // A request that ends before the waiting task runs counts as well.
+        drop(in_flight.begin());
         let last = Instant::now();
-        assert_eq!(idle.await.unwrap() - last, LATER);
+        assert_eq!(idle.await.unwrap() - last, AFTER_EACH);
     }
 }

@@ -1,4 +1,4 @@
-//! The probes and the metrics on an address of their own, which are answered from the first moment on.
+//! The probes and the metrics on an address of their own, answered from the start of the process.
 
 use std::convert::Infallible;
 
@@ -9,17 +9,17 @@ use crate::backend::metrics;
 use crate::backend::net::{Acceptor, Port};
 use crate::process::probes::{self, Readiness};
 
-/// Where they are answered, if anywhere, and what.
+/// The listener of the probes, if there is one, and their state.
 pub(in crate::backend) struct Probes {
     listener: Option<TcpListener>,
     pub(in crate::backend) state: ProbeState,
 }
 
-/// What they are told by, and whether anybody can ask.
+/// The state that the probes report.
 #[derive(Clone)]
 pub(in crate::backend) struct ProbeState {
     pub(in crate::backend) readiness: Readiness,
-    /// Accounts are kept only where they can be read.
+    /// Whether metrics are recorded: only if there is a listener to read them from.
     pub(in crate::backend) has_metrics: bool,
 }
 
@@ -37,7 +37,7 @@ impl Probes {
         Self { listener, state: ProbeState { readiness: Readiness::new(), has_metrics } }
     }
 
-    /// Answers until `shutdown`, as long as `task` runs.
+    /// Runs `task`, and answers the probes meanwhile, until `shutdown`.
     pub(in crate::backend) async fn serve_while<T>(
         self,
         task: impl Future<Output = T>,

@@ -1,6 +1,5 @@
-//! TLS from files, which whoever renews them replaces while the backend serves.
+//! TLS from files, which may be replaced while the backend serves.
 
-use crate::process::lock;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -20,54 +19,55 @@ use x509_parser::parse_x509_certificate;
 use super::Port;
 use crate::backend::metrics;
 use crate::backend::reload::{self, FileWatcher};
+use crate::process::lock;
 
-/// Where the certificate and its key are.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those between it and the authority: PEM.
+    /// The certificate, followed by its intermediates, in PEM.
     pub certificate: PathBuf,
-    /// Its key: PEM.
+    /// The key in PEM.
     pub key: PathBuf,
-    /// How often they are looked at.
-    pub every: Duration,
+    /// The interval at which the files are read again.
+    pub reload_interval: Duration,
 }
 
-/// TokenRef the backend says that it is: what the files hold, or held when it could last be used.
+/// The certificate in use: that of the files, or the last of theirs that was valid.
 #[derive(Debug)]
 pub struct TlsIdentity {
     files: TlsFiles,
-    in_use: Arc<InUse>,
+    certificate: Arc<CertificateInUse>,
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
 }
 
 #[derive(Debug)]
-struct InUse(RwLock<Arc<CertifiedKey>>);
+struct CertificateInUse(RwLock<Arc<CertifiedKey>>);
 
-/// What the files hold, as it is.
+/// The content of the files.
 #[derive(PartialEq, Eq)]
 struct PemFiles {
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// A certificate that can be used, with its key.
+/// A certificate and the key that belongs to it.
 struct CertifiedPair {
     key: Arc<CertifiedKey>,
     expires: Timestamp,
 }
 
 impl TlsIdentity {
-    /// Reads the files. An error says which cannot be used, and what was expected.
+    /// Reads the files. An error names the file that cannot be used, and what was expected.
     pub fn load(files: TlsFiles) -> anyhow::Result<Arc<Self>> {
         let pair = PemFiles::read(&files)?.parse(&files)?;
-        let in_use = Arc::new(InUse(RwLock::new(Arc::clone(&pair.key))));
-        let grpc = server(&[b"h2"], Arc::clone(&in_use))?;
-        let http = server(&[b"h2", b"http/1.1"], Arc::clone(&in_use))?;
-        Ok(Arc::new(Self { files, in_use, grpc, http }))
+        let certificate = Arc::new(CertificateInUse(RwLock::new(Arc::clone(&pair.key))));
+        let grpc = server(&[b"h2"], Arc::clone(&certificate))?;
+        let http = server(&[b"h2", b"http/1.1"], Arc::clone(&certificate))?;
+        Ok(Arc::new(Self { files, certificate, grpc, http }))
     }
 
-    /// What a connection to `port` is greeted by; none where it is not for TLS.
+    /// Returns the TLS acceptor of `port`; `None` for the port of the probes, which is plain.
     pub(super) fn acceptor(&self, port: Port) -> Option<TlsAcceptor> {
         match port {
             Port::Grpc => Some(Arc::clone(&self.grpc).into()),
@@ -76,44 +76,48 @@ impl TlsIdentity {
         }
     }
 
-    /// Takes other certificates on until `shutdown`. What can't be used is said once, and changes nothing.
+    /// Replaces the certificate when the files change, until `shutdown`. Files that cannot be used are logged once, and the
+    /// certificate in use stays.
     pub(in crate::backend) async fn follow(&self, shutdown: CancellationToken) {
         let files = self.files.clone();
-        let mut follower = FileWatcher::new(files.every, shutdown, move || PemFiles::read(&files));
-        while let Some(found) = follower.changed().await {
-            self.take(found.and_then(|found| found.parse(&self.files)));
+        let mut watcher = FileWatcher::new(files.reload_interval, shutdown, move || PemFiles::read(&files));
+        while let Some(found) = watcher.changed().await {
+            self.replace(found.and_then(|found| found.parse(&self.files)));
         }
     }
 
-    fn take(&self, found: anyhow::Result<CertifiedPair>) {
+    fn replace(&self, found: anyhow::Result<CertifiedPair>) {
         match found {
             Ok(pair) => {
-                pair.tell();
-                let mut in_use = lock::write(&self.in_use.0);
+                pair.report_expiry();
+                let mut in_use = lock::write(&self.certificate.0);
                 if in_use.cert == pair.key.cert {
                     return;
                 }
                 *in_use = pair.key;
                 metrics::reloaded(true);
-                tracing::info!(expires = %pair.expires, "new connections get the new certificate");
+                tracing::info!(expires = %pair.expires, "reloaded the certificate; new connections get the new certificate");
             }
             Err(error) => {
                 metrics::reloaded(false);
-                tracing::error!("the new certificate cannot be used, and the old one stays in use: {error:#}");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "failed to reload the certificate; the old one stays in use"
+                );
             }
         }
     }
 }
 
-impl ResolvesServerCert for InUse {
+impl ResolvesServerCert for CertificateInUse {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&lock::read(&self.0)))
     }
 }
 
-fn server(protocols: &[&[u8]], in_use: Arc<InUse>) -> Result<Arc<ServerConfig>, Error> {
+fn server(protocols: &[&[u8]], certificate: Arc<CertificateInUse>) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(in_use);
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -124,7 +128,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 impl PemFiles {
     fn read(files: &TlsFiles) -> anyhow::Result<Self> {
-        let TlsFiles { certificate, key, every: _ } = files;
+        let TlsFiles { certificate, key, reload_interval: _ } = files;
         let read = |flag, path: &Path| {
             let context = || format!("{flag} {}: expected a PEM file that this user can read", path.display());
             reload::read(path).with_context(context)
@@ -133,7 +137,7 @@ impl PemFiles {
     }
 
     fn parse(&self, files: &TlsFiles) -> anyhow::Result<CertifiedPair> {
-        let TlsFiles { certificate, key, every: _ } = files;
+        let TlsFiles { certificate, key, reload_interval: _ } = files;
         let of_certificate =
             || format!("--tls-cert {}: expected PEM certificates, the server's own first", certificate.display());
         let of_key = || format!("--tls-key {}: expected a PEM private key, PKCS #8, PKCS #1 or SEC1", key.display());
@@ -154,11 +158,11 @@ impl PemFiles {
 }
 
 impl CertifiedPair {
-    /// Says until when it is valid.
-    fn tell(&self) {
+    /// Reports the time of expiry as a metric, and logs it if it has passed.
+    fn report_expiry(&self) {
         metrics::certificate(self.expires.as_second());
         if self.expires < Timestamp::now() {
-            tracing::warn!(expired = %self.expires, "the certificate of --tls-cert is no longer valid: clients refuse it");
+            tracing::warn!(expired = %self.expires, "the certificate of --tls-cert has expired: clients refuse it");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! TokenRef a request is from, as far as limits need to know: an address or the beginning of one.
+//! The source of a request, as far as limits need to know it: an address or the beginning of one.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,28 +7,29 @@ use http::HeaderMap;
 use http::header::FORWARDED;
 use ipnet::IpNet;
 
-/// What proxies have added to for longest.
+/// The older of the two headers that proxies write, which has no standard.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The bits of an IPv6 address that stand for one source. A site is given a /56 or a /48 (RIPE-690) and chooses among
-/// its addresses freely; a hosting company gives each machine a /64 or more, so that 256 neighbours may share one here.
+/// The first 56 bits of an IPv6 address, which stand for one source. A site is given a /56 or a /48 (RIPE-690) and chooses
+/// among its addresses freely. A hosting company gives each machine a /64 or more, so that up to 256 neighbours are one
+/// source here.
 const IPV6_SITE_MASK: u128 = u128::MAX << (128 - 56);
 
-/// Where requests come from that are limited together: one IPv4 address, since neighbours in a network are strangers to
-/// each other, or the first 56 bits of an IPv6 address. It is never stored, and never shown.
+/// The source of requests that are limited together: one IPv4 address, since neighbours in a network are strangers to each
+/// other, or the first 56 bits of an IPv6 address. It is never stored, and its `Debug` output hides it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::backend) struct ClientKey {
     prefix: IpAddr,
     is_proxy: bool,
 }
 
-/// Text that is no network of proxies.
+/// Text that is not a network of proxies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
-    /// It is no address, or no number of bits.
+    /// Neither an address nor a network.
     #[error("{0:?} is no network: expected an address, or one with the number of its first bits, such as 10.0.0.0/8")]
     Form(String),
-    /// It is every address there is, of whom none could be told from a sender.
+    /// The network of all addresses.
     #[error(
         "{0:?} is every address, so that nobody would be told from a proxy: expected the proxies' own, such as 10.0.0.0/8"
     )]
@@ -36,7 +37,7 @@ pub enum InvalidNetwork {
 }
 
 impl ClientKey {
-    /// That of an address.
+    /// Returns the source of an address.
     pub(in crate::backend) fn of(address: IpAddr) -> Self {
         let prefix = match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
@@ -45,16 +46,16 @@ impl ClientKey {
         Self { prefix, is_proxy: false }
     }
 
-    /// That of a peer, which may be one of `proxies`.
+    /// Returns the source of a peer, which may be one of `proxies`.
     pub(super) fn of_peer(peer: IpAddr, proxies: &[IpNet]) -> Self {
         Self { is_proxy: contains(proxies, peer), ..Self::of(peer) }
     }
 
-    /// That of a request: the peer, or who it is forwarded for, if the peer is one of `proxies`.
+    /// Returns the source of a request: the peer or, if the peer is one of `proxies`, the address that it forwards for.
     ///
-    /// Each proxy adds the address that it was called from at the end, so the last one that is not a proxy's is the
-    /// nearest that can be believed: what is before it, anybody may have written. A proxy adds to one of two headers and
-    /// passes the other on as it came. So where both are there and disagree, neither is believed.
+    /// Each proxy appends the address that called it, so the last address that is not a proxy's is the nearest that can
+    /// be trusted; a client may have written those before it. A proxy appends to one of two headers, and passes the other
+    /// on unchanged. If both are present and differ, neither is trusted.
     pub(super) fn of_request(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
         if !contains(proxies, peer) {
             return Self::of(peer);
@@ -68,7 +69,7 @@ impl ClientKey {
         }
     }
 
-    /// Whether it is a proxy, whose requests are of many.
+    /// Returns whether the source is a proxy, whose requests are those of many senders.
     pub(super) fn is_proxy(&self) -> bool {
         self.is_proxy
     }
@@ -80,25 +81,25 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// The first address from the end that is not a proxy's; `None` where there is none, or what is there is no address.
+/// Returns the last address that is not a proxy's; `None` if there is none, or if it is not an address.
 fn nearest(hops: impl DoubleEndedIterator<Item = Option<IpAddr>>, proxies: &[IpNet]) -> Option<IpAddr> {
     hops.rev().find(|hop| hop.is_none_or(|hop| !contains(proxies, hop))).flatten()
 }
 
-/// The elements of a header that is a list, over all its lines.
+/// Returns the elements of a header that is a list, over all its lines.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
     let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default()).collect();
     lines.into_iter().flat_map(|line| line.split(',').map(str::trim).collect::<Vec<_>>())
 }
 
-/// An address, with a port or without.
+/// Parses an address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
     bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// The `for` of one element of `Forwarded`, as RFC 7239 writes it.
+/// Parses the `for` of one element of `Forwarded` (RFC 7239).
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
@@ -129,7 +130,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The source of a request through 10.0.0.1, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
+    /// Returns the source of a request from `peer`, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
     fn source(peer: &str, headers: &[(&'static str, &str)]) -> ClientKey {
         let proxies = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| parse_network(network).unwrap());
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_ipv4_are_strangers_and_a_site_of_ipv6_is_one() {
+    fn neighbours_of_ipv4_are_apart_and_a_site_of_ipv6_is_one_source() {
         let same = |one: &str, other: &str| ClientKey::of(ip(one)) == ClientKey::of(ip(other));
         assert!(!same("192.0.2.1", "192.0.2.2"));
         assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proxy_is_believed_and_only_its_own_word() {
+    fn only_a_proxy_is_trusted_and_only_the_address_that_it_appended() {
         let peer = |address| ClientKey::of(ip(address));
         for (from, headers, expected) in [
             ("192.0.2.9", &[("x-forwarded-for", "198.51.100.1")][..], "192.0.2.9"),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_believed_counts_as_the_proxy() {
+    fn an_address_that_cannot_be_trusted_counts_as_the_proxy() {
         for headers in [
             &[][..],
             &[("x-forwarded-for", "unknown")],
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_what_begins_as_it_does() {
+    fn a_network_contains_the_addresses_of_its_prefix() {
         let network = parse_network;
         assert!(network("128.0.0.0/1").unwrap().contains(&ip("192.0.2.1")));
         assert!(network("192.0.2.128/25").unwrap().contains(&ip("192.0.2.255")));

@@ -1,91 +1,91 @@
-//! What is held for a while, and bounded in all and for each source: connections, and bytes of bodies.
+//! Quotas of what is held for a while, in all and for each source: connections, and bytes of bodies.
 
-use crate::process::lock::lock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::ClientKey;
+use crate::process::lock::lock;
 
-/// What is held, by source. Nothing is kept of a source that holds nothing.
+/// A quota. A source that holds nothing takes no memory.
 #[derive(Debug)]
 pub(in crate::backend) struct Quota {
-    most: usize,
-    most_each: usize,
-    held: Mutex<QuotaState>,
+    max: usize,
+    max_per_source: usize,
+    state: Mutex<QuotaState>,
 }
 
 #[derive(Debug, Default)]
 struct QuotaState {
-    all: usize,
-    each: HashMap<ClientKey, usize>,
+    total: usize,
+    per_source: HashMap<ClientKey, usize>,
 }
 
-/// What one holds, until it is dropped.
+/// A part of a quota, until it is dropped.
 #[derive(Debug)]
 pub(in crate::backend) struct Reservation {
-    shares: Arc<Quota>,
+    quota: Arc<Quota>,
     source: ClientKey,
-    most_each: usize,
+    max_per_source: usize,
     amount: usize,
 }
 
-/// Which bound was met.
+/// The bound that a reservation would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) enum QuotaExceeded {
-    /// That of all together.
+    /// The bound of all sources together.
     All,
-    /// That of the source.
+    /// The bound of the source.
     Source,
 }
 
 impl Quota {
-    pub(in crate::backend) fn new(most: usize, most_each: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_each, held: Mutex::default() })
+    pub(in crate::backend) fn new(max: usize, max_per_source: usize) -> Arc<Self> {
+        Arc::new(Self { max, max_per_source, state: Mutex::default() })
     }
 
-    /// Nothing yet, for `source`.
+    /// Opens an empty reservation of `source`.
     pub(in crate::backend) fn open(self: &Arc<Self>, source: ClientKey) -> Reservation {
-        Reservation { shares: Arc::clone(self), source, most_each: self.most_each, amount: 0 }
+        Reservation { quota: Arc::clone(self), source, max_per_source: self.max_per_source, amount: 0 }
     }
 
-    /// Nothing yet, for a source which may be a proxy: what is many's is bounded in all only.
-    pub(in crate::backend) fn open_for_peer(self: &Arc<Self>, source: ClientKey) -> Reservation {
-        let mut share = self.open(source);
-        if source.is_proxy() {
-            share.most_each = self.most;
+    /// Opens an empty reservation of a peer. A proxy carries many sources, and has the bound of all of them.
+    pub(in crate::backend) fn open_for_peer(self: &Arc<Self>, peer: ClientKey) -> Reservation {
+        let mut reservation = self.open(peer);
+        if peer.is_proxy() {
+            reservation.max_per_source = self.max;
         }
-        share
+        reservation
     }
 }
 
 impl Reservation {
-    /// Holds `more`, if the bounds allow it. That of the source comes first: one that is at its own has all to give.
-    pub(in crate::backend) fn add(&mut self, more: usize) -> Result<(), QuotaExceeded> {
-        let Quota { most, most_each: _, held } = self.shares.as_ref();
-        let mut held = lock(held);
-        let each = held.each.get(&self.source).copied().unwrap_or_default();
-        if each + more > self.most_each {
+    /// Adds `amount`, if the bounds allow it. The bound of the source is checked first: a source that is at its own is
+    /// told so even where all is in use.
+    pub(in crate::backend) fn add(&mut self, amount: usize) -> Result<(), QuotaExceeded> {
+        let mut state = lock(&self.quota.state);
+        let of_source = state.per_source.get(&self.source).copied().unwrap_or_default();
+        if of_source + amount > self.max_per_source {
             return Err(QuotaExceeded::Source);
         }
-        if held.all + more > *most {
+        if state.total + amount > self.quota.max {
             return Err(QuotaExceeded::All);
         }
-        held.all += more;
-        held.each.insert(self.source, each + more);
-        self.amount += more;
+        state.total += amount;
+        state.per_source.insert(self.source, of_source + amount);
+        self.amount += amount;
         Ok(())
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut held = lock(&self.shares.held);
-        held.all -= self.amount;
-        let left = held.each.get(&self.source).copied().unwrap_or_default() - self.amount;
-        if left == 0 {
-            held.each.remove(&self.source);
+        let mut state = lock(&self.quota.state);
+        state.total -= self.amount;
+        let rest = state.per_source.get(&self.source).copied().unwrap_or_default() - self.amount;
+        if rest == 0 {
+            state.per_source.remove(&self.source);
         } else {
-            held.each.insert(self.source, left);
+            state.per_source.insert(self.source, rest);
         }
     }
 }
@@ -97,9 +97,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_source_and_all_together_are_bounded_and_what_is_dropped_is_free_again() {
-        let shares = Quota::new(5, 3);
-        let of = |last| shares.open(ClientKey::of(Ipv4Addr::new(192, 0, 2, last).into()));
+    fn each_source_and_all_together_are_bounded_and_a_dropped_reservation_is_free_again() {
+        let quota = Quota::new(5, 3);
+        let of = |last| quota.open(ClientKey::of(Ipv4Addr::new(192, 0, 2, last).into()));
         let (mut one, mut two) = (of(1), of(1));
         assert_eq!((one.add(2), two.add(2), two.add(1)), (Ok(()), Err(QuotaExceeded::Source), Ok(())));
         let mut other = of(2);
@@ -107,7 +107,7 @@ mod tests {
         drop((one, two));
         assert_eq!(other.add(1), Ok(()));
         drop(other);
-        let held = shares.held.lock().unwrap();
-        assert_eq!((held.all, held.each.len()), (0, 0));
+        let state = quota.state.lock().unwrap();
+        assert_eq!((state.total, state.per_source.len()), (0, 0));
     }
 }

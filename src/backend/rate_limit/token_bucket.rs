@@ -1,87 +1,89 @@
-//! Token buckets, one a key, in a map that does not grow.
+//! Token buckets, one a key, in a map of bounded size.
 
-use crate::process::lock::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How much of a rate by the second a key may take at once. An outage that ends lets a fleet of 1,000 installations send within
-/// seconds what waited, and Kamaji, which never tries again, posts each update of each object: this is room for both.
+use crate::process::lock::lock;
+
+/// The burst of a rate per second, as the time in which it accrues. An outage that ends lets a fleet of 1,000 installations
+/// send its backlog within seconds, and Kamaji, which never tries again, posts each update of each object: this is room for
+/// both.
 const BURST: Duration = Duration::from_secs(20);
 
-/// A day, of whose rate all may come at once.
+/// The period of a daily rate, all of which may be taken at once.
 const DAY: Duration = Duration::from_hours(24);
 
-/// How far ahead of its rate a key can get by what was only seen to be too much after it was read: whoever sent that
-/// waits no longer than a person would believe in.
-const MOST_AHEAD: Duration = Duration::from_mins(1);
+/// The most that a key can owe beyond its burst, for units that were charged after they were read. A sender waits no longer
+/// for it than a person would believe in.
+const MAX_DEBT: Duration = Duration::from_mins(1);
 
-/// The most keys that are remembered, at 40 bytes each. A key is forgotten when its bucket is full again, which takes
-/// it 10 ms for each of 100 requests a second, so that requests alone have to come by the million a second to fill the
-/// map. What costs more holds its key for longer: a message of the most that is charged for 80 s, so that 820 of them a
-/// second are enough, each from another of 65,536 sources, which are a /40 of IPv6.
-const MOST_KEYS: usize = 65_536;
+/// The most keys, at 40 bytes each. A key is evicted when its bucket is full again, which takes 10 ms for each of 100
+/// requests a second, so that requests alone have to come by the million a second to fill the map. More expensive requests
+/// hold their key for longer: the largest message is charged for 80 s, so that 820 of them a second are enough, each from
+/// another of 65,536 sources, which are a /40 of IPv6.
+const MAX_KEYS: usize = 65_536;
 
-/// How often they are looked through at most while the map is full, which takes a millisecond.
-const SWEEP: Duration = Duration::from_millis(100);
+/// The shortest time between two sweeps while the map is full; a sweep takes a millisecond.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// As few as are not worth looking through.
-const FEW_KEYS: usize = 1_024;
+/// The number of keys below which a sweep is not worth its time.
+const MIN_SWEEP_KEYS: usize = 1_024;
 
-/// One bucket a key, all of one rate.
+/// Buckets of one rate, one a key.
 ///
-/// A bucket is the moment at which it will be full again ("generic cell rate algorithm"), so that one which is full is
-/// the same as none, and can be forgotten at no loss, as it is every minute. Where [`MOST_KEYS`] are not full, none of them is forgotten: keys
-/// that come then share one bucket until there is room. A flood from many addresses so takes nothing from those that
-/// are known, and the map does not grow.
+/// A bucket is the moment at which it will be full again ("generic cell rate algorithm"). A full bucket is the same as none,
+/// and is evicted every minute without loss. While [`MAX_KEYS`] buckets are not full, none is evicted: new keys share one
+/// bucket until there is room. A flood from many addresses so takes nothing from the known ones, and the map does not grow.
 #[derive(Debug)]
 pub(in crate::backend) struct TokenBuckets<K> {
-    /// What one unit takes; nothing is limited if `None`.
+    /// The time in which one unit accrues; `None` if the rate is unlimited.
     unit: Option<Duration>,
-    /// How much may be taken at once, as the time that it takes to come back.
+    /// The time in which a whole burst accrues.
     burst: Duration,
-    /// How much more, which is waited for by the next.
-    ahead: Duration,
+    /// The most that can be owed beyond the burst.
+    max_debt: Duration,
     state: Mutex<BucketState<K>>,
 }
 
 #[derive(Debug)]
 struct BucketState<K> {
-    /// When each is full again.
-    full: HashMap<K, Instant>,
-    /// The same of the bucket that the others share.
-    others: Instant,
-    /// How many keys there may be before those that are full are looked for, and when they last were.
+    /// The time at which each bucket is full.
+    full_at: HashMap<K, Instant>,
+    /// The time at which the bucket of all further keys is full.
+    shared_full_at: Instant,
+    /// The number of keys at which the next sweep is due.
     next_sweep: usize,
-    swept: Instant,
+    last_sweep: Instant,
 }
 
 impl<K: Eq + Hash> TokenBuckets<K> {
-    /// `rate` units a second; as many as come if it is zero.
+    /// Creates buckets of `rate` units a second; a rate of zero is unlimited.
     pub(in crate::backend) fn new(rate: u32) -> Self {
-        Self::over(Duration::from_secs(1), rate, BURST, MOST_AHEAD)
+        Self::over(Duration::from_secs(1), rate, BURST, MAX_DEBT)
     }
 
-    /// `rate` units a day. All that is taken is waited for, however long it takes: it is what was wanted and given.
+    /// Creates buckets of `rate` units a day. A key may owe as much as a day: it has taken all of it.
     pub(super) fn daily(rate: u32) -> Self {
         Self::over(DAY, rate, DAY, DAY)
     }
 
-    fn over(time: Duration, rate: u32, burst: Duration, ahead: Duration) -> Self {
+    fn over(time: Duration, rate: u32, burst: Duration, max_debt: Duration) -> Self {
         let unit = (rate > 0).then(|| time / rate);
         let now = Instant::now();
-        let state = BucketState { full: HashMap::new(), others: now, next_sweep: FEW_KEYS, swept: now };
-        Self { unit, burst, ahead, state: Mutex::new(state) }
+        let state =
+            BucketState { full_at: HashMap::new(), shared_full_at: now, next_sweep: MIN_SWEEP_KEYS, last_sweep: now };
+        Self { unit, burst, max_debt, state: Mutex::new(state) }
     }
 
-    /// Takes `units` if the bucket is not empty, else says how long it will be. It may take more than there is: what is
-    /// missing is waited for by the next.
+    /// Takes `units` if the bucket is not empty; fails with the time until it is not. It may take more than there is: the
+    /// next call waits for the rest.
     pub(in crate::backend) fn take(&self, key: K, units: u32, now: Instant) -> Result<(), Duration> {
         let Some(unit) = self.unit else { return Ok(()) };
         let mut state = lock(&self.state);
         let full_at = state.bucket(key, now);
-        // The burst ends with the unit that it has no room for.
+        // A burst ends with the unit that exceeds it.
         let wait = (full_at.saturating_duration_since(now) + unit).saturating_sub(self.burst.max(unit));
         if !wait.is_zero() {
             return Err(wait);
@@ -90,57 +92,57 @@ impl<K: Eq + Hash> TokenBuckets<K> {
         Ok(())
     }
 
-    /// Takes `units`, whether they are there or not.
+    /// Takes `units` even from an empty bucket.
     pub(super) fn charge(&self, key: K, units: u32, now: Instant) {
         let Some(unit) = self.unit else { return };
         let mut state = lock(&self.state);
         self.fill(state.bucket(key, now), unit, units, now);
     }
 
-    /// Forgets the keys whose buckets are full, which changes nothing for them.
+    /// Evicts the keys whose buckets are full, which changes nothing for them.
     pub(in crate::backend) fn evict(&self, now: Instant) {
         lock(&self.state).evict(now);
     }
 
-    /// How many keys are remembered.
+    /// Returns the number of keys.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.state.lock().unwrap().full.len()
+        self.state.lock().unwrap().full_at.len()
     }
 
     fn fill(&self, full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {
-        let most = self.burst + self.ahead;
-        let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(most);
-        *full_at = wanted.min(now + most);
+        let max = self.burst + self.max_debt;
+        let wanted = (*full_at).max(now) + unit.saturating_mul(units).min(max);
+        *full_at = wanted.min(now + max);
     }
 }
 
 impl<K: Eq + Hash> BucketState<K> {
     fn bucket(&mut self, key: K, now: Instant) -> &mut Instant {
-        let is_new = !self.full.contains_key(&key);
-        if is_new && self.full.len() >= self.next_sweep {
+        let is_new = !self.full_at.contains_key(&key);
+        if is_new && self.full_at.len() >= self.next_sweep {
             self.sweep(now);
         }
-        if is_new && self.full.len() >= MOST_KEYS {
-            return &mut self.others;
+        if is_new && self.full_at.len() >= MAX_KEYS {
+            return &mut self.shared_full_at;
         }
-        self.full.entry(key).or_insert(now)
+        self.full_at.entry(key).or_insert(now)
     }
 
-    /// Forgets those that are full. The next time is when there are twice as many as are left, so that each key that
-    /// comes pays for looking at two.
+    /// Evicts the keys whose buckets are full. The next sweep is due when the number of keys has doubled, so that each new
+    /// key pays for visiting two.
     fn sweep(&mut self, now: Instant) {
-        let is_early = now.saturating_duration_since(self.swept) < SWEEP;
-        if self.next_sweep == MOST_KEYS && is_early {
+        let is_early = now.saturating_duration_since(self.last_sweep) < SWEEP_INTERVAL;
+        if self.next_sweep == MAX_KEYS && is_early {
             return;
         }
-        self.swept = now;
+        self.last_sweep = now;
         self.evict(now);
     }
 
     fn evict(&mut self, now: Instant) {
-        self.full.retain(|_, full_at| *full_at > now);
-        self.next_sweep = (2 * self.full.len()).clamp(FEW_KEYS, MOST_KEYS);
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.next_sweep = (2 * self.full_at.len()).clamp(MIN_SWEEP_KEYS, MAX_KEYS);
     }
 }
 
@@ -163,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_charged_afterwards_is_waited_for_at_most_a_minute() {
+    fn a_charge_is_waited_for_at_most_a_minute() {
         let (buckets, now) = (TokenBuckets::new(10), Instant::now());
         assert_eq!(buckets.take(1, 300, now), Ok(()));
         assert_eq!(buckets.take(1, 0, now), Err(Duration::from_millis(10_100)));
         buckets.charge(1, u32::MAX, now);
-        assert_eq!(buckets.take(1, 0, now), Err(MOST_AHEAD + Duration::from_millis(100)));
+        assert_eq!(buckets.take(1, 0, now), Err(MAX_DEBT + Duration::from_millis(100)));
     }
 
     #[test]
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_forgotten_when_its_bucket_is_full_again_and_not_before() {
+    fn a_key_is_evicted_when_its_bucket_is_full_again_and_not_before() {
         let now = Instant::now();
         for (buckets, until) in
             [(TokenBuckets::new(10), Duration::from_millis(100)), (TokenBuckets::daily(1_000), DAY / 1_000)]
@@ -195,7 +197,7 @@ mod tests {
             }
             buckets.charge(2, u32::MAX, now);
             buckets.evict(now + DAY + DAY);
-            assert_eq!(buckets.len(), 0, "at the most that can be taken");
+            assert_eq!(buckets.len(), 0, "at the most that can be owed");
         }
     }
 
@@ -210,13 +212,13 @@ mod tests {
     fn a_flood_of_keys_evicts_nobody_and_stays_within_the_bound() {
         let (buckets, now) = (TokenBuckets::new(1), Instant::now());
         assert_eq!(taken(&buckets, 0, now), 20);
-        let flood = 1..=2 * u32::try_from(MOST_KEYS).unwrap();
-        let let_in = flood.filter(|key| buckets.take(*key, 1, now).is_ok()).count();
-        // Those that the map has no room for share one bucket.
-        assert_eq!(let_in, MOST_KEYS - 1 + 20);
-        assert!(buckets.take(0, 1, now).is_err(), "the first key was forgotten");
-        assert_eq!(buckets.len(), MOST_KEYS);
-        // Two seconds later all but the first are full again, and forgotten for who comes next.
+        let flood = 1..=2 * u32::try_from(MAX_KEYS).unwrap();
+        let admitted = flood.filter(|key| buckets.take(*key, 1, now).is_ok()).count();
+        // Keys that the map has no room for share one bucket.
+        assert_eq!(admitted, MAX_KEYS - 1 + 20);
+        assert!(buckets.take(0, 1, now).is_err(), "the first key was evicted");
+        assert_eq!(buckets.len(), MAX_KEYS);
+        // Two seconds later all but the first are full again, and evicted for the next key.
         assert!(buckets.take(u32::MAX, 1, now + Duration::from_secs(2)).is_ok());
         assert_eq!(buckets.len(), 2);
     }

@@ -138,8 +138,8 @@ impl ServeArgs {
 
 impl TlsArgs {
     fn load(self) -> anyhow::Result<Option<Arc<TlsIdentity>>> {
-        let Self { tls_cert, tls_key, tls_reload_interval: every } = self;
-        let files = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key, every });
+        let Self { tls_cert, tls_key, tls_reload_interval: reload_interval } = self;
+        let files = tls_cert.zip(tls_key).map(|(certificate, key)| TlsFiles { certificate, key, reload_interval });
         files.map(TlsIdentity::load).transpose()
     }
 }

@@ -1,5 +1,6 @@
 //! The documentation: its links resolve, what it names exists, and its reference tables are those of the code.
 
+mod examples;
 mod links;
 mod messages;
 mod names;
@@ -11,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kamaji_telemetry::cli::Cli;
+use regex::Regex;
 
 use crate::servers::checkout;
 
@@ -39,20 +41,22 @@ fn code_spans(text: &str) -> Vec<&str> {
 
 /// Returns the sources of the program, without its unit tests, by path.
 fn sources() -> Vec<(PathBuf, String)> {
-    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    fn collect(folder: &Path, tests: &Regex, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                collect(&path, found);
+                collect(&path, tests, found);
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let (text, _) = text.split_once("\n#[cfg(test)]\nmod ").unwrap_or((&text, ""));
-                found.push((path, text.to_owned()));
+                let text = tests.splitn(&text, 2).next().unwrap().to_owned();
+                found.push((path, text));
             }
         }
     }
+    // The tests are at the end of a file; a declaration such as `mod tests;` is at its beginning.
+    let tests = Regex::new(r"\n#\[cfg\(test\)\]\nmod \w+ \{").unwrap();
     let mut found = Vec::new();
-    collect(&checkout("src"), &mut found);
+    collect(&checkout("src"), &tests, &mut found);
     found
 }
 
@@ -78,5 +82,5 @@ fn commands() -> Vec<(String, clap::Command)> {
 
 /// Returns every match of `pattern` in `text`.
 fn matches<'a>(pattern: &str, text: &'a str) -> BTreeSet<&'a str> {
-    regex::Regex::new(pattern).unwrap().find_iter(text).map(|found| found.as_str()).collect()
+    Regex::new(pattern).unwrap().find_iter(text).map(|found| found.as_str()).collect()
 }

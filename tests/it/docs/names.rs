@@ -10,32 +10,22 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 43] = [
-    "--all-targets",
+const OTHERS: [&str; 27] = [
     "--bench",
     "--certificate-identity-regexp",
     "--certificate-oidc-issuer",
     "--config",
     "--create-namespace",
-    "--exact",
     "--features",
     "--for",
     "--from",
-    "--from-file",
     "--from-literal",
-    "--generate-name",
-    "--generic",
-    "--help",
-    "--ignored",
     "--kubeconfig",
     "--lib",
     "--locked",
     "--namespace",
-    "--no-default-features",
     "--nocapture",
-    "--output",
     "--path",
-    "--profile",
     "--quick",
     "--release",
     "--replicas",
@@ -43,28 +33,16 @@ const OTHERS: [&str; 43] = [
     "--rm",
     "--server-side",
     "--set",
-    "--set-json",
-    "--set-string",
     "--test",
     "--timeout",
     "--tool",
-    "--tools",
     "--type",
-    "--validate",
     "--values",
-    "--version",
-    "--wait",
 ];
 
 /// Variables that are not a flag's: a switch, and those of the tests.
-const VARIABLES: [&str; 6] = [
-    "KAMAJI_TELEMETRY_DISABLE_TELEMETRY",
-    "KAMAJI_TELEMETRY_COLLECTOR",
-    "KAMAJI_TELEMETRY_FAULTS_SEED",
-    "KAMAJI_TELEMETRY_TOOLS_DIR",
-    "KAMAJI_TELEMETRY_WRITE",
-    "KAMAJI_TELEMETRY_FAULTS_",
-];
+const VARIABLES: [&str; 3] =
+    ["KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "KAMAJI_TELEMETRY_COLLECTOR", "KAMAJI_TELEMETRY_FAULTS_SEED"];
 
 /// Names with a dot that begin as a chart's value: files beside the store, attributes of OpenTelemetry, and what Kubernetes
 /// defines.

@@ -65,13 +65,15 @@ fn is_switch(argument: &Arg) -> bool {
 
 fn row(argument: &Arg) -> String {
     let variable = argument.get_env().map(|variable| format!("`{}`", variable.to_string_lossy())).unwrap_or_default();
-    let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    let default = if defaults.iter().all(|value| value.is_empty()) {
-        if argument.is_required_set() { "required".to_owned() } else { String::new() }
-    } else {
-        format!("`{}`", defaults.join(","))
-    };
     let mut meaning = argument.get_help().unwrap_or_default().to_string();
+    let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let mut default = if argument.is_required_set() { "required".to_owned() } else { String::new() };
+    if defaults.iter().any(|value| !value.is_empty()) {
+        default = format!("`{}`", defaults.join(","));
+    } else if let Some((before, described)) = meaning.split_once(" [default: ") {
+        // A default that depends on something is in the help's text.
+        (meaning, default) = (before.to_owned(), described.trim_end_matches(']').to_owned());
+    }
     let possible = argument.get_possible_values();
     if !possible.is_empty() && !is_switch(argument) {
         let names: Vec<_> = possible.iter().map(|value| format!("`{}`", value.get_name())).collect();

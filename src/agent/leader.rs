@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Config;
 use super::backoff::Backoff;
+use super::config::Config;
 use super::journal::JournalStore;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;

@@ -9,7 +9,7 @@ use kube::Client;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use uuid::Uuid;
 
-use super::Config;
+use super::config::Config;
 use super::consent::DisabledReason;
 use super::export::events::RecordEncoder;
 use super::export::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::config::Config;
 use super::consent::DisabledReason;
 use super::kubernetes::operator::{self, OperatorError};
 use super::kubernetes::{self, ClusterInfo};
 use super::term::LogThrottles;
-use super::{Config, leader, metrics};
+use super::{leader, metrics};
 use crate::catalog::KamajiVersion;
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;

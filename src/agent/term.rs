@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::Config;
+use super::config::Config;
 use super::export::connection::CollectorChannel;
 use super::export::events::EventExporter;
 use super::export::gauges::{GaugeExporter, GaugeOptions};

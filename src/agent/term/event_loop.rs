@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{Folded, Pipeline};
-use crate::agent::Config;
+use crate::agent::config::Config;
 use crate::agent::export::events::{BATCH_LIMIT, DeliveryOutcome, EventExporter};
 use crate::agent::journal::config_map::JournalWriteError;
 use crate::agent::journal::writer::{JournalWriter, WriterOutcome};

@@ -17,7 +17,7 @@ const QUERIES: usize = 500;
 /// The number of events of each installation.
 const EVENTS: u32 = 2;
 
-/// Of ten installations eight report now, one has stopped at some time of the year, and one was there for a day; each
+/// The installations: of ten, eight report now, one has stopped in the course of the year, and one reported for a day. Each
 /// has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has extended gauges.
 const LATEST: &str = "
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :installations)
@@ -29,7 +29,7 @@ const LATEST: &str = "
           FROM number)
     ORDER BY uuid";
 
-/// The day that is so many days old, of those who were there: their versions a month ago were one lower.
+/// The rows of one day, of the installations that existed then. Versions were one lower a month earlier.
 const DAYS: &str = "
     INSERT INTO days
     SELECT :day, installation, min(time, :day * 86400000 + 86399999), running, sleeping, not_ready, upgrading,

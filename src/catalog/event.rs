@@ -132,7 +132,7 @@ impl FromStr for NetworkProfile {
 }
 
 impl Event {
-    /// Its entry in the catalog.
+    /// Returns the entry of the event in the catalog.
     pub fn kind(&self) -> &'static EventKind {
         match self {
             Self::Created { .. } => &CREATED,

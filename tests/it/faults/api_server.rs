@@ -59,7 +59,7 @@ async fn deletions_that_were_missed_show_in_the_next_list() {
     scene.cluster.delete("seen-by-nobody").await;
     // The first watch receives the error of an expired version, as after a compaction.
     let watches = scene.api.requests(Target::Watch);
-    scene.api.answer(Target::Watch, StatusCode::GONE);
+    scene.api.respond_with(Target::Watch, StatusCode::GONE);
     scene.repair_network();
     eventually("a watch", async || (scene.api.requests(Target::Watch) > watches).then_some(())).await;
     scene.api.pass(Target::Watch);

@@ -10,7 +10,8 @@ use super::scene::Scene;
 use crate::program::Agent;
 use crate::servers::eventually;
 
-/// How often the agent runs into a fault before it is repaired: once can be chance, and each further time waits longer.
+/// The number of times that the agent runs into a fault before it is repaired: once can be chance, and each further time waits
+/// longer.
 const REPEATS: usize = 3;
 
 /// The number of events stored between two faults: enough to know that everything works.
@@ -179,7 +180,7 @@ pub(super) async fn reject_journal_writes(scene: &mut Scene, status: StatusCode)
     scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
     let outage = scene.begin_outage();
     let before = scene.api.requests(Target::JournalWrite);
-    scene.api.answer(Target::JournalWrite, status);
+    scene.api.respond_with(Target::JournalWrite, status);
     eventually("rejected writes", async || {
         (scene.api.requests(Target::JournalWrite) >= before + REPEATS).then_some(())
     })

@@ -1,4 +1,4 @@
-//! What stands between the programs, and fails when it is told to.
+//! Proxies between the programs, which can be made to fail.
 
 mod api;
 mod frames;

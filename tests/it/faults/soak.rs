@@ -1,4 +1,4 @@
-//! Half an hour of random faults under a stream of changes. `make soak` runs it; its last line is the oracle's.
+//! Half an hour of random faults under a stream of changes. `make soak` runs it. Its last line of output is the oracle's report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,32 +15,30 @@ use super::scene::Scene;
 use super::stream::Stream;
 use crate::program::Agent;
 
-/// Time between two changes. A number is used up by one in ten of them, and there are 9,999 numbers: half an hour of
-/// these uses half.
+/// The time between two changes. One in ten of them uses up one of 9,999 numbers, so that half an hour uses half.
 const PACE: Duration = Duration::from_millis(40);
 
-/// How many kills there are at the least.
+/// The least number of kills.
 const KILLS: usize = 200;
 
-/// How many faults there are between two times that everything is judged, so that what goes wrong is found near to
-/// what did it.
+/// The number of faults between two comparisons: few, so that a finding is close to its cause.
 const FAULTS: usize = 10;
 
-/// Where another length can be set, in minutes.
+/// The variable with another duration, in minutes.
 const MINUTES: &str = "KAMAJI_TELEMETRY_SOAK_MINUTES";
 
 #[tokio::test]
 #[ignore = "takes half an hour: run `make soak`"]
 async fn half_an_hour_of_random_faults_loses_and_repeats_nothing() {
     let minutes = std::env::var(MINUTES).map_or(30, |minutes| minutes.parse().unwrap());
-    // As many kills a minute, whatever the length.
+    // The number of kills is proportional to the duration.
     let (length, kills) = (Duration::from_mins(minutes), KILLS * usize::try_from(minutes).unwrap() / 30);
     let mut scene = Scene::start().await;
     let mut agent = scene.start_agent().await;
     let mut random = scene.random();
     let mut faults = BTreeMap::<String, usize>::new();
-    let begun = Instant::now();
-    while begun.elapsed() < length || killed(&faults) < kills {
+    let started = Instant::now();
+    while started.elapsed() < length || killed(&faults) < kills {
         let stream = Stream::start(&scene, PACE);
         for _ in 0..FAULTS {
             let fault = one(&mut scene, &mut agent, &mut random).await;
@@ -48,7 +46,7 @@ async fn half_an_hour_of_random_faults_loses_and_repeats_nothing() {
         }
         stream.stop().await;
         let outcome = scene.wait_until_complete().await;
-        println!("faults: after {} s: {}", begun.elapsed().as_secs(), outcome.report);
+        println!("faults: after {} s: {}", started.elapsed().as_secs(), outcome.report);
     }
     println!("faults: {faults:?}");
     let outcome = scene.total_outcome();

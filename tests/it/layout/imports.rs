@@ -140,7 +140,7 @@ fn read_branches(tokens: &mut &[String], path: &[String], is_public: bool, used:
     }
 }
 
-/// How many re-exports are followed before a path is taken as it is: no item is passed on so often.
+/// The largest number of re-exports that are followed, a guard against a ring of them.
 const MAX_RE_EXPORTS: usize = 16;
 
 /// Returns what `path` names in `module`, or None where it is of another crate.

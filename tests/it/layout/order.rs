@@ -43,7 +43,7 @@ impl Order {
             .map(|(folder, lines)| (folder, lines.iter().flat_map(|line| line.modules.clone()).collect()))
     }
 
-    /// Says what is wrong with an import, if anything is.
+    /// Describes the violation of an import, if there is one.
     pub(super) fn violation(&self, import: &Import) -> Option<String> {
         let reason = self.folders.iter().find_map(|(folder, lines)| reason(folder, lines, import))?;
         let Import { from, to, path } = import;

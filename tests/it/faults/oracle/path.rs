@@ -12,11 +12,11 @@ use crate::faults::stored::{Change, StoredEvent};
 /// The state of a control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
-    /// It does not exist yet.
+    /// The control plane does not exist yet.
     Absent,
-    /// It has this desired version.
+    /// The control plane has this desired version.
     At(KubernetesVersion),
-    /// Its deletion has begun, or it is removed.
+    /// The deletion has begun, or the control plane is removed.
     Ended,
 }
 
@@ -180,7 +180,7 @@ fn merged(outages: &[Outage]) -> Vec<Outage> {
     merged
 }
 
-/// Whether a waypoint was reached and left within one outage. The last waypoint was never left.
+/// Returns whether a state was reached and left within one outage. The last state is never left.
 fn replaced_within(outages: &[Outage], since: Revision, next: Option<Revision>) -> bool {
     let Some(next) = next else { return false };
     outages.iter().any(|outage| since > outage.after && next <= outage.until)

@@ -242,7 +242,7 @@ fn seen_life() -> impl Strategy<Value = (Life, Vec<bool>)> {
     })
 }
 
-/// What an observer reports who sees every required waypoint, and of the others those that `seen` says.
+/// Returns the report of an observer that sees every required state, and of the others those in `seen`.
 fn reported(path: &Path, seen: &[bool]) -> Vec<Change> {
     let Some(first) = path.waypoints.first() else { return Vec::new() };
     let mut position = first.position;

@@ -1,4 +1,4 @@
-//! Stands before the API server, ends its TLS, and fails single requests.
+//! A proxy of the API server, which terminates TLS and fails single requests.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::hold::{Held, Hold, Point, hold};
 use super::tls::TlsListener;
 
-/// What a fault is for.
+/// The target of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::faults) enum Target {
     /// A write of the journal: creation, replacement or deletion of a `ConfigMap`.
@@ -30,7 +30,7 @@ pub(in crate::faults) enum Target {
     Watch,
 }
 
-/// A reverse proxy that passes everything on until it is told otherwise.
+/// A reverse proxy that forwards every request unless a fault is set.
 pub(in crate::faults) struct ApiProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -40,17 +40,17 @@ pub(in crate::faults) struct ApiProxy {
 struct Shared {
     server: Client,
     faults: Mutex<Faults>,
-    /// Counts how often all watches were cut.
+    /// The number of times that all watches were cut.
     cuts: watch::Sender<usize>,
-    /// How many requests came for each target.
+    /// The number of requests for each target.
     requests: watch::Sender<HashMap<Target, usize>>,
 }
 
 #[derive(Default)]
 struct Faults {
-    /// What is answered instead of the server, for as long as it is here.
-    answers: HashMap<Target, StatusCode>,
-    /// What happens to the next one.
+    /// The status to respond with instead of forwarding, until it is removed.
+    responses: HashMap<Target, StatusCode>,
+    /// The hold of the next request.
     holds: HashMap<Target, (Point, Held)>,
 }
 
@@ -68,8 +68,8 @@ impl Target {
 }
 
 impl ApiProxy {
-    /// Listens on a free port with the API server's own certificate and passes on through `server`, a client that has
-    /// no identity of its own.
+    /// Listens on a free port with the API server's own certificate and forwards through `server`, a client without
+    /// credentials.
     pub(in crate::faults) async fn start(server: Client, certificate: &Path, key: &Path) -> Self {
         let listener = TlsListener::bind(certificate, key).await;
         let address = axum::serve::Listener::local_addr(&listener).expect("a bound listener has an address");
@@ -84,34 +84,34 @@ impl ApiProxy {
         Self { address, shared, task }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(in crate::faults) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers `status` from now on, and the server hears nothing of it.
-    pub(in crate::faults) fn answer(&self, target: Target, status: StatusCode) {
-        self.shared.faults().answers.insert(target, status);
+    /// Responds with `status` from now on, without forwarding.
+    pub(in crate::faults) fn respond_with(&self, target: Target, status: StatusCode) {
+        self.shared.faults().responses.insert(target, status);
     }
 
-    /// Passes them on again.
+    /// Forwards requests again.
     pub(in crate::faults) fn pass(&self, target: Target) {
-        self.shared.faults().answers.remove(&target);
+        self.shared.faults().responses.remove(&target);
     }
 
-    /// Holds the next one at `point`.
+    /// Holds the next request at `point`.
     pub(in crate::faults) fn hold(&self, target: Target, point: Point) -> Hold {
         let (test, proxy) = hold();
         self.shared.faults().holds.insert(target, (point, proxy));
         test
     }
 
-    /// Breaks the watches that run.
+    /// Breaks the current watches.
     pub(in crate::faults) fn cut_watches(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many requests have come for `target` so far.
+    /// Returns the number of requests for `target` so far.
     pub(in crate::faults) fn requests(&self, target: Target) -> usize {
         self.shared.requests.borrow().get(&target).copied().unwrap_or_default()
     }
@@ -128,10 +128,10 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to happen to a request for `target`.
+    /// Takes the fault for a request to `target`.
     fn fault(&self, target: Target) -> (Option<StatusCode>, Option<(Point, Held)>) {
         let mut faults = self.faults();
-        (faults.answers.get(&target).copied(), faults.holds.remove(&target))
+        (faults.responses.get(&target).copied(), faults.holds.remove(&target))
     }
 
     async fn forward(&self, request: Request) -> Response {
@@ -144,7 +144,7 @@ impl Shared {
         }
     }
 
-    /// The same response, whose body breaks off when watches are cut.
+    /// Returns the response with a body that breaks off when watches are cut.
     fn breakable(&self, response: Response) -> Response {
         let cuts = self.cuts.subscribe();
         response.map(|body| {
@@ -168,39 +168,39 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let Some(target) = Target::of(&request) else { return shared.forward(request).await };
     shared.requests.send_modify(|requests| *requests.entry(target).or_default() += 1);
     match shared.fault(target) {
-        (Some(status), _) => refusal(status),
+        (Some(status), _) => error_response(status),
         (None, None) => shared.forward(request).await,
         (None, Some((Point::BeforeRequest, held))) => match held.wait().await {
             Some(()) => shared.forward(request).await,
-            None => refusal(StatusCode::SERVICE_UNAVAILABLE),
+            None => error_response(StatusCode::SERVICE_UNAVAILABLE),
         },
         (None, Some((Point::BeforeResponse, held))) => {
-            let due = Flush { shared: &shared, target, held: Some(held) };
-            let answer = shared.forward(request).await;
+            let due = PendingHold { shared: &shared, target, held: Some(held) };
+            let response = shared.forward(request).await;
             match due.reached().await {
-                Some(()) => answer,
-                None => refusal(StatusCode::SERVICE_UNAVAILABLE),
+                Some(()) => response,
+                None => error_response(StatusCode::SERVICE_UNAVAILABLE),
             }
         }
     }
 }
 
-/// A hold whose request has not reached its point yet. A request that goes away before, with an agent that was killed,
-/// leaves it to the next one.
-struct Flush<'a> {
+/// A hold whose request has not reached its point yet. If the request is dropped before, because the agent was killed, the hold
+/// passes to the next request.
+struct PendingHold<'a> {
     shared: &'a Shared,
     target: Target,
     held: Option<Held>,
 }
 
-impl Flush<'_> {
-    /// Tells the test, and waits for its word. `None` where the answer is to go no further.
+impl PendingHold<'_> {
+    /// Notifies the test and waits until it continues. Returns `None` if the response must not be forwarded.
     async fn reached(mut self) -> Option<()> {
         self.held.take()?.wait().await
     }
 }
 
-impl Drop for Flush<'_> {
+impl Drop for PendingHold<'_> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take().filter(Held::is_awaited) {
             self.shared.faults().holds.entry(self.target).or_insert((Point::BeforeResponse, held));
@@ -208,8 +208,8 @@ impl Drop for Flush<'_> {
     }
 }
 
-/// As an API server refuses.
-fn refusal(status: StatusCode) -> Response {
+/// Returns the response of an API server with this error.
+fn error_response(status: StatusCode) -> Response {
     let code = status.as_u16();
     let reason = match code {
         403 => "Forbidden",
@@ -219,7 +219,7 @@ fn refusal(status: StatusCode) -> Response {
         503 => "ServiceUnavailable",
         _ => "InternalError",
     };
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "ApiError",
-        "message": "the tests want it so", "reason": reason, "code": code});
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "injected by the tests", "reason": reason, "code": code});
     (status, [("content-type", "application/json")], body.to_string()).into_response()
 }

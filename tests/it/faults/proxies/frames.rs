@@ -1,45 +1,45 @@
-//! HTTP/2 frames, as far as telling a request from its answer needs.
+//! HTTP/2 frames, as far as needed to distinguish requests from responses.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What a client sends before its first frame. Source: RFC 9113, section 3.4.
+/// The connection preface of a client. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Length, type, flags and stream. Source: RFC 9113, section 4.1.
+/// The length of a header: length, type, flags and stream. Source: RFC 9113, section 4.1.
 const HEADER: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 
-/// Cuts one direction of a connection into frames.
+/// A decoder of one direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     buffer: BytesMut,
-    /// What comes before the first frame.
+    /// The length of the preface that is still expected.
     preface: usize,
 }
 
-/// A frame with its header, or what comes before the first one.
+/// A frame with its header, or the preface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Frame(pub(super) Bytes);
 
 impl Frames {
-    /// What a client sends.
+    /// Returns a decoder of the frames from a client.
     pub(super) fn of_client() -> Self {
         Self { preface: PREFACE.len(), ..Self::default() }
     }
 
-    /// What a server sends.
+    /// Returns a decoder of the frames from a server.
     pub(super) fn of_server() -> Self {
         Self::default()
     }
 
-    /// More has arrived.
+    /// Adds received bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame, once all of it has arrived.
+    /// Returns the next frame if it is complete.
     pub(super) fn next(&mut self) -> Option<Frame> {
         let length = match self.preface {
             0 => HEADER + usize::try_from(self.buffer.get(..HEADER)?.get_uint(3)).ok()?,
@@ -56,18 +56,18 @@ impl Frames {
 }
 
 impl Frame {
-    /// Begins a request, where a client sends it.
+    /// Returns whether a frame from a client begins a request.
     pub(super) fn begins_request(&self) -> bool {
         self.kind() == Some(HEADERS)
     }
 
-    /// Is part of an answer, where a server sends it, rather than of the connection.
-    pub(super) fn is_answer(&self) -> bool {
+    /// Returns whether a frame from a server is part of a response, rather than of the connection.
+    pub(super) fn is_response(&self) -> bool {
         matches!(self.kind(), Some(HEADERS | DATA))
     }
 
-    /// Ends an answer, where a server sends it: gRPC's status comes in the last headers.
-    pub(super) fn ends_answer(&self) -> bool {
+    /// Returns whether a frame from a server ends a response: gRPC's status is in the last headers.
+    pub(super) fn ends_response(&self) -> bool {
         self.kind() == Some(HEADERS) && self.0[4] & END_STREAM != 0
     }
 
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_with_headers() {
+    fn a_response_ends_with_headers() {
         let frame = |kind, flags| Frame(frame(kind, flags, b"").into());
-        assert!(frame(HEADERS, END_STREAM).ends_answer() && frame(HEADERS, 0).begins_request());
-        assert!(!frame(HEADERS, 0).ends_answer() && frame(HEADERS, 0).is_answer());
-        assert!(frame(DATA, END_STREAM).is_answer() && !frame(DATA, END_STREAM).ends_answer());
-        assert!(!frame(4, 0).is_answer() && !Frame(PREFACE.into()).begins_request());
+        assert!(frame(HEADERS, END_STREAM).ends_response() && frame(HEADERS, 0).begins_request());
+        assert!(!frame(HEADERS, 0).ends_response() && frame(HEADERS, 0).is_response());
+        assert!(frame(DATA, END_STREAM).is_response() && !frame(DATA, END_STREAM).ends_response());
+        assert!(!frame(4, 0).is_response() && !Frame(PREFACE.into()).begins_request());
     }
 }

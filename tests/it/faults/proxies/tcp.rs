@@ -1,4 +1,4 @@
-//! A TCP proxy that fails in the ways of networks.
+//! A TCP proxy that simulates faults of a network.
 
 mod connection;
 
@@ -13,46 +13,46 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::servers::eventually;
 
-/// How the proxy treats connections. Each mode holds for those that are open and for those that come.
+/// The mode of the proxy, which applies to open and to new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::faults) enum Mode {
-    /// Passes everything on.
+    /// Forwards everything.
     Pass,
-    /// Closes them.
+    /// Closes connections.
     Refuse,
-    /// Resets them.
+    /// Resets connections.
     Reset,
-    /// Accepts them, and neither passes anything on nor answers.
+    /// Accepts connections, but forwards nothing.
     Blackhole,
-    /// Passes everything on this much later.
+    /// Forwards everything with this delay.
     Slow(Duration),
-    /// Passes requests on, and withholds the answers.
+    /// Forwards requests, but withholds the responses.
     HoldResponses,
 }
 
-/// What is spoken over the connections.
+/// The protocol of the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::faults) enum Protocol {
-    /// HTTP/2 without TLS, in which requests and answers can be told.
+    /// HTTP/2 without TLS, whose requests and responses are counted.
     Http2,
-    /// Anything.
+    /// Any other protocol.
     Opaque,
 }
 
-/// Requests and answers that have passed by, over all connections.
+/// The requests and responses of all connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::faults) struct Traffic {
-    /// Requests passed on to the server so far.
+    /// Requests forwarded to the server so far.
     pub(in crate::faults) requests: usize,
-    /// Answers passed on to the client so far.
-    pub(in crate::faults) answers: usize,
-    /// Requests whose client waits for the answer.
+    /// Responses forwarded to the client so far.
+    pub(in crate::faults) responses: usize,
+    /// Requests without a forwarded response.
     pub(in crate::faults) in_flight: usize,
-    /// Parts of answers that have come from the server, and are not passed on: one a connection at the most.
+    /// Frames of responses that are withheld, at most one per connection.
     pub(in crate::faults) withheld: usize,
 }
 
-/// Passes connections on to a server, or not.
+/// A TCP proxy of a server.
 pub(in crate::faults) struct TcpProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -63,14 +63,14 @@ struct Shared {
     server: SocketAddr,
     protocol: Protocol,
     mode: watch::Sender<Mode>,
-    /// Counts how often all connections were cut.
+    /// The number of times that all connections were cut.
     cuts: watch::Sender<usize>,
     connections: AtomicUsize,
     traffic: watch::Sender<Traffic>,
 }
 
 impl TcpProxy {
-    /// Listens on a free port and passes on to `server`.
+    /// Listens on a free port and forwards to `server`.
     pub(in crate::faults) async fn start(server: SocketAddr, protocol: Protocol) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -86,12 +86,12 @@ impl TcpProxy {
         Self { address, shared, task }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(in crate::faults) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes how it treats connections.
+    /// Changes the mode.
     pub(in crate::faults) fn set_mode(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
         if matches!(mode, Mode::Refuse | Mode::Reset) {
@@ -99,33 +99,33 @@ impl TcpProxy {
         }
     }
 
-    /// Ends the connections that are open.
+    /// Closes the open connections.
     pub(in crate::faults) fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many connections it has accepted so far.
+    /// Returns the number of accepted connections.
     pub(in crate::faults) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// What has passed by so far.
+    /// Returns the counts so far.
     pub(in crate::faults) fn traffic(&self) -> Traffic {
         *self.shared.traffic.borrow()
     }
 
-    /// Waits until an answer is withheld: a request has passed, and the server has done it.
+    /// Waits until a response is withheld, so that the server has completed the request.
     pub(in crate::faults) async fn wait_for_withheld_response(&self) {
-        eventually("an answer to be withheld", async || (self.traffic().withheld > 0).then_some(())).await;
+        eventually("a response to be withheld", async || (self.traffic().withheld > 0).then_some(())).await;
     }
 
-    /// Waits until `times` more requests are answered.
+    /// Waits for `times` more responses.
     pub(in crate::faults) async fn wait_for_responses(&self, times: usize) {
-        let before = self.traffic().answers;
-        eventually("answers", async || (self.traffic().answers >= before + times).then_some(())).await;
+        let before = self.traffic().responses;
+        eventually("responses", async || (self.traffic().responses >= before + times).then_some(())).await;
     }
 
-    /// Waits until somebody has tried to connect `times` more.
+    /// Waits for `times` more connections.
     pub(in crate::faults) async fn wait_for_connections(&self, times: usize) {
         let before = self.connections();
         eventually("connections to be tried", async || (self.connections() >= before + times).then_some(())).await;
@@ -138,7 +138,7 @@ impl Drop for TcpProxy {
     }
 }
 
-/// Owns the connections, so that they end with it.
+/// Accepts connections and owns their tasks, which end with it.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {

@@ -1,4 +1,4 @@
-//! Accepts connections with TLS for axum.
+//! A TLS listener for axum.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,16 +14,16 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// Shakes hands with each client in a task of its own, so that one that says nothing holds up nobody.
+/// A listener that runs each handshake in a task of its own, so that a silent client does not block others.
 pub(super) struct TlsListener {
     address: SocketAddr,
     accepted: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    /// Owns the handshakes.
+    /// The tasks of the handshakes.
     _tasks: JoinSet<()>,
 }
 
 impl TlsListener {
-    /// Listens on a free port, with a certificate and its key from PEM files.
+    /// Listens on a free port, with certificate and key from PEM files.
     pub(super) async fn bind(certificate: &Path, key: &Path) -> Self {
         let certificate = CertificateDer::from_pem_file(certificate).expect("a certificate");
         let key = PrivateKeyDer::from_pem_file(key).expect("a key");

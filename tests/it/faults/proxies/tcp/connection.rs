@@ -1,4 +1,4 @@
-//! One connection of a client, and the one of ours to the server.
+//! A connection of a client, and its connection to the server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use super::super::frames::{Frame, Frames};
 use super::{Mode, Protocol, Shared, Traffic};
 
-/// How much is read at once: what an HTTP/2 frame holds, unless more is agreed.
+/// The size of a read: the default maximum of an HTTP/2 frame.
 const CHUNK: usize = 16 * 1024;
 
 struct Connection<'a> {
@@ -17,7 +17,7 @@ struct Connection<'a> {
     own: Mutex<Traffic>,
 }
 
-/// Serves a client until one side ends or the proxy does.
+/// Serves a client until one side or the proxy ends.
 pub(super) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
     let connection = Connection { shared: &shared, own: Mutex::default() };
@@ -46,11 +46,11 @@ impl Connection<'_> {
         let (from_server, to_server) = server.split();
         tokio::select! {
             result = self.requests(from_client, to_server) => result,
-            result = self.answers(from_server, to_client) => result,
+            result = self.forward_responses(from_server, to_client) => result,
         }
     }
 
-    /// Passes on what the client sends.
+    /// Forwards the bytes of the client.
     async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
         let mut frames = Frames::of_client();
         let mut buffer = vec![0; CHUNK];
@@ -73,8 +73,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Passes on what the server sends.
-    async fn answers(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
+    /// Forwards the bytes of the server.
+    async fn forward_responses(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
         let mut frames = Frames::of_server();
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -90,32 +90,32 @@ impl Connection<'_> {
             }
             frames.push(&buffer[..count]);
             while let Some(frame) = frames.next() {
-                self.answer(&frame, &mut to).await?;
+                self.forward_response_frame(&frame, &mut to).await?;
             }
         }
     }
 
-    async fn answer(&self, frame: &Frame, to: &mut WriteHalf<'_>) -> std::io::Result<()> {
-        let (is_part, ends) = (usize::from(frame.is_answer()), usize::from(frame.ends_answer()));
+    async fn forward_response_frame(&self, frame: &Frame, to: &mut WriteHalf<'_>) -> std::io::Result<()> {
+        let (is_part, ends) = (usize::from(frame.is_response()), usize::from(frame.ends_response()));
         self.count(|traffic| traffic.withheld += is_part);
-        let is_held = |mode| mode == Mode::Blackhole || (mode == Mode::HoldResponses && frame.is_answer());
+        let is_held = |mode| mode == Mode::Blackhole || (mode == Mode::HoldResponses && frame.is_response());
         self.pass_when(|mode| !is_held(mode)).await;
         to.write_all(&frame.0).await?;
         self.count(|traffic| {
             traffic.withheld -= is_part;
             traffic.in_flight -= ends;
-            traffic.answers += ends;
+            traffic.responses += ends;
         });
         Ok(())
     }
 
-    /// Waits for a mode that passes.
+    /// Waits for a mode that satisfies `passes`.
     async fn pass_when(&self, passes: impl Fn(Mode) -> bool) {
         let mut mode = self.shared.mode.subscribe();
         mode.wait_for(|mode| passes(*mode)).await.expect("the proxy outlives its connections");
     }
 
-    /// What was read together comes late together.
+    /// Delays the bytes of one read in slow mode.
     async fn delay(&self) {
         let mode = *self.shared.mode.borrow();
         if let Mode::Slow(delay) = mode {
@@ -123,13 +123,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Counts for this connection and for all.
+    /// Updates the counts of this connection and of all.
     fn count(&self, count: impl Fn(&mut Traffic)) {
         count(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.traffic.send_modify(&count);
     }
 
-    /// Nobody waits any more, and nothing is withheld.
+    /// Removes the pending requests and responses of this connection from the counts.
     fn end(&self) {
         let own = *self.own.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.traffic.send_modify(|traffic| {

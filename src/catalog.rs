@@ -1,9 +1,9 @@
 //! The catalog: every signal that may leave a cluster, with its attributes, their values, and the reason to collect it.
 //!
-//! No other module names a signal. The agent builds its signals from the types here, the backend validates what it receives
-//! against the tables here, and the relay's allow-list, `docs/signals.md` and `kamaji-telemetry catalog` are generated from
-//! them. A value that the types cannot hold cannot be sent: a version is three numbers and a stage, a status is one of nine
-//! words, an identity is a random UUID.
+//! No other module names a signal. The agent builds its signals from the types here, the backend validates what it
+//! receives against the tables here, and the relay's allow-list, `docs/signals.md` and `kamaji-telemetry catalog` are
+//! generated from them. A value that the types cannot hold cannot be sent: a version is three numbers and a stage, a
+//! status is one of nine words, an identity is a random UUID.
 
 pub mod allow_list;
 pub mod document;
@@ -27,8 +27,8 @@ pub const UNIT_TENANT_CONTROL_PLANE: &str = "{tenant_control_plane}";
 /// The unit of the metric that counts datastores, as a UCUM annotation.
 pub const UNIT_DATASTORE: &str = "{datastore}";
 
-/// The largest value of a gauge. One etcd serves objects well up to a number two orders of magnitude lower, so that a larger
-/// value is an error or a forgery.
+/// The largest value of a gauge. One etcd serves objects well up to a number two orders of magnitude lower, so that a
+/// larger value is an error or a forgery.
 pub const MAX_COUNT: u32 = 1_000_000;
 
 /// The storage drivers of Kamaji's `DataStore`, as its API spells them.
@@ -83,7 +83,8 @@ impl Values {
     }
 }
 
-/// Returns whether `text` is a UUID as this project writes it. `Uuid::try_parse` also accepts braces, a URN and upper case.
+/// Returns whether `text` is a UUID as this project writes it. `Uuid::try_parse` also accepts braces, a URN and upper
+/// case.
 fn is_canonical_uuid(text: &str) -> bool {
     text.len() == uuid::fmt::Hyphenated::LENGTH
         && !text.bytes().any(|byte| byte.is_ascii_uppercase())

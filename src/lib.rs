@@ -14,8 +14,9 @@
 //!
 //! # Order of the modules
 //!
-//! A module imports from lines below its own, never from lines above. Modules of one line may import each other as long as
-//! no ring results; with a bar between them they may not. The test `layout` reads this list and holds the sources to it.
+//! A module imports from lines below its own, never from lines above. Modules of one line may import each other as long
+//! as no ring results; with a bar between them they may not. The test `layout` reads this list and holds the sources to
+//! it.
 //!
 //! ```text
 //! cli

@@ -1,4 +1,5 @@
-//! A minimal HTTP/2 client. It supports only unary gRPC calls and the check that their status is OK, so that it uses little CPU.
+//! A minimal HTTP/2 client. It supports only unary gRPC calls and the check that their status is OK, so that it uses
+//! little CPU.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -90,8 +91,8 @@ impl<T> Connection<T> {
         true
     }
 
-    /// Sends the queued calls, reads once, and passes each call with status OK to `answered`, with the time of its sending.
-    /// Fails for any other status.
+    /// Sends the queued calls, reads once, and passes each call with status OK to `answered`, with the time of its
+    /// sending. Fails for any other status.
     pub(crate) async fn exchange(&mut self, mut answered: impl FnMut(T, Instant)) -> anyhow::Result<()> {
         self.socket.write_all(&self.out).await?;
         self.out.clear();
@@ -150,8 +151,8 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend(payload);
 }
 
-/// Encodes the headers of a call without a dynamic table (RFC 7541): POST and http by index, and four literals, of which three
-/// have a name of the static table.
+/// Encodes the headers of a call without a dynamic table (RFC 7541): POST and http by index, and four literals, of
+/// which three have a name of the static table.
 fn headers(path: &str, authority: &str) -> anyhow::Result<Vec<u8>> {
     let mut block = vec![0x83, 0x86];
     let mut literal = |name: &[u8], value: &str| {

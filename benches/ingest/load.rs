@@ -12,7 +12,8 @@ use crate::requests::{Kind, MILLISECOND, Prepared};
 use crate::samples::now;
 use crate::usage;
 
-/// The number of installations that send snapshots in turn: more than are in flight, so that those of each are in order.
+/// The number of installations that send snapshots in turn: more than are in flight, so that those of each are in
+/// order.
 const INSTALLATIONS: usize = 2_000;
 
 /// The shape of a load.

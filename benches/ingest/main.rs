@@ -1,10 +1,11 @@
-//! The cost of receiving and storing telemetry: `cargo bench --bench ingest`, or `cargo bench --bench ingest -- --quick`, which
-//! takes a minute with smaller sizes and fewer rounds.
+//! The cost of receiving and storing telemetry: `cargo bench --bench ingest`, or `cargo bench --bench ingest --
+//! --quick`, which takes a minute with smaller sizes and fewer rounds.
 //!
-//! A separate process serves a backend, once with a store in a file and once with a store that does nothing. This process sends
-//! prepared bytes over real sockets and counts the acknowledged records, which must equal those in the file. The two servers
-//! take turns, so that other load on the machine affects both. Further figures are the growth of the file, and the time of the
-//! overview on a large store; `-- overview INSTALLATIONS DAYS` measures only the overview, at another size.
+//! A separate process serves a backend, once with a store in a file and once with a store that does nothing. This
+//! process sends prepared bytes over real sockets and counts the acknowledged records, which must equal those in the
+//! file. The two servers take turns, so that other load on the machine affects both. Further figures are the growth of
+//! the file, and the time of the overview on a large store; `-- overview INSTALLATIONS DAYS` measures only the
+//! overview, at another size.
 
 mod connection;
 mod growth;

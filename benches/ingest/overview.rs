@@ -17,8 +17,8 @@ const QUERIES: usize = 500;
 /// The number of events of each installation.
 const EVENTS: u32 = 2;
 
-/// The installations: of ten, eight report now, one has stopped in the course of the year, and one reported for a day. Each
-/// has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has extended gauges.
+/// The installations: of ten, eight report now, one has stopped in the course of the year, and one reported for a day.
+/// Each has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has extended gauges.
 const LATEST: &str = "
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :installations)
     INSERT INTO latest

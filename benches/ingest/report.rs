@@ -11,8 +11,9 @@ use crate::requests::Kind;
 use crate::spread::Spread;
 use crate::{Scale, growth, overview, stored, usage};
 
-/// The loads: a single agent; many agents with one call in flight each; eight connections of gateways with as many calls as
-/// they can have; batches with at most half as many records in flight as may wait in a store; the gauges of a fleet.
+/// The loads: a single agent; many agents with one call in flight each; eight connections of gateways with as many
+/// calls as they can have; batches with at most half as many records in flight as may wait in a store; the gauges of a
+/// fleet.
 const SHAPES: [Shape; 5] = [
     Shape { name: "one event, 1 agent", kind: Kind::Event, connections: 1, depth: 1 },
     Shape { name: "one event, 256 agents", kind: Kind::Event, connections: 256, depth: 1 },

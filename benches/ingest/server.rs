@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::null_store::NullStore;
 use crate::usage;
 
-/// Serves the store in `file`, or one that does nothing. Prints the address of OTLP/gRPC. For each line on standard input, it
-/// prints the CPU time in microseconds and the peak of memory in kB. It ends with the input.
+/// Serves the store in `file`, or one that does nothing. Prints the address of OTLP/gRPC. For each line on standard
+/// input, it prints the CPU time in microseconds and the peak of memory in kB. It ends with the input.
 pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
     // Tokens need a store, although none is used.
     let elsewhere = tempfile::tempdir()?;
@@ -35,7 +35,8 @@ pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
     runtime.block_on(serve(stores, shutdown))
 }
 
-/// Configures and runs the server. It has metrics, as in production, and no limits, since all requests come from one address.
+/// Configures and runs the server. It has metrics, as in production, and no limits, since all requests come from one
+/// address.
 async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners = Listeners::bind(any, any, Some(any))?;

@@ -1,5 +1,5 @@
-//! The credentials of the readers, in a file that is cheap to read. Parsing a kubeconfig, which an agent in a pod does not do,
-//! would add to the figures.
+//! The credentials of the readers, in a file that is cheap to read. Parsing a kubeconfig, which an agent in a pod does
+//! not do, would add to the figures.
 
 use std::fs;
 use std::path::Path;

@@ -21,7 +21,8 @@ use crate::observed::{LAST, Observed, name, run_commands, tenant};
 /// A captured control plane of a real Kamaji, if the file is beside the checkout.
 const CAPTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/kamaji/tenantcontrolplane.json");
 
-/// The number of concurrent writes: enough to keep two cores of a server busy, and below its limit of requests in flight.
+/// The number of concurrent writes: enough to keep two cores of a server busy, and below its limit of requests in
+/// flight.
 const CONCURRENCY: usize = 32;
 
 /// A cluster, and the template of its control planes.

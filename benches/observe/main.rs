@@ -1,10 +1,11 @@
-//! The cost of observing control planes: `cargo bench --bench observe`, with another number of objects
-//! `cargo bench --bench observe -- 100000`, or with fewer of them and one round `cargo bench --bench observe -- --quick`.
+//! The cost of observing control planes: `cargo bench --bench observe`, with another number of objects `cargo bench
+//! --bench observe -- 100000`, or with fewer of them and one round `cargo bench --bench observe -- --quick`.
 //!
 //! A separate process serves the simulated API with objects of real size over TLS. With `-- --kubeconfig FILE`, such as
-//! `make cluster` prints, the objects are created in a real API server instead. The agent is compared with a bare reader,
-//! which reads the same bytes and decodes nothing: its cost is the lower bound. Each reader is a separate process, whose CPU
-//! and peak of memory can be measured. The readers take turns, so that other load on the machine affects all.
+//! `make cluster` prints, the objects are created in a real API server instead. The agent is compared with a bare
+//! reader, which reads the same bytes and decodes nothing: its cost is the lower bound. Each reader is a separate
+//! process, whose CPU and peak of memory can be measured. The readers take turns, so that other load on the machine
+//! affects all.
 
 mod access;
 mod cluster;

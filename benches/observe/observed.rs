@@ -31,9 +31,9 @@ pub(crate) trait Observed {
     fn read(&self, name: &str) -> anyhow::Result<Value>;
 }
 
-/// Prints the readers' file and the size of an object in bytes. Then it runs the commands from standard input until that ends:
-/// `change N` changes N objects one after the other and deletes the last one, `restore` creates it again and deletes the
-/// agent's state.
+/// Prints the readers' file and the size of an object in bytes. Then it runs the commands from standard input until
+/// that ends: `change N` changes N objects one after the other and deletes the last one, `restore` creates it again and
+/// deletes the agent's state.
 pub(crate) fn run_commands(observed: &impl Observed, access: &str, objects: usize) -> anyhow::Result<()> {
     println!("{access}\n{}", observed.read(&name(0))?.to_string().len());
     for (round, line) in stdin().lock().lines().enumerate() {

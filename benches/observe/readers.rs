@@ -96,8 +96,8 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
     }
 }
 
-/// Runs the whole agent, which exports to `sink`. It prints figures for each line on standard input, since it does not detect
-/// the end of the sync itself.
+/// Runs the whole agent, which exports to `sink`. It prints figures for each line on standard input, since it does not
+/// detect the end of the sync itself.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn agent(access: Access, sink: &str) -> anyhow::Result<()> {
     let started = Instant::now();

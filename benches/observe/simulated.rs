@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{AGENT_NAMESPACE, Access};
 use crate::observed::{LAST, Observed, name, run_commands, tenant};
 
-/// Serves `objects` control planes and runs the commands from standard input. The file for the readers is written to `folder`.
+/// Serves `objects` control planes and runs the commands from standard input. The file for the readers is written to
+/// `folder`.
 pub(crate) fn run(objects: usize, folder: &Path) -> anyhow::Result<()> {
     let cluster = SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new());
     fleet::install(&cluster, &Fleet::new(1, 0, Timestamp::now()))?;

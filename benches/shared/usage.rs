@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// Returns the user and system CPU time of all running threads. It reads `schedstat`, in nanoseconds, since `/proc/self/stat` has
-/// a resolution of 10 ms.
+/// Returns the user and system CPU time of all running threads. It reads `schedstat`, in nanoseconds, since
+/// `/proc/self/stat` has a resolution of 10 ms.
 pub(crate) fn cpu() -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir("/proc/self/task").context("no procfs: expected Linux")? {

@@ -1,8 +1,8 @@
 //! The catalog as the collector's allow-list: the `filter` and `transform` processors of a relay, in YAML.
 //!
-//! The filters drop every signal with a value that the catalog does not allow, and every signal that they can't evaluate. The
-//! transforms rebuild the remaining signals from the fields that the catalog names. Conditions and statements are in OTTL,
-//! the OpenTelemetry Transformation Language of the collector's contrib distribution.
+//! The filters drop every signal with a value that the catalog does not allow, and every signal that they can't
+//! evaluate. The transforms rebuild the remaining signals from the fields that the catalog names. Conditions and
+//! statements are in OTTL, the OpenTelemetry Transformation Language of the collector's contrib distribution.
 
 use std::fmt::Write;
 
@@ -74,7 +74,8 @@ fn log_conditions() -> Vec<InContext> {
     vec![("resource", resource_conditions(LOG_RESOURCE)), ("log_record", records)]
 }
 
-/// Returns the conditions on the attributes of several kinds of signal. An attribute that all kinds have yields one condition.
+/// Returns the conditions on the attributes of several kinds of signal. An attribute that all kinds have yields one
+/// condition.
 fn invalid_in_kinds(context: &str, name: &str, kinds: &[(&str, &[&Attribute])]) -> Vec<String> {
     let is_common = |attribute: &&&Attribute| kinds.iter().all(|(_, attributes)| attributes.contains(attribute));
     let common = kinds.iter().take(1).flat_map(|(_, attributes)| attributes.iter().filter(is_common));
@@ -156,8 +157,8 @@ fn log_statements() -> Vec<InContext> {
     vec![("resource", resource_statements(LOG_RESOURCE)), ("scope", scope_statements()), ("log", records)]
 }
 
-/// Returns the statements that keep only the attributes of an event. A map of OTTL can't leave out a missing value, so the
-/// optional attributes are cached and restored one by one.
+/// Returns the statements that keep only the attributes of an event. A map of OTTL can't leave out a missing value, so
+/// the optional attributes are cached and restored one by one.
 fn keep_for_event(kind: &EventKind) -> Vec<String> {
     let only = format!("where log.event_name == \"{}\"", kind.name);
     let (optional, required): (Vec<&Attribute>, Vec<&Attribute>) =

@@ -97,8 +97,8 @@ impl Status {
         }
     }
 
-    /// Returns the state that a control plane with this status is counted in. Every status that Kamaji has added so far means
-    /// that the API answers, so an unknown one counts as running.
+    /// Returns the state that a control plane with this status is counted in. Every status that Kamaji has added so far
+    /// means that the API answers, so an unknown one counts as running.
     pub fn state(self) -> LifecycleState {
         match self {
             Self::Ready

@@ -1,12 +1,13 @@
-//! Versions as they may be sent: numbers, never text. The tag of a private build can name a company, so every suffix that is
-//! not of a public form is cut, and text that is no version becomes `unknown`.
+//! Versions as they may be sent: numbers, never text. The tag of a private build can name a company, so every suffix
+//! that is not of a public form is cut, and text that is no version becomes `unknown`.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The largest number of a version: four digits, which is enough for the year of a calendar version.
 const MAX_PART: u16 = 9_999;
-/// The largest number of a pre-release: three digits, since no project publishes a thousand pre-releases of one version.
+/// The largest number of a pre-release: three digits, since no project publishes a thousand pre-releases of one
+/// version.
 const MAX_STAGE: u16 = 999;
 
 macro_rules! part {
@@ -107,8 +108,8 @@ pub struct InvalidVersion {
 }
 
 impl VersionNumbers {
-    /// Reads `X.Y.Z` with an optional leading `v`. It keeps a stage and cuts any other suffix. Returns `None` if there are not
-    /// three numbers.
+    /// Reads `X.Y.Z` with an optional leading `v`. It keeps a stage and cuts any other suffix. Returns `None` if there
+    /// are not three numbers.
     fn normalise(text: &str) -> Option<Self> {
         let ((major, minor, patch), suffix) = triple(text.strip_prefix('v').unwrap_or(text))?;
         Some(Self { major, minor, patch, stage: Stage::normalise(suffix) })
@@ -129,8 +130,8 @@ impl Stage {
 }
 
 impl KubernetesVersion {
-    /// Reads the version that a cluster reports. It adds a missing `v` and cuts a suffix that is not a stage. Text that is no
-    /// version becomes [`KubernetesVersion::Unknown`].
+    /// Reads the version that a cluster reports. It adds a missing `v` and cuts a suffix that is not a stage. Text that
+    /// is no version becomes [`KubernetesVersion::Unknown`].
     pub fn normalise(text: &str) -> Self {
         VersionNumbers::normalise(text.trim()).map_or(Self::Unknown, Self::Release)
     }
@@ -145,7 +146,8 @@ impl KubernetesVersion {
 }
 
 impl KamajiVersion {
-    /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalise`] does, and keeps the edge forms.
+    /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalise`] does, and keeps the edge
+    /// forms.
     pub fn normalise(text: &str) -> Self {
         let text = text.trim();
         let edge_prefix = || {

@@ -39,8 +39,8 @@ pub(super) struct AgentArgs {
     /// Namespace of Kamaji's operator.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
     kamaji_namespace: String,
-    /// Turns telemetry off if Kamaji's operator runs with --disable-telemetry, or if that can't be determined. Set it to
-    /// false if Kamaji's built-in telemetry is off because this one replaces it.
+    /// Turns telemetry off if Kamaji's operator runs with --disable-telemetry, or if that can't be determined. Set it
+    /// to false if Kamaji's built-in telemetry is off because this one replaces it.
     #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_value = "true", default_missing_value = "true",
           value_parser = BoolishValueParser::new())]
@@ -59,8 +59,8 @@ pub(super) struct AgentArgs {
     #[arg(long, env = "KAMAJI_TELEMETRY_LEADER_ELECT", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
     leader_elect: bool,
-    /// Identity of this replica in the election, which must stay the same when its container restarts [default: the host
-    /// name, which is the pod's name].
+    /// Identity of this replica in the election, which must stay the same when its container restarts [default: the
+    /// host name, which is the pod's name].
     #[arg(long, env = "POD_NAME")]
     leader_elect_identity: Option<String>,
     /// Duration of the Lease, from 1s to 24h. Another replica takes over within this time after the leader has died.

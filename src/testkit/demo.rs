@@ -1,5 +1,5 @@
-//! A demo on one machine: a simulated cluster with a fleet of control planes, the real agent, the real backend with half a
-//! year of simulated history, and optionally a real collector between them.
+//! A demo on one machine: a simulated cluster with a fleet of control planes, the real agent, the real backend with
+//! half a year of simulated history, and optionally a real collector between them.
 //!
 //! ```text
 //! fleet ──▶ cluster ──HTTP──▶ agent ──OTLP──▶ (collector) ──▶ backend ◀── history
@@ -169,7 +169,8 @@ async fn open_store(folder: &Path) -> anyhow::Result<Arc<SqliteStore>> {
     Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??))
 }
 
-/// Creates the token for the page. It replaces the token of an earlier demo with the same directory, which is not stored.
+/// Creates the token for the page. It replaces the token of an earlier demo with the same directory, which is not
+/// stored.
 async fn create_token(access: &dyn AuthStore) -> anyhow::Result<String> {
     access.revoke_token(TOKEN_NAME.to_owned(), Timestamp::now()).await?;
     let (_, text) = token::create(access, TOKEN_NAME.parse()?, Role::Admin, TOKEN_DAYS).await?;

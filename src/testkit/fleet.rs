@@ -1,5 +1,5 @@
-//! A small fleet of control planes that changes over time. Simulated people create, upgrade, put to sleep and delete control
-//! planes, some fail, and a simulated operator completes each change.
+//! A small fleet of control planes that changes over time. Simulated people create, upgrade, put to sleep and delete
+//! control planes, some fail, and a simulated operator completes each change.
 
 mod kamaji;
 
@@ -19,8 +19,8 @@ pub use kamaji::{KAMAJI_NAMESPACE, KAMAJI_VERSION, install};
 /// The time between two actions: long enough to read each, and short enough for the page to change all the time.
 const ACTION_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// The number of actions until the simulated operator completes a change: enough to see it on a page that is updated every
-/// few seconds.
+/// The number of actions until the simulated operator completes a change: enough to see it on a page that is updated
+/// every few seconds.
 const OPERATOR_DELAY: u64 = 4;
 
 /// Tenant versions, in the order of upgrades. No step skips a minor version, since Kamaji rejects that.
@@ -82,8 +82,8 @@ enum ActionKind {
 }
 
 impl Fleet {
-    /// Creates a fleet of `size` control planes that were created in the months before `now`. The same seed creates the same
-    /// fleet.
+    /// Creates a fleet of `size` control planes that were created in the months before `now`. The same seed creates the
+    /// same fleet.
     pub fn new(seed: u64, size: usize, now: Timestamp) -> Self {
         let mut fleet =
             Self { random: Rng::with_seed(seed), members: Vec::new(), size, created: 0, step: OPERATOR_DELAY };

@@ -31,8 +31,8 @@ pub struct WrittenHistory {
     pub events: usize,
 }
 
-/// Writes the history that ends at `now` into a store. The same seed results in the same history, and writing it twice has no
-/// further effect.
+/// Writes the history that ends at `now` into a store. The same seed results in the same history, and writing it twice
+/// has no further effect.
 pub async fn write(store: &dyn Store, seed: u64, now: Timestamp) -> Result<WrittenHistory, WriteError> {
     let mut written = WrittenHistory { installations: LASTING + SHORT_LIVED, ..WrittenHistory::default() };
     for batch in days(seed, now) {

@@ -1,7 +1,7 @@
 //! The order of the modules: every import of the crate is held to the order in the crate doc of `src/lib.rs`.
 //!
-//! The sources are read as text. A `use` tree and a path in the code both count as an import; comments, strings and code
-//! that is compiled for tests only do not.
+//! The sources are read as text. A `use` tree and a path in the code both count as an import; comments, strings and
+//! code that is compiled for tests only do not.
 
 mod crate_sources;
 mod imports;

@@ -1,7 +1,7 @@
 //! One test binary, modules by topic.
 //!
-//! Tests that need a real server are ignored unless the feature `real-servers` is on. `make test` builds the servers and turns
-//! it on.
+//! Tests that need a real server are ignored unless the feature `real-servers` is on. `make test` builds the servers
+//! and turns it on.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 

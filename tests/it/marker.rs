@@ -1,5 +1,5 @@
-//! A marker in every string and bytes field of an OTLP message, found by descriptor. It stands for text of an operator, which
-//! must not pass relay or backend.
+//! A marker in every string and bytes field of an OTLP message, found by descriptor. It stands for text of an operator,
+//! which must not pass relay or backend.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,8 +39,8 @@ pub(crate) fn holds_marker(bytes: &[u8]) -> bool {
     holds(MARKER) || holds(MARKER_DIGITS)
 }
 
-/// Returns copies of `message`, each with the marker in one field: appended to each text, in place of it, in a new element of each
-/// list, and in every message that could be set.
+/// Returns copies of `message`, each with the marker in one field: appended to each text, in place of it, in a new
+/// element of each list, and in every message that could be set.
 pub(crate) fn plant(message: &DynamicMessage) -> Vec<Planted> {
     plant_message(message, &mut Vec::new())
 }
@@ -58,8 +58,8 @@ fn plant_message(message: &DynamicMessage, within: &mut Vec<String>) -> Vec<Plan
     planted
 }
 
-/// Plants the marker in each value of `field`, and in a new value: at the end of a list, or in place of a single value. In a list
-/// of attributes, each planted one is also appended, as a duplicate key.
+/// Plants the marker in each value of `field`, and in a new value: at the end of a list, or in place of a single value.
+/// In a list of attributes, each planted one is also appended, as a duplicate key.
 fn plant_field(message: &DynamicMessage, field: &FieldDescriptor, within: &mut Vec<String>) -> Vec<Planted> {
     let values = match &*message.get_field(field) {
         Value::List(list) => list.clone(),

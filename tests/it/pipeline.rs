@@ -1,5 +1,5 @@
-//! The pipeline from an operator's control planes to the maintainers' API: a real API server, the agent, the real collector as
-//! relay, and the backend.
+//! The pipeline from an operator's control planes to the maintainers' API: a real API server, the agent, the real
+//! collector as relay, and the backend.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! A real kube-apiserver with the tests' fixtures, for manual tests. It uses Kamaji's own definition of a control plane if that is
-//! beside the checkout, and runs until Ctrl-C. `make cluster` starts it.
+//! A real kube-apiserver with the tests' fixtures, for manual tests. It uses Kamaji's own definition of a control plane
+//! if that is beside the checkout, and runs until Ctrl-C. `make cluster` starts it.
 
 #[path = "../it/servers/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]

@@ -16,7 +16,8 @@ pub(super) struct BackupArgs {
     /// Directory to copy to. The copy is named after the time, such as telemetry-20261124T031500Z.db.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Number of copies to retain in the directory, from 1 to 1000. Older ones are deleted once the new one is complete.
+    /// Number of copies to retain in the directory, from 1 to 1000. Older ones are deleted once the new one is
+    /// complete.
     #[arg(
         long,
         value_name = "N",

@@ -30,7 +30,8 @@ pub(super) struct ServeArgs {
     /// Retention of events, from 1d to 3650d.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_EVENTS", default_value = "400d", value_parser = days)]
     retention_events: u16,
-    /// Retention of the daily counts of each installation, and of installations that no longer report, from 1d to 3650d.
+    /// Retention of the daily counts of each installation, and of installations that no longer report, from 1d to
+    /// 3650d.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INSTALLATIONS", default_value = "400d", value_parser = days)]
     retention_installations: u16,
     /// Retention of the audit log, and of tokens that have expired or were revoked, from 1d to 3650d.
@@ -50,8 +51,8 @@ pub(super) struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 struct TlsArgs {
-    /// PEM file of the server's certificate and its intermediates, for TLS on both ports. A replaced file is loaded while
-    /// the backend serves.
+    /// PEM file of the server's certificate and its intermediates, for TLS on both ports. A replaced file is loaded
+    /// while the backend serves.
     #[arg(long, env = "KAMAJI_TELEMETRY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file of the certificate's key.
@@ -69,12 +70,12 @@ struct AuthArgs {
     /// of readers for another host are rejected then; with https, the session's cookie is sent over TLS only.
     #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<PublicUrl>,
-    /// File of tokens, one a line, of which each sender needs one. It is read again when it changes [default: senders need
-    /// no token].
+    /// File of tokens, one a line, of which each sender needs one. It is read again when it changes [default: senders
+    /// need no token].
     #[arg(long, env = "KAMAJI_TELEMETRY_INGEST_TOKEN_FILE", value_name = "FILE")]
     ingest_token_file: Option<PathBuf>,
-    /// File of tokens of readers, one a line: NAME ROLE TOKEN. They are valid beside those of `backend token create`, as
-    /// long as they are in the file, which is read again when it changes.
+    /// File of tokens of readers, one a line: NAME ROLE TOKEN. They are valid beside those of `backend token create`,
+    /// as long as they are in the file, which is read again when it changes.
     #[arg(long, env = "KAMAJI_TELEMETRY_READER_TOKEN_FILE", value_name = "FILE")]
     reader_token_file: Option<PathBuf>,
 }

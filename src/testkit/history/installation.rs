@@ -38,7 +38,8 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// Creates an installation that lives for more than a day. Most begin late in the `days`, and some end before today.
+    /// Creates an installation that lives for more than a day. Most begin late in the `days`, and some end before
+    /// today.
     pub(super) fn lasting(random: &mut Rng, days: i64) -> Self {
         // The larger of two random days is in the newer half in three of four cases, so that the growth accelerates.
         let since = random.i64(-days / 4..days).max(random.i64(-days / 4..days));
@@ -97,7 +98,8 @@ impl Installation {
         let sleeping = size * self.sleeping / 100;
         let is_failing = (self.failure_week - 7..=self.failure_week).contains(&age);
         let not_ready = if is_failing { (size - sleeping).div_ceil(5) } else { 0 };
-        // An upgrade takes minutes, so that a snapshot sees few. They follow an upgrade of the management cluster in a week.
+        // An upgrade takes minutes, so that a snapshot sees few. They follow an upgrade of the management cluster in a
+        // week.
         let upgrades = self.kubernetes(age) != self.kubernetes(age + 7);
         let upgrading = u32::from(upgrades && size - sleeping > not_ready + 3);
         StateCounts { running: size - sleeping - not_ready - upgrading, sleeping, not_ready, upgrading }

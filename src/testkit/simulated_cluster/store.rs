@@ -1,5 +1,5 @@
-//! The state of the simulated API: a version counter, and a table for each kind. It does no I/O: the caller supplies the time
-//! and the UID of a write.
+//! The state of the simulated API: a version counter, and a table for each kind. It does no I/O: the caller supplies
+//! the time and the UID of a write.
 
 mod metadata;
 mod table;
@@ -155,8 +155,8 @@ impl ObjectStore {
         Ok(self.write(kind, key, body))
     }
 
-    /// Replaces an object, but not the fields that the API server owns. An object that is being deleted is removed with its
-    /// last finalizer. A replacement that changes nothing creates no new version.
+    /// Replaces an object, but not the fields that the API server owns. An object that is being deleted is removed with
+    /// its last finalizer. A replacement that changes nothing creates no new version.
     pub(super) fn replace(
         &mut self,
         kind: Kind,

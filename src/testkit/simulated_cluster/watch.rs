@@ -1,5 +1,5 @@
-//! A watch, as a stream of lines. It holds a version instead of a queue, so that a slow client costs no memory. A client that
-//! falls behind the history receives an error, as from a real API server.
+//! A watch, as a stream of lines. It holds a version instead of a queue, so that a slow client costs no memory. A
+//! client that falls behind the history receives an error, as from a real API server.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -62,8 +62,8 @@ enum WakeReason {
     End,
 }
 
-/// Starts a watch. The first line is an error if the version has expired or does not exist yet, as with the watch cache of a
-/// real API server.
+/// Starts a watch. The first line is an error if the version has expired or does not exist yet, as with the watch cache
+/// of a real API server.
 pub(super) fn stream(
     cluster: SimulatedCluster,
     request: WatchRequest,

@@ -19,8 +19,8 @@ pub(super) fn entry(manager: &str, subresource: Option<&str>, time: Timestamp, p
     entry
 }
 
-/// Returns the set of fields in a value: each key with the prefix `f:`, an empty object for a leaf, and a dot for a nested map
-/// itself.
+/// Returns the set of fields in a value: each key with the prefix `f:`, an empty object for a leaf, and a dot for a
+/// nested map itself.
 fn fields(value: &Value, nested: bool) -> Value {
     let Value::Object(object) = value else { return json!({}) };
     let itself = nested.then(|| (".".to_owned(), json!({})));

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::oracle::Report;
 use super::scene::Outcome;
 
-/// Prints the row of a fault and writes it to `target/tmp/faults/{file}.md`, since the output of a passing test is not shown.
+/// Prints the row of a fault and writes it to `target/tmp/faults/{file}.md`, since the output of a passing test is not
+/// shown.
 pub(super) fn row(file: &str, fault: &str, outcome: &Outcome) {
     let Outcome { report, delay } = outcome;
     let Report { changes, stored, coalesced, missing, repeated, invented, findings: _ } = report;

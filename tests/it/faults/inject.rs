@@ -1,5 +1,5 @@
-//! The faults. Each is injected under a stream of changes, waits until it affects the agent, is repaired, and is recorded as an
-//! outage if the agent may have missed a state.
+//! The faults. Each is injected under a stream of changes, waits until it affects the agent, is repaired, and is
+//! recorded as an outage if the agent may have missed a state.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::scene::Scene;
 use crate::program::Agent;
 use crate::servers::eventually;
 
-/// The number of times that the agent runs into a fault before it is repaired: once can be chance, and each further time waits
-/// longer.
+/// The number of times that the agent runs into a fault before it is repaired: once can be chance, and each further
+/// time waits longer.
 const REPEATS: usize = 3;
 
 /// The number of events stored between two faults: enough to know that everything works.
 const EVENTS_BETWEEN_FAULTS: usize = 10;
 
-/// The delay of a slow network in each direction: longer than to the other side of the world, but shorter than what the agent
-/// takes for a dead connection. With the tests' timeout of 2 s for a request, that is 400 ms for both directions.
+/// The delay of a slow network in each direction: longer than to the other side of the world, but shorter than what the
+/// agent takes for a dead connection. With the tests' timeout of 2 s for a request, that is 400 ms for both directions.
 pub(super) const NETWORK_DELAY: Duration = Duration::from_millis(150);
 
 /// The point in the delivery of an event at which the agent is killed.

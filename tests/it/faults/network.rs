@@ -1,4 +1,5 @@
-//! Faults between the agent and the backend. Every change is observed and kept until it is stored, so none is coalesced.
+//! Faults between the agent and the backend. Every change is observed and kept until it is stored, so none is
+//! coalesced.
 
 use super::inject::{NETWORK_DELAY, break_relay_connection, restart_backend, restart_relay};
 use super::proxies::Mode;

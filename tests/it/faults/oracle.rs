@@ -1,12 +1,13 @@
-//! Compares the stored events with the recorded history. It is a pure function of the history, the outages and the stored
-//! events.
+//! Compares the stored events with the recorded history. It is a pure function of the history, the outages and the
+//! stored events.
 //!
-//! For each control plane, the stored events must be a coalesced form of its history. `created` is the first if and only if the
-//! control plane was created after the baseline, each `old` version equals the `new` one before it, the last version equals
-//! the final one, and there is one `deleted`. Only a state that was replaced within one outage may be missing.
+//! For each control plane, the stored events must be a coalesced form of its history. `created` is the first if and
+//! only if the control plane was created after the baseline, each `old` version equals the `new` one before it, the
+//! last version equals the final one, and there is one `deleted`. Only a state that was replaced within one outage may
+//! be missing.
 //!
-//! Stored events do not name an object. Their versions identify it: control plane number i has only versions with the minor i.
-//! The events of a life must form a walk through its versions.
+//! Stored events do not name an object. Their versions identify it: control plane number i has only versions with the
+//! minor i. The events of a life must form a walk through its versions.
 
 mod path;
 mod walk;
@@ -93,8 +94,8 @@ impl Observation {
         report
     }
 
-    /// Returns the last revision up to which every change since the last outage is stored. An outage that begins now begins
-    /// there, because later commits may not have been observed.
+    /// Returns the last revision up to which every change since the last outage is stored. An outage that begins now
+    /// begins there, because later commits may not have been observed.
     pub(super) fn settled(&self, history: &History, stored: &[StoredEvent]) -> Revision {
         let of_number = by_number(stored);
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();

@@ -192,8 +192,8 @@ impl Scene {
         (revision.expect("it is etcd's revision"), KubernetesVersion::normalise(&version))
     }
 
-    /// Creates a control plane, waits until its event is stored, and returns its revision. The whole pipeline works then. It is
-    /// called at the end of a fault, whose delay is the time that this takes.
+    /// Creates a control plane, waits until its event is stored, and returns its revision. The whole pipeline works
+    /// then. It is called at the end of a fault, whose delay is the time that this takes.
     pub(super) async fn wait_until_delivered(&self) -> Revision {
         let begun = Instant::now();
         let (revision, version) = self.create_marker().await;
@@ -215,8 +215,8 @@ impl Scene {
     pub(super) async fn end_outage(&mut self, OpenOutage(after): OpenOutage) {
         self.wait_until_delivered().await;
         let until = self.cluster.revision().await;
-        // A change between the two may be observed but not written yet, so that another kill would lose it. Once a later
-        // event is delivered, it is written.
+        // A change between the two may be observed but not written yet, so that another kill would lose it. Once a
+        // later event is delivered, it is written.
         self.wait_until_delivered().await;
         self.observation.outages.push(Outage { after, until });
     }

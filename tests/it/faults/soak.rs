@@ -1,4 +1,5 @@
-//! Half an hour of random faults under a stream of changes. `make soak` runs it. Its last line of output is the oracle's report.
+//! Half an hour of random faults under a stream of changes. `make soak` runs it. Its last line of output is the
+//! oracle's report.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

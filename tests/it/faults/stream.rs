@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::scene::{Numbers, Scene, version};
 use crate::servers::{DEADLINE, tcp};
 
-/// The largest number of control planes: small enough for each to change often, so that an outage has changes to coalesce.
+/// The largest number of control planes: small enough for each to change often, so that an outage has changes to
+/// coalesce.
 const FLEET: usize = 24;
 
 /// Statuses of Kamaji, and one that it does not define.
@@ -115,8 +116,8 @@ impl Fleet {
         member.to_its_version("")
     }
 
-    /// Downgrades to an earlier version, once after each upgrade; otherwise changes the suffix of the version, which is not
-    /// reported.
+    /// Downgrades to an earlier version, once after each upgrade; otherwise changes the suffix of the version, which is
+    /// not reported.
     fn downgrade(&mut self, at: usize) -> Step {
         let member = &mut self.alive[at];
         if member.patch < member.highest_patch || member.highest_patch == 0 {

@@ -9,7 +9,8 @@ use super::stream::Stream;
 use crate::program::Agent;
 use crate::servers::eventually;
 
-/// The duration of the Lease: a leader stays leader if it gets no processor time for a quarter of it, as beside other tests.
+/// The duration of the Lease: a leader stays leader if it gets no processor time for a quarter of it, as beside other
+/// tests.
 const LEASE: &str = "--lease-duration=8s";
 
 async fn replica(scene: &Scene, identity: &str) -> Agent {
@@ -43,8 +44,8 @@ async fn a_frozen_leader_that_wakes_changes_nothing() {
         other.wait_until_leader().await;
         scene.end_outage(outage).await;
 
-        // The write arrives when another replica is the leader. That one crashes before its next write, so that it starts
-        // again with its own last state.
+        // The write arrives when another replica is the leader. That one crashes before its next write, so that it
+        // starts again with its own last state.
         let mut next = scene.api.hold(Target::JournalWrite, Point::BeforeRequest);
         next.reached().await;
         let writes = scene.journal_writes();

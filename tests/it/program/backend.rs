@@ -40,7 +40,8 @@ impl Backend {
         Self::launch(&[], PROGRAM, &[], &[("TOKIO_WORKER_THREADS", &workers.to_string())]).await
     }
 
-    /// Starts a backend for which a write beyond [`Backend::limit_files`] fails, as on a full disk, instead of ending the process.
+    /// Starts a backend for which a write beyond [`Backend::limit_files`] fails, as on a full disk, instead of ending
+    /// the process.
     pub(crate) async fn start_with_limits() -> Self {
         Self::launch(&[], "/bin/sh", &["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM], &[]).await
     }

@@ -88,7 +88,8 @@ pub(crate) fn requests_of(path: &Path, user: &str) -> Vec<Request> {
     entries.filter(|entry| entry.user.username == user && counts(entry)).map(Request::from).collect()
 }
 
-/// Returns whether an entry counts as a request. A watch that began is logged again when it ends; a rejected one only then.
+/// Returns whether an entry counts as a request. A watch that began is logged again when it ends; a rejected one only
+/// then.
 fn counts(entry: &Entry) -> bool {
     let watching = entry.verb == "watch" && entry.response_status.code == 200;
     entry.stage == if watching { "ResponseStarted" } else { "ResponseComplete" }

@@ -21,8 +21,8 @@ pub(crate) use process::{Launch, Process, free_address, tool_path};
 pub(crate) use tcp::CountingProxy;
 pub(crate) use web::{Arrived, CapturingBackend};
 
-/// The timeout of a server's start and of a condition: many times as long as on an idle machine (3 s for an API server), since the
-/// tests may share two cores with a build.
+/// The timeout of a server's start and of a condition: many times as long as on an idle machine (3 s for an API
+/// server), since the tests may share two cores with a build.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The interval at which a condition is checked: long enough to leave the processor to the servers.

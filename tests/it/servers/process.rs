@@ -35,8 +35,8 @@ pub(crate) struct Launch {
 }
 
 impl Process {
-    /// Starts the command that `launch` returns for a new folder and waits until `ready`. Tries again, with other ports, if the
-    /// process ends before.
+    /// Starts the command that `launch` returns for a new folder and waits until `ready`. Tries again, with other
+    /// ports, if the process ends before.
     pub(crate) async fn start<T>(
         mut launch: impl FnMut(&Path) -> (Launch, T),
         mut ready: impl AsyncFnMut(&T) -> bool,
@@ -96,8 +96,8 @@ impl Process {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Returns a figure of its memory from procfs, in bytes: `VmRSS` for resident memory, `VmHWM` for its peak, `RssAnon` for the part
-    /// that is not backed by files.
+    /// Returns a figure of its memory from procfs, in bytes: `VmRSS` for resident memory, `VmHWM` for its peak,
+    /// `RssAnon` for the part that is not backed by files.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -65,7 +65,8 @@ struct Shared {
     error_status: Mutex<Option<StatusCode>>,
 }
 
-/// A stand-in for OTLP/HTTP of the backend. It records every request and responds with an empty message, which means success.
+/// A stand-in for OTLP/HTTP of the backend. It records every request and responds with an empty message, which means
+/// success.
 pub(crate) struct CapturingBackend {
     address: SocketAddr,
     shared: Arc<Shared>,

@@ -40,8 +40,8 @@ impl TableChange {
         }
     }
 
-    /// Returns the line of the change for a watch with this filter. An object that begins to match is added, and one that
-    /// ceases to match is deleted.
+    /// Returns the line of the change for a watch with this filter. An object that begins to match is added, and one
+    /// that ceases to match is deleted.
     fn line_for(&self, filter: &Filter) -> Option<Bytes> {
         let before = self.before.as_ref().is_some_and(|object| filter.matches(&self.key, object));
         let after = !self.deleted && filter.matches(&self.key, &self.after);

@@ -38,8 +38,8 @@ pub(super) enum Visibility {
     Certain,
     /// The state was reached and left within one outage.
     Possible,
-    /// A version that was set after the deletion had begun. It is reported as the last version only if the beginning of the
-    /// deletion was missed.
+    /// A version that was set after the deletion had begun. It is reported as the last version only if the beginning of
+    /// the deletion was missed.
     Late,
 }
 

@@ -98,8 +98,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the states that can be observed next, up to the first that can't have been missed. At most one of them is late,
-/// since the end of the control plane is observed with it.
+/// Returns the states that can be observed next, up to the first that can't have been missed. At most one of them is
+/// late, since the end of the control plane is observed with it.
 fn next_stations(path: &Path, at: usize) -> impl Iterator<Item = usize> {
     let waypoints = &path.waypoints;
     let certain = (at + 1..waypoints.len()).find(|next| waypoints[*next].visibility == Visibility::Certain);
@@ -108,8 +108,8 @@ fn next_stations(path: &Path, at: usize) -> impl Iterator<Item = usize> {
     next.filter(move |next| !was_late || waypoints[*next].visibility != Visibility::Late)
 }
 
-/// Returns the walk that uses the most stored events with the fewest steps that are not stored, and among those, the walk
-/// that skips the fewest states.
+/// Returns the walk that uses the most stored events with the fewest steps that are not stored, and among those, the
+/// walk that skips the fewest states.
 fn best(path: &Path, stored: &[Change]) -> Walk {
     let mut walk = Walk::default();
     let waypoints = path.waypoints.len();

@@ -185,8 +185,8 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
-/// A hold whose request has not reached its point yet. If the request is dropped before, because the agent was killed, the hold
-/// passes to the next request.
+/// A hold whose request has not reached its point yet. If the request is dropped before, because the agent was killed,
+/// the hold passes to the next request.
 struct PendingHold<'a> {
     shared: &'a Shared,
     target: Target,

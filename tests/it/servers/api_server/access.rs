@@ -28,7 +28,8 @@ impl ApiServer {
         revision.and_then(|revision| revision.parse().ok()).expect("etcd tells its revision")
     }
 
-    /// Compacts etcd to the last revision, as the API server does every five minutes, so that older resourceVersions expire.
+    /// Compacts etcd to the last revision, as the API server does every five minutes, so that older resourceVersions
+    /// expire.
     pub(crate) async fn compact(&self) {
         let revision = self.revision().await.to_string();
         self.query_etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).await;
@@ -59,8 +60,8 @@ impl ApiServer {
         self.launched.files.kubeconfig_with(&format!("{namespace}-{name}"), &token, self.launched.address)
     }
 
-    /// Writes the files of a pod's service account into `folder`, with the token of `user`, and returns the address for its
-    /// environment variables.
+    /// Writes the files of a pod's service account into `folder`, with the token of `user`, and returns the address for
+    /// its environment variables.
     pub(crate) fn mount_account(&self, user: User, folder: &Path) -> SocketAddr {
         let Launched { address, files } = &self.launched;
         fs::create_dir_all(folder).expect("a folder can be made");

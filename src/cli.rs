@@ -36,7 +36,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch the TenantControlPlanes, and send their counts and changes.
+    /// Watch the tenant control planes, and send their counts and changes.
     #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
     /// Show what the agent would send now, without sending it.

@@ -18,20 +18,22 @@ use crate::process;
 /// The interval of OpenTelemetry's SDKs, in milliseconds.
 const OTEL_METRIC_EXPORT_INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
+const EXPORT_INTERVAL_HELP: &str = "Interval between two exports of the gauges, from 1s to 24h, such as 90s. \
+    OTEL_METRIC_EXPORT_INTERVAL, in milliseconds, applies if neither this flag nor its variable is set [default: 5m]";
+
 const DEFAULT_EXPORT_INTERVAL: Duration = Duration::from_mins(5);
 
 /// The variables are no `env` of the flag: clap would let the flag override its variable, but each of them is enough.
 const DISABLE_TELEMETRY_HELP: &str = "Watches nothing and sends nothing. Each of KAMAJI_TELEMETRY_DISABLE_TELEMETRY, \
     DO_NOT_TRACK and OTEL_SDK_DISABLED does the same if it is set to true, whatever the value of this flag";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 pub(super) struct AgentArgs {
     /// URL of the OpenTelemetry collector, which is reached by OTLP/gRPC: http://HOST:PORT or https://HOST:PORT.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317")]
     endpoint: String,
-    /// Interval between two exports of the gauges, from 1s to 24h, such as 90s. OTEL_METRIC_EXPORT_INTERVAL, in
-    /// milliseconds, applies if neither this flag nor its variable is set [default: 5m].
-    #[arg(long, env = "KAMAJI_TELEMETRY_EXPORT_INTERVAL", value_parser = interval)]
+    #[arg(long, env = "KAMAJI_TELEMETRY_EXPORT_INTERVAL", value_parser = interval, help = EXPORT_INTERVAL_HELP)]
     export_interval: Option<Duration>,
     /// Namespace of the agent's own state [default: the namespace of the kubeconfig or of the service account].
     #[arg(long, env = "POD_NAMESPACE")]

@@ -1,4 +1,4 @@
-//! A simulated TenantControlPlane, and its object, which is as large as a real one.
+//! A simulated `TenantControlPlane`, and its object, which is as large as a real one.
 
 mod managed_fields;
 mod manifest;

@@ -48,6 +48,7 @@ pub(super) struct ServeArgs {
     limits: LimitArgs,
 }
 
+#[expect(clippy::struct_field_names, reason = "the fields are named after their flags")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 struct TlsArgs {
@@ -66,7 +67,7 @@ struct TlsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Authentication")]
 struct AuthArgs {
-    /// URL of the web page as browsers see it, https://HOST, if a proxy is in front. Requests
+    /// URL of the web page as browsers see it, with scheme and host, if a proxy is in front. Requests
     /// of readers for another host are rejected then; with https, the session's cookie is sent over TLS only.
     #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<PublicUrl>,

@@ -116,7 +116,7 @@ pub(super) async fn break_relay_connection(scene: &mut Scene, agent: &Agent, mod
         Mode::Refuse | Mode::Reset => scene.relay_connections.wait_for_connections(REPEATS).await,
         Mode::Blackhole => agent.wait_until_export_fails().await,
         Mode::Pass | Mode::Slow(_) | Mode::HoldResponses => {
-            scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await
+            scene.wait_for_more_events_than(scene.event_count() + EVENTS_BETWEEN_FAULTS).await;
         }
     }
     scene.repair_network();

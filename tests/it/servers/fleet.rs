@@ -1,4 +1,4 @@
-//! TenantControlPlanes in a real API server, with a builder.
+//! Control planes in a real API server, with a builder.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -13,7 +13,7 @@ const FINALIZER: &str = "finalizer.kamaji.clastix.io";
 /// The namespace of the control planes.
 const NAMESPACE: &str = "default";
 
-/// A TenantControlPlane to create.
+/// A control plane to create.
 #[derive(Debug, Clone)]
 pub(crate) struct Tcp {
     body: Value,

@@ -137,7 +137,7 @@ fn waypoints(life: &Life, Span { baseline, end }: Span) -> Vec<Waypoint> {
         match position {
             _ if object.terminating && last != Position::Ended => waypoints.push(waypoint(Position::Ended, *since)),
             Some(position) if object.terminating => {
-                late.push(Waypoint { visibility: Visibility::Late, ..waypoint(position, *since) })
+                late.push(Waypoint { visibility: Visibility::Late, ..waypoint(position, *since) });
             }
             Some(position) if position != last => waypoints.push(waypoint(position, *since)),
             _ => {}

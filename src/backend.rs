@@ -1,4 +1,4 @@
-//! The backend: takes telemetry in, stores it, and answers questions about it.
+//! The backend: receives telemetry, stores it, and answers questions about it.
 //!
 //! ```text
 //! net ──▶ rate_limit ──▶ auth ──▶ ingest ──▶ store ──▶ insights ──▶ web
@@ -6,8 +6,10 @@
 //!                                              └── jobs, admin
 //! ```
 //!
-//! A sender is answered after the commit of what it sent. A program that embeds the backend binds [`Listeners`], opens a
-//! [`store::Store`], which it may also fill with [`store::Store::write`], and calls [`serve`].
+//! A sender is answered after the commit of what it sent.
+//!
+//! A program that embeds the backend binds [`Listeners`], opens a [`store::Store`], into which it may also write, and calls
+//! [`serve`].
 
 mod server;
 

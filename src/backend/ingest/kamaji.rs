@@ -26,7 +26,7 @@ use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
 use crate::backend::store::{PseudonymKey, Store};
-use payload::{Create, Delete, Payload, Received, Stats, Update};
+use payload::{Create, Delete, Payload, Receipt, Stats, Update};
 
 /// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
 /// characters, which is the most that a label holds, has 700.
@@ -132,9 +132,10 @@ async fn receive<P: Payload>(
 
 async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
     let KamajiReceiver { store, key } = receiver;
-    let receipt = Received { now: Timestamp::now(), uid: Uuid::new_v4(), key };
+    let receipt = Receipt { now: Timestamp::now(), uid: Uuid::new_v4(), key };
     // serde's own error would repeat what was sent.
     let payload: Option<P> = serde_json::from_slice(body).ok();
-    let records = payload.and_then(|payload| payload.admit(&receipt)).ok_or(IngestError::Malformed(P::EXPECTED))?;
+    let records =
+        payload.and_then(|payload| payload.into_records(&receipt)).ok_or(IngestError::Malformed(P::EXPECTED))?;
     stack::write(store.as_ref(), permit, 1, records).await
 }

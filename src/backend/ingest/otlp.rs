@@ -18,7 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::IngestError;
 use super::stack;
-use super::validate::{Rejections, Validated, parts_of_logs, parts_of_metrics, validate_logs, validate_metrics};
+use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
 use crate::backend::store::{Batch, Store, WriteError};
@@ -51,7 +51,7 @@ impl Ingester {
         request: ExportMetricsServiceRequest,
         permit: Permit,
     ) -> Result<ExportMetricsServiceResponse, IngestError> {
-        let items = parts_of_metrics(&request);
+        let items = items_in_metrics(&request);
         let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, Timestamp::now()));
         // A message takes many times the memory of its rows, which may have to wait for a commit.
         drop(request);
@@ -67,7 +67,7 @@ impl Ingester {
         request: ExportLogsServiceRequest,
         permit: Permit,
     ) -> Result<ExportLogsServiceResponse, IngestError> {
-        let items = parts_of_logs(&request);
+        let items = items_in_logs(&request);
         let validated = (items <= MAX_ITEMS).then(|| validate_logs(&request, Timestamp::now()));
         drop(request);
         let rejections = self.store(items, validated, permit).await?;
@@ -91,12 +91,12 @@ impl Ingester {
             return Err(IngestError::Rejected(message));
         };
         let nothing_acceptable = validated.nothing_acceptable();
-        let Validated { rows, refused, late } = validated;
-        refused.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
-        metrics::expired(late);
-        self.rejection_log.log(&refused, late);
-        stack::write(self.store.as_ref(), permit, items, rows).await?;
-        if nothing_acceptable { Err(IngestError::Rejected(refused.to_string())) } else { Ok(refused) }
+        let Validated { records, rejections, expired } = validated;
+        rejections.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
+        metrics::expired(expired);
+        self.rejection_log.log(&rejections, expired);
+        stack::write(self.store.as_ref(), permit, items, records).await?;
+        if nothing_acceptable { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }
     }
 }
 

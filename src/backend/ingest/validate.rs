@@ -1,36 +1,36 @@
-//! What may be stored: a request in, rows and reasons out. No I/O.
+//! Validation of OTLP messages against the catalog: a message in, records and reasons out. No I/O.
 //!
-//! A request is admitted point by point and record by record. What is admitted becomes a row of numbers, UUIDs and the
-//! catalog's closed values; every text in the request is either compared with the catalog or makes its carrier refused.
-//! Fields that the messages of this version do not have are lost in decoding.
+//! A message is validated point by point and record by record. An accepted record consists of numbers, UUIDs and the
+//! catalog's closed values. Every text in a message is either equal to one of the catalog's or makes the point or record
+//! that carries it rejected. Fields that this version of the messages does not have are lost in decoding.
 
-mod snapshot;
 mod envelope;
 mod logs;
 mod metrics;
 mod reason;
+mod snapshot;
 mod time;
 
 use crate::backend::store::Batch;
 
-pub use logs::{parts_of_logs, records_in, validate_logs};
-pub use metrics::{parts_of_metrics, points_in, validate_metrics};
+pub use logs::{items_in_logs, records_in, validate_logs};
+pub use metrics::{items_in_metrics, points_in, validate_metrics};
 pub use reason::{RejectReason, Rejections};
 
-/// What became of a request.
+/// The result of validating a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validated {
-    /// What is to be stored.
-    pub rows: Batch,
-    /// Points or records that are refused, by reason.
-    pub refused: Rejections,
-    /// Points or records that are well formed and too old: acknowledged, and not stored.
-    pub late: u64,
+    /// The records to store.
+    pub records: Batch,
+    /// The number of rejected points or records, by reason.
+    pub rejections: Rejections,
+    /// The number of points or records that are well formed and too old: they are acknowledged, and not stored.
+    pub expired: u64,
 }
 
 impl Validated {
-    /// Whether something was sent and all of it was refused.
+    /// Returns whether a message held something, all of which is rejected.
     pub fn nothing_acceptable(&self) -> bool {
-        self.rows.is_empty() && self.late == 0 && self.refused.total() > 0
+        self.records.is_empty() && self.expired == 0 && self.rejections.total() > 0
     }
 }

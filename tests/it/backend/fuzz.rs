@@ -220,7 +220,7 @@ fn metrics(types: &Types, choices: &mut Choices<'_>) -> ExportMetricsServiceRequ
 
 /// What holds of whatever was sent.
 fn check(admitted: &Validated, at: Timestamp) -> TestCaseResult {
-    let Validated { rows, refused, late: _ } = admitted;
+    let Validated { records: rows, rejections: refused, expired: _ } = admitted;
     let (told, kept) = (refused.to_string(), format!("{rows:?}"));
     prop_assert!(!kept.contains(MARK), "{kept}");
     prop_assert!(!told.contains(MARK) && told.len() < LONGEST_REFUSAL, "{told}");
@@ -245,7 +245,7 @@ fn check_logs(request: &ExportLogsServiceRequest) -> TestCaseResult {
     let at = Timestamp::now();
     let admitted = validate_logs(request, at);
     check(&admitted, at)?;
-    let accounted = admitted.rows.events.len() as u64 + admitted.refused.total() + admitted.late;
+    let accounted = admitted.records.events.len() as u64 + admitted.rejections.total() + admitted.expired;
     prop_assert_eq!(accounted, records_in(request) as u64);
     Ok(())
 }
@@ -255,8 +255,8 @@ fn check_metrics(request: &ExportMetricsServiceRequest) -> TestCaseResult {
     let at = Timestamp::now();
     let admitted = validate_metrics(request, at);
     check(&admitted, at)?;
-    let kept: usize = admitted.rows.snapshots.iter().map(|snapshot| 4 + snapshot.dimensions.len()).sum();
-    let accounted = kept as u64 + admitted.refused.total() + admitted.late;
+    let kept: usize = admitted.records.snapshots.iter().map(|snapshot| 4 + snapshot.dimensions.len()).sum();
+    let accounted = kept as u64 + admitted.rejections.total() + admitted.expired;
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let without =

@@ -216,10 +216,10 @@ fn texts_planted_in_any_places_are_never_stored() {
             plant(hostile.json(), place, how, &format!("{text}{MARK}"));
         }
         if let Some(admitted) = hostile.admit() {
-            let rows = format!("{:?}", admitted.rows);
+            let rows = format!("{:?}", admitted.records);
             prop_assert!(!rows.contains(MARK), "{}", rows);
-            prop_assert!(!admitted.refused.to_string().contains(MARK));
-            runtime.block_on(store.write(admitted.rows)).unwrap();
+            prop_assert!(!admitted.rejections.to_string().contains(MARK));
+            runtime.block_on(store.write(admitted.records)).unwrap();
         }
         Ok(())
     });

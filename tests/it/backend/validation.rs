@@ -53,7 +53,7 @@ fn first_point(change: impl FnOnce(&mut NumberDataPoint)) -> Validated {
 }
 
 fn reasons(admitted: &Validated) -> Vec<(RejectReason, u64)> {
-    admitted.refused.iter().collect()
+    admitted.rejections.iter().collect()
 }
 
 #[track_caller]
@@ -64,7 +64,7 @@ fn refuses_all(admitted: &Validated, reason: RejectReason) {
 
 #[test]
 fn what_the_sdk_sends_and_what_the_relay_leaves_of_it_are_admitted() {
-    assert_eq!(metrics(|_| {}).rows.snapshots.len(), 1);
+    assert_eq!(metrics(|_| {}).records.snapshots.len(), 1);
     let relayed = metrics(|request| {
         let scope = &mut request.resource_metrics[0].scope_metrics[0];
         scope.scope = Some(InstrumentationScope { name: "kamaji-telemetry".into(), ..Default::default() });
@@ -72,11 +72,11 @@ fn what_the_sdk_sends_and_what_the_relay_leaves_of_it_are_admitted() {
             metric.description.clear();
         }
     });
-    assert_eq!((relayed.rows.snapshots.len(), relayed.refused.total()), (1, 0));
+    assert_eq!((relayed.records.snapshots.len(), relayed.rejections.total()), (1, 0));
 
     for make in [created, created_with, updated, deleted] {
         let request = logs_request(vec![make(Uuid::new_v4(), now())]);
-        assert_eq!(validate_logs(&request, Timestamp::now()).rows.events.len(), 1);
+        assert_eq!(validate_logs(&request, Timestamp::now()).records.events.len(), 1);
     }
     let relayed = record(|record| {
         record.severity_text.clear();
@@ -84,11 +84,11 @@ fn what_the_sdk_sends_and_what_the_relay_leaves_of_it_are_admitted() {
         record.trace_id = vec![0; 16];
         record.span_id = vec![0; 8];
     });
-    assert_eq!((relayed.rows.events.len(), relayed.refused.total()), (1, 0));
+    assert_eq!((relayed.records.events.len(), relayed.rejections.total()), (1, 0));
     let versioned = logs(|request| {
         request.resource_logs[0].scope_logs[0].scope.as_mut().unwrap().version = "0.1.0".into();
     });
-    assert_eq!(versioned.rows.events.len(), 1);
+    assert_eq!(versioned.records.events.len(), 1);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn every_part_of_a_metric_and_its_point_is_checked() {
         assert_eq!(reasons(&first_point(change)), [(*reason, 1), (RejectReason::Snapshot, 3)]);
     }
     let largest = first_point(|point| point.value = Some(PointValue::AsInt(i64::from(MAX_COUNT))));
-    assert_eq!(largest.rows.snapshots[0].counts.running, MAX_COUNT);
+    assert_eq!(largest.records.snapshots[0].counts.running, MAX_COUNT);
 }
 
 #[test]
@@ -235,13 +235,14 @@ fn extended_points_belong_to_a_cycle_and_are_there_once() {
         metrics.push(gauge(&BY_VERSION, points));
     });
     assert_eq!(reasons(&admitted), [(RejectReason::AttributeValue, 1), (RejectReason::Dimension, 2)]);
-    let values: Vec<_> = admitted.rows.snapshots[0].dimensions.iter().map(|(dimension, _)| dimension.value()).collect();
+    let values: Vec<_> =
+        admitted.records.snapshots[0].dimensions.iter().map(|(dimension, _)| dimension.value()).collect();
     assert_eq!(values, ["v1.35", "unknown"]);
     let many = gauges(|metrics| {
         metrics.push(gauge(&BY_VERSION, (0..100).map(|patch| minor(&format!("v1.{patch}"))).collect()));
     });
     assert_eq!(reasons(&many), [(RejectReason::Dimension, 36)]);
-    assert_eq!(many.rows.snapshots[0].dimensions.len(), 64);
+    assert_eq!(many.records.snapshots[0].dimensions.len(), 64);
 }
 
 #[test]
@@ -254,14 +255,14 @@ fn times_far_off_are_those_of_receipt_or_late() {
         (events, snapshots)
     };
     let (events, snapshots) = at("2026-11-23T18:30:00Z");
-    assert_eq!(events.rows.events[0].record.time, "2026-11-23T18:00:00Z".parse().unwrap());
-    assert_eq!(snapshots.rows.snapshots[0].time, "2026-11-23T18:30:00Z".parse().unwrap());
+    assert_eq!(events.records.events[0].record.time, "2026-11-23T18:00:00Z".parse().unwrap());
+    assert_eq!(snapshots.records.snapshots[0].time, "2026-11-23T18:30:00Z".parse().unwrap());
     let (events, snapshots) = at("2099-01-01T00:00:00Z");
-    assert_eq!(events.rows.events[0].record.time, cut_to_hour(received));
-    assert_eq!(snapshots.rows.snapshots[0].time, received);
+    assert_eq!(events.records.events[0].record.time, cut_to_hour(received));
+    assert_eq!(snapshots.records.snapshots[0].time, received);
     let (events, snapshots) = at("2026-10-20T00:00:00Z");
-    assert_eq!((events.late, events.rows.events.len(), events.refused.total()), (1, 0, 0));
-    assert_eq!((snapshots.late, snapshots.rows.snapshots.len(), snapshots.refused.total()), (4, 0, 0));
+    assert_eq!((events.expired, events.records.events.len(), events.rejections.total()), (1, 0, 0));
+    assert_eq!((snapshots.expired, snapshots.records.snapshots.len(), snapshots.rejections.total()), (4, 0, 0));
     assert!(!events.nothing_acceptable() && !snapshots.nothing_acceptable());
 }
 

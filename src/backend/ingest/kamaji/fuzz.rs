@@ -1,4 +1,4 @@
-//! Anything at all, sent to the paths of today's Kamaji: JSON, and bytes. `make soak` tries a million of each.
+//! Arbitrary JSON and bytes on the paths of Kamaji's built-in telemetry. `make soak` tries a million of each.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,11 +6,11 @@ use proptest::test_runner::TestCaseResult;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::payload::{Create, Delete, Payload, Received, Stats, Update};
+use super::payload::{Create, Delete, Payload, Receipt, Stats, Update};
 use crate::backend::store::{Batch, PseudonymKey};
 use crate::catalog::MAX_COUNT;
 
-/// In each text that is not the catalog's.
+/// A part of each text that is not the catalog's.
 const MARK: &str = "acmebank";
 
 const KEYS: [&str; 22] = [
@@ -49,7 +49,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A value in which known keys stand in any places.
+/// Returns a strategy for values with known keys in any place.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -69,8 +69,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What all four paths take at once.
-fn good() -> Value {
+/// Returns a body that is valid on all four paths.
+fn valid_body() -> Value {
     json!({
         "uuid": "6f8bd8e2-6d1f-4c0e-9a53-0d9f2b8f9a11", "kamaji_version": "v1.0.0", "kubernetes_version": "v1.36.0",
         "tenant_control_plane": {"running": 4, "upgrading": 1, "not_ready": 2, "sleeping": 3},
@@ -80,22 +80,22 @@ fn good() -> Value {
     })
 }
 
-/// What is kept of a body, on each of the four paths.
-fn kept(body: &[u8]) -> Vec<Batch> {
-    fn admit<P: Payload>(body: &[u8]) -> Option<Batch> {
+/// Returns the records of a body on each of the four paths.
+fn accepted(body: &[u8]) -> Vec<Batch> {
+    fn records<P: Payload>(body: &[u8]) -> Option<Batch> {
         let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
         let now = "2026-11-23T20:34:56Z".parse().ok()?;
-        serde_json::from_slice::<P>(body).ok()?.admit(&Received { now, uid: Uuid::from_u128(1), key: &key })
+        serde_json::from_slice::<P>(body).ok()?.into_records(&Receipt { now, uid: Uuid::from_u128(1), key: &key })
     }
-    [admit::<Stats>(body), admit::<Create>(body), admit::<Update>(body), admit::<Delete>(body)]
+    [records::<Stats>(body), records::<Create>(body), records::<Update>(body), records::<Delete>(body)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// At most one row of each, of the catalog's values alone.
+/// Checks that each path accepts at most one record, of the catalog's values only.
 fn check(body: &[u8]) -> TestCaseResult {
-    for Batch { snapshots, events } in kept(body) {
+    for Batch { snapshots, events } in accepted(body) {
         prop_assert!(snapshots.len() + events.len() <= 1);
         let rows = format!("{snapshots:?} {events:?}");
         prop_assert!(!rows.contains(MARK) && !rows.contains("6f8bd8e2"), "{rows}");
@@ -110,27 +110,27 @@ fn check(body: &[u8]) -> TestCaseResult {
 }
 
 #[test]
-fn what_anything_is_made_of_is_kept_where_it_is_good() {
-    assert_eq!(kept(good().to_string().as_bytes()).len(), 4);
+fn the_valid_body_is_accepted_on_each_path() {
+    assert_eq!(accepted(valid_body().to_string().as_bytes()).len(), 4);
 }
 
 proptest! {
     #[test]
-    fn anything_as_json_is_kept_as_the_catalog_allows_or_refused(
+    fn any_json_is_accepted_as_the_catalog_allows_or_rejected(
         alone in value(), key in prop::sample::select(&KEYS[..]), inner in value()
     ) {
         check(alone.to_string().as_bytes())?;
-        let mut within = good();
+        let mut within = valid_body();
         within[key] = inner;
         check(within.to_string().as_bytes())?;
     }
 
     #[test]
-    fn anything_as_bytes_of_json_is_kept_as_the_catalog_allows_or_refused(
+    fn any_bytes_of_json_are_accepted_as_the_catalog_allows_or_rejected(
         raw in vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         check(&raw)?;
-        let mut spoilt = good().to_string().into_bytes();
+        let mut spoilt = valid_body().to_string().into_bytes();
         let place = place.index(spoilt.len());
         spoilt[place] = byte;
         check(&spoilt)?;

@@ -1,7 +1,7 @@
-//! The forms in which today's Kamaji reports, and the rows that become of them. No I/O.
+//! The payloads of Kamaji's built-in telemetry, and the records that they become. No I/O.
 //!
-//! Kamaji's versions and statuses are brought into their public form rather than refused, since its client would never
-//! send them otherwise. What else a body holds is dropped unread.
+//! Versions and statuses are normalised to their public form rather than rejected, since Kamaji's client would never send
+//! them in another. All other fields of a body are ignored.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,25 +16,25 @@ use crate::catalog::{
     Metric, Status,
 };
 
-/// What belongs to a receipt rather than to what was received.
+/// The circumstances of a receipt, beside the payload.
 #[derive(Debug)]
-pub(super) struct Received<'a> {
+pub(super) struct Receipt<'a> {
     pub(super) now: Timestamp,
-    /// Random: Kamaji gives its events no identity.
+    /// The uid of an event, which is random: Kamaji's events have none.
     pub(super) uid: Uuid,
     pub(super) key: &'a PseudonymKey,
 }
 
-/// A body of one of the four paths.
+/// The payload of one of the four paths.
 pub(super) trait Payload: DeserializeOwned {
-    /// What a body has to be.
+    /// A description of the expected body, for errors.
     const EXPECTED: &'static str;
 
-    /// The rows to keep, none where it tells of no change; `None` where a value is out of range.
-    fn admit(self, received: &Received<'_>) -> Option<Batch>;
+    /// Returns the records to store, which are none if nothing changed; `None` if a value is out of range.
+    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch>;
 }
 
-/// `/stats`, as Kamaji's client sends it, or flat, as its documentation shows it.
+/// The payload of `/stats`: nested, as Kamaji's client sends it, or flat, as its documentation shows it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Stats {
     uuid: Uuid,
@@ -47,7 +47,7 @@ pub(super) struct Stats {
     datastores: PayloadDatastores,
 }
 
-/// `/create`. The documentation shows it without the last two.
+/// The payload of `/create`. The documentation shows it without the last two fields.
 #[derive(Debug, Deserialize)]
 pub(super) struct Create {
     #[serde(flatten)]
@@ -57,17 +57,17 @@ pub(super) struct Create {
     network_profile: Option<String>,
 }
 
-/// `/update`, which Kamaji sends on every update of the object.
+/// The payload of `/update`, which Kamaji sends on every update of the object.
 #[derive(Debug, Deserialize)]
 pub(super) struct Update {
     #[serde(flatten)]
     versions: PayloadVersions,
-    /// Empty until the control plane first came up.
+    /// The old version, which is empty until the control plane first came up.
     old_tcp_version: String,
     new_tcp_version: String,
 }
 
-/// `/delete`.
+/// The payload of `/delete`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Delete {
     #[serde(flatten)]
@@ -76,14 +76,14 @@ pub(super) struct Delete {
     status: Option<String>,
 }
 
-/// On all four.
+/// The versions, which all payloads have.
 #[derive(Debug, Deserialize)]
 struct PayloadVersions {
     kamaji_version: String,
     kubernetes_version: String,
 }
 
-/// All four are required: a missing one would be read as zero.
+/// The control planes by state. All four are required: a missing one would count as zero.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct States {
     running: u32,
@@ -92,7 +92,7 @@ struct States {
     upgrading: u32,
 }
 
-/// By driver.
+/// The datastores by driver.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PayloadDatastores {
@@ -113,7 +113,7 @@ impl Payload for Stats {
     const EXPECTED: &'static str = "JSON with uuid, kamaji_version, kubernetes_version, and running, sleeping, not_ready \
         and upgrading from 0 to 1000000, flat or in tenant_control_plane";
 
-    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
         let Self { uuid, versions, tenant_control_plane, flat, datastores } = self;
         let States { running, sleeping, not_ready, upgrading } = tenant_control_plane.or(flat)?;
         let dimensions = datastores.dimensions();
@@ -124,8 +124,8 @@ impl Payload for Stats {
         }
         let (kamaji_version, kubernetes_version) = versions.normalise();
         let snapshot = GaugeSnapshot {
-            installation: received.key.pseudonym(uuid),
-            time: received.now,
+            installation: receipt.key.pseudonym(uuid),
+            time: receipt.now,
             counts: StateCounts { running, sleeping, not_ready, upgrading },
             source: Source::Kamaji,
             kamaji_version,
@@ -139,37 +139,37 @@ impl Payload for Stats {
 impl Payload for Create {
     const EXPECTED: &'static str = "JSON with tcp_version, kamaji_version and kubernetes_version";
 
-    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
         let Self { versions, tcp_version, cluster_api, network_profile } = self;
         let network_profile = network_profile.and_then(|word| word.parse().ok());
         let with = cluster_api.map(|cluster_api| CreatedWith { cluster_api, network_profile });
         let tcp_version = KubernetesVersion::normalise(&tcp_version);
-        Some(versions.event(received, Event::Created { tcp_version, with }))
+        Some(versions.event(receipt, Event::Created { tcp_version, with }))
     }
 }
 
 impl Payload for Update {
     const EXPECTED: &'static str = "JSON with old_tcp_version, new_tcp_version, kamaji_version and kubernetes_version";
 
-    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
         let Self { versions, old_tcp_version, new_tcp_version } = self;
         let old = KubernetesVersion::normalise(&old_tcp_version);
         let new = KubernetesVersion::normalise(&new_tcp_version);
         if old_tcp_version.is_empty() || old == new {
             return Some(Batch::default());
         }
-        Some(versions.event(received, Event::Updated { old_tcp_version: old, new_tcp_version: new }))
+        Some(versions.event(receipt, Event::Updated { old_tcp_version: old, new_tcp_version: new }))
     }
 }
 
 impl Payload for Delete {
     const EXPECTED: &'static str = "JSON with status, tcp_version, kamaji_version and kubernetes_version";
 
-    fn admit(self, received: &Received<'_>) -> Option<Batch> {
+    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
         let Self { versions, tcp_version, status } = self;
         let status = Status::normalise(status.as_deref());
         let tcp_version = KubernetesVersion::normalise(&tcp_version);
-        Some(versions.event(received, Event::Deleted { status, tcp_version }))
+        Some(versions.event(receipt, Event::Deleted { status, tcp_version }))
     }
 }
 
@@ -179,16 +179,16 @@ impl PayloadVersions {
         (KamajiVersion::normalise(kamaji_version), KubernetesVersion::normalise(kubernetes_version))
     }
 
-    fn event(&self, received: &Received<'_>, event: Event) -> Batch {
+    fn event(&self, receipt: &Receipt<'_>, event: Event) -> Batch {
         let (kamaji_version, kubernetes_version) = self.normalise();
-        let Received { now, uid, key: _ } = *received;
+        let Receipt { now, uid, key: _ } = *receipt;
         let record = EventRecord { uid, time: cut_to_hour(now), kamaji_version, kubernetes_version, event };
         Batch { events: vec![EventRow { record, source: Source::Kamaji }], ..Batch::default() }
     }
 }
 
 impl PayloadDatastores {
-    /// What there is of each driver. Kamaji names all of them always: a zero says no more than a missing one.
+    /// Returns the drivers in use. Kamaji always sends all of them: a zero means the same as a missing one.
     fn dimensions(&self) -> Vec<(Dimension, u32)> {
         let Self { etcd, mysql, postgres, nats } = self;
         let mut dimensions = Vec::new();
@@ -213,16 +213,20 @@ mod tests {
     use super::*;
     use crate::catalog::{DRIVERS, NetworkProfile};
 
-    fn admit<P: Payload>(body: &Value) -> Option<Batch> {
+    fn records<P: Payload>(body: &Value) -> Option<Batch> {
         let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
         let now = "2026-11-23T20:34:56Z".parse().unwrap();
-        serde_json::from_value::<P>(body.clone()).ok()?.admit(&Received { now, uid: Uuid::from_u128(1), key: &key })
+        serde_json::from_value::<P>(body.clone()).ok()?.into_records(&Receipt {
+            now,
+            uid: Uuid::from_u128(1),
+            key: &key,
+        })
     }
 
     fn event<P: Payload>(own: &Value) -> Option<Event> {
         let mut body = json!({"kamaji_version": "edge-24.12.1", "kubernetes_version": "v1.30.4+k3s1"});
         body.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-        let Batch { snapshots, events } = admit::<P>(&body)?;
+        let Batch { snapshots, events } = records::<P>(&body)?;
         assert!(snapshots.is_empty() && events.len() < 2);
         let EventRow { record, source } = events.into_iter().next()?;
         assert_eq!((record.uid, source), (Uuid::from_u128(1), Source::Kamaji));
@@ -250,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn stats_become_a_cycle_under_a_pseudonym() {
-        let snapshot = admit::<Stats>(&stats()).unwrap().snapshots.remove(0);
+    fn stats_become_a_snapshot_under_a_pseudonym() {
+        let snapshot = records::<Stats>(&stats()).unwrap().snapshots.remove(0);
         assert_eq!(snapshot.counts, StateCounts { running: 4, sleeping: 3, not_ready: 2, upgrading: 1 });
         assert_eq!(snapshot.source, Source::Kamaji);
         assert_ne!(snapshot.installation.to_string(), stats()["uuid"]);
@@ -267,17 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn stats_are_read_flat_and_whatever_the_case_of_the_uuid() {
-        let nested = admit::<Stats>(&stats()).unwrap();
+    fn stats_are_read_flat_and_in_either_case_of_the_uuid() {
+        let nested = records::<Stats>(&stats()).unwrap();
         let mut flat = stats();
         let states = flat.as_object_mut().unwrap().remove("tenant_control_plane").unwrap();
         flat.as_object_mut().unwrap().extend(states.as_object().unwrap().clone());
         flat["uuid"] = "6F8BD8E2-6D1F-4C0E-9A53-0D9F2B8F9A11".into();
-        assert_eq!(admit::<Stats>(&flat), Some(nested));
+        assert_eq!(records::<Stats>(&flat), Some(nested));
     }
 
     #[test]
-    fn stats_without_a_count_or_out_of_range_are_refused() {
+    fn stats_without_a_count_or_out_of_range_are_rejected() {
         for (pointer, value) in [
             ("/tenant_control_plane/running", Value::Null),
             ("/tenant_control_plane/running", json!(1_000_001)),
@@ -294,7 +298,7 @@ mod tests {
         ] {
             let mut body = stats();
             *body.pointer_mut(pointer).unwrap() = value.clone();
-            assert_eq!(admit::<Stats>(&body), None, "{pointer} {value}");
+            assert_eq!(records::<Stats>(&body), None, "{pointer} {value}");
         }
     }
 
@@ -330,7 +334,7 @@ mod tests {
         let update = |old: &str, new: &str| {
             let body =
                 json!({"kamaji_version": "", "kubernetes_version": "", "old_tcp_version": old, "new_tcp_version": new});
-            admit::<Update>(&body).unwrap().events.into_iter().map(|row| row.record.event).collect::<Vec<_>>()
+            records::<Update>(&body).unwrap().events.into_iter().map(|row| row.record.event).collect::<Vec<_>>()
         };
         for (old, new) in
             [("v1.35.1", "v1.35.1"), ("", "v1.35.1"), ("1.35.1", "v1.35.1-acme"), ("acme", "initech"), ("", "")]
@@ -368,7 +372,7 @@ mod tests {
                 "name": marked,
             });
             let all = [
-                admit::<Stats>(&stats), admit::<Create>(&body), admit::<Update>(&body), admit::<Delete>(&body),
+                records::<Stats>(&stats), records::<Create>(&body), records::<Update>(&body), records::<Delete>(&body),
             ];
             for batch in all {
                 let rows = format!("{:?}", batch.unwrap());
@@ -377,7 +381,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_read_or_rejected(body in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = serde_json::from_slice::<Stats>(&body);
             let _ = serde_json::from_slice::<Create>(&body);
         }

@@ -1,4 +1,4 @@
-//! What metrics and log records have in common: resource, scope and attributes.
+//! The parts that metrics and log records have in common: resource, scope and attributes.
 
 use std::str::FromStr;
 
@@ -9,25 +9,25 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use super::RejectReason;
 use crate::catalog::{Attribute, SERVICE_NAME, Values};
 
-/// More attributes than any of the catalog's carriers has.
-const MOST_ATTRIBUTES: usize = 16;
+/// The number of attributes beyond which each counts as an item; no signal of the catalog has as many.
+const MAX_FREE_ATTRIBUTES: usize = 16;
 
-/// How many attributes there are that nothing of the catalog needs.
+/// Returns the number of attributes beyond those that any signal of the catalog has.
 pub(super) fn beyond(attributes: &[KeyValue]) -> usize {
-    attributes.len().saturating_sub(MOST_ATTRIBUTES)
+    attributes.len().saturating_sub(MAX_FREE_ATTRIBUTES)
 }
 
-/// The same of a resource.
+/// Returns the number of attributes of a resource beyond those that any signal has, and of its entity references.
 pub(super) fn beyond_in(resource: Option<&Resource>) -> usize {
     resource.map_or(0, |resource| beyond(&resource.attributes) + resource.entity_refs.len())
 }
 
-/// Attributes that the catalog allows where they were found, each once.
+/// Attributes that the catalog allows where they are, each once.
 #[derive(Debug)]
 pub(super) struct Attributes<'a>(Vec<(&'static Attribute, &'a Value)>);
 
 impl<'a> Attributes<'a> {
-    /// Reads `sent` against `allowed`, of which all that is not extended is required.
+    /// Validates `sent` against `allowed`, of which every attribute that is not extended is required.
     pub(super) fn read(sent: &'a [KeyValue], allowed: &[&'static Attribute]) -> Result<Self, RejectReason> {
         let mut found = Self(Vec::with_capacity(allowed.len()));
         for KeyValue { key, value, key_strindex } in sent {
@@ -39,7 +39,7 @@ impl<'a> Attributes<'a> {
             if found.get(attribute).is_some() {
                 return Err(RejectReason::RepeatedAttribute);
             }
-            found.0.push((attribute, admit_value(attribute, value.as_ref())?));
+            found.0.push((attribute, check_value(attribute, value.as_ref())?));
         }
         let missing = allowed.iter().any(|attribute| !attribute.extended && !found.has(attribute));
         if missing { Err(RejectReason::MissingAttribute) } else { Ok(found) }
@@ -49,7 +49,7 @@ impl<'a> Attributes<'a> {
         self.0.iter().find(|(found, _)| found.key == attribute.key).map(|(_, value)| *value)
     }
 
-    /// A string that is there.
+    /// Returns the value of a string attribute.
     pub(super) fn text(&self, attribute: &Attribute) -> Result<&'a str, RejectReason> {
         match self.get(attribute) {
             Some(Value::StringValue(text)) => Ok(text),
@@ -58,12 +58,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// A string that is there, in its own form.
+    /// Parses the value of a string attribute.
     pub(super) fn parse<T: FromStr>(&self, attribute: &Attribute) -> Result<T, RejectReason> {
         self.text(attribute)?.parse().map_err(|_| RejectReason::AttributeValue)
     }
 
-    /// A boolean, if there is one.
+    /// Returns the value of a boolean attribute, if there is one.
     pub(super) fn bool(&self, attribute: &Attribute) -> Option<bool> {
         match self.get(attribute) {
             Some(Value::BoolValue(value)) => Some(*value),
@@ -71,23 +71,23 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Whether it is there.
+    /// Returns whether the attribute is present.
     pub(super) fn has(&self, attribute: &Attribute) -> bool {
         self.get(attribute).is_some()
     }
 }
 
-fn admit_value<'a>(attribute: &Attribute, value: Option<&'a AnyValue>) -> Result<&'a Value, RejectReason> {
+fn check_value<'a>(attribute: &Attribute, value: Option<&'a AnyValue>) -> Result<&'a Value, RejectReason> {
     let value = value.and_then(|value| value.value.as_ref()).ok_or(RejectReason::AttributeValue)?;
-    let admitted = match value {
+    let is_allowed = match value {
         Value::StringValue(text) => attribute.values.allows_text(text),
         Value::BoolValue(_) => attribute.values == Values::Bool,
         _ => false,
     };
-    if admitted { Ok(value) } else { Err(RejectReason::AttributeValue) }
+    if is_allowed { Ok(value) } else { Err(RejectReason::AttributeValue) }
 }
 
-/// A resource that carries `allowed`, and nothing else.
+/// Validates a resource, which carries `allowed` and nothing else.
 pub(super) fn read_resource<'a>(
     resource: Option<&'a Resource>,
     schema_url: &str,
@@ -102,7 +102,7 @@ pub(super) fn read_resource<'a>(
     Attributes::read(attributes, allowed)
 }
 
-/// The scope of this project, whose version the relay blanks.
+/// Checks that a scope is this project's. The relay blanks its version.
 pub(super) fn check_scope(scope: Option<&InstrumentationScope>, schema_url: &str) -> Result<(), RejectReason> {
     let InstrumentationScope { name, version, attributes, dropped_attributes_count } =
         scope.ok_or(RejectReason::Scope)?;

@@ -1,4 +1,4 @@
-//! Log records become events.
+//! Validation of log records, which are events.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 
 use super::envelope::{Attributes, beyond, beyond_in, check_not_dropped, check_scope, read_resource};
-use super::time::{Timestamped, place};
+use super::time::{Timestamped, classify};
 use super::{RejectReason, Validated};
 use crate::backend::store::{AgentVersion, EventRow, Source, cut_to_hour};
 use crate::catalog::{
@@ -16,9 +16,9 @@ use crate::catalog::{
     OLD_TCP_VERSION, SERVICE_VERSION_ATTRIBUTE, STATUS, TCP_VERSION, UPDATED,
 };
 
-/// Admits log records, received at `now`.
+/// Validates log records that are received at `now`.
 pub fn validate_logs(request: &ExportLogsServiceRequest, now: Timestamp) -> Validated {
-    let mut admitted = Validated::default();
+    let mut validated = Validated::default();
     for ResourceLogs { resource, scope_logs, schema_url } in &request.resource_logs {
         let agent_version = read_resource(resource.as_ref(), schema_url, LOG_RESOURCE)
             .and_then(|attributes| attributes.parse::<AgentVersion>(&SERVICE_VERSION_ATTRIBUTE));
@@ -28,20 +28,21 @@ pub fn validate_logs(request: &ExportLogsServiceRequest, now: Timestamp) -> Vali
                 let event = scope
                     .and_then(|()| agent_version.clone())
                     .and_then(|agent_version| read_record(record, agent_version, now));
-                admitted.take_event(event);
+                validated.add_event(event);
             }
         }
     }
-    admitted
+    validated
 }
 
-/// How many records there are.
+/// Returns the number of log records.
 pub fn records_in(request: &ExportLogsServiceRequest) -> usize {
     request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
 }
 
-/// How much there is to read: records, what should hold some and is empty, and attributes beyond what any has.
-pub fn parts_of_logs(request: &ExportLogsServiceRequest) -> usize {
+/// Returns the number of items to charge for: records, empty resources and scopes, and attributes beyond those that any
+/// record has.
+pub fn items_in_logs(request: &ExportLogsServiceRequest) -> usize {
     let of_scope = |ScopeLogs { scope, log_records, schema_url: _ }: &ScopeLogs| {
         let records = log_records.iter().map(|record| 1 + beyond(&record.attributes)).sum::<usize>();
         records.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
@@ -53,22 +54,22 @@ pub fn parts_of_logs(request: &ExportLogsServiceRequest) -> usize {
 }
 
 impl Validated {
-    fn take_event(&mut self, event: Result<Option<EventRow>, RejectReason>) {
+    fn add_event(&mut self, event: Result<Option<EventRow>, RejectReason>) {
         match event {
-            Ok(Some(event)) => self.rows.events.push(event),
-            Ok(None) => self.late += 1,
-            Err(reason) => self.refused.add(reason, 1),
+            Ok(Some(event)) => self.records.events.push(event),
+            Ok(None) => self.expired += 1,
+            Err(reason) => self.rejections.add(reason, 1),
         }
     }
 }
 
-/// `None` is an event that is too old.
+/// Validates a record; returns `None` if it is too old.
 fn read_record(
     record: &LogRecord,
     agent_version: AgentVersion,
     now: Timestamp,
 ) -> Result<Option<EventRow>, RejectReason> {
-    // When it was observed tells nothing that is stored.
+    // The time of observation is the collector's, and is not stored.
     let LogRecord {
         time_unix_nano,
         observed_time_unix_nano: _,
@@ -88,7 +89,7 @@ fn read_record(
     check_trace(trace_id, span_id, *flags)?;
     check_not_dropped(*dropped_attributes_count)?;
     let attributes = Attributes::read(attributes, kind.attributes)?;
-    let time = place(*time_unix_nano, now)?;
+    let time = classify(*time_unix_nano, now)?;
     let event = read_event(kind, &attributes)?;
     let Timestamped::At(time) = time else { return Ok(None) };
     let record = EventRecord {
@@ -106,7 +107,7 @@ fn check_severity(number: i32, text: &str) -> Result<(), RejectReason> {
     if info { Ok(()) } else { Err(RejectReason::Severity) }
 }
 
-/// None, or the empty string that the relay leaves.
+/// Checks that there is no body, or the empty string that the relay leaves.
 fn check_body(body: Option<&AnyValue>) -> Result<(), RejectReason> {
     match body.and_then(|body| body.value.as_ref()) {
         None => Ok(()),
@@ -115,10 +116,10 @@ fn check_body(body: Option<&AnyValue>) -> Result<(), RejectReason> {
     }
 }
 
-/// None, or the zeros that the relay leaves.
+/// Checks that there is no trace, or the zeros that the relay leaves.
 fn check_trace(trace_id: &[u8], span_id: &[u8], flags: u32) -> Result<(), RejectReason> {
-    let blank = |id: &[u8], length| id.is_empty() || (id.len() == length && id.iter().all(|byte| *byte == 0));
-    if !blank(trace_id, 16) || !blank(span_id, 8) {
+    let is_blank = |id: &[u8], length| id.is_empty() || (id.len() == length && id.iter().all(|byte| *byte == 0));
+    if !is_blank(trace_id, 16) || !is_blank(span_id, 8) {
         Err(RejectReason::Trace)
     } else if flags != 0 {
         Err(RejectReason::Flags)
@@ -130,7 +131,7 @@ fn check_trace(trace_id: &[u8], span_id: &[u8], flags: u32) -> Result<(), Reject
 fn read_event(kind: &EventKind, attributes: &Attributes<'_>) -> Result<Event, RejectReason> {
     match kind.name {
         name if name == CREATED.name => {
-            Ok(Event::Created { tcp_version: attributes.parse(&TCP_VERSION)?, with: read_with(attributes)? })
+            Ok(Event::Created { tcp_version: attributes.parse(&TCP_VERSION)?, with: read_created_with(attributes)? })
         }
         name if name == UPDATED.name => Ok(Event::Updated {
             old_tcp_version: attributes.parse(&OLD_TCP_VERSION)?,
@@ -143,8 +144,8 @@ fn read_event(kind: &EventKind, attributes: &Attributes<'_>) -> Result<Event, Re
     }
 }
 
-/// The extended attributes of created, of which the first says that they are on.
-fn read_with(attributes: &Attributes<'_>) -> Result<Option<CreatedWith>, RejectReason> {
+/// Reads the extended attributes of `kamaji.tcp.created`; the first of them is there whenever they are on.
+fn read_created_with(attributes: &Attributes<'_>) -> Result<Option<CreatedWith>, RejectReason> {
     let network_profile: Option<NetworkProfile> =
         if attributes.has(&NETWORK_PROFILE) { Some(attributes.parse(&NETWORK_PROFILE)?) } else { None };
     match (attributes.bool(&CLUSTER_API), network_profile) {

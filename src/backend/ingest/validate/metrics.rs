@@ -1,32 +1,24 @@
-//! Metrics become snapshots.
+//! Validation of metrics, which become gauge snapshots.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
-use uuid::Uuid;
 
 use super::envelope::{Attributes, beyond, beyond_in, check_scope, read_resource};
-use super::snapshot::{DataPoint, SnapshotBuilder};
-use super::time::place;
+use super::snapshot::{DataPoint, Sender, SnapshotBuilder};
+use super::time::classify;
 use super::{RejectReason, Validated};
-use crate::backend::store::{AgentVersion, Dimension};
+use crate::backend::store::Dimension;
 use crate::catalog::{
     self, KAMAJI_VERSION, KUBERNETES_VERSION, MAX_COUNT, METRIC_RESOURCE, METRICS, SERVICE_INSTANCE_ID,
     SERVICE_VERSION_ATTRIBUTE,
 };
 
-/// The resource of metrics.
-#[derive(Debug, Clone)]
-pub(super) struct Sender {
-    pub(super) installation: Uuid,
-    pub(super) agent_version: AgentVersion,
-}
-
-/// Admits metrics, received at `now`. The gauges of one resource and scope are one snapshot.
+/// Validates metrics that are received at `now`. The gauges of one resource and scope are one snapshot.
 pub fn validate_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -> Validated {
-    let mut admitted = Validated::default();
+    let mut validated = Validated::default();
     for ResourceMetrics { resource, scope_metrics, schema_url } in &request.resource_metrics {
         let sender = read_resource(resource.as_ref(), schema_url, METRIC_RESOURCE)
             .and_then(|attributes| read_sender(&attributes));
@@ -34,25 +26,25 @@ pub fn validate_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -
             let sender =
                 check_scope(scope.as_ref(), schema_url).and_then(|()| sender.as_ref().map_err(|reason| *reason));
             match sender {
-                Ok(sender) => validate_snapshot(sender, metrics, now, &mut admitted),
-                Err(reason) => admitted.refused.add(reason, metrics.iter().map(size).sum()),
+                Ok(sender) => validate_snapshot(sender, metrics, now, &mut validated),
+                Err(reason) => validated.rejections.add(reason, metrics.iter().map(points).sum()),
             }
         }
     }
-    admitted
+    validated
 }
 
-/// How many points there are. A metric that has none, or is no gauge, counts as one.
+/// Returns the number of points. A metric that has none, or is not a gauge, counts as one.
 pub fn points_in(request: &ExportMetricsServiceRequest) -> usize {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-    scopes.flat_map(|scope| &scope.metrics).map(size).sum()
+    scopes.flat_map(|scope| &scope.metrics).map(points).sum()
 }
 
-/// How much there is to read: points of whatever kind, what should hold some and is empty, and attributes beyond what
-/// any has.
-pub fn parts_of_metrics(request: &ExportMetricsServiceRequest) -> usize {
+/// Returns the number of items to charge for: points of any kind, empty resources, scopes and metrics, and attributes beyond
+/// those that any point has.
+pub fn items_in_metrics(request: &ExportMetricsServiceRequest) -> usize {
     let of_scope = |ScopeMetrics { scope, metrics, schema_url: _ }: &ScopeMetrics| {
-        let metrics = metrics.iter().map(parts).sum::<usize>();
+        let metrics = metrics.iter().map(items).sum::<usize>();
         metrics.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
     };
     let of_resource = |ResourceMetrics { resource, scope_metrics, schema_url: _ }: &ResourceMetrics| {
@@ -61,7 +53,7 @@ pub fn parts_of_metrics(request: &ExportMetricsServiceRequest) -> usize {
     request.resource_metrics.iter().map(of_resource).sum()
 }
 
-fn parts(metric: &Metric) -> usize {
+fn items(metric: &Metric) -> usize {
     let numbers = |points: &[NumberDataPoint]| points.iter().map(|point| 1 + beyond(&point.attributes)).sum();
     let points: usize = match &metric.data {
         Some(Data::Gauge(gauge)) => numbers(&gauge.data_points),
@@ -81,30 +73,30 @@ fn read_sender(attributes: &Attributes<'_>) -> Result<Sender, RejectReason> {
     })
 }
 
-/// How many points are refused with a metric; one that has none, or is no gauge, counts as one.
-fn size(metric: &Metric) -> usize {
+/// Returns the number of points of a metric. A metric that has none, or is not a gauge, counts as one.
+fn points(metric: &Metric) -> usize {
     match &metric.data {
         Some(Data::Gauge(Gauge { data_points })) => data_points.len().max(1),
         _ => 1,
     }
 }
 
-fn validate_snapshot(sender: &Sender, metrics: &[Metric], now: Timestamp, admitted: &mut Validated) {
-    let mut draft = SnapshotBuilder::default();
+fn validate_snapshot(sender: &Sender, metrics: &[Metric], now: Timestamp, validated: &mut Validated) {
+    let mut snapshot = SnapshotBuilder::default();
     for metric in metrics {
         match read_metric(metric) {
             Ok((known, points)) => points.iter().for_each(|point| match read_point(known, point, now) {
-                Ok(point) => draft.push(point),
-                Err(reason) => admitted.refused.add(reason, 1),
+                Ok(point) => snapshot.push(point),
+                Err(reason) => validated.rejections.add(reason, 1),
             }),
-            Err(reason) => admitted.refused.add(reason, size(metric)),
+            Err(reason) => validated.rejections.add(reason, points(metric)),
         }
     }
-    draft.finish(sender, admitted);
+    snapshot.finish(sender, validated);
 }
 
-/// The catalog's metric, and its points. Unit and description are the catalog's, as the SDK sends them, or blank, as a
-/// relay may leave them.
+/// Validates a metric; returns the catalog's metric and the points. Unit and description are the catalog's, as the SDK
+/// sends them, or blank, as a relay may leave them.
 fn read_metric(metric: &Metric) -> Result<(&'static catalog::Metric, &[NumberDataPoint]), RejectReason> {
     let Metric { name, description, unit, metadata, data } = metric;
     let known = METRICS.iter().find(|metric| metric.name == name).ok_or(RejectReason::UnknownSignal)?;
@@ -124,7 +116,7 @@ fn read_point(
     point: &NumberDataPoint,
     now: Timestamp,
 ) -> Result<DataPoint, RejectReason> {
-    // When counting began says nothing of a gauge.
+    // The start time has no meaning for a gauge.
     let NumberDataPoint { attributes, start_time_unix_nano: _, time_unix_nano, exemplars, flags, value } = point;
     if !exemplars.is_empty() {
         return Err(RejectReason::Exemplars);
@@ -146,7 +138,7 @@ fn read_point(
     Ok(DataPoint {
         metric,
         dimension,
-        time: place(*time_unix_nano, now)?,
+        time: classify(*time_unix_nano, now)?,
         count: count.ok_or(RejectReason::Value)?,
         versions: (attributes.parse(&KAMAJI_VERSION)?, attributes.parse(&KUBERNETES_VERSION)?),
     })

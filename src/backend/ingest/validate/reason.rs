@@ -1,8 +1,8 @@
-//! Why a point or a record is refused.
+//! The reasons for which points and records are rejected.
 
 use std::fmt;
 
-/// Why a point or a record is refused. Its text says what was expected, and never what was sent.
+/// The reason for which a point or a record is rejected. Its text states what was expected, and never what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectReason {
     /// The resource is missing, or has more than attributes.
@@ -11,23 +11,23 @@ pub enum RejectReason {
     Scope,
     /// A schema URL is set.
     SchemaUrl,
-    /// A name that the catalog does not have.
+    /// The name is not in the catalog.
     UnknownSignal,
     /// A metric's unit, description or metadata is not the catalog's.
     Metadata,
-    /// A metric is no gauge.
+    /// A metric is not a gauge.
     NotAGauge,
-    /// A point's value is no whole number in range.
+    /// A point's value is not an integer in range.
     Value,
-    /// An attribute that the catalog requires is missing.
+    /// A required attribute is missing.
     MissingAttribute,
-    /// An attribute that the catalog does not have there.
+    /// An attribute is not in the catalog for this signal.
     UnknownAttribute,
-    /// An attribute is there twice.
+    /// An attribute is repeated.
     RepeatedAttribute,
-    /// An attribute's value is not one that the catalog allows.
+    /// An attribute's value is not in the catalog.
     AttributeValue,
-    /// The sender says that it dropped attributes.
+    /// The sender reports dropped attributes.
     DroppedAttributes,
     /// A point has exemplars.
     Exemplars,
@@ -39,16 +39,16 @@ pub enum RejectReason {
     Body,
     /// A record has a trace or a span.
     Trace,
-    /// There is no time.
+    /// The time is missing.
     Time,
     /// The four gauges of a snapshot are not complete, or do not belong together.
     Snapshot,
-    /// More points of one extended gauge than there can be values, or one value twice.
+    /// An extended gauge has too many points, or a value twice.
     Dimension,
 }
 
 impl RejectReason {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their discriminants.
     pub const ALL: [Self; 20] = [
         Self::Resource,
         Self::Scope,
@@ -72,7 +72,7 @@ impl RejectReason {
         Self::Dimension,
     ];
 
-    /// A name for metrics and logs that stays the same between versions, in `snake_case`.
+    /// Returns the label in metrics and logs, in `snake_case`. It does not change between versions.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Resource => "resource",
@@ -126,22 +126,22 @@ impl fmt::Display for RejectReason {
     }
 }
 
-/// How many points or records are refused, by reason.
+/// The number of rejected points or records, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rejections([u64; RejectReason::ALL.len()]);
 
 impl Rejections {
-    /// StateCounts `count` more.
+    /// Adds `count` rejections.
     pub fn add(&mut self, reason: RejectReason, count: usize) {
         self.0[reason as usize] += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
-    /// All of them.
+    /// Returns the number of rejections.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The reasons that were counted, and how often.
+    /// Returns the reasons with at least one rejection, and their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (RejectReason, u64)> {
         RejectReason::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
@@ -165,13 +165,16 @@ mod tests {
 
     #[test]
     fn every_reason_is_counted_under_its_own_number_and_label() {
-        let mut refused = Rejections::default();
+        let mut rejections = Rejections::default();
         for (position, reason) in RejectReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, position);
-            refused.add(reason, position + 1);
+            rejections.add(reason, position + 1);
         }
         assert!(
-            refused.iter().zip(1..).all(|((reason, count), expected)| count == expected && reason as u64 + 1 == count)
+            rejections
+                .iter()
+                .zip(1..)
+                .all(|((reason, count), expected)| count == expected && reason as u64 + 1 == count)
         );
         let labels: HashSet<_> = RejectReason::ALL.iter().map(|reason| reason.label()).collect();
         assert_eq!(labels.len(), RejectReason::ALL.len());
@@ -179,10 +182,10 @@ mod tests {
 
     #[test]
     fn the_message_names_each_reason_with_its_count() {
-        let mut refused = Rejections::default();
-        refused.add(RejectReason::Body, 2);
-        refused.add(RejectReason::Scope, 1);
+        let mut rejections = Rejections::default();
+        rejections.add(RejectReason::Body, 2);
+        rejections.add(RejectReason::Scope, 1);
         let message = "1 refused: the scope is not kamaji-telemetry's; 2 refused: a body is not accepted";
-        assert_eq!(refused.to_string(), message);
+        assert_eq!(rejections.to_string(), message);
     }
 }

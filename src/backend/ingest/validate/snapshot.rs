@@ -1,20 +1,28 @@
-//! A snapshot is put together from its points: the four gauges once each, and what breaks them down.
+//! Assembly of a gauge snapshot from its points: the four state gauges once each, and the extended gauges.
 
-use super::metrics::Sender;
 use super::time::Timestamped;
 use super::{RejectReason, Validated};
-use crate::backend::store::{Dimension, GaugeSnapshot, Source, StateCounts};
+use crate::backend::store::{AgentVersion, Dimension, GaugeSnapshot, Source, StateCounts};
+use uuid::Uuid;
+
 use crate::catalog::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING};
 
-/// The most points of one extended gauge. Kubernetes makes three minor versions a year, and has made 40: this is room
-/// for a fleet that runs all of the next ten years. There are fewer drivers.
+/// The most points of one extended gauge. Kubernetes has about 40 minor versions, and three more each year: this is room for
+/// a fleet that runs all of the next eight years'. There are fewer drivers.
 const MAX_POINTS: usize = 64;
 
-/// One admitted point.
+/// The sender of metrics, from their resource.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) installation: Uuid,
+    pub(super) agent_version: AgentVersion,
+}
+
+/// A valid point.
 #[derive(Debug)]
 pub(super) struct DataPoint {
     pub(super) metric: &'static Metric,
-    /// Where the metric is an extended one.
+    /// The dimension that the point counts, if its metric is extended.
     pub(super) dimension: Option<Dimension>,
     pub(super) time: Timestamped,
     pub(super) count: u32,
@@ -36,29 +44,29 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Makes a snapshot of the points, if they are one.
-    pub(super) fn finish(self, sender: &Sender, admitted: &mut Validated) {
+    /// Adds the snapshot that the points are, or rejects them.
+    pub(super) fn finish(self, sender: &Sender, validated: &mut Validated) {
         let Self { states, dimensions } = self;
         let Some((counts, versions)) = complete(&states) else {
-            admitted.refused.add(RejectReason::Snapshot, states.len());
-            admitted.refused.add(RejectReason::Dimension, dimensions.len());
+            validated.rejections.add(RejectReason::Snapshot, states.len());
+            validated.rejections.add(RejectReason::Dimension, dimensions.len());
             return;
         };
-        // The gauges of one snapshot are read one after the other: its time is that of the last.
+        // The gauges of one snapshot are observed one after the other: its time is that of the last.
         let time = states.iter().filter_map(|point| match point.time {
             Timestamped::At(time) => Some(time),
             Timestamped::Expired => None,
         });
         let Some(time) = time.max() else {
-            admitted.late += u64::try_from(states.len() + dimensions.len()).unwrap_or(u64::MAX);
+            validated.expired += u64::try_from(states.len() + dimensions.len()).unwrap_or(u64::MAX);
             return;
         };
         let sent = dimensions.len();
         let dimensions = distinct(dimensions, versions);
-        admitted.refused.add(RejectReason::Dimension, sent - dimensions.len());
+        validated.rejections.add(RejectReason::Dimension, sent - dimensions.len());
         let (kamaji_version, kubernetes_version) = versions;
         let Sender { installation, agent_version } = sender.clone();
-        admitted.rows.snapshots.push(GaugeSnapshot {
+        validated.records.snapshots.push(GaugeSnapshot {
             installation,
             time,
             counts,
@@ -70,8 +78,8 @@ impl SnapshotBuilder {
     }
 }
 
-/// The counts, if each of the four gauges is there once and all have the same attributes. A missing one would be read
-/// as zero.
+/// Returns the counts, if each of the four gauges is there once and all have the same attributes. A missing gauge would
+/// count as zero.
 fn complete(states: &[DataPoint]) -> Option<(StateCounts, (KamajiVersion, KubernetesVersion))> {
     let versions = states.first()?.versions;
     if states.len() != 4 || states.iter().any(|point| point.versions != versions) {
@@ -87,18 +95,18 @@ fn complete(states: &[DataPoint]) -> Option<(StateCounts, (KamajiVersion, Kubern
     Some((counts, versions))
 }
 
-/// Those that belong to the snapshot, each once, as many of a gauge as there may be.
+/// Returns the dimensions that belong to the snapshot, each once, at most [`MAX_POINTS`] of a gauge.
 fn distinct(
     dimensions: Vec<(Dimension, DataPoint)>,
     versions: (KamajiVersion, KubernetesVersion),
 ) -> Vec<(Dimension, u32)> {
-    let mut kept: Vec<(Dimension, u32)> = Vec::new();
+    let mut distinct: Vec<(Dimension, u32)> = Vec::new();
     for (dimension, point) in dimensions {
-        let of_metric = kept.iter().filter(|(other, _)| other.metric().name == dimension.metric().name).count();
-        let repeated = kept.iter().any(|(other, _)| *other == dimension);
+        let of_metric = distinct.iter().filter(|(other, _)| other.metric().name == dimension.metric().name).count();
+        let repeated = distinct.iter().any(|(other, _)| *other == dimension);
         if point.versions == versions && of_metric < MAX_POINTS && !repeated {
-            kept.push((dimension, point.count));
+            distinct.push((dimension, point.count));
         }
     }
-    kept
+    distinct
 }

@@ -45,7 +45,7 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// The store.
     pub store: StoreLocation,
-    /// How long rows are kept.
+    /// The retention of rows.
     pub retention: Retention,
     /// Limits, TLS and authentication.
     pub security: SecurityConfig,

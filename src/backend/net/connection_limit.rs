@@ -89,8 +89,8 @@ impl ConnectionSlots {
 impl SlotTable {
     /// Returns the connection that has been idle for longest, of `source` or of the source with the most connections.
     ///
-    /// It visits all connections, and is called only while no slot is free. How often a source can cause that is bounded
-    /// by its rate of connections.
+    /// This visits all connections. A call needs a connection for which no slot is free, of which the rate of connections
+    /// bounds the number.
     fn longest_idle(&self, source: Option<ClientKey>) -> Option<u64> {
         let mut per_source: HashMap<ClientKey, usize> = HashMap::new();
         self.holders.values().for_each(|holder| *per_source.entry(holder.source).or_default() += 1);

@@ -19,7 +19,7 @@ pub(in crate::backend) struct Probes {
 #[derive(Clone)]
 pub(in crate::backend) struct ProbeState {
     pub(in crate::backend) readiness: Readiness,
-    /// Whether metrics are recorded: only if there is a listener to read them from.
+    /// True if metrics are recorded, which needs a listener to read them from.
     pub(in crate::backend) has_metrics: bool,
 }
 

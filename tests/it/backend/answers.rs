@@ -1,4 +1,4 @@
-//! Hostile input, and what each is answered over both transports: the table of docs/reliability.md.
+//! Hostile inputs and the answers to them over both transports: the table of docs/reliability.md.
 
 use std::net::SocketAddr;
 
@@ -21,15 +21,15 @@ use crate::servers::checkout;
 
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
-/// In each of the inputs that carry a text: no answer may repeat it.
+/// A mark in each input that carries a text. No answer may repeat it.
 const MARK: &str = "acmebank";
 
-/// One input, as the body of OTLP.
+/// A hostile input, as the body of OTLP.
 struct Input {
     name: &'static str,
     body: Vec<u8>,
     encoding: Option<&'static str>,
-    /// Over HTTP and over gRPC.
+    /// The answers over HTTP and over gRPC.
     expected: (u16, Code),
 }
 
@@ -53,7 +53,7 @@ fn record(change: impl FnOnce(&mut LogRecord)) -> Vec<u8> {
     logs_request(vec![record]).encode_to_vec()
 }
 
-/// A value within a value, and so on.
+/// Returns a value in a value, to a depth.
 fn nested(depth: usize) -> Value {
     (0..depth).fold(Value::StringValue(MARK.into()), |inner, _| {
         Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] })
@@ -136,7 +136,7 @@ fn inputs() -> Vec<Input> {
     ]
 }
 
-/// What gRPC answers to one message, and all that it says beside the code. Every error is in the head.
+/// Returns the code and the head of gRPC's answer to a message. Every error is in the head.
 async fn call(address: SocketAddr, path: &str, encoding: Option<&str>, message: &[u8]) -> (Code, HeaderMap) {
     call_with(address, path, encoding, frame(encoding, message)).await
 }
@@ -162,11 +162,11 @@ async fn call_with(address: SocketAddr, path: &str, encoding: Option<&str>, body
     (headers.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes())), headers)
 }
 
-fn is_silent_about_it(answer: &[u8]) -> bool {
+fn repeats_nothing(answer: &[u8]) -> bool {
     !answer.windows(MARK.len()).any(|window| window == MARK.as_bytes()) && answer.len() < 1_000
 }
 
-/// The name of a code, as the gRPC specification writes it.
+/// Returns the name of a code, as the gRPC specification writes it.
 fn name(code: Code) -> &'static str {
     match code {
         Code::InvalidArgument => "INVALID_ARGUMENT",
@@ -176,8 +176,8 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// The documentation has a row of the table.
-fn is_documented(row: &str) {
+/// Checks that the documentation has a row of the table.
+fn assert_documented(row: &str) {
     let documentation = std::fs::read_to_string(checkout("docs/reliability.md")).unwrap();
     assert!(documentation.contains(row), "docs/reliability.md lacks the row\n{row}");
 }
@@ -190,11 +190,11 @@ async fn hostile_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeate
         let headers: Vec<_> = [PROTOBUF].into_iter().chain(encodings).collect();
         let reply = try_request(backend.http, "POST", "/v1/logs", &headers, &body).await.unwrap();
         assert_eq!(reply.status, status, "{input}: {reply:?}");
-        assert!(is_silent_about_it(&reply.body), "{input}: {reply:?}");
+        assert!(repeats_nothing(&reply.body), "{input}: {reply:?}");
         let (answer, headers) = call(backend.grpc, LOGS, encoding, &body).await;
         assert_eq!(answer, code, "{input}: {headers:?}");
-        assert!(is_silent_about_it(format!("{headers:?}").as_bytes()), "{input}: {headers:?}");
-        is_documented(&format!("| {input} | {status} | {} |", name(code)));
+        assert!(repeats_nothing(format!("{headers:?}").as_bytes()), "{input}: {headers:?}");
+        assert_documented(&format!("| {input} | {status} | {} |", name(code)));
     }
     assert_eq!(backend.rows(), 0);
     assert_eq!(call(backend.grpc, "/acme.Service/Export", None, &[]).await.0, Code::Unimplemented);
@@ -236,8 +236,8 @@ async fn hostile_json_is_answered_as_documented_and_nothing_is_stored_or_repeate
     ] {
         let reply = try_request(backend.http, "POST", "/stats", &[JSON], body.as_bytes()).await.unwrap();
         assert_eq!(reply.status, status, "{input}: {reply:?}");
-        assert!(is_silent_about_it(&reply.body), "{input}: {reply:?}");
-        is_documented(&format!("| {input} | {status} |"));
+        assert!(repeats_nothing(&reply.body), "{input}: {reply:?}");
+        assert_documented(&format!("| {input} | {status} |"));
     }
     let reply = try_request(backend.http, "POST", "/stats", &[PROTOBUF], stats("1").as_bytes()).await.unwrap();
     assert_eq!((reply.status, backend.rows()), (400, 0));

@@ -1,4 +1,4 @@
-//! What costs a source as much as rows: messages that take long to read, and hold few rows or none.
+//! Messages that are expensive to decode and hold few records or none: they cost their source as much as records.
 
 use std::net::Ipv4Addr;
 

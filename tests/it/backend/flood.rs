@@ -1,4 +1,4 @@
-//! Floods, each from one source, while others send: everybody else is served.
+//! Floods, each from one source, while other sources send and are served.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,25 +19,26 @@ use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::Backend;
 use crate::servers::eventually;
 
-/// Whence connections come that say nothing, requests without a pause, and bodies without an end.
+/// The sources of connections without a request, of requests without a pause, and of bodies without an end.
 const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const EAGER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 3);
 
-/// Connections of each of the first and the last: more than one source may have.
+/// The connections of `SILENT` and of `SLOW`: more than one source may have.
 const HELD: usize = 200;
 
-/// How soon whoever is closed comes again: hundreds of connections a second in all, which leaves the machine to the rest.
-const PACE: Duration = Duration::from_millis(100);
+/// The pause before a closed connection is opened again: hundreds of connections a second in all, which leave time for the
+/// rest.
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
-/// Senders without a pause at once.
+/// Concurrent senders without a pause.
 const SENDERS: usize = 8;
 
-/// Whoever sends as an agent does, and how often, over each transport.
+/// The senders that send as an agent does, and their requests over each transport.
 const HONEST: u8 = 10;
 const EACH: usize = 10;
 
-/// What a flood came to.
+/// The counts of a flood.
 #[derive(Debug, Default)]
 struct Flood {
     connections: AtomicUsize,
@@ -59,7 +60,7 @@ fn event(uid: Uuid) -> Vec<u8> {
     logs_request(vec![created(uid, now())]).encode_to_vec()
 }
 
-/// Opens a connection, says `begin`, and holds it until the other end closes it; then another.
+/// Opens a connection, sends `begin`, holds it until the other end closes it, and starts again.
 async fn hold(flood: Arc<Flood>, from: Ipv4Addr, address: SocketAddr, begin: &'static str) {
     loop {
         let Ok(mut stream) = connect_from(from, address).await else { continue };
@@ -67,11 +68,11 @@ async fn hold(flood: Arc<Flood>, from: Ipv4Addr, address: SocketAddr, begin: &'s
         let _ = stream.write_all(begin.as_bytes()).await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
         add(&flood.closed);
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(RECONNECT_DELAY).await;
     }
 }
 
-/// Sends, reads no more than the status, and sends again.
+/// Sends requests without a pause.
 async fn press(flood: Arc<Flood>, address: SocketAddr) {
     loop {
         add(&flood.requests);
@@ -84,7 +85,7 @@ async fn press(flood: Arc<Flood>, address: SocketAddr) {
     }
 }
 
-/// What an agent sends, from an address of its own; gives the slowest answer, the events, and the installation.
+/// Sends as an agent does, from an address of its own; returns the slowest answer, the events and the installation.
 async fn honest(from: Ipv4Addr, http: SocketAddr, grpc: SocketAddr) -> (Duration, Vec<Uuid>, Uuid) {
     let (mut slowest, mut uids, installation) = (Duration::ZERO, Vec::new(), Uuid::new_v4());
     let endpoint = Endpoint::from_shared(format!("http://{grpc}")).unwrap().local_address(Some(from.into()));
@@ -164,7 +165,7 @@ async fn a_flood_from_one_source_leaves_the_others_served() {
     );
 }
 
-/// Half a MiB of empty records, of which each takes a hundred times its size when it is read.
+/// Returns half a MiB of empty records, each of which takes a hundred times its size once it is decoded.
 fn bomb() -> Arc<Vec<u8>> {
     let records = logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec();
     assert!(records.len() < 512 * 1024, "{}", records.len());
@@ -175,7 +176,7 @@ fn bomb() -> Arc<Vec<u8>> {
 const READ_AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
+async fn bombs_that_wait_behind_those_of_their_source_are_not_decoded() {
     let backend = Backend::start_with_workers(2 * READ_AT_ONCE).await;
     let bomb = bomb();
     let (last, first) = bomb.split_last().unwrap();
@@ -193,7 +194,7 @@ async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
         stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
         streams.push(stream);
     }
-    // All of them are whole before the first is read.
+    // All bodies are complete before the first is decoded.
     for stream in &mut streams {
         stream.write_all(&[*last]).await.unwrap();
     }
@@ -208,17 +209,17 @@ async fn bombs_that_wait_behind_those_of_their_source_are_not_read() {
     assert_eq!(answers.iter().filter(|status| **status == 429).count(), answers.len() - read);
 }
 
-/// Bombs at once, and how often each sender sends one.
+/// The senders of bombs, and the bombs of each.
 const BOMBERS: u8 = 64;
 const BOMBS: usize = 4;
 
-/// What the process may take: 256 MiB for four messages that are read at once, as much again for what the allocator has
+/// The memory that the process may take: 256 MiB for four messages that are decoded at once, as much again for what the allocator has
 /// not given back of those before, and its own.
 const MEMORY: u64 = 640 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_from_many_sources_at_once_take_bounded_memory() {
-    // As on a machine with many processors, each of which could read a message.
+    // The workers of a machine with many processors, each of which could decode a message.
     let backend = Backend::start_with_workers(usize::from(BOMBERS)).await;
     let bomb = bomb();
     let mut bombers = JoinSet::new();

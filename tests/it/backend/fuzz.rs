@@ -23,16 +23,16 @@ use uuid::Uuid;
 use super::samples::{created_with, extended_gauges, logs_request, metrics_request, now, state_gauges, updated};
 use crate::marker::descriptor;
 
-/// In each text that is not the catalog's.
+/// A mark in each text that is not the catalog's.
 const MARK: &str = "acmebank";
 
-/// How deep messages are grown: values hold lists of values without end.
+/// The depth to which messages are grown: values hold lists of values without end.
 const DEPTH: usize = 12;
 
 /// The most points of one extended gauge.
 const MOST_POINTS: usize = 64;
 
-/// The longest message that tells what was refused: all twenty reasons, with their counts.
+/// The longest message about rejections: all twenty reasons, with their counts.
 const LONGEST_REFUSAL: usize = 2_000;
 
 /// What a message is grown by: bytes, of which each decides one thing. When they are used up nothing grows any more, so
@@ -218,19 +218,22 @@ fn metrics(types: &Types, choices: &mut Choices<'_>) -> ExportMetricsServiceRequ
     good
 }
 
-/// What holds of whatever was sent.
-fn check(admitted: &Validated, at: Timestamp) -> TestCaseResult {
-    let Validated { records: rows, rejections: refused, expired: _ } = admitted;
-    let (told, kept) = (refused.to_string(), format!("{rows:?}"));
+/// Checks the invariants of every result.
+fn check(validated: &Validated, at: Timestamp) -> TestCaseResult {
+    let Validated { records, rejections, expired: _ } = validated;
+    let (told, kept) = (rejections.to_string(), format!("{records:?}"));
     prop_assert!(!kept.contains(MARK), "{kept}");
     prop_assert!(!told.contains(MARK) && told.len() < LONGEST_REFUSAL, "{told}");
     let (oldest, newest) = (at - SignedDuration::from_hours(30 * 24 + 1), at + SignedDuration::from_mins(10));
-    let times =
-        rows.events.iter().map(|event| event.record.time).chain(rows.snapshots.iter().map(|snapshot| snapshot.time));
+    let times = records
+        .events
+        .iter()
+        .map(|event| event.record.time)
+        .chain(records.snapshots.iter().map(|snapshot| snapshot.time));
     for time in times {
         prop_assert!((oldest..=newest).contains(&time), "{time}");
     }
-    for snapshot in &rows.snapshots {
+    for snapshot in &records.snapshots {
         let counts = snapshot.counts;
         let states = [counts.running, counts.sleeping, counts.not_ready, counts.upgrading];
         let dimensions = snapshot.dimensions.iter().map(|(_, count)| *count);
@@ -240,23 +243,24 @@ fn check(admitted: &Validated, at: Timestamp) -> TestCaseResult {
     Ok(())
 }
 
-/// Each record is kept, refused or late.
+/// Checks that each record is accepted, rejected or expired.
 fn check_logs(request: &ExportLogsServiceRequest) -> TestCaseResult {
     let at = Timestamp::now();
-    let admitted = validate_logs(request, at);
-    check(&admitted, at)?;
-    let accounted = admitted.records.events.len() as u64 + admitted.rejections.total() + admitted.expired;
+    let validated = validate_logs(request, at);
+    check(&validated, at)?;
+    let accounted = validated.records.events.len() as u64 + validated.rejections.total() + validated.expired;
     prop_assert_eq!(accounted, records_in(request) as u64);
     Ok(())
 }
 
-/// Each point is kept, refused or late. A metric that is no gauge counts as one, a gauge without points as none or one.
+/// Checks that each point is accepted, rejected or expired. A metric that is not a gauge counts as one, a gauge without
+/// points as none or one.
 fn check_metrics(request: &ExportMetricsServiceRequest) -> TestCaseResult {
     let at = Timestamp::now();
-    let admitted = validate_metrics(request, at);
-    check(&admitted, at)?;
-    let kept: usize = admitted.records.snapshots.iter().map(|snapshot| 4 + snapshot.dimensions.len()).sum();
-    let accounted = kept as u64 + admitted.rejections.total() + admitted.expired;
+    let validated = validate_metrics(request, at);
+    check(&validated, at)?;
+    let kept: usize = validated.records.snapshots.iter().map(|snapshot| 4 + snapshot.dimensions.len()).sum();
+    let accounted = kept as u64 + validated.rejections.total() + validated.expired;
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let without =

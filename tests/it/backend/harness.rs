@@ -32,14 +32,14 @@ pub(crate) struct Backend {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) access: Arc<dyn AuthStore>,
-    /// The header of who may read everything.
+    /// The `Authorization` of an admin.
     admin: String,
     folder: TempDir,
     task: JoinHandle<anyhow::Result<()>>,
     shutdown: DropGuard,
 }
 
-/// Limits that no test meets by sending much.
+/// Returns limits without rates.
 pub(crate) fn unlimited() -> Limits {
     Limits { requests: 0, items: 0, items_per_day: 0, snapshots: 0, ..Limits::default() }
 }
@@ -61,18 +61,18 @@ impl Backend {
         Self::enter_in(folder, AuthConfig::default()).await
     }
 
-    /// With an entrance of the test's own.
-    pub(crate) async fn enter(entrance: AuthConfig) -> Self {
-        Self::enter_in(tempfile::tempdir().unwrap(), entrance).await
+    /// Starts it with authentication of the test's own.
+    pub(crate) async fn enter(auth: AuthConfig) -> Self {
+        Self::enter_in(tempfile::tempdir().unwrap(), auth).await
     }
 
-    async fn enter_in(folder: TempDir, entrance: AuthConfig) -> Self {
+    async fn enter_in(folder: TempDir, auth: AuthConfig) -> Self {
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
-        let security = SecurityConfig { auth: entrance, ..SecurityConfig::default() };
+        let security = SecurityConfig { auth, ..SecurityConfig::default() };
         Self::serve(folder, Arc::new(store).into(), Retention::default(), security).await
     }
 
-    /// Serves a store of the test's own, and keeps its rows for a time of the test's own.
+    /// Serves a store of the test's own, with a retention of the test's own.
     pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + AuthStore>, retention: Retention) -> Self {
         Self::serve(folder, store.into(), retention, SecurityConfig::default()).await
     }
@@ -99,7 +99,7 @@ impl Backend {
         Self { grpc, http, access, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
 
-    /// Tells it to stop, and waits until it has.
+    /// Stops it, and waits until it has stopped.
     pub(crate) async fn stop(self) -> TempDir {
         drop((self.shutdown, self.access));
         self.task.await.unwrap().unwrap();
@@ -114,7 +114,7 @@ impl Backend {
         self.folder.path().join("telemetry.db")
     }
 
-    /// StateCounts the rows of a table through a connection of its own.
+    /// Counts the rows of a table through a connection of its own.
     pub(crate) fn count(&self, table: &str) -> u64 {
         count(&self.file(), table)
     }
@@ -140,17 +140,17 @@ impl Backend {
         LogsServiceClient::new(endpoint.local_address(Some(from.into())).connect().await.unwrap())
     }
 
-    /// As who may read everything.
+    /// Sends a GET request of an admin.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send_as_admin("GET", path).await
     }
 
-    /// The same with another method.
+    /// Sends a request of an admin.
     pub(crate) async fn send_as_admin(&self, method: &str, path: &str) -> Reply {
         self.send(method, path, &[("authorization", &self.admin)]).await
     }
 
-    /// With these headers, and without a body.
+    /// Sends a request with these headers and without a body.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
         request(self.http, method, path, headers, &[]).await
     }
@@ -199,7 +199,7 @@ pub(crate) fn count(file: &Path, table: &str) -> u64 {
     count.try_into().unwrap()
 }
 
-/// All bytes of the files in a store's folder.
+/// Returns all bytes of the files in a store's folder.
 pub(crate) fn stored_bytes(folder: &Path) -> Vec<u8> {
     let files = std::fs::read_dir(folder).unwrap();
     files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
@@ -211,7 +211,7 @@ pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// One HTTP/1.1 request on a connection of its own.
+/// Sends an HTTP/1.1 request on a connection of its own.
 pub(crate) async fn request(
     address: SocketAddr,
     method: &str,
@@ -222,7 +222,7 @@ pub(crate) async fn request(
     try_request(address, method, path, headers, body).await.expect("the server answers")
 }
 
-/// The same of a server that may end at any moment: `None` where no whole answer came back.
+/// Sends a request to a server that may end at any moment; returns `None` without a complete answer.
 pub(crate) async fn try_request(
     address: SocketAddr,
     method: &str,
@@ -233,7 +233,7 @@ pub(crate) async fn try_request(
     request_from(Ipv4Addr::LOCALHOST, address, method, path, headers, body).await
 }
 
-/// The same under a name of its own.
+/// Sends a request for a host name of its own.
 pub(crate) async fn request_of(
     address: SocketAddr,
     host: &str,
@@ -245,7 +245,7 @@ pub(crate) async fn request_of(
     try_request(address, method, path, &[headers, &[("host", host)]].concat(), body).await
 }
 
-/// The same from an address of the test's own, of which loopback has 16 million.
+/// Sends a request from an address of the test's own, of which loopback has 16 million.
 pub(crate) async fn request_from(
     from: Ipv4Addr,
     address: SocketAddr,
@@ -258,14 +258,14 @@ pub(crate) async fn request_from(
     try_converse(&mut stream, method, path, &[headers, &[("connection", "close")]].concat(), body).await
 }
 
-/// A connection from an address of the test's own.
+/// Opens a connection from an address of the test's own.
 pub(crate) async fn connect_from(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
     socket.connect(address).await
 }
 
-/// One HTTP/1.1 request on a connection that stays.
+/// Sends an HTTP/1.1 request on an open connection.
 pub(crate) async fn converse(
     stream: &mut TcpStream,
     method: &str,
@@ -276,7 +276,8 @@ pub(crate) async fn converse(
     try_converse(stream, method, path, headers, body).await.expect("the server answers")
 }
 
-/// The same of a server that may end it at any moment. The host is the address, unless the headers name one.
+/// Sends a request on a connection that the server may end at any moment. The host is the address, unless the headers name
+/// one.
 pub(crate) async fn try_converse(
     stream: &mut TcpStream,
     method: &str,
@@ -303,7 +304,7 @@ pub(crate) async fn try_converse(
     }
 }
 
-/// An answer, once all of it is there.
+/// Parses an answer; returns `None` until all of it is there.
 fn parse(bytes: &[u8], has_body: bool) -> Option<Reply> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();

@@ -16,17 +16,17 @@ use super::samples::{
     created_with, deleted, extended_gauges, logs_request, metrics_request, now, state_gauges, updated,
 };
 
-/// In every planted text, and in nothing else.
+/// A mark in every planted text, and in nothing else.
 const MARK: &str = "acmebank";
 
-/// One request of a signal as OTLP's JSON.
+/// A request of a signal as OTLP's JSON.
 #[derive(Debug, Clone)]
 enum Request {
     Metrics(Value),
     Logs(Value),
 }
 
-/// Where in a JSON document, as keys and positions.
+/// The path to a value in a JSON document, as keys and positions.
 type Place = Vec<String>;
 
 impl Request {
@@ -45,7 +45,7 @@ impl Request {
         }
     }
 
-    /// What a body of protobuf would say; `None` where no message can.
+    /// Encodes the request as protobuf; returns `None` if it is not a message.
     fn encode(&self) -> Option<(&'static str, Vec<u8>)> {
         match self.clone() {
             Self::Metrics(json) => {
@@ -63,7 +63,7 @@ impl Request {
         }
     }
 
-    fn admit(&self) -> Option<Validated> {
+    fn validate(&self) -> Option<Validated> {
         let (path, body) = self.encode()?;
         let now = Timestamp::now();
         Some(match path {
@@ -90,7 +90,7 @@ fn plants(json: &Value) -> Vec<(Place, Plant)> {
     found
 }
 
-/// How a text is planted.
+/// A way to plant a text.
 #[derive(Debug, Clone)]
 enum Plant {
     /// Instead of a string.
@@ -215,11 +215,11 @@ fn texts_planted_in_any_places_are_never_stored() {
             let (place, how) = &plants[position];
             plant(hostile.json(), place, how, &format!("{text}{MARK}"));
         }
-        if let Some(admitted) = hostile.admit() {
-            let rows = format!("{:?}", admitted.records);
+        if let Some(validated) = hostile.validate() {
+            let rows = format!("{:?}", validated.records);
             prop_assert!(!rows.contains(MARK), "{}", rows);
-            prop_assert!(!admitted.rejections.to_string().contains(MARK));
-            runtime.block_on(store.write(admitted.records)).unwrap();
+            prop_assert!(!validated.rejections.to_string().contains(MARK));
+            runtime.block_on(store.write(validated.records)).unwrap();
         }
         Ok(())
     });

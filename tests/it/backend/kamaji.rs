@@ -1,11 +1,11 @@
-//! Today's Kamaji, as its client sends, on a real socket.
+//! Kamaji's built-in telemetry, as its client sends it, on a real socket.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::harness::{Backend, JSON, Reply, stored_bytes};
 
-/// What Kamaji's client posts to `/stats`.
+/// Returns the body that Kamaji's client posts to `/stats`.
 pub(crate) fn stats(cluster: Uuid) -> String {
     let none = json!({"count": 0, "used_by_count": 0});
     json!({
@@ -16,7 +16,7 @@ pub(crate) fn stats(cluster: Uuid) -> String {
     .to_string()
 }
 
-/// What it posts to the other three, all in one.
+/// Returns a body with the fields of the other three paths.
 fn change(old: &str, new: &str) -> String {
     json!({
         "kamaji_version": "edge-24.12.1", "kubernetes_version": "v1.30.4+k3s1", "tcp_version": new, "status": "Ready",
@@ -31,7 +31,7 @@ async fn post(backend: &Backend, path: &str, body: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn what_todays_kamaji_posts_is_kept_when_it_is_answered() {
+async fn a_post_of_kamaji_is_stored_when_it_is_answered() {
     let backend = Backend::start().await;
     let cluster = Uuid::new_v4();
     for _ in 0..2 {
@@ -97,7 +97,7 @@ async fn an_update_that_changes_no_version_is_acknowledged_and_not_stored() {
 }
 
 #[tokio::test]
-async fn what_is_not_its_form_is_refused_without_an_echo() {
+async fn a_malformed_body_is_refused_without_an_echo() {
     let backend = Backend::start().await;
     let mut large = stats(Uuid::new_v4());
     large.insert_str(1, &format!("\"acme\": \"{}\", ", "a".repeat(4096)));

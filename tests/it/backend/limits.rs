@@ -1,4 +1,4 @@
-//! What senders may do: each limit on real sockets, what who meets it is told, and that others are served.
+//! Each limit on senders, on real sockets: the answer to the source that meets it, and that other sources are served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ use crate::servers::eventually;
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 
-/// Seconds of a rate that may come at once.
+/// The burst of a rate, in seconds.
 const BURST: u64 = 20;
 
 fn event() -> Vec<u8> {
@@ -38,8 +38,8 @@ async fn send(backend: &Backend, from: Ipv4Addr, headers: &[(&str, &str)]) -> Op
     request_from(from, backend.http, "POST", "/v1/logs", &headers, &event()).await
 }
 
-/// How long a refusal asks to wait, the same in its head and in its body.
-fn wait(reply: &Reply) -> u64 {
+/// Returns the seconds to wait that an answer asks for, the same in its head and in its body.
+fn retry_after(reply: &Reply) -> u64 {
     assert_eq!(reply.status, 429, "{reply:?}");
     let seconds = reply.header("retry-after").unwrap().parse().unwrap();
     let status = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
@@ -49,7 +49,7 @@ fn wait(reply: &Reply) -> u64 {
 }
 
 #[tokio::test]
-async fn a_source_that_sends_too_often_is_told_when_to_try_again_and_others_are_served() {
+async fn a_source_that_sends_too_often_gets_a_time_to_retry_after_and_others_are_served() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let mut stored = 0;
@@ -60,7 +60,7 @@ async fn a_source_that_sends_too_often_is_told_when_to_try_again_and_others_are_
         }
         stored += 1;
     };
-    assert!(wait(&refused) <= 2);
+    assert!(retry_after(&refused) <= 2);
     assert!(stored >= BURST, "{stored}");
     assert_eq!(backend.count("events"), stored);
     assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
@@ -83,7 +83,7 @@ async fn a_source_that_connects_too_often_is_closed_unread() {
 }
 
 #[tokio::test]
-async fn grpc_is_told_in_retry_info() {
+async fn grpc_gets_the_time_in_retry_info() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     let mut client = backend.logs_client_from(ONE).await;
     let refused = async {
@@ -100,7 +100,7 @@ async fn grpc_is_told_in_retry_info() {
 }
 
 #[tokio::test]
-async fn rows_are_waited_for_by_the_next_request() {
+async fn items_are_owed_by_the_next_request() {
     let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let many = || logs_request((0..500).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let reply = request_from(ONE, backend.http, "POST", "/v1/logs", &[PROTOBUF], &many()).await.unwrap();
@@ -109,33 +109,33 @@ async fn rows_are_waited_for_by_the_next_request() {
     let mut stream = connect_from(OTHER, backend.http).await.unwrap();
     assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &many()).await.status, 200);
     let refused = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
-    assert!((1..=31).contains(&wait(&refused)), "{refused:?}");
+    assert!((1..=31).contains(&retry_after(&refused)), "{refused:?}");
     assert_eq!(backend.count("events"), 1_000);
 }
 
 #[tokio::test]
-async fn what_one_source_has_stored_in_a_day_is_bounded() {
+async fn the_items_of_one_source_that_are_stored_in_a_day_are_bounded() {
     let backend = Backend::limited(Limits { items_per_day: 10, ..unlimited() }).await;
     let some = || logs_request((0..12).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let post =
         async |path, header, body: &[u8]| request_from(ONE, backend.http, "POST", path, &[header], body).await.unwrap();
-    // What is refused is not stored, and takes nothing of it.
+    // Malformed bodies are not stored, and take nothing of the day's items.
     for _ in 0..20 {
         assert_eq!(post("/v1/logs", PROTOBUF, b"garbage").await.status, 400);
     }
     assert_eq!(post("/v1/logs", PROTOBUF, &some()).await.status, 200);
-    // Two rows too many, and the next: three tenths of a day.
+    // Two items too many, and the next: three tenths of a day.
     let tenth = 24 * 360;
-    assert!((2 * tenth..=3 * tenth + 1).contains(&wait(&post("/v1/logs", PROTOBUF, &event()).await)));
+    assert!((2 * tenth..=3 * tenth + 1).contains(&retry_after(&post("/v1/logs", PROTOBUF, &event()).await)));
     let gauges = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, 4], now())).encode_to_vec();
-    wait(&post("/v1/metrics", PROTOBUF, &gauges).await);
+    retry_after(&post("/v1/metrics", PROTOBUF, &gauges).await);
     assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await.status, 429);
     assert_eq!(backend.rows(), 12);
     assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
+async fn a_body_that_cannot_be_decoded_costs_as_many_items_as_would_be_as_long() {
     let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], b"garbage").await;
@@ -143,11 +143,11 @@ async fn what_cannot_be_read_costs_as_many_rows_as_would_be_as_long() {
     assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await.status, 200);
     let garbage = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
     assert_eq!(garbage.status, 400);
-    wait(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
+    retry_after(&converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await);
 }
 
 #[tokio::test]
-async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_up() {
+async fn probes_and_readers_are_answered_when_the_items_of_their_address_are_used_up() {
     let backend = Backend::limited(Limits { items: 10, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &b"a".repeat(400_000)).await;
@@ -160,7 +160,7 @@ async fn who_probes_or_reads_is_answered_when_the_rows_of_its_address_are_used_u
 }
 
 #[tokio::test]
-async fn who_probes_is_answered_when_the_requests_of_its_address_are_used_up() {
+async fn probes_are_answered_when_the_requests_of_their_address_are_used_up() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
@@ -188,18 +188,18 @@ async fn one_installation_is_limited_without_its_source() {
     }
     let refused =
         async || Some(post("/v1/metrics", PROTOBUF, &gauges(installation)).await).filter(|reply| reply.status != 200);
-    wait(&eventually("an installation to be limited", refused).await);
+    retry_after(&eventually("an installation to be limited", refused).await);
     assert_eq!(post("/v1/metrics", PROTOBUF, &gauges(Uuid::new_v4())).await.status, 200);
     let cluster = Uuid::new_v4();
     let refused =
         async || Some(post("/stats", JSON, stats(cluster).as_bytes()).await).filter(|reply| reply.status != 200);
-    let refused = eventually("an installation of today's Kamaji to be limited", refused).await;
+    let refused = eventually("an installation of Kamaji's built-in telemetry to be limited", refused).await;
     assert_eq!(refused.status, 429);
     assert!(refused.header("retry-after").is_some() && refused.text().contains("try again later"), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_forwarded_address_is_believed_of_a_proxy_only() {
+async fn a_forwarded_address_is_trusted_of_a_proxy_only() {
     let trusted_proxies = vec![parse_network("127.0.1.1").unwrap()];
     let backend = Backend::limited(Limits { requests: 1, trusted_proxies, ..unlimited() }).await;
     let forwarded = |address| [("x-forwarded-for", address)];
@@ -209,11 +209,11 @@ async fn a_forwarded_address_is_believed_of_a_proxy_only() {
         eventually("a source to be limited", limited).await;
     };
     exhaust(ONE, &forwarded("192.0.2.1")).await;
-    // Of two addresses, the proxy wrote the last.
+    // The proxy wrote the last of two addresses.
     let reply = send(&backend, ONE, &forwarded("192.0.2.2, 192.0.2.1")).await.unwrap();
     assert_eq!(reply.status, 429);
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.1, 192.0.2.2")).await.unwrap().status, 200);
-    // Of whom is no proxy, the word changes nothing.
+    // The header changes nothing for a peer that is not a proxy.
     let mut stream = connect_from(OTHER, backend.http).await.unwrap();
     while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
     assert_eq!(converse(&mut stream, "GET", "/", &forwarded("192.0.2.3"), &[]).await.status, 429);
@@ -226,7 +226,7 @@ async fn a_public_url_without_a_proxy_is_warned_of() {
     backend.logged("all that comes through a proxy is limited as one source").await;
 }
 
-/// A connection on which a request is under way: its body is waited for.
+/// Opens a connection with a request in flight, whose body is missing.
 async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect_from(from, backend.http).await.unwrap();
     let head = "POST /v1/logs HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
@@ -247,7 +247,7 @@ async fn connections_of_one_source_and_of_all_are_bounded() {
     let third = hold(&backend, OTHER).await;
     assert!(send(&backend, Ipv4Addr::new(127, 0, 1, 3), &[]).await.is_none());
     drop(held);
-    eventually("their places to be free", async || send(&backend, ONE, &[]).await).await;
+    eventually("their slots to be free", async || send(&backend, ONE, &[]).await).await;
     drop(third);
 }
 
@@ -262,10 +262,10 @@ async fn an_idle_connection_gives_its_place_to_who_comes() {
     };
     let (first, second) = (idle(ONE).await, idle(ONE).await);
     let mut other = idle(OTHER).await;
-    // Of its own, if its source has as many as it may.
+    // A source at its bound evicts a connection of its own.
     let mut third = idle(ONE).await;
     assert_eq!(closed(first).await, b"");
-    // Of the source that has the most, if there are as many as there may be.
+    // If all slots are taken, a connection of the source with the most is evicted.
     let mut newcomer = idle(Ipv4Addr::new(127, 0, 1, 3)).await;
     assert_eq!(closed(second).await, b"");
     for stream in [&mut other, &mut third, &mut newcomer] {
@@ -284,7 +284,7 @@ async fn who_only_watches_gives_its_place_to_who_comes() {
     while let Ok(Some(_)) = watch.message().await {}
 }
 
-/// Waits until the other end has closed it, and gives what it said before.
+/// Waits for the other end to close the connection, and returns what it sent before.
 async fn closed(mut stream: TcpStream) -> Vec<u8> {
     let mut said = Vec::new();
     // A reset is an end too.
@@ -292,13 +292,13 @@ async fn closed(mut stream: TcpStream) -> Vec<u8> {
     said
 }
 
-/// What is said to who says `begin` and no more, up to the end of the connection, which is to come within two minutes of a
-/// clock that is paused. Such a clock goes on whenever all tasks wait, for the network too, and stands still while a thread
-/// does.
+/// Sends `begin` and no more, and returns the answer up to the end of the connection, which is to come within two minutes
+/// of a paused clock. Such a clock advances whenever all tasks wait, for the network too, and stands still while a blocking
+/// thread runs.
 async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
     let mut client = std::net::TcpStream::connect(address).unwrap();
     client.write_all(begin.as_bytes()).unwrap();
-    // TokenRef comes later is refused at once: then what was said before is read.
+    // A later connection is answered at once: by then the bytes of the first were read.
     let later = tokio::task::spawn_blocking(move || {
         let mut later = std::net::TcpStream::connect(address).unwrap();
         later.write_all(b"nonsense\r\n\r\nnonsense\r\n\r\n").unwrap();
@@ -310,7 +310,7 @@ async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
     let mut said = Vec::new();
     let end = async { while stream.read_buf(&mut said).await.is_ok_and(|read| read > 0) {} };
     let _ = tokio::time::timeout(Duration::from_mins(2), end).await;
-    // What was said by then may still be on its way.
+    // The last bytes may still be on their way.
     let on_its_way = tokio::task::spawn_blocking(move || {
         let mut client = stream.into_std().unwrap();
         client.set_nonblocking(false).unwrap();
@@ -320,7 +320,7 @@ async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
     said
 }
 
-/// What is still said; `None` where that does not end.
+/// Returns the rest of an answer; `None` if it does not end.
 fn rest(stream: &mut std::net::TcpStream) -> Option<Vec<u8>> {
     stream.set_read_timeout(Some(crate::servers::DEADLINE)).unwrap();
     let mut said = Vec::new();
@@ -330,7 +330,7 @@ fn rest(stream: &mut std::net::TcpStream) -> Option<Vec<u8>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
+async fn a_client_that_sends_nothing_or_half_of_a_request_is_not_waited_for() {
     let backend = Backend::start().await;
     let half_a_body =
         format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
@@ -350,7 +350,7 @@ async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
         let said = answered_in_time(address, begin).await;
         let said = String::from_utf8_lossy(&said);
         assert!(said.starts_with(answer), "{begin:?}: {said}");
-        // What is sent again is told when.
+        // The sender learns when to send again.
         assert!(!answer.contains(" 503 ") || said.contains("retry-after: 2\r\n"), "{said}");
     }
 }
@@ -364,7 +364,7 @@ async fn a_client_whose_idle_connection_was_closed_sends_again_as_if_it_were_ope
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(40)).await;
     tokio::time::resume();
-    // What is answered came after the end of the idle one.
+    // The answer comes after the end of the idle connection.
     assert_eq!(backend.get("/livez").await.status, 200);
     export().await.unwrap();
 }
@@ -376,7 +376,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn requests_that_are_taken_back_at_once_end_the_connection() {
+async fn requests_that_are_reset_at_once_end_the_connection() {
     let backend = Backend::limited(unlimited()).await;
     // POST, http, /, and the host "a", as HPACK writes them.
     let head = [0x83, 0x86, 0x84, 0x41, 0x01, b'a'];
@@ -384,8 +384,8 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend(frame(4, 0, 0, &[]));
-        // More than may be taken back, and so few that all of them are read before the connection is closed: a reset of
-        // it could be quicker than what was said before.
+        // More than may be reset, and so few that all of them are read before the connection is closed: a reset of it could
+        // arrive before the GOAWAY.
         for request in 0..200 {
             let stream = 2 * request + 1;
             bytes.extend(frame(1, 4, stream, &head));
@@ -413,7 +413,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn more_records_than_a_request_may_have_are_refused_as_what_is_to_be_divided() {
+async fn more_records_than_a_request_may_have_are_refused_so_that_the_sender_divides_them() {
     let backend = Backend::start().await;
     let bare = |count| {
         let mut request = logs_request(vec![]);

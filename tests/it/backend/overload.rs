@@ -1,4 +1,4 @@
-//! What senders are told when nothing can be stored.
+//! The answers to senders while nothing can be stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::harness::{Backend, JSON, PROTOBUF};
 use super::kamaji::stats;
 use super::samples::{created, logs_request, now};
 
-/// A store in one of the states in which a real one is for moments only; it fails when so many writes wait for it.
+/// A store that fails every write, once as many writes as the barrier needs wait for it.
 struct Failing(WriteError, Arc<Barrier>);
 
 impl Store for Failing {
@@ -73,8 +73,8 @@ async fn failing_together(error: WriteError, writes: usize) -> Backend {
 }
 
 #[tokio::test]
-async fn requests_that_are_read_wait_for_a_commit_together() {
-    // Far more than are read at once.
+async fn decoded_requests_wait_for_a_commit_together() {
+    // Far more than are decoded at once.
     let (backend, one, other) = (failing_together(WriteError::Unavailable("".into()), 60).await, 20, 40);
     let event = || logs_request(vec![created(Uuid::new_v4(), now())]);
     let grpc = futures::future::join_all(
@@ -96,7 +96,7 @@ async fn requests_that_are_read_wait_for_a_commit_together() {
 }
 
 #[tokio::test]
-async fn senders_are_told_when_to_try_again_over_both_transports() {
+async fn senders_get_a_time_to_retry_after_over_every_transport() {
     let overloaded = (WriteError::Overloaded { waiting: 7, bound: 7 }, 2);
     let unavailable = (WriteError::Unavailable("disk /secret is full".into()), 30);
     for (error, seconds) in [overloaded, unavailable] {
@@ -112,9 +112,9 @@ async fn senders_are_told_when_to_try_again_over_both_transports() {
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some(seconds.to_string().as_str())));
         let body = tonic_types::pb::Status::decode(reply.body.as_slice()).unwrap();
         assert_eq!(body.get_details_retry_info().unwrap().retry_delay, delay);
-        let legacy = backend.post("/stats", &[JSON], stats(Uuid::new_v4()).as_bytes()).await;
-        assert_eq!((legacy.status, legacy.header("retry-after")), (503, Some(seconds.to_string().as_str())));
-        for message in [status.message(), &body.message, legacy.text()] {
+        let kamaji = backend.post("/stats", &[JSON], stats(Uuid::new_v4()).as_bytes()).await;
+        assert_eq!((kamaji.status, kamaji.header("retry-after")), (503, Some(seconds.to_string().as_str())));
+        for message in [status.message(), &body.message, kamaji.text()] {
             assert!(message.contains("try again") && !message.contains("secret"), "{message}");
         }
     }

@@ -39,7 +39,7 @@ fn resource(installation: Option<Uuid>) -> Resource {
     Resource { attributes, ..Default::default() }
 }
 
-/// One point of a metric, with the versions and whatever else is its own.
+/// Returns a point of a metric, with the versions and its own attributes.
 pub(crate) fn point(count: i64, time: u64, own: Vec<KeyValue>) -> NumberDataPoint {
     let mut attributes = own;
     attributes.extend([text("kamaji_version", KAMAJI), text("kubernetes_version", KUBERNETES)]);

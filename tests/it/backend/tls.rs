@@ -80,7 +80,7 @@ impl Authority {
         LogsServiceClient::new(endpoint.connect().await.unwrap())
     }
 
-    /// What is answered to `GET path` with a reader's token.
+    /// Returns the answer to `GET path` with a reader's token.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str, token: &str) -> String {
         let mut stream = self.connect(address, b"http/1.1").await;
         let head = format!(
@@ -114,7 +114,7 @@ fn der(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// Whether a request on this connection is answered.
+/// Returns whether a request on this connection is answered.
 async fn is_served(stream: &mut TlsStream<TcpStream>) -> bool {
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = [0; 15];
@@ -199,7 +199,7 @@ async fn who_signs_in_over_tls_gets_a_cookie_that_never_leaves_it() {
     assert!(cookie.starts_with("__Host-ktt_session=") && cookie.ends_with("; Secure"), "{answer}");
 }
 
-/// What the program says and ends with.
+/// Returns the output and the exit code of the program.
 fn refusal(flags: &[String]) -> String {
     let output = Command::new(PROGRAM).args(["backend", "serve"]).args(flags).env_clear().output().unwrap();
     assert!(!output.status.success());

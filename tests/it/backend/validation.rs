@@ -1,4 +1,4 @@
-//! Permit, point by point and record by record.
+//! Validation, point by point and record by record.
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::ingest::validate::{RejectReason, Validated, validate_logs, validate_metrics};
@@ -22,7 +22,7 @@ use super::samples::{
 
 type Logs = ExportLogsServiceRequest;
 type Metrics = ExportMetricsServiceRequest;
-/// One way to spoil a message, and the reason that it is refused for.
+/// A way to spoil a message, and the reason for which it is rejected.
 type Case<M> = (RejectReason, fn(&mut M));
 
 fn logs(change: impl FnOnce(&mut Logs)) -> Validated {
@@ -52,18 +52,18 @@ fn first_point(change: impl FnOnce(&mut NumberDataPoint)) -> Validated {
     })
 }
 
-fn reasons(admitted: &Validated) -> Vec<(RejectReason, u64)> {
-    admitted.rejections.iter().collect()
+fn reasons(validated: &Validated) -> Vec<(RejectReason, u64)> {
+    validated.rejections.iter().collect()
 }
 
 #[track_caller]
-fn refuses_all(admitted: &Validated, reason: RejectReason) {
-    assert!(admitted.nothing_acceptable(), "{admitted:?}");
-    assert!(reasons(admitted).iter().any(|(found, _)| *found == reason), "{reason:?}: {admitted:?}");
+fn assert_rejects_all(validated: &Validated, reason: RejectReason) {
+    assert!(validated.nothing_acceptable(), "{validated:?}");
+    assert!(reasons(validated).iter().any(|(found, _)| *found == reason), "{reason:?}: {validated:?}");
 }
 
 #[test]
-fn what_the_sdk_sends_and_what_the_relay_leaves_of_it_are_admitted() {
+fn messages_of_the_sdk_and_of_the_relay_are_accepted() {
     assert_eq!(metrics(|_| {}).records.snapshots.len(), 1);
     let relayed = metrics(|request| {
         let scope = &mut request.resource_metrics[0].scope_metrics[0];
@@ -144,8 +144,8 @@ fn every_part_of_a_resource_and_a_scope_is_checked() {
         (UnknownAttribute, |resource| resource.attributes.push(text("host.name", "acme"))),
     ];
     for (reason, change) in resources {
-        refuses_all(&logs(|request| change(request.resource_logs[0].resource.as_mut().unwrap())), *reason);
-        refuses_all(&metrics(|request| change(request.resource_metrics[0].resource.as_mut().unwrap())), *reason);
+        assert_rejects_all(&logs(|request| change(request.resource_logs[0].resource.as_mut().unwrap())), *reason);
+        assert_rejects_all(&metrics(|request| change(request.resource_metrics[0].resource.as_mut().unwrap())), *reason);
     }
     let scopes: &[Case<InstrumentationScope>] = &[
         (Scope, |scope| scope.name = "acme".into()),
@@ -155,16 +155,16 @@ fn every_part_of_a_resource_and_a_scope_is_checked() {
     ];
     for (reason, change) in scopes {
         let of_logs = |request: &mut Logs| change(request.resource_logs[0].scope_logs[0].scope.as_mut().unwrap());
-        refuses_all(&logs(of_logs), *reason);
+        assert_rejects_all(&logs(of_logs), *reason);
         let of_metrics =
             |request: &mut Metrics| change(request.resource_metrics[0].scope_metrics[0].scope.as_mut().unwrap());
-        refuses_all(&metrics(of_metrics), *reason);
+        assert_rejects_all(&metrics(of_metrics), *reason);
     }
-    refuses_all(&logs(|request| request.resource_logs[0].resource = None), RejectReason::Resource);
-    refuses_all(&logs(|request| request.resource_logs[0].scope_logs[0].scope = None), Scope);
-    refuses_all(&logs(|request| request.resource_logs[0].schema_url = "a".into()), SchemaUrl);
-    refuses_all(&logs(|request| request.resource_logs[0].scope_logs[0].schema_url = "a".into()), SchemaUrl);
-    refuses_all(&metrics(|request| request.resource_metrics[0].schema_url = "a".into()), SchemaUrl);
+    assert_rejects_all(&logs(|request| request.resource_logs[0].resource = None), RejectReason::Resource);
+    assert_rejects_all(&logs(|request| request.resource_logs[0].scope_logs[0].scope = None), Scope);
+    assert_rejects_all(&logs(|request| request.resource_logs[0].schema_url = "a".into()), SchemaUrl);
+    assert_rejects_all(&logs(|request| request.resource_logs[0].scope_logs[0].schema_url = "a".into()), SchemaUrl);
+    assert_rejects_all(&metrics(|request| request.resource_metrics[0].schema_url = "a".into()), SchemaUrl);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn log_records_that_name_an_installation_are_refused() {
         let resource = request.resource_logs[0].resource.as_mut().unwrap();
         resource.attributes.push(text("service.instance.id", Uuid::new_v4().to_string()));
     });
-    refuses_all(&named, RejectReason::UnknownAttribute);
+    assert_rejects_all(&named, RejectReason::UnknownAttribute);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    /// All reasons, in the order of their discriminants.
+    /// Every reason, in the order of their discriminants.
     pub const ALL: [Self; 20] = [
         Self::Resource,
         Self::Scope,

@@ -16,7 +16,7 @@ const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// More than a rate limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many requests or rows from this source: nothing of this request was stored, try again later")]
+#[error("too many requests or items from this source: nothing of this request was stored, try again later")]
 pub(in crate::backend) struct RateLimited {
     /// The time until the limit allows another request.
     pub(in crate::backend) retry_after: Duration,

@@ -285,19 +285,19 @@ fn spoilt(mut good: Vec<u8>, changes: &[(u16, u8, u8)]) -> Vec<u8> {
 }
 
 #[test]
-fn anything_grown_as_logs_is_kept_as_the_catalog_allows_or_refused() {
+fn anything_grown_as_logs_is_accepted_as_the_catalog_allows_or_rejected() {
     let types = Types::new("logs", "ExportLogsServiceRequest", "LogRecord");
     proptest!(|(bytes in vec(any::<u8>(), 0..300))| check_logs(&logs(&types, &mut Choices(&bytes)))?);
 }
 
 #[test]
-fn anything_grown_as_metrics_is_kept_as_the_catalog_allows_or_refused() {
+fn anything_grown_as_metrics_is_accepted_as_the_catalog_allows_or_rejected() {
     let types = Types::new("metrics", "ExportMetricsServiceRequest", "Metric");
     proptest!(|(bytes in vec(any::<u8>(), 0..300))| check_metrics(&metrics(&types, &mut Choices(&bytes)))?);
 }
 
 #[test]
-fn anything_at_all_as_bytes_is_kept_as_the_catalog_allows_or_refused() {
+fn anything_at_all_as_bytes_is_accepted_as_the_catalog_allows_or_rejected() {
     let (logs, metrics) = (good_logs().encode_to_vec(), good_metrics().encode_to_vec());
     let changes = vec(any::<(u16, u8, u8)>(), 0..6);
     proptest!(|(raw in vec(any::<u8>(), 0..200), changes in changes)| {

@@ -62,7 +62,7 @@ async fn a_signal_ends_it_and_the_store_is_as_it_was() {
         let mut backend = opening().await;
         assert_eq!(backend.end(signal).await, Some(0), "{}", backend.log());
         let log = backend.log();
-        assert!(log.contains("is as it was") && !log.contains("error") && !log.contains("interrupted"), "{log}");
+        assert!(log.contains("it is unchanged") && !log.contains("error") && !log.contains("interrupted"), "{log}");
         let file = backend.file();
         let version = "SELECT max(version) FROM refinery_schema_history";
         let connection = Connection::open(file).unwrap();

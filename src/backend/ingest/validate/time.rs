@@ -41,15 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_from_thirty_days_ago_to_ten_minutes_ahead_is_kept() {
+    fn a_time_from_thirty_days_ago_to_ten_minutes_ahead_is_accepted() {
         let now: Timestamp = "2026-11-23T20:00:00Z".parse().unwrap();
         let at = |text: &str| {
             let time: Timestamp = text.parse().unwrap();
             (classify(time.as_nanosecond().try_into().unwrap(), now), Ok(Timestamped::At(time)))
         };
-        for kept in ["2026-10-24T20:00:00Z", "2026-11-23T20:00:00Z", "2026-11-23T20:10:00Z"] {
-            let (placed, same) = at(kept);
-            assert_eq!(placed, same, "{kept}");
+        for accepted in ["2026-10-24T20:00:00Z", "2026-11-23T20:00:00Z", "2026-11-23T20:10:00Z"] {
+            let (classified, same) = at(accepted);
+            assert_eq!(classified, same, "{accepted}");
         }
         assert_eq!(at("2026-10-24T19:59:59Z").0, Ok(Timestamped::Expired));
         assert_eq!(at("2026-11-23T20:10:01Z").0, Ok(Timestamped::At(now)));

@@ -171,14 +171,14 @@ async fn serve_stores(
     let SecurityConfig { limits, tls, auth } = security;
     let (health, health_service) = HealthMonitor::new(readiness.clone()).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
-    let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone(), Arc::clone(&stores.access)).await?;
+    let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
     log_start(&grpc, &http, &auth, &limits)?;
 
     let limiter = Limiter::new(&limits);
     let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.access));
     let secure = auth.is_secure(tls.is_some());
-    let auth_layer =
-        AuthLayer::new(Arc::clone(&stores.access), audit_log, auth.public_url, secure, sender_tokens.clone());
+    let (auth_store, ingest, readers) = (Arc::clone(&stores.access), sender_tokens.clone(), reader_tokens.clone());
+    let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers);
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer) };
     let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows)));
     let grpc_routes =

@@ -23,8 +23,8 @@ use uuid::Uuid;
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 
 pub use auth::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, ERASE, FileToken, Listing, MAX_SESSIONS, PrunedAuth,
-    REVOKE_TOKEN, RefusedToken, Role, Session, Token, TokenRef, UnknownRole, UsedToken,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role,
+    Session, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
 pub use location::{StoreLocation, UnknownStore};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};

@@ -29,10 +29,9 @@ pub async fn create(store: StoreLocation, name: Name, role: Role, days: u16) -> 
         created => created?,
     };
     let Token { prefix, expires, .. } = token;
-    let expires = end(expires);
-    let said = format!(
-        "CreatedToken {prefix} for {name} with the role {role}; it expires on {expires}. It is not shown again.\n"
-    );
+    let expires = day(expires);
+    let said =
+        format!("Created {prefix} for {name} with the role {role}; it expires on {expires}. It is not shown again.\n");
     Ok(CreatedToken { text, said })
 }
 
@@ -53,14 +52,10 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
 /// Fails where there is none such.
 pub async fn revoke(store: StoreLocation, which: String) -> anyhow::Result<String> {
     let revoked = open(store).await?.revoke_token(which.clone(), Timestamp::now()).await?;
-    let Token { prefix, name, revoked, expires, .. } = revoked.with_context(|| {
+    let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
         format!("{which:?} is no token that can be revoked: expected a NAME or a PREFIX of `kamaji-telemetry backend token list`")
     })?;
     Ok(match revoked {
-        None if expires.is_none() => format!(
-            "Revoked {prefix} of {name}, and ended its sessions. Take it out of the backend's --reader-token-file: it stays \
-             revoked, and the backend warns of it.\n"
-        ),
         None => format!("Revoked {prefix} of {name}, and ended its sessions.\n"),
         Some(when) => format!("{prefix} of {name} was revoked on {} already.\n", day(when)),
     })
@@ -75,16 +70,11 @@ fn row(used: UsedToken, now: Timestamp) -> [String; 7] {
     };
     let Token { prefix, name, role, created, expires, revoked: _ } = token;
     let used = last_used.map_or_else(|| "never".to_owned(), day);
-    [prefix, name, role.to_string(), day(created), end(expires), state.to_owned(), used]
+    [prefix, name, role.to_string(), day(created), day(expires), state.to_owned(), used]
 }
 
 fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
-}
-
-/// The day on which a token expires, unless a file says for how long it lasts.
-fn end(expires: Option<Timestamp>) -> String {
-    expires.map_or_else(|| "by-file".to_owned(), day)
 }
 
 /// Columns as wide as their widest cell.

@@ -1,10 +1,8 @@
-//! The tokens of senders: ingest is open to all unless the operator gives a file of them.
+//! The tokens of senders from a file (`--ingest-token-file`). Without a file, everybody may send.
 
-use crate::process::lock;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,28 +13,27 @@ use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{AuthError, Respond};
-use super::followed::Followed;
+use super::watch::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload::{self, FileWatcher};
+use crate::backend::reload;
 use crate::backend::store::Digest;
+use crate::process::lock;
 
-/// How often the file is read again: soon enough to wait for, and reading a small file costs nothing.
-const EVERY: Duration = Duration::from_secs(5);
-
-/// The fewest characters of a token: 96 bits where they are hexadecimal digits, of which nobody guesses any.
+/// The minimum number of characters of a token: 96 bits as hexadecimal digits, which cannot be guessed.
 const MIN_LENGTH: usize = 24;
 
-/// The senders' tokens, or none, where all may send.
+/// The senders' tokens of a file; `None` without a file.
 #[derive(Debug, Clone)]
-pub(in crate::backend) struct IngestTokens(Option<Arc<Tokens>>);
+pub(in crate::backend) struct IngestTokens(Option<Arc<IngestTokenFile>>);
 
 #[derive(Debug)]
-struct Tokens {
+struct IngestTokenFile {
     path: PathBuf,
+    /// Replaced as a whole when the file changes.
     digests: RwLock<Vec<Digest>>,
 }
 
-/// Why a file gives no tokens.
+/// An error in a file of senders' tokens.
 #[derive(Debug, thiserror::Error)]
 #[error("--ingest-token-file {}: {cause}", path.display())]
 pub(in crate::backend) struct IngestTokensError {
@@ -59,11 +56,11 @@ enum IngestTokensCause {
 }
 
 impl IngestTokens {
-    /// Reads the file, if there is to be one. Blocks.
+    /// Reads the file, if there is one. Blocks.
     pub(in crate::backend) fn open(file: Option<PathBuf>) -> Result<Self, IngestTokensError> {
         let Some(path) = file else { return Ok(Self(None)) };
         let digests = RwLock::new(read(&path)?);
-        Ok(Self(Some(Arc::new(Tokens { path, digests }))))
+        Ok(Self(Some(Arc::new(IngestTokenFile { path, digests }))))
     }
 
     /// Returns `routes` behind a check of the sender's token, with errors rendered by `respond`.
@@ -71,45 +68,39 @@ impl IngestTokens {
         routes.layer(from_fn_with_state((self, respond), guard))
     }
 
-    /// Whether a request with these headers may send. It is compared with every token, however early one fits.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some(tokens) = &self.0 else { return true };
+    /// Returns whether a request with these headers may send.
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(file) = &self.0 else { return true };
         let token = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         let Some(digest) = token.map(Digest::of) else { return false };
-        // A list is replaced as a whole, whatever happened to another holder.
-        let digests = lock::read(&tokens.digests);
-        digests.iter().fold(false, |admitted, known| admitted | known.matches(&digest))
+        // All tokens are compared: the time must not tell the position of the one that matches.
+        let digests = lock::read(&file.digests);
+        digests.iter().fold(false, |is_admitted, known| is_admitted | known.matches(&digest))
     }
 
-    /// Reads the file again and again until `shutdown`. What can't be read leaves the tokens as they were.
+    /// Reloads the file when it changes, until `shutdown`. A file that cannot be used leaves the tokens as they were.
     pub(in crate::backend) async fn follow(self, shutdown: CancellationToken) {
-        let Some(tokens) = self.0 else { return };
-        let path = tokens.path.clone();
-        let mut follower = FileWatcher::new(EVERY, shutdown, move || read(&path));
-        let mut file = Followed::new(TokenFile::Ingest, EVERY);
-        while let Some(digests) = follower.changed().await {
-            if let Some(digests) = file.take(digests) {
-                tokens.replace(digests);
-            }
-        }
+        let Some(file) = self.0 else { return };
+        let path = file.path.clone();
+        watch(TokenFile::Ingest, move || read(&path), shutdown, |digests| file.replace(digests)).await;
     }
 }
 
 async fn guard(State((tokens, respond)): State<(IngestTokens, Respond)>, request: Request, next: Next) -> Response {
-    if tokens.admit(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
+    if tokens.admits(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
 }
 
-impl Tokens {
+impl IngestTokenFile {
     fn replace(&self, digests: &[Digest]) {
         let mut known = lock::write(&self.digests);
-        if known.as_slice() != digests {
-            tracing::info!(tokens = digests.len(), "the senders' tokens were read again");
+        if *known != digests {
+            tracing::info!(tokens = digests.len(), "reloaded the senders' tokens from --ingest-token-file");
             *known = digests.to_vec();
         }
     }
 }
 
-/// The token in a value of the header `Authorization`.
+/// Returns the token in a value of the header `Authorization`.
 pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
     let (scheme, token) = std::str::from_utf8(authorization).ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -120,7 +111,7 @@ fn read(path: &Path) -> Result<Vec<Digest>, IngestTokensError> {
     text.and_then(|text| parse(&text)).map_err(|cause| IngestTokensError { path: path.to_owned(), cause })
 }
 
-/// A token a line; empty lines and those that begin with `#` are none.
+/// Reads one token a line. Empty lines and lines that begin with `#` are skipped.
 fn parse(text: &str) -> Result<Vec<Digest>, IngestTokensCause> {
     let mut digests = Vec::new();
     let mut seen = HashSet::new();
@@ -150,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_by_its_line_and_never_repeated() {
+    fn an_error_names_its_line_and_never_repeats_it() {
         let good = "0123456789abcdef0123456789abcdef";
         for (text, expected) in [
             ("", "no token"),

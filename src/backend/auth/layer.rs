@@ -13,15 +13,17 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
 use super::audit_log::AuditLogWriter;
+use super::cookie;
 use super::csrf::{self, PublicUrl};
 use super::error::{AuthError, AuthUnavailable, Respond};
 use super::ingest_tokens::{IngestTokens, bearer};
 use super::login_throttle::LoginThrottle;
+use super::principal::{Credentials, Principal};
 use super::token::prefix_of;
-use super::{Principal, cookie};
+use super::token_file::ReaderTokens;
 use crate::backend::auth::routes::{self, Route, RouteAccess};
 use crate::backend::rate_limit::TokenBuckets;
-use crate::backend::store::{AuditLogEntry, AuthStore, Digest, Token, TokenRef};
+use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token, TokenRef};
 use crate::backend::web;
 
 /// Rows that one token may add to the audit log a second, through its sessions too, and in bursts of 20 s. A page asks
@@ -31,6 +33,7 @@ const LOGGED: u32 = 5;
 /// Knows who is let in.
 pub(in crate::backend) struct AuthLayer {
     pub(super) access: Arc<dyn AuthStore>,
+    reader_tokens: ReaderTokens,
     pub(super) recorder: AuditLogWriter,
     pub(super) attempts: LoginThrottle,
     /// What each token added to the log, by its prefix.
@@ -38,14 +41,6 @@ pub(in crate::backend) struct AuthLayer {
     pub(super) secure: bool,
     public_url: Option<PublicUrl>,
     ingest: IngestTokens,
-}
-
-/// TokenRef sent a request, as far as it says.
-enum Credentials {
-    Nobody,
-    /// The token is unknown or has ended.
-    Wrong,
-    Principal(Principal),
 }
 
 /// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
@@ -67,9 +62,10 @@ impl AuthLayer {
         public_url: Option<PublicUrl>,
         secure: bool,
         ingest: IngestTokens,
+        reader_tokens: ReaderTokens,
     ) -> Self {
         let (attempts, logged) = (LoginThrottle::new(Instant::now()), TokenBuckets::new(LOGGED));
-        Self { access, recorder, attempts, logged, secure, public_url, ingest }
+        Self { access, reader_tokens, recorder, attempts, logged, secure, public_url, ingest }
     }
 
     /// Forgets whom there is nothing to remember of.
@@ -87,7 +83,7 @@ impl AuthLayer {
     async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, AuthError> {
         match route.needs {
             RouteAccess::Nothing => Ok(next.run(request).await),
-            RouteAccess::Sender if self.ingest.admit(request.headers()) => Ok(next.run(request).await),
+            RouteAccess::Sender if self.ingest.admits(request.headers()) => Ok(next.run(request).await),
             RouteAccess::Sender => Err(AuthError::SenderTokenRequired),
             RouteAccess::OwnPage => {
                 self.check_host(&request)?;
@@ -107,16 +103,16 @@ impl AuthLayer {
             (Credentials::Principal(reader), _) => reader,
             (_, RouteAccess::Front) => return Ok(next.run(request).await),
             (_, RouteAccess::Page(_)) => return Err(AuthError::SignInFirst),
-            (Credentials::Wrong, _) => return Err(AuthError::WrongToken),
-            (Credentials::Nobody, _) => return Err(AuthError::Nobody),
+            (Credentials::Invalid, _) => return Err(AuthError::WrongToken),
+            (Credentials::None, _) => return Err(AuthError::Nobody),
         };
         if reader.session.is_some() && !request.method().is_safe() {
             self.check_page(&request)?;
         }
         // What changes something is logged before it is done, too.
         let rows = if request.method().is_safe() { 1 } else { 2 };
-        self.pace(&reader.token, rows).map_err(AuthError::RateLimited)?;
-        let (who, has) = (reader.token.who(), reader.token.role);
+        self.pace(&reader, rows).map_err(AuthError::RateLimited)?;
+        let (who, has) = (reader.token.clone(), reader.role);
         let response = match route.needs {
             RouteAccess::Page(needed) | RouteAccess::Api(needed) if has < needed => {
                 AuthError::Role { has, needed }.into_response()
@@ -160,34 +156,55 @@ impl AuthLayer {
     async fn identify(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
         let now = Timestamp::now();
         if let Some(authorization) = headers.get(AUTHORIZATION) {
-            let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Credentials::Wrong) };
-            let token = self.token(text, now).await?;
-            return Ok(
-                token.map_or(Credentials::Wrong, |token| Credentials::Principal(Principal { token, session: None }))
-            );
+            let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Credentials::Invalid) };
+            let holder = self.token_holder(text, now).await?;
+            return Ok(holder.map_or(Credentials::Invalid, Credentials::Principal));
         }
-        let Some(secret) = cookie::read(headers, self.secure) else { return Ok(Credentials::Nobody) };
-        // Found by the digest of 256 random bits: how long that takes tells nothing of them.
-        let digest = Digest::of(secret);
-        let session = self.access.session(digest).await.map_err(AuthUnavailable::other)?;
-        let valid = session.filter(|(expires, token)| now < *expires && token.is_valid(now));
-        Ok(valid.map_or(Credentials::Nobody, |(_, token)| {
-            Credentials::Principal(Principal { token, session: Some(digest) })
-        }))
+        let Some(secret) = cookie::read(headers, self.secure) else { return Ok(Credentials::None) };
+        // Found by the digest of 256 random bits: the time of the search tells nothing of them.
+        let stored = self.access.session(Digest::of(secret)).await.map_err(AuthUnavailable::other)?;
+        let holder = stored.and_then(|stored| self.session_holder(stored, now));
+        Ok(holder.map_or(Credentials::None, Credentials::Principal))
     }
 
-    /// The token whose whole text this is, where it opens anything.
-    pub(super) async fn token(&self, text: &str, now: Timestamp) -> Result<Option<Token>, AuthUnavailable> {
+    /// Returns whether any token is valid, in the store or in the file.
+    pub(in crate::backend) async fn has_valid_token(&self) -> Result<bool, ReadError> {
+        Ok(!self.reader_tokens.is_empty() || self.access.has_valid_token(Timestamp::now()).await?)
+    }
+
+    /// Returns the holder of the token with this whole text, if it is valid.
+    pub(super) async fn token_holder(&self, text: &str, now: Timestamp) -> Result<Option<Principal>, AuthUnavailable> {
         let Some(prefix) = prefix_of(text) else { return Ok(None) };
-        let known = self.access.token(prefix.to_owned()).await.map_err(AuthUnavailable::other)?;
-        let valid = known.filter(|(token, digest)| digest.matches(&Digest::of(text)) && token.is_valid(now));
-        Ok(valid.map(|(token, _)| token))
+        let stored = self.access.token(prefix.to_owned()).await.map_err(AuthUnavailable::other)?;
+        Ok(self.verify(prefix, &Digest::of(text), stored, now))
+    }
+
+    fn session_holder(&self, stored: StoredSession, now: Timestamp) -> Option<Principal> {
+        let StoredSession { session, token } = stored;
+        let holder = self.verify(&session.token, &session.token_digest, token, now)?;
+        (now < session.expires).then_some(Principal { session: Some(session.digest), ..holder })
+    }
+
+    /// Checks a token against the store's token of the same prefix or, if there is none, against the file.
+    ///
+    /// A token that is revoked or expired in the store is refused although the file lists it: nobody brings a revoked
+    /// token back by accident.
+    fn verify(
+        &self,
+        prefix: &str,
+        digest: &Digest,
+        stored: Option<(Token, Digest)>,
+        now: Timestamp,
+    ) -> Option<Principal> {
+        let Some((token, known)) = stored else { return self.reader_tokens.find(prefix, digest) };
+        self.reader_tokens.warn_of_refused(prefix, digest);
+        (known.matches(digest) && token.is_valid(now)).then(|| token.into())
     }
 
     /// Counts rows that a token adds to the log, or says how long to wait where there were too many: that is not in the
     /// log, which must not grow with it.
-    pub(super) fn pace(&self, token: &Token, rows: u32) -> Result<(), Duration> {
-        self.logged.take(token.prefix.clone(), rows, Instant::now())
+    pub(super) fn pace(&self, reader: &Principal, rows: u32) -> Result<(), Duration> {
+        self.logged.take(reader.token.token.clone(), rows, Instant::now())
     }
 
     /// Where the public URL is known, no other name leads here, whoever made it point to this address.
@@ -229,7 +246,7 @@ mod tests {
         let access: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
         let (recorder, _) = AuditLogWriter::new(Arc::clone(&access));
         let open = IngestTokens::open(None).unwrap();
-        let guard = AuthLayer::new(access, recorder, None, false, open);
+        let guard = AuthLayer::new(access, recorder, None, false, open, ReaderTokens::open(None).unwrap());
         (Arc::new(guard).layer(routes, IntoResponse::into_response), folder)
     }
 

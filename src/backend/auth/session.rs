@@ -1,82 +1,89 @@
-//! From a token to a session, and back to nothing.
+//! Login and logout: the way from a token to a session and back.
 
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::header::{HeaderName, SET_COOKIE};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{AuthLayer, AuthUnavailable, Principal, SESSION, cookie, token};
+use super::cookie;
+use super::error::AuthUnavailable;
+use super::layer::AuthLayer;
+use super::principal::Principal;
+use super::token;
 use crate::backend::rate_limit::ClientKey;
-use crate::backend::store::{AuditLogEntry, Digest, Session};
+use crate::backend::store::{AuditLogEntry, Digest, Session, TokenRef};
 
-/// How the log calls it.
-const SIGN_IN: &str = "POST /sign-in";
+/// The maximum length of a session, which ends earlier if its token does: a working day.
+const MAX_SESSION: SignedDuration = SignedDuration::from_hours(12);
 
-/// The header that opens or ends a session in a browser.
-pub(in crate::backend) type SignedIn = [(HeaderName, HeaderValue); 1];
+/// The audit log's entry for a login.
+const LOGIN: &str = "POST /sign-in";
 
-/// Why there is no session.
+/// The header that sets or clears the cookie of a session.
+pub(in crate::backend) type SetCookie = [(HeaderName, HeaderValue); 1];
+
+/// An error that kept a session from being opened.
 #[derive(Debug)]
 pub(in crate::backend) enum LoginError {
-    /// There is no such token, or it has ended.
-    Unknown,
-    /// There is no such token, and there were too many attempts, or its token is used too often; the next may be made
-    /// after this time.
-    TooMany(Duration),
-    /// It could not be looked up, opened or logged.
-    AuthUnavailable(AuthUnavailable),
+    /// The token is unknown, expired or revoked.
+    InvalidToken,
+    /// The source had too many failed attempts, or the token is used too often; the next attempt is possible after this
+    /// time.
+    TooManyAttempts(Duration),
+    /// The token cannot be looked up, or the session cannot be stored or logged.
+    Unavailable(AuthUnavailable),
 }
 
 impl AuthLayer {
-    /// Opens a session for who has a token.
-    pub(in crate::backend) async fn sign_in(&self, from: ClientKey, text: &str) -> Result<SignedIn, LoginError> {
+    /// Opens a session for the holder of the token `text`.
+    pub(in crate::backend) async fn log_in(&self, source: ClientKey, text: &str) -> Result<SetCookie, LoginError> {
         let now = Timestamp::now();
         let text = text.trim();
-        let Some(token) = self.token(text, now).await? else { return self.denied(from).await };
-        self.pace(&token, 1).map_err(LoginError::TooMany)?;
-        let longest = now + SESSION;
-        let expires = token.expires.map_or(longest, |expires| expires.min(longest));
-        let secret = token::session().map_err(AuthUnavailable::other)?;
-        let session = Session { digest: Digest::of(&secret), token: token.prefix.clone(), expires };
-        // The token may have got another secret since it was looked up, or have ended.
-        if !self.access.open_session(session, Digest::of(text), now).await.map_err(AuthUnavailable::other)? {
-            return self.denied(from).await;
+        let Some(holder) = self.token_holder(text, now).await? else { return self.deny_login(source).await };
+        self.pace(&holder, 1).map_err(LoginError::TooManyAttempts)?;
+        let latest = now + MAX_SESSION;
+        let expires = holder.expires.map_or(latest, |expires| expires.min(latest));
+        let secret = token::session_secret().map_err(AuthUnavailable::other)?;
+        let token = holder.token.token.clone();
+        let session = Session { digest: Digest::of(&secret), token, token_digest: Digest::of(text), expires };
+        // The token may have been revoked since it was looked up.
+        if !self.access.open_session(session, now).await.map_err(AuthUnavailable::other)? {
+            return self.deny_login(source).await;
         }
-        self.log_attempt(Some(&Principal { token, session: None }), 303).await?;
+        self.log_login(Some(holder.token), 303).await?;
         Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.secure))?)
     }
 
-    /// Those beyond the bound on attempts are not in the log: a flood of them must not cost a write each.
-    async fn denied(&self, from: ClientKey) -> Result<SignedIn, LoginError> {
-        self.attempts.failed(from, Instant::now()).map_err(LoginError::TooMany)?;
-        self.log_attempt(None, 401).await?;
-        Err(LoginError::Unknown)
+    /// Counts and logs a failed login. Those beyond the bound are not logged: a flood of them must not cost a write each.
+    async fn deny_login(&self, source: ClientKey) -> Result<SetCookie, LoginError> {
+        self.attempts.failed(source, Instant::now()).map_err(LoginError::TooManyAttempts)?;
+        self.log_login(None, 401).await?;
+        Err(LoginError::InvalidToken)
     }
 
-    /// Ends the session of a reader, if it reads through one.
-    pub(in crate::backend) async fn sign_out(&self, reader: &Principal) -> Result<SignedIn, AuthUnavailable> {
-        if let Some(session) = reader.session {
+    /// Ends the session of `principal`, if it has one.
+    pub(in crate::backend) async fn log_out(&self, principal: &Principal) -> Result<SetCookie, AuthUnavailable> {
+        if let Some(session) = principal.session {
             self.access.close_session(session).await.map_err(AuthUnavailable::other)?;
         }
         header(cookie::clear(self.secure))
     }
 
-    /// Nobody is known where it failed: neither what was typed nor from where is kept.
-    async fn log_attempt(&self, reader: Option<&Principal>, status: u16) -> Result<(), AuthUnavailable> {
-        let who = reader.map(|reader| reader.token.who());
+    /// Logs a login. Of one that failed, neither the text nor the source is logged.
+    async fn log_login(&self, who: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
         let entry =
-            AuditLogEntry { time: Timestamp::now(), who, what: SIGN_IN.to_owned(), status: Some(status), count: 1 };
+            AuditLogEntry { time: Timestamp::now(), who, what: LOGIN.to_owned(), status: Some(status), count: 1 };
         self.recorder.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
     }
 }
 
-fn header(cookie: Option<HeaderValue>) -> Result<SignedIn, AuthUnavailable> {
+fn header(cookie: Option<HeaderValue>) -> Result<SetCookie, AuthUnavailable> {
     Ok([(SET_COOKIE, cookie.ok_or_else(|| AuthUnavailable::other("the cookie is no header"))?)])
 }
 
 impl From<AuthUnavailable> for LoginError {
-    fn from(failed: AuthUnavailable) -> Self {
-        Self::AuthUnavailable(failed)
+    fn from(error: AuthUnavailable) -> Self {
+        Self::Unavailable(error)
     }
 }

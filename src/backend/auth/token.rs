@@ -52,7 +52,7 @@ pub async fn create(access: &dyn AuthStore, name: Name, role: Role, days: u16) -
     let prefix = format!("{MARK}{}", random::<PREFIX>()?);
     let text = format!("{prefix}_{}", random::<SECRET>()?);
     let expires = created + SignedDuration::from_hours(24 * i64::from(days));
-    let token = Token { prefix, name: name.0, role, created, expires: Some(expires), revoked: None };
+    let token = Token { prefix, name: name.0, role, created, expires, revoked: None };
     access.create_token(token.clone(), Digest::of(&text)).await?;
     Ok((token, text))
 }
@@ -64,8 +64,8 @@ pub(super) fn prefix_of(text: &str) -> Option<&str> {
     (is_hex(prefix.strip_prefix(MARK)?, PREFIX) && is_hex(secret, SECRET)).then_some(prefix)
 }
 
-/// The secret of a new session.
-pub(super) fn session() -> Result<String, NoRandomNumbers> {
+/// Returns the secret of a new session.
+pub(super) fn session_secret() -> Result<String, NoRandomNumbers> {
     random::<SECRET>()
 }
 

@@ -1,68 +1,75 @@
-//! The tokens of readers that a file lists, beside those made by hand: valid as long as they are in it.
+//! The tokens of readers from a file (`--reader-token-file`), beside those in the store.
+//!
+//! A token is valid exactly as long as the file lists it. Only memory holds it: the store has the sessions made from it, and
+//! the audit log names it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, RwLock};
 
-use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::followed::Followed;
-use super::token::{Name, prefix_of};
+use super::principal::Principal;
+use super::token::{InvalidName, Name, prefix_of};
+use super::watch::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload::{self, FileWatcher};
-use crate::backend::store::{AuthStore, Digest, FileToken, Listing, RefusedToken, Role, WriteError};
+use crate::backend::reload;
+use crate::backend::store::{Digest, Role, TokenRef};
+use crate::process::lock;
 
-/// How often the file is read again: soon enough to wait for, and reading a small file costs nothing.
-const EVERY: Duration = Duration::from_secs(5);
+/// The maximum number of tokens in a file. A token for each maintainer and each of their programs makes some dozens.
+const MAX_TOKENS: usize = 1_000;
 
-/// How often the store is brought in line with a file that has not changed: another process may have changed the store.
-/// Where that finds nothing to do it writes nothing.
-const AGAIN: Duration = Duration::from_mins(1);
+/// The readers' tokens of a file; `None` without a file.
+#[derive(Debug, Clone)]
+pub(in crate::backend) struct ReaderTokens(Option<Arc<ReaderTokenFile>>);
 
-/// The most tokens of a file: one for each of its maintainers and their programs is some dozens. So many are made valid
-/// in 13 ms, found to be as they were in 3 and revoked in 28, as measured on two busy processors; writes wait that long.
-const MAX: usize = 1_000;
-
-/// The file of the readers' tokens, if there is one, and the store that is brought in line with it.
-pub(in crate::backend) struct ReaderTokens {
-    path: Option<PathBuf>,
-    access: Arc<dyn AuthStore>,
-    /// What the file held when it could last be used.
-    listed: Vec<FileToken>,
-    /// Whether the store could not take it.
-    failing: bool,
-    /// What was said of the tokens that are refused.
-    said: HashSet<RefusedToken>,
+#[derive(Debug)]
+struct ReaderTokenFile {
+    path: PathBuf,
+    /// Replaced as a whole when the file changes.
+    tokens: RwLock<FileTokens>,
+    /// The prefixes of refused tokens that were warned of since the last change of the file.
+    warned: Mutex<HashSet<String>>,
 }
 
-/// Why a file lists no tokens.
+/// The tokens of a file, by their prefixes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct FileTokens(HashMap<String, FileToken>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileToken {
+    name: String,
+    role: Role,
+    /// The digest of its whole text.
+    digest: Digest,
+}
+
+/// An error in a file of readers' tokens.
 #[derive(Debug, thiserror::Error)]
 #[error("--reader-token-file {}: {cause}", path.display())]
 pub(in crate::backend) struct ReaderTokensError {
     path: PathBuf,
-    cause: TokenFileCause,
+    cause: ReaderTokensCause,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum TokenFileCause {
+enum ReaderTokensCause {
     #[error("{0}; expected a file of tokens, one a line: NAME ROLE TOKEN")]
     File(#[from] std::io::Error),
-    #[error("it lists more than {MAX} tokens; expected as many at most")]
+    #[error("it lists more than {MAX_TOKENS} tokens; expected as many at most")]
     TooMany,
     #[error("line {0} {1}")]
     Line(usize, InvalidLine),
 }
 
-/// What is wrong with a line, none of which is repeated: each of its words may be a secret.
+/// An error in a line. The texts repeat no word of it: any of them may be a secret.
 #[derive(Debug, thiserror::Error)]
 enum InvalidLine {
     #[error("has not three words; expected NAME ROLE TOKEN")]
     Words,
     #[error("does not begin with a name: {0}; a line is NAME ROLE TOKEN")]
-    Name(super::token::InvalidName),
+    Name(InvalidName),
     #[error("names no role; expected NAME ROLE TOKEN, and as a role viewer or admin")]
     Role,
     #[error(
@@ -76,112 +83,96 @@ enum InvalidLine {
 }
 
 impl ReaderTokens {
-    /// Reads the file, if there is to be one.
-    pub(in crate::backend) fn check(path: Option<&Path>) -> Result<(), ReaderTokensError> {
-        path.map_or(Ok(()), |path| read(path).map(drop))
+    /// Reads the file, if there is one. Blocks.
+    pub(in crate::backend) fn open(file: Option<PathBuf>) -> Result<Self, ReaderTokensError> {
+        let Some(path) = file else { return Ok(Self(None)) };
+        let tokens = RwLock::new(read(&path)?);
+        Ok(Self(Some(Arc::new(ReaderTokenFile { path, tokens, warned: Mutex::default() }))))
     }
 
-    /// Reads the file, if there is to be one, and brings the store in line with it. Without one no token is listed.
-    pub(in crate::backend) async fn open(path: Option<PathBuf>, access: Arc<dyn AuthStore>) -> anyhow::Result<Self> {
-        let listed = path.as_deref().map(read).transpose()?.unwrap_or_default();
-        let mut tokens = Self { path, access, listed, failing: false, said: HashSet::new() };
-        tokens.set().await?;
-        Ok(tokens)
+    /// Returns whether there are no tokens.
+    pub(in crate::backend) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|file| lock::read(&file.tokens).0.is_empty())
     }
 
-    /// Brings the store in line with the file again and again until `shutdown`. A file that can't be used changes nothing.
-    pub(in crate::backend) async fn follow(mut self, shutdown: CancellationToken) {
-        let Some(path) = self.path.clone() else { return };
-        let mut follower = FileWatcher::new(EVERY, shutdown, move || read(&path));
-        let mut file = Followed::new(TokenFile::Reader, EVERY);
-        let mut due = Instant::now() + AGAIN;
-        loop {
-            let changed = tokio::select! {
-                changed = follower.changed() => Some(changed),
-                () = sleep_until(due) => None,
-            };
-            match changed {
-                Some(None) => return,
-                Some(Some(found)) => {
-                    let Some(listed) = file.take(found) else { continue };
-                    self.listed.clone_from(listed);
-                }
-                None => {}
-            }
-            // The store may take them another time, and a name may become free.
-            due = Instant::now() + if self.keep().await { AGAIN } else { EVERY };
-        }
+    /// Returns the holder of the token with this prefix, if `digest` is that of its whole text.
+    pub(super) fn find(&self, prefix: &str, digest: &Digest) -> Option<Principal> {
+        let tokens = lock::read(&self.0.as_ref()?.tokens);
+        let FileToken { name, role, digest: known } = tokens.0.get(prefix)?;
+        let token = TokenRef { token: prefix.to_owned(), name: name.clone() };
+        known.matches(digest).then_some(Principal { token, role: *role, expires: None, session: None })
     }
 
-    /// Brings the store in line with what is listed, and says whether it is now.
-    async fn keep(&mut self) -> bool {
-        let set = self.set().await;
-        if let (Err(error), false) = (&set, self.failing) {
-            tracing::error!(%error, "the readers' tokens stay as they were; tried again every {EVERY:?}");
-        }
-        self.failing = set.is_err();
-        set.unwrap_or(false)
-    }
-
-    /// Says whether all that is listed is valid.
-    async fn set(&mut self) -> Result<bool, WriteError> {
-        let tokens = self.listed.len();
-        let set = self.access.set_listed_tokens(self.listed.clone(), Timestamp::now()).await?;
-        let Listing { created, revoked, refused } = set;
-        if created + revoked > 0 {
-            tracing::info!(
-                tokens,
-                created,
-                revoked,
-                "the readers' tokens were brought in line with --reader-token-file"
+    /// Logs a warning, once until the file changes, if `find` would find a token that is refused because the store has one
+    /// with its prefix.
+    pub(super) fn warn_of_refused(&self, prefix: &str, digest: &Digest) {
+        let (Some(file), Some(Principal { token, .. })) = (&self.0, self.find(prefix, digest)) else { return };
+        if lock::lock(&file.warned).insert(token.token) {
+            tracing::warn!(
+                prefix,
+                name = token.name,
+                "refused a token of --reader-token-file: the store has a token with the same prefix, valid or revoked; \
+                 put another token into the file"
             );
         }
-        let refused: HashSet<_> = refused.into_iter().collect();
-        for token in refused.difference(&self.said) {
-            tracing::warn!("--reader-token-file: {token}");
-        }
-        self.said = refused;
-        Ok(self.said.is_empty())
+    }
+
+    /// Reloads the file when it changes, until `shutdown`. A file that cannot be used leaves the tokens as they were.
+    pub(in crate::backend) async fn follow(self, shutdown: CancellationToken) {
+        let Some(file) = self.0 else { return };
+        let path = file.path.clone();
+        watch(TokenFile::Reader, move || read(&path), shutdown, |tokens| file.replace(tokens)).await;
     }
 }
 
-fn read(path: &Path) -> Result<Vec<FileToken>, ReaderTokensError> {
-    let text = reload::read_text(path).map_err(TokenFileCause::from);
+impl ReaderTokenFile {
+    fn replace(&self, tokens: &FileTokens) {
+        let mut known = lock::write(&self.tokens);
+        if *known != *tokens {
+            tracing::info!(tokens = tokens.0.len(), "reloaded the readers' tokens from --reader-token-file");
+            known.clone_from(tokens);
+            lock::lock(&self.warned).clear();
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<FileTokens, ReaderTokensError> {
+    let text = reload::read_text(path).map_err(ReaderTokensCause::from);
     text.and_then(|text| parse(&text)).map_err(|cause| ReaderTokensError { path: path.to_owned(), cause })
 }
 
-/// A token a line; empty lines and those that begin with `#` are none. A file may list none: whoever takes the last one out
-/// means it.
-fn parse(text: &str) -> Result<Vec<FileToken>, TokenFileCause> {
-    let mut listed = Vec::new();
+/// Reads one token a line. Empty lines and lines that begin with `#` are skipped. A file may list no token: removing the
+/// last one is deliberate.
+fn parse(text: &str) -> Result<FileTokens, ReaderTokensCause> {
+    let mut tokens = FileTokens::default();
     let (mut names, mut prefixes) = (HashMap::new(), HashMap::new());
     let lines = (1..).zip(text.lines().map(str::trim));
     for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let token = parse_line(line).map_err(|wrong| TokenFileCause::Line(number, wrong))?;
+        let (prefix, token) = parse_line(line).map_err(|error| ReaderTokensCause::Line(number, error))?;
         if let Some(first) = names.insert(token.name.clone(), number) {
-            return Err(TokenFileCause::Line(number, InvalidLine::SameName(first)));
+            return Err(ReaderTokensCause::Line(number, InvalidLine::SameName(first)));
         }
-        if let Some(first) = prefixes.insert(token.prefix.clone(), number) {
-            return Err(TokenFileCause::Line(number, InvalidLine::SamePrefix(first)));
+        if let Some(first) = prefixes.insert(prefix.clone(), number) {
+            return Err(ReaderTokensCause::Line(number, InvalidLine::SamePrefix(first)));
         }
-        listed.push(token);
+        tokens.0.insert(prefix, token);
     }
-    if listed.len() > MAX { Err(TokenFileCause::TooMany) } else { Ok(listed) }
+    if tokens.0.len() > MAX_TOKENS { Err(ReaderTokensCause::TooMany) } else { Ok(tokens) }
 }
 
-fn parse_line(line: &str) -> Result<FileToken, InvalidLine> {
+/// Returns the prefix of the token, and the token.
+fn parse_line(line: &str) -> Result<(String, FileToken), InvalidLine> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [name, role, token] = words[..] else { return Err(InvalidLine::Words) };
     let name: Name = name.parse().map_err(InvalidLine::Name)?;
     let role: Role = role.parse().map_err(|_| InvalidLine::Role)?;
     let prefix = prefix_of(token).ok_or(InvalidLine::Token)?;
-    Ok(FileToken { prefix: prefix.to_owned(), name: name.to_string(), role, digest: Digest::of(token) })
+    Ok((prefix.to_owned(), FileToken { name: name.to_string(), role, digest: Digest::of(token) }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::store::SqliteStore;
 
     fn token(number: usize) -> String {
         format!("ktt_{number:08x}_{}", "5ec4e7a0".repeat(8))
@@ -191,14 +182,15 @@ mod tests {
     fn a_file_is_a_name_a_role_and_a_token_a_line_with_comments() {
         let (first, second) = (token(1), token(2));
         let text = format!("# maintainers\n\n alice@example.org\tadmin  {first} \r\nci viewer {second}");
-        let [alice, ci] = parse(&text).unwrap().try_into().unwrap();
-        assert_eq!((&*alice.prefix, &*alice.name, alice.role), ("ktt_00000001", "alice@example.org", Role::Admin));
-        assert_eq!((&*ci.prefix, &*ci.name, ci.role), ("ktt_00000002", "ci", Role::Viewer));
+        let FileTokens(tokens) = parse(&text).unwrap();
+        let [alice, ci] = ["ktt_00000001", "ktt_00000002"].map(|prefix| &tokens[prefix]);
+        assert_eq!((&*alice.name, alice.role), ("alice@example.org", Role::Admin));
+        assert_eq!((&*ci.name, ci.role, tokens.len()), ("ci", Role::Viewer, 2));
         assert_eq!([alice.digest, ci.digest], [Digest::of(&first), Digest::of(&second)]);
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_its_line_and_no_word_of_it_is_repeated() {
+    fn an_error_names_its_line_and_repeats_no_word_of_it() {
         let good = format!("ci viewer {}", token(1));
         let short = &token(2)[..76];
         for (text, expected) in [
@@ -221,41 +213,10 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_changes_in_the_store_alone_is_brought_in_line_within_a_minute() {
-        let folder = tempfile::tempdir().unwrap();
-        let [file, path] = ["readers", "telemetry.db"].map(|name| folder.path().join(name));
-        std::fs::write(&file, format!("ci viewer {}", token(1))).unwrap();
-        let access: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&path).unwrap());
-        let shutdown = CancellationToken::new();
-        let listed = ReaderTokens::open(Some(file.clone()), Arc::clone(&access)).await.unwrap();
-        let following = tokio::spawn(listed.follow(shutdown.clone()));
-        // As one that was restored may be, or one that another process has another file for.
-        let other = SqliteStore::open(&path).unwrap();
-        let is_valid = async || access.has_valid_token(Timestamp::now()).await.unwrap();
-        // The second time with a file that cannot be used, which changes nothing.
-        for text in [None, Some("wrong")] {
-            if let Some(text) = text {
-                std::fs::write(&file, text).unwrap();
-            }
-            tokio::time::sleep(2 * EVERY).await;
-            assert!(is_valid().await);
-            other.set_listed_tokens(vec![], Timestamp::now()).await.unwrap();
-            // The store takes its time, which is not the paused clock's: that runs on meanwhile.
-            let began = std::time::Instant::now();
-            while !is_valid().await {
-                assert!(began.elapsed() < Duration::from_mins(1), "it is not valid again");
-                tokio::time::sleep(EVERY).await;
-            }
-        }
-        shutdown.cancel();
-        following.await.unwrap();
-    }
-
     #[test]
-    fn a_file_lists_so_many_tokens_and_no_more() {
+    fn the_number_of_tokens_is_bounded() {
         let listing = |tokens| (0..tokens).map(|n| format!("n{n} viewer {}", token(n))).collect::<Vec<_>>().join("\n");
-        assert_eq!(parse(&listing(MAX)).unwrap().len(), MAX);
-        assert!(parse(&listing(MAX + 1)).unwrap_err().to_string().contains("more than 1000"));
+        assert_eq!(parse(&listing(MAX_TOKENS)).unwrap().0.len(), MAX_TOKENS);
+        assert!(parse(&listing(MAX_TOKENS + 1)).unwrap_err().to_string().contains("more than 1000"));
     }
 }

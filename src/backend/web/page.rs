@@ -31,7 +31,7 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal
                 h1 { "Kamaji telemetry" }
                 p {
                     "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" }
-                    @if reader.token.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
+                    @if reader.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
                 }
                 (signed_in(reader))
             }
@@ -58,10 +58,9 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal
 
 /// TokenRef reads, and the way out where they read through a session.
 fn signed_in(reader: &Principal) -> Markup {
-    let token = &reader.token;
     html! {
         form.reader method="post" action="/sign-out" {
-            (token.name) " (" (token.role) ")"
+            (reader.token.name) " (" (reader.role) ")"
             @if reader.session.is_some() { " " button { "Sign out" } }
         }
     }

@@ -62,7 +62,7 @@ async fn an_update_that_is_interrupted_leaves_the_file_as_it_was() {
     let installation = Uuid::new_v4();
     first_version(&path, installation);
     // It ends where a killed process could: when the last migration is done, and before the file says so.
-    let last = "CREATE TRIGGER interrupted BEFORE INSERT ON refinery_schema_history WHEN NEW.version = 5
+    let last = "CREATE TRIGGER interrupted BEFORE INSERT ON refinery_schema_history WHEN NEW.version = 4
                 BEGIN SELECT RAISE(ABORT, 'interrupted'); END";
     Connection::open(&path).unwrap().execute_batch(last).unwrap();
     let error = SqliteStore::open(&path).unwrap_err().to_string();
@@ -80,7 +80,7 @@ fn only_who_serves_a_store_changes_its_schema() {
     let path = folder.path().join("telemetry.db");
     first_version(&path, Uuid::new_v4());
     let refused = || SqliteStore::open_existing(&path).unwrap_err().to_string();
-    assert!(refused().contains("version 1, and this program's is 5; expected the program that serves it"));
+    assert!(refused().contains("version 1, and this program's is 4; expected the program that serves it"));
     assert!(refused().contains("version 1"), "the first refusal changed it");
     drop(SqliteStore::open(&path).unwrap());
     drop(SqliteStore::open_existing(&path).unwrap());
@@ -88,7 +88,7 @@ fn only_who_serves_a_store_changes_its_schema() {
                  WHERE version = 1";
     Connection::open(&path).unwrap().execute_batch(later).unwrap();
     for error in [refused(), SqliteStore::open(&path).unwrap_err().to_string()] {
-        assert!(error.contains("version 99, and this program knows up to 5; expected a program as new"), "{error}");
+        assert!(error.contains("version 99, and this program knows up to 4; expected a program as new"), "{error}");
     }
     std::fs::write(&path, "").unwrap();
     assert!(refused().contains("it holds no store"));

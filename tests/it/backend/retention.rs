@@ -94,7 +94,7 @@ async fn the_program_says_in_one_line_what_it_deleted() {
         name: format!("ended-{days_ago}"),
         role: Role::Viewer,
         created: Timestamp::now() - SignedDuration::from_hours(24 * 30),
-        expires: Some(Timestamp::now() - SignedDuration::from_hours(24 * days_ago)),
+        expires: Timestamp::now() - SignedDuration::from_hours(24 * days_ago),
         revoked: None,
     };
     for days_ago in [6, 4] {

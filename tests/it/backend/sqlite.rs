@@ -4,9 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
-use kamaji_telemetry::backend::store::{
-    AuthStore, Batch, Digest, FileToken, GaugeSnapshot, Role, Source, SqliteStore, StateCounts, Store, WriteError,
-};
+use kamaji_telemetry::backend::store::{Batch, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, WriteError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -145,53 +143,4 @@ async fn what_was_erased_or_came_in_order_is_in_no_file_once_it_is_tidied() {
     assert_eq!(log(), 0);
     let file = std::fs::read(&path).unwrap();
     assert!(!file.windows(16).any(|bytes| bytes == installation.as_bytes()));
-}
-
-#[tokio::test]
-async fn a_list_of_tokens_that_changes_nothing_writes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("telemetry.db");
-    let store = SqliteStore::open(&path).unwrap();
-    let listed = |prefix: &str, name: &str| FileToken {
-        prefix: prefix.into(),
-        name: name.into(),
-        role: Role::Viewer,
-        digest: Digest::of(name),
-    };
-    let now = jiff::Timestamp::now();
-    store.set_listed_tokens(vec![listed("ktt_1", "alice"), listed("ktt_2", "bob")], now).await.unwrap();
-    store.revoke_token("bob".into(), now).await.unwrap();
-    let other = Connection::open(&path).unwrap();
-    let version = || other.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
-    let before = version();
-    for _ in 0..2 {
-        let all = vec![listed("ktt_2", "bob"), listed("ktt_1", "alice")];
-        assert_eq!(store.set_listed_tokens(all, now).await.unwrap().refused.len(), 1);
-    }
-    assert_eq!(version(), before);
-    store.set_listed_tokens(vec![], now).await.unwrap();
-    assert_ne!(version(), before);
-}
-
-#[tokio::test]
-async fn a_list_of_tokens_is_kept_as_a_whole_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("telemetry.db");
-    let store = SqliteStore::open(&path).unwrap();
-    let listed = |name: &str| FileToken {
-        prefix: format!("ktt_{name}"),
-        name: name.into(),
-        role: Role::Viewer,
-        digest: Digest::of(name),
-    };
-    let now = jiff::Timestamp::now();
-    store.set_listed_tokens(vec![listed("alice")], now).await.unwrap();
-    let full = "CREATE TRIGGER full BEFORE INSERT ON audit_log WHEN NEW.name = 'carol'
-                BEGIN SELECT RAISE(ABORT, 'full'); END";
-    Connection::open(&path).unwrap().execute_batch(full).unwrap();
-    let result = store.set_listed_tokens(vec![listed("bob"), listed("carol")], now).await;
-    assert!(matches!(result, Err(WriteError::Unavailable(_))), "{result:?}");
-    let valid: Vec<_> =
-        store.tokens().await.unwrap().into_iter().map(|used| (used.token.name, used.token.revoked)).collect();
-    assert_eq!((valid, count(&path, "audit_log")), (vec![("alice".to_owned(), None)], 1));
 }

@@ -6,8 +6,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CreateError, Digest, FileToken, Listing, PrunedAuth, ReadError, Role, Session,
-    SqliteStore, Token, UsedToken, WriteError,
+    AuditLogEntry, AuthStore, CreateError, Digest, PrunedAuth, ReadError, Role, Session, SqliteStore, StoredSession,
+    Token, UsedToken, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use serde_json::Value;
@@ -165,10 +165,6 @@ impl AuthStore for WithoutLog {
         self.0.revoke_token(which, now)
     }
 
-    fn set_listed_tokens(&self, listed: Vec<FileToken>, now: Timestamp) -> BoxFuture<'_, Result<Listing, WriteError>> {
-        self.0.set_listed_tokens(listed, now)
-    }
-
     fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>> {
         self.0.has_valid_token(now)
     }
@@ -181,16 +177,11 @@ impl AuthStore for WithoutLog {
         self.0.token(prefix)
     }
 
-    fn open_session(
-        &self,
-        session: Session,
-        verified: Digest,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<bool, WriteError>> {
-        self.0.open_session(session, verified, now)
+    fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<bool, WriteError>> {
+        self.0.open_session(session, now)
     }
 
-    fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<(Timestamp, Token)>, ReadError>> {
+    fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<StoredSession>, ReadError>> {
         self.0.session(digest)
     }
 

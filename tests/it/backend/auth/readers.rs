@@ -49,20 +49,14 @@ impl Reader {
         let text = format!("{prefix}_{secret}{secret}");
         let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
         let expires = if self.state == State::Expired { now - hour } else { now + hour };
-        let token = Token {
-            prefix: prefix.clone(),
-            name: id,
-            role: self.role,
-            created: now,
-            expires: Some(expires),
-            revoked: None,
-        };
+        let token = Token { prefix: prefix.clone(), name: id, role: self.role, created: now, expires, revoked: None };
         if self.state != State::Unknown {
             access.create_token(token, Digest::of(&text)).await.unwrap();
             let ends = if self.state == State::SessionExpired { now - hour } else { now + hour };
-            let session = Session { digest: Digest::of(&secret), token: prefix.clone(), expires: ends };
+            let token_digest = Digest::of(&text);
+            let session = Session { digest: Digest::of(&secret), token: prefix.clone(), token_digest, expires: ends };
             // Long ago, so that what has expired since is still there.
-            assert!(access.open_session(session, Digest::of(&text), now - hour * 2).await.unwrap());
+            assert!(access.open_session(session, now - hour * 2).await.unwrap());
         }
         if self.state == State::Revoked {
             access.revoke_token(prefix, now).await.unwrap();

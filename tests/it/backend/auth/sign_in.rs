@@ -95,7 +95,7 @@ async fn a_session_lasts_no_longer_than_its_token() {
         name: "short".into(),
         role: Role::Viewer,
         created: now,
-        expires: Some(now + SignedDuration::from_hours(1)),
+        expires: now + SignedDuration::from_hours(1),
         revoked: None,
     };
     let text = format!("{id}_{secret}");

@@ -14,9 +14,10 @@ CREATE UNIQUE INDEX tokens_by_name ON tokens (name) WHERE revoked IS NULL;
 
 -- Those who signed in on the page, each with a token.
 CREATE TABLE sessions (
-    digest  BLOB    NOT NULL PRIMARY KEY,
-    token   TEXT    NOT NULL,
-    expires INTEGER NOT NULL
+    digest       BLOB    NOT NULL PRIMARY KEY,
+    token        TEXT    NOT NULL,
+    token_digest BLOB    NOT NULL,
+    expires      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_by_token ON sessions (token, expires);

@@ -1,4 +1,4 @@
-//! Tokens of readers from a file.
+//! The tokens of readers from a file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,6 @@ use crate::servers::eventually;
 
 const OVERVIEW: &str = "/api/v1/insights/overview";
 
-/// A token that nobody was given before.
 fn token(number: u8) -> String {
     format!("ktt_{number:08x}_{}", "5ec4e7a0".repeat(8))
 }
@@ -21,6 +20,7 @@ fn line(name: &str, role: &str, number: u8) -> String {
     format!("{name} {role} {}\n", token(number))
 }
 
+/// A file of tokens.
 struct File(TempDir);
 
 impl File {
@@ -34,7 +34,7 @@ impl File {
         self.0.path().join("readers")
     }
 
-    /// Puts other lines in its place, as Kubernetes does with a Secret's.
+    /// Replaces the file as a whole, as a kubelet does with a Secret's.
     fn replace(&self, lines: &str) {
         let new = self.0.path().join("new");
         std::fs::write(&new, lines).unwrap();
@@ -75,16 +75,8 @@ async fn the_file_says_who_reads_and_is_read_again() {
     assert_eq!(read(&backend, "/api/v1/audit-log", 1).await, 200);
     assert_eq!((read(&backend, OVERVIEW, 2).await, read(&backend, "/api/v1/audit-log", 2).await), (200, 403));
     assert_eq!(read(&backend, OVERVIEW, 3).await, 401);
-    let listed = by_hand(&backend.file(), &["list"]);
-    let cells = |name: &str| -> Vec<String> {
-        let line = listed.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
-        line.split_whitespace().map(str::to_owned).collect()
-    };
-    assert_eq!((&*cells("alice")[2], &*cells("alice")[4], &*cells("alice")[5]), ("admin", "by-file", "valid"));
-    let origin = format!("http://{}", backend.http);
-    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())];
-    let signed_in = backend.post("/sign-in", &form, format!("token={}", token(2)).as_bytes()).await;
-    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert!(!by_hand(&backend.file(), &["list"]).contains("alice"), "only the file lists them");
+    let cookie = sign_in(&backend, &token(2)).await;
     let overview = async || -> Reply { backend.send("GET", OVERVIEW, &[("cookie", &cookie)]).await };
     assert_eq!(overview().await.status, 200);
     file.replace(&(line("alice", "viewer", 1) + &line("carol", "viewer", 3)));
@@ -92,17 +84,48 @@ async fn the_file_says_who_reads_and_is_read_again() {
     assert_eq!((read(&backend, OVERVIEW, 2).await, overview().await.status), (401, 401), "with its sessions");
     assert_eq!((read(&backend, OVERVIEW, 1).await, read(&backend, "/api/v1/audit-log", 1).await), (200, 403));
     let log = backend.access.audit_log(1_000).await.unwrap();
-    let commands = log.iter().rev().filter(|entry| entry.what.starts_with("token "));
-    let commands: Vec<_> = commands.map(|entry| (entry.what.as_str(), &*entry.who.as_ref().unwrap().name)).collect();
-    let (create, revoke) = ("token create", "token revoke");
-    assert_eq!(
-        commands[commands.len() - 6..],
-        [(create, "alice"), (create, "ci"), (revoke, "alice"), (revoke, "ci"), (create, "alice"), (create, "carol")]
-    );
+    let of_ci = log.iter().rev().filter(|entry| entry.who.as_ref().is_some_and(|who| who.name == "ci"));
+    let of_ci: Vec<_> = of_ci.map(|entry| (&*entry.who.as_ref().unwrap().token, &*entry.what, entry.status)).collect();
+    let expected = [
+        ("GET /api/v1/insights/overview", 200),
+        ("GET /api/v1/audit-log", 403),
+        ("POST /sign-in", 303),
+        ("GET /api/v1/insights/overview", 200),
+    ];
+    assert_eq!(of_ci, expected.map(|(what, status)| ("ktt_00000002", what, Some(status))));
+}
+
+/// Logs in, and returns the cookie.
+async fn sign_in(backend: &Backend, token: &str) -> String {
+    let origin = format!("http://{}", backend.http);
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())];
+    let reply = backend.post("/sign-in", &form, format!("token={token}").as_bytes()).await;
+    reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn a_file_that_breaks_changes_nothing_and_is_told_without_what_is_in_it() {
+async fn a_session_ends_with_the_secret_that_it_was_made_with_and_its_role_follows_the_file() {
+    let file = File::new(&line("alice", "viewer", 1));
+    let backend = Backend::enter(file.entrance()).await;
+    assert_eq!(backend.get(OVERVIEW).await.status, 200, "it serves");
+    let cookie = sign_in(&backend, &token(1)).await;
+    let status = async |path: &str| backend.send("GET", path, &[("cookie", &cookie)]).await.status;
+    assert_eq!((status(OVERVIEW).await, status("/api/v1/audit-log").await), (200, 403));
+    // Other tokens show that the file was read: the requests of one are limited.
+    let is_read = async |number| (read(&backend, OVERVIEW, number).await == 200).then_some(());
+    file.replace(&(line("alice", "admin", 1) + &line("bob", "viewer", 2)));
+    eventually("the other role", async || is_read(2).await).await;
+    assert_eq!(status("/api/v1/audit-log").await, 200);
+    let other_secret = token(1).replace("5ec4e7a0", "5ec4e7a1");
+    file.replace(&(format!("alice admin {other_secret}\n") + &line("carol", "viewer", 3)));
+    eventually("the other secret", async || is_read(3).await).await;
+    assert_eq!(status(OVERVIEW).await, 401);
+    let new = sign_in(&backend, &other_secret).await;
+    assert_eq!(backend.send("GET", OVERVIEW, &[("cookie", &new)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_any_more_changes_nothing_and_no_word_of_it_is_logged() {
     let file = File::new(&line("alice", "viewer", 1));
     let backend = program::Backend::start_with(&[&file.flag()]).await;
     assert_eq!(read_process(&backend, 1).await, 200, "from the first request on");
@@ -120,7 +143,7 @@ async fn a_file_that_breaks_changes_nothing_and_is_told_without_what_is_in_it() 
     };
     assert_eq!([reloads("OK").await, reloads("FAILED").await], ["1", "2"]);
     file.replace(&line("alice", "viewer", 1));
-    backend.logged("--reader-token-file can be used again").await;
+    backend.logged("the token file can be used again").await;
     assert_eq!(reloads("OK").await, "2");
     file.replace(&line("alice", "viewer", 2));
     eventually("the new token", async || (read_process(&backend, 2).await == 200).then_some(())).await;
@@ -131,31 +154,48 @@ async fn a_file_that_breaks_changes_nothing_and_is_told_without_what_is_in_it() 
 }
 
 #[tokio::test]
-async fn what_was_revoked_by_hand_stays_so_and_is_warned_of_at_each_start() {
-    let file = File::new(&line("alice", "viewer", 1));
-    let mut backend = program::Backend::start_with(&[&file.flag()]).await;
-    assert_eq!(read_process(&backend, 1).await, 200);
-    assert!(by_hand(backend.file(), &["revoke", "alice"]).contains("out of the backend's --reader-token-file"));
-    assert_eq!(read_process(&backend, 1).await, 401, "at once");
-    backend.kill();
-    backend.restart().await;
-    backend.logged("ktt_00000001 of alice was revoked and stays so: take it out of the file").await;
-    assert_eq!(read_process(&backend, 1).await, 401);
+async fn a_token_that_the_store_has_too_is_the_stores_and_stays_revoked() {
+    let file = File::new("# nobody yet\n");
+    let backend = program::Backend::start_with(&[&file.flag()]).await;
+    let made = by_hand(backend.file(), &["create", "--name=alice", "--role=viewer"]);
+    let status = async |path: &str| {
+        let headers = [("authorization", &*format!("Bearer {}", made.trim()))];
+        request(backend.http(), "GET", path, &headers, &[]).await.status
+    };
+    file.replace(&(format!("alice admin {made}") + &line("ci", "viewer", 2)));
+    eventually("the file to be read", async || (read_process(&backend, 2).await == 200).then_some(())).await;
+    assert_eq!((status(OVERVIEW).await, status("/api/v1/audit-log").await), (200, 403), "with the store's role");
+    by_hand(backend.file(), &["revoke", "alice"]);
+    assert_eq!((status(OVERVIEW).await, status(OVERVIEW).await), (401, 401), "at once");
+    let log = backend.log();
+    assert_eq!(log.matches("refused a token of --reader-token-file").count(), 1, "{log}");
+    assert!(log.contains(&made[..12]) && !log.contains(made.trim()), "{log}");
 }
 
 #[tokio::test]
-async fn a_name_that_a_token_made_by_hand_has_is_told_and_taken_when_it_is_free() {
-    let file = File::new(&line("ci", "viewer", 1));
+async fn a_token_of_the_file_cannot_be_revoked_by_hand() {
+    let file = File::new(&line("alice", "viewer", 1));
     let backend = program::Backend::start_with(&[&file.flag()]).await;
-    by_hand(backend.file(), &["create", "--name=alice"]);
-    file.replace(&(line("alice", "viewer", 2) + &line("ci", "viewer", 1)));
-    backend.logged("ktt_00000002 of alice is not taken").await;
-    assert_eq!((read_process(&backend, 1).await, read_process(&backend, 2).await), (200, 401));
-    file.replace(&(line("alice", "viewer", 2) + &line("ci", "viewer", 1) + &line("carol", "viewer", 3)));
-    eventually("the other one to be taken", async || (read_process(&backend, 3).await == 200).then_some(())).await;
-    by_hand(backend.file(), &["revoke", "alice"]);
-    eventually("its name to be taken", async || (read_process(&backend, 2).await == 200).then_some(())).await;
-    assert_eq!(backend.log().matches("is not taken").count(), 1, "{}", backend.log());
+    assert_eq!(read_process(&backend, 1).await, 200);
+    let store = format!("--store=sqlite:{}", backend.file().display());
+    for which in ["alice", "ktt_00000001"] {
+        let output =
+            Command::new(PROGRAM).args(["backend", "token", "revoke", which, &store]).env_clear().output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("no token that can be revoked"), "{error}");
+    }
+    assert_eq!(read_process(&backend, 1).await, 200);
+}
+
+#[tokio::test]
+async fn a_file_with_a_token_is_enough_for_the_page_not_to_say_how_to_make_one() {
+    let file = File::new(&line("alice", "viewer", 1));
+    let backend = program::Backend::start_with(&[&file.flag()]).await;
+    let hint = "kamaji-telemetry backend token create";
+    let page = async || request(backend.http(), "GET", "/", &[], &[]).await.text().to_owned();
+    assert!(!page().await.contains(hint));
+    file.replace("# nobody\n");
+    eventually("the hint", async || page().await.contains(hint).then_some(())).await;
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ fn listen_for_probes(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
     let StoreLocation::Sqlite(path) = location;
     let cancelled = shutdown.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_unless(&path, cancelled));
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_cancellable(&path, cancelled));
     let opened = tokio::select! {
         opened = opening => opened.context("the store was not opened")?,
         () = grace_elapsed(shutdown) => {

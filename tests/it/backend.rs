@@ -16,7 +16,6 @@ mod hostile;
 mod kamaji;
 mod limits;
 mod marker;
-mod migration;
 mod otlp;
 mod opening;
 mod overload;

@@ -19,7 +19,7 @@ const ROLLUPS: [(&str, &str); 5] = [
          FROM latest GROUP BY 1, 2, 3, 4",
     ),
     (
-        "breakdown_rollup",
+        "dimension_rollup",
         "SELECT source, time / 3600000, metric, value, count(*), sum(count)
          FROM latest JOIN dimensions ON dimensions.installation = latest.installation AND day = time / 86400000
          GROUP BY 1, 2, 3, 4",

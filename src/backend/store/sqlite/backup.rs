@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::file::{MODE, beside, connect};
 use super::lock::{Lock, LockError};
-use super::{MODE, beside, connect};
+use super::migrate::{self, SCHEMA};
 
 /// What a copy that is not complete has after its name, and what the file has after that which `SQLite` puts beside it.
 const PART: &str = ".part";
@@ -154,7 +155,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// A store of this version or an earlier one, sound in all its pages.
 fn check(connection: &Connection) -> Result<(), BackupCause> {
-    let known = super::known();
+    let known = SCHEMA.version();
     let found = version(connection)?;
     if found > known {
         return Err(BackupCause::TooNew { found, known });
@@ -164,7 +165,7 @@ fn check(connection: &Connection) -> Result<(), BackupCause> {
 }
 
 fn version(connection: &Connection) -> Result<i64, BackupCause> {
-    match super::version(connection) {
+    match migrate::version(connection) {
         Ok(version) => version.ok_or(BackupCause::NoStore),
         Err(error) => Err(match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt) => BackupCause::Damaged(error.to_string()),

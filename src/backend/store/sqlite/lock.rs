@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{MODE, beside};
+use super::file::{MODE, beside};
 
 /// A lock on the file `PATH.lock`, which stays there. The system lets it go with the process, however that ends.
 #[derive(Debug)]

@@ -1,55 +1,57 @@
-//! Deletion, by age and on request.
+//! Deletion of rows, by age and on request.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, Params, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::{BUSY_TIMEOUT, columns};
+use super::columns;
+use super::file::BUSY_TIMEOUT;
 use crate::backend::store::{Cutoffs, Erased, Pruned};
 
-/// The most rows that one step deletes: a quarter of what one commit takes from the queue, so that a write waits for a
-/// step no longer than for the commit before it.
-const STEP: u32 = 1_024;
+/// The maximum number of rows of one kind that one step deletes: a quarter of those that one commit writes, so that a
+/// write waits for a step no longer than for the commit before it.
+const MAX_STEP_ROWS: u32 = 1_024;
 
-/// Deletes up to [`STEP`] rows of one kind after the other until one has more, adds them to what `trimmed` counts, and
-/// says whether there may be more. All of it is one transaction.
+/// Deletes up to [`MAX_STEP_ROWS`] rows of one kind after the other, until there may be more of one. Adds them to
+/// `pruned`, and returns it and whether there may be more rows to delete. All of it is one transaction.
 pub(super) fn step(
     connection: &mut Connection,
     cutoffs: Cutoffs,
-    mut trimmed: Pruned,
+    mut pruned: Pruned,
 ) -> rusqlite::Result<(Pruned, bool)> {
-    let Cutoffs { events, uids, days } = cutoffs;
-    let (events, uids, day) = (events.as_millisecond(), uids.as_millisecond(), columns::day_of(days));
-    let Pruned { events: dropped, uids: forgotten, days: days_dropped, dimensions, installations } = &mut trimmed;
+    let Cutoffs { events: events_before, uids: uids_before, days } = cutoffs;
+    let (events_before, uids_before) = (events_before.as_millisecond(), uids_before.as_millisecond());
+    let day = columns::day_of(days);
+    let Pruned { events, uids, days, dimensions, installations } = &mut pruned;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Events that a shorter retention left nothing but a uid of were counted then.
-    let more = run(&transaction, FORGET, params![uids, STEP], forgotten)?
-        || run(&transaction, DELETE_EVENTS, params![uids, STEP], dropped)?
-        || run(&transaction, BLANK, params![events, STEP], dropped)?
-        || run(&transaction, DELETE_BREAKDOWNS, params![day, STEP], dimensions)?
-        || run(&transaction, DELETE_DAYS, params![day, STEP], days_dropped)?
-        || run(&transaction, DELETE_LATEST, params![day * columns::DAY_MS, STEP], installations)?;
+    // A stripped event was counted in `events` when it was stripped, and is counted in `uids` now.
+    let has_more = run(&transaction, DELETE_STRIPPED_EVENTS, params![uids_before, MAX_STEP_ROWS], uids)?
+        || run(&transaction, DELETE_EVENTS, params![uids_before, MAX_STEP_ROWS], events)?
+        || run(&transaction, STRIP_EVENTS, params![events_before, MAX_STEP_ROWS], events)?
+        || run(&transaction, DELETE_DIMENSIONS, params![day, MAX_STEP_ROWS], dimensions)?
+        || run(&transaction, DELETE_DAYS, params![day, MAX_STEP_ROWS], days)?
+        || run(&transaction, DELETE_LATEST, params![day * columns::DAY_MS, MAX_STEP_ROWS], installations)?;
     transaction.commit()?;
-    Ok((trimmed, more))
+    Ok((pruned, has_more))
 }
 
-const FORGET: &str = "
+const DELETE_STRIPPED_EVENTS: &str = "
     DELETE FROM events WHERE uid IN (SELECT uid FROM events WHERE source = 'none' AND time < ?1 LIMIT ?2)";
 
 const DELETE_EVENTS: &str = "
     DELETE FROM events
     WHERE uid IN (SELECT uid FROM events WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
 
-/// No question asks about the source that these get.
-const BLANK: &str = "
+/// Leaves an event its uid and its time. No query names its new source.
+const STRIP_EVENTS: &str = "
     UPDATE events
     SET source = 'none', kind = '', agent_version = '', kamaji_version = '', kubernetes_version = '',
         tcp_version = NULL, old_tcp_version = NULL, new_tcp_version = NULL, status = NULL,
         cluster_api = NULL, network_profile = NULL
     WHERE uid IN (SELECT uid FROM events WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
 
-const DELETE_BREAKDOWNS: &str = "
+const DELETE_DIMENSIONS: &str = "
     DELETE FROM dimensions
     WHERE (day, installation, metric, value)
        IN (SELECT day, installation, metric, value FROM dimensions WHERE day < ?1 LIMIT ?2)";
@@ -63,11 +65,11 @@ const DELETE_LATEST: &str = "
     WHERE installation
        IN (SELECT installation FROM latest WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
 
-/// Runs one deletion, and says whether it met its bound.
+/// Runs one deletion, and returns whether it reached its bound.
 fn run(connection: &Connection, sql: &str, params: impl Params, count: &mut u64) -> rusqlite::Result<bool> {
     let rows = connection.prepare_cached(sql)?.execute(params)?;
     *count += rows as u64;
-    Ok(rows >= STEP as usize)
+    Ok(rows >= MAX_STEP_ROWS as usize)
 }
 
 /// Deletes every row of an installation in one transaction.
@@ -80,30 +82,31 @@ pub(super) fn erase(connection: &mut Connection, installation: Uuid) -> rusqlite
         dimensions: delete(&from_every_day("dimensions"))? as u64,
     };
     transaction.commit()?;
-    // What can't be emptied now is when the store is tidied next: it is erased all the same.
-    if let Err(error) = empty_log(connection) {
-        tracing::warn!(%error, "the write-ahead log still holds what was erased; it is emptied later");
+    // A reader of an older state keeps the log; the next checkpoint truncates it. The rows are erased all the same.
+    if let Err(error) = truncate_wal(connection) {
+        tracing::warn!(%error, "failed to truncate the write-ahead log, which still holds erased rows; retrying later");
     }
     Ok(erased)
 }
 
-/// Empties the write-ahead log, which holds what was deleted, and commits in their order. While somebody reads an older
-/// state, such as a backup, it stays: nobody is waited for, since writes would wait too.
-pub(super) fn empty_log(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Truncates the write-ahead log, which holds deleted rows, and commits in their order. The log stays while a reader, such
+/// as a backup, uses an older state. This does not wait for readers, since writes would wait too.
+pub(super) fn truncate_wal(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
-    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    emptied
+    truncated
 }
 
-/// The key of both tables leads with the day: looking each day up is quicker than reading all of their rows.
+/// Returns the statement that deletes an installation from `table`, whose key leads with the day. It looks each day up,
+/// which is faster than a scan of all rows.
 fn from_every_day(table: &str) -> String {
     format!(
-        "WITH RECURSIVE kept (day) AS (
+        "WITH RECURSIVE stored (day) AS (
              SELECT min(day) FROM {table}
              UNION ALL
-             SELECT (SELECT min(day) FROM {table} WHERE day > kept.day) FROM kept WHERE kept.day IS NOT NULL
+             SELECT (SELECT min(day) FROM {table} WHERE day > stored.day) FROM stored WHERE stored.day IS NOT NULL
          )
-         DELETE FROM {table} WHERE day IN (SELECT day FROM kept) AND installation = ?1"
+         DELETE FROM {table} WHERE day IN (SELECT day FROM stored) AND installation = ?1"
     )
 }

@@ -143,7 +143,7 @@ fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite
 
 /// The extended gauges of current installations: those of the day of each one's newest snapshot.
 fn dimensions(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
-    let sql = "SELECT metric, value, sum(count) AS count FROM breakdown_rollup
+    let sql = "SELECT metric, value, sum(count) AS count FROM dimension_rollup
                WHERE source = 'agent' AND hour >= ?1 AND metric = ?2
                GROUP BY value ORDER BY 3 DESC, value DESC LIMIT ?3";
     let mut all = Vec::new();

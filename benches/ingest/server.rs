@@ -20,7 +20,7 @@ pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
     let sqlite = Arc::new(SqliteStore::open(file.unwrap_or(&elsewhere.path().join("telemetry.db")))?);
     let stores = match file {
         Some(_) => Stores::from(sqlite),
-        None => Stores { rows: Arc::new(NullStore), access: sqlite },
+        None => Stores { rows: Arc::new(NullStore), auth: sqlite },
     };
     // The runtime of the program itself.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

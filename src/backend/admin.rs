@@ -1,6 +1,6 @@
-//! What is done to a store by hand: erasing an installation, copying the store, putting a copy back, and its tokens.
+//! Administration of a store by the command line: erasure, backup, restore, and tokens.
 //!
-//! Each answers with a line that says what was done, and never repeats an identity.
+//! Each function returns a text that says what was done, and never repeats an identity.
 
 pub mod token;
 
@@ -11,17 +11,17 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::store::sqlite::backup::{self, folder::BackupFolder};
-use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, Store, StoreLocation};
+use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, StoreLocation, erase_installation};
 
-/// Deletes all rows of an installation, given by its UUID or, where today's Kamaji reports it, by the UID that this
-/// reports: of the cluster's Service `default/kubernetes`. The backend may serve the store meanwhile.
+/// Deletes all rows of an installation, by its UUID or by the cluster UID that Kamaji's built-in telemetry reports: that of
+/// the Service `default/kubernetes`. The backend may serve the store meanwhile.
 ///
-/// The audit log says before that there was an erasure, and not of what. Fails where there is no store.
+/// The erasure is added to the audit log before, without the installation. Fails if there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let store = open(store).await?;
     let entry = AuditLogEntry { time: Timestamp::now(), who: None, what: ERASE.to_owned(), status: None, count: 1 };
     store.record(vec![entry]).await?;
-    let erased = erase_from(&store, installation).await?;
+    let erased = erase_installation(&store, installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
     }
@@ -34,18 +34,7 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
     ))
 }
 
-/// Deletes all rows of an installation, by its UUID or by the UID that today's Kamaji reports.
-pub(super) async fn erase_from(store: &dyn Store, installation: Uuid) -> anyhow::Result<Erased> {
-    let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
-    let [by_uuid, by_cluster] = [store.erase(installation).await?, store.erase(pseudonym).await?];
-    Ok(Erased {
-        latest: by_uuid.latest || by_cluster.latest,
-        days: by_uuid.days + by_cluster.days,
-        dimensions: by_uuid.dimensions + by_cluster.dimensions,
-    })
-}
-
-/// Copies a store, in use or not, into a new file.
+/// Copies a store into a new file. The backend may serve the store meanwhile.
 pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), file.display());
@@ -53,23 +42,24 @@ pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<Strin
     Ok(done)
 }
 
-/// Copies a store, in use or not, into a folder, and deletes the oldest copies there, so that `keep` are left.
-pub async fn backup_into(store: StoreLocation, directory: PathBuf, keep: u16) -> anyhow::Result<String> {
+/// Copies a store into a folder, and deletes the oldest copies there beyond `retain`. The backend may serve the store
+/// meanwhile.
+pub async fn backup_into(store: StoreLocation, directory: PathBuf, retain: u16) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     tokio::task::spawn_blocking(move || {
         let folder = BackupFolder::open(&directory, &path).context("no backup was made")?;
         let copy = folder.add(Timestamp::now()).context("no backup was made")?;
         let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), copy.display());
-        let deleted = folder.keep(&copy, keep.into()).with_context(|| {
-            format!("{} was made, but older copies beyond {keep} could not all be deleted", copy.display())
+        let deleted = folder.retain(&copy, retain.into()).with_context(|| {
+            format!("{} was made, but older copies beyond {retain} could not all be deleted", copy.display())
         })?;
-        let deleted = deleted.into_iter().map(|name| format!("Deleted {name}: {keep} are kept.\n"));
+        let deleted = deleted.into_iter().map(|name| format!("Deleted {name}: {retain} are kept.\n"));
         Ok(std::iter::once(done).chain(deleted).collect())
     })
     .await?
 }
 
-/// Puts a copy in the place of a store that is not in use.
+/// Replaces a store that is not in use by a copy.
 pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     let done = format!("Checked {}, and put it in the place of {}.\n", file.display(), path.display());
@@ -77,7 +67,7 @@ pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<Stri
     Ok(done)
 }
 
-/// The store that a backend made, and may be serving.
+/// Opens a store that a backend created, and may be serving.
 async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
     let StoreLocation::Sqlite(path) = store;
     Ok(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??)

@@ -8,7 +8,7 @@
 //!                              on the login page
 //! ```
 //!
-//! Nothing that was read is answered before it is in the audit log, and no change is made before it is logged.
+//! A read is in the audit log before it is answered, and a change before it is made.
 
 mod audit_log;
 mod cookie;

@@ -1,4 +1,4 @@
-//! What the store's rows tell. No I/O.
+//! The overview of the stored rows, as the page and the API show it. No I/O.
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -11,25 +11,28 @@ use super::store::{
 };
 use crate::catalog::{CreatedWith, Event, NetworkProfile};
 
-/// The most versions that a list shows; the rest is summed up. Ten hold all that a maintainer supports.
-const VERSIONS: u32 = 10;
+/// The maximum number of versions in a list; the rest is summed up. Ten are all that a maintainer supports.
+const MAX_VERSIONS: u32 = 10;
 
-/// The most values of an extended gauge that are summed: nothing is left out as long as the fleet has no more of them,
-/// and one installation reports 64 at most.
-const VALUES: u32 = 256;
-/// The most installations and events that a list shows: what a reader scrolls through.
-const LISTED: u32 = 25;
-/// The days of history: a season, and wide enough to see a release spread.
-const DAYS: u32 = 90;
-/// The days of history that are shown however young the store is, so that a chart has a scale.
+/// The maximum number of values of an extended gauge. One installation reports 64 at most. Nothing is left out unless the
+/// whole fleet has more values than this.
+const MAX_DIMENSIONS: u32 = 256;
+
+/// The maximum number of installations and events in a list: a reader scrolls through so many.
+const MAX_LISTED: u32 = 25;
+
+/// The maximum number of days of history: long enough to see a release spread.
+const MAX_DAYS: u32 = 90;
+
+/// The minimum number of days of history, also of a young store, so that a chart has a scale.
 const MIN_DAYS: i32 = 30;
 
-/// Everything that the front page shows. All but [`Overview::by_kamaji`] is of this project's agents alone.
+/// The data of the front page. All but [`Overview::by_kamaji`] comes from this project's agents alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
-    /// When it was read.
+    /// The time at which the store was read.
     pub generated_at: Timestamp,
-    /// Installations by when they were last seen.
+    /// Installations by the window in which they were last seen.
     pub seen: ActiveWindows,
     /// Installations seen in the last 24 hours, and what they run.
     pub current: CurrentFleet,
@@ -37,27 +40,27 @@ pub struct Overview {
     pub installations: Vec<InstallationEntry>,
     /// Events, newest first; 25 at most. These count events, not installations.
     pub events: Vec<EventEntry>,
-    /// A row for each of the last UTC days, oldest first, today last: 30 to 90, as far back as there is data.
+    /// The last 30 to 90 UTC days, as far back as there is data: oldest first, today last, none left out.
     pub days: Vec<DayTotals>,
-    /// What the telemetry says that Kamaji has built in, never added to the rest: an installation may run both.
+    /// The totals of Kamaji's built-in telemetry, never added to the rest: an installation may run both.
     pub by_kamaji: KamajiTotals,
 }
 
-/// Installations by when they were last seen, the shorter windows within the longer ones.
+/// Installations by the window in which they were last seen. A longer window includes the shorter ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveWindows {
-    /// In the last 24 hours.
+    /// The last 24 hours.
     pub day: ActiveCounts,
-    /// In the last 7 times 24 hours.
+    /// The last 7 times 24 hours.
     pub week: ActiveCounts,
-    /// In the last 30 times 24 hours.
+    /// The last 30 times 24 hours.
     pub month: ActiveCounts,
 }
 
-/// What the installations run that were seen in the last 24 hours.
+/// The installations that were seen in the last 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentFleet {
-    /// How many they are.
+    /// Their number.
     pub installations: u64,
     /// Their control planes by state.
     pub control_planes: Totals,
@@ -65,7 +68,7 @@ pub struct CurrentFleet {
     pub kamaji_versions: TopVersions,
     /// Installations by the version of the management cluster.
     pub kubernetes_versions: TopVersions,
-    /// Sums of the extended gauges, largest first within a gauge. Empty where nobody turned them on.
+    /// Sums of the extended gauges, largest first within a gauge. Empty if no operator turned them on.
     pub extended: Vec<ExtendedSum>,
 }
 
@@ -83,16 +86,16 @@ pub struct TopVersions {
 pub struct VersionShare {
     /// The version in its canonical form, or `unknown`.
     pub version: String,
-    /// How many run it.
+    /// The number of installations that run it.
     pub installations: u64,
 }
 
-/// One value of an extended gauge, summed over installations.
+/// A value of an extended gauge, summed over installations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtendedSum {
     /// The gauge's name in the catalog.
     pub metric: String,
-    /// The value of the attribute that is its own.
+    /// The value of the gauge's own attribute.
     pub value: String,
     /// The sum.
     pub count: u64,
@@ -105,13 +108,13 @@ pub struct InstallationEntry {
     pub uuid: Uuid,
     /// The first UTC day on which it was seen.
     pub first_day: Date,
-    /// When its latest state was measured.
+    /// The time of its latest snapshot.
     pub last_seen: Timestamp,
     /// Control planes whose API answers.
     pub running: u32,
     /// Control planes scaled to zero.
     pub sleeping: u32,
-    /// Control planes that do not work, or not yet.
+    /// Control planes that do not work, or do not work yet.
     pub not_ready: u32,
     /// Control planes that change their version.
     pub upgrading: u32,
@@ -123,7 +126,7 @@ pub struct InstallationEntry {
     pub agent_version: String,
 }
 
-/// One event. The attributes are those of its kind; others are absent.
+/// An event. Attributes of other kinds are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventEntry {
@@ -131,22 +134,22 @@ pub struct EventEntry {
     pub time: Timestamp,
     /// Its name in the catalog.
     pub name: String,
-    /// Of created and deleted: the desired version of the control plane.
+    /// The desired version of the control plane (created, deleted).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_version: Option<String>,
-    /// Of updated: the version before.
+    /// The version before (updated).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_tcp_version: Option<String>,
-    /// Of updated: the version after.
+    /// The version after (updated).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_tcp_version: Option<String>,
-    /// Of deleted: the last status.
+    /// The last status (deleted).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// Of created, extended: whether it was made through Cluster API.
+    /// The use of Cluster API to create it (created, extended).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_api: Option<bool>,
-    /// Of created, extended: how it is exposed.
+    /// The way in which it is exposed (created, extended).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_profile: Option<String>,
     /// The version of Kamaji at that time.
@@ -155,13 +158,20 @@ pub struct EventEntry {
     pub kubernetes_version: String,
 }
 
-/// What [`overview`] needs of the store.
+/// Returns the query whose answer [`overview`] needs.
 pub fn overview_query(now: Timestamp) -> OverviewQuery {
-    OverviewQuery { now, versions: VERSIONS, dimensions: VALUES, installations: LISTED, events: LISTED, days: DAYS }
+    OverviewQuery {
+        now,
+        versions: MAX_VERSIONS,
+        dimensions: MAX_DIMENSIONS,
+        installations: MAX_LISTED,
+        events: MAX_LISTED,
+        days: MAX_DAYS,
+    }
 }
 
-/// Makes the overview of what the store answered to [`overview_query`] with the same `now`.
-pub fn overview(facts: OverviewData, now: Timestamp) -> Overview {
+/// Creates the overview from the answer to [`overview_query`] with the same `now`.
+pub fn overview(data: OverviewData, now: Timestamp) -> Overview {
     let OverviewData {
         day,
         week,
@@ -174,7 +184,7 @@ pub fn overview(facts: OverviewData, now: Timestamp) -> Overview {
         events,
         days,
         kamaji,
-    } = facts;
+    } = data;
     let current = day.total();
     Overview {
         generated_at: now,
@@ -202,7 +212,8 @@ fn versions<V: ToString>(top: &[(V, u64)], all: u64) -> TopVersions {
     TopVersions { top: top.iter().map(share).collect(), others: all.saturating_sub(listed) }
 }
 
-/// A row for each day up to `today`, zero where there is none; what clocks ahead of ours sent for tomorrow waits.
+/// Returns a row for each day up to `today`, with zeros for a day without data. A row of tomorrow, from a sender whose clock
+/// is ahead, is left out.
 fn every_day(days: &[DayTotals], today: Date) -> Vec<DayTotals> {
     let youngest = today.saturating_sub((MIN_DAYS - 1).days());
     let first = days.first().map_or(youngest, |first| first.day.min(youngest));

@@ -1,5 +1,7 @@
-//! Background jobs: retention, checkpoint, eviction and health.
+//! Background jobs: retention, checkpoints, eviction and the health check.
 
+pub(super) mod checkpoint;
 pub(super) mod evict;
 pub(super) mod health;
+mod repeat;
 pub(super) mod retention;

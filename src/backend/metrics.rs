@@ -1,6 +1,6 @@
-//! The backend's own metrics, for `/metrics`: what came, what became of it, and how the store does.
+//! The backend's own metrics, for `/metrics`: requests, what became of their records, and the state of the store.
 //!
-//! They count requests, rows and time, never who sent or what. The names follow Prometheus' conventions.
+//! They count requests, records and time, and never name a sender. The names follow Prometheus' conventions.
 
 use std::time::Duration;
 
@@ -8,84 +8,86 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 
 use crate::process::probes;
 
-const REQUESTS: &str = "kamaji_telemetry_backend_requests_total";
-const ADMITTED: &str = "kamaji_telemetry_backend_records_accepted_total";
-const REFUSED: &str = "kamaji_telemetry_backend_records_rejected_total";
-const LATE: &str = "kamaji_telemetry_backend_records_expired_total";
-const COMMITS: &str = "kamaji_telemetry_backend_commits_total";
-const COMMIT: &str = "kamaji_telemetry_backend_commit_duration_seconds";
-const WAITING: &str = "kamaji_telemetry_backend_write_queue_records";
-const SIZE: &str = "kamaji_telemetry_backend_store_size_bytes";
-const LAST: &str = "kamaji_telemetry_backend_last_write_timestamp_seconds";
-const LIMITED: &str = "kamaji_telemetry_backend_requests_rate_limited_total";
+const REQUESTS_TOTAL: &str = "kamaji_telemetry_backend_requests_total";
+const RECORDS_ACCEPTED_TOTAL: &str = "kamaji_telemetry_backend_records_accepted_total";
+const RECORDS_REJECTED_TOTAL: &str = "kamaji_telemetry_backend_records_rejected_total";
+const RECORDS_EXPIRED_TOTAL: &str = "kamaji_telemetry_backend_records_expired_total";
+const COMMITS_TOTAL: &str = "kamaji_telemetry_backend_commits_total";
+const COMMIT_DURATION_SECONDS: &str = "kamaji_telemetry_backend_commit_duration_seconds";
+const WRITE_QUEUE_RECORDS: &str = "kamaji_telemetry_backend_write_queue_records";
+const STORE_SIZE_BYTES: &str = "kamaji_telemetry_backend_store_size_bytes";
+const LAST_WRITE_TIMESTAMP_SECONDS: &str = "kamaji_telemetry_backend_last_write_timestamp_seconds";
+const REQUESTS_RATE_LIMITED_TOTAL: &str = "kamaji_telemetry_backend_requests_rate_limited_total";
 const CONNECTIONS: &str = "kamaji_telemetry_backend_connections";
-const NOT_ACCEPTED: &str = "kamaji_telemetry_backend_connections_rejected_total";
-const EXPIRY: &str = "kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds";
-const RELOADS: &str = "kamaji_telemetry_backend_tls_reloads_total";
-const TOKEN_FILES: &str = "kamaji_telemetry_backend_token_file_reloads_total";
+const CONNECTIONS_REJECTED_TOTAL: &str = "kamaji_telemetry_backend_connections_rejected_total";
+const TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS: &str =
+    "kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds";
+const TLS_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_tls_reloads_total";
+const TOKEN_FILE_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_token_file_reloads_total";
 const READY: &str = "kamaji_telemetry_backend_ready";
 
-/// On which way a request came.
+/// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     /// OTLP over gRPC.
     Grpc,
     /// OTLP over HTTP.
     Http,
-    /// The JSON of today's Kamaji.
+    /// The JSON of Kamaji's built-in telemetry.
     Kamaji,
 }
 
-/// Which limit a request met.
+/// A limit that a request can exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitKind {
     /// Requests of a source.
     Requests,
-    /// Rows of a source.
-    Rows,
-    /// Rows of a source that are stored in a day.
-    Day,
+    /// Points and records of a source.
+    Items,
+    /// Points and records of a source that are stored in a day.
+    ItemsPerDay,
     /// Gauge snapshots of an installation.
-    Cycles,
-    /// Bytes of bodies at once.
-    Bodies,
-    /// How long a request may take.
-    Slow,
+    Snapshots,
+    /// Bytes of bodies in memory.
+    BodyBytes,
+    /// The time that a request may take.
+    Deadline,
 }
 
-/// A file of tokens that is read again and again.
+/// A file of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenFile {
-    /// Of those who read.
+    /// The tokens of readers.
     Reader,
-    /// Of those who send.
+    /// The tokens of senders.
     Ingest,
 }
 
-/// Why a connection was closed before anything was read from it.
+/// The reason for which a connection is closed before anything is read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionRejection {
-    /// There were as many as there may be.
+    /// There are as many connections as there may be.
     All,
-    /// There were as many of its source.
+    /// There are as many connections of its source as there may be.
     Source,
-    /// Its source opened too many in a short time, or had sent too much.
+    /// Its source opened too many in a short time, or sent too much.
     Rate,
-    /// The handshake of TLS failed, or took too long.
+    /// The TLS handshake failed, or took too long.
     Tls,
 }
 
 impl LimitKind {
-    const ALL: [Self; 6] = [Self::Requests, Self::Rows, Self::Day, Self::Cycles, Self::Bodies, Self::Slow];
+    const ALL: [Self; 6] =
+        [Self::Requests, Self::Items, Self::ItemsPerDay, Self::Snapshots, Self::BodyBytes, Self::Deadline];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
-            Self::Rows => "rows",
-            Self::Day => "day",
-            Self::Cycles => "snapshots",
-            Self::Bodies => "bodies",
-            Self::Slow => "slow",
+            Self::Items => "items",
+            Self::ItemsPerDay => "items_per_day",
+            Self::Snapshots => "snapshots",
+            Self::BodyBytes => "body_bytes",
+            Self::Deadline => "deadline",
         }
     }
 }
@@ -124,157 +126,188 @@ impl Transport {
     }
 }
 
-/// Keeps metrics from here on; before, and where nobody can read them, they cost nothing. `reasons` are the labels of
-/// records that are rejected.
-pub(super) fn open(reasons: impl IntoIterator<Item = &'static str>) {
+/// The values of the label `result`.
+const RESULTS: [&str; 2] = ["success", "failure"];
+
+const fn result(is_success: bool) -> &'static str {
+    let [success, failure] = RESULTS;
+    if is_success { success } else { failure }
+}
+
+/// Installs the recorder. Without it, metrics cost nothing and are lost. `reject_reasons` are the values of the label
+/// `reason` of rejected records.
+pub(super) fn open(reject_reasons: impl IntoIterator<Item = &'static str>) {
     probes::recorder();
     describe();
-    for reason in reasons {
-        counter!(REFUSED, "reason" => reason).increment(0);
+    init();
+    for reason in reject_reasons {
+        records_rejected(reason, 0);
     }
 }
 
-/// Says what each account is, and shows those that have a value before anything happens.
 fn describe() {
     describe_counter!(
-        REQUESTS,
+        REQUESTS_TOTAL,
         Unit::Count,
         "Requests by transport and result: an HTTP status, or a gRPC code's name."
     );
-    describe_counter!(ADMITTED, Unit::Count, "Rows that were admitted and committed, repeats included, by kind.");
-    describe_counter!(REFUSED, Unit::Count, "Points, log records and bodies that were refused, by reason.");
-    describe_counter!(LATE, Unit::Count, "Points and log records that were acknowledged and dropped as too old.");
-    describe_counter!(COMMITS, Unit::Count, "Commits by result: OK or FAILED. Many requests share one.");
-    describe_histogram!(COMMIT, Unit::Seconds, "How long a commit took.");
+    describe_counter!(
+        RECORDS_ACCEPTED_TOTAL,
+        Unit::Count,
+        "Snapshots and events that were committed, repeats included, by kind."
+    );
+    describe_counter!(
+        RECORDS_REJECTED_TOTAL,
+        Unit::Count,
+        "Points, log records and bodies that were rejected, by reason."
+    );
+    describe_counter!(
+        RECORDS_EXPIRED_TOTAL,
+        Unit::Count,
+        "Points and log records that were acknowledged and dropped as too old."
+    );
+    describe_counter!(COMMITS_TOTAL, Unit::Count, "Commits by result: success or failure. Many requests share one.");
+    describe_histogram!(COMMIT_DURATION_SECONDS, Unit::Seconds, "Duration of a commit.");
     describe_gauge!(
-        WAITING,
+        WRITE_QUEUE_RECORDS,
         Unit::Count,
-        "Rows that wait to be committed; beyond the store's bound senders are told to wait."
+        "Rows that are queued for a commit. When the queue is full, senders are told to retry."
     );
-    describe_gauge!(SIZE, Unit::Bytes, "What the store takes on disk.");
-    describe_gauge!(LAST, Unit::Seconds, "When rows were last committed; 0 if not since the start.");
-    describe_gauge!(READY, Unit::Count, "1 where the store can be read, 0 where it can't.");
-    describe_counter!(LIMITED, Unit::Count, "Requests that met a limit, by which.");
-    describe_gauge!(CONNECTIONS, Unit::Count, "Connections that are open, by port.");
-    describe_counter!(NOT_ACCEPTED, Unit::Count, "Connections that were closed unread, by why.");
-    describe_gauge!(EXPIRY, Unit::Seconds, "Until when the certificate in use is valid.");
+    describe_gauge!(STORE_SIZE_BYTES, Unit::Bytes, "Bytes that the store takes on disk.");
+    describe_gauge!(
+        LAST_WRITE_TIMESTAMP_SECONDS,
+        Unit::Seconds,
+        "Time of the last commit; 0 if there was none since the start."
+    );
+    describe_gauge!(READY, Unit::Count, "1 if the store can be read, else 0.");
+    describe_counter!(REQUESTS_RATE_LIMITED_TOTAL, Unit::Count, "Requests that exceeded a limit, by limit.");
+    describe_gauge!(CONNECTIONS, Unit::Count, "Open connections, by port.");
+    describe_counter!(CONNECTIONS_REJECTED_TOTAL, Unit::Count, "Connections that were closed unread, by reason.");
+    describe_gauge!(
+        TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS,
+        Unit::Seconds,
+        "Time at which the certificate in use expires."
+    );
     describe_counter!(
-        RELOADS,
+        TLS_RELOADS_TOTAL,
         Unit::Count,
-        "Certificates that were put in the place of the one in use, by result: OK, or FAILED for one that can't be used."
+        "Reloads of a changed certificate by result: success, or failure if it cannot be used."
     );
     describe_counter!(
-        TOKEN_FILES,
+        TOKEN_FILE_RELOADS_TOTAL,
         Unit::Count,
-        "Contents that were found in a file of tokens, the first one included, by file and result: OK, or FAILED for one that can't be used."
+        "Reloads of a changed token file, the first read included, by file and result: success, or failure if it cannot be used."
     );
+}
+
+/// Shows each series from the start, so that the first increment is seen as one.
+fn init() {
     for file in TokenFile::ALL {
-        for result in ["OK", "FAILED"] {
-            counter!(TOKEN_FILES, "file" => file.as_str(), "result" => result).increment(0);
+        for result in RESULTS {
+            counter!(TOKEN_FILE_RELOADS_TOTAL, "file" => file.as_str(), "result" => result).increment(0);
         }
     }
     for limit in LimitKind::ALL {
-        counter!(LIMITED, "limit" => limit.as_str()).increment(0);
+        counter!(REQUESTS_RATE_LIMITED_TOTAL, "limit" => limit.as_str()).increment(0);
     }
     for reason in ConnectionRejection::ALL {
-        counter!(NOT_ACCEPTED, "reason" => reason.as_str()).increment(0);
+        counter!(CONNECTIONS_REJECTED_TOTAL, "reason" => reason.as_str()).increment(0);
     }
-    for kind in ["snapshot", "event"] {
-        counter!(ADMITTED, "kind" => kind).increment(0);
+    for result in RESULTS {
+        counter!(COMMITS_TOTAL, "result" => result).increment(0);
     }
-    for result in ["OK", "FAILED"] {
-        counter!(COMMITS, "result" => result).increment(0);
-    }
-    counter!(LATE).increment(0);
-    for name in [WAITING, SIZE, LAST, READY] {
+    records_accepted(0, 0);
+    records_expired(0);
+    for name in [WRITE_QUEUE_RECORDS, STORE_SIZE_BYTES, LAST_WRITE_TIMESTAMP_SECONDS, READY] {
         gauge!(name).set(0.0);
     }
 }
 
-/// A request was answered. `result` is one of few: a status code of HTTP or of gRPC.
-pub(super) fn answered(transport: Transport, result: String) {
-    counter!(REQUESTS, "transport" => transport.as_str(), "result" => result).increment(1);
+/// Counts an answered request. `result` is one of few: an HTTP status or a gRPC code.
+pub(super) fn requests(transport: Transport, result: String) {
+    counter!(REQUESTS_TOTAL, "transport" => transport.as_str(), "result" => result).increment(1);
 }
 
-/// Rows of a request are committed.
-pub(super) fn admitted(snapshots: usize, events: usize) {
-    counter!(ADMITTED, "kind" => "snapshot").increment(snapshots as u64);
-    counter!(ADMITTED, "kind" => "event").increment(events as u64);
+/// Counts the committed records of a request.
+pub(super) fn records_accepted(snapshots: usize, events: usize) {
+    counter!(RECORDS_ACCEPTED_TOTAL, "kind" => "snapshot").increment(snapshots as u64);
+    counter!(RECORDS_ACCEPTED_TOTAL, "kind" => "event").increment(events as u64);
 }
 
 /// Counts points, records or bodies that are rejected for one reason.
-pub(super) fn rejected(reason: &'static str, count: u64) {
-    counter!(REFUSED, "reason" => reason).increment(count);
+pub(super) fn records_rejected(reason: &'static str, count: u64) {
+    counter!(RECORDS_REJECTED_TOTAL, "reason" => reason).increment(count);
 }
 
 /// Counts points or records that are acknowledged and dropped as too old.
-pub(super) fn expired(count: u64) {
-    counter!(LATE).increment(count);
+pub(super) fn records_expired(count: u64) {
+    counter!(RECORDS_EXPIRED_TOTAL).increment(count);
 }
 
-/// A request met a limit.
-pub(super) fn limited(limit: LimitKind) {
-    counter!(LIMITED, "limit" => limit.as_str()).increment(1);
+/// Counts a request that exceeds a limit.
+pub(super) fn requests_rate_limited(limit: LimitKind) {
+    counter!(REQUESTS_RATE_LIMITED_TOTAL, "limit" => limit.as_str()).increment(1);
 }
 
-/// A connection was closed unread.
-pub(super) fn not_accepted(reason: ConnectionRejection) {
-    counter!(NOT_ACCEPTED, "reason" => reason.as_str()).increment(1);
+/// Counts a connection that is closed unread.
+pub(super) fn connections_rejected(reason: ConnectionRejection) {
+    counter!(CONNECTIONS_REJECTED_TOTAL, "reason" => reason.as_str()).increment(1);
 }
 
-/// A connection was opened.
-pub(super) fn connected(port: &'static str) {
+/// Adds an open connection.
+pub(super) fn connection_opened(port: &'static str) {
     gauge!(CONNECTIONS, "port" => port).increment(1.0);
 }
 
-/// A connection was closed.
-pub(super) fn disconnected(port: &'static str) {
+/// Subtracts a closed connection.
+pub(super) fn connection_closed(port: &'static str) {
     gauge!(CONNECTIONS, "port" => port).decrement(1.0);
 }
 
-/// Another certificate was found.
-pub(super) fn reloaded(is_ok: bool) {
-    counter!(RELOADS, "result" => if is_ok { "OK" } else { "FAILED" }).increment(1);
+/// Counts a reload of the certificate.
+pub(super) fn tls_reloads(is_success: bool) {
+    counter!(TLS_RELOADS_TOTAL, "result" => result(is_success)).increment(1);
 }
 
-/// Other content was found in a file of tokens.
-pub(super) fn token_file_reloaded(file: TokenFile, is_ok: bool) {
-    let result = if is_ok { "OK" } else { "FAILED" };
-    counter!(TOKEN_FILES, "file" => file.as_str(), "result" => result).increment(1);
+/// Counts a reload of a token file.
+pub(super) fn token_file_reloads(file: TokenFile, is_success: bool) {
+    counter!(TOKEN_FILE_RELOADS_TOTAL, "file" => file.as_str(), "result" => result(is_success)).increment(1);
 }
 
-/// The certificate in use.
+/// Sets the expiry of the certificate in use, in seconds since 1970.
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
-pub(super) fn certificate(expires: i64) {
-    gauge!(EXPIRY).set(expires as f64);
+pub(super) fn tls_certificate_expiry(expires: i64) {
+    gauge!(TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS).set(expires as f64);
 }
 
-/// A commit ended.
-pub(super) fn committed(is_ok: bool, took: Duration) {
-    histogram!(COMMIT).record(took);
-    counter!(COMMITS, "result" => if is_ok { "OK" } else { "FAILED" }).increment(1);
-    if is_ok {
-        gauge!(LAST).set(jiff::Timestamp::now().as_duration().as_secs_f64());
+/// Counts a commit, and records its duration.
+pub(super) fn commits(is_success: bool, duration: Duration) {
+    histogram!(COMMIT_DURATION_SECONDS).record(duration);
+    counter!(COMMITS_TOTAL, "result" => result(is_success)).increment(1);
+    if is_success {
+        gauge!(LAST_WRITE_TIMESTAMP_SECONDS).set(jiff::Timestamp::now().as_duration().as_secs_f64());
     }
 }
 
-/// Rows begin to wait for a commit.
+/// Adds rows that are queued for a commit.
 #[expect(clippy::cast_precision_loss, reason = "bounded far below 2^53")]
-pub(super) fn begin_to_wait(rows: usize) {
-    gauge!(WAITING).increment(rows as f64);
+pub(super) fn write_queue_pushed(rows: usize) {
+    gauge!(WRITE_QUEUE_RECORDS).increment(rows as f64);
 }
 
-/// Rows do not wait any more, committed or not.
+/// Subtracts rows that are not queued any more, committed or not.
 #[expect(clippy::cast_precision_loss, reason = "bounded far below 2^53")]
-pub(super) fn end_to_wait(rows: usize) {
-    gauge!(WAITING).decrement(rows as f64);
+pub(super) fn write_queue_popped(rows: usize) {
+    gauge!(WRITE_QUEUE_RECORDS).decrement(rows as f64);
 }
 
-/// What the store takes, where that is known, and whether it can be read.
+/// Sets the size of the store.
 #[expect(clippy::cast_precision_loss, reason = "a store of 2^53 bytes is 9 PB")]
-pub(super) fn store(bytes: Option<u64>, ready: bool) {
-    if let Some(bytes) = bytes {
-        gauge!(SIZE).set(bytes as f64);
-    }
-    gauge!(READY).set(f64::from(u8::from(ready)));
+pub(super) fn store_size(bytes: u64) {
+    gauge!(STORE_SIZE_BYTES).set(bytes as f64);
+}
+
+/// Sets whether the store can be read.
+pub(super) fn ready(is_ready: bool) {
+    gauge!(READY).set(f64::from(u8::from(is_ready)));
 }

@@ -112,7 +112,7 @@ impl Acceptor {
                             connection.serve(stream, shutdown).await;
                         });
                     }
-                    Err(reason) => metrics::not_accepted(reason),
+                    Err(reason) => metrics::connections_rejected(reason),
                 },
                 Err(error) if is_of_peer(&error) => {}
                 Err(error) => {

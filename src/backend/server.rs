@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTokens};
 use super::ingest::{self, Ingester};
-use super::jobs::evict;
 use super::jobs::health::HealthMonitor;
 use super::jobs::retention::{self, Retention};
+use super::jobs::{checkpoint, evict};
 use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
 use super::net::tls::TlsIdentity;
@@ -175,9 +175,9 @@ async fn serve_stores(
     log_start(&grpc, &http, &auth, &limits)?;
 
     let limiter = Limiter::new(&limits);
-    let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.access));
+    let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.auth));
     let secure = auth.is_secure(tls.is_some());
-    let (auth_store, ingest, readers) = (Arc::clone(&stores.access), sender_tokens.clone(), reader_tokens.clone());
+    let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
     let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers);
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer) };
     let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows)));
@@ -191,7 +191,7 @@ async fn serve_stores(
     let certificate = follow_certificate(tls, shutdown.clone());
     let sender_tokens = sender_tokens.follow(shutdown.clone());
     let reader_tokens = reader_tokens.follow(shutdown.clone());
-    let checkpoint = retention::checkpoint(Arc::clone(&stores.rows), shutdown.clone());
+    let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
     let retention = retention::run(stores, retention, shutdown.clone());

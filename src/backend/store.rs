@@ -1,7 +1,7 @@
-//! Where admitted rows are kept: what a store promises, and what can be asked of it.
+//! Storage of validated records: the traits of a store, and its implementation in `SQLite`.
 //!
-//! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that text which
-//! the admission did not read cannot get in.
+//! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that no text gets in
+//! that was not validated.
 
 mod auth;
 mod location;
@@ -28,7 +28,7 @@ pub use auth::{
 };
 pub use location::{StoreLocation, UnknownStore};
 pub use pseudonym::{NoRandomNumbers, PseudonymKey};
-pub use retention::{Cutoffs, Erased, Pruned};
+pub use retention::{Cutoffs, EraseError, Erased, Pruned, erase_installation};
 pub use rows::{
     AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Source,
     StateCounts, cut_to_hour, utc_day,
@@ -39,101 +39,101 @@ pub use stores::Stores;
 /// A store of installations, their days, and events.
 ///
 /// Every implementation passes the same conformance suite:
-/// - [`Store::write`] returns after the rows are durable, and keeps all of a batch or nothing of it.
-/// - Writing anything twice is the same as writing it once.
-/// - Of an installation's snapshots the newest is its latest state, and the newest of a UTC day is its row of that day,
-///   in whatever order they come; of two of the same millisecond either may stay.
-/// - An event's uid is its key: the first one stays.
-/// - An installation keeps the source that it first had: rows of another are acknowledged and dropped.
-/// - Nothing that is kept ties an event to an installation, or events to each other: not even the order of arrival, once
-///   the store is tidied.
+/// - [`Store::write`] returns after the rows are durable. It stores all of a batch or nothing of it.
+/// - Writing a batch twice has the same effect as writing it once.
+/// - An installation's newest snapshot is its latest state, and its newest snapshot of a UTC day is its row of that day,
+///   in whatever order they arrive. Of two snapshots of the same millisecond either may stay.
+/// - The uid of an event is its key: the first event with a uid stays.
+/// - An installation keeps its first source: rows of another source are acknowledged and dropped.
+/// - No stored value ties an event to an installation, or events to each other. After a checkpoint, neither does the order
+///   of arrival.
 pub trait Store: Send + Sync + 'static {
-    /// Keeps `batch`. An empty batch is kept at once.
+    /// Stores `batch`.
     ///
-    /// Fails with [`WriteError`] where nothing of the batch was kept, or where that is unknown; both are cured by
-    /// writing it again.
+    /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it again
+    /// in both cases.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
 
-    /// Deletes what is older than `cutoffs`, in steps between which writes go on, so that they do not wait for it.
+    /// Deletes rows older than `cutoffs`, in steps between which writes go on.
     ///
-    /// Fails with [`WriteError`] where not all of it was deleted; what was stays deleted.
+    /// Fails with [`WriteError`] if not all of them were deleted. Those of the steps before stay deleted.
     fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>>;
 
-    /// Removes what is left of deleted rows, and of the order in which rows came, where a store keeps such for a while;
-    /// called every minute. Tries again the next time where somebody reads just now.
+    /// Removes the traces of deleted rows and of the order of arrival, such as a write-ahead log. Called every minute. Does
+    /// nothing while a reader needs them.
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
 
-    /// What the overview is made of, from one consistent state of the store.
+    /// Reads the data of the overview from one consistent state of the store.
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>>;
 
-    /// The key that makes pseudonyms of cluster UIDs: made when the store is, and the same ever after.
+    /// Returns the key that turns cluster UIDs into pseudonyms. It is created with the store, and never changes.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;
 
-    /// Bytes that it takes on disk.
+    /// Returns the bytes that the store takes on disk.
     fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
 
-    /// Says whether the store can be read.
+    /// Checks that the store can be read.
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>>;
 }
 
-/// Why a batch was not kept. Either may be tried again after [`WriteError::retry_after`].
+/// An error of a write, which may be tried again after [`WriteError::retry_after`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
-    /// More waits to be written than the store takes on.
+    /// The queue of the store is full.
     #[error("the store is overloaded: {waiting} rows wait to be written, and it takes on no more than {bound}")]
     Overloaded {
-        /// Rows that wait.
+        /// The number of queued rows.
         waiting: usize,
-        /// The most that may wait.
+        /// The maximum number of queued rows.
         bound: usize,
     },
-    /// The store could not write: the disk is full or failing, or the store was closed.
+    /// The store cannot write: the disk is full or fails, or the store was closed.
     #[error("the store cannot write: {0}")]
     Unavailable(Arc<str>),
 }
 
-/// Why a question was not answered.
+/// An error of a read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store cannot be read: {0}")]
 pub struct ReadError(pub Arc<str>);
 
 impl WriteError {
-    /// How long a sender should wait before it tries again.
+    /// Returns how long a sender should wait before it tries again.
     pub const fn retry_after(&self) -> Duration {
         match self {
             // The bound holds about two seconds of work.
             Self::Overloaded { .. } => Duration::from_secs(2),
-            // A full disk waits for somebody: ask now and then, without a stampede.
+            // A full disk waits for its operator. Senders try now and then, and not all at once when there is room again.
             Self::Unavailable(_) => Duration::from_secs(30),
         }
     }
 }
 
-/// What to put into [`OverviewData`]. Each limit bounds a list.
+/// A query for [`OverviewData`]. Each number bounds a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverviewQuery {
     /// The end of all windows; later rows count as well.
     pub now: Timestamp,
-    /// The most versions to list, of each kind.
+    /// The maximum number of versions of each component.
     pub versions: u32,
-    /// The most values to list of each extended gauge.
+    /// The maximum number of values of each extended gauge.
     pub dimensions: u32,
-    /// The most installations to list.
+    /// The maximum number of installations.
     pub installations: u32,
-    /// The most events to list.
+    /// The maximum number of events.
     pub events: u32,
-    /// How many UTC days of history to list, the day of `now` included.
+    /// The number of UTC days of history, with the day of `now`.
     pub days: u32,
 }
 
-/// What the overview is made of.
+/// The data of the overview.
 ///
-/// *Current* is an installation whose newest snapshot is at most [`CURRENT`] old. Each window begins with the hour in which
-/// it begins, as stores count by the hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] is of
-/// this project's agents alone.
+/// An installation is *current* if its newest snapshot is at most [`CURRENT`] old. Stores count by the hour, so each window
+/// begins with a whole hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] comes from this project's
+/// agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OverviewData {
     /// Installations seen in the last 24 hours.
@@ -156,11 +156,11 @@ pub struct OverviewData {
     pub events: Vec<EventRow>,
     /// The days that have rows, oldest first.
     pub days: Vec<DayTotals>,
-    /// What the telemetry says that Kamaji has built in.
+    /// The totals of Kamaji's built-in telemetry.
     pub kamaji: KamajiTotals,
 }
 
-/// What the telemetry says that Kamaji has built in. An installation may be in here and among the agents' as well.
+/// Totals of Kamaji's built-in telemetry. An installation may be counted here and among the agents' as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KamajiTotals {
     /// Installations seen in the last 24 hours.
@@ -187,16 +187,16 @@ pub struct EventTotals {
     pub deleted: u64,
 }
 
-/// How old the newest snapshot of a current installation may be: long enough for a maintenance window or a night without
-/// egress, short enough that what is gone does not count.
+/// The maximum age of a current installation's newest snapshot: long enough for a maintenance window or a night without
+/// egress, short enough that an installation that is gone does not count.
 pub const CURRENT: Duration = Duration::from_hours(24);
 
 /// Installations seen in a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveCounts {
-    /// ActiveCounts on at least two UTC days since they were first seen: these are the active ones.
+    /// Installations seen on at least two UTC days.
     pub active: u64,
-    /// ActiveCounts on one UTC day only: trials, CI clusters, and whatever is new.
+    /// Installations seen on one UTC day only: trials, CI clusters, and new ones.
     pub short_lived: u64,
 }
 
@@ -207,21 +207,21 @@ pub struct Totals {
     pub running: u64,
     /// Control planes scaled to zero.
     pub sleeping: u64,
-    /// Control planes that do not work, or not yet.
+    /// Control planes that do not work, or do not work yet.
     pub not_ready: u64,
     /// Control planes that change their version.
     pub upgrading: u64,
 }
 
 impl ActiveCounts {
-    /// All of them.
+    /// Returns the sum.
     pub const fn total(self) -> u64 {
         self.active + self.short_lived
     }
 }
 
 impl Totals {
-    /// All of them.
+    /// Returns the sum.
     pub const fn total(self) -> u64 {
         self.running + self.sleeping + self.not_ready + self.upgrading
     }
@@ -246,7 +246,7 @@ pub struct InstallationRow {
     pub kubernetes_version: KubernetesVersion,
 }
 
-/// One UTC day over all installations.
+/// A UTC day over all installations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayTotals {
     /// The day.

@@ -1,11 +1,11 @@
-//! What is read: the pages, the insights as JSON, and health.
+//! The pages, the API for readers, and the probes of the HTTP port.
 
 mod audit_log;
 mod chart;
 mod erase;
 mod format;
 mod page;
-mod sign_in;
+mod login;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use maud::Markup;
 
-use super::auth::{AuthLayer, Principal};
+use super::auth::{AuthError, AuthLayer, Principal};
 use super::insights::{self, Overview};
 use super::store::{ReadError, Store, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
 
-/// On every answer: the page loads its own style and icon and nothing else, runs nothing, sends nothing, and is in
-/// nobody's frame; what it shows is kept in no cache. Other sites don't hear of it; the page itself does, since browsers
-/// that name no referrer don't name the origin of a form either.
-const HEADERS: [(HeaderName, &str); 4] = [
+/// The security headers of every answer. A page loads its own style and icon and nothing else, runs no script, sends no
+/// form, and is in no frame and no cache. It sends no referrer to other sites. It sends one to itself, since a browser
+/// without it omits the origin of a form, too.
+const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,30 +39,29 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// The policy of a page with a form, which is sent to nobody else.
+/// The policy of a page whose form is sent to this backend alone.
 const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
                            frame-ancestors 'none'";
 
-/// The largest body: a token is 77 bytes.
+/// The maximum number of bytes of a body: a token has 77.
 const MAX_BODY: usize = 1_024;
 
-/// What the handlers share.
+/// The state of the handlers.
 #[derive(Clone)]
 struct Web {
     stores: Stores,
-    guard: Arc<AuthLayer>,
-    /// Where OTLP over gRPC is listened for, which a page without data names.
+    auth: Arc<AuthLayer>,
+    /// The address of OTLP/gRPC, which a page without data names.
     grpc: SocketAddr,
 }
 
-/// Everything but ingest. `grpc` is where OTLP over gRPC is listened for. TokenRef may read what is for the guard to say, by
-/// the table of routes.
-pub(super) fn routes(stores: Stores, guard: &Arc<AuthLayer>, grpc: SocketAddr) -> Router {
+/// Returns the routes of readers, behind `auth`. `grpc` is the address of OTLP/gRPC.
+pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, grpc: SocketAddr) -> Router {
     let routes = Router::new()
         .route("/", get(front))
         .route("/audit-log", get(audit_log::page))
-        .route("/sign-in", post(sign_in::sign_in))
-        .route("/sign-out", post(sign_in::sign_out))
+        .route("/sign-in", post(login::log_in))
+        .route("/sign-out", post(login::log_out))
         .route("/style.css", get(style))
         .route("/icon.svg", get(icon))
         .route("/api/v1/insights/overview", get(overview))
@@ -70,37 +69,41 @@ pub(super) fn routes(stores: Stores, guard: &Arc<AuthLayer>, grpc: SocketAddr) -
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(map_response(async |response: Response| with_headers(response)))
-        .with_state(Web { stores, guard: Arc::clone(guard), grpc });
-    guard.layer(routes, IntoResponse::into_response)
+        .layer(map_response(async |response: Response| with_security_headers(response)))
+        .with_state(Web { stores, auth: Arc::clone(auth), grpc });
+    auth.layer(routes, respond)
 }
 
-/// The probes, which tell what was seen last: whoever asks, nothing is read for it.
-pub(super) fn probes(readiness: Readiness, guard: &Arc<AuthLayer>) -> Router {
-    let routes = probes::probes(readiness).layer(map_response(async |response: Response| with_headers(response)));
-    guard.layer(routes, IntoResponse::into_response)
+/// Returns the routes of the probes. They report the last result of the health check, so that no probe reads the store.
+pub(super) fn probes(readiness: Readiness, auth: &Arc<AuthLayer>) -> Router {
+    let routes = probes::probes(readiness);
+    auth.layer(routes.layer(map_response(async |response: Response| with_security_headers(response))), respond)
 }
 
-/// Adds what every answer to a reader has, where it says nothing else itself.
-pub(super) fn with_headers(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
+fn respond(error: AuthError) -> Response {
+    with_security_headers(error.into_response())
+}
+
+/// Adds the security headers that an answer does not set itself.
+fn with_security_headers(mut response: Response) -> Response {
+    for (name, value) in SECURITY_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-/// A page with a form.
+/// Returns a page with a form.
 fn with_form(page: Markup) -> Response {
     ([(CONTENT_SECURITY_POLICY, FORM_POLICY)], Html(page.into_string())).into_response()
 }
 
-/// The store could not be read: the log says why, the reader only that.
+/// The error of a page whose data cannot be read. The log has its cause; the answer does not.
 struct Unreadable;
 
 impl From<ReadError> for Unreadable {
     fn from(error: ReadError) -> Self {
-        static SAID: LogThrottle = LogThrottle::per_minute();
-        SAID.failed(|count| tracing::error!(%error, count, "a page could not be shown"));
+        static THROTTLE: LogThrottle = LogThrottle::per_minute();
+        THROTTLE.failed(|count| tracing::error!(%error, count, "failed to show a page"));
         Self
     }
 }
@@ -113,15 +116,15 @@ impl IntoResponse for Unreadable {
 
 async fn read_overview(store: &dyn Store) -> Result<Overview, ReadError> {
     let now = Timestamp::now();
-    let facts = store.overview(insights::overview_query(now)).await?;
-    Ok(insights::overview(facts, now))
+    let data = store.overview(insights::overview_query(now)).await?;
+    Ok(insights::overview(data, now))
 }
 
-/// TokenRef is no reader is asked to sign in, and sees nothing else.
-async fn front(State(web): State<Web>, reader: Option<Extension<Principal>>) -> Result<Response, Unreadable> {
-    let Some(Extension(reader)) = reader else { return sign_in::page(&web, None).await };
+/// Shows the overview to a reader, and the login form to everybody else.
+async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, Unreadable> {
+    let Some(Extension(principal)) = principal else { return login::page(&web, None).await };
     let overview = read_overview(web.stores.rows.as_ref()).await?;
-    Ok(with_form(page::overview(&overview, web.grpc, &reader)))
+    Ok(with_form(page::overview(&overview, web.grpc, &principal)))
 }
 
 async fn overview(State(Web { stores, .. }): State<Web>) -> Result<Json<Overview>, Unreadable> {

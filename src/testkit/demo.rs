@@ -171,9 +171,9 @@ async fn open_store(folder: &Path) -> anyhow::Result<Arc<SqliteStore>> {
 
 /// Creates the token for the page. It replaces the token of an earlier demo with the same directory, which is not
 /// stored.
-async fn create_token(access: &dyn AuthStore) -> anyhow::Result<String> {
-    access.revoke_token(TOKEN_NAME.to_owned(), Timestamp::now()).await?;
-    let (_, text) = token::create(access, TOKEN_NAME.parse()?, Role::Admin, TOKEN_DAYS).await?;
+async fn create_token(auth_store: &dyn AuthStore) -> anyhow::Result<String> {
+    auth_store.revoke_token(TOKEN_NAME.to_owned(), Timestamp::now()).await?;
+    let (_, text) = token::create(auth_store, TOKEN_NAME.parse()?, Role::Admin, TOKEN_DAYS).await?;
     Ok(text)
 }
 

@@ -1,4 +1,4 @@
-//! Tokens by hand: made, listed, revoked. The backend may serve meanwhile, and takes notice at once.
+//! Creation, list and revocation of readers' tokens. A backend that serves the store applies them at once.
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -7,18 +7,18 @@ use super::open;
 use crate::backend::auth::token::{self, Name, NotCreated};
 use crate::backend::store::{AuthStore, CreateError, Role, StoreLocation, Token, UsedToken};
 
-/// A token that was made.
+/// A new token.
 #[derive(Debug)]
 pub struct CreatedToken {
-    /// Its whole text, which nothing keeps.
+    /// Its whole text, which is not stored.
     pub text: String,
-    /// What there is to say about it.
-    pub said: String,
+    /// A line about it for people.
+    pub message: String,
 }
 
-/// Makes a token that lasts for `days`.
+/// Creates a token that is valid for `days`.
 ///
-/// Fails where there is no store, or where the name is taken.
+/// Fails if there is no store, or if another token has the name.
 pub async fn create(store: StoreLocation, name: Name, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
     let store = open(store).await?;
     let (token, text) = match token::create(&store, name.clone(), role, days).await {
@@ -30,26 +30,26 @@ pub async fn create(store: StoreLocation, name: Name, role: Role, days: u16) -> 
     };
     let Token { prefix, expires, .. } = token;
     let expires = day(expires);
-    let said =
+    let message =
         format!("Created {prefix} for {name} with the role {role}; it expires on {expires}. It is not shown again.\n");
-    Ok(CreatedToken { text, said })
+    Ok(CreatedToken { text, message })
 }
 
-/// A line a token.
+/// Returns a table of all tokens.
 pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
     let now = Timestamp::now();
     let tokens = open(store).await?.tokens().await?;
     if tokens.is_empty() {
         return Ok("There is no token yet: kamaji-telemetry backend token create --name NAME --role admin\n".into());
     }
-    let heads = ["PREFIX", "NAME", "ROLE", "CREATED", "EXPIRES", "STATE", "LAST USED"].map(str::to_owned);
+    let headings = ["PREFIX", "NAME", "ROLE", "CREATED", "EXPIRES", "STATE", "LAST USED"].map(str::to_owned);
     let rows = tokens.into_iter().map(|used| row(used, now));
-    Ok(table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()))
+    Ok(table(&std::iter::once(headings).chain(rows).collect::<Vec<_>>()))
 }
 
-/// Ends a token, given by its name or its prefix, and its sessions.
+/// Revokes a token, by its name or its prefix, and ends its sessions.
 ///
-/// Fails where there is none such.
+/// Fails if the store has no such token. Those of `--reader-token-file` are not in it.
 pub async fn revoke(store: StoreLocation, which: String) -> anyhow::Result<String> {
     let revoked = open(store).await?.revoke_token(which.clone(), Timestamp::now()).await?;
     let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
@@ -69,15 +69,15 @@ fn row(used: UsedToken, now: Timestamp) -> [String; 7] {
         None => "expired",
     };
     let Token { prefix, name, role, created, expires, revoked: _ } = token;
-    let used = last_used.map_or_else(|| "never".to_owned(), day);
-    [prefix, name, role.to_string(), day(created), day(expires), state.to_owned(), used]
+    let last_used = last_used.map_or_else(|| "never".to_owned(), day);
+    [prefix, name, role.to_string(), day(created), day(expires), state.to_owned(), last_used]
 }
 
 fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Columns as wide as their widest cell.
+/// Formats rows in columns as wide as their widest cell.
 fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: [usize; COLUMNS] = std::array::from_fn(width);

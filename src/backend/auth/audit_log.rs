@@ -1,4 +1,4 @@
-//! The way into the audit log: what is read at once shares one write.
+//! The writer of the audit log. Entries of concurrent requests share one write.
 
 use std::sync::Arc;
 
@@ -7,49 +7,49 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::store::{AuditLogEntry, AuthStore};
 use crate::process::log_throttle::LogThrottle;
 
-/// The most that may wait to be logged, and that one write takes: a write takes milliseconds, so that waiting for this
-/// many is no longer than a reader waits for a page anyway, and what waits is under 64 kB.
-const WAITING: usize = 256;
+/// The maximum number of queued entries, and of those in one write. A write takes milliseconds, so a request waits for so
+/// many no longer than for its page. The queue is smaller than 64 kB.
+const MAX_QUEUED: usize = 256;
 
-/// Adds to the audit log.
+/// A handle of the writer.
 #[derive(Debug, Clone)]
 pub(in crate::backend) struct AuditLogWriter(mpsc::Sender<PendingEntry>);
 
 type PendingEntry = (AuditLogEntry, oneshot::Sender<()>);
 
-/// Something could not be logged, so it must not be answered.
+/// The error of an entry that is not stored, so that its request must not be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) struct NotLogged;
 
 impl AuditLogWriter {
-    /// With what writes for it until every clone of it is gone.
-    pub(in crate::backend) fn new(access: Arc<dyn AuthStore>) -> (Self, impl Future<Output = ()>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), write(access, receiver))
+    /// Creates a writer. The future writes until every clone of the handle is dropped.
+    pub(in crate::backend) fn new(auth_store: Arc<dyn AuthStore>) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED);
+        (Self(sender), write(auth_store, receiver))
     }
 
-    /// Returns once it is in the log.
+    /// Adds an entry to the audit log. Returns once it is stored.
     pub(super) async fn record(&self, entry: AuditLogEntry) -> Result<(), NotLogged> {
-        let (logged, answer) = oneshot::channel();
-        self.0.try_send((entry, logged)).map_err(|_| NotLogged)?;
-        answer.await.map_err(|_| NotLogged)
+        let (stored, is_stored) = oneshot::channel();
+        self.0.try_send((entry, stored)).map_err(|_| NotLogged)?;
+        is_stored.await.map_err(|_| NotLogged)
     }
 }
 
-async fn write(access: Arc<dyn AuthStore>, mut receiver: mpsc::Receiver<PendingEntry>) {
-    let (mut waiting, said) = (Vec::new(), LogThrottle::per_minute());
-    while receiver.recv_many(&mut waiting, WAITING).await > 0 {
-        let (entries, readers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        match access.record(entries).await {
+async fn write(auth_store: Arc<dyn AuthStore>, mut receiver: mpsc::Receiver<PendingEntry>) {
+    let (mut pending, throttle) = (Vec::new(), LogThrottle::per_minute());
+    while receiver.recv_many(&mut pending, MAX_QUEUED).await > 0 {
+        let (entries, requests): (Vec<_>, Vec<_>) = pending.drain(..).unzip();
+        match auth_store.record(entries).await {
             Ok(()) => {
-                for reader in readers {
-                    // Whoever no longer waits has given up on its answer.
-                    let _ = reader.send(());
+                for request in requests {
+                    // A request that was dropped meanwhile needs no answer.
+                    let _ = request.send(());
                 }
             }
-            // Those that wait hear of it by the end of their channels.
-            Err(error) => said.failed(|count| {
-                tracing::error!(%error, count, "the audit log can't be written: nothing is shown meanwhile");
+            // The requests fail as their channels are dropped.
+            Err(error) => throttle.failed(|count| {
+                tracing::error!(%error, count, "failed to write the audit log; readers are shown nothing meanwhile");
             }),
         }
     }

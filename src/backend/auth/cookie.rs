@@ -1,34 +1,34 @@
-//! The cookie of a session.
+//! The cookie of a session, which holds its secret.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// Its name over TLS: with this prefix a browser takes it from this host alone, over TLS alone, for every path.
+/// The name over TLS. With this prefix a browser takes the cookie only from this host, over TLS, and for every path.
 const SECURE: &str = "__Host-ktt_session";
 
-/// Its name over plain HTTP, where browsers refuse the prefix.
+/// The name over plain HTTP, where browsers refuse the prefix.
 const PLAIN: &str = "ktt_session";
 
 const fn name(secure: bool) -> &'static str {
     if secure { SECURE } else { PLAIN }
 }
 
-/// The secret of the session in a request; the other name's is not believed.
+/// Returns the secret in the headers of a request. The cookie of the other name is ignored.
 pub(super) fn read(headers: &HeaderMap, secure: bool) -> Option<&str> {
     let lists = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name(secure)).map(|(_, value)| value)
 }
 
-/// The header that gives a browser the secret, for this many seconds.
+/// Returns the header that gives a browser the secret, for so many seconds.
 pub(super) fn set(secret: &str, seconds: i64, secure: bool) -> Option<HeaderValue> {
-    let only_over_tls = if secure { "; Secure" } else { "" };
+    let tls_only = if secure { "; Secure" } else { "" };
     let name = name(secure);
-    let cookie = format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{only_over_tls}");
+    let cookie = format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{tls_only}");
     HeaderValue::try_from(cookie).ok()
 }
 
-/// The header that takes it away again.
+/// Returns the header that makes a browser delete the cookie.
 pub(super) fn clear(secure: bool) -> Option<HeaderValue> {
     set("", 0, secure)
 }

@@ -1,4 +1,4 @@
-//! Where a request comes from: the address that browsers know the page by, and whether a page of it sent a request.
+//! Protection against cross-site requests: the public URL of the page, and the origin of a request.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Request, Uri};
 
-/// What browsers say of the page that sends a request, where they trust the connection.
+/// The header in which browsers say which site sends a request, on connections that they trust.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// A scheme and a host, such as `https://telemetry.example.org`.
+/// The scheme and the host of the page, such as `https://telemetry.example.org`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     secure: bool,
-    /// With its port, unless that is the scheme's own.
+    /// The host in lower case, with the port unless it is the scheme's default.
     host: String,
 }
 
-/// Text that is no [`PublicUrl`].
+/// A text that is not a [`PublicUrl`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no public URL: expected https://HOST or http://HOST, with a port where needed and without a path, such as https://telemetry.example.org"
@@ -25,14 +25,14 @@ pub struct PublicUrl {
 pub struct InvalidPublicUrl(String);
 
 impl PublicUrl {
-    /// Whether browsers speak TLS to it.
+    /// Returns whether browsers speak TLS to it.
     pub const fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Whether a request asked for this host.
+    /// Returns whether a request is for this host.
     pub(super) fn is_host_of<B>(&self, request: &Request<B>) -> bool {
-        host(request).is_some_and(|host| without_port_of(self.secure, host).eq_ignore_ascii_case(&self.host))
+        host(request).is_some_and(|host| without_default_port(self.secure, host).eq_ignore_ascii_case(&self.host))
     }
 }
 
@@ -49,7 +49,7 @@ impl FromStr for PublicUrl {
         };
         let authority = uri.authority().map(http::uri::Authority::as_str).filter(|host| !host.contains('@'));
         let host = authority.filter(|host| !host.is_empty() && matches!(uri.path(), "" | "/") && uri.query().is_none());
-        let host = without_port_of(secure, host.ok_or_else(invalid)?).to_ascii_lowercase();
+        let host = without_default_port(secure, host.ok_or_else(invalid)?).to_ascii_lowercase();
         Ok(Self { secure, host })
     }
 }
@@ -60,19 +60,19 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-/// Browsers leave the scheme's own port out; others may not.
-fn without_port_of(secure: bool, host: &str) -> &str {
+/// Removes the scheme's default port. Browsers leave it out; other clients may not.
+fn without_default_port(secure: bool, host: &str) -> &str {
     host.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(host)
 }
 
-/// The host that was asked for: HTTP/2 has it in the URI.
+/// Returns the host that a request is for. HTTP/2 has it in the URI.
 fn host<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     authority.or_else(|| request.headers().get(HOST)?.to_str().ok())
 }
 
-/// Whether a page of this backend sent the request. Browsers say so in one of two headers whenever a form is sent; who
-/// sends neither is no browser, and can use a token.
+/// Returns whether a page of this backend sent the request. Browsers say so in one of two headers whenever they send a
+/// form. A client that sends neither is not a browser, and can use a token.
 pub(super) fn is_own<B>(request: &Request<B>, public_url: Option<&PublicUrl>) -> bool {
     if let Some(site) = request.headers().get(SEC_FETCH_SITE) {
         return site == "same-origin";

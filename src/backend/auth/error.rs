@@ -1,20 +1,19 @@
-//! Why somebody is not let in, and how they are told.
+//! The errors of authentication and authorization, and how they are answered.
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
-use super::PublicUrl;
+use super::csrf::PublicUrl;
 use crate::backend::store::Role;
-use crate::backend::web;
 use crate::process::log_throttle::LogThrottle;
 
-/// Renders an error in the form that the clients of a route understand.
-pub(super) type Respond = fn(AuthError) -> Response;
+/// A function that renders an error in the form that the clients of a route understand.
+pub(in crate::backend) type Respond = fn(AuthError) -> Response;
 
-/// Why a reader is not let in. The texts say what was expected, and never what was sent.
+/// An error that keeps a request from its handler. The texts say what was expected, and never what was sent.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::backend) enum AuthError {
     #[error("this is {0}, and is served under no other name (--public-url)")]
@@ -24,51 +23,68 @@ pub(in crate::backend) enum AuthError {
          Origin; where a proxy changes the name of the host, --public-url tells the right one; a program sends a token \
          instead"
     )]
-    Foreign,
-    #[error(
-        "a token is needed: expected `Authorization: Bearer TOKEN`; whoever runs this backend makes one with \
-         `kamaji-telemetry backend token create`"
-    )]
-    Nobody,
-    #[error("the token is unknown, expired or revoked: expected `Authorization: Bearer TOKEN` with one that is not")]
-    WrongToken,
-    #[error("the role {has} is too small: expected a token with the role {needed}")]
-    Role { has: Role, needed: Role },
-    #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
-    RateLimited(Duration),
+    ForeignOrigin,
+    #[error("this path has no such method: expected {0}")]
+    MethodNotAllowed(String),
     #[error(
         "a token is needed to send here: expected `Authorization: Bearer TOKEN`, with a token that its operator gave out"
     )]
     SenderTokenRequired,
+    #[error(
+        "a token is needed: expected `Authorization: Bearer TOKEN`; whoever runs this backend makes one with \
+         `kamaji-telemetry backend token create`"
+    )]
+    TokenRequired,
+    #[error("the token is unknown, expired or revoked: expected `Authorization: Bearer TOKEN` with one that is not")]
+    InvalidToken,
+    #[error("the role {has} is too small: expected a token with the role {needed}")]
+    Role { has: Role, needed: Role },
+    #[error("this token is used too often: expected no more than five requests a second; try again in {} s", seconds(*.0))]
+    RateLimited(Duration),
     #[error("sign in first")]
-    SignInFirst,
+    LoginRequired,
     #[error(transparent)]
-    AuthUnavailable(#[from] AuthUnavailable),
+    Unavailable(#[from] AuthUnavailable),
 }
 
-/// Something is wrong on our side, and nothing is shown: the log says what, the reader only that.
+/// A failure of the backend, for which nothing is shown. The log has its cause; the answer does not.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(in crate::backend) enum AuthUnavailable {
-    /// What is not in the audit log is not answered.
+    /// The request cannot be added to the audit log, without which it is not answered.
     #[error("what is read has to be logged, and that fails at the moment: see the backend's log")]
     NotLogged,
-    /// Anything else, logged already.
+    /// Any other failure, which is logged already.
     #[error("the store cannot be used at the moment: see the backend's log")]
     Other,
 }
 
 impl AuthUnavailable {
-    /// Logs what the reader is not told, once a minute at most: it fails for strangers too.
+    /// Logs `error`, at most once a minute: requests without a valid token fail as well.
     pub(in crate::backend) fn other(error: impl std::fmt::Display) -> Self {
-        static SAID: LogThrottle = LogThrottle::per_minute();
-        SAID.failed(|count| tracing::error!(%error, count, "a reader could not be answered"));
+        static THROTTLE: LogThrottle = LogThrottle::per_minute();
+        THROTTLE.failed(|count| tracing::error!(%error, count, "failed to answer a reader"));
         Self::Other
     }
 }
 
-/// As `Retry-After` tells it.
+/// Returns a time for `Retry-After`, rounded up.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + 1
+}
+
+impl AuthError {
+    /// Returns the HTTP status of the answer.
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::ForeignOrigin | Self::Role { .. } => StatusCode::FORBIDDEN,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SenderTokenRequired | Self::TokenRequired | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::LoginRequired => StatusCode::SEE_OTHER,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 impl IntoResponse for AuthUnavailable {
@@ -79,24 +95,21 @@ impl IntoResponse for AuthUnavailable {
 
 impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
-        let told = format!("{self}\n");
-        let challenge = |challenge| [(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))];
-        web::with_headers(match self {
-            Self::Host(_) => (StatusCode::MISDIRECTED_REQUEST, told).into_response(),
-            Self::Foreign | Self::Role { .. } => (StatusCode::FORBIDDEN, told).into_response(),
-            Self::Nobody => {
-                (StatusCode::UNAUTHORIZED, challenge("Bearer realm=\"kamaji-telemetry\""), told).into_response()
+        if let Self::LoginRequired = self {
+            return Redirect::to("/").into_response();
+        }
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        let header = match self {
+            Self::SenderTokenRequired => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::TokenRequired => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kamaji-telemetry\"")))
             }
-            Self::WrongToken => {
-                (StatusCode::UNAUTHORIZED, challenge("Bearer error=\"invalid_token\""), told).into_response()
-            }
-            Self::RateLimited(wait) => {
-                let wait = [(RETRY_AFTER, HeaderValue::from(seconds(wait)))];
-                (StatusCode::TOO_MANY_REQUESTS, wait, told).into_response()
-            }
-            Self::SenderTokenRequired => (StatusCode::UNAUTHORIZED, challenge("Bearer"), told).into_response(),
-            Self::SignInFirst => Redirect::to("/").into_response(),
-            Self::AuthUnavailable(failed) => failed.into_response(),
-        })
+            Self::InvalidToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))),
+            Self::RateLimited(wait) => Some((RETRY_AFTER, HeaderValue::from(seconds(wait)))),
+            Self::MethodNotAllowed(allowed) => HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)),
+            _ => None,
+        };
+        response.headers_mut().extend(header);
+        response
     }
 }

@@ -64,8 +64,8 @@ impl IngestTokens {
     }
 
     /// Returns `routes` behind a check of the sender's token, with errors rendered by `respond`.
-    pub(in crate::backend) fn layer(self, routes: Router, respond: fn(AuthError) -> Response) -> Router {
-        routes.layer(from_fn_with_state((self, respond), guard))
+    pub(in crate::backend) fn layer(self, routes: Router, respond: Respond) -> Router {
+        routes.layer(from_fn_with_state((self, respond), check))
     }
 
     /// Returns whether a request with these headers may send.
@@ -86,7 +86,7 @@ impl IngestTokens {
     }
 }
 
-async fn guard(State((tokens, respond)): State<(IngestTokens, Respond)>, request: Request, next: Next) -> Response {
+async fn check(State((tokens, respond)): State<(IngestTokens, Respond)>, request: Request, next: Next) -> Response {
     if tokens.admits(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
 }
 

@@ -1,5 +1,6 @@
-//! What stands before every route: who needs what is let in, what was read is logged before it is answered, and what
-//! changes something before it is done.
+//! The layer in front of every route: it lets requests in by the table of routes, and logs those of readers.
+//!
+//! A read is logged before it is answered, and a change before it is made.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, AUTHORIZATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use super::audit_log::AuditLogWriter;
@@ -19,120 +20,122 @@ use super::error::{AuthError, AuthUnavailable, Respond};
 use super::ingest_tokens::{IngestTokens, bearer};
 use super::login_throttle::LoginThrottle;
 use super::principal::{Credentials, Principal};
+use super::routes::{self, Route, RouteAccess};
 use super::token::prefix_of;
 use super::token_file::ReaderTokens;
-use crate::backend::auth::routes::{self, Route, RouteAccess};
 use crate::backend::rate_limit::TokenBuckets;
 use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token, TokenRef};
-use crate::backend::web;
 
-/// Rows that one token may add to the audit log a second, through its sessions too, and in bursts of 20 s. A page asks
-/// for one twice a minute, so that these are 150 open pages, and they are 432,000 a day.
-const LOGGED: u32 = 5;
+/// The entries that one token may add to the audit log, a second and in bursts of 20 s, through its sessions too. A page
+/// adds two a minute, so that these are 150 open pages. They make 432,000 entries a day.
+const MAX_LOG_ENTRIES_PER_SECOND: u32 = 5;
 
-/// Knows who is let in.
+/// The check of who may do what.
 pub(in crate::backend) struct AuthLayer {
-    pub(super) access: Arc<dyn AuthStore>,
-    reader_tokens: ReaderTokens,
-    pub(super) recorder: AuditLogWriter,
-    pub(super) attempts: LoginThrottle,
-    /// What each token added to the log, by its prefix.
-    logged: TokenBuckets<String>,
-    pub(super) secure: bool,
+    pub(super) auth_store: Arc<dyn AuthStore>,
+    pub(super) audit_log: AuditLogWriter,
+    pub(super) login_throttle: LoginThrottle,
+    /// The entries that each token added to the audit log, by its prefix.
+    log_entries: TokenBuckets<String>,
+    pub(super) is_secure: bool,
     public_url: Option<PublicUrl>,
-    ingest: IngestTokens,
+    ingest_tokens: IngestTokens,
+    reader_tokens: ReaderTokens,
 }
 
-/// The middleware. It needs the path that was matched, so it goes around the routes and not around their router.
-async fn guard(State((guard, respond)): State<(Arc<AuthLayer>, Respond)>, request: Request, next: Next) -> Response {
+/// The middleware. It needs the matched path, so it is a layer of the routes and not of their router.
+async fn authorize(State((auth, respond)): State<(Arc<AuthLayer>, Respond)>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
-        // There is no such path, and the fallback says so.
+        // There is no such path, as the fallback answers.
         return next.run(request).await;
     };
-    match routes::find(request.method(), path.as_str()) {
-        Some(route) => guard.pass(route, request, next).await.unwrap_or_else(respond),
-        None => not_allowed(path.as_str()),
-    }
+    let Some(route) = routes::find(request.method(), path.as_str()) else {
+        return respond(AuthError::MethodNotAllowed(routes::allowed(path.as_str())));
+    };
+    auth.authorize(route, request, next).await.unwrap_or_else(respond)
 }
 
 impl AuthLayer {
+    /// Creates the layer. `is_secure` says whether the session's cookie is bound to TLS.
     pub(in crate::backend) fn new(
-        access: Arc<dyn AuthStore>,
-        recorder: AuditLogWriter,
+        auth_store: Arc<dyn AuthStore>,
+        audit_log: AuditLogWriter,
         public_url: Option<PublicUrl>,
-        secure: bool,
-        ingest: IngestTokens,
+        is_secure: bool,
+        ingest_tokens: IngestTokens,
         reader_tokens: ReaderTokens,
     ) -> Self {
-        let (attempts, logged) = (LoginThrottle::new(Instant::now()), TokenBuckets::new(LOGGED));
-        Self { access, reader_tokens, recorder, attempts, logged, secure, public_url, ingest }
+        let login_throttle = LoginThrottle::new(Instant::now());
+        let log_entries = TokenBuckets::new(MAX_LOG_ENTRIES_PER_SECOND);
+        Self { auth_store, audit_log, login_throttle, log_entries, is_secure, public_url, ingest_tokens, reader_tokens }
     }
 
-    /// Forgets whom there is nothing to remember of.
-    pub(in crate::backend) fn forget(&self, now: Instant) {
-        self.attempts.forget(now);
-        self.logged.evict(now);
+    /// Forgets the sources and tokens that are within their limits again.
+    pub(in crate::backend) fn evict(&self, now: Instant) {
+        self.login_throttle.evict(now);
+        self.log_entries.evict(now);
     }
 
     /// Returns `routes` behind this layer, with errors rendered by `respond`.
-    pub(in crate::backend) fn layer(self: &Arc<Self>, routes: Router, respond: fn(AuthError) -> Response) -> Router {
-        routes.layer(from_fn_with_state((Arc::clone(self), respond), guard))
+    pub(in crate::backend) fn layer(self: &Arc<Self>, routes: Router, respond: Respond) -> Router {
+        routes.layer(from_fn_with_state((Arc::clone(self), respond), authorize))
     }
 
-    /// Lets a request in, or not.
-    async fn pass(&self, route: &Route, request: Request, next: Next) -> Result<Response, AuthError> {
-        match route.needs {
-            RouteAccess::Nothing => Ok(next.run(request).await),
-            RouteAccess::Sender if self.ingest.admits(request.headers()) => Ok(next.run(request).await),
+    async fn authorize(&self, route: &Route, request: Request, next: Next) -> Result<Response, AuthError> {
+        match route.access {
+            RouteAccess::Public => Ok(next.run(request).await),
+            RouteAccess::Sender if self.ingest_tokens.admits(request.headers()) => Ok(next.run(request).await),
             RouteAccess::Sender => Err(AuthError::SenderTokenRequired),
             RouteAccess::OwnPage => {
                 self.check_host(&request)?;
-                self.check_page(&request)?;
+                self.check_origin(&request)?;
                 Ok(next.run(request).await)
             }
             RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_) => {
                 self.check_host(&request)?;
-                self.read(route, request, next).await
+                self.authorize_reader(route, request, next).await
             }
         }
     }
 
-    /// Runs what a reader asks for, and logs it.
-    async fn read(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, AuthError> {
-        let reader = match (self.identify(request.headers()).await?, route.needs) {
-            (Credentials::Principal(reader), _) => reader,
+    /// Runs the request of a reader, and logs it.
+    async fn authorize_reader(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, AuthError> {
+        let principal = match (self.authenticate(request.headers()).await?, route.access) {
+            (Credentials::Principal(principal), _) => principal,
+            // The handler shows the login form to a request without a principal.
             (_, RouteAccess::Front) => return Ok(next.run(request).await),
-            (_, RouteAccess::Page(_)) => return Err(AuthError::SignInFirst),
-            (Credentials::Invalid, _) => return Err(AuthError::WrongToken),
-            (Credentials::None, _) => return Err(AuthError::Nobody),
+            (_, RouteAccess::Page(_)) => return Err(AuthError::LoginRequired),
+            (Credentials::Invalid, _) => return Err(AuthError::InvalidToken),
+            (Credentials::None, _) => return Err(AuthError::TokenRequired),
         };
-        if reader.session.is_some() && !request.method().is_safe() {
-            self.check_page(&request)?;
+        let is_safe = request.method().is_safe();
+        if principal.session.is_some() && !is_safe {
+            self.check_origin(&request)?;
         }
-        // What changes something is logged before it is done, too.
-        let rows = if request.method().is_safe() { 1 } else { 2 };
-        self.pace(&reader, rows).map_err(AuthError::RateLimited)?;
-        let (who, has) = (reader.token.clone(), reader.role);
-        let response = match route.needs {
-            RouteAccess::Page(needed) | RouteAccess::Api(needed) if has < needed => {
-                AuthError::Role { has, needed }.into_response()
-            }
-            _ => {
-                let is_safe = request.method().is_safe();
-                request.extensions_mut().insert(reader);
-                if !is_safe {
-                    return Ok(self.change(route, &who, request, next).await?);
-                }
-                next.run(request).await
-            }
-        };
+        // A change is logged before it is made, and again with its status.
+        self.check_rate(&principal, if is_safe { 1 } else { 2 }).map_err(AuthError::RateLimited)?;
+        let (who, has) = (principal.token.clone(), principal.role);
+        if let RouteAccess::Page(needed) | RouteAccess::Api(needed) = route.access
+            && has < needed
+        {
+            let error = AuthError::Role { has, needed };
+            self.log(route, &who, Some(error.status())).await?;
+            return Err(error);
+        }
+        request.extensions_mut().insert(principal);
+        if !is_safe {
+            return Ok(self.run_change(route, &who, request, next).await?);
+        }
+        let response = next.run(request).await;
         self.log(route, &who, Some(response.status())).await?;
         Ok(response)
     }
 
-    /// Runs what changes something. That may be done whatever becomes of the connection and of us, so it is logged before;
-    /// and it is not undone where only its result can't be logged, so it is answered then.
-    async fn change(
+    /// Runs a request that changes something.
+    ///
+    /// The change may be made whatever becomes of the connection and of this process, so it is logged before. It is not
+    /// undone if only its result cannot be logged, so it is answered then.
+    async fn run_change(
         &self,
         route: &Route,
         who: &TokenRef,
@@ -145,37 +148,37 @@ impl AuthLayer {
         Ok(response)
     }
 
-    /// Returns once it is in the log; without a status where the answer is still to come.
+    /// Adds an entry to the audit log, without a status if the answer is still to come. Returns once it is stored.
     async fn log(&self, route: &Route, who: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
         let what = format!("{} {}", route.method, route.path);
         let status = status.map(|status| status.as_u16());
         let entry = AuditLogEntry { time: Timestamp::now(), who: Some(who.clone()), what, status, count: 1 };
-        self.recorder.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
+        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
         let now = Timestamp::now();
         if let Some(authorization) = headers.get(AUTHORIZATION) {
             let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Credentials::Invalid) };
             let holder = self.token_holder(text, now).await?;
             return Ok(holder.map_or(Credentials::Invalid, Credentials::Principal));
         }
-        let Some(secret) = cookie::read(headers, self.secure) else { return Ok(Credentials::None) };
+        let Some(secret) = cookie::read(headers, self.is_secure) else { return Ok(Credentials::None) };
         // Found by the digest of 256 random bits: the time of the search tells nothing of them.
-        let stored = self.access.session(Digest::of(secret)).await.map_err(AuthUnavailable::other)?;
+        let stored = self.auth_store.session(Digest::of(secret)).await.map_err(AuthUnavailable::other)?;
         let holder = stored.and_then(|stored| self.session_holder(stored, now));
         Ok(holder.map_or(Credentials::None, Credentials::Principal))
     }
 
     /// Returns whether any token is valid, in the store or in the file.
     pub(in crate::backend) async fn has_valid_token(&self) -> Result<bool, ReadError> {
-        Ok(!self.reader_tokens.is_empty() || self.access.has_valid_token(Timestamp::now()).await?)
+        Ok(!self.reader_tokens.is_empty() || self.auth_store.has_valid_token(Timestamp::now()).await?)
     }
 
     /// Returns the holder of the token with this whole text, if it is valid.
     pub(super) async fn token_holder(&self, text: &str, now: Timestamp) -> Result<Option<Principal>, AuthUnavailable> {
         let Some(prefix) = prefix_of(text) else { return Ok(None) };
-        let stored = self.access.token(prefix.to_owned()).await.map_err(AuthUnavailable::other)?;
+        let stored = self.auth_store.token(prefix.to_owned()).await.map_err(AuthUnavailable::other)?;
         Ok(self.verify(prefix, &Digest::of(text), stored, now))
     }
 
@@ -201,13 +204,13 @@ impl AuthLayer {
         (known.matches(digest) && token.is_valid(now)).then(|| token.into())
     }
 
-    /// Counts rows that a token adds to the log, or says how long to wait where there were too many: that is not in the
-    /// log, which must not grow with it.
-    pub(super) fn pace(&self, reader: &Principal, rows: u32) -> Result<(), Duration> {
-        self.logged.take(reader.token.token.clone(), rows, Instant::now())
+    /// Counts entries that a token adds to the audit log, or returns how long to wait if there are too many. Then the
+    /// request is not logged either: the log must not grow with it.
+    pub(super) fn check_rate(&self, principal: &Principal, entries: u32) -> Result<(), Duration> {
+        self.log_entries.take(principal.token.token.clone(), entries, Instant::now())
     }
 
-    /// Where the public URL is known, no other name leads here, whoever made it point to this address.
+    /// Fails if the public URL is known and the request is for another host: no other name may lead here.
     fn check_host(&self, request: &Request) -> Result<(), AuthError> {
         match &self.public_url {
             Some(url) if !url.is_host_of(request) => Err(AuthError::Host(url.clone())),
@@ -215,39 +218,30 @@ impl AuthLayer {
         }
     }
 
-    /// A cookie goes with whatever a browser sends, so what changes something must come from our own page.
-    fn check_page(&self, request: &Request) -> Result<(), AuthError> {
-        if csrf::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(AuthError::Foreign) }
+    /// Fails if no page of this backend sent the request: a browser adds the cookie to whatever any page sends.
+    fn check_origin(&self, request: &Request) -> Result<(), AuthError> {
+        if csrf::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(AuthError::ForeignOrigin) }
     }
-}
-
-fn not_allowed(path: &str) -> Response {
-    let allowed = routes::allowed(path);
-    let told = format!("this path has no such method: expected {allowed}\n");
-    let mut response = web::with_headers((StatusCode::METHOD_NOT_ALLOWED, told).into_response());
-    if let Ok(allowed) = HeaderValue::try_from(allowed) {
-        response.headers_mut().insert(ALLOW, allowed);
-    }
-    response
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::response::IntoResponse;
     use axum::routing::{get, post};
     use tower::ServiceExt;
 
     use super::*;
     use crate::backend::store::SqliteStore;
 
-    /// A guard before handlers that let in whoever reaches them.
-    fn guarded(routes: Router) -> (Router, tempfile::TempDir) {
+    /// Returns `routes` behind a layer, and the folder of its store.
+    fn behind_layer(routes: Router) -> (Router, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let access: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
-        let (recorder, _) = AuditLogWriter::new(Arc::clone(&access));
-        let open = IngestTokens::open(None).unwrap();
-        let guard = AuthLayer::new(access, recorder, None, false, open, ReaderTokens::open(None).unwrap());
-        (Arc::new(guard).layer(routes, IntoResponse::into_response), folder)
+        let auth_store: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("auth.db")).unwrap());
+        let (audit_log, _) = AuditLogWriter::new(Arc::clone(&auth_store));
+        let (ingest_tokens, reader_tokens) = (IngestTokens::open(None).unwrap(), ReaderTokens::open(None).unwrap());
+        let auth = AuthLayer::new(auth_store, audit_log, None, false, ingest_tokens, reader_tokens);
+        (Arc::new(auth).layer(routes, IntoResponse::into_response), folder)
     }
 
     async fn status(routes: &Router, request: http::request::Builder) -> StatusCode {
@@ -261,7 +255,7 @@ mod tests {
             .route("/livez", get(handler).delete(handler))
             .route("/forgotten", get(handler))
             .nest("/below", Router::new().route("/livez", post(handler)));
-        let (routes, _folder) = guarded(routes);
+        let (routes, _folder) = behind_layer(routes);
         assert_eq!(status(&routes, Request::get("/livez")).await, StatusCode::OK);
         for forgotten in [Request::delete("/livez"), Request::get("/forgotten"), Request::post("/below/livez")] {
             assert_eq!(status(&routes, forgotten).await, StatusCode::METHOD_NOT_ALLOWED);

@@ -1,73 +1,70 @@
-//! How often a sign-in may fail. It keeps nobody out who has a token, since whoever shares an address with an attacker
-//! has the attempts in common with it: what has to be out of reach of guessing is the secret, of 256 random bits.
+//! A limit on failed logins.
+//!
+//! The limit keeps out nobody who has a valid token: an attacker may share its address with a reader. Only the secret, of
+//! 256 random bits, is beyond guessing.
 
-use crate::process::lock::lock;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::backend::rate_limit::ClientKey;
+use crate::process::lock::lock;
 
-/// After this time all is forgiven: long enough that what fails is written down a few times only, short enough to wait
-/// for.
+/// The time after which all failures are forgotten: long enough that few of them are logged, short enough to wait for.
 const WINDOW: Duration = Duration::from_mins(5);
 
-/// LoginThrottle of one source in a window: a person's typing errors, and those of colleagues behind the same address.
-const OF_ONE: u32 = 10;
+/// The maximum number of failures of one source in a window: typing errors of a person, and of colleagues behind the same
+/// address.
+const MAX_PER_SOURCE: u32 = 10;
 
-/// LoginThrottle of all sources in a window: two a second, far above what people do. It also bounds the memory: no more
-/// sources are remembered than there were attempts.
-const OF_ALL: u32 = 600;
+/// The maximum number of failures of all sources in a window: two a second, far more than people make. It bounds the
+/// memory, too: there are no more sources than failures.
+const MAX_TOTAL: u32 = 600;
 
-/// Counts the attempts that failed, in memory only and no longer than a window.
+/// The failed logins of the current window, in memory only.
 #[derive(Debug)]
 pub(super) struct LoginThrottle(Mutex<Window>);
 
 #[derive(Debug)]
 struct Window {
-    began: Instant,
-    all: u32,
-    of: HashMap<ClientKey, u32>,
+    start: Instant,
+    total: u32,
+    by_source: HashMap<ClientKey, u32>,
 }
 
 impl LoginThrottle {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Window { began: now, all: 0, of: HashMap::new() }))
+        Self(Mutex::new(Window { start: now, total: 0, by_source: HashMap::new() }))
     }
 
-    /// Counts an attempt from `source` that failed, or says how long to wait before the next where there were too many.
+    /// Counts a failure of `source`, or returns how long to wait before the next attempt if there were too many.
     pub(super) fn failed(&self, source: ClientKey, now: Instant) -> Result<(), Duration> {
-        let mut window = self.lock();
-        window.end(now);
-        let wait = WINDOW.saturating_sub(now.duration_since(window.began));
-        if window.all >= OF_ALL {
+        let mut window = lock(&self.0);
+        window.renew(now);
+        let wait = WINDOW.saturating_sub(now.duration_since(window.start));
+        if window.total >= MAX_TOTAL {
             return Err(wait);
         }
-        let of_one = window.of.entry(source).or_default();
-        if *of_one >= OF_ONE {
+        let of_source = window.by_source.entry(source).or_default();
+        if *of_source >= MAX_PER_SOURCE {
             return Err(wait);
         }
-        *of_one += 1;
-        window.all += 1;
+        *of_source += 1;
+        window.total += 1;
         Ok(())
     }
 
     /// Forgets the sources of a window that is over.
-    pub(super) fn forget(&self, now: Instant) {
-        self.lock().end(now);
-    }
-
-    /// Counts are whole whatever happened to another holder.
-    fn lock(&self) -> MutexGuard<'_, Window> {
-        lock(&self.0)
+    pub(super) fn evict(&self, now: Instant) {
+        lock(&self.0).renew(now);
     }
 }
 
 impl Window {
-    /// Begins the next one, if this one is over.
-    fn end(&mut self, now: Instant) {
-        if now.duration_since(self.began) >= WINDOW {
-            *self = Self { began: now, all: 0, of: HashMap::new() };
+    /// Starts the next window if this one is over.
+    fn renew(&mut self, now: Instant) {
+        if now.duration_since(self.start) >= WINDOW {
+            *self = Self { start: now, total: 0, by_source: HashMap::new() };
         }
     }
 }
@@ -85,37 +82,37 @@ mod tests {
     #[test]
     fn a_source_has_ten_attempts_until_the_window_ends_and_others_have_theirs() {
         let now = Instant::now();
-        let attempts = LoginThrottle::new(now);
-        for _ in 0..OF_ONE {
-            assert_eq!(attempts.failed(source("192.0.2.7"), now), Ok(()));
+        let throttle = LoginThrottle::new(now);
+        for _ in 0..MAX_PER_SOURCE {
+            assert_eq!(throttle.failed(source("192.0.2.7"), now), Ok(()));
         }
         let later = now + Duration::from_mins(4);
         for same in ["192.0.2.7", "::ffff:192.0.2.7"] {
-            assert_eq!(attempts.failed(source(same), later), Err(Duration::from_mins(1)));
+            assert_eq!(throttle.failed(source(same), later), Err(Duration::from_mins(1)));
         }
         for other in ["192.0.2.8", "2001:db8::1"] {
-            assert_eq!(attempts.failed(source(other), later), Ok(()), "{other}");
+            assert_eq!(throttle.failed(source(other), later), Ok(()), "{other}");
         }
-        assert_eq!(attempts.failed(source("192.0.2.7"), now + WINDOW), Ok(()));
+        assert_eq!(throttle.failed(source("192.0.2.7"), now + WINDOW), Ok(()));
     }
 
     #[test]
     fn a_source_is_forgotten_when_the_window_is_over_though_nobody_else_comes() {
         let now = Instant::now();
-        let attempts = LoginThrottle::new(now);
-        attempts.failed(source("192.0.2.7"), now).unwrap();
+        let throttle = LoginThrottle::new(now);
+        throttle.failed(source("192.0.2.7"), now).unwrap();
         for (after, known) in [(WINDOW / 2, 1), (WINDOW, 0)] {
-            attempts.forget(now + after);
-            assert_eq!(attempts.lock().of.len(), known);
+            throttle.evict(now + after);
+            assert_eq!(lock(&throttle.0).by_source.len(), known);
         }
     }
 
     #[test]
     fn all_sources_together_are_bounded_in_attempts_and_in_memory() {
         let now = Instant::now();
-        let attempts = LoginThrottle::new(now);
-        let sources = (0..10 * OF_ALL).map(|number| ClientKey::of(Ipv4Addr::from(number).into()));
-        assert_eq!(sources.filter(|source| attempts.failed(*source, now).is_ok()).count(), OF_ALL as usize);
-        assert_eq!(attempts.lock().of.len(), OF_ALL as usize);
+        let throttle = LoginThrottle::new(now);
+        let sources = (0..10 * MAX_TOTAL).map(|number| ClientKey::of(Ipv4Addr::from(number).into()));
+        assert_eq!(sources.filter(|source| throttle.failed(*source, now).is_ok()).count(), MAX_TOTAL as usize);
+        assert_eq!(lock(&throttle.0).by_source.len(), MAX_TOTAL as usize);
     }
 }

@@ -41,23 +41,23 @@ impl AuthLayer {
         let now = Timestamp::now();
         let text = text.trim();
         let Some(holder) = self.token_holder(text, now).await? else { return self.deny_login(source).await };
-        self.pace(&holder, 1).map_err(LoginError::TooManyAttempts)?;
+        self.check_rate(&holder, 1).map_err(LoginError::TooManyAttempts)?;
         let latest = now + MAX_SESSION;
         let expires = holder.expires.map_or(latest, |expires| expires.min(latest));
         let secret = token::session_secret().map_err(AuthUnavailable::other)?;
         let token = holder.token.token.clone();
         let session = Session { digest: Digest::of(&secret), token, token_digest: Digest::of(text), expires };
         // The token may have been revoked since it was looked up.
-        if !self.access.open_session(session, now).await.map_err(AuthUnavailable::other)? {
+        if !self.auth_store.open_session(session, now).await.map_err(AuthUnavailable::other)? {
             return self.deny_login(source).await;
         }
         self.log_login(Some(holder.token), 303).await?;
-        Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.secure))?)
+        Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.is_secure))?)
     }
 
     /// Counts and logs a failed login. Those beyond the bound are not logged: a flood of them must not cost a write each.
     async fn deny_login(&self, source: ClientKey) -> Result<SetCookie, LoginError> {
-        self.attempts.failed(source, Instant::now()).map_err(LoginError::TooManyAttempts)?;
+        self.login_throttle.failed(source, Instant::now()).map_err(LoginError::TooManyAttempts)?;
         self.log_login(None, 401).await?;
         Err(LoginError::InvalidToken)
     }
@@ -65,16 +65,16 @@ impl AuthLayer {
     /// Ends the session of `principal`, if it has one.
     pub(in crate::backend) async fn log_out(&self, principal: &Principal) -> Result<SetCookie, AuthUnavailable> {
         if let Some(session) = principal.session {
-            self.access.close_session(session).await.map_err(AuthUnavailable::other)?;
+            self.auth_store.close_session(session).await.map_err(AuthUnavailable::other)?;
         }
-        header(cookie::clear(self.secure))
+        header(cookie::clear(self.is_secure))
     }
 
     /// Logs a login. Of one that failed, neither the text nor the source is logged.
     async fn log_login(&self, who: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
         let entry =
             AuditLogEntry { time: Timestamp::now(), who, what: LOGIN.to_owned(), status: Some(status), count: 1 };
-        self.recorder.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
+        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
     }
 }
 

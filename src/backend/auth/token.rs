@@ -1,7 +1,7 @@
-//! Tokens: how they look, and how one is made.
+//! The format of a reader's token, and its creation.
 //!
-//! `ktt_5f0c9a1e_` and 64 hexadecimal digits: the first part names it in lists and in the log, and lets scanners find one
-//! that leaked; the rest is its secret, 256 random bits.
+//! A token is a prefix such as `ktt_5f0c9a1e`, an underscore, and 64 hexadecimal digits. The prefix names it in lists and
+//! in the audit log, and lets scanners find one that leaked. The rest is its secret, 256 random bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,65 +11,70 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::backend::store::{AuthStore, CreateError, Digest, NoRandomNumbers, Role, Token};
 
-/// How every token begins.
+/// The first characters of every token.
 const MARK: &str = "ktt_";
 
-/// Random bytes that tell tokens apart where they are listed.
-const PREFIX: usize = 4;
+/// The number of random bytes in a prefix, which tell tokens apart in a list.
+const PREFIX_BYTES: usize = 4;
 
-/// Random bytes of a secret, as many as its digest has.
-const SECRET: usize = 32;
+/// The number of random bytes in a secret, as many as its digest has.
+const SECRET_BYTES: usize = 32;
 
-/// The most characters of a name: what fits into a line of a list.
-const MAX_NAME: usize = 64;
+/// The maximum number of characters of a name: it fits into a line of a list.
+const MAX_NAME_LENGTH: usize = 64;
 
-/// Whose a token is: short, and of characters that a terminal, a log and a page show as they are.
+/// The name of a token's holder: short, and of characters that a terminal, a log and a page show as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 
-/// Text that is no [`Name`].
+/// A text that is not a [`Name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected 1 to {MAX_NAME} letters, digits, '.', '_', '@' or '-', the first a letter or a digit, and not `ktt_` at the start"
+    "expected 1 to {MAX_NAME_LENGTH} letters, digits, '.', '_', '@' or '-', the first a letter or a digit, and not `ktt_` at the start"
 )]
 pub struct InvalidName;
 
-/// Why there is no new token.
+/// An error that kept a token from being created.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCreated {
-    /// The system is to blame.
+    /// The system gives no random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomNumbers),
-    /// The store is, or the name.
+    /// The store cannot write, or has a token of this name.
     #[error(transparent)]
     Store(#[from] CreateError),
 }
 
-/// Makes a token that lasts for `days`, and gives it with its whole text, which is kept nowhere.
-pub async fn create(access: &dyn AuthStore, name: Name, role: Role, days: u16) -> Result<(Token, String), NotCreated> {
-    // A store keeps milliseconds.
+/// Creates a token that is valid for `days`. Returns it with its whole text, which is not stored.
+pub async fn create(
+    auth_store: &dyn AuthStore,
+    name: Name,
+    role: Role,
+    days: u16,
+) -> Result<(Token, String), NotCreated> {
+    // A store has a precision of milliseconds.
     let created = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default();
-    let prefix = format!("{MARK}{}", random::<PREFIX>()?);
-    let text = format!("{prefix}_{}", random::<SECRET>()?);
+    let prefix = format!("{MARK}{}", random::<PREFIX_BYTES>()?);
+    let text = format!("{prefix}_{}", random::<SECRET_BYTES>()?);
     let expires = created + SignedDuration::from_hours(24 * i64::from(days));
     let token = Token { prefix, name: name.0, role, created, expires, revoked: None };
-    access.create_token(token.clone(), Digest::of(&text)).await?;
+    auth_store.create_token(token.clone(), Digest::of(&text)).await?;
     Ok((token, text))
 }
 
-/// The prefix of a token's whole text; `None` where the text does not look like one, which nothing needs to be asked for.
+/// Returns the prefix of a token's whole text; `None` if the text is not of this format, and needs no lookup.
 pub(super) fn prefix_of(text: &str) -> Option<&str> {
     let (prefix, secret) = text.rsplit_once('_')?;
     let is_hex = |text: &str, bytes: usize| text.len() == 2 * bytes && text.bytes().all(|b| b.is_ascii_hexdigit());
-    (is_hex(prefix.strip_prefix(MARK)?, PREFIX) && is_hex(secret, SECRET)).then_some(prefix)
+    (is_hex(prefix.strip_prefix(MARK)?, PREFIX_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(prefix)
 }
 
 /// Returns the secret of a new session.
 pub(super) fn session_secret() -> Result<String, NoRandomNumbers> {
-    random::<SECRET>()
+    random::<SECRET_BYTES>()
 }
 
-/// Random bytes in hexadecimal digits, which a double click selects as a whole.
+/// Returns random bytes as hexadecimal digits, which a double click selects as a whole.
 fn random<const BYTES: usize>() -> Result<String, NoRandomNumbers> {
     let mut bytes = [0; BYTES];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
@@ -88,7 +93,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
         let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let valid = begins && text.len() <= MAX_NAME && text.bytes().all(allowed) && !text.starts_with(MARK);
+        let valid = begins && text.len() <= MAX_NAME_LENGTH && text.bytes().all(allowed) && !text.starts_with(MARK);
         if valid { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
     }
 }

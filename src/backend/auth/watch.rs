@@ -30,7 +30,7 @@ pub(super) async fn watch<C, E>(
     let mut watcher = FileWatcher::new(RELOAD_INTERVAL, shutdown, read);
     let mut is_failing = false;
     while let Some(content) = watcher.changed().await {
-        metrics::token_file_reloaded(file, content.is_ok());
+        metrics::token_file_reloads(file, content.is_ok());
         match content {
             Ok(content) => {
                 apply(content);

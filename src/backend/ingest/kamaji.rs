@@ -77,7 +77,7 @@ impl Protocol for KamajiProtocol {
     /// Answers in plain text.
     fn respond(error: IngestError) -> Response {
         if let Some(reason) = reject_reason(&error) {
-            metrics::rejected(reason, 1);
+            metrics::records_rejected(reason, 1);
         }
         let retry_after = error.retry_after();
         let text = |code| (code, format!("{error}\n")).into_response();

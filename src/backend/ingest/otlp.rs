@@ -92,8 +92,8 @@ impl Ingester {
         };
         let nothing_acceptable = validated.nothing_acceptable();
         let Validated { records, rejections, expired } = validated;
-        rejections.iter().for_each(|(reason, count)| metrics::rejected(reason.label(), count));
-        metrics::expired(expired);
+        rejections.iter().for_each(|(reason, count)| metrics::records_rejected(reason.label(), count));
+        metrics::records_expired(expired);
         self.rejection_log.log(&rejections, expired);
         stack::write(self.store.as_ref(), permit, items, records).await?;
         if nothing_acceptable { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }

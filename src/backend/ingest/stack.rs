@@ -67,7 +67,7 @@ pub(super) async fn write(store: &dyn Store, permit: Permit, items: usize, recor
     }
     let (snapshots, events) = (records.snapshots.len(), records.events.len());
     store.write(records).await?;
-    metrics::admitted(snapshots, events);
+    metrics::records_accepted(snapshots, events);
     Ok(())
 }
 
@@ -86,7 +86,7 @@ pub(super) fn media_type(head: &Parts) -> &str {
 }
 
 async fn count<P: Protocol>(response: Response) -> Response {
-    metrics::answered(P::TRANSPORT, P::result(&response));
+    metrics::requests(P::TRANSPORT, P::result(&response));
     response
 }
 

@@ -1,11 +1,12 @@
 //! Eviction of sources that the limits need not remember.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::repeat::repeat;
 use crate::backend::auth::AuthLayer;
 use crate::backend::rate_limit::Limiter;
 
@@ -16,13 +17,13 @@ const EVICTION_INTERVAL: Duration = Duration::from_mins(1);
 /// Evicts sources until `shutdown`. It is a job apart from those of the store, so that a store that hangs keeps no source
 /// in memory.
 pub(in crate::backend) async fn run(limiter: Arc<Limiter>, auth: Arc<AuthLayer>, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVICTION_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+    let evict = || {
         let now = Instant::now();
         limiter.evict(now);
-        auth.forget(now);
-    }
+        auth.evict(now);
+        ready(())
+    };
+    repeat(EVICTION_INTERVAL, shutdown, evict).await;
 }
 
 #[cfg(test)]

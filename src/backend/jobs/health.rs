@@ -1,67 +1,65 @@
-//! How the backend does, looked at now and then, and told to whoever asks: the probes, gRPC health and the metrics.
+//! The health check of the backend, for the probes, gRPC health and the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use super::repeat::repeat;
+use crate::backend::ingest::otlp::grpc::{LOGS, METRICS};
 use crate::backend::metrics;
 use crate::backend::store::Store;
 use crate::process::probes::{self, Readiness};
 
-/// How often the store is looked at, and how long it may take to answer: twice within the 10 s after which a kubelet
-/// asks again.
-const EVERY: Duration = Duration::from_secs(5);
+/// The interval between two checks, and the time that the store has to answer one: twice within the 10 s after which a
+/// kubelet probes again.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where what was seen is told.
+/// A monitor that checks whether the store can be read, and reports it.
 pub(in crate::backend) struct HealthMonitor {
     readiness: Readiness,
     reporter: HealthReporter,
 }
 
 impl HealthMonitor {
-    /// Nothing is said to be ready before the first look. `readiness` tells the probes, the service tells it over gRPC.
+    /// Creates a monitor that reports "not ready" until the first check, to `readiness` for the probes and through the
+    /// service over gRPC.
     pub(in crate::backend) async fn new(readiness: Readiness) -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = health_reporter();
-        let upkeep = Self { readiness, reporter };
-        upkeep.tell(false).await;
-        (upkeep, service)
+        let monitor = Self { readiness, reporter };
+        monitor.report(false).await;
+        (monitor, service)
     }
 
-    /// Looks until `shutdown`; from then on nothing is ready.
-    pub(in crate::backend) async fn run(self, store: Arc<dyn Store>, has_accounts: bool, shutdown: CancellationToken) {
-        let mut due = tokio::time::interval(EVERY);
-        // What took too long is not made up for.
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looks = async {
-            loop {
-                due.tick().await;
-                // A store that does not answer can't be read either.
-                let ready = timeout(EVERY, store.ready()).await.is_ok_and(|answer| answer.is_ok());
-                self.tell(ready).await;
-                if has_accounts {
-                    let size = timeout(EVERY, store.size()).await.ok().and_then(Result::ok);
-                    metrics::store(size, ready);
-                    // Latencies are kept one by one until they are sorted into their buckets.
-                    probes::recorder().run_upkeep();
+    /// Checks the store until `shutdown`, after which nothing is ready. `has_metrics` says whether metrics can be scraped.
+    pub(in crate::backend) async fn run(self, store: Arc<dyn Store>, has_metrics: bool, shutdown: CancellationToken) {
+        let (monitor, store) = (&self, &store);
+        repeat(CHECK_INTERVAL, shutdown, || async move {
+            // A store that does not answer cannot be read either.
+            let is_ready = timeout(CHECK_INTERVAL, store.ready()).await.is_ok_and(|answer| answer.is_ok());
+            monitor.report(is_ready).await;
+            if has_metrics {
+                metrics::ready(is_ready);
+                if let Ok(Ok(bytes)) = timeout(CHECK_INTERVAL, store.size()).await {
+                    metrics::store_size(bytes);
                 }
+                // The recorder keeps each latency until this sorts it into its bucket.
+                probes::recorder().run_upkeep();
             }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => self.tell(false).await,
-            () = looks => {}
-        }
+        })
+        .await;
+        self.report(false).await;
     }
 
-    /// The empty name stands for the whole server.
-    async fn tell(&self, ready: bool) {
-        self.readiness.set(ready);
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in ["", crate::backend::ingest::otlp::grpc::METRICS, crate::backend::ingest::otlp::grpc::LOGS] {
+    async fn report(&self, is_ready: bool) {
+        self.readiness.set(is_ready);
+        let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        // The empty name stands for the whole server.
+        for service in ["", METRICS, LOGS] {
             self.reporter.set_service_status(service, status).await;
         }
     }
@@ -124,15 +122,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_ready_until_it_answers_again() {
         let readiness = Readiness::new();
-        let (upkeep, _service) = HealthMonitor::new(readiness.clone()).await;
+        let (monitor, _service) = HealthMonitor::new(readiness.clone()).await;
         let probes = probes::routes(readiness);
         let store = Arc::new(HangingStore::default());
-        tokio::spawn(upkeep.run(Arc::clone(&store) as _, false, CancellationToken::new()));
+        tokio::spawn(monitor.run(Arc::clone(&store) as _, false, CancellationToken::new()));
         for (hangs, expected) in
             [(false, StatusCode::OK), (true, StatusCode::SERVICE_UNAVAILABLE), (false, StatusCode::OK)]
         {
             store.0.store(hangs, Ordering::Relaxed);
-            tokio::time::sleep(3 * EVERY).await;
+            tokio::time::sleep(3 * CHECK_INTERVAL).await;
             let probe = Request::get("/readyz").body(Body::empty()).unwrap();
             assert_eq!(probes.clone().oneshot(probe).await.unwrap().status(), expected, "hangs: {hangs}");
         }

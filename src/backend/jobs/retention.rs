@@ -1,116 +1,90 @@
-//! How long rows are kept, and the daily job that deletes what is older.
+//! Retention: the daily deletion of rows that are too old.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Store, Stores, WriteError, utc_day};
+use super::repeat::repeat;
+use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Stores, WriteError, utc_day};
 
-/// Uids of events are kept a day longer than the oldest event is accepted, whatever the retention: so that a repeat is
-/// known as one, on either side of an hour and of two clocks.
-const UIDS: u16 = 31;
+/// The minimum number of days for which uids of events are stored, whatever the retention: a day longer than the oldest
+/// event that is accepted. So a repeat is known as one, on either side of an hour and of two clocks.
+const MIN_UID_DAYS: u16 = 31;
 
-/// How long rows are kept.
+/// The retention of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Days for which events are kept, at least 1.
+    /// The days for which events are stored, at least 1.
     pub events: u16,
-    /// Days for which the days of installations are kept, and installations that are not seen any more; at least 1.
+    /// The days for which the days of installations are stored, and installations that are not seen any more; at least 1.
     pub days: u16,
-    /// Days for which the audit log is kept, and tokens that ended; at least 1.
+    /// The days for which the audit log is stored, and tokens that ended; at least 1.
     pub audit_log: u16,
-    /// How often what is older is deleted; the first time at the start.
-    pub every: Duration,
+    /// The interval between two deletions. The first is at the start.
+    pub interval: Duration,
 }
 
 impl Default for Retention {
-    /// A year can be held against the one before, with a month to do it in. TokenRef read is of use for as long as somebody
-    /// asks about a leak.
+    /// Returns 400 days, with which a year can be compared with the one before and a month is left to do so. The audit log
+    /// is needed for as long as somebody investigates a leak: 90 days.
     fn default() -> Self {
-        Self { events: 400, days: 400, audit_log: 90, every: Duration::from_hours(24) }
+        Self { events: 400, days: 400, audit_log: 90, interval: Duration::from_hours(24) }
     }
 }
 
 impl Retention {
-    /// What is deleted at `now`.
+    /// Returns the times before which rows are deleted at `now`.
     pub fn cutoffs(&self, now: Timestamp) -> Cutoffs {
-        let Self { events, days, audit_log: _, every: _ } = *self;
-        let before = |days: u16| before(now, days);
+        let Self { events, days, audit_log: _, interval: _ } = *self;
         let days = utc_day(now).saturating_sub(i32::from(days).days());
-        Cutoffs { events: before(events), uids: before(events.max(UIDS)), days }
+        Cutoffs { events: days_before(now, events), uids: days_before(now, events.max(MIN_UID_DAYS)), days }
     }
 }
 
-fn before(now: Timestamp, days: u16) -> Timestamp {
+fn days_before(now: Timestamp, days: u16) -> Timestamp {
     now - SignedDuration::from_hours(24 * i64::from(days))
 }
 
-/// Deletes what is too old, now and then, until `shutdown`.
-pub(in crate::backend) async fn run(stores: Stores, keeping: Retention, shutdown: CancellationToken) {
-    let mut due = each(keeping.every);
-    let job = async {
-        loop {
-            due.tick().await;
-            prune(&stores, keeping).await;
-        }
-    };
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = job => {}
+/// Deletes rows that are too old, at each interval of `retention`, until `shutdown`.
+pub(in crate::backend) async fn run(stores: Stores, retention: Retention, shutdown: CancellationToken) {
+    let stores = &stores;
+    repeat(retention.interval, shutdown, || prune(stores, retention)).await;
+}
+
+/// Deletes rows that are too old, and logs one line about it.
+async fn prune(stores: &Stores, retention: Retention) {
+    match try_prune(stores, retention).await {
+        Ok((rows, auth)) => log(rows, auth, retention),
+        Err(error) => tracing::error!(
+            %error, retry_after = ?retention.interval,
+            "failed to delete all rows that are older than the retention"
+        ),
     }
 }
 
-/// How often the store is tidied: what a minute left is soon gone. A write waits for a store that is tidied no longer than
-/// for a commit.
-const TIDY: Duration = Duration::from_mins(1);
-
-/// Tidies the store until `shutdown`, the first time at the start, for what a crash left.
-pub(in crate::backend) async fn checkpoint(store: Arc<dyn Store>, shutdown: CancellationToken) {
-    let mut due = each(TIDY);
-    while shutdown.run_until_cancelled(due.tick()).await.is_some() {
-        // A store that can't be written is told of by those who write.
-        if let Err(error) = store.checkpoint().await {
-            tracing::debug!(%error, "the store was not tidied");
-        }
-    }
-}
-
-/// At once, and then each `period`: what took longer is not made up for.
-fn each(period: Duration) -> Interval {
-    let mut due = tokio::time::interval(period);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    due
-}
-
-/// One run, and the one line about it.
-async fn prune(stores: &Stores, keeping: Retention) {
-    let Retention { events: retention_events, days: retention_installations, audit_log: retention_audit_log, every } =
-        keeping;
-    match try_trim(stores, keeping).await {
-        Ok((Pruned { events, uids, days, dimensions, installations }, PrunedAuth { entries, tokens })) => {
-            tracing::info!(
-                events,
-                uids,
-                days,
-                dimensions,
-                installations,
-                audit_log = entries,
-                tokens,
-                "deleted what is older than {retention_events} days (events), {retention_installations} days (installations) and \
-                 {retention_audit_log} days (audit log)"
-            );
-        }
-        Err(error) => tracing::error!(%error, "what is too old could not all be deleted; tried again in {every:?}"),
-    }
-}
-
-async fn try_trim(stores: &Stores, keeping: Retention) -> Result<(Pruned, PrunedAuth), WriteError> {
+async fn try_prune(stores: &Stores, retention: Retention) -> Result<(Pruned, PrunedAuth), WriteError> {
     let now = Timestamp::now();
-    let rows = stores.rows.prune(keeping.cutoffs(now)).await?;
-    Ok((rows, stores.access.prune_auth(before(now, keeping.audit_log), now).await?))
+    let rows = stores.rows.prune(retention.cutoffs(now)).await?;
+    Ok((rows, stores.auth.prune_auth(days_before(now, retention.audit_log), now).await?))
+}
+
+fn log(rows: Pruned, auth: PrunedAuth, retention: Retention) {
+    let Pruned { events, uids, days, dimensions, installations } = rows;
+    let PrunedAuth { entries, tokens } = auth;
+    tracing::info!(
+        events,
+        uids,
+        days,
+        dimensions,
+        installations,
+        audit_log = entries,
+        tokens,
+        retention_events_days = retention.events,
+        retention_installations_days = retention.days,
+        retention_audit_log_days = retention.audit_log,
+        "deleted rows that are older than the retention"
+    );
 }
 
 #[cfg(test)]

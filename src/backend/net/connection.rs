@@ -106,7 +106,7 @@ impl Connection {
         };
         match handshake {
             Ok(Ok(stream)) => self.serve_stream(stream, shutdown).await,
-            Ok(Err(_)) | Err(_) => metrics::not_accepted(ConnectionRejection::Tls),
+            Ok(Err(_)) | Err(_) => metrics::connections_rejected(ConnectionRejection::Tls),
         }
     }
 

@@ -77,7 +77,7 @@ impl ConnectionSlots {
         let holder =
             SlotHolder { source, in_flight: in_flight.clone(), evicted: evicted.clone(), _reservation: reservation };
         table.holders.insert(number, holder);
-        metrics::connected(port.as_str());
+        metrics::connection_opened(port.as_str());
         Ok(ConnectionSlot { slots: Arc::clone(self), number, port, in_flight, evicted })
     }
 
@@ -105,7 +105,7 @@ impl SlotTable {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.slots.lock().holders.remove(&self.number);
-        metrics::disconnected(self.port.as_str());
+        metrics::connection_closed(self.port.as_str());
     }
 }
 

@@ -95,11 +95,11 @@ impl TlsIdentity {
                     return;
                 }
                 *in_use = pair.key;
-                metrics::reloaded(true);
+                metrics::tls_reloads(true);
                 tracing::info!(expires = %pair.expires, "reloaded the certificate; new connections get the new certificate");
             }
             Err(error) => {
-                metrics::reloaded(false);
+                metrics::tls_reloads(false);
                 tracing::error!(
                     error = format!("{error:#}"),
                     "failed to reload the certificate; the old one stays in use"
@@ -160,7 +160,7 @@ impl PemFiles {
 impl CertifiedPair {
     /// Reports the time of expiry as a metric, and logs it if it has passed.
     fn report_expiry(&self) {
-        metrics::certificate(self.expires.as_second());
+        metrics::tls_certificate_expiry(self.expires.as_second());
         if self.expires < Timestamp::now() {
             tracing::warn!(expired = %self.expires, "the certificate of --tls-cert has expired: clients refuse it");
         }

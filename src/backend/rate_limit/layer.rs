@@ -51,7 +51,7 @@ pub(in crate::backend) async fn within_deadline<E: From<RateLimitError>>(
     response: impl Future<Output = Result<Response, E>>,
 ) -> Result<Response, E> {
     tokio::time::timeout(DEADLINE, response).await.unwrap_or_else(|_| {
-        metrics::limited(LimitKind::Slow);
+        metrics::requests_rate_limited(LimitKind::Deadline);
         Err(RateLimitError::TooSlow.into())
     })
 }

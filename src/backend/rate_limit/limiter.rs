@@ -157,7 +157,7 @@ impl Limiter {
     }
 
     fn check_items_owed(&self, source: ClientKey) -> Result<(), RateLimited> {
-        self.items.take(source, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Rows, retry_after))
+        self.items.take(source, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Items, retry_after))
     }
 
     fn charge_items(&self, source: ClientKey, items: usize, bytes: usize) {
@@ -171,11 +171,11 @@ impl Limiter {
             return Ok(());
         }
         let now = Instant::now();
-        self.items_per_day.take(source, 0, now).map_err(|retry_after| limited(LimitKind::Day, retry_after))?;
+        self.items_per_day.take(source, 0, now).map_err(|retry_after| limited(LimitKind::ItemsPerDay, retry_after))?;
         let installations = || batch.snapshots.iter().map(|snapshot| snapshot.installation);
         installations()
             .try_for_each(|installation| self.snapshots.take(installation, 0, now))
-            .map_err(|retry_after| limited(LimitKind::Cycles, retry_after))?;
+            .map_err(|retry_after| limited(LimitKind::Snapshots, retry_after))?;
         installations().for_each(|installation| self.snapshots.charge(installation, 1, now));
         let items = batch.snapshots.len() + batch.events.len();
         self.items_per_day.charge(source, u32::try_from(items).unwrap_or(u32::MAX), now);
@@ -241,7 +241,7 @@ impl Drop for PermitState {
 }
 
 fn limited(limit: LimitKind, retry_after: Duration) -> RateLimited {
-    metrics::limited(limit);
+    metrics::requests_rate_limited(limit);
     RateLimited { retry_after }
 }
 
@@ -254,7 +254,7 @@ async fn collect(mut body: Body, max: usize, reservation: &mut Reservation) -> R
             return Err(RateLimitError::TooLarge(max));
         }
         reservation.add(data.len()).map_err(|_| {
-            metrics::limited(LimitKind::Bodies);
+            metrics::requests_rate_limited(LimitKind::BodyBytes);
             RateLimitError::NoRoom
         })?;
         buffer.extend_from_slice(&data);

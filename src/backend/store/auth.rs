@@ -26,7 +26,7 @@ pub const MAX_SESSIONS: u32 = 32;
 
 /// A store of tokens, of the sessions made from them, and of the audit log.
 ///
-/// It can be a different store than that of the rows: an embedder may keep the two apart. Every implementation passes the
+/// An embedder may keep it apart from the store of the rows. Every implementation passes the
 /// same conformance suite:
 /// - A method that writes returns after the change is durable. Every later read sees it, also from another process.
 /// - No two tokens that are not revoked have the same name.
@@ -158,7 +158,7 @@ pub enum CreateError {
     Write(#[from] WriteError),
 }
 
-/// One entry of the audit log.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditLogEntry {
     /// The time of the request; of an entry without a token, the beginning of its hour.

@@ -1,16 +1,16 @@
-//! The address of a store.
+//! The location of a store, as `--store` gives it.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The address of a store.
+/// The location of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreLocation {
-    /// An `SQLite` file, created if missing; written `sqlite:PATH`.
+    /// An `SQLite` file, written `sqlite:PATH`, which is created if there is none.
     Sqlite(PathBuf),
 }
 
-/// Text that is not a [`StoreLocation`].
+/// A text that is not a [`StoreLocation`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
 pub struct UnknownStore(String);

@@ -1,25 +1,28 @@
-//! What a store gives up: by age, and on request.
+//! Deletion of rows, by age and on request.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-/// Up to where [`Store::prune`](super::Store::prune) deletes.
+use super::{ReadError, Store, WriteError};
+
+/// The times before which [`Store::prune`] deletes rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// Events before it lose everything but their uid and their hour.
+    /// The time before which events lose everything but their uid and their hour.
     pub events: Timestamp,
-    /// Events before it lose that too. No later than `events`, and no later than the oldest event that is accepted: a
-    /// repeat of one that was forgotten would be stored again.
+    /// The time before which events lose these, too. It is no later than `events`, and no later than the oldest event that
+    /// is accepted: a repeat of a forgotten event would be stored again.
     pub uids: Timestamp,
-    /// The first day that is kept, with the installations that were seen since.
+    /// The first day that stays. Installations that were not seen since go.
     pub days: Date,
 }
 
-/// How much [`Store::prune`](super::Store::prune) deleted.
+/// The number of rows that [`Store::prune`] deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Events, whether their uids are still known or not.
+    /// Events, also those whose uids stay.
     pub events: u64,
     /// Uids of events that had been deleted before.
     pub uids: u64,
@@ -31,13 +34,35 @@ pub struct Pruned {
     pub installations: u64,
 }
 
-/// What [`Store::erase`](super::Store::erase) deleted of an installation.
+/// The number of rows that an erasure deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
-    /// Whether there was a latest state of it.
+    /// True if the latest state was deleted.
     pub latest: bool,
     /// Its days.
     pub days: u64,
     /// Its points of extended gauges.
     pub dimensions: u64,
+}
+
+/// An error of an erasure.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EraseError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store cannot write.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Deletes all rows of an installation, by its UUID or by the cluster UID that Kamaji's built-in telemetry reports.
+pub async fn erase_installation(store: &dyn Store, installation: Uuid) -> Result<Erased, EraseError> {
+    let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
+    let [by_uuid, by_pseudonym] = [store.erase(installation).await?, store.erase(pseudonym).await?];
+    Ok(Erased {
+        latest: by_uuid.latest || by_pseudonym.latest,
+        days: by_uuid.days + by_pseudonym.days,
+        dimensions: by_uuid.dimensions + by_pseudonym.dimensions,
+    })
 }

@@ -1,4 +1,4 @@
-//! The rows that a store keeps.
+//! The rows of a store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
-/// Rows that are kept together or not at all.
+/// Rows that are stored all or none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// States of installations.
@@ -19,22 +19,22 @@ pub struct Batch {
     pub events: Vec<EventRow>,
 }
 
-/// One gauge snapshot of one installation.
+/// A gauge snapshot of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaugeSnapshot {
     /// The installation.
     pub installation: Uuid,
-    /// When it was measured, of which stores keep the millisecond.
+    /// The time of its measurement, which stores keep to the millisecond.
     pub time: Timestamp,
     /// Its control planes.
     pub counts: StateCounts,
-    /// TokenRef sent it.
+    /// The kind of its sender.
     pub source: Source,
     /// The version of its Kamaji.
     pub kamaji_version: KamajiVersion,
     /// The version of its management cluster.
     pub kubernetes_version: KubernetesVersion,
-    /// The extended gauges' points, each dimension once. They are kept for a day's newest snapshot and replaced with it.
+    /// The points of the extended gauges, each dimension once. A day's newest snapshot replaces those before.
     pub dimensions: Vec<(Dimension, u32)>,
 }
 
@@ -45,39 +45,39 @@ pub struct StateCounts {
     pub running: u32,
     /// Control planes scaled to zero.
     pub sleeping: u32,
-    /// Control planes that do not work, or not yet.
+    /// Control planes that do not work, or do not work yet.
     pub not_ready: u32,
     /// Control planes that change their version.
     pub upgrading: u32,
 }
 
-/// What a point of an extended gauge counts: the gauge, and the value of the one attribute that is its own.
+/// The dimension of an extended gauge's point: the gauge, and the value of its own attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dimension {
     metric: &'static Metric,
     value: String,
 }
 
-/// A gauge that the catalog does not know as extended, or a value that it does not allow there.
+/// The error of a gauge that is not extended in the catalog, or of a value that the catalog does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a point of an extended gauge: expected a name and a value of the catalog")]
 pub struct InvalidDimension;
 
-/// An event, and who sent it.
+/// An event, and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     /// The event, whose time is the beginning of an hour.
     pub record: EventRecord,
-    /// TokenRef sent it.
+    /// The kind of its sender.
     pub source: Source,
 }
 
-/// TokenRef sent a row. An installation may run both, so what the two say is never added.
+/// The kind of a row's sender. An installation may run both, so their rows are never added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// This project's agent, of this version.
+    /// This project's agent, with its version.
     Agent(AgentVersion),
-    /// The telemetry that Kamaji has built in.
+    /// Kamaji's built-in telemetry.
     Kamaji,
 }
 
@@ -85,26 +85,26 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AgentVersion(String);
 
-/// Text that is no [`AgentVersion`].
+/// A text that is not an [`AgentVersion`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a version of an agent: expected X.Y.Z or X.Y.Z-(alpha|beta|rc).N")]
 pub struct InvalidAgentVersion;
 
 impl Batch {
-    /// How many rows it holds: what a store's bounds count.
+    /// Returns the number of its rows, as the bounds of a store count them.
     pub fn len(&self) -> usize {
         let dimensions: usize = self.snapshots.iter().map(|snapshot| snapshot.dimensions.len()).sum();
         self.snapshots.len() + dimensions + self.events.len()
     }
 
-    /// Whether it holds nothing.
+    /// Returns whether it holds no rows.
     pub fn is_empty(&self) -> bool {
         self.snapshots.is_empty() && self.events.is_empty()
     }
 }
 
 impl Dimension {
-    /// Checks `value` against the catalog's attribute.
+    /// Creates a dimension, if the catalog allows `value`.
     pub fn new(metric: &'static Metric, value: &str) -> Result<Self, InvalidDimension> {
         let attribute = Self::attribute_of(metric).ok_or(InvalidDimension)?;
         if !attribute.values.allows_text(value) {
@@ -113,23 +113,23 @@ impl Dimension {
         Ok(Self { metric, value: value.to_owned() })
     }
 
-    /// Reads back what a store kept.
+    /// Creates a dimension from its stored form.
     pub fn parse(name: &str, value: &str) -> Result<Self, InvalidDimension> {
         let metric = METRICS.iter().find(|metric| metric.name == name).ok_or(InvalidDimension)?;
         Self::new(metric, value)
     }
 
-    /// The attribute that is the gauge's own; `None` where the gauge is not extended.
+    /// Returns the gauge's own attribute; `None` if the gauge is not extended.
     pub fn attribute_of(metric: &Metric) -> Option<&'static Attribute> {
         metric.attributes.iter().find(|attribute| attribute.extended).copied()
     }
 
-    /// The gauge.
+    /// Returns the gauge.
     pub fn metric(&self) -> &'static Metric {
         self.metric
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -149,12 +149,12 @@ impl fmt::Display for AgentVersion {
     }
 }
 
-/// The UTC day of `time`.
+/// Returns the UTC day of `time`.
 pub fn utc_day(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
 }
 
-/// The beginning of the hour of `time`.
+/// Returns the beginning of the hour of `time`.
 pub fn cut_to_hour(time: Timestamp) -> Timestamp {
     const HOUR: i64 = 3_600;
     let seconds = time.as_second().div_euclid(HOUR) * HOUR;

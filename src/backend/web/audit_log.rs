@@ -1,4 +1,4 @@
-//! TokenRef read what, as a page and as JSON.
+//! The audit log, as a page and as JSON.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -12,14 +12,16 @@ use super::{Unreadable, Web, page, with_form};
 use crate::backend::auth::Principal;
 use crate::backend::store::AuditLogEntry;
 
-/// The entries on the page: what a reader scrolls through.
-const LISTED: u32 = 200;
+/// The number of entries on the page: a reader scrolls through so many.
+const PAGE_LIMIT: u32 = 200;
 
-/// The entries of an answer unless another number is asked for, and at most: 1 MB.
-const DEFAULT: u32 = 100;
-const MOST: u32 = 10_000;
+/// The default number of entries in a JSON answer.
+const DEFAULT_LIMIT: u32 = 100;
 
-/// What may be asked.
+/// The maximum number of entries in a JSON answer: they are 1 MB.
+const MAX_LIMIT: u32 = 10_000;
+
+/// The parameters of the JSON answer.
 #[derive(Deserialize)]
 pub(super) struct AuditLogQuery {
     limit: Option<u32>,
@@ -33,21 +35,21 @@ struct AuditLogPage {
 
 pub(super) async fn json(
     State(web): State<Web>,
-    asked: Result<Query<AuditLogQuery>, QueryRejection>,
+    query: Result<Query<AuditLogQuery>, QueryRejection>,
 ) -> Result<Response, Unreadable> {
-    let limit = asked.map(|Query(AuditLogQuery { limit })| limit.unwrap_or(DEFAULT));
-    let Some(limit) = limit.ok().filter(|limit| (1..=MOST).contains(limit)) else {
-        let told = format!("limit: expected a whole number from 1 to {MOST}, such as ?limit={DEFAULT}\n");
-        return Ok((StatusCode::BAD_REQUEST, told).into_response());
+    let limit = query.map(|Query(AuditLogQuery { limit })| limit.unwrap_or(DEFAULT_LIMIT));
+    let Some(limit) = limit.ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)) else {
+        let message = format!("limit: expected a whole number from 1 to {MAX_LIMIT}, such as ?limit={DEFAULT_LIMIT}\n");
+        return Ok((StatusCode::BAD_REQUEST, message).into_response());
     };
-    let entries = web.stores.access.audit_log(limit).await?;
+    let entries = web.stores.auth.audit_log(limit).await?;
     Ok(Json(AuditLogPage { entries }).into_response())
 }
 
 pub(super) async fn page(
     State(web): State<Web>,
-    Extension(reader): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
 ) -> Result<Response, Unreadable> {
-    let entries = web.stores.access.audit_log(LISTED).await?;
-    Ok(with_form(page::audit_log(&entries, Timestamp::now(), &reader)))
+    let entries = web.stores.auth.audit_log(PAGE_LIMIT).await?;
+    Ok(with_form(page::audit_log(&entries, Timestamp::now(), &principal)))
 }

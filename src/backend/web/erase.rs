@@ -1,4 +1,4 @@
-//! The erasure of an installation on an operator's request.
+//! The erasure of an installation.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -8,18 +8,18 @@ use http::StatusCode;
 use uuid::Uuid;
 
 use super::Web;
-use crate::backend::admin;
 use crate::backend::auth::AuthUnavailable;
+use crate::backend::store::erase_installation;
 
-/// Answers with what was deleted, which is nothing where nothing was stored. The UUID is repeated nowhere.
+/// Answers with the number of deleted rows, which is zero if nothing was stored. No answer and no log repeats the UUID.
 pub(super) async fn erase(State(web): State<Web>, uuid: Result<Path<Uuid>, PathRejection>) -> Response {
     let Ok(Path(installation)) = uuid else {
-        let told = "this is no UUID: expected DELETE /api/v1/installations/UUID, with the UUID of `kamaji-telemetry status`, \
-                    or the UID of the Service default/kubernetes of a cluster that today's Kamaji reports\n";
-        return (StatusCode::BAD_REQUEST, told).into_response();
+        let message = "this is no UUID: expected DELETE /api/v1/installations/UUID, with the UUID of `kamaji-telemetry status`, \
+                    or the UID of the Service default/kubernetes of a cluster that Kamaji's built-in telemetry reports\n";
+        return (StatusCode::BAD_REQUEST, message).into_response();
     };
-    match admin::erase_from(web.stores.rows.as_ref(), installation).await {
+    match erase_installation(web.stores.rows.as_ref(), installation).await {
         Ok(erased) => Json(erased).into_response(),
-        Err(error) => AuthUnavailable::other(format!("{error:#}")).into_response(),
+        Err(error) => AuthUnavailable::other(error).into_response(),
     }
 }

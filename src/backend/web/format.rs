@@ -1,8 +1,8 @@
-//! Numbers and times for people.
+//! Formats of numbers and times for people.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// `1234567` as `1,234,567`.
+/// Formats a number with separators, such as `1,234,567`.
 pub(super) fn number(value: impl Into<u64>) -> String {
     let digits = value.into().to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -15,12 +15,12 @@ pub(super) fn number(value: impl Into<u64>) -> String {
     grouped
 }
 
-/// `part` of `whole` in percent, rounded; empty where there is no whole.
+/// Formats `part` of `whole` in percent, rounded; empty if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     (part * 100 + whole / 2).checked_div(whole).map(|percent| format!("{percent} %")).unwrap_or_default()
 }
 
-/// How long before `now` something was, in its largest unit.
+/// Formats the time from `time` to `now`, in its largest unit.
 pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     let age = now.duration_since(time).max(SignedDuration::ZERO);
     let (minutes, hours) = (age.as_mins(), age.as_hours());
@@ -33,7 +33,7 @@ pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `2026-11-23 20:05 UTC`.
+/// Formats a time to the minute, such as `2026-11-23 20:05 UTC`.
 pub(super) fn minute(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -52,15 +52,15 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_told_in_its_largest_unit() {
+    fn an_age_is_shown_in_its_largest_unit() {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365);
-        let told = |seconds| ago(now - SignedDuration::from_secs(seconds), now);
-        assert_eq!(told(-300), "just now");
-        assert_eq!(told(59), "just now");
-        assert_eq!(told(60), "1 min ago");
-        assert_eq!(told(3_600), "1 h ago");
-        assert_eq!(told(86_400), "1 day ago");
-        assert_eq!(told(8 * 86_400), "8 days ago");
+        let age = |seconds| ago(now - SignedDuration::from_secs(seconds), now);
+        assert_eq!(age(-300), "just now");
+        assert_eq!(age(59), "just now");
+        assert_eq!(age(60), "1 min ago");
+        assert_eq!(age(3_600), "1 h ago");
+        assert_eq!(age(86_400), "1 day ago");
+        assert_eq!(age(8 * 86_400), "8 days ago");
     }
 
     #[test]

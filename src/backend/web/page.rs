@@ -1,7 +1,7 @@
-//! The pages: the overview here, and the others beside it.
+//! The pages: the overview here, the others in modules of their own.
 
 mod audit_log;
-mod sign_in;
+mod login;
 mod tables;
 
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use crate::backend::store::{ActiveCounts, DayTotals, EventTotals, KamajiTotals, 
 use crate::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
 
 pub(super) use audit_log::audit_log;
-pub(super) use sign_in::sign_in;
+pub(super) use login::login;
 
-/// How often the page is read again. Gauges come every five minutes, events at any time.
+/// The interval in which a browser reloads the page. Gauges arrive every five minutes, events at any time.
 const REFRESH_SECONDS: u32 = 30;
 
-/// Renders all of the overview. `grpc` is where OTLP over gRPC is listened for.
-pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal) -> Markup {
+/// Renders the overview. `grpc` is the address of OTLP/gRPC.
+pub(super) fn overview(overview: &Overview, grpc: SocketAddr, principal: &Principal) -> Markup {
     let Overview { generated_at, seen, current, installations, events, days, by_kamaji } = overview;
     document(
         Some(REFRESH_SECONDS),
@@ -31,15 +31,15 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal
                 h1 { "Kamaji telemetry" }
                 p {
                     "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" }
-                    @if reader.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
+                    @if principal.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
                 }
-                (signed_in(reader))
+                (account(principal))
             }
             main {
-                @let nothing = installations.is_empty() && events.is_empty();
-                @if nothing { (nothing_yet(grpc)) }
+                @let is_empty = installations.is_empty() && events.is_empty();
+                @if is_empty { (no_data(grpc)) }
                 @if *by_kamaji != KamajiTotals::default() { (built_in(by_kamaji)) }
-                @if !nothing {
+                @if !is_empty {
                     (key_figures(seen, current))
                     (history(days))
                     (versions_in_use(current))
@@ -56,17 +56,17 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, reader: &Principal
     )
 }
 
-/// TokenRef reads, and the way out where they read through a session.
-fn signed_in(reader: &Principal) -> Markup {
+/// Renders the name and the role of the reader, and the button that ends their session.
+fn account(principal: &Principal) -> Markup {
     html! {
         form.reader method="post" action="/sign-out" {
-            (reader.token.name) " (" (reader.role) ")"
-            @if reader.session.is_some() { " " button { "Sign out" } }
+            (principal.token.name) " (" (principal.role) ")"
+            @if principal.session.is_some() { " " button { "Sign out" } }
         }
     }
 }
 
-/// Whole, and read again every `refresh` seconds.
+/// Renders a whole document, which a browser reloads every `refresh` seconds.
 fn document(refresh: Option<u32>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -85,13 +85,13 @@ fn document(refresh: Option<u32>, body: &Markup) -> Markup {
     }
 }
 
-/// What to do on the first day.
-fn nothing_yet(grpc: SocketAddr) -> Markup {
+/// Renders the instructions for a store without data.
+fn no_data(grpc: SocketAddr) -> Markup {
     let agent = format!("kamaji-telemetry agent --endpoint http://localhost:{}", grpc.port());
     html! {
         section.panel.empty {
             h2 { "No data yet" }
-            p { "An agent that reaches this backend shows up here after its first complete look at the cluster, and then every five minutes." }
+            p { "An agent that reaches this backend shows up here after its first complete list of the cluster, and then every five minutes." }
             ol {
                 li {
                     "Run an agent with a kubeconfig, pointed at the gRPC port of this backend:"
@@ -115,9 +115,9 @@ fn key_figures(seen: &ActiveWindows, current: &CurrentFleet) -> Markup {
     let parts = state_parts(planes);
     html! {
         section.figures aria-label="Key figures" {
-            (figure_of("Active, 24 hours", seen.day))
-            (figure_of("Active, 7 days", seen.week))
-            (figure_of("Active, 30 days", seen.month))
+            (figure("Active, 24 hours", seen.day))
+            (figure("Active, 7 days", seen.week))
+            (figure("Active, 30 days", seen.month))
             div.panel.planes {
                 h2 { "Control planes " span.muted { "of the installations seen in 24 hours" } }
                 p.value { (number(planes.total())) }
@@ -135,9 +135,9 @@ fn key_figures(seen: &ActiveWindows, current: &CurrentFleet) -> Markup {
     }
 }
 
-/// What today's Kamaji says by itself, in a panel of its own so that nobody adds it to the rest.
-fn built_in(facts: &KamajiTotals) -> Markup {
-    let KamajiTotals { day, week, month, control_planes, events } = facts;
+/// Renders the totals of Kamaji's built-in telemetry, in a panel of its own so that nobody adds them to the rest.
+fn built_in(totals: &KamajiTotals) -> Markup {
+    let KamajiTotals { day, week, month, control_planes, events } = totals;
     let EventTotals { created, updated, deleted } = *events;
     html! {
         section.figures aria-label="Kamaji's built-in telemetry" {
@@ -151,17 +151,17 @@ fn built_in(facts: &KamajiTotals) -> Markup {
     }
 }
 
-fn figure_of(name: &str, seen: ActiveCounts) -> Markup {
+fn figure(name: &str, counts: ActiveCounts) -> Markup {
     html! {
         div.panel.figure {
             h2 { (name) }
-            p.value { (number(seen.active)) }
-            p.muted { "and " (number(seen.short_lived)) " seen on one day only" }
+            p.value { (number(counts.active)) }
+            p.muted { "and " (number(counts.short_lived)) " seen on one day only" }
         }
     }
 }
 
-/// The four states in the order in which bars stack them: what works at the bottom.
+/// Returns the four states in the order of a stacked bar, the running ones at the bottom.
 fn state_parts(totals: Totals) -> [Segment; 4] {
     let Totals { running, sleeping, not_ready, upgrading } = totals;
     [
@@ -202,7 +202,7 @@ fn versions_in_use(current: &CurrentFleet) -> Markup {
     }
 }
 
-/// What only the operators tell who turned the extended signals on.
+/// Renders the sums of the extended gauges, which only some operators turn on.
 fn extended(sums: &[ExtendedSum]) -> Markup {
     let of = |metric: &Metric| -> Vec<(&str, u64)> {
         let sums = sums.iter().filter(|sum| sum.metric == metric.name);
@@ -222,7 +222,7 @@ fn with_others(versions: &TopVersions) -> Vec<(&str, u64)> {
     top.chain((versions.others > 0).then_some(("others", versions.others))).collect()
 }
 
-/// Names with bars, each as long as its share.
+/// Renders a list of names with bars, each as long as its share.
 fn bar_list(title: &str, note: &str, rows: &[(&str, u64)]) -> Markup {
     let total = rows.iter().map(|(_, value)| value).sum();
     html! {

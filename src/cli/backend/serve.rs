@@ -124,13 +124,13 @@ impl ServeArgs {
             retention_events: events,
             retention_installations: days,
             retention_audit_log: audit_log,
-            retention_interval: every,
+            retention_interval: interval,
             tls,
             auth,
             limits,
         } = self;
         let store = store.location()?;
-        let retention = Retention { events, days, audit_log, every };
+        let retention = Retention { events, days, audit_log, interval };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };

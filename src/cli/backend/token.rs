@@ -48,7 +48,7 @@ pub(super) async fn run(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Create(CreateTokenArgs { name, role, expires, store }) => {
             let created = admin::token::create(store.location()?, name, role, expires).await?;
             // The description goes to standard error, so that the token alone can be piped into a file.
-            eprint!("{}", created.said);
+            eprint!("{}", created.message);
             print(&format!("{}\n", created.text))
         }
         TokenCommand::List(store) => print(&admin::token::list(store.location()?).await?),

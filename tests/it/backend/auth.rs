@@ -19,25 +19,25 @@ use super::samples::{metrics_request, now, state_gauges};
 use crate::program::Backend as Process;
 use readers::{Reader, State, Way};
 
-/// What a route does with somebody.
+/// The outcome of a request to a route.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    LetIn,
-    AskedToSignIn,
-    SentToTheFrontPage,
+    Authorized,
+    LoginForm,
+    Redirected,
     Unauthorized,
     Forbidden,
 }
 
-fn expected(needs: RouteAccess, reader: &Reader) -> Outcome {
+fn expected(access: RouteAccess, reader: &Reader) -> Outcome {
     let role = (reader.state == State::Valid).then_some(reader.role);
-    match (needs, role) {
-        (RouteAccess::Front, None) => Outcome::AskedToSignIn,
-        (RouteAccess::Page(_), None) => Outcome::SentToTheFrontPage,
+    match (access, role) {
+        (RouteAccess::Front, None) => Outcome::LoginForm,
+        (RouteAccess::Page(_), None) => Outcome::Redirected,
         (RouteAccess::Api(_), None) => Outcome::Unauthorized,
         (RouteAccess::Page(needed) | RouteAccess::Api(needed), Some(role)) if role < needed => Outcome::Forbidden,
-        (RouteAccess::Nothing | RouteAccess::Sender | RouteAccess::OwnPage, _)
-        | (RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_), Some(_)) => Outcome::LetIn,
+        (RouteAccess::Public | RouteAccess::Sender | RouteAccess::OwnPage, _)
+        | (RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_), Some(_)) => Outcome::Authorized,
     }
 }
 
@@ -46,14 +46,14 @@ fn outcome(reply: &Reply) -> Outcome {
     match (reply.status, reply.header("www-authenticate"), reply.header("location")) {
         (401, Some(challenge), _) if challenge.starts_with("Bearer ") => Outcome::Unauthorized,
         (403, ..) => Outcome::Forbidden,
-        (303, _, Some("/")) if reply.header("set-cookie").is_none() => Outcome::SentToTheFrontPage,
-        (200, ..) if is_form => Outcome::AskedToSignIn,
+        (303, _, Some("/")) if reply.header("set-cookie").is_none() => Outcome::Redirected,
+        (200, ..) if is_form => Outcome::LoginForm,
         (404 | 405 | 500.., ..) => panic!("{reply:?}"),
-        _ => Outcome::LetIn,
+        _ => Outcome::Authorized,
     }
 }
 
-/// One request of a route, as a page of the backend would send it.
+/// Sends a request to a route, as a page of the backend would.
 async fn visit(backend: &Backend, route: &Route, header: Option<&(&'static str, String)>) -> Reply {
     let origin = format!("http://{}", backend.http);
     let mut headers = vec![("origin", origin.as_str())];
@@ -74,9 +74,9 @@ async fn every_route_lets_in_just_whom_its_needs_say_and_shows_nobody_else_anyth
     for route in &ROUTES {
         for reader in Reader::all() {
             // Of its own, since a sign-out ends it.
-            let header = reader.enter(backend.access.as_ref()).await;
+            let header = reader.enter(backend.auth.as_ref()).await;
             let reply = visit(&backend, route, header.as_ref()).await;
-            let expected = expected(route.needs, &reader);
+            let expected = expected(route.access, &reader);
             assert_eq!(outcome(&reply), expected, "{route:?} for {reader:?}: {reply:?}");
             let tells = matches!(route.path, "/" | "/api/v1/insights/overview") && reader.state == State::Valid;
             assert_eq!(is_shown(&reply), tells, "{route:?} for {reader:?}");
@@ -86,15 +86,15 @@ async fn every_route_lets_in_just_whom_its_needs_say_and_shows_nobody_else_anyth
 
 #[test]
 fn erasing_and_the_log_are_for_admins_and_only_what_tells_nothing_is_for_everybody() {
-    let with = |needs: &[RouteAccess]| -> Vec<_> {
-        let routes = ROUTES.iter().filter(|route| needs.contains(&route.needs));
+    let with = |accesses: &[RouteAccess]| -> Vec<_> {
+        let routes = ROUTES.iter().filter(|route| accesses.contains(&route.access));
         routes.map(|route| format!("{} {}", route.method, route.path)).collect()
     };
     assert_eq!(
         with(&[RouteAccess::Page(Role::Admin), RouteAccess::Api(Role::Admin)]),
         ["GET /audit-log", "GET /api/v1/audit-log", "DELETE /api/v1/installations/{uuid}"]
     );
-    assert_eq!(with(&[RouteAccess::Nothing]), ["GET /style.css", "GET /icon.svg", "GET /livez", "GET /readyz"]);
+    assert_eq!(with(&[RouteAccess::Public]), ["GET /style.css", "GET /icon.svg", "GET /livez", "GET /readyz"]);
     assert_eq!(with(&[RouteAccess::OwnPage, RouteAccess::Front]), ["GET /", "POST /sign-in"]);
     let senders = ["/v1/metrics", "/v1/logs", "/stats", "/create", "/update", "/delete"];
     assert_eq!(with(&[RouteAccess::Sender]), senders.map(|path| format!("POST {path}")));
@@ -104,7 +104,7 @@ fn erasing_and_the_log_are_for_admins_and_only_what_tells_nothing_is_for_everybo
 async fn a_method_that_is_in_no_route_of_a_path_is_refused_to_everybody() {
     let backend = Backend::start().await;
     let admin = Reader { way: Way::Token, role: Role::Admin, state: State::Valid };
-    let header = admin.enter(backend.access.as_ref()).await;
+    let header = admin.enter(backend.auth.as_ref()).await;
     for route in &ROUTES {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
             let listed = ROUTES.iter().any(|other| other.path == route.path && other.method == method);
@@ -141,7 +141,7 @@ async fn what_is_refused_says_what_to_do_and_repeats_nothing() {
         assert!(reply.text().contains("expired or revoked") && !reply.text().contains("acme"), "{reply:?}");
     }
     let viewer = Reader { way: Way::Token, role: Role::Viewer, state: State::Valid };
-    let (name, value) = viewer.enter(backend.access.as_ref()).await.unwrap();
+    let (name, value) = viewer.enter(backend.auth.as_ref()).await.unwrap();
     let reply = backend.send("GET", "/api/v1/audit-log", &[(name, &value)]).await;
     assert!(reply.status == 403 && reply.text().contains("viewer") && reply.text().contains("role admin"), "{reply:?}");
 }
@@ -150,7 +150,7 @@ async fn what_is_refused_says_what_to_do_and_repeats_nothing() {
 async fn a_token_with_the_right_prefix_and_another_secret_opens_nothing() {
     let backend = Backend::start().await;
     let viewer = Reader { way: Way::Token, role: Role::Viewer, state: State::Valid };
-    let (name, value) = viewer.enter(backend.access.as_ref()).await.unwrap();
+    let (name, value) = viewer.enter(backend.auth.as_ref()).await.unwrap();
     assert_eq!(backend.send("GET", "/api/v1/insights/overview", &[(name, &value)]).await.status, 200);
     let last = if value.ends_with('0') { "1" } else { "0" };
     let other = format!("{}{last}", &value[..value.len() - 1]);
@@ -168,7 +168,7 @@ async fn an_admin_erases_an_installation_by_either_of_its_names() {
     backend.post("/stats", &[JSON], stats(cluster).as_bytes()).await;
     assert_eq!(backend.count("latest"), 2);
     let admin = Reader { way: Way::Token, role: Role::Admin, state: State::Valid };
-    let (name, value) = admin.enter(backend.access.as_ref()).await.unwrap();
+    let (name, value) = admin.enter(backend.auth.as_ref()).await.unwrap();
     let erase = async |uuid: &str| {
         let reply = backend.send("DELETE", &format!("/api/v1/installations/{uuid}"), &[(name, &value)]).await;
         (reply.status, reply.text().to_owned())
@@ -180,8 +180,8 @@ async fn an_admin_erases_an_installation_by_either_of_its_names() {
     assert_eq!(erase(&cluster.to_string()).await, erased(true, 1, 2));
     assert_eq!(erase(&cluster.to_string()).await, erased(false, 0, 0));
     assert_eq!(backend.rows(), 0);
-    let (status, told) = erase("acme").await;
-    assert!(status == 400 && told.contains("expected") && !told.contains("acme"), "{told}");
+    let (status, message) = erase("acme").await;
+    assert!(status == 400 && message.contains("expected") && !message.contains("acme"), "{message}");
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn another_host_than_the_public_one_is_answered_to_senders_and_probes_alon
         let path = route.path.replace("{uuid}", &Uuid::new_v4().to_string());
         for (host, is_right) in [("telemetry.example.org", true), ("evil.test", false)] {
             let reply = with_host(&backend, route, &path, host).await;
-            let needs_no_host = matches!(route.needs, RouteAccess::Nothing | RouteAccess::Sender);
+            let needs_no_host = matches!(route.access, RouteAccess::Public | RouteAccess::Sender);
             assert_eq!(reply.status == 421, !is_right && !needs_no_host, "{route:?} {host}: {reply:?}");
             assert!(reply.status != 421 || reply.text().contains(url) && reply.text().contains("--public-url"));
         }
@@ -208,13 +208,13 @@ async fn a_revocation_and_an_expiry_are_noticed_by_the_next_request() {
     let backend = Backend::start().await;
     for way in [Way::Token, Way::Session] {
         let reader = Reader { way, role: Role::Viewer, state: State::Valid };
-        let (name, value) = reader.enter(backend.access.as_ref()).await.unwrap();
+        let (name, value) = reader.enter(backend.auth.as_ref()).await.unwrap();
         let status =
             async || request(backend.http, "GET", "/api/v1/insights/overview", &[(name, &value)], &[]).await.status;
         assert_eq!(status().await, 200, "{way:?}");
-        let tokens = backend.access.tokens().await.unwrap().into_iter().map(|used| used.token);
+        let tokens = backend.auth.tokens().await.unwrap().into_iter().map(|used| used.token);
         for token in tokens.filter(|token| !token.name.starts_with("harness")) {
-            backend.access.revoke_token(token.prefix, Timestamp::now()).await.unwrap();
+            backend.auth.revoke_token(token.prefix, Timestamp::now()).await.unwrap();
         }
         assert_eq!(status().await, 401, "{way:?}");
     }
@@ -232,7 +232,7 @@ async fn what_fails_for_strangers_does_not_fill_the_log() {
         assert_eq!(get("/api/v1/insights/overview", &[("authorization", &token)]).await, 503);
     }
     let log = backend.log();
-    for line in ["a page could not be shown", "a reader could not be answered"] {
+    for line in ["failed to show a page", "failed to answer a reader"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
 }

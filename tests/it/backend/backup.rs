@@ -46,15 +46,15 @@ impl Scene {
         run(&self.store(), &[&directory, "--retain", keep])
     }
 
-    /// Backs up, and gives the name of the new copy and what was said.
+    /// Backs up, and returns the name of the new copy and the output.
     fn added(&self, keep: &str) -> (String, String) {
         let before = self.names();
         let output = self.back_up(keep);
-        let said = String::from_utf8(output.stdout).unwrap();
+        let message = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut new = self.names().difference(&before).filter(|name| *name != LOCK).cloned().collect::<Vec<_>>();
         assert_eq!(new.len(), 1, "{new:?}");
-        (new.remove(0), said)
+        (new.remove(0), message)
     }
 }
 
@@ -86,12 +86,15 @@ fn a_copy_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
     scene.put(&parts);
     let folder = "telemetry-19990101T000000Z.db";
     fs::create_dir(scene.copies().join(folder)).unwrap();
-    let (new, said) = scene.added("2");
+    let (new, message) = scene.added("2");
     let mut expected = set(&[third, &new, folder, LOCK]);
     expected.extend(set(&others));
     assert_eq!(scene.names(), expected);
-    assert!(said.contains(&new) && said.contains(&format!("Deleted {first}")) && said.contains(second), "{said}");
-    assert!(!said.contains(third) && said.contains("checked"), "{said}");
+    assert!(
+        message.contains(&new) && message.contains(&format!("Deleted {first}")) && message.contains(second),
+        "{message}"
+    );
+    assert!(!message.contains(third) && message.contains("checked"), "{message}");
     let copy = scene.copies().join(new);
     assert_eq!(count(&copy, "keys"), 1);
     drop(SqliteStore::open_existing(&copy).unwrap());
@@ -101,9 +104,9 @@ fn a_copy_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
 fn where_the_clock_was_set_back_the_new_copy_stays() {
     let scene = Scene::new();
     scene.put(&["telemetry-29990101T000000Z.db", "telemetry-29990102T000000Z.db"]);
-    let (new, said) = scene.added("2");
+    let (new, message) = scene.added("2");
     assert_eq!(scene.names(), set(&[&new, "telemetry-29990102T000000Z.db", LOCK]));
-    assert!(said.contains("Deleted telemetry-29990101T000000Z.db"), "{said}");
+    assert!(message.contains("Deleted telemetry-29990101T000000Z.db"), "{message}");
     let output = scene.back_up("1");
     // Within the same second there is one of that name already, which nothing replaces.
     if output.status.success() {
@@ -123,13 +126,13 @@ fn a_copy_that_was_not_made_costs_no_older_one() {
     expected.insert(LOCK.to_owned());
     let held = File::create(scene.copies().join(LOCK)).unwrap();
     held.lock().unwrap();
-    let said = error(scene.back_up("1"));
-    assert!(said.contains("another process makes a copy") && said.contains("no backup was made"), "{said}");
+    let message = error(scene.back_up("1"));
+    assert!(message.contains("another process makes a copy") && message.contains("no backup was made"), "{message}");
     assert_eq!(scene.names(), expected);
     drop(held);
     fs::write(scene.store(), "no store").unwrap();
-    let said = error(scene.back_up("1"));
-    assert!(said.contains("no backup was made") && said.contains("not a database"), "{said}");
+    let message = error(scene.back_up("1"));
+    assert!(message.contains("no backup was made") && message.contains("not a database"), "{message}");
     assert_eq!(scene.names(), expected);
     fs::remove_file(scene.store()).unwrap();
     assert!(error(scene.back_up("1")).contains("no such file"));
@@ -147,26 +150,26 @@ fn nothing_is_left_of_a_copy_that_was_not_complete() {
     let store = format!("--store=sqlite:{}", scene.store().display());
     let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" backend \"$@\"";
     let output = Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(arguments).arg(&store).output().unwrap();
-    let said = error(output);
-    assert!(said.contains("no backup was made") && said.contains(".db: "), "{said}");
+    let message = error(output);
+    assert!(message.contains("no backup was made") && message.contains(".db: "), "{message}");
     assert_eq!(scene.names(), set(&[LOCK]));
     // Restoring is the same in the other direction.
     let (copy, _) = scene.added("1");
     let (copy, target) = (scene.copies().join(copy), scene.0.path().join("restored.db"));
     let store = format!("--store=sqlite:{}", target.display());
     let restore = ["restore", copy.to_str().unwrap(), &store];
-    let said = error(Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(restore).output().unwrap());
-    assert!(said.contains("nothing was put back"), "{said}");
+    let message = error(Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(restore).output().unwrap());
+    assert!(message.contains("nothing was put back"), "{message}");
     let left = |suffix: &str| scene.0.path().join(format!("restored.db{suffix}")).exists();
-    assert!(!left(".part") && !left(".part-journal") && !left(""), "{said}");
+    assert!(!left(".part") && !left(".part-journal") && !left(""), "{message}");
 
     // The next one may be of the same second.
     fs::remove_file(&copy).unwrap();
     let newer = "INSERT INTO refinery_schema_history (version, name) VALUES (1000, 'later')";
     Connection::open(scene.store()).unwrap().execute_batch(newer).unwrap();
     let before = scene.names();
-    let said = error(scene.back_up("1"));
-    assert!(said.contains("version 1000"), "{said}");
+    let message = error(scene.back_up("1"));
+    assert!(message.contains("version 1000"), "{message}");
     assert_eq!(scene.names(), before);
 }
 
@@ -182,8 +185,8 @@ fn a_store_in_the_folder_that_would_be_taken_for_a_copy_is_left_alone() {
         let inside = scene.copies().join("../copies").join(name);
         let through = if name == "telemetry" { store.clone() } else { link.clone() };
         for path in [&store, &inside, &through] {
-            let said = error(run(path, &[&directory, "--retain=1"]));
-            assert!(said.contains(name) && said.contains("expected another folder"), "{said}");
+            let message = error(run(path, &[&directory, "--retain=1"]));
+            assert!(message.contains(name) && message.contains("expected another folder"), "{message}");
         }
         assert!(store.exists());
         fs::remove_file(link).unwrap();
@@ -211,8 +214,8 @@ fn it_is_one_file_or_a_folder_that_is_there_and_a_number() {
         (vec![&*folder, "--retain=1001"], vec!["--retain", "1001", "1..=1000"]),
         (vec!["--directory=/nowhere/copies"], vec!["/nowhere/copies", "no such folder"]),
     ] {
-        let said = error(run(&scene.store(), &arguments));
-        assert!(expected.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+        let message = error(run(&scene.store(), &arguments));
+        assert!(expected.iter().all(|part| message.contains(part)), "{arguments:?}: {message}");
         assert!(scene.names().is_empty(), "{arguments:?}");
     }
     assert!(run(&scene.store(), &[&folder]).status.success(), "the number has a default");

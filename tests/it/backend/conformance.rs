@@ -1,4 +1,4 @@
-//! What every store must hold. A new one is a module that opens it and calls `conformance!`.
+//! The conformance suite of stores. A new store is a module that opens it and calls `conformance!`.
 
 pub(crate) mod recomputation;
 
@@ -19,11 +19,11 @@ use uuid::Uuid;
 macro_rules! conformance {
     ($open:expr) => {
         conformance!(@ $open,
-            an_empty_store_has_nothing_to_tell,
+            an_empty_store_has_an_empty_overview,
             writing_again_changes_nothing,
-            the_newest_cycle_wins_in_whatever_order_they_come,
+            the_newest_snapshot_wins_in_whatever_order_they_come,
             an_installation_has_one_row_a_day,
-            breakdowns_go_with_their_cycle,
+            dimensions_go_with_their_snapshot,
             the_first_event_with_a_uid_stays,
             every_event_reads_back_as_it_was_written,
             installations_are_active_from_their_second_day,
@@ -31,10 +31,10 @@ macro_rules! conformance {
             lists_are_sorted_and_bounded,
             concurrent_writers_lose_and_repeat_nothing,
             a_batch_larger_than_the_queue_is_kept,
-            what_kamaji_says_by_itself_is_counted_apart,
+            kamajis_built_in_telemetry_is_counted_apart,
             an_installation_keeps_its_source,
             the_key_of_pseudonyms_stays_the_same,
-            its_size_is_told_and_grows,
+            its_size_is_known_and_grows,
             what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
             the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
             writes_go_on_between_the_steps_of_a_deletion,
@@ -79,7 +79,7 @@ fn hours_ago(hours: i64) -> Timestamp {
     noon() - SignedDuration::from_hours(hours)
 }
 
-async fn facts(store: &Shared) -> OverviewData {
+async fn overview(store: &Shared) -> OverviewData {
     let query =
         OverviewQuery { now: noon(), versions: 100, dimensions: 100, installations: 10_000, events: 100_000, days: 90 };
     store.overview(query).await.unwrap()
@@ -112,7 +112,7 @@ fn created(uid: Uuid, tcp_version: &str) -> EventRow {
     event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), with: None })
 }
 
-fn of_cycles(snapshots: Vec<GaugeSnapshot>) -> Batch {
+fn of_snapshots(snapshots: Vec<GaugeSnapshot>) -> Batch {
     Batch { snapshots, ..Batch::default() }
 }
 
@@ -120,43 +120,43 @@ fn of_events(events: Vec<EventRow>) -> Batch {
     Batch { events, ..Batch::default() }
 }
 
-async fn an_empty_store_has_nothing_to_tell(store: Shared) {
+async fn an_empty_store_has_an_empty_overview(store: Shared) {
     store.ready().await.unwrap();
     store.write(Batch::default()).await.unwrap();
-    assert_eq!(facts(&store).await, OverviewData::default());
+    assert_eq!(overview(&store).await, OverviewData::default());
 }
 
 async fn writing_again_changes_nothing(store: Shared) {
     let mut batch =
-        of_cycles(vec![snapshot(Uuid::new_v4(), hours_ago(1), 5), snapshot(Uuid::new_v4(), hours_ago(30), 6)]);
+        of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 5), snapshot(Uuid::new_v4(), hours_ago(30), 6)]);
     batch.snapshots[0].dimensions = vec![(Dimension::new(&BY_VERSION, "v1.35").unwrap(), 5)];
     batch.events = vec![created(Uuid::new_v4(), "v1.35.1"), created(Uuid::new_v4(), "v1.35.1")];
     store.write(batch.clone()).await.unwrap();
-    let once = facts(&store).await;
+    let once = overview(&store).await;
     assert_eq!((once.installations.len(), once.events.len(), once.dimensions.len()), (2, 2, 1));
     for _ in 0..2 {
         store.write(batch.clone()).await.unwrap();
     }
-    assert_eq!(facts(&store).await, once);
+    assert_eq!(overview(&store).await, once);
 }
 
-async fn the_newest_cycle_wins_in_whatever_order_they_come(store: Shared) {
+async fn the_newest_snapshot_wins_in_whatever_order_they_come(store: Shared) {
     let times = [(hours_ago(26), 1), (hours_ago(25), 2), (hours_ago(1), 3)];
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let installation = Uuid::new_v4();
         for position in order {
             let (time, running) = times[position];
-            store.write(of_cycles(vec![snapshot(installation, time, running)])).await.unwrap();
+            store.write(of_snapshots(vec![snapshot(installation, time, running)])).await.unwrap();
         }
     }
-    let facts = facts(&store).await;
-    assert_eq!(facts.installations.len(), 6);
-    for row in &facts.installations {
+    let overview = overview(&store).await;
+    assert_eq!(overview.installations.len(), 6);
+    for row in &overview.installations {
         assert_eq!((row.last_seen, row.counts.running), (hours_ago(1), 3));
         assert_eq!(row.first_day, utc_day(hours_ago(26)));
     }
     let running: Vec<_> =
-        facts.days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
+        overview.days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
     assert_eq!(running, [(utc_day(hours_ago(26)), 6, 12), (utc_day(hours_ago(1)), 6, 18)]);
 }
 
@@ -165,25 +165,25 @@ async fn an_installation_has_one_row_a_day(store: Shared) {
     let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let last_moment = midnight - SignedDuration::from_millis(1);
     for (time, running) in [(last_moment, 1), (midnight, 2), (midnight + SignedDuration::from_millis(1), 3)] {
-        store.write(of_cycles(vec![snapshot(installation, time, running)])).await.unwrap();
+        store.write(of_snapshots(vec![snapshot(installation, time, running)])).await.unwrap();
     }
-    let days = facts(&store).await.days;
+    let days = overview(&store).await.days;
     let rows: Vec<_> = days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
     assert_eq!(rows, [(utc_day(last_moment), 1, 1), (utc_day(midnight), 1, 3)]);
 }
 
-async fn breakdowns_go_with_their_cycle(store: Shared) {
+async fn dimensions_go_with_their_snapshot(store: Shared) {
     let installation = Uuid::new_v4();
     let minor = |minor| Dimension::new(&BY_VERSION, minor).unwrap();
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
-    let with = |time, dimensions| of_cycles(vec![GaugeSnapshot { dimensions, ..snapshot(installation, time, 1) }]);
+    let with = |time, dimensions| of_snapshots(vec![GaugeSnapshot { dimensions, ..snapshot(installation, time, 1) }]);
     store.write(with(hours_ago(2), vec![(minor("v1.34"), 4), (minor("v1.33"), 1)])).await.unwrap();
     store.write(with(hours_ago(1), vec![(minor("v1.35"), 2), (minor("v1.34"), 3), (etcd.clone(), 1)])).await.unwrap();
     store.write(with(hours_ago(3), vec![(minor("v1.32"), 5)])).await.unwrap();
     let newest = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
-    assert_eq!(facts(&store).await.dimensions, newest);
+    assert_eq!(overview(&store).await.dimensions, newest);
     store.write(with(noon(), vec![])).await.unwrap();
-    assert_eq!(facts(&store).await.dimensions, vec![]);
+    assert_eq!(overview(&store).await.dimensions, vec![]);
 }
 
 async fn the_first_event_with_a_uid_stays(store: Shared) {
@@ -191,7 +191,7 @@ async fn the_first_event_with_a_uid_stays(store: Shared) {
     let first = created(uid, "v1.35.1");
     store.write(of_events(vec![first.clone(), created(uid, "v1.34.2")])).await.unwrap();
     store.write(of_events(vec![created(uid, "v1.33.0")])).await.unwrap();
-    assert_eq!(facts(&store).await.events, [first]);
+    assert_eq!(overview(&store).await.events, [first]);
 }
 
 async fn every_event_reads_back_as_it_was_written(store: Shared) {
@@ -208,7 +208,7 @@ async fn every_event_reads_back_as_it_was_written(store: Shared) {
     .map(|kind| event(Uuid::new_v4(), kind))
     .collect();
     store.write(of_events(rows.clone())).await.unwrap();
-    let mut read = facts(&store).await.events;
+    let mut read = overview(&store).await.events;
     rows.sort_by_key(|row| row.record.uid);
     read.sort_by_key(|row| row.record.uid);
     assert_eq!(read, rows);
@@ -219,24 +219,24 @@ async fn installations_are_active_from_their_second_day(store: Shared) {
     for hours in seen {
         let installation = Uuid::new_v4();
         let snapshots = hours.into_iter().map(|hours| snapshot(installation, hours_ago(hours), 1)).collect();
-        store.write(of_cycles(snapshots)).await.unwrap();
+        store.write(of_snapshots(snapshots)).await.unwrap();
     }
-    let facts = facts(&store).await;
-    assert_eq!(facts.day, ActiveCounts { active: 1, short_lived: 1 });
-    assert_eq!(facts.week, ActiveCounts { active: 1, short_lived: 2 });
-    assert_eq!(facts.month, ActiveCounts { active: 2, short_lived: 2 });
+    let overview = overview(&store).await;
+    assert_eq!(overview.day, ActiveCounts { active: 1, short_lived: 1 });
+    assert_eq!(overview.week, ActiveCounts { active: 1, short_lived: 2 });
+    assert_eq!(overview.month, ActiveCounts { active: 2, short_lived: 2 });
 }
 
 async fn only_installations_of_the_last_day_are_current(store: Shared) {
     let mut current = snapshot(Uuid::new_v4(), hours_ago(24), 5);
     current.kamaji_version = "edge-24.12.1".parse().unwrap();
     let gone = GaugeSnapshot { kamaji_version: KamajiVersion::Unknown, ..snapshot(Uuid::new_v4(), hours_ago(25), 7) };
-    store.write(of_cycles(vec![current, gone])).await.unwrap();
-    let facts = facts(&store).await;
-    assert_eq!(facts.control_planes, Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 });
-    assert_eq!(facts.kamaji_versions, [("edge-24.12.1".parse().unwrap(), 1)]);
-    assert_eq!(facts.kubernetes_versions, [("v1.35.1".parse().unwrap(), 1)]);
-    assert_eq!(facts.installations.len(), 2);
+    store.write(of_snapshots(vec![current, gone])).await.unwrap();
+    let overview = overview(&store).await;
+    assert_eq!(overview.control_planes, Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 });
+    assert_eq!(overview.kamaji_versions, [("edge-24.12.1".parse().unwrap(), 1)]);
+    assert_eq!(overview.kubernetes_versions, [("v1.35.1".parse().unwrap(), 1)]);
+    assert_eq!(overview.installations.len(), 2);
 }
 
 async fn lists_are_sorted_and_bounded(store: Shared) {
@@ -249,15 +249,15 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
         event.record.time = cut_to_hour(hours_ago(i64::from(position)));
         store.write(Batch { snapshots: vec![snapshot], events: vec![event] }).await.unwrap();
     }
-    store.write(of_cycles(vec![snapshot(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
+    store.write(of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
     let query = OverviewQuery { now: noon(), versions: 1, dimensions: 1, installations: 2, events: 3, days: 1 };
-    let facts = store.overview(query).await.unwrap();
-    assert_eq!(facts.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
-    let running: Vec<_> = facts.installations.iter().map(|row| row.counts.running).collect();
+    let overview = store.overview(query).await.unwrap();
+    assert_eq!(overview.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
+    let running: Vec<_> = overview.installations.iter().map(|row| row.counts.running).collect();
     assert_eq!(running, [0, 1]);
-    let times: Vec<_> = facts.events.iter().map(|row| row.record.time).collect();
+    let times: Vec<_> = overview.events.iter().map(|row| row.record.time).collect();
     assert_eq!(times, [hours_ago(0), hours_ago(1), hours_ago(2)]);
-    assert_eq!(facts.days.len(), 1);
+    assert_eq!(overview.days.len(), 1);
 }
 
 async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
@@ -278,16 +278,16 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
         });
     }
     writers.join_all().await;
-    let facts = facts(&store).await;
-    assert_eq!(facts.events.len(), BATCHES + WRITERS * BATCHES);
-    assert_eq!(facts.installations[0].counts.running, u32::try_from(BATCHES).unwrap() - 1);
-    assert_eq!((facts.installations.len(), facts.days.len()), (1, 1));
+    let overview = overview(&store).await;
+    assert_eq!(overview.events.len(), BATCHES + WRITERS * BATCHES);
+    assert_eq!(overview.installations[0].counts.running, u32::try_from(BATCHES).unwrap() - 1);
+    assert_eq!((overview.installations.len(), overview.days.len()), (1, 1));
 }
 
 async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
     let events: Vec<_> = (0..20_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();
-    assert_eq!(facts(&store).await.events.len(), 20_000);
+    assert_eq!(overview(&store).await.events.len(), 20_000);
 }
 
 /// A batch of everything from Kamaji's built-in telemetry.
@@ -307,7 +307,7 @@ fn by_kamaji(installation: Uuid) -> Batch {
     Batch { snapshots: vec![snapshot, yesterday], events }
 }
 
-async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
+async fn kamajis_built_in_telemetry_is_counted_apart(store: Shared) {
     store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
     let kamaji = KamajiTotals {
         day: ActiveCounts { active: 1, short_lived: 0 },
@@ -316,13 +316,13 @@ async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
         control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
         events: EventTotals { created: 0, updated: 1, deleted: 1 },
     };
-    assert_eq!(facts(&store).await, OverviewData { kamaji, ..OverviewData::default() });
+    assert_eq!(overview(&store).await, OverviewData { kamaji, ..OverviewData::default() });
     let agents = Batch {
         snapshots: vec![snapshot(Uuid::new_v4(), hours_ago(1), 7)],
         events: vec![created(Uuid::new_v4(), "v1.35.1")],
     };
     store.write(agents).await.unwrap();
-    let both = facts(&store).await;
+    let both = overview(&store).await;
     assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
     assert_eq!((both.day.total(), both.installations.len(), both.events.len()), (1, 1, 1));
     assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.dimensions.len()), (1, 1, 0));
@@ -331,14 +331,14 @@ async fn what_kamaji_says_by_itself_is_counted_apart(store: Shared) {
 async fn an_installation_keeps_its_source(store: Shared) {
     let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
     store.write(by_kamaji(theirs)).await.unwrap();
-    store.write(of_cycles(vec![snapshot(ours, hours_ago(1), 7)])).await.unwrap();
-    let before = facts(&store).await;
+    store.write(of_snapshots(vec![snapshot(ours, hours_ago(1), 7)])).await.unwrap();
+    let before = overview(&store).await;
     for hours in [0, 50] {
         let mut foreign = vec![snapshot(theirs, hours_ago(hours), 9), snapshot(ours, hours_ago(hours), 9)];
         foreign[1].source = Source::Kamaji;
-        store.write(of_cycles(foreign)).await.unwrap();
+        store.write(of_snapshots(foreign)).await.unwrap();
     }
-    assert_eq!(facts(&store).await, before);
+    assert_eq!(overview(&store).await, before);
 }
 
 async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
@@ -364,14 +364,14 @@ async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Sha
         with(snapshot(lasting, hours_ago(72), 3)),
         with(snapshot(gone, hours_ago(96), 4)),
     ];
-    store.write(of_cycles(snapshots)).await.unwrap();
+    store.write(of_snapshots(snapshots)).await.unwrap();
     let mut events: Vec<_> = (0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     events[1].record.time = hours_ago(48);
     events[2].record.time = hours_ago(49);
     store.write(of_events(events)).await.unwrap();
     let expected = Pruned { events: 1, uids: 0, days: 2, dimensions: 2, installations: 1 };
     assert_eq!(prune(&store, 48).await, expected);
-    let left = facts(&store).await;
+    let left = overview(&store).await;
     assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
     assert_eq!((left.events.len(), left.days.len(), left.dimensions[0].1), (2, 2, 1));
     assert_eq!(prune(&store, 48).await, Pruned::default());
@@ -383,10 +383,10 @@ async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared)
     store.write(of_events(vec![event.clone()])).await.unwrap();
     assert_eq!(prune(&store, 24).await.events, 1);
     store.write(of_events(vec![event.clone()])).await.unwrap();
-    assert_eq!(facts(&store).await, OverviewData::default());
+    assert_eq!(overview(&store).await, OverviewData::default());
     assert_eq!(prune(&store, 4).await, Pruned { uids: 1, ..Pruned::default() });
     store.write(of_events(vec![event])).await.unwrap();
-    assert_eq!(facts(&store).await.events.len(), 1);
+    assert_eq!(overview(&store).await.events.len(), 1);
 }
 
 async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
@@ -402,9 +402,9 @@ async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
     let mut prune = store.prune(cutoffs);
     assert!(futures::poll!(&mut prune).is_pending());
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
-    assert!(facts(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
+    assert!(overview(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
     assert_eq!(prune.await.unwrap().events, 10_000);
-    assert_eq!(facts(&store).await.events.len(), 1);
+    assert_eq!(overview(&store).await.events.len(), 1);
 }
 
 async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: Shared) {
@@ -414,18 +414,18 @@ async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: 
         let times = [hours_ago(1), hours_ago(50), hours_ago(500)];
         let snapshots =
             times.map(|time| GaugeSnapshot { dimensions: vec![(etcd.clone(), 1)], ..snapshot(installation, time, 1) });
-        store.write(of_cycles(snapshots.to_vec())).await.unwrap();
+        store.write(of_snapshots(snapshots.to_vec())).await.unwrap();
     }
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
     assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, dimensions: 3 });
     assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
-    let facts = facts(&store).await;
-    assert_eq!((facts.installations.len(), facts.installations[0].uuid), (1, kept));
-    assert_eq!((facts.days.len(), facts.dimensions[0].1, facts.events.len()), (3, 1, 1));
-    assert!(facts.days.iter().all(|day| day.installations == 1));
+    let overview = overview(&store).await;
+    assert_eq!((overview.installations.len(), overview.installations[0].uuid), (1, kept));
+    assert_eq!((overview.days.len(), overview.dimensions[0].1, overview.events.len()), (3, 1, 1));
+    assert!(overview.days.iter().all(|day| day.installations == 1));
 }
 
-async fn its_size_is_told_and_grows(store: Shared) {
+async fn its_size_is_known_and_grows(store: Shared) {
     let empty = store.size().await.unwrap();
     let events = (0..1_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();

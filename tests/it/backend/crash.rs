@@ -19,27 +19,27 @@ use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::Backend;
 use crate::servers::eventually;
 
-/// How often the backend is killed.
+/// The number of kills.
 const KILLS: usize = 50;
 
-/// After which no further kill begins, so that a busy machine's test run stays short.
-const ENOUGH: Duration = Duration::from_secs(40);
+/// The time after which no further kill begins, so that a busy machine's test run stays short.
+const MAX_DURATION: Duration = Duration::from_secs(40);
 
 /// Senders at once: a commit holds the rows of several.
 const SENDERS: usize = 8;
 
-/// What one request carries, and how it is found again.
+/// The content of one request, by which it is found again.
 #[derive(Debug, Clone, Copy)]
 enum Sent {
     /// An event of an agent.
     Event(Uuid),
     /// The gauges of an installation.
     Gauges(Uuid),
-    /// An event of today's Kamaji, which has no identity to be found by.
+    /// An event of Kamaji's built-in telemetry, which has no identity to be found by.
     Kamaji,
 }
 
-/// What was sent and acknowledged over the whole test.
+/// The requests that were sent and acknowledged over the whole test.
 #[derive(Debug, Default)]
 struct Load {
     sent: Vec<Sent>,
@@ -124,7 +124,7 @@ async fn what_was_acknowledged_is_there_after_kills_at_random_moments() {
     let mut backend = Backend::start().await;
     let mut load_so_far = Load::default();
     let mut starts = Vec::new();
-    while starts.len() < KILLS && began.elapsed() < ENOUGH {
+    while starts.len() < KILLS && began.elapsed() < MAX_DURATION {
         let progress = Arc::new(watch::Sender::new(0));
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
@@ -193,7 +193,7 @@ async fn a_full_disk_refuses_with_a_time_to_try_again_and_goes_on_when_there_is_
         assert_eq!(send(&mut load).await.status, 200);
     }
     let stored = load.check(backend.file());
-    backend.logged("nothing can be stored").await;
+    backend.logged("failed to write to the store").await;
     backend.logged("the store can write again").await;
     super::figures(
         "full-disk",

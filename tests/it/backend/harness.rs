@@ -31,7 +31,7 @@ pub(crate) const GZIP: (&str, &str) = ("content-encoding", "gzip");
 pub(crate) struct Backend {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
-    pub(crate) access: Arc<dyn AuthStore>,
+    pub(crate) auth: Arc<dyn AuthStore>,
     /// The `Authorization` of an admin.
     admin: String,
     folder: TempDir,
@@ -91,17 +91,17 @@ impl Backend {
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let access = Arc::clone(&stores.access);
+        let auth = Arc::clone(&stores.auth);
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
-        let (_, admin) = token::create(access.as_ref(), name, Role::Admin, 1).await.unwrap();
+        let (_, admin) = token::create(auth.as_ref(), name, Role::Admin, 1).await.unwrap();
         let task = tokio::spawn(backend::serve(listeners, stores, retention, security, shutdown.clone()));
         let admin = format!("Bearer {admin}");
-        Self { grpc, http, access, admin, folder, task, shutdown: shutdown.drop_guard() }
+        Self { grpc, http, auth, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
 
     /// Stops it, and waits until it has stopped.
     pub(crate) async fn stop(self) -> TempDir {
-        drop((self.shutdown, self.access));
+        drop((self.shutdown, self.auth));
         self.task.await.unwrap().unwrap();
         self.folder
     }

@@ -1,5 +1,4 @@
-//! Nothing that an operator wrote is stored, whatever let it pass: the marker is in no byte of the store's files, nor in
-//! an answer.
+//! No text of an operator is stored, whatever let it pass: the marker is in no byte of the store's files, nor in an answer.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +18,7 @@ use super::samples::{
 };
 use crate::marker::{Planted, descriptor, holds_marker, plant};
 
-/// How many planted messages are sent between two searches of the store.
+/// The number of planted messages that are sent between two searches of the store.
 const BATCH: usize = 200;
 
 /// A request that is stored, and the identities in it.
@@ -68,7 +67,7 @@ impl Request {
         Self { path, message: DynamicMessage::decode(descriptor(name), message).unwrap(), identities }
     }
 
-    /// Where the marker, planted anywhere, gets into the store or into an answer.
+    /// Returns the fields from which a planted marker gets into the store or into an answer.
     async fn leaks(&self) -> BTreeSet<String> {
         let target = Target::start().await;
         assert!(!self.is_answered(&target, &self.message).await && target.backend.rows() > 0, "unmarked, it is stored");

@@ -1,4 +1,4 @@
-//! The backend's own accounts and gRPC health, of a process of its own.
+//! The backend's own metrics and gRPC health, of a process of its own.
 
 use prost::Message;
 use tonic_health::pb::HealthCheckRequest;
@@ -12,23 +12,23 @@ use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::Backend;
 use crate::servers::eventually;
 
-/// The value of one account, by its name without the prefix, labels included.
-fn value(accounts: &str, name: &str) -> f64 {
-    let line = accounts.lines().find_map(|line| line.strip_prefix(&format!("kamaji_telemetry_backend_{name} ")));
-    line.unwrap_or_else(|| panic!("{name} is not in\n{accounts}")).parse().unwrap()
+/// Returns the value of one series, by its name without the prefix, with its labels.
+fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("kamaji_telemetry_backend_{name} ")));
+    line.unwrap_or_else(|| panic!("{name} is not in\n{metrics}")).parse().unwrap()
 }
 
 #[tokio::test]
-async fn the_accounts_tell_what_came_and_what_became_of_it() {
+async fn the_metrics_count_requests_and_what_became_of_their_records() {
     let backend = Backend::start().await;
     let before = backend.metrics().await;
     for name in [
-        "refused_total{reason=\"snapshot\"}",
-        "rows_admitted_total{kind=\"event\"}",
-        "commits_total{result=\"FAILED\"}",
+        "records_rejected_total{reason=\"snapshot\"}",
+        "records_accepted_total{kind=\"event\"}",
+        "commits_total{result=\"failure\"}",
         "last_write_timestamp_seconds",
-        "late_total",
-        "rows_waiting",
+        "records_expired_total",
+        "write_queue_records",
     ] {
         assert!(value(&before, name).abs() < f64::EPSILON, "{name}");
     }
@@ -47,7 +47,7 @@ async fn the_accounts_tell_what_came_and_what_became_of_it() {
     assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await, 200);
     assert_eq!(post("/stats", JSON, b"acmebank").await, 400);
 
-    let accounts = backend.metrics().await;
+    let metrics = backend.metrics().await;
     for (name, expected) in [
         ("requests_total{transport=\"grpc\",result=\"Ok\"}", 1),
         ("requests_total{transport=\"grpc\",result=\"InvalidArgument\"}", 2),
@@ -55,21 +55,21 @@ async fn the_accounts_tell_what_came_and_what_became_of_it() {
         ("requests_total{transport=\"http\",result=\"415\"}", 1),
         ("requests_total{transport=\"kamaji\",result=\"200\"}", 1),
         ("requests_total{transport=\"kamaji\",result=\"400\"}", 1),
-        ("rows_admitted_total{kind=\"event\"}", 1),
-        ("rows_admitted_total{kind=\"snapshot\"}", 2),
-        ("refused_total{reason=\"unknown_signal\"}", 2),
-        ("refused_total{reason=\"malformed\"}", 1),
-        ("late_total", 1),
-        ("commits_total{result=\"OK\"}", 3),
-        ("commit_seconds_count", 3),
-        ("rows_waiting", 0),
+        ("records_accepted_total{kind=\"event\"}", 1),
+        ("records_accepted_total{kind=\"snapshot\"}", 2),
+        ("records_rejected_total{reason=\"unknown_signal\"}", 2),
+        ("records_rejected_total{reason=\"malformed\"}", 1),
+        ("records_expired_total", 1),
+        ("commits_total{result=\"success\"}", 3),
+        ("commit_duration_seconds_count", 3),
+        ("write_queue_records", 0),
     ] {
-        assert!((value(&accounts, name) - f64::from(expected)).abs() < f64::EPSILON, "{name} in\n{accounts}");
+        assert!((value(&metrics, name) - f64::from(expected)).abs() < f64::EPSILON, "{name} in\n{metrics}");
     }
-    assert!(value(&accounts, "last_write_timestamp_seconds") > 1_700_000_000.0);
-    assert!(!accounts.contains("acmebank"));
-    eventually("the size of the store to be told", async || {
-        (value(&backend.metrics().await, "store_bytes") > 4_096.0).then_some(())
+    assert!(value(&metrics, "last_write_timestamp_seconds") > 1_700_000_000.0);
+    assert!(!metrics.contains("acmebank"));
+    eventually("the size of the store", async || {
+        (value(&backend.metrics().await, "store_size_bytes") > 4_096.0).then_some(())
     })
     .await;
 }
@@ -80,7 +80,7 @@ async fn grpc_health_tells_whether_it_serves() {
     let mut client = HealthClient::new(backend.channel().await);
     let logs = "opentelemetry.proto.collector.logs.v1.LogsService";
     for service in ["", logs, "opentelemetry.proto.collector.metrics.v1.MetricsService"] {
-        // Nothing is served before the first look at the store.
+        // Nothing is served before the first check of the store.
         eventually("the service to be served", async || {
             let request = HealthCheckRequest { service: service.into() };
             let status = client.check(request).await.unwrap().into_inner().status;

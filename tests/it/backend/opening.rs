@@ -91,9 +91,9 @@ fn two_addresses_that_are_one_are_told_before_the_store_is_opened() {
             command.arg(format!("{flag}={address}"));
         }
         let output = command.output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && !store.exists(), "{said}");
-        assert!(said.contains(&format!("{one} and {other} are both {address}: expected")), "{said}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !store.exists(), "{message}");
+        assert!(message.contains(&format!("{one} and {other} are both {address}: expected")), "{message}");
     }
 }
 

@@ -67,9 +67,9 @@ async fn failing(error: WriteError) -> Backend {
 
 async fn failing_together(error: WriteError, writes: usize) -> Backend {
     let folder = tempfile::tempdir().unwrap();
-    let access = Arc::new(SqliteStore::open(&folder.path().join("access.db")).unwrap());
+    let auth = Arc::new(SqliteStore::open(&folder.path().join("auth.db")).unwrap());
     let rows = Arc::new(Failing(error, Arc::new(Barrier::new(writes))));
-    Backend::serve(folder, Stores { rows, access }, Retention::default(), SecurityConfig::default()).await
+    Backend::serve(folder, Stores { rows, auth }, Retention::default(), SecurityConfig::default()).await
 }
 
 #[tokio::test]

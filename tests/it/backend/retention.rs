@@ -1,4 +1,4 @@
-//! What a backend gives up, by age and on request, and its copies.
+//! Deletion by age and on request, backup and restore.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -102,8 +102,9 @@ async fn the_program_says_in_one_line_what_it_deleted() {
     }
     drop(store);
     backend.restart().await;
-    let expected = "deleted what is older than 7 days (events), 7 days (installations) and 5 days (audit log) \
-                    events=2 uids=0 days=1 dimensions=0 installations=1 audit_log=2 tokens=1";
+    let expected = "deleted rows that are older than the retention \
+                    events=2 uids=0 days=1 dimensions=0 installations=1 audit_log=2 tokens=1 \
+                    retention_events_days=7 retention_installations_days=7 retention_audit_log_days=5";
     backend.logged(expected).await;
     assert_eq!((count(backend.file(), "events"), count(backend.file(), "latest")), (2, 1));
 }
@@ -147,7 +148,7 @@ async fn an_installation_is_erased_by_its_uuid_while_the_backend_runs() {
     assert!(holds(kept) && !holds(erased), "not even in free pages or in the log");
     let again = run(&["erase", &erased.to_string(), &location(&backend.file())]);
     assert!(text(&again.stdout).starts_with("Nothing is stored"), "{}", text(&again.stdout));
-    let log = backend.access.audit_log(100).await.unwrap();
+    let log = backend.auth.audit_log(100).await.unwrap();
     let erasures = log.iter().filter(|entry| entry.what == "backend erase" && entry.status.is_none());
     assert_eq!(erasures.map(|entry| entry.count).sum::<u64>(), 2, "{log:?}");
 }

@@ -1,4 +1,4 @@
-//! What is the `SQLite` store's own.
+//! Tests that are specific to the `SQLite` store.
 
 use std::os::unix::fs::PermissionsExt;
 

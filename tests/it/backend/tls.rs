@@ -176,7 +176,7 @@ async fn a_pair_that_cannot_be_used_changes_nothing_and_is_said_once() {
     assert_eq!(shown(&authority.connect(backend.http(), b"h2").await), der(&second));
     let said = backend.log().matches("the old one stays in use").count();
     assert_eq!(said, 2, "{}", backend.log());
-    assert!(backend.metrics().await.contains("tls_reloads_total{result=\"FAILED\"} 2\n"));
+    assert!(backend.metrics().await.contains("tls_reloads_total{result=\"failure\"} 2\n"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Copies of a store: out of a live one, and back.
+//! Backup and restore of a store.
 
 pub mod folder;
 
@@ -13,14 +13,16 @@ use super::file::{MODE, beside, connect};
 use super::lock::{Lock, LockError};
 use super::migrate::{self, SCHEMA};
 
-/// What a copy that is not complete has after its name, and what the file has after that which `SQLite` puts beside it.
+/// The suffix of a copy that is not complete.
 const PART: &str = ".part";
+
+/// The suffix of the file that `SQLite` puts beside it.
 const JOURNAL: &str = "-journal";
 
-/// A copy that is not complete, which is deleted unless it gets its name.
+/// A copy that is not complete. Dropping it deletes the file, unless it was renamed.
 struct PartialFile(PathBuf);
 
-/// Why a copy was not made, or not put back. What was there before is as it was.
+/// An error of a backup or a restore. Existing files are as they were.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", path.display())]
 pub struct BackupError {
@@ -58,10 +60,10 @@ enum BackupCause {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Copies the store at `path`, in use or not, into the new file `copy`, with mode 0600. The copy is one consistent
-/// state of it, is checked, and holds nothing that was deleted. Writes go on meanwhile. Blocks.
+/// Copies the store at `path`, which may be in use, into the new file `copy`, with mode 0600. The copy is one consistent
+/// state, is checked, and holds no deleted rows. Writes go on meanwhile. Blocks.
 ///
-/// Fails where `copy` is there already, or the store can't be read.
+/// Fails if `copy` exists, or if the store can't be read.
 pub fn backup(path: &Path, copy: &Path) -> Result<(), BackupError> {
     let lock = require(path).and_then(|()| match Lock::shared(path) {
         Err(LockError::Used) => Err(BackupCause::Replaced),
@@ -77,16 +79,15 @@ fn try_backup(path: &Path, copy: &Path) -> Result<(), BackupCause> {
         return Err(BackupCause::Exists);
     }
     let part = PartialFile(beside(copy, PART));
-    // Whoever closes a store last clears its log away, which takes the right to write.
+    // The last connection to a store deletes its write-ahead log, which a read-only one may not.
     duplicate(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &part.0)?;
     check(&open(&part.0)?)?;
-    put(&part.0, copy)
+    publish(&part.0, copy)
 }
 
-/// Puts a copy in the place of the store at `path`, or where there is none yet, with mode 0600. The copy is checked
-/// first, and stays. Blocks.
+/// Replaces the store at `path`, if there is one, by a copy, with mode 0600. The copy is checked first, and stays. Blocks.
 ///
-/// Fails while the store is in use, and where the copy is damaged or of a later version of this program.
+/// Fails if the store is in use, or if the copy is damaged or of a later version of this program.
 pub fn restore(copy: &Path, path: &Path) -> Result<(), BackupError> {
     let lock = Lock::exclusive(path).map_err(|error| match error {
         LockError::Used => BackupCause::InUse,
@@ -100,20 +101,20 @@ pub fn restore(copy: &Path, path: &Path) -> Result<(), BackupError> {
 fn replace(copy: &Path, path: &Path) -> Result<(), BackupCause> {
     let part = PartialFile(beside(path, PART));
     duplicate(&open(copy)?, &part.0)?;
-    // A log that stayed would be taken for the new file's.
+    // SQLite would apply the old write-ahead log to the new file.
     for left in ["-wal", "-shm"] {
         remove(&beside(path, left))?;
     }
-    put(&part.0, path)
+    publish(&part.0, path)
 }
 
 impl Drop for PartialFile {
-    /// Once it has its name there is none left. Where it has not, its room may be what the store lacks.
+    /// Deletes what is left if it was not renamed: the store may need the space.
     fn drop(&mut self) {
         for suffix in ["", JOURNAL] {
             let left = beside(&self.0, suffix);
             if let Err(error) = remove(&left) {
-                tracing::warn!(%error, "{} is left of what failed: delete it", left.display());
+                tracing::warn!(%error, path = %left.display(), "failed to delete an incomplete copy; delete it by hand");
             }
         }
     }
@@ -127,18 +128,18 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Writes all that `from` holds into `to`, which replaces what an earlier attempt left there.
+/// Copies `from` into `to`, and replaces a file that an earlier attempt left there.
 fn duplicate(from: &Connection, to: &Path) -> Result<(), BackupCause> {
     remove(to)?;
-    // Made before `SQLite` would, with the process's umask; it takes an empty file.
+    // `SQLite` would create the file with the process's umask. It accepts an empty one.
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(to)?;
     let to = to.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidFilename, "expected a name in UTF-8"))?;
     from.execute("VACUUM INTO ?1", params![to])?;
     Ok(())
 }
 
-/// Makes `part` durable, and gives it its name.
-fn put(part: &Path, name: &Path) -> Result<(), BackupCause> {
+/// Makes `part` durable, and renames it.
+fn publish(part: &Path, name: &Path) -> Result<(), BackupCause> {
     File::open(part)?.sync_all()?;
     fs::rename(part, name)?;
     let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -153,7 +154,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A store of this version or an earlier one, sound in all its pages.
+/// Checks that a copy is of this version or an earlier one, and that all of its pages are sound.
 fn check(connection: &Connection) -> Result<(), BackupCause> {
     let known = SCHEMA.version();
     let found = version(connection)?;

@@ -1,4 +1,4 @@
-//! How rows become columns, and columns rows.
+//! Conversions between rows and columns.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,40 +11,40 @@ use rusqlite::{Error, Result, Row};
 use crate::backend::store::{Source, utc_day};
 use crate::catalog::{CreatedWith, Event, NetworkProfile};
 
-/// Milliseconds in a day.
+/// The milliseconds of a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
-/// Milliseconds in an hour.
+/// The milliseconds of an hour.
 const HOUR_MS: i64 = 3_600_000;
 
-/// The hour of `time` as it is stored.
+/// Returns the stored hour of `time`.
 pub(super) fn hour(time: Timestamp) -> i64 {
     time.as_millisecond().div_euclid(HOUR_MS)
 }
 
-/// The day of `time` as it is stored.
+/// Returns the stored day of `time`.
 pub(super) fn day(time: Timestamp) -> i64 {
     time.as_millisecond().div_euclid(DAY_MS)
 }
 
-/// A date as a day is stored.
+/// Returns the stored day of `date`.
 pub(super) fn day_of(date: Date) -> i64 {
     i64::from((date - utc_day(Timestamp::UNIX_EPOCH)).get_days())
 }
 
-/// The beginning of a stored day as a date.
+/// Reads a day.
 pub(super) fn date(row: &Row<'_>, column: &str) -> Result<Date> {
     let days: i64 = row.get(column)?;
     let epoch = utc_day(Timestamp::UNIX_EPOCH);
     Span::new().try_days(days).and_then(|span| epoch.checked_add(span)).map_err(|error| corrupt(column, error))
 }
 
-/// A stored time.
+/// Reads a time.
 pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     Timestamp::from_millisecond(row.get(column)?).map_err(|error| corrupt(column, error))
 }
 
-/// A stored word in its own form.
+/// Reads a text as a value of its type.
 pub(super) fn parse<T>(row: &Row<'_>, column: &str) -> Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
@@ -52,23 +52,23 @@ where
     row.get_ref(column)?.as_str()?.parse().map_err(|error| corrupt(column, error))
 }
 
-/// A stored sum or count.
+/// Reads a sum or a count.
 pub(super) fn sum(row: &Row<'_>, column: &str) -> Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|error| corrupt(column, error))
 }
 
-/// A column that does not hold what this program writes.
+/// Returns the error of a column that does not hold a value of this program.
 pub(super) fn corrupt(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::FromSqlConversionFailure(0, Type::Text, format!("{column}: {error}").into())
 }
 
-/// The value of `source` in the rows of this project's agents.
+/// The source of this project's agents.
 pub(super) const AGENT: &str = "agent";
 
-/// The value of `source` in the rows of Kamaji's built-in telemetry.
+/// The source of Kamaji's built-in telemetry.
 pub(super) const KAMAJI: &str = "kamaji";
 
-/// `source` and `agent_version`.
+/// Returns the values of `source` and `agent_version`.
 pub(super) fn source(source: &Source) -> (&'static str, String) {
     match source {
         Source::Agent(version) => (AGENT, version.to_string()),
@@ -109,7 +109,7 @@ impl From<Event> for EventColumns {
     }
 }
 
-/// The event in a row of `events`.
+/// Reads the event of a row of `events`.
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     match row.get_ref("kind")?.as_str()? {
         kind if kind == crate::catalog::CREATED.name => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a connection waits for another process that locks the file, such as a backup: less than the 5 s that a
+/// The time that a connection waits for another process that locks the file, such as a backup: less than the 5 s that a
 /// relay waits for its answer.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 

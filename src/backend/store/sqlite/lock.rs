@@ -1,4 +1,4 @@
-//! TokenRef uses a file: any number of processes that write and read, or one that replaces it.
+//! The lock of a store's file: for many processes that use it, or for one that replaces it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::file::{MODE, beside};
 
-/// A lock on the file `PATH.lock`, which stays there. The system lets it go with the process, however that ends.
+/// A lock on the file `PATH.lock`, which is not deleted. The system releases the lock when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, and never read")] File);
 
-/// Why there is no lock.
+/// An error that kept a lock from being taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
     #[error("another process uses it")]
@@ -21,14 +21,14 @@ pub(super) enum LockError {
 }
 
 impl Lock {
-    /// For one of many that use the file.
+    /// Locks the file for one of many processes that use it.
     pub(super) fn shared(path: &Path) -> Result<Self, LockError> {
         let file = open(path)?;
         file.try_lock_shared()?;
         Ok(Self(file))
     }
 
-    /// For the one that replaces it.
+    /// Locks the file for the process that replaces it.
     pub(super) fn exclusive(path: &Path) -> Result<Self, LockError> {
         let file = open(path)?;
         file.try_lock()?;

@@ -1,4 +1,4 @@
-//! One connection that only reads, off the threads of the runtime.
+//! The read-only connection, used outside the threads of the runtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::backend::store::{
 };
 use crate::catalog::{CREATED, DELETED, EventKind, EventRecord, METRICS, UPDATED};
 
-/// Readers wait for each other here, where waiting costs no thread.
+/// A handle of the connection. Readers queue for it without a thread.
 #[derive(Debug)]
 pub(super) struct SqliteReader(Arc<Mutex<Connection>>);
 
@@ -23,13 +23,13 @@ impl SqliteReader {
         Self(Arc::new(Mutex::new(connection)))
     }
 
-    pub(super) async fn run<T, F>(&self, question: F) -> Result<T, ReadError>
+    pub(super) async fn run<T, F>(&self, query: F) -> Result<T, ReadError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let mut connection = Arc::clone(&self.0).lock_owned().await;
-        let answer = tokio::task::spawn_blocking(move || question(&mut connection)).await;
+        let answer = tokio::task::spawn_blocking(move || query(&mut connection)).await;
         let error = match answer {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error.to_string(),
@@ -39,24 +39,27 @@ impl SqliteReader {
     }
 }
 
-/// Every part reads the same state: they share one transaction. Each names the source that it is about. All but the
-/// lists, which an index bounds, is read from the rollups.
+/// Reads the overview in one transaction, so that all of its parts are of the same state. Each query names its source. The
+/// lists are bounded by an index; everything else is read from the rollups.
 pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewData> {
     let OverviewQuery { now, versions, dimensions: values, installations, events, days } = query;
     let connection = &*connection.transaction()?;
     let current = hour_before(now, CURRENT);
-    let [day, week, month] = seen(connection, columns::AGENT, now)?;
+    let [day, week, month] = active_counts(connection, columns::AGENT, now)?;
     Ok(OverviewData {
         day,
         week,
         month,
         control_planes: control_planes(connection, columns::AGENT, current)?,
-        kamaji_versions: list(connection, &top("kamaji_version"), params![current, versions], |row| {
+        kamaji_versions: list(connection, &top_versions("kamaji_version"), params![current, versions], |row| {
             Ok((parse(row, "version")?, sum(row, "installations")?))
         })?,
-        kubernetes_versions: list(connection, &top("kubernetes_version"), params![current, versions], |row| {
-            Ok((parse(row, "version")?, sum(row, "installations")?))
-        })?,
+        kubernetes_versions: list(
+            connection,
+            &top_versions("kubernetes_version"),
+            params![current, versions],
+            |row| Ok((parse(row, "version")?, sum(row, "installations")?)),
+        )?,
         dimensions: dimensions(connection, current, values)?,
         installations: list(connection, INSTALLATIONS, params![installations], installation)?,
         events: list(connection, EVENTS, params![events], event)?,
@@ -65,10 +68,10 @@ pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rus
     })
 }
 
-/// What the telemetry says that Kamaji has built in.
+/// Reads the totals of Kamaji's built-in telemetry.
 fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiTotals> {
     let current = hour_before(now, CURRENT);
-    let [day, week, month] = seen(connection, columns::KAMAJI, now)?;
+    let [day, week, month] = active_counts(connection, columns::KAMAJI, now)?;
     let mut statement = connection.prepare_cached(
         "SELECT coalesce(sum(events), 0) AS events FROM event_hour_rollup
          WHERE source = 'kamaji' AND hour >= ?1 AND kind = ?2",
@@ -83,10 +86,10 @@ fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiTot
     })
 }
 
-/// In the order of the index, read backwards: any other would sort all of an hour's events.
+/// The order is that of the index, read backwards: any other would sort all events of an hour.
 const EVENTS: &str = "SELECT * FROM events WHERE source = 'agent' ORDER BY time DESC, uid DESC LIMIT ?1";
 
-/// In the order of the index, too.
+/// The order is that of the index, too.
 const INSTALLATIONS: &str =
     "SELECT * FROM latest WHERE source = 'agent' ORDER BY time DESC, installation DESC LIMIT ?1";
 
@@ -94,8 +97,8 @@ const DAYS: &str = "
     SELECT day, installations, running, sleeping, not_ready, upgrading
     FROM day_rollup WHERE source = 'agent' AND component = 'all' AND day > ?1 ORDER BY day";
 
-/// Current installations by one of the two columns of versions.
-fn top(column: &'static str) -> String {
+/// Returns the query of current installations by a column of versions.
+fn top_versions(column: &'static str) -> String {
     format!(
         "SELECT {column} AS version, sum(installations) AS installations FROM latest_rollup
          WHERE source = 'agent' AND hour >= ?1
@@ -112,22 +115,22 @@ fn list<T>(
     connection.prepare_cached(sql)?.query_map(params, read)?.collect()
 }
 
-/// The stored hour of `now` less `age`: a window begins with the hour in which it begins.
+/// Returns the stored hour of `now` less `age`, with which a window begins.
 fn hour_before(now: Timestamp, age: Duration) -> i64 {
     columns::hour(now - age)
 }
 
-/// Installations seen in the last 1, 7 and 30 days.
-fn seen(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[ActiveCounts; 3]> {
+/// Reads the installations seen in the last 1, 7 and 30 days.
+fn active_counts(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[ActiveCounts; 3]> {
     let mut statement = connection.prepare_cached(
         "SELECT coalesce(sum(active), 0) AS active, coalesce(sum(installations - active), 0) AS short_lived
          FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
     )?;
     let mut count = |days: u64| {
         let since = hour_before(now, Duration::from_hours(24 * days));
-        let seen =
+        let counts =
             |row: &Row<'_>| Ok(ActiveCounts { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? });
-        statement.query_row(params![source, since], seen)
+        statement.query_row(params![source, since], counts)
     };
     Ok([count(1)?, count(7)?, count(30)?])
 }
@@ -141,7 +144,7 @@ fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite
     statement.query_row(params![source, since], totals)
 }
 
-/// The extended gauges of current installations: those of the day of each one's newest snapshot.
+/// Reads the sums of the extended gauges of current installations, of the day of each one's newest snapshot.
 fn dimensions(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
     let sql = "SELECT metric, value, sum(count) AS count FROM dimension_rollup
                WHERE source = 'agent' AND hour >= ?1 AND metric = ?2

@@ -1,27 +1,27 @@
-//! How snapshots and events are written.
+//! The writing of snapshots and events.
 
 use rusqlite::{Transaction, named_params, params};
 
 use super::columns::{self, EventColumns};
 use crate::backend::store::{Dimension, EventRow, GaugeSnapshot};
 
-/// The newest snapshot is kept, as the latest state and as the row of its day.
+/// Writes a snapshot as the latest state and as the row of its day, unless there is a newer one.
 pub(super) fn write_snapshot(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
-    if is_foreign(transaction, snapshot)? {
+    if has_other_source(transaction, snapshot)? {
         return Ok(());
     }
     if write_newest(transaction, snapshot, LATEST)? == 0 {
-        let mut statement = transaction.prepare_cached(EARLIER)?;
+        let mut statement = transaction.prepare_cached(FIRST_DAY)?;
         statement.execute(params![snapshot.installation, columns::day(snapshot.time)])?;
     }
     if write_newest(transaction, snapshot, DAY)? > 0 {
-        write_breakdowns(transaction, snapshot)?;
+        write_dimensions(transaction, snapshot)?;
     }
     Ok(())
 }
 
-/// Whether the installation is known by another source: who knows a pseudonym can't speak for it.
-fn is_foreign(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
+/// Returns whether the installation has another source: an agent that sends the pseudonym of another cluster is ignored.
+fn has_other_source(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
     let mut statement = transaction.prepare_cached(SOURCE)?;
     let (known, _) = columns::source(&snapshot.source);
     let mut rows = statement.query(params![snapshot.installation])?;
@@ -29,7 +29,7 @@ fn is_foreign(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqli
     Ok(row.get_ref("source")?.as_str()? != known)
 }
 
-/// The newest snapshot wins. Both tables have the same columns but for the name of the day's, which both parameters have.
+/// The upsert of the latest state. It has the same parameters as [`DAY`].
 const LATEST: &str = "
     INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
                         source, agent_version, kamaji_version, kubernetes_version)
@@ -43,13 +43,13 @@ const LATEST: &str = "
         kubernetes_version = excluded.kubernetes_version
     WHERE excluded.time > time";
 
-/// An older snapshot than the latest tells only that the installation was there before.
-const EARLIER: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
+/// The update by a snapshot that is older than the latest: the installation was seen before.
+const FIRST_DAY: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
 
-/// The source that the installation has already.
+/// The source of an installation.
 const SOURCE: &str = "SELECT source FROM latest WHERE installation = ?1";
 
-/// The newest snapshot of the day wins.
+/// The upsert of the row of a day.
 const DAY: &str = "
     INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
                       source, agent_version, kamaji_version, kubernetes_version)
@@ -63,7 +63,7 @@ const DAY: &str = "
         kubernetes_version = excluded.kubernetes_version
     WHERE excluded.time > time";
 
-/// Runs one of the two upserts, and says how many rows it changed.
+/// Runs one of the two upserts, and returns the number of rows that it changed.
 fn write_newest(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot, upsert: &str) -> rusqlite::Result<usize> {
     let GaugeSnapshot { installation, time, counts, source, kamaji_version, kubernetes_version, dimensions: _ } =
         snapshot;
@@ -83,11 +83,11 @@ fn write_newest(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot, upsert:
     })
 }
 
-/// Replaces the day's dimensions: a version that is no longer there sends no point. Mostly they are as they were, which
-/// costs less to see than to write.
-fn write_breakdowns(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
+/// Replaces the day's dimensions: a version that is no longer in use has no point. They rarely change, and comparing them
+/// costs less than writing them.
+fn write_dimensions(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
     let day = columns::day(snapshot.time);
-    if are_as_before(transaction, day, snapshot)? {
+    if has_dimensions(transaction, day, snapshot)? {
         return Ok(());
     }
     transaction
@@ -103,26 +103,27 @@ fn write_breakdowns(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> 
     Ok(())
 }
 
-fn are_as_before(transaction: &Transaction<'_>, day: i64, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
+/// Returns whether the stored dimensions are those of the snapshot.
+fn has_dimensions(transaction: &Transaction<'_>, day: i64, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
     let mut select = transaction
         .prepare_cached("SELECT metric, value, count FROM dimensions WHERE day = ?1 AND installation = ?2")?;
     let mut rows = select.query(params![day, snapshot.installation])?;
-    let mut before = 0;
+    let mut stored = 0;
     while let Some(row) = rows.next()? {
-        before += 1;
+        stored += 1;
         let (metric, value, count): (_, _, u32) =
             (row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?, row.get("count")?);
-        let is_there = |(dimension, now): &(Dimension, u32)| {
-            dimension.metric().name == metric && dimension.value() == value && *now == count
+        let is_same = |(dimension, new): &(Dimension, u32)| {
+            dimension.metric().name == metric && dimension.value() == value && *new == count
         };
-        if !snapshot.dimensions.iter().any(is_there) {
+        if !snapshot.dimensions.iter().any(is_same) {
             return Ok(false);
         }
     }
-    Ok(before == snapshot.dimensions.len())
+    Ok(stored == snapshot.dimensions.len())
 }
 
-/// The first event with a uid stays.
+/// Writes an event, unless there is one with its uid.
 pub(super) fn write_event(transaction: &Transaction<'_>, row: &EventRow) -> rusqlite::Result<()> {
     let EventRow { record, source } = row;
     let (source, agent_version) = columns::source(source);

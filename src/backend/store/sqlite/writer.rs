@@ -1,4 +1,4 @@
-//! One thread that owns the writing connection, and commits what waits together.
+//! The writing connection, owned by one thread that commits queued batches together.
 
 use std::io;
 use std::sync::Arc;
@@ -8,33 +8,34 @@ use std::time::Instant;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::field;
 
 use super::rows::{write_event, write_snapshot};
 use crate::backend::metrics;
 use crate::backend::store::{Batch, WriteError};
 
-/// The most rows that may wait. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
-/// seconds of work at worst, so that what is taken on is answered well within the 5 s that a relay waits. A row takes
+/// The maximum number of queued rows. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
+/// seconds of work at worst, so that a queued batch is answered well within the 5 s that a relay waits. A row takes
 /// about 200 bytes, so the queue stays under 4 MB.
-const MAX_WAITING: usize = 16_384;
+const MAX_QUEUED_ROWS: usize = 16_384;
 
-/// The most rows that one commit takes from the queue: half a second of work, so that the first to wait does not wait
-/// for a whole queue.
-const MAX_COMMIT: usize = 4_096;
+/// The number of rows after which a commit takes no further batch from the queue: half a second of work, so that the first
+/// batch does not wait for the whole queue.
+const MAX_COMMIT_ROWS: usize = 4_096;
 
-/// A handle of the thread. Dropping it lets the thread finish what waits, and waits for it.
+/// A handle of the thread. Dropping it waits until the thread has written the queue.
 #[derive(Debug)]
 pub(super) struct SqliteWriter {
-    /// Not bounded by itself: each job holds its share of `room`.
+    /// Unbounded: each write holds a permit of `capacity` for each of its rows.
     jobs: Option<mpsc::UnboundedSender<Job>>,
-    room: Arc<Semaphore>,
+    capacity: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread is to do.
+/// A job of the thread.
 enum Job {
     Write(Write),
-    /// Anything else, which begins and ends its own transactions.
+    /// Any other job, which begins and ends its own transactions.
     Task(Task),
 }
 
@@ -44,32 +45,33 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 struct Write {
     batch: Batch,
     done: oneshot::Sender<Result<(), WriteError>>,
-    room: OwnedSemaphorePermit,
-    /// Of whoever waits.
+    permit: OwnedSemaphorePermit,
+    /// The runtime of the caller.
     runtime: Option<Handle>,
 }
 
-/// What a group is told when this is dropped.
+/// The answer to the writes of a commit, which is sent when this is dropped.
 struct WriteReply {
     result: Result<(), WriteError>,
-    waiting: Vec<oneshot::Sender<Result<(), WriteError>>>,
+    callers: Vec<oneshot::Sender<Result<(), WriteError>>>,
 }
 
 impl SqliteWriter {
     pub(super) fn start(connection: Connection) -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| work(connection, receiver))?;
-        Ok(Self { jobs: Some(sender), room: Arc::new(Semaphore::new(MAX_WAITING)), thread: Some(thread) })
+        let thread =
+            std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(connection, receiver))?;
+        Ok(Self { jobs: Some(sender), capacity: Arc::new(Semaphore::new(MAX_QUEUED_ROWS)), thread: Some(thread) })
     }
 
     pub(super) async fn write(&self, batch: Batch) -> Result<(), WriteError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let room = self.reserve(batch.len())?;
+        let permit = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
-        metrics::begin_to_wait(batch.len());
-        self.send(Job::Write(Write { batch, done, room, runtime: Handle::try_current().ok() }))?;
+        metrics::write_queue_pushed(batch.len());
+        self.send(Job::Write(Write { batch, done, permit, runtime: Handle::try_current().ok() }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -81,7 +83,7 @@ impl SqliteWriter {
     {
         let (done, answer) = oneshot::channel();
         self.send(Job::Task(Box::new(move |connection| {
-            // Whoever no longer waits for the answer has given up on it.
+            // A caller that was dropped needs no answer.
             let _ = done.send(task(connection));
         })))?;
         answer.await.map_err(|_| closed())?.map_err(|error| unavailable(&error))
@@ -91,12 +93,12 @@ impl SqliteWriter {
         self.jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
     }
 
-    /// A batch of more rows than may ever wait takes the whole queue.
+    /// Reserves a part of the queue. A batch that is larger than the queue takes all of it.
     fn reserve(&self, rows: usize) -> Result<OwnedSemaphorePermit, WriteError> {
-        let share = u32::try_from(rows.min(MAX_WAITING)).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).try_acquire_many_owned(share).map_err(|_| WriteError::Overloaded {
-            waiting: MAX_WAITING - self.room.available_permits(),
-            bound: MAX_WAITING,
+        let permits = u32::try_from(rows.min(MAX_QUEUED_ROWS)).unwrap_or(u32::MAX);
+        Arc::clone(&self.capacity).try_acquire_many_owned(permits).map_err(|_| WriteError::Overloaded {
+            waiting: MAX_QUEUED_ROWS - self.capacity.available_permits(),
+            bound: MAX_QUEUED_ROWS,
         })
     }
 }
@@ -113,23 +115,21 @@ impl Drop for SqliteWriter {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // It ends by panicking at worst, which its own hook has reported.
+            // If the thread panicked, the panic hook has reported it.
             let _ = thread.join();
         }
     }
 }
 
-/// Commits until every handle is gone and the queue empty.
-fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut failing = false;
+/// Runs jobs until every handle is dropped and the queue is empty.
+fn run_jobs(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut is_failing = false;
     while let Some(first) = jobs.blocking_recv() {
-        let (group, task) = gather(first, &mut jobs);
-        if !group.is_empty() {
-            let began = Instant::now();
-            let result = commit(&mut connection, &group).map_err(|error| unavailable(&error));
-            metrics::committed(result.is_ok(), began.elapsed());
-            report(&result, &mut failing);
-            answer(group, result);
+        let (writes, task) = next_group(first, &mut jobs);
+        if !writes.is_empty() {
+            let result = commit_measured(&mut connection, &writes);
+            log_transition(&result, &mut is_failing);
+            reply(writes, result);
         }
         if let Some(task) = task {
             task(&mut connection);
@@ -137,62 +137,77 @@ fn work(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
     }
 }
 
-/// The first job, and the writes that wait behind it up to a task.
-fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, Option<Task>) {
-    let (mut group, mut rows) = (Vec::new(), 0);
+/// Commits the batches of `writes`, in a span with the number of rows and the duration.
+fn commit_measured(connection: &mut Connection, writes: &[Write]) -> Result<(), WriteError> {
+    let records: usize = writes.iter().map(|write| write.batch.len()).sum();
+    let span = tracing::debug_span!("commit", batches = writes.len(), records, duration = field::Empty).entered();
+    let start = Instant::now();
+    let result = commit(connection, writes).map_err(|error| unavailable(&error));
+    let duration = start.elapsed();
+    span.record("duration", field::debug(duration));
+    metrics::commits(result.is_ok(), duration);
+    tracing::debug!(is_success = result.is_ok(), "committed");
+    result
+}
+
+/// Returns the first job with the writes that are queued behind it, up to a task.
+fn next_group(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write>, Option<Task>) {
+    let (mut writes, mut rows) = (Vec::new(), 0);
     let mut next = Some(first);
     while let Some(job) = next {
         match job {
             Job::Write(write) => {
                 rows += write.batch.len();
-                group.push(write);
+                writes.push(write);
             }
-            Job::Task(task) => return (group, Some(task)),
+            Job::Task(task) => return (writes, Some(task)),
         }
-        next = if rows < MAX_COMMIT { jobs.try_recv().ok() } else { None };
+        next = if rows < MAX_COMMIT_ROWS { jobs.try_recv().ok() } else { None };
     }
-    (group, None)
+    (writes, None)
 }
 
-/// Tells a group on a thread of its runtime, where waking is cheaper than from outside, while the writer goes on.
-fn answer(group: Vec<Write>, result: Result<(), WriteError>) {
-    let runtime = group.iter().find_map(|write| write.runtime.clone());
-    let give_up_room = |Write { batch, done, room, .. }| {
-        metrics::end_to_wait(batch.len());
-        drop(room);
+/// Answers writes on a thread of their runtime, where waking a task is cheaper than from outside, while the writer goes on.
+fn reply(writes: Vec<Write>, result: Result<(), WriteError>) {
+    let runtime = writes.iter().find_map(|write| write.runtime.clone());
+    let release = |Write { batch, done, permit, .. }| {
+        metrics::write_queue_popped(batch.len());
+        drop(permit);
         done
     };
-    // First the room, so that whoever is answered finds it free.
-    let answer = WriteReply { result, waiting: group.into_iter().map(give_up_room).collect() };
+    // The permits are released first, so that a caller that is answered finds room in the queue.
+    let reply = WriteReply { result, callers: writes.into_iter().map(release).collect() };
     match runtime {
-        // One that has ended drops it here.
-        Some(runtime) => drop(runtime.spawn(async { drop(answer) })),
-        None => drop(answer),
+        // A runtime that has ended drops the reply at once.
+        Some(runtime) => drop(runtime.spawn(async { drop(reply) })),
+        None => drop(reply),
     }
 }
 
 impl Drop for WriteReply {
     fn drop(&mut self) {
-        for done in self.waiting.drain(..) {
-            // A sender that no longer waits will send again, which changes nothing.
-            let _ = done.send(self.result.clone());
+        for caller in self.callers.drain(..) {
+            // A caller that was dropped will write again, which changes nothing.
+            let _ = caller.send(self.result.clone());
         }
     }
 }
 
-/// One line when writing starts to fail, and one when it works again.
-fn report(result: &Result<(), WriteError>, failing: &mut bool) {
+/// Logs one line when commits start to fail, and one when they succeed again.
+fn log_transition(result: &Result<(), WriteError>, is_failing: &mut bool) {
     match result {
-        Err(error) if !*failing => tracing::error!(%error, "nothing can be stored; senders are told to try again"),
-        Ok(()) if *failing => tracing::info!("the store can write again"),
+        Err(error) if !*is_failing => {
+            tracing::error!(%error, "failed to write to the store; senders are told to try again");
+        }
+        Ok(()) if *is_failing => tracing::info!("the store can write again"),
         _ => {}
     }
-    *failing = result.is_err();
+    *is_failing = result.is_err();
 }
 
-fn commit(connection: &mut Connection, group: &[Write]) -> rusqlite::Result<()> {
+fn commit(connection: &mut Connection, writes: &[Write]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for Write { batch: Batch { snapshots, events }, .. } in group {
+    for Write { batch: Batch { snapshots, events }, .. } in writes {
         snapshots.iter().try_for_each(|snapshot| write_snapshot(&transaction, snapshot))?;
         events.iter().try_for_each(|event| write_event(&transaction, event))?;
     }

@@ -1,33 +1,33 @@
-//! The page of who read what.
+//! The page of the audit log.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{REFRESH_SECONDS, document, signed_in};
+use super::{REFRESH_SECONDS, account, document};
 use crate::backend::auth::Principal;
 use crate::backend::store::AuditLogEntry;
 use crate::backend::web::format::{ago, minute, number};
 
-/// Renders the log's newest entries.
-pub(in crate::backend::web) fn audit_log(entries: &[AuditLogEntry], now: Timestamp, reader: &Principal) -> Markup {
+/// Renders the newest entries.
+pub(in crate::backend::web) fn audit_log(entries: &[AuditLogEntry], now: Timestamp, principal: &Principal) -> Markup {
     document(
         Some(REFRESH_SECONDS),
         &html! {
             header {
-                h1 { "AuthStore log" }
+                h1 { "Audit log" }
                 p { "As of " (minute(now)) " · " a href="/" { "overview" } " · " a href="/api/v1/audit-log" { "as JSON" } }
-                (signed_in(reader))
+                (account(principal))
             }
             main {
                 section.panel {
                     h2 { "What was read, newest first " span.muted { "the last " (entries.len()) } }
                     table {
-                        thead { tr { th { "TokenRef" } th { "What" } th.number { "Status" } th.number { "Times" } th { "When" } } }
+                        thead { tr { th { "Who" } th { "What" } th.number { "Status" } th.number { "Times" } th { "When" } } }
                         tbody { @for entry in entries { (row(entry, now)) } }
                     }
                 }
             }
-            footer { p { "What nobody that is known did is counted by the hour: attempts, and erasures with the program. What changes something is here before it is done, without a status, and again with one. No address is ever kept." } }
+            footer { p { "Requests without a token are counted by the hour: failed sign-ins, and erasures with the program. A change is logged before it is made, without a status, and again with one. No address is ever stored." } }
         },
     )
 }
@@ -36,10 +36,10 @@ fn row(entry: &AuditLogEntry, now: Timestamp) -> Markup {
     let AuditLogEntry { time, who, what, status, count } = entry;
     html! {
         tr {
-            td.wide data-label="TokenRef" {
+            td.wide data-label="Who" {
                 @match who {
                     Some(who) => { (who.name) " " code.muted { (who.token) } }
-                    None => { span.muted { "nobody known" } }
+                    None => { span.muted { "no token" } }
                 }
             }
             td.half data-label="What" { (what) }

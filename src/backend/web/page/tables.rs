@@ -1,4 +1,4 @@
-//! The two lists of the front page. On a narrow screen each row becomes a card, whose labels are in `data-label`.
+//! The two tables of the front page. On a narrow screen each row becomes a card with the labels of `data-label`.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -7,18 +7,18 @@ use crate::backend::insights::{EventEntry, InstallationEntry};
 use crate::backend::web::format::{ago, minute, number};
 use crate::catalog::{CREATED, DELETED, UPDATED};
 
-/// Installations, of which `all` were seen in 30 days.
-pub(super) fn installations(rows: &[InstallationEntry], all: u64, now: Timestamp) -> Markup {
+/// Renders the installations. `total` is the number of those that were seen in 30 days.
+pub(super) fn installations(rows: &[InstallationEntry], total: u64, now: Timestamp) -> Markup {
     html! {
         section.panel {
             h2 {
                 "Installations, most recently seen first"
-                @if all > rows.len() as u64 { " " span.muted { "the first " (rows.len()) " of " (number(all)) " in 30 days" } }
+                @if total > rows.len() as u64 { " " span.muted { "the first " (rows.len()) " of " (number(total)) " in 30 days" } }
             }
             table {
                 thead {
                     tr {
-                        th { "InstallationEntry" }
+                        th { "Installation" }
                         th.number { "Running" } th.number { "Sleeping" } th.number { "Upgrading" } th.number { "Not ready" }
                         th { "Kamaji" } th { "Kubernetes" } th { "Since" } th { "Last seen" }
                     }
@@ -32,7 +32,7 @@ pub(super) fn installations(rows: &[InstallationEntry], all: u64, now: Timestamp
 fn installation(row: &InstallationEntry, now: Timestamp) -> Markup {
     html! {
         tr {
-            td.wide data-label="InstallationEntry" { code { (row.uuid) } }
+            td.wide data-label="Installation" { code { (row.uuid) } }
             (count("Running", "running", row.running))
             (count("Sleeping", "sleeping", row.sleeping))
             (count("Upgrading", "upgrading", row.upgrading))
@@ -45,13 +45,13 @@ fn installation(row: &InstallationEntry, now: Timestamp) -> Markup {
     }
 }
 
-/// A zero is shown, and steps back.
+/// Renders a count; a zero is muted.
 fn count(label: &str, class: &str, value: u32) -> Markup {
     let class = if value == 0 { "muted" } else { class };
     html! { td.number.{ (class) } data-label=(label) { (number(value)) } }
 }
 
-/// Events of all installations.
+/// Renders the events of all installations.
 pub(super) fn events(rows: &[EventEntry]) -> Markup {
     html! {
         section.panel {

@@ -1,4 +1,4 @@
-//! What is written down of those who read.
+//! The audit log of readers' requests.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::servers::eventually;
 const OVERVIEW: &str = "/api/v1/insights/overview";
 
 async fn enter(backend: &Backend, role: Role) -> (&'static str, String) {
-    Reader { way: Way::Token, role, state: State::Valid }.enter(backend.access.as_ref()).await.unwrap()
+    Reader { way: Way::Token, role, state: State::Valid }.enter(backend.auth.as_ref()).await.unwrap()
 }
 
-/// What was done with one token, oldest first.
-async fn done_with(backend: &Backend, header: &(&str, String)) -> Vec<(String, Option<u16>)> {
+/// Returns the entries of one token, oldest first.
+async fn entries_of(backend: &Backend, header: &(&str, String)) -> Vec<(String, Option<u16>)> {
     let prefix = &header.1["Bearer ".len().."Bearer ktt_00000000".len()];
-    let mut log = backend.access.audit_log(10_000).await.unwrap();
+    let mut log = backend.auth.audit_log(10_000).await.unwrap();
     log.retain(|entry| entry.who.as_ref().is_some_and(|who| who.token == prefix));
     log.into_iter().rev().map(|entry| (entry.what, entry.status)).collect()
 }
@@ -50,7 +50,7 @@ async fn every_read_is_in_the_log_when_it_is_answered() {
         read("GET /", 200),
         read("GET /audit-log", 403),
     ];
-    assert_eq!(done_with(&backend, &header).await, expected);
+    assert_eq!(entries_of(&backend, &header).await, expected);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn an_erasure_is_logged_without_what_was_erased() {
     let path = format!("/api/v1/installations/{installation}");
     assert_eq!(backend.send("DELETE", &path, &[(admin.0, &admin.1)]).await.status, 200);
     let erasure = |status| ("DELETE /api/v1/installations/{uuid}".to_owned(), status);
-    assert_eq!(done_with(&backend, &admin).await[1..], [erasure(None), erasure(Some(200))]);
+    assert_eq!(entries_of(&backend, &admin).await[1..], [erasure(None), erasure(Some(200))]);
     let bytes = stored_bytes(backend.file().parent().unwrap());
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     assert!(!holds(installation.as_bytes()) && !holds(installation.to_string().as_bytes()));
@@ -101,7 +101,7 @@ async fn an_erasure_is_logged_without_what_was_erased() {
 async fn no_secret_and_no_address_is_in_the_stores_files() {
     let backend = Backend::start().await;
     let session = Reader { way: Way::Session, role: Role::Viewer, state: State::Valid };
-    let cookie = session.enter(backend.access.as_ref()).await.unwrap();
+    let cookie = session.enter(backend.auth.as_ref()).await.unwrap();
     let token = enter(&backend, Role::Viewer).await;
     for header in [&cookie, &token] {
         assert_eq!(backend.send("GET", OVERVIEW, &[(header.0, &header.1)]).await.status, 200);
@@ -135,7 +135,7 @@ async fn a_token_that_is_used_too_often_has_to_wait_and_adds_nothing_to_the_log(
     assert!(let_in.len() >= 100 && let_in.iter().all(|reply| reply.status == 403), "{let_in:?}");
     let refused = refused[0];
     assert!(refused.header("retry-after") == Some("1") && refused.text().contains("too often"), "{refused:?}");
-    assert_eq!(done_with(&backend, &header).await.len(), 1 + let_in.len(), "what is refused is not logged");
+    assert_eq!(entries_of(&backend, &header).await.len(), 1 + let_in.len(), "what is refused is not logged");
     let other = enter(&backend, Role::Viewer).await;
     assert_eq!(backend.send("GET", OVERVIEW, &[(other.0, &other.1)]).await.status, 200, "another token has its own");
 }
@@ -150,13 +150,13 @@ async fn many_readers_at_once_are_all_logged() {
         readers.spawn(async move { backend.send("GET", OVERVIEW, &[(header.0, &header.1)]).await.status });
     }
     assert!(readers.join_all().await.iter().all(|status| *status == 200));
-    assert_eq!(done_with(&backend, &header).await.len(), 1 + 64);
+    assert_eq!(entries_of(&backend, &header).await.len(), 1 + 64);
 }
 
-/// Keeps everything, but of the log only what it is told to.
-struct WithoutLog(SqliteStore, fn(&AuditLogEntry) -> bool);
+/// A store that refuses the entries of the audit log for which the function returns false.
+struct PartialLog(SqliteStore, fn(&AuditLogEntry) -> bool);
 
-impl AuthStore for WithoutLog {
+impl AuthStore for PartialLog {
     fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>> {
         self.0.create_token(token, digest)
     }
@@ -205,13 +205,12 @@ impl AuthStore for WithoutLog {
     }
 }
 
-/// A backend that logs what `kept` says, and has rows of one installation.
-async fn forgetful(kept: fn(&AuditLogEntry) -> bool) -> (Backend, Uuid) {
+/// Starts a backend that logs the entries for which `is_logged` returns true, and has rows of one installation.
+async fn with_partial_log(is_logged: fn(&AuditLogEntry) -> bool) -> (Backend, Uuid) {
     let folder = tempfile::tempdir().unwrap();
     let rows = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
-    let access = Arc::new(WithoutLog(SqliteStore::open(&folder.path().join("access.db")).unwrap(), kept));
-    let backend =
-        Backend::serve(folder, Stores { rows, access }, Retention::default(), SecurityConfig::default()).await;
+    let auth = Arc::new(PartialLog(SqliteStore::open(&folder.path().join("auth.db")).unwrap(), is_logged));
+    let backend = Backend::serve(folder, Stores { rows, auth }, Retention::default(), SecurityConfig::default()).await;
     let installation = Uuid::new_v4();
     let gauges = metrics_request(installation, state_gauges([5, 0, 0, 0], now()));
     backend.metrics_client().await.export(gauges).await.unwrap();
@@ -220,7 +219,7 @@ async fn forgetful(kept: fn(&AuditLogEntry) -> bool) -> (Backend, Uuid) {
 
 #[tokio::test]
 async fn what_cannot_be_logged_is_not_shown() {
-    let (backend, installation) = forgetful(|_| false).await;
+    let (backend, installation) = with_partial_log(|_| false).await;
     for path in [OVERVIEW, "/", "/audit-log", "/api/v1/audit-log"] {
         let reply = backend.get(path).await;
         assert!(reply.status == 503 && reply.text().contains("logged"), "{path}: {reply:?}");
@@ -231,7 +230,7 @@ async fn what_cannot_be_logged_is_not_shown() {
 
 #[tokio::test]
 async fn what_cannot_be_logged_is_not_erased() {
-    let (backend, installation) = forgetful(|_| false).await;
+    let (backend, installation) = with_partial_log(|_| false).await;
     let reply = backend.send_as_admin("DELETE", &format!("/api/v1/installations/{installation}")).await;
     assert!(reply.status == 503 && reply.text().contains("logged"), "{reply:?}");
     assert_eq!((backend.count("latest"), backend.count("days")), (1, 1));
@@ -239,16 +238,16 @@ async fn what_cannot_be_logged_is_not_erased() {
 
 #[tokio::test]
 async fn what_was_erased_is_answered_though_only_its_beginning_could_be_logged() {
-    let (backend, installation) = forgetful(|entry| entry.status.is_none()).await;
+    let (backend, installation) = with_partial_log(|entry| entry.status.is_none()).await;
     let reply = backend.send_as_admin("DELETE", &format!("/api/v1/installations/{installation}")).await;
     assert!(reply.status == 200 && reply.text().contains("\"latest\":true"), "{reply:?}");
-    let log = backend.access.audit_log(1).await.unwrap();
+    let log = backend.auth.audit_log(1).await.unwrap();
     assert_eq!((log[0].what.as_str(), log[0].status), ("DELETE /api/v1/installations/{uuid}", None));
 }
 
 #[tokio::test]
 async fn an_erasure_is_in_the_log_though_nobody_waits_for_its_answer() {
-    let (backend, installation) = forgetful(|_| true).await;
+    let (backend, installation) = with_partial_log(|_| true).await;
     let admin = enter(&backend, Role::Admin).await;
     // Until it is let go, nothing is erased.
     let rows = rusqlite::Connection::open(backend.file()).unwrap();
@@ -259,10 +258,10 @@ async fn an_erasure_is_in_the_log_though_nobody_waits_for_its_answer() {
         format!("DELETE /api/v1/installations/{installation} HTTP/1.1\r\nhost: {host}\r\n{name}: {value}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let begun = [("DELETE /api/v1/installations/{uuid}".to_owned(), None)];
-    let logged = async || (done_with(&backend, &admin).await[1..] == begun).then_some(());
+    let logged = async || (entries_of(&backend, &admin).await[1..] == begun).then_some(());
     eventually("the erasure to be logged", logged).await;
     drop(stream);
     assert_eq!(backend.count("latest"), 1, "before it is done");
     rows.execute_batch("COMMIT").unwrap();
-    assert_eq!(done_with(&backend, &admin).await[1], begun[0]);
+    assert_eq!(entries_of(&backend, &admin).await[1], begun[0]);
 }

@@ -1,10 +1,10 @@
-//! Everybody who may come.
+//! Readers of every kind.
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{AuthStore, Digest, Role, Session, Token};
 use uuid::Uuid;
 
-/// How somebody says who they are.
+/// The credentials of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Nothing,
@@ -12,7 +12,7 @@ pub(super) enum Way {
     Session,
 }
 
-/// How it is with their token, or with their session alone.
+/// The state of the token, or of the session alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Valid,
@@ -22,7 +22,7 @@ pub(super) enum State {
     SessionExpired,
 }
 
-/// Somebody.
+/// A reader.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) way: Way,
@@ -31,7 +31,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// One of each kind.
+    /// Returns a reader of each kind.
     pub(super) fn all() -> Vec<Self> {
         let nobody = Self { way: Way::Nothing, role: Role::Admin, state: State::Unknown };
         let states = [State::Valid, State::Unknown, State::Expired, State::Revoked, State::SessionExpired];
@@ -42,8 +42,8 @@ impl Reader {
         std::iter::once(nobody).chain(others.filter(sessions_alone)).collect()
     }
 
-    /// Makes what they come with, and gives it as a header; new each time.
-    pub(super) async fn enter(&self, access: &dyn AuthStore) -> Option<(&'static str, String)> {
+    /// Creates new credentials, and returns their header.
+    pub(super) async fn enter(&self, auth_store: &dyn AuthStore) -> Option<(&'static str, String)> {
         let [id, secret] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
         let prefix = format!("ktt_{}", &id[..8]);
         let text = format!("{prefix}_{secret}{secret}");
@@ -51,15 +51,15 @@ impl Reader {
         let expires = if self.state == State::Expired { now - hour } else { now + hour };
         let token = Token { prefix: prefix.clone(), name: id, role: self.role, created: now, expires, revoked: None };
         if self.state != State::Unknown {
-            access.create_token(token, Digest::of(&text)).await.unwrap();
+            auth_store.create_token(token, Digest::of(&text)).await.unwrap();
             let ends = if self.state == State::SessionExpired { now - hour } else { now + hour };
             let token_digest = Digest::of(&text);
             let session = Session { digest: Digest::of(&secret), token: prefix.clone(), token_digest, expires: ends };
             // Long ago, so that what has expired since is still there.
-            assert!(access.open_session(session, now - hour * 2).await.unwrap());
+            assert!(auth_store.open_session(session, now - hour * 2).await.unwrap());
         }
         if self.state == State::Revoked {
-            access.revoke_token(prefix, now).await.unwrap();
+            auth_store.revoke_token(prefix, now).await.unwrap();
         }
         match self.way {
             Way::Nothing => None,

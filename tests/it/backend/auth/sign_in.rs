@@ -16,7 +16,7 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 
 /// A token of the backend's, to sign in with.
 async fn token_of(backend: &Backend, name: &str, days: u16) -> String {
-    token::create(backend.access.as_ref(), name.parse().unwrap(), Role::Viewer, days).await.unwrap().1
+    token::create(backend.auth.as_ref(), name.parse().unwrap(), Role::Viewer, days).await.unwrap().1
 }
 
 /// Sends the form as a browser does that is on the page of this backend.
@@ -81,7 +81,7 @@ async fn a_session_outlives_a_restart_and_ends_with_its_token() {
     let backend = backend.restart().await;
     let status = async || backend.send("GET", "/api/v1/insights/overview", &[("cookie", &pair)]).await.status;
     assert_eq!(status().await, 200);
-    backend.access.revoke_token("alice".into(), Timestamp::now()).await.unwrap();
+    backend.auth.revoke_token("alice".into(), Timestamp::now()).await.unwrap();
     assert_eq!((status().await, backend.count("sessions")), (401, 0));
 }
 
@@ -100,7 +100,7 @@ async fn a_session_lasts_no_longer_than_its_token() {
     };
     let text = format!("{id}_{secret}");
     let digest = kamaji_telemetry::backend::store::Digest::of(&text);
-    backend.access.create_token(short, digest).await.unwrap();
+    backend.auth.create_token(short, digest).await.unwrap();
     let (_, attributes) = cookie(&sign_in(&backend, &text).await);
     let seconds: u32 = attributes.rsplit_once("Max-Age=").unwrap().1.parse().unwrap();
     assert!(seconds <= 3_600, "{attributes}");
@@ -132,7 +132,7 @@ async fn a_wrong_token_is_refused_counted_and_not_repeated() {
     assert_eq!((reply.status, reply.header("set-cookie")), (401, None));
     assert!(reply.text().contains("unknown, expired or revoked") && !reply.text().contains("acme"), "{reply:?}");
     sign_in(&backend, "acme").await;
-    let log = backend.access.audit_log(10).await.unwrap();
+    let log = backend.auth.audit_log(10).await.unwrap();
     let failed: Vec<_> = log.iter().filter(|entry| entry.who.is_none()).collect();
     assert_eq!(failed.iter().map(|entry| entry.count).sum::<u64>(), 2, "{failed:?}");
     for entry in failed {
@@ -156,7 +156,7 @@ async fn after_ten_wrong_tokens_a_source_has_to_wait_unless_it_sends_a_right_one
         assert!(reply.status == 429 && (1..=300).contains(&wait) && reply.text().contains("minutes"), "{reply:?}");
         assert_eq!(sign_in(&backend, &right).await.status, 303, "a neighbour's attempts keep nobody out");
     }
-    let log = backend.access.audit_log(100).await.unwrap();
+    let log = backend.auth.audit_log(100).await.unwrap();
     let failed = log.iter().filter(|entry| entry.who.is_none());
     assert_eq!(failed.map(|entry| entry.count).sum::<u64>(), 10, "those beyond are not logged");
     assert_eq!(sign_in_from([127, 9, 9, 9], &backend, "wrong").await, 401, "another source has its own attempts");
@@ -223,7 +223,7 @@ async fn what_another_page_sends_changes_nothing() {
 #[tokio::test]
 async fn an_admins_session_erases_only_from_its_own_page() {
     let backend = Backend::start().await;
-    let admin = token::create(backend.access.as_ref(), "root".parse().unwrap(), Role::Admin, 1).await.unwrap().1;
+    let admin = token::create(backend.auth.as_ref(), "root".parse().unwrap(), Role::Admin, 1).await.unwrap().1;
     let (pair, _) = cookie(&sign_in(&backend, &admin).await);
     let path = "/api/v1/installations/3f0c7b52-6f0e-4a52-8d4f-6d1b5c0e9a11";
     let delete =
@@ -253,12 +253,12 @@ async fn without_a_valid_token_the_page_says_how_to_make_one_and_shows_no_number
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let backend =
         Backend::serve(folder, Stores::from(Arc::clone(&store)), Retention::default(), SecurityConfig::default()).await;
-    let told = "kamaji-telemetry backend token create";
-    assert!(!backend.send("GET", "/", &[]).await.text().contains(told), "the harness has a token");
-    for used in backend.access.tokens().await.unwrap() {
-        backend.access.revoke_token(used.token.prefix, Timestamp::now()).await.unwrap();
+    let hint = "kamaji-telemetry backend token create";
+    assert!(!backend.send("GET", "/", &[]).await.text().contains(hint), "the harness has a token");
+    for used in backend.auth.tokens().await.unwrap() {
+        backend.auth.revoke_token(used.token.prefix, Timestamp::now()).await.unwrap();
     }
     let page = backend.send("GET", "/", &[]).await;
-    assert!(page.status == 200 && page.text().contains(told), "{page:?}");
+    assert!(page.status == 200 && page.text().contains(hint), "{page:?}");
     assert!(page.text().contains("type=\"password\"") && !page.text().contains("http-equiv"), "{page:?}");
 }

@@ -83,7 +83,7 @@ async fn the_file_says_who_reads_and_is_read_again() {
     eventually("the new token", async || (read(&backend, OVERVIEW, 3).await == 200).then_some(())).await;
     assert_eq!((read(&backend, OVERVIEW, 2).await, overview().await.status), (401, 401), "with its sessions");
     assert_eq!((read(&backend, OVERVIEW, 1).await, read(&backend, "/api/v1/audit-log", 1).await), (200, 403));
-    let log = backend.access.audit_log(1_000).await.unwrap();
+    let log = backend.auth.audit_log(1_000).await.unwrap();
     let of_ci = log.iter().rev().filter(|entry| entry.who.as_ref().is_some_and(|who| who.name == "ci"));
     let of_ci: Vec<_> = of_ci.map(|entry| (&*entry.who.as_ref().unwrap().token, &*entry.what, entry.status)).collect();
     let expected = [
@@ -141,10 +141,10 @@ async fn a_file_that_cannot_be_used_any_more_changes_nothing_and_no_word_of_it_i
         let accounts = backend.metrics().await;
         accounts.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{accounts}")).to_owned()
     };
-    assert_eq!([reloads("OK").await, reloads("FAILED").await], ["1", "2"]);
+    assert_eq!([reloads("success").await, reloads("failure").await], ["1", "2"]);
     file.replace(&line("alice", "viewer", 1));
     backend.logged("the token file can be used again").await;
-    assert_eq!(reloads("OK").await, "2");
+    assert_eq!(reloads("success").await, "2");
     file.replace(&line("alice", "viewer", 2));
     eventually("the new token", async || (read_process(&backend, 2).await == 200).then_some(())).await;
     assert_eq!(read_process(&backend, 1).await, 401);

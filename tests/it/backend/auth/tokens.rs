@@ -25,9 +25,12 @@ async fn a_token_is_printed_once_and_opens_what_its_role_says_until_it_is_revoke
     let backend = Backend::start().await;
     let create = ["create", "--name=alice@example.org", "--role=admin", "--expires=90d"];
     let made = run(&backend.file(), &create);
-    let (token, said) = (text(&made.stdout).trim(), text(&made.stderr));
-    assert!(made.status.success() && token.starts_with("ktt_") && token.len() == 77, "{token} {said}");
-    assert!(said.contains(&token[..12]) && said.contains("not shown again") && !said.contains(token), "{said}");
+    let (token, message) = (text(&made.stdout).trim(), text(&made.stderr));
+    assert!(made.status.success() && token.starts_with("ktt_") && token.len() == 77, "{token} {message}");
+    assert!(
+        message.contains(&token[..12]) && message.contains("not shown again") && !message.contains(token),
+        "{message}"
+    );
     assert_eq!(read(&backend, "/api/v1/audit-log", token).await, 200, "at once");
 
     let listed = run(&backend.file(), &["list"]);

@@ -1,4 +1,4 @@
-//! What every keeper of tokens, sessions and the audit log must hold. A new one is a module that opens it and calls
+//! The conformance suite of stores of tokens, sessions and the audit log. A new store is a module that opens it and calls
 //! `conformance!`.
 
 use std::sync::Arc;
@@ -33,8 +33,8 @@ macro_rules! conformance {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                let (access, _folder) = $open;
-                super::$check(access).await;
+                let (auth_store, _folder) = $open;
+                super::$check(auth_store).await;
             }
         )*
     };
@@ -62,9 +62,9 @@ fn token(number: u8, name: &str) -> Token {
     }
 }
 
-async fn create(access: &Shared, number: u8, name: &str) -> Token {
+async fn create(auth_store: &Shared, number: u8, name: &str) -> Token {
     let token = token(number, name);
-    access.create_token(token.clone(), Digest::of(name)).await.unwrap();
+    auth_store.create_token(token.clone(), Digest::of(name)).await.unwrap();
     token
 }
 
@@ -86,78 +86,78 @@ fn failed(time: Timestamp) -> AuditLogEntry {
     AuditLogEntry { time, who: None, what: "POST /sign-in".into(), status: Some(401), count: 1 }
 }
 
-async fn a_token_reads_back_as_it_was_made_and_so_does_its_digest(access: Shared) {
-    assert!(access.tokens().await.unwrap().is_empty());
+async fn a_token_reads_back_as_it_was_made_and_so_does_its_digest(auth_store: Shared) {
+    assert!(auth_store.tokens().await.unwrap().is_empty());
     let mut made = token(1, "alice@example.org");
     made.role = Role::Admin;
-    access.create_token(made.clone(), Digest::of("secret")).await.unwrap();
-    let (read, digest) = access.token(made.prefix.clone()).await.unwrap().unwrap();
+    auth_store.create_token(made.clone(), Digest::of("secret")).await.unwrap();
+    let (read, digest) = auth_store.token(made.prefix.clone()).await.unwrap().unwrap();
     assert_eq!(read, made);
     assert!(digest.matches(&Digest::of("secret")) && !digest.matches(&Digest::of("Secret")));
-    assert_eq!(access.tokens().await.unwrap(), [unused(&made)]);
-    assert!(access.token("ktt_99999999".into()).await.unwrap().is_none());
-    let log = access.audit_log(10).await.unwrap();
+    assert_eq!(auth_store.tokens().await.unwrap(), [unused(&made)]);
+    assert!(auth_store.token("ktt_99999999".into()).await.unwrap().is_none());
+    let log = auth_store.audit_log(10).await.unwrap();
     let entry = AuditLogEntry { what: CREATE_TOKEN.into(), status: None, ..self::read(&made, made.created) };
     assert_eq!(log, [entry]);
 }
 
-async fn a_name_is_given_once_until_its_token_is_revoked(access: Shared) {
-    create(&access, 1, "ci").await;
-    let again = access.create_token(token(2, "ci"), Digest::of("")).await;
+async fn a_name_is_given_once_until_its_token_is_revoked(auth_store: Shared) {
+    create(&auth_store, 1, "ci").await;
+    let again = auth_store.create_token(token(2, "ci"), Digest::of("")).await;
     assert!(matches!(again, Err(CreateError::NameTaken)), "{again:?}");
-    assert_eq!(access.tokens().await.unwrap().len(), 1);
-    access.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
-    create(&access, 2, "ci").await;
-    assert_eq!(access.tokens().await.unwrap().len(), 2);
-    let revoked = access.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
+    assert_eq!(auth_store.tokens().await.unwrap().len(), 1);
+    auth_store.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
+    create(&auth_store, 2, "ci").await;
+    assert_eq!(auth_store.tokens().await.unwrap().len(), 2);
+    let revoked = auth_store.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
     assert_eq!(revoked.prefix, token(2, "ci").prefix, "the one that is not revoked yet");
 }
 
-async fn of_two_that_take_a_name_at_once_one_gets_it(access: Shared) {
+async fn of_two_that_take_a_name_at_once_one_gets_it(auth_store: Shared) {
     let mut makers = JoinSet::new();
     for number in 0..8 {
-        let access = Arc::clone(&access);
-        makers.spawn(async move { access.create_token(token(number, "ci"), Digest::of("")).await.is_ok() });
+        let auth_store = Arc::clone(&auth_store);
+        makers.spawn(async move { auth_store.create_token(token(number, "ci"), Digest::of("")).await.is_ok() });
     }
     let made = makers.join_all().await.into_iter().filter(|made| *made).count();
-    assert_eq!((made, access.tokens().await.unwrap().len()), (1, 1));
+    assert_eq!((made, auth_store.tokens().await.unwrap().len()), (1, 1));
 }
 
-async fn a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end(access: Shared) {
+async fn a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end(auth_store: Shared) {
     let expires = noon() + SignedDuration::from_hours(1);
     for (number, by_name) in [(1, true), (2, false)] {
-        let revoked = create(&access, number, &format!("revoked-{number}")).await;
-        let kept = create(&access, number + 10, &format!("kept-{number}")).await;
+        let revoked = create(&auth_store, number, &format!("revoked-{number}")).await;
+        let kept = create(&auth_store, number + 10, &format!("kept-{number}")).await;
         for (secret, token) in [("revoked", &revoked), ("kept", &kept)] {
             let session = session(&format!("{secret}-{number}"), token, expires);
-            assert!(access.open_session(session, noon()).await.unwrap());
+            assert!(auth_store.open_session(session, noon()).await.unwrap());
         }
         let which = if by_name { &revoked.name } else { &revoked.prefix };
-        assert_eq!(access.revoke_token(which.clone(), noon()).await.unwrap(), Some(revoked.clone()));
+        assert_eq!(auth_store.revoke_token(which.clone(), noon()).await.unwrap(), Some(revoked.clone()));
         let after = Token { revoked: Some(noon()), ..revoked.clone() };
-        assert_eq!(access.token(revoked.prefix.clone()).await.unwrap().unwrap().0, after);
-        assert!(access.session(Digest::of(&format!("revoked-{number}"))).await.unwrap().is_none());
-        let left = access.session(Digest::of(&format!("kept-{number}"))).await.unwrap().unwrap();
+        assert_eq!(auth_store.token(revoked.prefix.clone()).await.unwrap().unwrap().0, after);
+        assert!(auth_store.session(Digest::of(&format!("revoked-{number}"))).await.unwrap().is_none());
+        let left = auth_store.session(Digest::of(&format!("kept-{number}"))).await.unwrap().unwrap();
         assert_eq!(left.session, session(&format!("kept-{number}"), &kept, expires));
         assert_eq!(left.token, Some((kept.clone(), Digest::of(&kept.name))));
         let later = noon() + SignedDuration::from_hours(1);
-        assert_eq!(access.revoke_token(revoked.prefix, later).await.unwrap(), Some(after), "it stays as it was");
-        let revocations = access.audit_log(100).await.unwrap();
+        assert_eq!(auth_store.revoke_token(revoked.prefix, later).await.unwrap(), Some(after), "it stays as it was");
+        let revocations = auth_store.audit_log(100).await.unwrap();
         let revocations = revocations.iter().filter(|entry| entry.what == REVOKE_TOKEN).count();
         assert_eq!(revocations, usize::from(number));
     }
-    assert_eq!(access.revoke_token("nobody".into(), noon()).await.unwrap(), None);
+    assert_eq!(auth_store.revoke_token("nobody".into(), noon()).await.unwrap(), None);
 }
 
-async fn a_session_ends_alone_or_by_its_time_or_when_there_are_too_many(access: Shared) {
-    let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
+async fn a_session_ends_alone_or_by_its_time_or_when_there_are_too_many(auth_store: Shared) {
+    let [alice, bob] = [create(&auth_store, 1, "alice").await, create(&auth_store, 2, "bob").await];
     let expires = |minutes: u32| noon() + SignedDuration::from_mins(i64::from(minutes));
-    let is_open = async |secret: &str| access.session(Digest::of(secret)).await.unwrap().is_some();
-    let open = async |session, now| assert!(access.open_session(session, now).await.unwrap());
+    let is_open = async |secret: &str| auth_store.session(Digest::of(secret)).await.unwrap().is_some();
+    let open = async |session, now| assert!(auth_store.open_session(session, now).await.unwrap());
     open(session("bob", &bob, expires(1)), noon()).await;
     open(session("closed", &alice, expires(1)), noon()).await;
     assert!(is_open("closed").await);
-    access.close_session(Digest::of("closed")).await.unwrap();
+    auth_store.close_session(Digest::of("closed")).await.unwrap();
     assert!(!is_open("closed").await && is_open("bob").await);
     for number in 0..=MAX_SESSIONS {
         open(session(&number.to_string(), &alice, expires(10 + number)), noon()).await;
@@ -171,91 +171,94 @@ async fn a_session_ends_alone_or_by_its_time_or_when_there_are_too_many(access: 
     assert!(!is_open("bob").await && is_open("new").await, "what has expired is deleted");
 }
 
-async fn the_log_is_read_newest_first_and_bounded(access: Shared) {
-    let alice = create(&access, 1, "alice").await;
+async fn the_log_is_read_newest_first_and_bounded(auth_store: Shared) {
+    let alice = create(&auth_store, 1, "alice").await;
     let entries: Vec<_> = [3, 1, 2].map(|hours| read(&alice, hours_ago(hours))).into();
-    access.record(entries.clone()).await.unwrap();
-    access.record(vec![]).await.unwrap();
-    let log = access.audit_log(2).await.unwrap();
+    auth_store.record(entries.clone()).await.unwrap();
+    auth_store.record(vec![]).await.unwrap();
+    let log = auth_store.audit_log(2).await.unwrap();
     assert_eq!(log, [entries[1].clone(), entries[2].clone()]);
-    assert_eq!(access.audit_log(100).await.unwrap().len(), 4, "with the creation of the token");
+    assert_eq!(auth_store.audit_log(100).await.unwrap().len(), 4, "with the creation of the token");
 }
 
-async fn what_nobody_known_tried_is_summed_by_the_hour(access: Shared) {
+async fn what_nobody_known_tried_is_summed_by_the_hour(auth_store: Shared) {
     let minutes = |minutes| noon() + SignedDuration::from_mins(minutes);
-    access.record(vec![failed(minutes(1)), failed(minutes(59)), failed(minutes(61))]).await.unwrap();
-    access.record(vec![failed(minutes(2)), AuditLogEntry { status: Some(400), ..failed(minutes(2)) }]).await.unwrap();
-    let log = access.audit_log(100).await.unwrap();
+    auth_store.record(vec![failed(minutes(1)), failed(minutes(59)), failed(minutes(61))]).await.unwrap();
+    auth_store
+        .record(vec![failed(minutes(2)), AuditLogEntry { status: Some(400), ..failed(minutes(2)) }])
+        .await
+        .unwrap();
+    let log = auth_store.audit_log(100).await.unwrap();
     let mut summed: Vec<_> = log.iter().map(|entry| (entry.time, entry.status, entry.count)).collect();
     summed.sort_unstable();
     let [first, second] = [cut_to_hour(minutes(1)), cut_to_hour(minutes(61))];
     assert_eq!(summed, [(first, Some(400), 1), (first, Some(401), 3), (second, Some(401), 1)]);
 }
 
-async fn the_last_use_of_a_token_is_its_last_read(access: Shared) {
-    let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
-    access.record(vec![read(&alice, hours_ago(1)), read(&alice, hours_ago(2))]).await.unwrap();
+async fn the_last_use_of_a_token_is_its_last_read(auth_store: Shared) {
+    let [alice, bob] = [create(&auth_store, 1, "alice").await, create(&auth_store, 2, "bob").await];
+    auth_store.record(vec![read(&alice, hours_ago(1)), read(&alice, hours_ago(2))]).await.unwrap();
     assert_eq!(
-        access.tokens().await.unwrap(),
+        auth_store.tokens().await.unwrap(),
         [UsedToken { last_used: Some(hours_ago(1)), ..unused(&alice) }, unused(&bob)]
     );
 }
 
-async fn what_ended_before_the_cutoff_is_deleted_and_the_rest_stays(access: Shared) {
-    let valid = create(&access, 1, "valid").await;
-    create(&access, 2, "revoked-early").await;
-    create(&access, 3, "revoked-late").await;
-    access.revoke_token("revoked-early".into(), hours_ago(50)).await.unwrap();
-    access.revoke_token("revoked-late".into(), hours_ago(1)).await.unwrap();
+async fn what_ended_before_the_cutoff_is_deleted_and_the_rest_stays(auth_store: Shared) {
+    let valid = create(&auth_store, 1, "valid").await;
+    create(&auth_store, 2, "revoked-early").await;
+    create(&auth_store, 3, "revoked-late").await;
+    auth_store.revoke_token("revoked-early".into(), hours_ago(50)).await.unwrap();
+    auth_store.revoke_token("revoked-late".into(), hours_ago(1)).await.unwrap();
     for (number, hours) in [(4, 50), (5, 1)] {
         let expired = Token { expires: hours_ago(hours), ..token(number, &format!("expired-{number}")) };
-        access.create_token(expired, Digest::of("")).await.unwrap();
+        auth_store.create_token(expired, Digest::of("")).await.unwrap();
     }
     // More than one step of a deletion takes.
-    access.record((0..3_000).map(|_| read(&valid, hours_ago(25))).collect()).await.unwrap();
-    access.record((0..5).map(|_| read(&valid, hours_ago(24))).collect()).await.unwrap();
+    auth_store.record((0..3_000).map(|_| read(&valid, hours_ago(25))).collect()).await.unwrap();
+    auth_store.record((0..5).map(|_| read(&valid, hours_ago(24))).collect()).await.unwrap();
     let commands_before = 5 + 1;
-    let trimmed = access.prune_auth(hours_ago(24), noon()).await.unwrap();
+    let trimmed = auth_store.prune_auth(hours_ago(24), noon()).await.unwrap();
     assert_eq!(trimmed, PrunedAuth { entries: 3_000 + commands_before, tokens: 2 });
-    let names: Vec<_> = access.tokens().await.unwrap().into_iter().map(|used| used.token.name).collect();
+    let names: Vec<_> = auth_store.tokens().await.unwrap().into_iter().map(|used| used.token.name).collect();
     assert_eq!(names, ["valid", "revoked-late", "expired-5"]);
-    assert_eq!(access.audit_log(10_000).await.unwrap().len(), 5 + 1);
-    assert_eq!(access.prune_auth(hours_ago(24), noon()).await.unwrap(), PrunedAuth::default());
+    assert_eq!(auth_store.audit_log(10_000).await.unwrap().len(), 5 + 1);
+    assert_eq!(auth_store.prune_auth(hours_ago(24), noon()).await.unwrap(), PrunedAuth::default());
 }
 
-async fn a_session_is_opened_only_with_the_secret_of_a_valid_token(access: Shared) {
-    let [alice, bob] = [create(&access, 1, "alice").await, create(&access, 2, "bob").await];
+async fn a_session_is_opened_only_with_the_secret_of_a_valid_token(auth_store: Shared) {
+    let [alice, bob] = [create(&auth_store, 1, "alice").await, create(&auth_store, 2, "bob").await];
     let later = noon() + SignedDuration::from_hours(1);
     let open = async |secret: &str, token: &Token, verified: &str, now| {
         let session = Session { token_digest: Digest::of(verified), ..session(secret, token, later) };
-        let is_open = access.open_session(session, now).await.unwrap();
-        assert_eq!(is_open, access.session(Digest::of(secret)).await.unwrap().is_some(), "{secret}");
+        let is_open = auth_store.open_session(session, now).await.unwrap();
+        assert_eq!(is_open, auth_store.session(Digest::of(secret)).await.unwrap().is_some(), "{secret}");
         is_open
     };
     assert!(open("right", &alice, "alice", noon()).await);
     assert!(!open("another secret", &alice, "bob", noon()).await);
-    access.revoke_token("alice".into(), noon()).await.unwrap();
+    auth_store.revoke_token("alice".into(), noon()).await.unwrap();
     assert!(!open("revoked", &alice, "alice", noon()).await, "verified before, it is not opened after");
     assert!(!open("expired", &bob, "bob", bob.expires).await);
     assert!(open("not yet", &bob, "bob", bob.expires - SignedDuration::from_millis(1)).await);
 }
 
-async fn a_session_of_a_token_that_is_not_in_the_store_is_stored_without_it(access: Shared) {
+async fn a_session_of_a_token_that_is_not_in_the_store_is_stored_without_it(auth_store: Shared) {
     let later = noon() + SignedDuration::from_hours(1);
     let session = session("of a file's token", &token(1, "alice"), later);
-    assert!(access.open_session(session.clone(), noon()).await.unwrap());
-    let stored = access.session(session.digest).await.unwrap();
+    assert!(auth_store.open_session(session.clone(), noon()).await.unwrap());
+    let stored = auth_store.session(session.digest).await.unwrap();
     assert_eq!(stored, Some(StoredSession { session: session.clone(), token: None }));
-    access.close_session(session.digest).await.unwrap();
-    assert_eq!(access.session(session.digest).await.unwrap(), None);
+    auth_store.close_session(session.digest).await.unwrap();
+    assert_eq!(auth_store.session(session.digest).await.unwrap(), None);
 }
 
-async fn whether_any_token_is_valid_is_known(access: Shared) {
-    let has_valid = async |now: Timestamp| access.has_valid_token(now).await.unwrap();
+async fn whether_any_token_is_valid_is_known(auth_store: Shared) {
+    let has_valid = async |now: Timestamp| auth_store.has_valid_token(now).await.unwrap();
     assert!(!has_valid(noon()).await);
-    let made = create(&access, 1, "alice").await;
+    let made = create(&auth_store, 1, "alice").await;
     assert!(has_valid(noon()).await && !has_valid(made.expires).await);
     assert!(has_valid(made.expires - SignedDuration::from_millis(1)).await);
-    access.revoke_token(made.prefix, noon()).await.unwrap();
+    auth_store.revoke_token(made.prefix, noon()).await.unwrap();
     assert!(!has_valid(noon()).await);
 }

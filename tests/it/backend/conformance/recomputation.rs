@@ -16,15 +16,15 @@ use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Shared, facts, hours_ago, noon};
+use super::{Shared, hours_ago, noon, overview};
 
-/// As many as a busy machine runs in a few seconds: each commits up to [`STEPS`] times.
+/// The number of histories, which a busy machine runs in a few seconds: each commits up to [`MAX_STEPS`] times.
 const HISTORIES: u32 = 48;
 
-/// The most that happens in a history.
-const STEPS: usize = 24;
+/// The maximum number of steps in a history.
+const MAX_STEPS: usize = 24;
 
-/// What happens to a store.
+/// A change of a store.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Rows come, all of them in one batch.
@@ -32,8 +32,8 @@ pub(crate) enum Step {
     /// A batch comes again: the position counts from the newest.
     Again(usize),
     Erase(u128),
-    /// What is this many hours old goes: events, uids after as many again, days.
-    Trim(i64, i64, i64),
+    /// Rows of this age go, in tens of hours: events, their uids after as many again, and days.
+    Prune(i64, i64, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -42,20 +42,20 @@ pub(crate) enum Row {
     Event { uid: u128, from: Sender, hours: i64, kind: u8 },
 }
 
-/// TokenRef sends: this project's agent or Kamaji, and one of two versions of both components.
+/// The sender of a row: this project's agent or Kamaji, and one of two versions of each component.
 type Sender = (bool, bool, bool);
 
 /// Any history.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let write = prop::collection::vec(row(), 1..6).prop_map(Step::Write);
-    let prune = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Trim(events, uids, days));
+    let prune = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Prune(events, uids, days));
     let step = prop_oneof![
         8 => write,
-        2 => (0..STEPS).prop_map(Step::Again),
+        2 => (0..MAX_STEPS).prop_map(Step::Again),
         1 => (0..4_u128).prop_map(Step::Erase),
         1 => prune,
     ];
-    prop::collection::vec(step, 1..STEPS)
+    prop::collection::vec(step, 1..MAX_STEPS)
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -129,7 +129,7 @@ impl Step {
                 model.days.retain(|(_, of), _| *of != installation);
                 store.erase(installation).await.unwrap();
             }
-            Self::Trim(events, uids, days) => {
+            Self::Prune(events, uids, days) => {
                 let cutoffs = Cutoffs {
                     events: hours_ago(events * 10),
                     uids: hours_ago((events + uids) * 10),
@@ -342,16 +342,16 @@ fn kinds<'a>(rows: impl Iterator<Item = &'a EventRow>) -> EventTotals {
 }
 
 /// Lists of the same length have an order of their own, which other tests look at.
-fn sorted(mut facts: OverviewData) -> OverviewData {
-    facts.kamaji_versions.sort_by_key(|(version, _)| version.to_string());
-    facts.kubernetes_versions.sort_by_key(|(version, _)| version.to_string());
-    facts.dimensions.sort_by_key(|(dimension, _)| format!("{dimension:?}"));
-    facts.installations.sort_by_key(|row| row.uuid);
-    facts.events.sort_by_key(|row| row.record.uid);
-    facts
+fn sorted(mut overview: OverviewData) -> OverviewData {
+    overview.kamaji_versions.sort_by_key(|(version, _)| version.to_string());
+    overview.kubernetes_versions.sort_by_key(|(version, _)| version.to_string());
+    overview.dimensions.sort_by_key(|(dimension, _)| format!("{dimension:?}"));
+    overview.installations.sort_by_key(|row| row.uuid);
+    overview.events.sort_by_key(|row| row.record.uid);
+    overview
 }
 
-/// After each step of any history the overview is what the rows come to.
+/// Checks after each step of random histories that the overview is what the rows come to.
 pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
@@ -361,7 +361,7 @@ pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
             let (mut written, mut model) = (Vec::new(), Model::default());
             for step in history {
                 step.take(store.as_ref(), &mut written, &mut model).await;
-                prop_assert_eq!(sorted(facts(&store).await), sorted(model.overview()));
+                prop_assert_eq!(sorted(overview(&store).await), sorted(model.overview()));
             }
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Copies in a folder: one is added, and the oldest beyond a number go.
+//! Copies in a folder, of which only the newest are retained.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,16 +8,16 @@ use jiff::Timestamp;
 
 use super::{BackupCause, BackupError, JOURNAL, Lock, LockError, PART, backup};
 
-/// How the name of a copy begins; the time follows, by which names sort, then [`END`].
-const BEGIN: &str = "telemetry-";
+/// The start of a copy's name. The time follows, by which names sort, and then [`SUFFIX`].
+const NAME_PREFIX: &str = "telemetry-";
 
-/// How the name of a copy ends.
-const END: &str = ".db";
+/// The end of a copy's name.
+const SUFFIX: &str = ".db";
 
-/// The file by whose lock a folder is taken.
-const LOCKED: &str = "telemetry";
+/// The name of the file whose lock is that of the folder.
+const LOCK_NAME: &str = "telemetry";
 
-/// A folder of copies of one store, which nobody else adds to meanwhile.
+/// A folder of copies of one store, locked so that no other process adds to it.
 #[derive(Debug)]
 pub struct BackupFolder {
     path: PathBuf,
@@ -26,15 +26,15 @@ pub struct BackupFolder {
 }
 
 impl BackupFolder {
-    /// Takes a folder that is there for copies of `store`, and leaves `telemetry.lock` in it. Blocks.
+    /// Locks an existing folder for copies of `store`. The file `telemetry.lock` stays in it. Blocks.
     ///
-    /// Fails where another process adds to it, or where `store` is in it under a name that is a copy's or the lock's.
+    /// Fails if another process adds to it, or if `store` is in it under the name of a copy or of the lock.
     pub fn open(path: &Path, store: &Path) -> Result<Self, BackupError> {
         let error = |cause| BackupError { path: path.to_owned(), cause };
-        if let Some(name) = mistaken(path, store) {
+        if let Some(name) = conflicting_name(path, store) {
             return Err(error(BackupCause::HoldsStore(name)));
         }
-        let lock = Lock::exclusive(&path.join(LOCKED)).map_err(|cause| match cause {
+        let lock = Lock::exclusive(&path.join(LOCK_NAME)).map_err(|cause| match cause {
             LockError::Used => error(BackupCause::FolderInUse),
             LockError::File(cause) if cause.kind() == ErrorKind::NotFound => error(BackupCause::NoFolder),
             LockError::File(cause) => error(cause.into()),
@@ -42,9 +42,9 @@ impl BackupFolder {
         Ok(Self { path: path.to_owned(), store: store.to_owned(), _lock: lock })
     }
 
-    /// Copies the store into a new file that is named after `now`, as [`backup`] does, and gives that. Blocks.
+    /// Copies the store into a new file that is named after `now`, as [`backup`] does, and returns its path. Blocks.
     ///
-    /// What a killed process left of a copy is deleted before, as the new one may need its room.
+    /// Incomplete copies of killed processes are deleted before, as the new one may need the space.
     pub fn add(&self, now: Timestamp) -> Result<PathBuf, BackupError> {
         for part in self.files(is_part)? {
             delete(&self.path.join(part))?;
@@ -54,26 +54,26 @@ impl BackupFolder {
         Ok(copy)
     }
 
-    /// Deletes the oldest copies, so that `keep` are left with `newest` among them, which stays whatever its name says.
-    /// Gives their names, newest first. Blocks.
-    pub fn keep(&self, newest: &Path, keep: usize) -> Result<Vec<String>, BackupError> {
+    /// Deletes the oldest copies, so that `count` are left. `newest` is one of them, whatever the time in its name.
+    /// Returns the names of deleted copies, newest first. Blocks.
+    pub fn retain(&self, newest: &Path, count: usize) -> Result<Vec<String>, BackupError> {
         let mut others = self.files(is_copy)?;
         others.retain(|name| self.path.join(name) != newest);
         others.sort_unstable_by(|one, other| other.cmp(one));
-        let old = others.split_off(others.len().min(keep.saturating_sub(1)));
+        let old = others.split_off(others.len().min(count.saturating_sub(1)));
         for name in &old {
             delete(&self.path.join(name))?;
         }
         Ok(old)
     }
 
-    /// Names of the files that are meant; of nothing else in the folder.
-    fn files(&self, is_meant: fn(&str) -> bool) -> Result<Vec<String>, BackupError> {
+    /// Returns the names of the files that `is_included` selects.
+    fn files(&self, is_included: fn(&str) -> bool) -> Result<Vec<String>, BackupError> {
         let error = |cause: io::Error| BackupError { path: self.path.clone(), cause: cause.into() };
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(error)? {
             let entry = entry.map_err(error)?;
-            let name = entry.file_name().into_string().ok().filter(|name| is_meant(name));
+            let name = entry.file_name().into_string().ok().filter(|name| is_included(name));
             if entry.file_type().map_err(error)?.is_file() {
                 names.extend(name);
             }
@@ -82,11 +82,11 @@ impl BackupFolder {
     }
 }
 
-/// The name by which a store would be taken for something else in a folder; `None` where it would not. A store that is not
-/// there is for others to tell.
-fn mistaken(folder: &Path, store: &Path) -> Option<String> {
+/// Returns the name of a store in the folder, if it is that of a copy or of the lock. A missing store is reported by the
+/// backup.
+fn conflicting_name(folder: &Path, store: &Path) -> Option<String> {
     let folder = folder.canonicalize().ok()?;
-    // Its lock is beside the path that is given, its file where links lead to.
+    // The store's lock is beside the path as given; its file is where links lead.
     let parent = store.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let given = parent.canonicalize().ok()?.join(store.file_name()?);
     let file = store.canonicalize().ok()?;
@@ -94,7 +94,7 @@ fn mistaken(folder: &Path, store: &Path) -> Option<String> {
         let name = path.file_name()?.to_str()?.to_owned();
         (path.parent() == Some(&folder)).then_some(name)
     };
-    name_of(&given).filter(|name| name == LOCKED).or_else(|| name_of(&file).filter(|name| is_copy(name)))
+    name_of(&given).filter(|name| name == LOCK_NAME).or_else(|| name_of(&file).filter(|name| is_copy(name)))
 }
 
 fn delete(path: &Path) -> Result<(), BackupError> {
@@ -102,12 +102,12 @@ fn delete(path: &Path) -> Result<(), BackupError> {
 }
 
 fn name(now: Timestamp) -> String {
-    format!("{BEGIN}{}{END}", now.strftime("%Y%m%dT%H%M%SZ"))
+    format!("{NAME_PREFIX}{}{SUFFIX}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-/// Whether a file of this name is a copy: `telemetry-20261124T031500Z.db`.
+/// Returns whether a file of this name is a copy, such as `telemetry-20261124T031500Z.db`.
 fn is_copy(name: &str) -> bool {
-    let time = name.strip_prefix(BEGIN).and_then(|name| name.strip_suffix(END));
+    let time = name.strip_prefix(NAME_PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
     time.is_some_and(|time| {
         let form = b"00000000T000000Z";
         let fits = |(byte, form): (u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == *form };

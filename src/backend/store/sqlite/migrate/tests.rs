@@ -73,8 +73,12 @@ async fn a_file_of_an_earlier_version_keeps_its_rows_and_its_key() {
     let key = SqliteStore::open(&path(&folder)).unwrap().pseudonym_key().await.unwrap().pseudonym(installation);
     for _ in 0..2 {
         let store = open_later(&path(&folder)).unwrap();
-        let facts = overview(&store).await;
-        assert_eq!((facts.installations[0].uuid, facts.control_planes.running), (installation, 8), "migrated once");
+        let overview = overview(&store).await;
+        assert_eq!(
+            (overview.installations[0].uuid, overview.control_planes.running),
+            (installation, 8),
+            "migrated once"
+        );
         assert_eq!(store.pseudonym_key().await.unwrap().pseudonym(installation), key);
     }
 }

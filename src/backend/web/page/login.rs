@@ -1,11 +1,11 @@
-//! The page that asks for a token.
+//! The login page.
 
 use maud::{Markup, html};
 
 use super::document;
 
-/// Renders it. `problem` is what came of an attempt; without any token it says how to make one.
-pub(in crate::backend::web) fn sign_in(problem: Option<&str>, has_token: bool) -> Markup {
+/// Renders the page. `problem` is the error of the last attempt. Without a valid token, the page says how to create one.
+pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> Markup {
     document(
         None,
         &html! {

@@ -2,11 +2,14 @@
 //!
 //! They count requests, records and time, and never name a sender. The names follow Prometheus' conventions.
 
+mod labels;
+
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::process::probes;
+pub(super) use labels::{ConnectionRejection, LimitKind, TokenFile, Transport};
 
 const REQUESTS_TOTAL: &str = "kamaji_telemetry_backend_requests_total";
 const RECORDS_ACCEPTED_TOTAL: &str = "kamaji_telemetry_backend_records_accepted_total";
@@ -25,106 +28,6 @@ const TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS: &str =
 const TLS_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_tls_reloads_total";
 const TOKEN_FILE_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_token_file_reloads_total";
 const READY: &str = "kamaji_telemetry_backend_ready";
-
-/// The protocol of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// OTLP over gRPC.
-    Grpc,
-    /// OTLP over HTTP.
-    Http,
-    /// The JSON of Kamaji's built-in telemetry.
-    Kamaji,
-}
-
-/// A limit that a request can exceed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LimitKind {
-    /// Requests of a source.
-    Requests,
-    /// Points and records of a source.
-    Items,
-    /// Points and records of a source that are stored in a day.
-    ItemsPerDay,
-    /// Gauge snapshots of an installation.
-    Snapshots,
-    /// Bytes of bodies in memory.
-    BodyBytes,
-    /// The time that a request may take.
-    Deadline,
-}
-
-/// A file of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenFile {
-    /// The tokens of readers.
-    Reader,
-    /// The tokens of senders.
-    Ingest,
-}
-
-/// The reason for which a connection is closed before anything is read from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ConnectionRejection {
-    /// There are as many connections as there may be.
-    All,
-    /// There are as many connections of its source as there may be.
-    Source,
-    /// Its source opened too many in a short time, or sent too much.
-    Rate,
-    /// The TLS handshake failed, or took too long.
-    Tls,
-}
-
-impl LimitKind {
-    const ALL: [Self; 6] =
-        [Self::Requests, Self::Items, Self::ItemsPerDay, Self::Snapshots, Self::BodyBytes, Self::Deadline];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Items => "items",
-            Self::ItemsPerDay => "items_per_day",
-            Self::Snapshots => "snapshots",
-            Self::BodyBytes => "body_bytes",
-            Self::Deadline => "deadline",
-        }
-    }
-}
-
-impl ConnectionRejection {
-    const ALL: [Self; 4] = [Self::All, Self::Source, Self::Rate, Self::Tls];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Source => "source",
-            Self::Rate => "rate",
-            Self::Tls => "tls",
-        }
-    }
-}
-
-impl TokenFile {
-    const ALL: [Self; 2] = [Self::Reader, Self::Ingest];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Ingest => "ingest",
-        }
-    }
-}
-
-impl Transport {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::Http => "http",
-            Self::Kamaji => "kamaji",
-        }
-    }
-}
 
 /// The values of the label `result`.
 const RESULTS: [&str; 2] = ["success", "failure"];

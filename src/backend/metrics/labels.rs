@@ -1,0 +1,101 @@
+//! The values of the metrics' labels.
+
+/// The protocol of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Transport {
+    /// OTLP over gRPC.
+    Grpc,
+    /// OTLP over HTTP.
+    Http,
+    /// The JSON of Kamaji's built-in telemetry.
+    Kamaji,
+}
+
+/// A limit that a request can exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum LimitKind {
+    /// Requests of a source.
+    Requests,
+    /// Points and records of a source.
+    Items,
+    /// Points and records of a source that are stored in a day.
+    ItemsPerDay,
+    /// Gauge snapshots of an installation.
+    Snapshots,
+    /// Bytes of bodies in memory.
+    BodyBytes,
+    /// The time that a request may take.
+    Deadline,
+}
+
+/// A file of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum TokenFile {
+    /// The tokens of readers.
+    Reader,
+    /// The tokens of senders.
+    Ingest,
+}
+
+/// The reason for which a connection is closed before anything is read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum ConnectionRejection {
+    /// There are as many connections as there may be.
+    All,
+    /// There are as many connections of its source as there may be.
+    Source,
+    /// Its source opened too many in a short time, or sent too much.
+    Rate,
+    /// The TLS handshake failed, or took too long.
+    Tls,
+}
+
+impl LimitKind {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Requests, Self::Items, Self::ItemsPerDay, Self::Snapshots, Self::BodyBytes, Self::Deadline];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Items => "items",
+            Self::ItemsPerDay => "items_per_day",
+            Self::Snapshots => "snapshots",
+            Self::BodyBytes => "body_bytes",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+impl ConnectionRejection {
+    pub(super) const ALL: [Self; 4] = [Self::All, Self::Source, Self::Rate, Self::Tls];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Source => "source",
+            Self::Rate => "rate",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+impl TokenFile {
+    pub(super) const ALL: [Self; 2] = [Self::Reader, Self::Ingest];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Ingest => "ingest",
+        }
+    }
+}
+
+impl Transport {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::Kamaji => "kamaji",
+        }
+    }
+}

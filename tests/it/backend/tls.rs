@@ -153,7 +153,7 @@ async fn both_ports_speak_tls_and_new_connections_get_the_new_certificate() {
     assert_eq!(expiry.to_string(), "2099-01-01T00:00:00Z");
     let told = format!("tls_certificate_expiry_timestamp_seconds {}\n", expiry.as_second());
     let accounts = backend.metrics().await;
-    assert!(accounts.contains(&told) && accounts.contains("tls_reloads_total{result=\"OK\"} 1\n"), "{accounts}");
+    assert!(accounts.contains(&told) && accounts.contains("tls_reloads_total{result=\"success\"} 1\n"), "{accounts}");
 }
 
 #[tokio::test]

@@ -129,9 +129,11 @@ impl SqliteStore {
     }
 
     fn open_existing_with(path: &Path, schema: Schema) -> Result<Self, OpenError> {
-        let open = |exists| match exists {
-            true => Self::try_open(path, |connection| schema.require(connection)),
-            false => Err(OpenCause::Missing),
+        let open = |exists: bool| {
+            if !exists {
+                return Err(OpenCause::Missing);
+            }
+            Self::try_open(path, |connection| schema.require(connection))
         };
         let opened = path.try_exists().map_err(OpenCause::from).and_then(open);
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })

@@ -17,7 +17,8 @@ BACKEND_FIGURES := $(TARGET_DIR)/tmp/backend
 # The tests that write their expected output where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 	chart::backend::snapshots::the_backends_chart_renders_its_snapshots \
-	chart::readme::the_readmes_tables_of_values_match_values_yaml
+	chart::readme::the_readmes_tables_of_values_match_values_yaml \
+	docs::reference::the_reference_is_of_the_commands_and_the_metrics
 
 # The configurations that contain the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
@@ -176,7 +177,7 @@ cluster: ## Run a real API server with our fixtures, and print the KUBECONFIG fo
 	@cargo run --quiet --example cluster --locked
 
 .PHONY: generate
-generate: tools ## Write the derived files: docs/signals.md and the relay's allow-list from the catalog, snapshots and READMEs from the charts
+generate: tools ## Write the derived files: docs/signals.md and the relay's allow-list from the catalog, docs/reference.md from the commands and the metrics, snapshots and READMEs from the charts
 	cargo run --quiet --locked -- catalog > docs/signals.md.new
 	mv docs/signals.md.new docs/signals.md
 	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT

@@ -27,6 +27,7 @@
 //!
 //! agent
 //!   supervisor, leader, term, preview, status, forget
+//!   config
 //!   export, lease
 //!   journal
 //!   consent

@@ -113,8 +113,8 @@ impl Protocol for GrpcProtocol {
     }
 }
 
-/// Answers INVALID_ARGUMENT where tonic answers INTERNAL, with a text as long as the message is deep: for a message that
-/// it cannot decode. That is the sender's mistake, as over HTTP; nothing else of these services is INTERNAL.
+/// Answers `INVALID_ARGUMENT` where tonic answers `INTERNAL`, with a text as long as the message is deep: for a message that
+/// it cannot decode. That is the sender's mistake, as over HTTP; nothing else of these services is `INTERNAL`.
 async fn replace_internal(response: Response) -> Response {
     match code(&response) {
         Code::Internal => GrpcProtocol::respond(MALFORMED),

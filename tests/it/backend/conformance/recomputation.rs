@@ -101,7 +101,7 @@ impl Step {
                         kamaji_version: kamaji(*from),
                         kubernetes_version: kubernetes(from.2),
                         dimensions: points(dimensions),
-                    })
+                    });
                 }
                 Row::Event { uid, from, hours, kind } => batch.events.push(event(*uid, *from, *hours, *kind)),
             }

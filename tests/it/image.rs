@@ -161,7 +161,7 @@ async fn the_agent_delivers_to_the_backend_on_the_base_image_alone() {
     let system = fs::read_to_string(pod.path("/etc/ssl/certs/ca-certificates.crt")).unwrap();
     pod.write("/etc/ssl/certs/ca-certificates.crt", format!("{system}\n{}", authority.certificate));
     let agent = Running::agent(&pod, &cluster, backend.otlp).await;
-    backend.stored("cycle", 1).await;
+    backend.stored("snapshot", 1).await;
     cluster.create(tcp("one")).await;
     backend.stored("event", 2).await;
     assert!(names.answered() > 0, "the backend's name was not asked for");

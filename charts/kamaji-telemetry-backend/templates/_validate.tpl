@@ -78,7 +78,7 @@ them.
 {{- if or (eq . $public) (and (hasPrefix "*." .) (hasSuffix (trimPrefix "*" .) $public)) }}{{ $matched = true }}{{ end }}
 {{- end }}
 {{- if not $matched }}
-{{- fail (printf "publicUrl is %q, yet %s.http.%s is %s: readers under another host name than that of publicUrl are answered 421, so set both to the same name" $publicUrl $way $key (join ", " $host)) }}
+{{- fail (printf "publicUrl is %q, yet %s.http.%s is %s: readers under another host name than that of publicUrl get status 421, so set both to the same name" $publicUrl $way $key (join ", " $host)) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -63,7 +63,7 @@ async fn a_proxy_a_ca_bundle_and_a_client_certificate_are_used() {
         helm.upgrade(&values).await;
         backend.take();
         let pod = Pod::start(&cluster).await;
-        pod.agent.logged("the collector does not take gauges").await;
+        pod.agent.logged("failed to export gauges").await;
         let relay = pod.relay.as_ref().unwrap();
         assert!(relay.output().contains(error), "{}", relay.output());
         assert_eq!(backend.take().len(), 0, "no request without a verified peer: {error}");
@@ -77,13 +77,13 @@ async fn the_relay_presents_the_secrets_token_to_a_backend_that_requires_one() {
     let folder = tempfile::tempdir().unwrap();
     let (tokens, token) = (folder.path().join("tokens"), "0123456789abcdef".repeat(4));
     std::fs::write(&tokens, &token).unwrap();
-    let backend = Backend::enter(AuthConfig { ingest_token_file: Some(tokens), ..AuthConfig::default() }).await;
+    let backend = Backend::with_auth(AuthConfig { ingest_token_file: Some(tokens), ..AuthConfig::default() }).await;
     create_secret(&cluster, "relay-token", json!({"token": token})).await;
     let helm = Helm::of(&cluster);
     let mut values = json!({"telemetry": {"endpoint": format!("http://{}", backend.http), "exportInterval": "1s"}});
     helm.upgrade(&values).await;
     let pod = Pod::start(&cluster).await;
-    pod.agent.logged("the collector does not take gauges").await;
+    pod.agent.logged("failed to export gauges").await;
     drop(pod);
     assert_eq!(backend.rows(), 0, "ingest is closed");
 
@@ -112,7 +112,7 @@ async fn a_second_backend_receives_the_same_and_blocks_nothing_when_it_is_down()
     assert_receives(&maintainers, "/v1/logs").await;
     own.respond_with(StatusCode::OK);
     assert_receives(&own, "/v1/logs").await;
-    assert!(!pod.agent.log().contains("does not take"), "{}", pod.agent.log());
+    assert!(!pod.agent.log().contains("failed to export"), "{}", pod.agent.log());
 }
 
 #[tokio::test]

@@ -50,10 +50,13 @@ async fn the_notes_never_report_telemetry_as_on_with_an_opt_out_in_the_pod() {
     });
     let notes = helm.upgrade(&values).await;
     assert!(notes.contains("Telemetry is ON"), "{notes}");
+    assert!(notes.contains("What is sent: "), "{notes}");
     assert!(
-        notes.contains("Unless DO_NOT_TRACK, whose value comes from another object, switches it off: see"),
+        notes.contains("DO_NOT_TRACK comes from another object and may switch telemetry off: see its state, below."),
         "{notes}"
     );
+    let notes = helm.upgrade(&json!({})).await;
+    assert!(notes.contains("Telemetry is LOCAL") && notes.contains("What would be sent: "), "{notes}");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl Case {
         for object in self.objects(rendered) {
             cluster.apply_one(&object).await;
         }
-        for name in [JOURNAL, "kamaji-telemetry-set-aside"] {
+        for name in [JOURNAL, "kamaji-telemetry-quarantine"] {
             let metadata = json!({"name": name, "namespace": self.namespace});
             let state = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}});
             cluster.apply_one(&state).await;

@@ -49,72 +49,74 @@ async fn a_mistaken_opt_out_is_rejected_with_the_accepted_values() {
     }
 }
 
+/// Values as JSON, and what the error about them contains.
+const MISTAKES: [(&str, &str); 25] = [
+    (r#"{"relay": {"enabled": false}}"#, "set otlp.endpoint to your own collector"),
+    (r#"{"otlp": {"endpoint": "http://collector.test:4317"}}"#, "set relay.enabled=false"),
+    (r#"{"otlp": {"headersSecret": {"name": "a"}}}"#, "otlp.headersSecret.name is \"a\""),
+    (r#"{"relay": {"caBundle": {"secret": "a", "configMap": "b"}}}"#, "set one of the two"),
+    (
+        r#"{"telemetry": {"endpoint": "http://a.test"}, "relay": {"httpsProxy": "http://b.test"}}"#,
+        "use an https:// endpoint",
+    ),
+    (r#"{"telemetry": {"endpoint": "telemetry.test:443"}}"#, "at '/telemetry/endpoint'"),
+    (r#"{"telemetry": {"endpoint": "https://user:password@a.test"}}"#, "at '/telemetry/endpoint'"),
+    (r#"{"telemetry": {"exportInterval": "0s"}}"#, "at '/telemetry/exportInterval'"),
+    (r#"{"telemetry": {"exportInterval": "25h"}}"#, "at '/telemetry/exportInterval'"),
+    (r#"{"telemetry": {"exportInterval": 300}}"#, "at '/telemetry/exportInterval'"),
+    (r#"{"telemetry": {"kamajiVersion": "latest"}}"#, "at '/telemetry/kamajiVersion'"),
+    (r#"{"image": {"digest": "latest"}}"#, "at '/image/digest'"),
+    (r#"{"image": {"repository": "a.test/kamaji-telemetry:v1"}}"#, "at '/image/repository'"),
+    (r#"{"relay": {"image": {"pullPolicy": "Sometimes"}}}"#, "one of 'Always', 'IfNotPresent', 'Never'"),
+    (r#"{"listenAddress": "::"}"#, "at '/listenAddress'"),
+    (r#"{"networkPolicy": {"apiServer": {"cidrs": ["kubernetes.test"]}}}"#, "at '/networkPolicy/apiServer/cidrs/0'"),
+    (r#"{"extraArgs": "--disable-telemetry"}"#, "got string, want array"),
+    (r#"{"networkPolicy": {"apiServer": {"ports": []}}}"#, "at '/networkPolicy/apiServer/ports'"),
+    (r#"{"extraEnv": [{"value": "1"}]}"#, "missing property 'name'"),
+    (
+        r#"{"extraEnv": [{"name": "DO_NOT_TRACK", "vaule": "1"}]}"#,
+        "at '/extraEnv/0': value must be 'a map with keys among name, value, valueFrom'",
+    ),
+    (r#"{"extraEnv": [{"name": "DO_NOT_TRACK"}]}"#, "'a map with name, and either value or valueFrom'"),
+    (r#"{"extraEnv": [{"name": "A", "valueFrom": {}}]}"#, "at '/extraEnv/0/valueFrom'"),
+    (
+        r#"{"relay": {"extraEnv": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]}}"#,
+        "at '/relay/extraEnv/0': value must be 'a map with name, and either value or valueFrom'",
+    ),
+    (
+        r#"{"extraEnv": [{"name": "KAMAJI_TELEMETRY_EXPORT_INTERVAL", "value": "1m"}]}"#,
+        "extraEnv has KAMAJI_TELEMETRY_EXPORT_INTERVAL, which is set already",
+    ),
+    (
+        r#"{"relay": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}"#,
+        "relay.extraEnv has A, which is set already",
+    ),
+];
+
+/// The same, beside the values of an installation with its own collector.
+const MISTAKES_WITH_OWN_COLLECTOR: [(&str, &str); 8] = [
+    (r#"{"telemetry": {"endpoint": "https://telemetry.test"}}"#, "telemetry.endpoint is"),
+    (r#"{"relay": {"httpsProxy": "http://proxy.test"}}"#, "the agent itself can't use a proxy"),
+    (r#"{"relay": {"noProxy": "a"}}"#, "relay.noProxy is \"a\""),
+    (r#"{"relay": {"caBundle": {"secret": "a"}}}"#, "use otlp.caSecret"),
+    (r#"{"relay": {"clientCertificateSecret": "a"}}"#, "otlp.clientCertificateSecret"),
+    (r#"{"relay": {"tokenSecret": {"name": "a"}}}"#, "otlp.headersSecret"),
+    (r#"{"relay": {"extraEnv": [{"name": "A", "value": "1"}]}}"#, "relay.extraEnv is set, yet relay.enabled is false"),
+    (r#"{"relay": {"extraArgs": ["--a"]}}"#, "relay.extraArgs is set, yet relay.enabled is false"),
+];
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_mistake_is_rejected_with_the_remedy() {
     let helm = Helm::offline();
-    let own = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
-    let with = |more: Value| {
-        let mut values = own.clone();
-        merge(&mut values, more);
+    let parse = |text: &str| -> Value { serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")) };
+    let with_own_collector = |text: &str| {
+        let mut values = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
+        merge(&mut values, parse(text));
         values
     };
-    for (values, expected) in [
-        (json!({"relay": {"enabled": false}}), "set otlp.endpoint to your own collector"),
-        (json!({"otlp": {"endpoint": "http://collector.test:4317"}}), "set relay.enabled=false"),
-        (json!({"otlp": {"headersSecret": {"name": "a"}}}), "otlp.headersSecret.name is \"a\""),
-        (with(json!({"telemetry": {"endpoint": "https://telemetry.test"}})), "telemetry.endpoint is"),
-        (with(json!({"relay": {"httpsProxy": "http://proxy.test"}})), "the agent itself can't use a proxy"),
-        (with(json!({"relay": {"noProxy": "a"}})), "relay.noProxy is \"a\""),
-        (with(json!({"relay": {"caBundle": {"secret": "a"}}})), "use otlp.caSecret"),
-        (with(json!({"relay": {"clientCertificateSecret": "a"}})), "otlp.clientCertificateSecret"),
-        (with(json!({"relay": {"tokenSecret": {"name": "a"}}})), "otlp.headersSecret"),
-        (json!({"relay": {"caBundle": {"secret": "a", "configMap": "b"}}}), "set one of the two"),
-        (
-            json!({"telemetry": {"endpoint": "http://a.test"}, "relay": {"httpsProxy": "http://b.test"}}),
-            "use an https:// endpoint",
-        ),
-        (json!({"telemetry": {"endpoint": "telemetry.test:443"}}), "at '/telemetry/endpoint'"),
-        (json!({"telemetry": {"endpoint": "https://user:password@a.test"}}), "at '/telemetry/endpoint'"),
-        (json!({"telemetry": {"exportInterval": "0s"}}), "at '/telemetry/exportInterval'"),
-        (json!({"telemetry": {"exportInterval": "25h"}}), "at '/telemetry/exportInterval'"),
-        (json!({"telemetry": {"exportInterval": 300}}), "at '/telemetry/exportInterval'"),
-        (json!({"telemetry": {"kamajiVersion": "latest"}}), "at '/telemetry/kamajiVersion'"),
-        (json!({"image": {"digest": "latest"}}), "at '/image/digest'"),
-        (json!({"image": {"repository": "a.test/kamaji-telemetry:v1"}}), "at '/image/repository'"),
-        (json!({"relay": {"image": {"pullPolicy": "Sometimes"}}}), "one of 'Always', 'IfNotPresent', 'Never'"),
-        (json!({"listenAddress": "::"}), "at '/listenAddress'"),
-        (
-            json!({"networkPolicy": {"apiServer": {"cidrs": ["kubernetes.test"]}}}),
-            "at '/networkPolicy/apiServer/cidrs/0'",
-        ),
-        (json!({"extraArgs": "--disable-telemetry"}), "got string, want array"),
-        (json!({"networkPolicy": {"apiServer": {"ports": []}}}), "at '/networkPolicy/apiServer/ports'"),
-        (json!({"extraEnv": [{"value": "1"}]}), "missing property 'name'"),
-        (
-            json!({"extraEnv": [{"name": "DO_NOT_TRACK", "vaule": "1"}]}),
-            "at '/extraEnv/0': value must be 'a map with keys among name, value, valueFrom'",
-        ),
-        (json!({"extraEnv": [{"name": "DO_NOT_TRACK"}]}), "'a map with name, and either value or valueFrom'"),
-        (json!({"extraEnv": [{"name": "A", "valueFrom": {}}]}), "at '/extraEnv/0/valueFrom'"),
-        (
-            json!({"relay": {"extraEnv": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]}}),
-            "at '/relay/extraEnv/0': value must be 'a map with name, and either value or valueFrom'",
-        ),
-        (
-            with(json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}]}})),
-            "relay.extraEnv is set, yet relay.enabled is false",
-        ),
-        (with(json!({"relay": {"extraArgs": ["--a"]}})), "relay.extraArgs is set, yet relay.enabled is false"),
-        (
-            json!({"extraEnv": [{"name": "KAMAJI_TELEMETRY_EXPORT_INTERVAL", "value": "1m"}]}),
-            "extraEnv has KAMAJI_TELEMETRY_EXPORT_INTERVAL, which is set already",
-        ),
-        (
-            json!({"relay": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),
-            "relay.extraEnv has A, which is set already",
-        ),
-    ] {
+    let own = MISTAKES_WITH_OWN_COLLECTOR.map(|(text, expected)| (with_own_collector(text), expected));
+    for (values, expected) in MISTAKES.map(|(text, expected)| (parse(text), expected)).into_iter().chain(own) {
         let error = rejection(&helm, values.clone()).await;
         assert!(error.contains(expected), "{values}: {error}");
     }

@@ -10,7 +10,7 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 27] = [
+const OTHERS: [&str; 28] = [
     "--bench",
     "--certificate-identity-regexp",
     "--certificate-oidc-issuer",
@@ -26,6 +26,7 @@ const OTHERS: [&str; 27] = [
     "--namespace",
     "--nocapture",
     "--path",
+    "--profile",
     "--quick",
     "--release",
     "--replicas",

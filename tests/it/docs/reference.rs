@@ -152,7 +152,8 @@ fn reference() -> String {
     let mut sections = vec![format!(
         "\n## All commands\n\n{HEAD}{}\n{}",
         global.map(row).collect::<String>(),
-        "`RUST_LOG` sets the log's filter; `kamaji_telemetry=info` if it is not set.\n",
+        "`RUST_LOG` sets the log's filter; `kamaji_telemetry=info` if it is not set. With the default filter no body, sender's \
+         address or token is logged. A `RUST_LOG` that includes other crates, such as `debug`, can log them.\n",
     )];
     let mut known = Vec::new();
     for (words, command) in &commands {

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::process;
 use crate::process::probes::{self, Readiness};
 
-pub use config::{Config, Election};
+pub use config::{Config, ElectionConfig};
 
 /// Runs the agent until `shutdown`.
 ///
@@ -49,7 +49,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
         tasks.spawn(async move { Ok(probes::serve(listener, readiness, shutdown).await?) });
     }
-    probes::recorder();
+    probes::metrics_handle();
     metrics::describe();
     tasks.spawn(supervisor::run(config, readiness, shutdown));
     process::shutdown::supervise(tasks).await

@@ -11,7 +11,7 @@ mod event;
 mod status;
 mod version;
 
-pub use event::{AttributeValue, CreatedWith, Event, EventRecord, NetworkProfile, UnknownNetworkProfile};
+pub use event::{AttributeValue, Event, EventRecord, ExtendedAttributes, NetworkProfile, UnknownNetworkProfile};
 pub use status::{LifecycleState, Status, UnknownStatus};
 pub use version::{InvalidVersion, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers};
 

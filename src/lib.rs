@@ -9,7 +9,7 @@
 //!                          ├ observe             otel-collector/       ├ store
 //!                          ├ journal                                   ├ insights
 //!                          └ export                                    └ web
-//!              catalog: every signal that may leave a cluster; all three are held against it
+//!              catalog: every signal that may leave a cluster; agent, relay and backend are checked against it
 //! ```
 //!
 //! # Order of the modules

@@ -15,13 +15,24 @@ const DEFAULT_FILTER: &str = "kamaji_telemetry=info";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.log_format);
+    let format = cli.log_format;
+    log_to_stderr(format);
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print_error(format, &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes the error that ends the program to standard error, in the format of the log.
+fn print_error(format: LogFormat, error: &anyhow::Error) {
+    let error = format!("{error:#}");
+    match format {
+        // A filter that drops errors must not hide why the program has ended.
+        LogFormat::Json if tracing::enabled!(tracing::Level::ERROR) => tracing::error!(error, "failed"),
+        LogFormat::Json | LogFormat::Text => eprintln!("error: {error}"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Dimension, EventRow, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, cut_to_hour,
+    Batch, Dimension, EventRow, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, truncate_to_hour,
 };
 use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
 use uuid::Uuid;
@@ -83,13 +83,13 @@ fn snapshot(
 fn event(noon: Timestamp, random: &mut fastrand::Rng) -> anyhow::Result<EventRow> {
     let tcp_version = "v1.35.1".parse()?;
     let event = match random.u8(0..5) {
-        0 | 1 => Event::Created { tcp_version, with: None },
+        0 | 1 => Event::Created { tcp_version, extended: None },
         2 | 3 => Event::Updated { old_tcp_version: "v1.34.2".parse()?, new_tcp_version: tcp_version },
         _ => Event::Deleted { status: "Ready".parse()?, tcp_version },
     };
     let record = EventRecord {
         uid: Uuid::new_v4(),
-        time: cut_to_hour(noon + SignedDuration::from_secs(random.i64(0..40_000))),
+        time: truncate_to_hour(noon + SignedDuration::from_secs(random.i64(0..40_000))),
         kamaji_version: "v1.10.2".parse()?,
         kubernetes_version: "v1.35.1".parse()?,
         event,

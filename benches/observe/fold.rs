@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use kamaji_telemetry::agent::observe::{ControlPlane, Index, IndexOptions, WatcherEvent};
-use kamaji_telemetry::catalog::{CreatedWith, KubernetesVersion, Status};
+use kamaji_telemetry::catalog::{ExtendedAttributes, KubernetesVersion, Status};
 use uuid::Uuid;
 
 /// The number of watch events for each figure, which takes about a second.
@@ -50,6 +50,6 @@ fn control_plane(version: KubernetesVersion) -> ControlPlane {
         deleted: None,
         tcp_version: Some(version),
         status: Some(Status::Ready),
-        created_with: CreatedWith { cluster_api: false, network_profile: None },
+        extended: ExtendedAttributes { cluster_api: false, network_profile: None },
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use jiff::Timestamp;
 use kamaji_telemetry::catalog::Status;
-use kamaji_telemetry::testkit::tenant::Tenant;
+use kamaji_telemetry::testkit::tenant::SimulatedControlPlane;
 use serde_json::Value;
 
 /// The object that is deleted last, by which a reader knows that it has observed all changes.
@@ -66,5 +66,5 @@ pub(crate) fn name(number: usize) -> String {
 
 /// Returns a simulated control plane of real size.
 pub(crate) fn tenant(name: &str) -> Value {
-    Tenant::new(name, Timestamp::now()).installed(Status::Ready).to_object()
+    SimulatedControlPlane::new(name, Timestamp::now()).installed(Status::Ready).to_object()
 }

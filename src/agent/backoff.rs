@@ -25,7 +25,7 @@ impl Backoff {
         jittered(wait)
     }
 
-    /// Returns the maximum wait, whatever comes next in the series.
+    /// Returns the maximum wait, with jitter, without advancing the series.
     pub(super) fn max_wait(&self) -> Duration {
         jittered(self.max)
     }

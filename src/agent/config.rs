@@ -28,7 +28,7 @@ pub struct Config {
     pub retry_max_interval: Duration,
     /// The namespace of Kamaji's operator.
     pub kamaji_namespace: String,
-    /// The meaning of the operator's own opt-out.
+    /// The effect of Kamaji's opt-out on the agent.
     pub kamaji_opt_out: KamajiOptOut,
     /// Kamaji's version, if it is not to be read from the operator.
     pub kamaji_version: Option<KamajiVersion>,
@@ -39,7 +39,7 @@ pub struct Config {
     /// Sends the extended signals.
     pub extended: bool,
     /// The election among several replicas, if there is one.
-    pub election: Option<Election>,
+    pub election: Option<ElectionConfig>,
     /// The address of the probes and the metrics, if they are served.
     pub health_addr: Option<SocketAddr>,
     /// The agent's own switches that turn telemetry off.
@@ -50,7 +50,7 @@ pub struct Config {
 
 /// Configuration of leader election.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Election {
+pub struct ElectionConfig {
     /// The identity of this replica, which a restart of its container does not change.
     pub identity: String,
     /// The time after which a Lease that is not renewed has expired.

@@ -34,7 +34,7 @@ pub async fn run(namespace: Option<String>) -> anyhow::Result<String> {
         (true, Some(uuid)) => format!(
             "The state in the namespace {namespace:?} is deleted. The installation's UUID was\n\n    {uuid}\n\n\
              What was sent under it can be erased by whoever runs the backend: give them this UUID, which nothing in \
-             this cluster remembers from here on. An agent that is on begins anew, with another one.\n"
+             this cluster remembers from here on. An agent that is on starts over with a new UUID.\n"
         ),
     })
 }

@@ -30,8 +30,8 @@ pub use store::JournalStore;
 /// tenths of the MiB that a ConfigMap may hold.
 pub const ROW_LIMIT: usize = 25_000;
 
-/// The maximum number of unacknowledged events. At 58 bytes each they take 290 kB of the ConfigMap. 5,000 is what a
-/// burst needs that creates or deletes every control plane of a large cluster.
+/// The maximum number of unacknowledged events. At 58 bytes each they take 290 kB of the ConfigMap. A burst that
+/// creates or deletes every control plane of a large cluster needs 5,000.
 pub const OUTBOX_LIMIT: usize = 5_000;
 
 /// The urgency of the next write.
@@ -55,7 +55,7 @@ pub struct Journal {
     limit: usize,
     next_sequence: u64,
     /// Events with a lower sequence number are written.
-    written_below: u64,
+    persisted_below: u64,
     next_flush: Flush,
 }
 
@@ -79,15 +79,15 @@ impl Journal {
         let JournalState { installation, epoch, baseline, acknowledged, rows, outbox } = state;
         let outbox: VecDeque<_> =
             (0..).zip(outbox).map(|(sequence, record)| OutboxEntry { sequence, record }).collect();
-        let written_below = outbox.len() as u64;
+        let persisted_below = outbox.len() as u64;
         let journal = Self {
             installation,
             epoch,
             last_acknowledgement: acknowledged,
             outbox,
             limit: OUTBOX_LIMIT,
-            next_sequence: written_below,
-            written_below,
+            next_sequence: persisted_below,
+            persisted_below,
             next_flush: Flush::Never,
         };
         (journal, baseline, rows)
@@ -98,8 +98,8 @@ impl Journal {
         self.installation
     }
 
-    /// Returns the number of further events that the outbox has room for.
-    pub fn room(&self) -> usize {
+    /// Returns how many more events the outbox can hold.
+    pub fn remaining_capacity(&self) -> usize {
         self.limit.saturating_sub(self.outbox.len())
     }
 
@@ -121,7 +121,7 @@ impl Journal {
     /// Gives each change an identity and appends it to the outbox. It is sent after the next write.
     pub fn append(&mut self, changes: Vec<Change>, versions: ComponentVersions) {
         for change in changes {
-            let record = record(change, versions);
+            let record = new_event_record(change, versions);
             self.outbox.push_back(OutboxEntry { sequence: self.next_sequence, record });
             self.next_sequence += 1;
             self.next_flush = Flush::Now;
@@ -139,7 +139,7 @@ impl Journal {
     }
 
     /// Returns the state to write, with the rows of the index. [`Journal::commit`] or [`Journal::rollback`] must follow.
-    pub fn snapshot(&mut self, baseline: bool, rows: Vec<PersistedRow>) -> (JournalState, Checkpoint) {
+    pub fn begin_flush(&mut self, baseline: bool, rows: Vec<PersistedRow>) -> (JournalState, Checkpoint) {
         let Self { installation, epoch, last_acknowledgement, ref outbox, next_sequence, next_flush, .. } = *self;
         self.next_flush = Flush::Never;
         let outbox = outbox.iter().map(|entry| entry.record).collect();
@@ -150,7 +150,7 @@ impl Journal {
     /// Marks a snapshot as written, so that its events may be sent. Returns the number of events that were not written
     /// before.
     pub fn commit(&mut self, checkpoint: Checkpoint) -> u64 {
-        let before = std::mem::replace(&mut self.written_below, checkpoint.below);
+        let before = std::mem::replace(&mut self.persisted_below, checkpoint.below);
         checkpoint.below - before
     }
 
@@ -161,7 +161,7 @@ impl Journal {
 
     /// Returns the oldest written events, at most `limit` of them.
     pub fn batch(&self, limit: usize) -> Vec<EventRecord> {
-        let written = self.outbox.iter().take_while(|entry| entry.sequence < self.written_below);
+        let written = self.outbox.iter().take_while(|entry| entry.sequence < self.persisted_below);
         written.take(limit).map(|entry| entry.record).collect()
     }
 
@@ -174,9 +174,12 @@ impl Journal {
     }
 }
 
-/// Makes a record of a change. The time is cut to the codec's milliseconds, so that a repeat after a restart is
-/// identical.
-fn record(Change { time, event }: Change, ComponentVersions { kamaji, kubernetes }: ComponentVersions) -> EventRecord {
+/// Makes a record of a change, with a new uid. The time is cut to the codec's milliseconds, so that a repeat after a
+/// restart is identical.
+fn new_event_record(
+    Change { time, event }: Change,
+    ComponentVersions { kamaji, kubernetes }: ComponentVersions,
+) -> EventRecord {
     EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time),

@@ -36,7 +36,7 @@ pub(super) async fn run(
         match &config.election {
             None => run_terms(&context).await,
             Some(election) => {
-                let store = find_store(&context).await;
+                let store = store_with_owner(&context).await;
                 let mut lease = Lease::new(store, election.identity.clone(), election.lease_duration);
                 Box::pin(run_elected(&mut lease, &context)).await;
                 lease.release().await;
@@ -48,7 +48,7 @@ pub(super) async fn run(
 
 /// Returns the store with its owner, the agent's Deployment. Without the owner nothing may be created, since nothing
 /// would delete it, so this waits until the owner is found. A shutdown ends the wait.
-async fn find_store(context: &TermContext<'_>) -> JournalStore {
+async fn store_with_owner(context: &TermContext<'_>) -> JournalStore {
     let TermContext { config, client, shutdown, .. } = context;
     let store = config.journal_store(client, None);
     let Some(name) = &config.owner_deployment else { return store };
@@ -62,7 +62,7 @@ async fn find_store(context: &TermContext<'_>) -> JournalStore {
             Ok(owner) => return JournalStore { owner: Some(owner), ..store },
             Err(error) => throttle.failed(|_| {
                 let namespace = &store.namespace;
-                tracing::warn!(%error, name, namespace, "can't find the Deployment of --owner-deployment; retrying");
+                tracing::warn!(%error, name, namespace, "failed to find the Deployment of --owner-deployment; retrying");
             }),
         }
         tokio::select! {
@@ -99,7 +99,7 @@ async fn run_terms(context: &TermContext<'_>) {
     let retry_max_interval = context.config.retry_max_interval;
     let mut backoff = Backoff::new(RETRY_MIN, retry_max_interval);
     while !context.shutdown.is_cancelled() {
-        let store = find_store(context).await;
+        let store = store_with_owner(context).await;
         let started = Instant::now();
         match term::run(context, &store).await {
             TermEnd::Shutdown => return,
@@ -112,7 +112,7 @@ async fn run_terms(context: &TermContext<'_>) {
                 }
             }
             TermEnd::OpenFailed(error) => open_throttle.failed(|_| {
-                tracing::warn!(error, "can't begin a term; retrying, and watching and sending nothing until then");
+                tracing::warn!(error, "failed to begin a term; retrying");
             }),
         }
         tokio::select! {

@@ -1,7 +1,7 @@
 //! Leader election with a Lease of `coordination.k8s.io`, as Kubernetes' own components do it.
 //!
-//! No other clock is trusted, and the own clock only for durations: a Lease has expired once it was observed unchanged
-//! for long enough. The Lease keeps replicas from working against each other. If two consider themselves the leader all
+//! Only the local clock is used, and only for durations: a Lease has expired once it was observed unchanged for long
+//! enough. The Lease keeps replicas from working against each other. If two consider themselves the leader all
 //! the same, the fence of the journal ensures that nothing is lost or invented.
 
 use std::time::Duration;
@@ -26,19 +26,20 @@ const RESOURCE: Resource =
 
 // The times of the election, in tenths of the Lease's duration. The names are those of client-go's leader election.
 //
-// The holder stops at RENEW_DEADLINE, two tenths before anybody may take over at LEASE_DURATION, which covers clocks of
-// different speed. A candidate sees a renewal at most RETRY_PERIOD after it was made, and notices the expiry at most
-// RETRY_PERIOD late. So it takes over at most 8 + 1 + 1 tenths after the last renewal, which is within the duration.
+// The holder stops at the renew deadline, two tenths before anybody may take over at the lease duration, which covers
+// clocks of different speed. A candidate sees a renewal at most one retry period after it was made, and notices the
+// expiry at most one retry period late. So it takes over at most 8 + 1 + 1 tenths after the last renewal, which is within
+// the duration.
 
 /// The wait between two attempts to acquire the Lease, or to renew it after a failure.
-const RETRY_PERIOD: u32 = 1;
+const RETRY_PERIOD_TENTHS: u32 = 1;
 /// The wait between two renewals. It leaves three tenths, and so three attempts, until the deadline. client-go renews
 /// each retry period, which costs three times as many requests.
-const RENEW_PERIOD: u32 = 3;
+const RENEW_PERIOD_TENTHS: u32 = 3;
 /// The time since the last renewal after which the holder gives up.
-const RENEW_DEADLINE: u32 = 6;
+const RENEW_DEADLINE_TENTHS: u32 = 6;
 /// The time after which a candidate takes over a Lease that it has observed unchanged.
-const LEASE_DURATION: u32 = 8;
+const LEASE_DURATION_TENTHS: u32 = 8;
 
 /// A candidate for the Lease, or its holder.
 pub struct Lease {
@@ -57,7 +58,7 @@ struct ObservedLease {
 }
 
 impl Lease {
-    /// Creates a candidate. One with the same `identity` after a restart is the same candidate, so it needs not wait for
+    /// Creates a candidate. One with the same `identity` after a restart is the same candidate, so it need not wait for
     /// its own Lease to expire.
     pub fn new(store: JournalStore, identity: String, duration: Duration) -> Self {
         Self { store, identity, duration, throttle: LogThrottle::hourly(), observed: None }
@@ -79,15 +80,15 @@ impl Lease {
             if self.observed.as_ref().is_some_and(|observed| observed.holder().is_some()) {
                 stand_by();
             }
-            sleep(self.tenths(RETRY_PERIOD)).await;
+            sleep(self.tenths(RETRY_PERIOD_TENTHS)).await;
         }
     }
 
     /// Renews the Lease, which was last renewed at `renewed_at`. Returns when it is no longer held.
     pub async fn renew_until_lost(&mut self, mut renewed_at: Instant) {
         loop {
-            sleep(self.tenths(RENEW_PERIOD)).await;
-            let deadline = renewed_at + self.tenths(RENEW_DEADLINE);
+            sleep(self.tenths(RENEW_PERIOD_TENTHS)).await;
+            let deadline = renewed_at + self.tenths(RENEW_DEADLINE_TENTHS);
             match timeout_at(deadline, self.renew()).await {
                 Ok(Some(started)) => renewed_at = started,
                 Ok(None) | Err(_) => return,
@@ -106,11 +107,11 @@ impl Lease {
             if !self.is_holder() {
                 return None;
             }
-            sleep(self.tenths(RETRY_PERIOD)).await;
+            sleep(self.tenths(RETRY_PERIOD_TENTHS)).await;
         }
     }
 
-    /// Releases the Lease, so that another replica needs not wait for it to expire.
+    /// Releases the Lease, so that another replica need not wait for it to expire.
     ///
     /// A renewal that was running when this replica stopped may have changed the Lease. So it is read first, and a second
     /// time if it changed just then.
@@ -121,7 +122,7 @@ impl Lease {
                 Ok(false) => {}
                 Err(error) => {
                     let error = ApiError::from_kube(RESOURCE, &error);
-                    tracing::info!(%error, name = NAME, "can't release the Lease; it will expire");
+                    tracing::info!(%error, name = NAME, "failed to release the Lease; it will expire");
                     return;
                 }
             }
@@ -163,7 +164,7 @@ impl Lease {
             Err(error) => {
                 let error = ApiError::from_kube(RESOURCE, &error);
                 self.throttle.failed(|_| {
-                    tracing::warn!(%error, name = NAME, "can't read or write the Lease; retrying, and not leading");
+                    tracing::warn!(%error, name = NAME, "failed to read or write the Lease; retrying");
                 });
                 false
             }
@@ -205,7 +206,7 @@ impl Lease {
     fn expiry(&self, observed: &ObservedLease) -> Duration {
         let spec = observed.object.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-        self.duration.max(Duration::from_secs(seconds.unwrap_or_default())) * LEASE_DURATION / 10
+        self.duration.max(Duration::from_secs(seconds.unwrap_or_default())) * LEASE_DURATION_TENTHS / 10
     }
 
     async fn create(&mut self) -> Result<bool, kube::Error> {

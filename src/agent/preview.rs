@@ -81,7 +81,7 @@ async fn extended(client: &Client) -> anyhow::Result<ExtendedValues> {
 
 /// Returns the events of one of the control planes, as if it were created now, upgraded by a patch, and deleted.
 fn samples(index: &Index, versions: ComponentVersions) -> [EventRecord; 3] {
-    let (tcp_version, status, with) = index.sample().unwrap_or((KubernetesVersion::Unknown, Status::Unknown, None));
+    let (tcp_version, status, extended) = index.sample().unwrap_or((KubernetesVersion::Unknown, Status::Unknown, None));
     let new_tcp_version = match tcp_version {
         KubernetesVersion::Release(release) => {
             KubernetesVersion::Release(VersionNumbers { patch: release.patch + 1, ..release })
@@ -89,7 +89,7 @@ fn samples(index: &Index, versions: ComponentVersions) -> [EventRecord; 3] {
         KubernetesVersion::Unknown => KubernetesVersion::Unknown,
     };
     let events = [
-        Event::Created { tcp_version, with },
+        Event::Created { tcp_version, extended },
         Event::Updated { old_tcp_version: tcp_version, new_tcp_version },
         Event::Deleted { status, tcp_version },
     ];

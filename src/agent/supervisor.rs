@@ -55,8 +55,8 @@ pub(super) async fn run(config: Config, readiness: Readiness, shutdown: Cancella
     Ok(())
 }
 
-/// Keeps the journal deleted until `shutdown`. A cluster that can't be reached is no error, since nothing else is
-/// wanted of it.
+/// Deletes the journal repeatedly until `shutdown`. An unreachable cluster is not an error, because nothing else is read
+/// from it.
 async fn run_opted_out(
     config: &Config,
     reason: &DisabledReason,
@@ -68,11 +68,11 @@ async fn run_opted_out(
     match kubernetes::connect(config.cluster.clone()).await {
         Ok(client) => {
             let supervisor = Supervisor::new(config, client, readiness, shutdown);
-            supervisor.keep_erased(std::future::pending(), OptOutOrigin::Agent).await;
+            supervisor.erase_repeatedly(std::future::pending(), OptOutOrigin::Agent).await;
         }
         Err(error) => {
             let error = format!("{error:#}");
-            tracing::warn!(error, "can't delete what an earlier run may have left in the cluster");
+            tracing::warn!(error, "failed to delete what an earlier run may have left in the cluster");
             shutdown.cancelled().await;
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Supervisor<'a> {
             let Some(reason) = reason else {
                 logged = None;
                 let kamaji_namespace = &self.config.kamaji_namespace;
-                operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "Kamaji's operator is found again"));
+                operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "found Kamaji's operator again"));
                 log_on(self.config, &cluster_info.borrow());
                 self.run_while_on(&cluster_info).await;
                 continue;
@@ -163,9 +163,9 @@ impl<'a> Supervisor<'a> {
         metrics::enabled(false);
     }
 
-    /// Waits for the next change of `cluster_info`. Meanwhile deletes the journal, at once if somebody has decided that
-    /// telemetry is off, otherwise after two polls without a change. An API server that has just started refuses what it
-    /// allows a moment later, and that is no reason to lose events.
+    /// Waits for the next change of `cluster_info`. Meanwhile deletes the journal: at once if telemetry was opted out of,
+    /// and after two unchanged polls if the operator can't be read: an API server that has just started may deny requests
+    /// briefly.
     async fn stay_off(&self, cluster_info: &mut watch::Receiver<ClusterInfo>, is_decided: bool) {
         let is_transient = cluster_info.borrow().is_transient();
         let changed = async { drop(cluster_info.changed().await) };
@@ -183,7 +183,7 @@ impl<'a> Supervisor<'a> {
             () = confirmed => {}
             () = &mut changed => return,
         }
-        self.keep_erased(changed, OptOutOrigin::Operator).await;
+        self.erase_repeatedly(changed, OptOutOrigin::Operator).await;
     }
 
     /// Reads the operator again. Since the last poll telemetry may have been switched on, and another replica may lead.
@@ -198,7 +198,7 @@ impl<'a> Supervisor<'a> {
     ///
     /// Returns at a shutdown, or once the journal was deleted and `until` is ready. What happens while telemetry is off
     /// is never reported, so telemetry stays off for as long as the journal can't be deleted.
-    async fn keep_erased(&self, until: impl Future<Output = ()>, origin: OptOutOrigin) {
+    async fn erase_repeatedly(&self, until: impl Future<Output = ()>, origin: OptOutOrigin) {
         tokio::select! {
             () = self.erase() => {}
             () = self.shutdown.cancelled() => return,
@@ -233,7 +233,7 @@ impl<'a> Supervisor<'a> {
                     return;
                 }
                 Err(error) => self.erase_throttle.failed(|_| {
-                    tracing::warn!(%error, namespace, "can't delete the journal; retrying, and staying off until then");
+                    tracing::warn!(%error, namespace, "failed to delete the journal; retrying");
                 }),
             }
             tokio::time::sleep(backoff.wait()).await;
@@ -253,21 +253,13 @@ fn log_on(config: &Config, info: &ClusterInfo) {
         tracing::warn!(endpoint, "the headers are sent without encryption: use https://");
     }
     if info.operator.as_ref().is_ok_and(|operator| !operator.telemetry_disabled) {
-        tracing::warn!(
-            kamaji_namespace,
-            "Kamaji's own telemetry is on too, so both report; to leave it to this one, run Kamaji with \
-             --disable-telemetry and this agent with --follow-kamaji-opt-out=false"
-        );
+        tracing::warn!(kamaji_namespace, "Kamaji's built-in telemetry is on too; both report");
     }
     if info.versions(*kamaji_version).kamaji == KamajiVersion::Unknown {
         let reason = info.operator.as_ref().err().map_or_else(
             || "neither its image's tag nor its label app.kubernetes.io/version is a version".to_owned(),
             ToString::to_string,
         );
-        tracing::warn!(
-            reason,
-            kamaji_namespace,
-            "Kamaji's version is unknown: set --kamaji-version or --kamaji-namespace"
-        );
+        tracing::warn!(reason, kamaji_namespace, "Kamaji's version is unknown; set --kamaji-version");
     }
 }

@@ -33,7 +33,7 @@ use super::observe::{Index, IndexOptions, SharedIndex};
 use super::task_slot::TaskSlot;
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
-use event_loop::{EVENT_BUFFER, EventLoop};
+use event_loop::{EventLoop, WATCH_EVENT_BUFFER};
 use pipeline::{ObjectWarnings, Pipeline};
 
 /// The parts of the process that all its terms share.
@@ -114,7 +114,7 @@ async fn run_opened(
     let &TermContext { config, client, ref cluster_info, readiness, shutdown, throttles } = context;
     let export_health = || Arc::clone(&throttles.export_health);
     let (synced, is_synced) = watch::channel(false);
-    let (sender, events) = mpsc::channel(EVENT_BUFFER);
+    let (sender, watch_events) = mpsc::channel(WATCH_EVENT_BUFFER);
     let (journal, baseline, rows) = Journal::open(state);
     let options = IndexOptions { extended: config.extended, limit: ROW_LIMIT };
     let index: SharedIndex = Arc::new(Mutex::new(Index::restore(options, baseline, rows)));
@@ -138,7 +138,7 @@ async fn run_opened(
         config,
         journal,
         pipeline: Pipeline { index, readiness, synced, warnings: &throttles.objects, counted_coalesced: 0 },
-        events,
+        watch_events,
         cluster_info: cluster_info.clone(),
         flush_deadline: None,
         next_check: Instant::now() + config.operator_poll_interval,

@@ -33,7 +33,7 @@ pub struct UnknownNetworkProfile;
 
 /// The extended attributes of a new control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CreatedWith {
+pub struct ExtendedAttributes {
     /// The control plane is managed by Cluster API.
     pub cluster_api: bool,
     /// The exposure of its API server, if it can be determined.
@@ -48,7 +48,7 @@ pub enum Event {
         /// The desired version.
         tcp_version: KubernetesVersion,
         /// The extended attributes, if they are sent.
-        with: Option<CreatedWith>,
+        extended: Option<ExtendedAttributes>,
     },
     /// The desired version changed.
     Updated {
@@ -141,12 +141,12 @@ impl Event {
         }
     }
 
-    /// The attributes that are its own, in the order of the catalog.
+    /// Returns the attributes specific to this kind of event, in the order of the catalog.
     fn attributes(self) -> Vec<(&'static Attribute, AttributeValue)> {
         match self {
-            Self::Created { tcp_version, with } => {
+            Self::Created { tcp_version, extended } => {
                 let mut attributes = vec![text(&TCP_VERSION, tcp_version)];
-                if let Some(CreatedWith { cluster_api, network_profile }) = with {
+                if let Some(ExtendedAttributes { cluster_api, network_profile }) = extended {
                     attributes.push((&CLUSTER_API, AttributeValue::Bool(cluster_api)));
                     attributes.extend(network_profile.map(|profile| text(&NETWORK_PROFILE, profile.as_str())));
                 }
@@ -194,9 +194,9 @@ mod tests {
     #[test]
     fn each_event_has_exactly_the_attributes_of_its_kind() {
         let version = KubernetesVersion::normalise("v1.35.1");
-        let with = CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
+        let extended = ExtendedAttributes { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
         let events = [
-            Event::Created { tcp_version: version, with: Some(with) },
+            Event::Created { tcp_version: version, extended: Some(extended) },
             Event::Updated { old_tcp_version: version, new_tcp_version: KubernetesVersion::Unknown },
             Event::Deleted { status: Status::Undefined, tcp_version: version },
         ];

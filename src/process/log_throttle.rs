@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::lock::lock;
 
 /// The period of a failure that one party causes, such as an agent whose collector is away. An operator reads a warning
-/// once; that it goes on is worth one line an hour.
+/// once. One line an hour shows that it continues.
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The period of a failure that anybody's request may cause. It is short enough for somebody who watches the log while
@@ -60,7 +60,7 @@ impl LogThrottle {
         }
     }
 
-    /// Calls `log` if a failure was logged since the last call of this.
+    /// Calls `log` if a failure was logged since the last recovery.
     pub fn recovered(&self, log: impl FnOnce()) {
         if std::mem::take(&mut lock(&self.state).is_failing) {
             log();

@@ -40,7 +40,7 @@ impl Readiness {
     }
 
     /// Makes the process not ready. Probes are answered with `reason`, one line.
-    pub fn wait(&self, reason: &'static str) {
+    pub fn set_not_ready(&self, reason: &'static str) {
         self.0.send_replace(Some(reason));
     }
 }
@@ -76,8 +76,8 @@ pub fn probes(readiness: Readiness) -> Router {
     Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(readyz)).with_state(readiness)
 }
 
-/// Returns the metrics recorder, and installs it at the first call. There is one a process.
-pub fn recorder() -> &'static PrometheusHandle {
+/// Returns the handle of the metrics recorder, and installs the recorder at the first call. There is one a process.
+pub fn metrics_handle() -> &'static PrometheusHandle {
     static RECORDER: LazyLock<PrometheusHandle> = LazyLock::new(|| {
         let builder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS);
         let recorder = builder.expect("there are buckets").build_recorder();
@@ -98,7 +98,7 @@ async fn readyz(State(Readiness(ready)): State<Readiness>) -> (StatusCode, &'sta
 
 /// Source: "Text format" of Prometheus' exposition formats.
 async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], recorder().render())
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics_handle().render())
 }
 
 #[cfg(test)]

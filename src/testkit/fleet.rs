@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::simulated_cluster::{Kind, SimulatedCluster, StatusError};
-use super::tenant::{FINALIZER, NAMESPACE, Tenant};
+use super::tenant::{FINALIZER, NAMESPACE, SimulatedControlPlane};
 use crate::catalog::{DRIVERS, NetworkProfile, Status};
 pub use kamaji::{KAMAJI_NAMESPACE, KAMAJI_VERSION, install};
 
@@ -49,7 +49,7 @@ pub struct Fleet {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
-    tenant: Tenant,
+    tenant: SimulatedControlPlane,
     /// The step of the last change.
     changed_at: u64,
     terminating: bool,
@@ -58,7 +58,7 @@ struct Member {
 /// A change of one control plane. It is displayed as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
-    tenant: Tenant,
+    tenant: SimulatedControlPlane,
     kind: ActionKind,
 }
 
@@ -97,7 +97,7 @@ impl Fleet {
     }
 
     /// Returns the control planes in their current state.
-    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+    pub fn tenants(&self) -> impl Iterator<Item = &SimulatedControlPlane> {
         self.members.iter().map(|member| &member.tenant)
     }
 
@@ -107,10 +107,10 @@ impl Fleet {
         self.complete().unwrap_or_else(|| self.begin(now))
     }
 
-    fn new_tenant(&mut self, created: Timestamp) -> Tenant {
+    fn new_tenant(&mut self, created: Timestamp) -> SimulatedControlPlane {
         self.created += 1;
         let driver = if self.random.u8(0..3) == 0 { DRIVERS[self.random.usize(..DRIVERS.len())] } else { DRIVERS[0] };
-        Tenant::new(format!("tenant-{:02}", self.created), created)
+        SimulatedControlPlane::new(format!("tenant-{:02}", self.created), created)
             .version(VERSIONS[self.random.usize(1..VERSIONS.len() - 1)])
             .driver(driver)
             .network_profile(NETWORK_PROFILES[self.random.usize(..NETWORK_PROFILES.len())])
@@ -144,7 +144,7 @@ impl Fleet {
             (_, ..65) => self.upgrade(at),
             (_, ..75) => self.act(at, ActionKind::Sleep, |tenant| tenant.set_status(Status::Sleeping)),
             (_, ..88) => self.act(at, ActionKind::Fail, |tenant| tenant.set_status(Status::NotReady)),
-            _ => self.act(at, ActionKind::Relabel, Tenant::relabel),
+            _ => self.act(at, ActionKind::Relabel, SimulatedControlPlane::relabel),
         }
     }
 
@@ -166,7 +166,7 @@ impl Fleet {
         let newer = VERSIONS.iter().skip_while(|version| **version != from).nth(1);
         match newer {
             Some(to) => self.act(at, ActionKind::Upgrade { from }, |tenant| tenant.upgrade(*to)),
-            None => self.act(at, ActionKind::Relabel, Tenant::relabel),
+            None => self.act(at, ActionKind::Relabel, SimulatedControlPlane::relabel),
         }
     }
 
@@ -175,7 +175,7 @@ impl Fleet {
         self.act(at, ActionKind::Delete, |_| ())
     }
 
-    fn act(&mut self, at: usize, kind: ActionKind, change: impl FnOnce(&mut Tenant)) -> Action {
+    fn act(&mut self, at: usize, kind: ActionKind, change: impl FnOnce(&mut SimulatedControlPlane)) -> Action {
         let member = &mut self.members[at];
         member.changed_at = self.step;
         change(&mut member.tenant);

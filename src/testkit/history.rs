@@ -7,7 +7,7 @@ mod releases;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::backend::store::{Batch, EventRow, GaugeSnapshot, Source, Store, WriteError, cut_to_hour};
+use crate::backend::store::{Batch, EventRow, GaugeSnapshot, Source, Store, WriteError, truncate_to_hour};
 use crate::catalog::{Event, EventRecord, SERVICE_VERSION};
 use installation::{Installation, uuid};
 
@@ -88,7 +88,7 @@ fn event_row(
 ) -> EventRow {
     let record = EventRecord {
         uid: uuid(random),
-        time: cut_to_hour(time - SignedDuration::from_hours(random.i64(0..24))),
+        time: truncate_to_hour(time - SignedDuration::from_hours(random.i64(0..24))),
         kamaji_version: installation.kamaji(age),
         kubernetes_version: installation.kubernetes(age),
         event,

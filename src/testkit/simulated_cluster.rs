@@ -27,7 +27,7 @@ use uuid::Uuid;
 pub use kind::Kind;
 pub use status_error::StatusError;
 use store::ObjectStore;
-pub use store::{Preconditions, Stamp};
+pub use store::{Preconditions, WriteContext};
 
 /// The options of a simulated cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl SimulatedCluster {
 
     /// Creates an object, as `kubectl create` does.
     pub fn create(&self, kind: Kind, namespace: &str, body: Value) -> Result<(), StatusError> {
-        self.write(|store, stamp| store.create(kind, namespace, body, stamp)).map(drop)
+        self.write(|store, context| store.create(kind, namespace, body, context)).map(drop)
     }
 
     /// Returns the current version of an object.
@@ -121,7 +121,7 @@ impl SimulatedCluster {
 
     /// Deletes an object, as `kubectl delete` does. An object with finalizers is marked only.
     pub fn delete(&self, kind: Kind, namespace: &str, name: &str) -> Result<(), StatusError> {
-        self.write(|store, stamp| store.delete(kind, namespace, name, &Preconditions::default(), stamp)).map(drop)
+        self.write(|store, context| store.delete(kind, namespace, name, &Preconditions::default(), context)).map(drop)
     }
 
     /// Returns the version that `/version` reports.
@@ -136,12 +136,12 @@ impl SimulatedCluster {
     /// Runs a write with the current time, and wakes the watches.
     fn write<T>(
         &self,
-        write: impl FnOnce(&mut ObjectStore, Stamp) -> Result<T, StatusError>,
+        write: impl FnOnce(&mut ObjectStore, WriteContext) -> Result<T, StatusError>,
     ) -> Result<T, StatusError> {
-        let stamp = Stamp { now: Timestamp::now(), uid: Uuid::new_v4() };
+        let context = WriteContext { now: Timestamp::now(), uid: Uuid::new_v4() };
         let (written, version) = {
             let mut store = self.store();
-            (write(&mut store, stamp), store.version())
+            (write(&mut store, context), store.version())
         };
         self.shared.version.send_if_modified(|known| std::mem::replace(known, version.max(*known)) < version);
         written

@@ -18,7 +18,7 @@ pub const FINALIZER: &str = "finalizer.kamaji.clastix.io";
 
 /// A control plane, from which its object is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
+pub struct SimulatedControlPlane {
     name: String,
     created: Timestamp,
     version: String,
@@ -31,7 +31,7 @@ pub struct Tenant {
     team: usize,
 }
 
-impl Tenant {
+impl SimulatedControlPlane {
     /// Creates a control plane that was just created in the cluster.
     pub fn new(name: impl Into<String>, created: Timestamp) -> Self {
         Self {
@@ -137,14 +137,15 @@ mod tests {
 
     #[test]
     fn an_object_is_as_large_as_a_real_one() {
-        let tenant = Tenant::new("tenant-01", Timestamp::UNIX_EPOCH).installed(Status::Ready);
+        let tenant = SimulatedControlPlane::new("tenant-01", Timestamp::UNIX_EPOCH).installed(Status::Ready);
         let bytes = tenant.to_object().to_string().len();
         assert!((8_500..=9_500).contains(&bytes), "{bytes} bytes, expected about 9 kB");
     }
 
     #[test]
     fn an_object_has_versions_and_status_in_the_fields_that_the_agent_reads() {
-        let mut tenant = Tenant::new("tenant-01", Timestamp::UNIX_EPOCH).version("v1.34.3").installed(Status::Ready);
+        let mut tenant =
+            SimulatedControlPlane::new("tenant-01", Timestamp::UNIX_EPOCH).version("v1.34.3").installed(Status::Ready);
         tenant.upgrade("v1.35.1");
         let object = tenant.to_object();
         assert_eq!(object["spec"]["kubernetes"]["version"], "v1.35.1");

@@ -100,7 +100,7 @@ async fn with_an_event_that_cannot_be_delivered() -> (Agent, ApiServer, Counting
     let agent = AgentOptions::new(&cluster, &collector.url()).start().await;
     agent.ready().await;
     cluster.create(tcp("a")).await;
-    let log = agent.logged("does not take").await;
+    let log = agent.logged("failed to export").await;
     assert!(log.contains("gRPC code"), "the warning says why: {log}");
     (agent, cluster, collector)
 }

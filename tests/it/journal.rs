@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::program::{AgentOptions, NAMESPACE, PROGRAM};
 use crate::servers::{ApiServer, Collector, User, checkout, eventually, tcp};
 
-const QUARANTINE: &str = "kamaji-telemetry-set-aside";
+const QUARANTINE: &str = "kamaji-telemetry-quarantine";
 
 fn config_maps(cluster: &ApiServer) -> Api<ConfigMap> {
     Api::namespaced(cluster.admin().clone(), NAMESPACE)
@@ -96,7 +96,7 @@ async fn the_journal_is_described_and_owned_by_the_agents_deployment() {
 async fn a_missing_owner_is_named_and_nothing_is_created_without_it() {
     let cluster = ApiServer::start_with_kamaji().await;
     let agent = AgentOptions::new(&cluster, "http://127.0.0.1:1").argument("--owner-deployment=other").start().await;
-    let log = agent.logged("can't find the Deployment").await;
+    let log = agent.logged("failed to find the Deployment").await;
     assert!(log.contains("--owner-deployment") && log.contains("name=\"other\""), "{log}");
     assert!(config_maps(&cluster).get_opt(NAME).await.unwrap().is_none());
 }
@@ -246,7 +246,7 @@ async fn status_and_metrics_show_pending_events_and_forget_deletes_them() {
         assert!(metrics.lines().any(|metric| metric == line), "{line} is not in {metrics}");
     }
     assert!(!metrics.contains(uuid), "the metrics do not identify the installation");
-    let log = agent.logged("the collector does not take").await;
+    let log = agent.logged("failed to export").await;
     assert!(log.contains("term{namespace=\"kamaji-telemetry\" epoch=1}:export{signal="), "{log}");
     assert!(!log.contains(uuid), "nor does the log: {log}");
 

@@ -106,7 +106,7 @@ async fn is_delivered(config: &ExporterConfig) -> bool {
         time: Timestamp::now(),
         kamaji_version: KamajiVersion::Unknown,
         kubernetes_version: KubernetesVersion::Unknown,
-        event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
+        event: Event::Created { tcp_version: KubernetesVersion::Unknown, extended: None },
     };
     let mut exporter = EventExporter::new(&config.connect().unwrap(), Duration::from_secs(1), Arc::default());
     tokio::time::timeout(DELIVERY_TIMEOUT, exporter.deliver(&[event]))

@@ -24,15 +24,16 @@ use uuid::Uuid;
 use super::connection::{CollectorChannel, Headers};
 use super::health::{ExportHealth, truncated};
 use super::resource;
-use super::retry::{RetryDecision, decide, result_label};
+use super::retry::{RetryDecision, decide};
 use crate::agent::backoff::Backoff;
 use crate::agent::metrics::{self, Signal};
 use crate::catalog::{AttributeValue, EventRecord, SERVICE_NAME};
+use crate::process::grpc_code::result_label;
 use crate::process::lock::lock;
 use crate::process::log_throttle::LogThrottle;
 
 /// The maximum number of records in a request. They take about 150 kB, a third of what the backend accepts.
-pub const BATCH_LIMIT: usize = 500;
+pub const EXPORT_BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The maximum delay that a server may ask for with `RetryInfo`: an hour, which is what a maintenance takes.
@@ -202,7 +203,7 @@ impl EventExporter {
             };
             self.export_health.failed(Signal::Logs, |_| {
                 let (code, error) = (status.code(), truncated(status.message()));
-                tracing::warn!(?code, error, "the collector does not take events; they are kept and sent again");
+                tracing::warn!(?code, error, "failed to export events; retrying, and keeping them in the journal");
             });
             tokio::time::sleep(wait).await;
         }

@@ -81,7 +81,7 @@ impl GaugeExporter<'_> {
         match &result {
             Ok(()) => self.export_health.recovered(Signal::Metrics),
             Err(error) => self.export_health.failed(Signal::Metrics, |_| {
-                tracing::warn!(%error, "the collector does not take gauges; retrying with fresh counts");
+                tracing::warn!(%error, "failed to export gauges; retrying with fresh counts");
             }),
         }
         result.is_ok()
@@ -107,7 +107,7 @@ impl GaugeExporter<'_> {
                 tracing::info!(drivers = by_driver.len(), "datastores can be read again");
             }),
             Err(error) => self.datastores_throttle.failed(|_| {
-                tracing::warn!(%error, "can't read datastores; their gauges are left out");
+                tracing::warn!(%error, "failed to read datastores; retrying, and leaving out their gauges");
             }),
         }
         ExtendedValues { datastores: datastores.unwrap_or_default() }

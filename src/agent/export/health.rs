@@ -9,7 +9,7 @@ use crate::process::log_throttle::LogThrottle;
 /// message is.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// The state of both signals. It logs that the collector does not take one, and that it takes both again.
+/// The state of both signals. It logs that the export of one fails, and that both succeed again.
 #[derive(Debug)]
 pub struct ExportHealth {
     throttle: LogThrottle,
@@ -38,7 +38,7 @@ impl ExportHealth {
     pub fn recovered(&self, signal: Signal) {
         self.failing(signal).store(false, Ordering::Relaxed);
         if ![Signal::Metrics, Signal::Logs].into_iter().any(|signal| self.failing(signal).load(Ordering::Relaxed)) {
-            self.throttle.recovered(|| tracing::info!(signal = signal.as_str(), "the collector takes signals again"));
+            self.throttle.recovered(|| tracing::info!(signal = signal.as_str(), "exports succeed again"));
         }
     }
 

@@ -1,11 +1,9 @@
-//! The retry policy for a batch of events, by the collector's answer.
+//! The retry policy for events. Gauges are retried in [`gauges`](super::gauges).
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-
-use crate::agent::metrics::SUCCESS;
 
 /// The next step after a request that was not answered with OK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,29 +36,6 @@ pub(super) fn decide(status: &Status) -> RetryDecision {
             RetryDecision::Backoff(info.and_then(|info| info.retry_delay))
         }
         _ => RetryDecision::MaxBackoff,
-    }
-}
-
-/// Returns the label `result` of a request that was answered with `code`: the code in lower snake case.
-pub(super) fn result_label(code: Code) -> &'static str {
-    match code {
-        Code::Ok => SUCCESS,
-        Code::Cancelled => "cancelled",
-        Code::Unknown => "unknown",
-        Code::InvalidArgument => "invalid_argument",
-        Code::DeadlineExceeded => "deadline_exceeded",
-        Code::NotFound => "not_found",
-        Code::AlreadyExists => "already_exists",
-        Code::PermissionDenied => "permission_denied",
-        Code::ResourceExhausted => "resource_exhausted",
-        Code::FailedPrecondition => "failed_precondition",
-        Code::Aborted => "aborted",
-        Code::OutOfRange => "out_of_range",
-        Code::Unimplemented => "unimplemented",
-        Code::Internal => "internal",
-        Code::Unavailable => "unavailable",
-        Code::DataLoss => "data_loss",
-        Code::Unauthenticated => "unauthenticated",
     }
 }
 

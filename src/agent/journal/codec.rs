@@ -6,7 +6,6 @@
 mod version;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::str::FromStr;
 
 use bytes::{Buf, BufMut};
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use super::state::JournalState;
 use crate::agent::observe::PersistedRow;
-use crate::catalog::{CreatedWith, Event, EventRecord, KubernetesVersion, NetworkProfile, Status};
+use crate::catalog::{Event, EventRecord, ExtendedAttributes, KubernetesVersion, NetworkProfile, Status};
 use version::{read_kamaji, read_kubernetes, write_kamaji, write_kubernetes};
 
 /// The version of the format.
@@ -64,7 +63,7 @@ const PROFILES: [Option<NetworkProfile>; 6] = [
     Some(NetworkProfile::ClusterIp),
 ];
 /// The bit of `detail` that is set if the extended signals were on.
-const WITH: u8 = 0b1000_0000;
+const HAS_EXTENDED: u8 = 0b1000_0000;
 const CLUSTER_API: u8 = 0b0100_0000;
 
 /// The two maps of a ConfigMap that holds a journal.
@@ -99,29 +98,34 @@ pub(super) fn encode(state: &JournalState) -> EncodedJournal {
 /// Decodes a state.
 pub(super) fn decode(encoded: &EncodedJournal) -> Result<JournalState, CorruptJournal> {
     let EncodedJournal { data, binary_data } = encoded;
-    let format: String = parse(data, KEY_FORMAT)?;
-    if format != FORMAT {
-        return Err(CorruptJournal(format!("data.{KEY_FORMAT} is {:?}, expected {FORMAT:?}", excerpt(&format))));
+    if text(data, KEY_FORMAT)? != FORMAT {
+        return Err(invalid(KEY_FORMAT, FORMAT));
     }
     let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
     Ok(JournalState {
-        installation: parse(data, KEY_INSTALLATION)?,
-        epoch: parse(data, KEY_EPOCH)?,
-        baseline: parse(data, KEY_BASELINE)?,
-        acknowledged: data.contains_key(KEY_ACKNOWLEDGED).then(|| parse(data, KEY_ACKNOWLEDGED)).transpose()?,
+        installation: parse(data, KEY_INSTALLATION, "a UUID")?,
+        epoch: parse(data, KEY_EPOCH, "a number")?,
+        baseline: parse(data, KEY_BASELINE, "true or false")?,
+        acknowledged: data
+            .contains_key(KEY_ACKNOWLEDGED)
+            .then(|| parse(data, KEY_ACKNOWLEDGED, "an RFC 3339 time"))
+            .transpose()?,
         rows: unpack(KEY_ROWS, packed(KEY_ROWS), ROW_BYTES, read_row)?,
         outbox: unpack(KEY_OUTBOX, packed(KEY_OUTBOX), EVENT_BYTES, read_event)?,
     })
 }
 
-fn parse<T: FromStr<Err: Display>>(data: &BTreeMap<String, String>, key: &str) -> Result<T, CorruptJournal> {
-    let text = data.get(key).ok_or_else(|| CorruptJournal(format!("data.{key} is missing")))?;
-    text.parse().map_err(|error| CorruptJournal(format!("data.{key} is {:?}: {error}", excerpt(text))))
+fn text<'a>(data: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str, CorruptJournal> {
+    data.get(key).map(String::as_str).ok_or_else(|| CorruptJournal(format!("data.{key} is missing")))
 }
 
-/// Returns the beginning of a value. The value of somebody else's ConfigMap may be long, or a secret.
-fn excerpt(text: &str) -> String {
-    text.chars().take(16).collect()
+fn parse<T: FromStr>(data: &BTreeMap<String, String>, key: &str, expected: &str) -> Result<T, CorruptJournal> {
+    text(data, key)?.parse().map_err(|_| invalid(key, expected))
+}
+
+/// Returns the error for a value. It does not contain the value: in somebody else's ConfigMap that may be a secret.
+fn invalid(key: &str, expected: &str) -> CorruptJournal {
+    CorruptJournal(format!("data.{key} is invalid: expected {expected}"))
 }
 
 fn pack<T>(records: &[T], size: usize, write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
@@ -175,7 +179,9 @@ fn read_row(from: &mut &[u8]) -> Result<PersistedRow, CorruptJournal> {
 fn write_event(record: &EventRecord, to: &mut Vec<u8>) {
     let EventRecord { uid, time, kamaji_version, kubernetes_version, event } = *record;
     let (kind, detail, first, second) = match event {
-        Event::Created { tcp_version, with } => (CREATED, write_with(with), tcp_version, KubernetesVersion::Unknown),
+        Event::Created { tcp_version, extended } => {
+            (CREATED, write_extended(extended), tcp_version, KubernetesVersion::Unknown)
+        }
         Event::Updated { old_tcp_version, new_tcp_version } => (UPDATED, 0, old_tcp_version, new_tcp_version),
         Event::Deleted { status, tcp_version } => {
             (DELETED, code(&STATUSES, status), tcp_version, KubernetesVersion::Unknown)
@@ -199,7 +205,7 @@ fn read_event(from: &mut &[u8]) -> Result<EventRecord, CorruptJournal> {
     let (kind, detail) = (from.get_u8(), from.get_u8());
     let (first, second) = (read_kubernetes(from)?, read_kubernetes(from)?);
     let event = match kind {
-        CREATED => Event::Created { tcp_version: first, with: read_with(detail)? },
+        CREATED => Event::Created { tcp_version: first, extended: read_extended(detail)? },
         UPDATED => Event::Updated { old_tcp_version: first, new_tcp_version: second },
         DELETED => Event::Deleted { status: from_code(&STATUSES, detail, "status")?, tcp_version: first },
         kind => return Err(CorruptJournal(format!("kind is {kind}, expected {CREATED} to {DELETED}"))),
@@ -207,17 +213,17 @@ fn read_event(from: &mut &[u8]) -> Result<EventRecord, CorruptJournal> {
     Ok(EventRecord { uid, time, kamaji_version, kubernetes_version, event })
 }
 
-fn write_with(with: Option<CreatedWith>) -> u8 {
-    let Some(CreatedWith { cluster_api, network_profile }) = with else { return 0 };
-    WITH | if cluster_api { CLUSTER_API } else { 0 } | code(&PROFILES, network_profile)
+fn write_extended(extended: Option<ExtendedAttributes>) -> u8 {
+    let Some(ExtendedAttributes { cluster_api, network_profile }) = extended else { return 0 };
+    HAS_EXTENDED | if cluster_api { CLUSTER_API } else { 0 } | code(&PROFILES, network_profile)
 }
 
-fn read_with(detail: u8) -> Result<Option<CreatedWith>, CorruptJournal> {
-    if detail & WITH == 0 {
+fn read_extended(detail: u8) -> Result<Option<ExtendedAttributes>, CorruptJournal> {
+    if detail & HAS_EXTENDED == 0 {
         return Ok(None);
     }
-    let network_profile = from_code(&PROFILES, detail & !(WITH | CLUSTER_API), "network profile")?;
-    Ok(Some(CreatedWith { cluster_api: detail & CLUSTER_API != 0, network_profile }))
+    let network_profile = from_code(&PROFILES, detail & !(HAS_EXTENDED | CLUSTER_API), "network profile")?;
+    Ok(Some(ExtendedAttributes { cluster_api: detail & CLUSTER_API != 0, network_profile }))
 }
 
 fn code<T: PartialEq + Copy>(table: &[T], value: T) -> u8 {

@@ -35,7 +35,7 @@ const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",
     "The journal of kamaji-telemetry's agent: the random UUID of this installation, which changes of tenant control \
      planes were reported, and the events that the collector has not acknowledged yet. Deleting it is safe: the agent \
-     begins anew with another UUID, and what was not yet acknowledged is never sent. Where telemetry is off, the agent \
+     starts over with a new UUID, and what was not yet acknowledged is never sent. Where telemetry is off, the agent \
      deletes it.",
 );
 
@@ -135,8 +135,7 @@ impl JournalStore {
                     name = NAME,
                     namespace = self.namespace,
                     copy = quarantine::NAME,
-                    "the ConfigMap is no journal of this program; it is kept as a copy for you to look at, and a new \
-                     installation begins: what was not yet reported is lost"
+                    "the ConfigMap is no journal of this program; beginning a new installation"
                 );
                 Ok((JournalState::new(), ObjectMeta::default()))
             }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::agent::observe::{ControlPlane, Index, IndexOptions, WatcherEvent};
-use crate::catalog::{CreatedWith, Event, KamajiVersion, KubernetesVersion, Stage, Status, VersionNumbers};
+use crate::catalog::{Event, ExtendedAttributes, KamajiVersion, KubernetesVersion, Stage, Status, VersionNumbers};
 
 const OPTIONS: IndexOptions = IndexOptions { extended: false, limit: 1_000 };
 const VERSIONS: ComponentVersions =
@@ -130,7 +130,7 @@ impl Tcp {
             deleted: self.is_terminating.then_some(Timestamp::UNIX_EPOCH),
             tcp_version: Some(version(index, *self.versions.last().unwrap())),
             status: Some(self.status),
-            created_with: CreatedWith { cluster_api: false, network_profile: None },
+            extended: ExtendedAttributes { cluster_api: false, network_profile: None },
         })
     }
 }
@@ -173,7 +173,7 @@ impl World {
     }
 
     fn observe(&mut self, event: WatcherEvent) {
-        let changes = self.index.fold(event, Timestamp::UNIX_EPOCH, self.journal.room());
+        let changes = self.index.fold(event, Timestamp::UNIX_EPOCH, self.journal.remaining_capacity());
         self.journal.append(changes, VERSIONS);
         if self.index.take_dirty() {
             self.journal.mark_dirty(Flush::Now);
@@ -235,7 +235,7 @@ impl World {
     fn step_write(&mut self, step: Step) {
         match (step, self.write.take()) {
             (Step::StartWrite, None) if self.journal.next_flush() != Flush::Never => {
-                self.write = Some(self.journal.snapshot(self.index.has_baseline(), self.index.persisted_rows()));
+                self.write = Some(self.journal.begin_flush(self.index.has_baseline(), self.index.persisted_rows()));
             }
             (Step::WriteSucceeds, Some((state, checkpoint))) => {
                 self.journal.commit(checkpoint);
@@ -256,7 +256,7 @@ impl World {
             (Step::Deliver, Some(batch)) => {
                 self.deliver(&batch);
                 self.journal.remove(&batch.iter().map(|event| event.uid).collect(), None);
-                let changes = self.index.report_backlog(Timestamp::UNIX_EPOCH, self.journal.room());
+                let changes = self.index.report_backlog(Timestamp::UNIX_EPOCH, self.journal.remaining_capacity());
                 self.journal.append(changes, VERSIONS);
             }
             (Step::DeliverAnswerLost, Some(batch)) => {

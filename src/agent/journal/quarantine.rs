@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::store::JournalStore;
 
 /// The name of the copy. There is only one: it replaces an earlier copy.
-pub(super) const NAME: &str = "kamaji-telemetry-set-aside";
+pub(super) const NAME: &str = "kamaji-telemetry-quarantine";
 
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",

@@ -7,7 +7,7 @@ const VERSIONS: ComponentVersions =
     ComponentVersions { kamaji: KamajiVersion::Unknown, kubernetes: KubernetesVersion::Unknown };
 
 fn change() -> Change {
-    let event = Event::Created { tcp_version: KubernetesVersion::Unknown, with: None };
+    let event = Event::Created { tcp_version: KubernetesVersion::Unknown, extended: None };
     Change { time: Timestamp::UNIX_EPOCH, event }
 }
 
@@ -16,7 +16,7 @@ fn journal() -> Journal {
 }
 
 fn write(journal: &mut Journal) -> JournalState {
-    let (state, checkpoint) = journal.snapshot(true, Vec::new());
+    let (state, checkpoint) = journal.begin_flush(true, Vec::new());
     journal.commit(checkpoint);
     state
 }
@@ -30,7 +30,7 @@ fn nothing_is_sent_before_it_is_written() {
     let mut journal = journal();
     journal.append(vec![change(), change()], VERSIONS);
     assert_eq!(journal.batch(10), []);
-    let (_, checkpoint) = journal.snapshot(true, Vec::new());
+    let (_, checkpoint) = journal.begin_flush(true, Vec::new());
     journal.append(vec![change()], VERSIONS);
     assert_eq!(journal.batch(10), []);
     assert_eq!(journal.commit(checkpoint), 2);
@@ -46,7 +46,7 @@ fn nothing_is_sent_before_it_is_written() {
 fn a_failed_write_is_requested_again() {
     let mut journal = journal();
     journal.append(vec![change()], VERSIONS);
-    let (_, checkpoint) = journal.snapshot(true, Vec::new());
+    let (_, checkpoint) = journal.begin_flush(true, Vec::new());
     assert_eq!(journal.next_flush(), Flush::Never);
     journal.rollback(checkpoint);
     assert_eq!(journal.next_flush(), Flush::Now);
@@ -64,7 +64,7 @@ fn an_event_keeps_its_identity_until_it_is_removed() {
     journal.remove(&uids(&first[..1]), Some(Timestamp::now()));
     assert_eq!(journal.batch(10), first[1..]);
     assert_eq!(journal.pending(), 2);
-    assert_eq!(journal.room(), OUTBOX_LIMIT - 2);
+    assert_eq!(journal.remaining_capacity(), OUTBOX_LIMIT - 2);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn an_event_that_is_removed_during_a_write_is_gone_after_the_next() {
     journal.append(vec![change(), change()], VERSIONS);
     write(&mut journal);
     journal.append(vec![change()], VERSIONS);
-    let (state, checkpoint) = journal.snapshot(true, Vec::new());
+    let (state, checkpoint) = journal.begin_flush(true, Vec::new());
     let sent = journal.batch(10);
     journal.remove(&uids(&sent), Some(Timestamp::now()));
     journal.commit(checkpoint);

@@ -62,7 +62,7 @@ impl JournalWriter {
             Err(JournalWriteError::Fenced(_)) => {}
             Err(JournalWriteError::Failed(error)) => {
                 self.throttle.failed(|_| {
-                    tracing::warn!(%error, "can't write the journal; retrying, and sending no new events until then");
+                    tracing::warn!(%error, "failed to write the journal; retrying");
                 });
                 tokio::time::sleep(self.backoff.wait()).await;
             }

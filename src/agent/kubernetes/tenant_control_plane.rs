@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::lenient::{Lenient, Readable, readable_objects};
 use crate::agent::observe::ControlPlane;
-use crate::catalog::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
+use crate::catalog::{ExtendedAttributes, KubernetesVersion, NetworkProfile, Status};
 
 /// The decoded part of a TenantControlPlane.
 #[derive(Debug, Clone, Deserialize)]
@@ -114,7 +114,7 @@ impl TenantControlPlane {
                 .flatten()
                 .flatten()
                 .or_absent(Status::Unknown),
-            created_with: CreatedWith {
+            extended: ExtendedAttributes {
                 cluster_api: metadata.owner_references.iter().any(OwnerReference::is_cluster_api),
                 network_profile: network.flatten().ok().and_then(SpecControlPlane::network_profile),
             },
@@ -213,8 +213,8 @@ mod tests {
         assert_eq!(read.created, Some("2026-11-22T22:16:03Z".parse().unwrap()));
         assert_eq!(read.deleted, None);
         assert_eq!(
-            read.created_with,
-            CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) }
+            read.extended,
+            ExtendedAttributes { cluster_api: true, network_profile: Some(NetworkProfile::NodePort) }
         );
     }
 
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn an_ingress_or_a_gateway_takes_precedence_over_the_service() {
         let profile =
-            |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).created_with.network_profile;
+            |control_plane| read(&json!({"controlPlane": control_plane}), &json!({})).extended.network_profile;
         let service = json!({"serviceType": "ClusterIP"});
         assert_eq!(profile(json!({"ingress": {"host": "x"}, "service": service})), Some(NetworkProfile::Ingress));
         assert_eq!(profile(json!({"gateway": {}, "service": service})), Some(NetworkProfile::Gateway));

@@ -23,7 +23,7 @@ pub(super) struct BacklogEntry(pub(super) Option<ControlPlane>);
 
 impl Backlog {
     /// Appends a control plane, or replaces its state without moving it. Returns the replaced state.
-    pub(super) fn put(&mut self, uid: Uuid, object: Option<ControlPlane>) -> Option<BacklogEntry> {
+    pub(super) fn upsert(&mut self, uid: Uuid, object: Option<ControlPlane>) -> Option<BacklogEntry> {
         if let Some((_, queued)) = self.objects.get_mut(&uid) {
             return Some(BacklogEntry(std::mem::replace(queued, object)));
         }

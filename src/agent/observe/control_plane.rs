@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::catalog::{CreatedWith, KubernetesVersion, Status};
+use crate::catalog::{ExtendedAttributes, KubernetesVersion, Status};
 
 /// The state of a control plane, as of the last watch event about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct ControlPlane {
     pub tcp_version: Option<KubernetesVersion>,
     /// The status; `None` if it could not be read.
     pub status: Option<Status>,
-    /// The attributes of a creation that are sent with the extended signals only.
-    pub created_with: CreatedWith,
+    /// The extended attributes of a creation, which are sent with the extended signals only.
+    pub extended: ExtendedAttributes,
 }
 
 impl ControlPlane {

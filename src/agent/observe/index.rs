@@ -10,7 +10,7 @@ use super::backlog::{Backlog, BacklogEntry};
 use super::control_plane::{ControlPlane, WatcherEvent};
 use super::counts::Counts;
 use super::row::{Change, PersistedRow, Row};
-use crate::catalog::{CreatedWith, KubernetesVersion, NetworkProfile, Status};
+use crate::catalog::{ExtendedAttributes, KubernetesVersion, NetworkProfile, Status};
 
 /// The settings of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Index {
     rows: HashMap<Uuid, Row>,
     backlog: Backlog,
     /// The number of the current or last list. Rows with another number were not in it.
-    list: u32,
+    list_generation: u32,
     phase: Phase,
     synced: bool,
     /// True if the persisted part has changed without an event.
@@ -63,7 +63,7 @@ impl Index {
             options,
             rows: rows.into_iter().map(|row| (row.uid, Row::from_persisted(row))).collect(),
             backlog: Backlog::default(),
-            list: 0,
+            list_generation: 0,
             phase: if baseline { Phase::Reporting } else { Phase::Recording },
             synced: false,
             dirty: false,
@@ -98,29 +98,29 @@ impl Index {
         self.coalesced
     }
 
-    /// Applies an event of the watch that was received at `now`, and returns at most `room` changes, in order. Changes
-    /// that exceed `room` go to the backlog.
-    pub fn fold(&mut self, event: WatcherEvent, now: Timestamp, room: usize) -> Vec<Change> {
+    /// Applies an event of the watch that was received at `now`, and returns at most `remaining_capacity` changes, in
+    /// order. Further changes go to the backlog.
+    pub fn fold(&mut self, event: WatcherEvent, now: Timestamp, remaining_capacity: usize) -> Vec<Change> {
         let changes = match event {
             WatcherEvent::Init => {
                 self.synced = false;
-                self.list = self.list.wrapping_add(1);
+                self.list_generation = self.list_generation.wrapping_add(1);
                 Vec::new()
             }
-            WatcherEvent::Apply(object) => self.apply(object, now, room),
-            WatcherEvent::Delete(uid) => self.delete(uid, now, room),
-            WatcherEvent::InitDone => self.finish_list(now, room),
+            WatcherEvent::Apply(object) => self.apply(object, now, remaining_capacity),
+            WatcherEvent::Delete(uid) => self.delete(uid, now, remaining_capacity),
+            WatcherEvent::InitDone => self.finish_list(now, remaining_capacity),
         };
         self.enforce_limit();
         changes
     }
 
-    /// Returns at most `room` changes of the backlog, oldest first.
-    pub fn report_backlog(&mut self, now: Timestamp, room: usize) -> Vec<Change> {
+    /// Returns at most `remaining_capacity` changes of the backlog, oldest first.
+    pub fn report_backlog(&mut self, now: Timestamp, remaining_capacity: usize) -> Vec<Change> {
         let mut changes = Vec::new();
         while let Some((uid, object)) = self.backlog.oldest() {
-            let reported = self.reconcile(uid, object, now, room - changes.len());
-            // Still queued: its changes exceed what is left of the room.
+            let reported = self.reconcile(uid, object, now, remaining_capacity - changes.len());
+            // Still queued: its changes exceed the remaining capacity.
             if reported.is_empty() && self.backlog.contains(&uid) {
                 break;
             }
@@ -136,10 +136,14 @@ impl Index {
 
     /// Returns the version and the status of one control plane, and an example of the attributes of the extended
     /// signals if those are on. The same control plane is chosen each time.
-    pub fn sample(&self) -> Option<(KubernetesVersion, Status, Option<CreatedWith>)> {
+    pub fn sample(&self) -> Option<(KubernetesVersion, Status, Option<ExtendedAttributes>)> {
         let (_, row) = self.rows.iter().min_by_key(|(uid, _)| **uid)?;
-        let with = CreatedWith { cluster_api: false, network_profile: Some(NetworkProfile::LoadBalancer) };
-        Some((row.reported.unwrap_or(KubernetesVersion::Unknown), row.status, self.options.extended.then_some(with)))
+        let extended = ExtendedAttributes { cluster_api: false, network_profile: Some(NetworkProfile::LoadBalancer) };
+        Some((
+            row.reported.unwrap_or(KubernetesVersion::Unknown),
+            row.status,
+            self.options.extended.then_some(extended),
+        ))
     }
 
     /// Returns whether `object` has become unreadable, or is unreadable and new.
@@ -152,34 +156,34 @@ impl Index {
         self.synced.then(|| self.rows.values().filter(|row| row.present).fold(Counts::default(), Counts::add))
     }
 
-    fn apply(&mut self, object: ControlPlane, now: Timestamp, room: usize) -> Vec<Change> {
+    fn apply(&mut self, object: ControlPlane, now: Timestamp, remaining_capacity: usize) -> Vec<Change> {
         let known = self.has_baseline().then(|| self.rows.get(&object.uid)).flatten();
         let row = match known {
-            Some(row) => row.with_status_of(&object, self.list),
-            None if self.has_baseline() => Row::unreported().with_status_of(&object, self.list),
-            None => Row::recorded(&object).with_status_of(&object, self.list),
+            Some(row) => row.with_status_of(&object, self.list_generation),
+            None if self.has_baseline() => Row::unreported().with_status_of(&object, self.list_generation),
+            None => Row::recorded(&object).with_status_of(&object, self.list_generation),
         };
         self.rows.insert(object.uid, row);
-        self.reconcile(object.uid, Some(object), now, room)
+        self.reconcile(object.uid, Some(object), now, remaining_capacity)
     }
 
-    fn delete(&mut self, uid: Uuid, now: Timestamp, room: usize) -> Vec<Change> {
+    fn delete(&mut self, uid: Uuid, now: Timestamp, remaining_capacity: usize) -> Vec<Change> {
         if !self.has_baseline() {
             self.rows.remove(&uid);
             return Vec::new();
         }
         let Some(row) = self.rows.get_mut(&uid) else { return Vec::new() };
         row.present = false;
-        self.reconcile(uid, None, now, room)
+        self.reconcile(uid, None, now, remaining_capacity)
     }
 
     /// Deletes the rows that the list did not contain: a deletion during an outage of the watch shows in no other way.
-    fn finish_list(&mut self, now: Timestamp, room: usize) -> Vec<Change> {
-        let missing = self.rows.iter().filter(|(_, row)| row.present && row.list != self.list);
+    fn finish_list(&mut self, now: Timestamp, remaining_capacity: usize) -> Vec<Change> {
+        let missing = self.rows.iter().filter(|(_, row)| row.present && row.list_generation != self.list_generation);
         let missing: Vec<Uuid> = missing.map(|(uid, _)| *uid).collect();
         let mut changes = Vec::new();
         for uid in missing {
-            changes.extend(self.delete(uid, now, room - changes.len()));
+            changes.extend(self.delete(uid, now, remaining_capacity - changes.len()));
         }
         self.synced = true;
         changes
@@ -214,7 +218,7 @@ impl Index {
             self.backlog.remove(&uid);
             match object {
                 Some(object) => {
-                    self.rows.insert(uid, Row::recorded(&object).with_status_of(&object, self.list));
+                    self.rows.insert(uid, Row::recorded(&object).with_status_of(&object, self.list_generation));
                 }
                 None => {
                     self.rows.remove(&uid);
@@ -230,15 +234,25 @@ impl Index {
 
     /// Compares the row of a control plane with its object; `None` stands for one that is gone.
     ///
-    /// Returns all changes and updates the row if they fit into `room`. Otherwise the object goes to the backlog, where it
-    /// keeps the position that it may already have.
-    fn reconcile(&mut self, uid: Uuid, object: Option<ControlPlane>, now: Timestamp, room: usize) -> Vec<Change> {
+    /// Returns all changes and updates the row if they fit into `remaining_capacity`. Otherwise the object goes to the
+    /// backlog, where it keeps the position that it may already have.
+    fn reconcile(
+        &mut self,
+        uid: Uuid,
+        object: Option<ControlPlane>,
+        now: Timestamp,
+        remaining_capacity: usize,
+    ) -> Vec<Change> {
         let Some(row) = self.rows.get_mut(&uid) else { return Vec::new() };
         let (changes, next) = row.compare(object.as_ref(), now, self.options.extended);
-        let superseded = if changes.len() > room { self.backlog.put(uid, object) } else { self.backlog.remove(&uid) };
+        let superseded = if changes.len() > remaining_capacity {
+            self.backlog.upsert(uid, object)
+        } else {
+            self.backlog.remove(&uid)
+        };
         self.coalesced +=
             u64::from(superseded.is_some_and(|BacklogEntry(queued)| !is_same_report(queued.as_ref(), object.as_ref())));
-        if changes.len() > room {
+        if changes.len() > remaining_capacity {
             return Vec::new();
         }
         if let Some(next) = next {

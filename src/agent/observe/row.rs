@@ -43,7 +43,7 @@ pub(super) struct Row {
     /// True if the version or the status could not be read from the latest state of the object.
     pub(super) unreadable: bool,
     /// The number of the last list that contained the object.
-    pub(super) list: u32,
+    pub(super) list_generation: u32,
 }
 
 impl Row {
@@ -56,7 +56,7 @@ impl Row {
             deleted_reported: false,
             present: true,
             unreadable: false,
-            list: 0,
+            list_generation: 0,
         }
     }
 
@@ -85,10 +85,17 @@ impl Row {
     }
 
     /// Returns the row with the object's current status. A status that could not be read leaves the last one in place.
-    pub(super) fn with_status_of(self, object: &ControlPlane, list: u32) -> Self {
+    pub(super) fn with_status_of(self, object: &ControlPlane, list_generation: u32) -> Self {
         let status = object.status.unwrap_or(self.status);
         let status_before_deletion = if object.deleted.is_none() { status } else { self.status_before_deletion };
-        Self { status, status_before_deletion, present: true, unreadable: object.is_unreadable(), list, ..self }
+        Self {
+            status,
+            status_before_deletion,
+            present: true,
+            unreadable: object.is_unreadable(),
+            list_generation,
+            ..self
+        }
     }
 
     /// Returns the changes from this row to the object, and the row after they are reported. An object or a row of
@@ -120,7 +127,7 @@ impl Row {
         match self.reported {
             None => Some(Change {
                 time: object.created.unwrap_or(now),
-                event: Event::Created { tcp_version: new_tcp_version, with: extended.then_some(object.created_with) },
+                event: Event::Created { tcp_version: new_tcp_version, extended: extended.then_some(object.extended) },
             }),
             Some(old_tcp_version) if old_tcp_version != new_tcp_version => {
                 Some(Change { time: now, event: Event::Updated { old_tcp_version, new_tcp_version } })

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::agent::export::instruments::GaugeValues;
 use crate::agent::kubernetes::datastores::DatastoreUsage;
-use crate::catalog::{CreatedWith, Event, EventRecord, NetworkProfile};
+use crate::catalog::{Event, EventRecord, ExtendedAttributes, NetworkProfile};
 
 #[derive(Serialize)]
 struct GaugesPayload {
@@ -98,12 +98,12 @@ fn event_payload(record: &EventRecord) -> serde_json::Result<String> {
     let kamaji_version = record.kamaji_version.to_string();
     let kubernetes_version = record.kubernetes_version.to_string();
     match record.event {
-        Event::Created { tcp_version, with } => serde_json::to_string(&CreatedPayload {
+        Event::Created { tcp_version, extended } => serde_json::to_string(&CreatedPayload {
             tcp_version: tcp_version.to_string(),
             kamaji_version,
             kubernetes_version,
-            cluster_api: with.map(|CreatedWith { cluster_api, .. }| cluster_api),
-            network_profile: with.and_then(|with| with.network_profile).map(NetworkProfile::as_str),
+            cluster_api: extended.map(|ExtendedAttributes { cluster_api, .. }| cluster_api),
+            network_profile: extended.and_then(|extended| extended.network_profile).map(NetworkProfile::as_str),
         }),
         Event::Updated { old_tcp_version, new_tcp_version } => serde_json::to_string(&UpdatedPayload {
             kamaji_version,

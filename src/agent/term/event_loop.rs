@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{Folded, Pipeline};
 use crate::agent::config::Config;
-use crate::agent::export::events::{BATCH_LIMIT, DeliveryOutcome, EventExporter};
+use crate::agent::export::events::{DeliveryOutcome, EXPORT_BATCH_LIMIT, EventExporter};
 use crate::agent::journal::config_map::JournalWriteError;
 use crate::agent::journal::writer::{JournalWriter, WriterOutcome};
 use crate::agent::journal::{Flush, Journal};
@@ -23,9 +23,9 @@ use crate::agent::task_slot::TaskSlot;
 use crate::catalog::EventRecord;
 
 /// The number of watch events that may wait for the loop: a page of a list. One takes about 100 bytes.
-pub(super) const EVENT_BUFFER: usize = 100;
+pub(super) const WATCH_EVENT_BUFFER: usize = 100;
 /// The number of watch events that are folded before the loop turns to anything else: all that may wait.
-const EVENT_BATCH: usize = EVENT_BUFFER;
+const WATCH_EVENT_BATCH: usize = WATCH_EVENT_BUFFER;
 /// The time that a shutdown may spend on delivering the outbox.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,7 +36,7 @@ pub(super) struct EventLoop<'a> {
     pub(super) config: &'a Config,
     pub(super) journal: Journal,
     pub(super) pipeline: Pipeline<'a>,
-    pub(super) events: mpsc::Receiver<WatcherEvent>,
+    pub(super) watch_events: mpsc::Receiver<WatcherEvent>,
     pub(super) cluster_info: watch::Receiver<ClusterInfo>,
     /// The time at which a [`Flush::Later`] becomes a [`Flush::Now`].
     pub(super) flush_deadline: Option<Instant>,
@@ -54,13 +54,13 @@ impl EventLoop<'_> {
         new_exporter: impl Fn() -> ExporterSlot,
         shutdown: &CancellationToken,
     ) -> Option<&'static str> {
-        let mut batch = Vec::with_capacity(EVENT_BATCH);
+        let mut batch = Vec::with_capacity(WATCH_EVENT_BATCH);
         loop {
             self.dispatch();
             let next_wakeup = self.next_wakeup();
             let fenced = tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = self.events.recv_many(&mut batch, EVENT_BATCH) => { self.apply(&mut batch); None }
+                _ = self.watch_events.recv_many(&mut batch, WATCH_EVENT_BATCH) => { self.apply(&mut batch); None }
                 outcome = self.writer.finished() => self.on_written(&outcome),
                 outcome = self.exporter.finished() => { self.on_delivered(&outcome); None }
                 () = sleep_until_some(next_wakeup) => { self.promote_flush(); None }
@@ -115,7 +115,7 @@ impl EventLoop<'_> {
                 self.flush_deadline = None;
                 self.next_check = now + self.config.operator_poll_interval;
                 let (baseline, rows) = self.pipeline.persisted();
-                let (state, checkpoint) = self.journal.snapshot(baseline, rows);
+                let (state, checkpoint) = self.journal.begin_flush(baseline, rows);
                 self.writer.start(|writer| writer.write(state, checkpoint));
             }
             Some(_) if self.next_check <= now => {
@@ -125,7 +125,7 @@ impl EventLoop<'_> {
             _ => {}
         }
         let may_send = self.exporter.is_idle() && self.config.kamaji_opt_out.is_decidable(&self.cluster_info.borrow());
-        let batch = if may_send { self.journal.batch(BATCH_LIMIT) } else { Vec::new() };
+        let batch = if may_send { self.journal.batch(EXPORT_BATCH_LIMIT) } else { Vec::new() };
         if !batch.is_empty() {
             self.exporter.start(|exporter| deliver(exporter, batch));
         }
@@ -145,7 +145,7 @@ impl EventLoop<'_> {
     /// Folds watch events and appends their changes to the journal.
     fn apply(&mut self, batch: &mut Vec<WatcherEvent>) {
         for event in batch.drain(..) {
-            let Folded { changes, flush } = self.pipeline.fold(event, self.journal.room());
+            let Folded { changes, flush } = self.pipeline.fold(event, self.journal.remaining_capacity());
             self.append(changes);
             self.journal.mark_dirty(flush);
         }
@@ -175,11 +175,11 @@ impl EventLoop<'_> {
         None
     }
 
-    /// Removes delivered events, and fills the room with changes from the backlog.
+    /// Removes delivered events, and fills the outbox with changes from the backlog.
     fn on_delivered(&mut self, outcome: &DeliveryOutcome) {
         let acknowledged_at = (!outcome.acknowledged.is_empty()).then(Timestamp::now);
         self.journal.remove(&outcome.uids(), acknowledged_at);
-        let changes = self.pipeline.drain_backlog(self.journal.room());
+        let changes = self.pipeline.drain_backlog(self.journal.remaining_capacity());
         self.append(changes);
         self.record_metrics();
     }

@@ -38,20 +38,22 @@ pub(super) struct Folded {
 /// Warnings about objects, shared by all terms of the process so that a new term doesn't repeat them.
 #[derive(Debug)]
 pub(super) struct ObjectWarnings {
+    /// A counter and not a [`LogThrottle`], because each line names another object: the first lines are logged at once
+    /// rather than one an hour.
     unreadable: AtomicUsize,
     over_limit: LogThrottle,
 }
 
 impl Pipeline<'_> {
-    /// Folds `event` and returns at most `room` changes. What doesn't fit goes to the backlog.
-    pub(super) fn fold(&self, event: WatcherEvent, room: usize) -> Folded {
+    /// Folds `event` and returns at most `remaining_capacity` changes. What doesn't fit goes to the backlog.
+    pub(super) fn fold(&self, event: WatcherEvent, remaining_capacity: usize) -> Folded {
         let mut index = lock(&self.index);
         if let WatcherEvent::Apply(object) = &event
             && index.is_newly_unreadable(object)
         {
             self.warnings.unreadable(object.uid);
         }
-        let changes = index.fold(event, Timestamp::now(), room);
+        let changes = index.fold(event, Timestamp::now(), remaining_capacity);
         // A new baseline is written at once, since nothing is reported as created before it is.
         let flush = match index.take_dirty() {
             true if event == WatcherEvent::InitDone => Flush::Now,
@@ -76,9 +78,9 @@ impl Pipeline<'_> {
         Folded { changes, flush }
     }
 
-    /// Returns at most `room` changes of control planes in the backlog, oldest first.
-    pub(super) fn drain_backlog(&self, room: usize) -> Vec<Change> {
-        lock(&self.index).report_backlog(Timestamp::now(), room)
+    /// Returns at most `remaining_capacity` changes of control planes in the backlog, oldest first.
+    pub(super) fn drain_backlog(&self, remaining_capacity: usize) -> Vec<Change> {
+        lock(&self.index).report_backlog(Timestamp::now(), remaining_capacity)
     }
 
     /// Returns whether there is a baseline, and the rows to persist.
@@ -105,8 +107,7 @@ impl ObjectWarnings {
             tracing::warn!(
                 %uid,
                 count,
-                "a control plane can't be read: spec.kubernetes.version or status.kubernetesResources.version.status is \
-                 no text; it counts with what was last known of it; at most 10 of them are logged"
+                "failed to read a control plane; counting its last known state"
             );
         }
     }
@@ -114,18 +115,11 @@ impl ObjectWarnings {
     fn over_limit(&self, is_over: bool) {
         if is_over {
             self.over_limit.failed(|_| {
-                tracing::warn!(
-                    limit = ROW_LIMIT,
-                    "there are more control planes than the journal holds; they are counted, and their events are not \
-                     reported until there are a tenth fewer than the limit"
-                );
+                tracing::warn!(limit = ROW_LIMIT, "more control planes than the journal holds; events are paused");
             });
         } else {
             self.over_limit.recovered(|| {
-                tracing::info!(
-                    limit = ROW_LIMIT,
-                    "the journal holds all control planes again; their events are reported from here on"
-                );
+                tracing::info!(limit = ROW_LIMIT, "the journal holds all control planes again; events are resumed");
             });
         }
     }

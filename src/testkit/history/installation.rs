@@ -113,7 +113,7 @@ impl Installation {
         // Independent of the growth, one is created and another deleted on some days.
         let turnover = u32::from(random.u32(0..100) < self.size(age).min(30));
         let created = self.size(age) - before + turnover;
-        let mut events = vec![Event::Created { tcp_version, with: None }; created as usize];
+        let mut events = vec![Event::Created { tcp_version, extended: None }; created as usize];
         for _ in 0..turnover {
             let status = LAST_STATUSES[random.usize(..LAST_STATUSES.len())];
             events.push(Event::Deleted { status, tcp_version });

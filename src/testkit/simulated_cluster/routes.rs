@@ -34,7 +34,7 @@ impl IntoResponse for StatusError {
     }
 }
 
-/// Everything that is state.
+/// Returns the router of the simulated API.
 pub(super) fn router(cluster: &SimulatedCluster) -> Router {
     let version = cluster.kubernetes_version().to_owned();
     let by_kind = Kind::ALL.into_iter().map(|kind| routes_of_kind(HandlerState { cluster: cluster.clone(), kind }));
@@ -140,7 +140,7 @@ async fn read(State(state): State<HandlerState>, Path((namespace, name)): Path<(
 
 async fn create(State(state): State<HandlerState>, Path(namespace): Path<String>, body: Bytes) -> ApiResponse {
     let HandlerState { cluster, kind } = state;
-    let object = cluster.write(|store, stamp| store.create(kind, &namespace, parse(&body)?, stamp))?;
+    let object = cluster.write(|store, context| store.create(kind, &namespace, parse(&body)?, context))?;
     Ok(object_response(StatusCode::CREATED, &object))
 }
 
@@ -161,7 +161,7 @@ async fn delete(
 ) -> ApiResponse {
     let HandlerState { cluster, kind } = state;
     let preconditions = preconditions(&body)?;
-    match cluster.write(|store, stamp| store.delete(kind, &namespace, &name, &preconditions, stamp))? {
+    match cluster.write(|store, context| store.delete(kind, &namespace, &name, &preconditions, context))? {
         Deletion::Pending(object) => Ok(object_response(StatusCode::OK, &object)),
         Deletion::Done => Ok(Json(json!({
             "kind": "Status",

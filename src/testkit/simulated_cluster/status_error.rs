@@ -44,7 +44,7 @@ pub enum StatusError {
     },
     /// The requested version does not exist yet.
     #[error("Too large resource version: {requested}, current: {current}")]
-    NotYet {
+    TooLargeResourceVersion {
         /// The requested version.
         requested: u64,
         /// The newest version.
@@ -71,7 +71,7 @@ impl StatusError {
             Self::NotFound { .. } | Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::AlreadyExists { .. } | Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Expired { .. } => StatusCode::GONE,
-            Self::NotYet { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLargeResourceVersion { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -84,7 +84,7 @@ impl StatusError {
             Self::AlreadyExists { .. } => "AlreadyExists",
             Self::Conflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
-            Self::NotYet { .. } => "Timeout",
+            Self::TooLargeResourceVersion { .. } => "Timeout",
             Self::Invalid(_) => "Invalid",
             Self::BadRequest(_) => "BadRequest",
             Self::MethodNotAllowed => "MethodNotAllowed",
@@ -96,7 +96,7 @@ impl StatusError {
             Self::NotFound { kind, name } | Self::AlreadyExists { kind, name } | Self::Conflict { kind, name, .. } => {
                 json!({ "name": name, "group": kind.group(), "kind": kind.plural() })
             }
-            Self::NotYet { .. } => json!({
+            Self::TooLargeResourceVersion { .. } => json!({
                 "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
                 "retryAfterSeconds": 1,
             }),

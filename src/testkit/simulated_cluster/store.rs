@@ -19,7 +19,7 @@ use table::{Key, Table};
 
 /// The inputs of a write that differ from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct WriteContext {
     /// The time of the write.
     pub now: Timestamp,
     /// The UID of the object, if the write creates one.
@@ -125,13 +125,13 @@ impl ObjectStore {
         Ok((lines, if changes.next().is_some() { reached } else { self.version }))
     }
 
-    /// Makes an object.
+    /// Creates an object.
     pub(super) fn create(
         &mut self,
         kind: Kind,
         namespace: &str,
         mut body: Value,
-        stamp: Stamp,
+        context: WriteContext,
     ) -> Result<Object, StatusError> {
         let metadata = complete(kind, namespace, &mut body)?;
         let name = text(metadata, "name").unwrap_or_default().to_owned();
@@ -143,8 +143,8 @@ impl ObjectStore {
                 "resourceVersion should not be set on objects to be created".to_owned(),
             ));
         }
-        metadata.insert("uid".to_owned(), stamp.uid.to_string().into());
-        metadata.insert("creationTimestamp".to_owned(), seconds(stamp.now).into());
+        metadata.insert("uid".to_owned(), context.uid.to_string().into());
+        metadata.insert("creationTimestamp".to_owned(), seconds(context.now).into());
         if kind.has_generation() {
             metadata.insert("generation".to_owned(), 1.into());
         }
@@ -200,7 +200,7 @@ impl ObjectStore {
         namespace: &str,
         name: &str,
         preconditions: &Preconditions,
-        stamp: Stamp,
+        context: WriteContext,
     ) -> Result<Deletion, StatusError> {
         let current = self.get(kind, namespace, name)?;
         let mut body = current.to_value();
@@ -216,7 +216,7 @@ impl ObjectStore {
         if is_terminating(&body) {
             return Ok(Deletion::Pending(current));
         }
-        body["metadata"]["deletionTimestamp"] = seconds(stamp.now).into();
+        body["metadata"]["deletionTimestamp"] = seconds(context.now).into();
         body["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         Ok(Deletion::Pending(self.write(kind, key, body)))
     }
@@ -258,7 +258,7 @@ impl ObjectStore {
     /// Fails for a version that does not exist yet.
     pub(super) fn check_reached(&self, requested: Option<u64>) -> Result<(), StatusError> {
         match requested.filter(|requested| *requested > self.version) {
-            Some(requested) => Err(StatusError::NotYet { requested, current: self.version }),
+            Some(requested) => Err(StatusError::TooLargeResourceVersion { requested, current: self.version }),
             None => Ok(()),
         }
     }
@@ -273,8 +273,8 @@ mod tests {
 
     const KIND: Kind = Kind::ConfigMap;
 
-    fn stamp() -> Stamp {
-        Stamp { now: Timestamp::UNIX_EPOCH, uid: Uuid::new_v4() }
+    fn context() -> WriteContext {
+        WriteContext { now: Timestamp::UNIX_EPOCH, uid: Uuid::new_v4() }
     }
 
     fn named(name: &str) -> Value {
@@ -284,7 +284,7 @@ mod tests {
     fn store_with(names: &[&str]) -> ObjectStore {
         let mut store = ObjectStore::new(100);
         for name in names {
-            store.create(KIND, "default", named(name), stamp()).unwrap();
+            store.create(KIND, "default", named(name), context()).unwrap();
         }
         store
     }
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn a_replacement_without_a_version_is_rejected_for_a_kind_that_requires_one() {
         let mut store = ObjectStore::new(10);
-        store.create(Kind::Lease, "default", named("a"), stamp()).unwrap();
+        store.create(Kind::Lease, "default", named("a"), context()).unwrap();
         let error = store.replace(Kind::Lease, "default", "a", named("a")).unwrap_err();
         assert!(matches!(error, StatusError::Invalid(_)), "{error}");
     }
@@ -339,11 +339,11 @@ mod tests {
     fn a_deletion_with_failed_preconditions_deletes_nothing() {
         let mut store = store_with(&["a"]);
         let wrong = Preconditions { uid: Some(Uuid::nil().to_string()), resource_version: None };
-        let error = store.delete(KIND, "default", "a", &wrong, stamp()).unwrap_err();
+        let error = store.delete(KIND, "default", "a", &wrong, context()).unwrap_err();
         assert!(matches!(error, StatusError::Conflict { .. }), "{error}");
         let right = store.get(KIND, "default", "a").unwrap();
         let right = Preconditions { uid: None, resource_version: Some(right.version.to_string()) };
-        store.delete(KIND, "default", "a", &right, stamp()).unwrap();
+        store.delete(KIND, "default", "a", &right, context()).unwrap();
         assert!(matches!(store.get(KIND, "default", "a"), Err(StatusError::NotFound { .. })));
     }
 
@@ -352,8 +352,8 @@ mod tests {
         let mut store = ObjectStore::new(10);
         let kind = Kind::TenantControlPlane;
         let body = json!({ "metadata": { "name": "a", "finalizers": ["finalizer.kamaji.clastix.io"] } });
-        let created = store.create(kind, "default", body, stamp()).unwrap().version;
-        store.delete(kind, "default", "a", &Preconditions::default(), stamp()).unwrap();
+        let created = store.create(kind, "default", body, context()).unwrap().version;
+        store.delete(kind, "default", "a", &Preconditions::default(), context()).unwrap();
         let mut marked = store.get(kind, "default", "a").unwrap().to_value();
         assert_eq!(marked["metadata"]["deletionTimestamp"], "1970-01-01T00:00:00Z");
         marked["metadata"]["finalizers"] = json!([]);
@@ -367,7 +367,7 @@ mod tests {
     fn a_version_older_than_the_history_is_expired() {
         let mut store = ObjectStore::new(2);
         let versions: Vec<_> =
-            ["a", "b", "c"].map(|name| store.create(KIND, "default", named(name), stamp()).unwrap().version).into();
+            ["a", "b", "c"].map(|name| store.create(KIND, "default", named(name), context()).unwrap().version).into();
         let all = Filter::default();
         let error = store.lines_since(KIND, &all, versions[0] - 1, 10).unwrap_err();
         assert_eq!(error.code(), http::StatusCode::GONE);
@@ -380,7 +380,7 @@ mod tests {
     fn a_version_that_does_not_exist_yet_is_rejected() {
         let store = store_with(&["a"]);
         let error = store.lines_since(KIND, &Filter::default(), store.version() + 1, 10).unwrap_err();
-        assert!(matches!(error, StatusError::NotYet { .. }), "{error}");
+        assert!(matches!(error, StatusError::TooLargeResourceVersion { .. }), "{error}");
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
         let mut store = ObjectStore::new(10);
         let labelled = |value: &str| json!({ "metadata": { "name": "a", "labels": { "app": value } } });
         let start = store.version();
-        store.create(KIND, "default", labelled("other"), stamp()).unwrap();
+        store.create(KIND, "default", labelled("other"), context()).unwrap();
         for value in ["kamaji", "other"] {
             store.replace(KIND, "default", "a", labelled(value)).unwrap();
         }
@@ -404,9 +404,9 @@ mod tests {
         body["data"] = json!({ "count": count.to_string() });
         // A rejected write is part of the test: the store must stay consistent.
         let _ = match what {
-            0 => store.create(KIND, "default", body, stamp()).map(drop),
+            0 => store.create(KIND, "default", body, context()).map(drop),
             1 => store.replace(KIND, "default", &name, body).map(drop),
-            _ => store.delete(KIND, "default", &name, &Preconditions::default(), stamp()).map(drop),
+            _ => store.delete(KIND, "default", &name, &Preconditions::default(), context()).map(drop),
         };
     }
 

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::managed_fields::entry;
-use super::{FINALIZER, NAMESPACE, Tenant};
+use super::{FINALIZER, NAMESPACE, SimulatedControlPlane};
 use crate::catalog::{NetworkProfile, Status};
 
 /// Returns the whole object.
-pub(super) fn object(tenant: &Tenant) -> Value {
+pub(super) fn object(tenant: &SimulatedControlPlane) -> Value {
     let (spec, status) = (spec(tenant), status(tenant));
     let annotations = json!({ "kubectl.kubernetes.io/last-applied-configuration": applied(tenant).to_string() });
     let applied_parts = json!({ "metadata": { "annotations": annotations, "labels": labels(tenant) }, "spec": spec });
@@ -43,12 +43,12 @@ pub(super) fn object(tenant: &Tenant) -> Value {
     object
 }
 
-fn labels(tenant: &Tenant) -> Value {
+fn labels(tenant: &SimulatedControlPlane) -> Value {
     json!({ "tenant.clastix.io": tenant.name, "team": format!("team-{}", tenant.team) })
 }
 
 /// Returns the object as a person applied it, which `kubectl apply` stores in an annotation.
-fn applied(tenant: &Tenant) -> Value {
+fn applied(tenant: &SimulatedControlPlane) -> Value {
     json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1",
         "kind": "TenantControlPlane",
@@ -66,7 +66,7 @@ fn applied(tenant: &Tenant) -> Value {
     })
 }
 
-fn spec(tenant: &Tenant) -> Value {
+fn spec(tenant: &SimulatedControlPlane) -> Value {
     let mut control_plane = json!({
         "deployment": {
             "additionalMetadata": {},
@@ -144,7 +144,7 @@ const ADMISSION_CONTROLLERS: [&str; 17] = [
     "ValidatingAdmissionWebhook",
 ];
 
-fn status(tenant: &Tenant) -> Value {
+fn status(tenant: &SimulatedControlPlane) -> Value {
     json!({
         "addons": {
             "coreDNS": { "enabled": true },
@@ -176,7 +176,7 @@ fn status(tenant: &Tenant) -> Value {
     })
 }
 
-fn konnectivity(tenant: &Tenant) -> Value {
+fn konnectivity(tenant: &SimulatedControlPlane) -> Value {
     json!({
         "agent": {},
         "certificate": secret(tenant, "konnectivity-certificate"),
@@ -192,7 +192,7 @@ fn konnectivity(tenant: &Tenant) -> Value {
     })
 }
 
-fn resources(tenant: &Tenant) -> Value {
+fn resources(tenant: &SimulatedControlPlane) -> Value {
     let mut version = json!({ "status": tenant.status.as_str() });
     if let Some(installed) = &tenant.installed {
         version["version"] = installed.as_str().into();
@@ -209,7 +209,7 @@ fn resources(tenant: &Tenant) -> Value {
     })
 }
 
-fn storage(tenant: &Tenant) -> Value {
+fn storage(tenant: &SimulatedControlPlane) -> Value {
     json!({
         "certificate": secret(tenant, "datastore-certificate"),
         "config": { "checksum": tenant.checksum("config"), "secretName": format!("{}-datastore-config", tenant.name) },
@@ -224,7 +224,7 @@ fn storage(tenant: &Tenant) -> Value {
     })
 }
 
-fn secret(tenant: &Tenant, part: &str) -> Value {
+fn secret(tenant: &SimulatedControlPlane, part: &str) -> Value {
     json!({
         "checksum": tenant.checksum(part),
         "lastUpdate": updated(tenant),
@@ -232,15 +232,15 @@ fn secret(tenant: &Tenant, part: &str) -> Value {
     })
 }
 
-fn service(tenant: &Tenant, port: u16) -> Value {
+fn service(tenant: &SimulatedControlPlane, port: u16) -> Value {
     json!({ "loadBalancer": {}, "name": tenant.name, "namespace": NAMESPACE, "port": port })
 }
 
-fn replicas(tenant: &Tenant) -> u8 {
+fn replicas(tenant: &SimulatedControlPlane) -> u8 {
     if tenant.status == Status::Sleeping { 0 } else { 2 }
 }
 
-fn service_type(tenant: &Tenant) -> &'static str {
+fn service_type(tenant: &SimulatedControlPlane) -> &'static str {
     match tenant.network_profile {
         NetworkProfile::LoadBalancer => "LoadBalancer",
         NetworkProfile::NodePort => "NodePort",
@@ -249,14 +249,14 @@ fn service_type(tenant: &Tenant) -> &'static str {
 }
 
 /// Returns the name of the datastore.
-fn data_store(tenant: &Tenant) -> String {
+fn data_store(tenant: &SimulatedControlPlane) -> String {
     tenant.driver.to_lowercase()
 }
 
-fn schema(tenant: &Tenant) -> String {
+fn schema(tenant: &SimulatedControlPlane) -> String {
     format!("{NAMESPACE}_{}", tenant.name.replace('-', "_"))
 }
 
-fn updated(tenant: &Tenant) -> String {
+fn updated(tenant: &SimulatedControlPlane) -> String {
     format!("{:.0}", tenant.created)
 }

@@ -96,7 +96,7 @@ impl Observation {
 
     /// Returns the last revision up to which every change since the last outage is stored. An outage that begins now
     /// begins there, because later commits may not have been observed.
-    pub(super) fn settled(&self, history: &History, stored: &[StoredEvent]) -> Revision {
+    pub(super) fn delivered_until(&self, history: &History, stored: &[StoredEvent]) -> Revision {
         let of_number = by_number(stored);
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();
         let missing = history.lives.iter().filter_map(|life| {

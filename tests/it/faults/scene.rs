@@ -208,7 +208,7 @@ impl Scene {
     pub(super) fn begin_outage(&self) -> OpenOutage {
         // The stored events are read after the history, since they only prove that more was observed.
         let history = self.recorder.so_far();
-        OpenOutage(self.observation.settled(&history, &self.events()))
+        OpenOutage(self.observation.delivered_until(&history, &self.events()))
     }
 
     /// Waits until the agent observes changes again, and records the outage.

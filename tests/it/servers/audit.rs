@@ -33,7 +33,7 @@ pub(crate) struct Request {
 impl Request {
     /// Returns whether the request deletes the agent's state, the only one allowed while telemetry is off.
     pub(crate) fn is_erasure(&self) -> bool {
-        let ours = ["kamaji-telemetry", "kamaji-telemetry-set-aside"];
+        let ours = ["kamaji-telemetry", "kamaji-telemetry-quarantine"];
         self.verb == "delete" && self.resource == "configmaps" && ours.contains(&&*self.name)
     }
 

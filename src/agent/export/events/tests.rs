@@ -100,7 +100,7 @@ fn events<const N: usize>() -> [EventRecord; N] {
         time: "2026-11-22T22:16:03Z".parse::<Timestamp>().unwrap(),
         kamaji_version: KamajiVersion::normalise("v1.0.0"),
         kubernetes_version: KubernetesVersion::normalise("v1.36.3"),
-        event: Event::Created { tcp_version: KubernetesVersion::normalise("v1.35.1"), with: None },
+        event: Event::Created { tcp_version: KubernetesVersion::normalise("v1.35.1"), extended: None },
     })
 }
 

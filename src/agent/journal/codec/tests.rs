@@ -43,10 +43,11 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let with = (any::<bool>(), prop::sample::select(&PROFILES[..]))
-        .prop_map(|(cluster_api, network_profile)| CreatedWith { cluster_api, network_profile });
+    let extended = (any::<bool>(), prop::sample::select(&PROFILES[..]))
+        .prop_map(|(cluster_api, network_profile)| ExtendedAttributes { cluster_api, network_profile });
     prop_oneof![
-        (kubernetes(), prop::option::of(with)).prop_map(|(tcp_version, with)| Event::Created { tcp_version, with }),
+        (kubernetes(), prop::option::of(extended))
+            .prop_map(|(tcp_version, extended)| Event::Created { tcp_version, extended }),
         (kubernetes(), kubernetes())
             .prop_map(|(old_tcp_version, new_tcp_version)| Event::Updated { old_tcp_version, new_tcp_version }),
         (status(), kubernetes()).prop_map(|(status, tcp_version)| Event::Deleted { status, tcp_version }),
@@ -107,7 +108,7 @@ fn example() -> JournalState {
         kubernetes_version: version("v1.36.3"),
         event,
     };
-    let with = CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
+    let extended = ExtendedAttributes { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
     let row = |number, reported: &str, status, deleted_reported| PersistedRow {
         uid: uid(number),
         reported: version(reported),
@@ -125,8 +126,8 @@ fn example() -> JournalState {
             row(3, "unknown", Status::Unknown, false),
         ],
         outbox: vec![
-            event(4, "v1.0.0", Event::Created { tcp_version: version("v1.35.1"), with: None }),
-            event(5, "26.7.4-edge", Event::Created { tcp_version: version("v1.35.1"), with: Some(with) }),
+            event(4, "v1.0.0", Event::Created { tcp_version: version("v1.35.1"), extended: None }),
+            event(5, "26.7.4-edge", Event::Created { tcp_version: version("v1.35.1"), extended: Some(extended) }),
             event(
                 6,
                 "edge-24.12.1",
@@ -168,13 +169,28 @@ fn what_the_first_version_wrote_is_read_for_ever() {
 }
 
 #[test]
-fn a_later_format_is_refused_by_its_name() {
+fn a_later_format_is_refused() {
     let mut encoded = encode(&example());
     encoded.data.insert(KEY_FORMAT.to_owned(), "2".to_owned());
-    assert_eq!(decode(&encoded).unwrap_err().to_string(), r#"data.format is "2", expected "1""#);
+    assert_eq!(decode(&encoded).unwrap_err().to_string(), "data.format is invalid: expected 1");
     assert_eq!(decode(&EncodedJournal::default()).unwrap_err().to_string(), "data.format is missing");
-    encoded.data.insert(KEY_FORMAT.to_owned(), "x".repeat(1_000));
-    assert!(decode(&encoded).unwrap_err().to_string().len() < 100, "another's value is not shown in full");
+}
+
+#[test]
+fn no_value_is_part_of_an_error() {
+    let expectations = [
+        (KEY_FORMAT, "1"),
+        (KEY_INSTALLATION, "a UUID"),
+        (KEY_EPOCH, "a number"),
+        (KEY_BASELINE, "true or false"),
+        (KEY_ACKNOWLEDGED, "an RFC 3339 time"),
+    ];
+    for (key, expected) in expectations {
+        let mut encoded = encode(&example());
+        encoded.data.insert(key.to_owned(), "hunter2".to_owned());
+        let error = decode(&encoded).unwrap_err().to_string();
+        assert_eq!(error, format!("data.{key} is invalid: expected {expected}"));
+    }
 }
 
 #[test]
@@ -197,7 +213,6 @@ fn what_is_damaged_is_named() {
         "binaryData.outbox, record 0: kind is 0, expected 1 to 3"
     );
     assert_eq!(damaged(|encoded| drop(encoded.data.remove("epoch"))), "data.epoch is missing");
-    assert!(damaged(|encoded| drop(encoded.data.insert("installation".into(), "x".into()))).contains("\"x\""));
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn tcp(uid: u128) -> ControlPlane {
         deleted: None,
         tcp_version: Some(version("v1.35.1")),
         status: Some(Status::Ready),
-        created_with: CreatedWith { cluster_api: false, network_profile: None },
+        extended: ExtendedAttributes { cluster_api: false, network_profile: None },
     }
 }
 
@@ -72,7 +72,7 @@ fn synced(objects: &[ControlPlane]) -> Index {
 }
 
 fn created(text: &str) -> Event {
-    Event::Created { tcp_version: version(text), with: None }
+    Event::Created { tcp_version: version(text), extended: None }
 }
 
 fn updated(old: &str, new: &str) -> Event {

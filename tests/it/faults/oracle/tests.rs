@@ -219,11 +219,11 @@ fn what_happened_while_telemetry_was_off_is_not_reported() {
 #[test]
 fn an_outage_begins_where_something_is_not_stored_yet() {
     let lives = history(vec![life(1, &[(20, 0), (210, 1)], None), life(2, &[(5, 0), (220, 1)], None)]);
-    let settled = |changes: &[Change]| observation().settled(&lives, &stored(changes));
+    let delivered_until = |changes: &[Change]| observation().delivered_until(&lives, &stored(changes));
     let (first, second) = (Updated(v(1, 0), v(1, 1)), Updated(v(2, 0), v(2, 1)));
-    assert_eq!(settled(&[Created(v(1, 0)), first, second]), 1000, "all that is known");
-    assert_eq!(settled(&[Created(v(1, 0)), second]), 209);
-    assert_eq!(settled(&[Created(v(1, 0)), first]), 219);
+    assert_eq!(delivered_until(&[Created(v(1, 0)), first, second]), 1000, "all that is known");
+    assert_eq!(delivered_until(&[Created(v(1, 0)), second]), 209);
+    assert_eq!(delivered_until(&[Created(v(1, 0)), first]), 219);
 }
 
 /// A random life with repeating versions, and which of its states somebody saw that missed only what can be missed.

@@ -10,16 +10,16 @@ use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::store::sqlite::backup::{self, folder::BackupFolder};
+use super::store::sqlite::backup::{self, directory::BackupDirectory};
 use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, StoreLocation, erase_installation};
 
-/// Deletes all rows of an installation, by its UUID or by the cluster UID that Kamaji's built-in telemetry reports: that of
-/// the Service `default/kubernetes`. The backend may serve the store meanwhile.
+/// Deletes all rows of an installation, by its UUID or by the cluster UID that Kamaji's built-in telemetry reports:
+/// that of the Service `default/kubernetes`. The backend may serve the store meanwhile.
 ///
 /// The erasure is added to the audit log before, without the installation. Fails if there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let store = open(store).await?;
-    let entry = AuditLogEntry { time: Timestamp::now(), who: None, what: ERASE.to_owned(), status: None, count: 1 };
+    let entry = AuditLogEntry { time: Timestamp::now(), actor: None, action: ERASE.to_owned(), status: None, count: 1 };
     store.record(vec![entry]).await?;
     let erased = erase_installation(&store, installation).await?;
     if erased == Erased::default() {
@@ -34,36 +34,36 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
     ))
 }
 
-/// Copies a store into a new file. The backend may serve the store meanwhile.
+/// Backs up a store into a new file. The backend may serve the store meanwhile.
 pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
-    let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), file.display());
+    let done = format!("Backed up {} to {}, and checked the backup.\n", path.display(), file.display());
     tokio::task::spawn_blocking(move || backup::backup(&path, &file)).await?.context("no backup was made")?;
     Ok(done)
 }
 
-/// Copies a store into a folder, and deletes the oldest copies there beyond `retain`. The backend may serve the store
-/// meanwhile.
+/// Backs up a store into a directory, and deletes the oldest backups there beyond `retain`. The backend may serve the
+/// store meanwhile.
 pub async fn backup_into(store: StoreLocation, directory: PathBuf, retain: u16) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
     tokio::task::spawn_blocking(move || {
-        let folder = BackupFolder::open(&directory, &path).context("no backup was made")?;
-        let copy = folder.add(Timestamp::now()).context("no backup was made")?;
-        let done = format!("Copied {} to {}, and checked the copy.\n", path.display(), copy.display());
-        let deleted = folder.retain(&copy, retain.into()).with_context(|| {
-            format!("{} was made, but older copies beyond {retain} could not all be deleted", copy.display())
+        let backups = BackupDirectory::open(&directory, &path).context("no backup was made")?;
+        let file = backups.add(Timestamp::now()).context("no backup was made")?;
+        let done = format!("Backed up {} to {}, and checked the backup.\n", path.display(), file.display());
+        let deleted = backups.retain(&file, retain.into()).with_context(|| {
+            format!("{} was made, but older backups beyond {retain} could not all be deleted", file.display())
         })?;
-        let deleted = deleted.into_iter().map(|name| format!("Deleted {name}: {retain} are kept.\n"));
+        let deleted = deleted.into_iter().map(|name| format!("Deleted {name}: {retain} are retained.\n"));
         Ok(std::iter::once(done).chain(deleted).collect())
     })
     .await?
 }
 
-/// Replaces a store that is not in use by a copy.
+/// Replaces a store that is not in use with a backup.
 pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
     let StoreLocation::Sqlite(path) = store;
-    let done = format!("Checked {}, and put it in the place of {}.\n", file.display(), path.display());
-    tokio::task::spawn_blocking(move || backup::restore(&file, &path)).await?.context("nothing was put back")?;
+    let done = format!("Checked {}, and restored it to {}.\n", file.display(), path.display());
+    tokio::task::spawn_blocking(move || backup::restore(&file, &path)).await?.context("nothing was restored")?;
     Ok(done)
 }
 

@@ -5,7 +5,7 @@
 //!      └──▶ kamaji ──────────────────┘
 //! ```
 //!
-//! A sender is answered after the commit of what it sent.
+//! The response to a request is sent after the commit of its records.
 
 mod error;
 pub(super) mod kamaji;

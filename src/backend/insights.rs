@@ -9,16 +9,16 @@ use super::store::{
     ActiveCounts, DayTotals, Dimension, EventRow, InstallationRow, KamajiTotals, OverviewData, OverviewQuery, Totals,
     utc_day,
 };
-use crate::catalog::{CreatedWith, Event, NetworkProfile};
+use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
 
 /// The maximum number of versions in a list; the rest is summed up. Ten are all that a maintainer supports.
 const MAX_VERSIONS: u32 = 10;
 
-/// The maximum number of values of an extended gauge. One installation reports 64 at most. Nothing is left out unless the
-/// whole fleet has more values than this.
+/// The maximum number of values of an extended gauge. One installation reports 64 at most. Nothing is left out unless
+/// the whole fleet has more values than this.
 const MAX_DIMENSIONS: u32 = 256;
 
-/// The maximum number of installations and events in a list: a reader scrolls through so many.
+/// The maximum number of installations and events in a list: as many as fit on one page.
 const MAX_LISTED: u32 = 25;
 
 /// The maximum number of days of history: long enough to see a release spread.
@@ -212,8 +212,8 @@ fn versions<V: ToString>(top: &[(V, u64)], all: u64) -> TopVersions {
     TopVersions { top: top.iter().map(share).collect(), others: all.saturating_sub(listed) }
 }
 
-/// Returns a row for each day up to `today`, with zeros for a day without data. A row of tomorrow, from a sender whose clock
-/// is ahead, is left out.
+/// Returns a row for each day up to `today`, with zeros for a day without data. A row of tomorrow, from a sender whose
+/// clock is ahead, is left out.
 fn every_day(days: &[DayTotals], today: Date) -> Vec<DayTotals> {
     let youngest = today.saturating_sub((MIN_DAYS - 1).days());
     let first = days.first().map_or(youngest, |first| first.day.min(youngest));
@@ -259,7 +259,7 @@ impl From<EventRow> for EventEntry {
             ..Self::default()
         };
         match record.event {
-            Event::Created { tcp_version, with } => entry.created(tcp_version.to_string(), with),
+            Event::Created { tcp_version, extended } => entry.created(tcp_version.to_string(), extended),
             Event::Updated { old_tcp_version, new_tcp_version } => Self {
                 old_tcp_version: Some(old_tcp_version.to_string()),
                 new_tcp_version: Some(new_tcp_version.to_string()),
@@ -273,11 +273,11 @@ impl From<EventRow> for EventEntry {
 }
 
 impl EventEntry {
-    fn created(self, tcp_version: String, with: Option<CreatedWith>) -> Self {
-        let profile = with.and_then(|with| with.network_profile).map(NetworkProfile::as_str);
+    fn created(self, tcp_version: String, extended: Option<ExtendedAttributes>) -> Self {
+        let profile = extended.and_then(|extended| extended.network_profile).map(NetworkProfile::as_str);
         Self {
             tcp_version: Some(tcp_version),
-            cluster_api: with.map(|with| with.cluster_api),
+            cluster_api: extended.map(|extended| extended.cluster_api),
             network_profile: profile.map(str::to_owned),
             ..self
         }

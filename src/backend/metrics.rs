@@ -1,4 +1,4 @@
-//! The backend's own metrics, for `/metrics`: requests, what became of their records, and the state of the store.
+//! The backend's own metrics, for `/metrics`: requests, the outcome of their records, and the state of the store.
 //!
 //! They count requests, records and time, and never name a sender. The names follow Prometheus' conventions.
 
@@ -40,7 +40,7 @@ const fn result(is_success: bool) -> &'static str {
 /// Installs the recorder. Without it, metrics cost nothing and are lost. `reject_reasons` are the values of the label
 /// `reason` of rejected records.
 pub(super) fn open(reject_reasons: impl IntoIterator<Item = &'static str>) {
-    probes::recorder();
+    probes::metrics_handle();
     describe();
     init();
     for reason in reject_reasons {
@@ -52,7 +52,7 @@ fn describe() {
     describe_counter!(
         REQUESTS_TOTAL,
         Unit::Count,
-        "Requests by transport and result: an HTTP status, or a gRPC code's name."
+        "Requests by transport and result: an HTTP status, or success or a gRPC status code in lower snake case."
     );
     describe_counter!(
         RECORDS_ACCEPTED_TOTAL,
@@ -74,7 +74,7 @@ fn describe() {
     describe_gauge!(
         WRITE_QUEUE_RECORDS,
         Unit::Count,
-        "Rows that are queued for a commit. When the queue is full, senders are told to retry."
+        "Records that are queued for a commit; senders are told to retry when the queue is full."
     );
     describe_gauge!(STORE_SIZE_BYTES, Unit::Bytes, "Bytes that the store takes on disk.");
     describe_gauge!(
@@ -126,7 +126,7 @@ fn init() {
     }
 }
 
-/// Counts an answered request. `result` is one of few: an HTTP status or a gRPC code.
+/// Counts a completed request. `result` is one of few: an HTTP status, or `success` or a gRPC code.
 pub(super) fn requests(transport: Transport, result: String) {
     counter!(REQUESTS_TOTAL, "transport" => transport.as_str(), "result" => result).increment(1);
 }
@@ -192,16 +192,16 @@ pub(super) fn commits(is_success: bool, duration: Duration) {
     }
 }
 
-/// Adds rows that are queued for a commit.
+/// Adds records that are queued for a commit.
 #[expect(clippy::cast_precision_loss, reason = "bounded far below 2^53")]
-pub(super) fn write_queue_pushed(rows: usize) {
-    gauge!(WRITE_QUEUE_RECORDS).increment(rows as f64);
+pub(super) fn write_queue_pushed(records: usize) {
+    gauge!(WRITE_QUEUE_RECORDS).increment(records as f64);
 }
 
-/// Subtracts rows that are not queued any more, committed or not.
+/// Subtracts records that are not queued any more, committed or not.
 #[expect(clippy::cast_precision_loss, reason = "bounded far below 2^53")]
-pub(super) fn write_queue_popped(rows: usize) {
-    gauge!(WRITE_QUEUE_RECORDS).decrement(rows as f64);
+pub(super) fn write_queue_popped(records: usize) {
+    gauge!(WRITE_QUEUE_RECORDS).decrement(records as f64);
 }
 
 /// Sets the size of the store.

@@ -74,7 +74,7 @@ impl Acceptor {
         Self { slots: ConnectionSlots::new(limits), limiter, tls }
     }
 
-    /// Creates an acceptor for the probes and the metrics, with limits of its own: they are answered when nothing else is.
+    /// Creates an acceptor for the probes and the metrics, with limits of its own: they are served when nothing else is.
     pub(super) fn for_probes() -> Self {
         let limits = Limits {
             requests: 0,
@@ -114,7 +114,7 @@ impl Acceptor {
                     }
                     Err(reason) => metrics::connections_rejected(reason),
                 },
-                Err(error) if is_of_peer(&error) => {}
+                Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     accept_errors.failed(|errors| log_accept_error(&error, port, errors));
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -128,14 +128,14 @@ impl Acceptor {
     }
 
     fn take_slot(&self, port: Port, peer: IpAddr) -> Result<ConnectionSlot, ConnectionRejection> {
-        let source = self.limiter.source_of_peer(peer);
-        self.limiter.check_connection(source).map_err(|_| ConnectionRejection::Rate)?;
-        self.slots.take(port, source)
+        let client = self.limiter.client_of_peer(peer);
+        self.limiter.check_connection(client).map_err(|_| ConnectionRejection::Rate)?;
+        self.slots.take(port, client)
     }
 }
 
 /// Returns whether one connection ended before it was accepted, which does not concern the next.
-fn is_of_peer(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
 }
 

@@ -1,9 +1,9 @@
-//! Limits on what one source may send: how often, how much, and how much of it at once.
+//! Rate limits and quotas per client.
 //!
 //! A request enters this module twice. [`Limiter::check`] runs before the body is read, and returns the [`Permit`] under
 //! which the body is read. [`Permit::charge`] runs once the body is decoded and validated.
 //!
-//! A source is an address or the beginning of one. Sources exist in this module's memory only: they are never stored,
+//! A client is an address or an address prefix. Clients exist in this module's memory only: they are never stored,
 //! logged or counted.
 
 mod client_ip;
@@ -23,27 +23,27 @@ pub(super) use limiter::{LimitScope, Limiter, PeerAddr, Permit};
 pub(super) use quota::{Quota, QuotaExceeded, Reservation};
 pub(super) use token_bucket::TokenBuckets;
 
-/// Limits on senders. Rates are per second unless stated otherwise; a rate of zero is unlimited.
+/// Limits on clients. Rates are per second unless stated otherwise; a rate of zero is unlimited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests of one source.
+    /// Requests of one client.
     pub requests: u32,
-    /// Items of one source that are read: gauge points and events.
+    /// Items of one client that are read: gauge points and events.
     pub items: u32,
-    /// Items of one source that are stored in a day: gauge snapshots and events.
+    /// Items of one client that are stored in a day: gauge snapshots and events.
     pub items_per_day: u32,
     /// Gauge snapshots of one installation.
     pub snapshots: u32,
     /// Connections at once.
     pub max_connections: usize,
-    /// Connections of one source at once.
+    /// Connections of one client at once.
     pub max_connections_per_client: usize,
-    /// Proxies whose `X-Forwarded-For` or `Forwarded` names the source of a request.
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` has the client of a request.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Limits {
-    /// Returns the limits that docs/operations.md derives.
+    /// Returns the default limits, which docs/backend.md derives.
     fn default() -> Self {
         Self {
             requests: 100,

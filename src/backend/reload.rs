@@ -49,8 +49,8 @@ where
         Self { read, interval, shutdown, last: None }
     }
 
-    /// Waits until the content differs from that returned last, or until the files can't be used, which is returned once
-    /// for each error. Returns `None` at the shutdown. A caller that drops the future misses no change.
+    /// Waits until the content differs from that returned last, or until the files can't be used, which is returned
+    /// once for each error. Returns `None` at the shutdown. A caller that drops the future misses no change.
     pub(super) async fn changed(&mut self) -> Option<Result<&C, E>> {
         loop {
             self.shutdown.run_until_cancelled(self.interval.tick()).await?;

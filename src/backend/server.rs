@@ -45,7 +45,7 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// The store.
     pub store: StoreLocation,
-    /// The retention of rows.
+    /// The retention of records.
     pub retention: Retention,
     /// Limits, TLS and authentication.
     pub security: SecurityConfig,
@@ -89,7 +89,7 @@ impl Listeners {
     }
 }
 
-/// Runs a backend until `shutdown`: binds its addresses, opens the store, and serves. The probes are answered from the
+/// Runs a backend until `shutdown`: binds its addresses, opens the store, and serves. The probes are served from the
 /// beginning.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Config { grpc, http, health, store, retention, security } = config;
@@ -98,7 +98,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let (grpc, http) = (BoundSocket::bind(grpc, "--grpc-addr")?, BoundSocket::bind(http, "--http-addr")?);
     let probes = probes(health.map(listen_for_probes).transpose()?);
     let state = probes.state.clone();
-    state.readiness.wait(OPENING);
+    state.readiness.set_not_ready(OPENING);
     let stop = shutdown.clone();
     let serving = async {
         let Some(stores) = open(store, &stop).await? else { return Ok(()) };
@@ -109,9 +109,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 }
 
 /// Serves `stores` on bound sockets until `shutdown`, then finishes the requests in flight, for at most 10 s. Meanwhile it
-/// deletes rows by `retention`. Authentication is by the tokens in `stores` and by `security`.
+/// deletes records by `retention`. Authentication is by the tokens in `stores` and by `security`.
 ///
-/// Every acknowledged row is committed, whatever happens later. Fails at the start if a socket cannot be used, or the
+/// Every acknowledged record is committed, whatever happens later. Fails at the start if a socket cannot be used, or the
 /// store or a file of tokens cannot be read.
 pub async fn serve(
     listeners: Listeners,
@@ -151,7 +151,7 @@ async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::
     match opened {
         Ok(store) => Ok(Some(Arc::new(store).into())),
         Err(error) if error.is_interrupt() => {
-            tracing::info!("shut down before the store was opened; it is unchanged");
+            tracing::info!(reason = "shutdown", "the store was not opened; it is unchanged");
             Ok(None)
         }
         Err(error) => Err(error.into()),
@@ -169,7 +169,7 @@ async fn serve_stores(
 ) -> anyhow::Result<()> {
     let StoreListeners { grpc, http } = listeners;
     let SecurityConfig { limits, tls, auth } = security;
-    let (health, health_service) = HealthMonitor::new(readiness.clone()).await;
+    let (health_monitor, health_service) = HealthMonitor::new(readiness.clone()).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
     let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
     log_start(&grpc, &http, &auth, &limits)?;
@@ -188,12 +188,12 @@ async fn serve_stores(
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
     let grpc = acceptor.clone().serve(grpc, Port::Grpc, grpc_routes, shutdown.clone());
     let http = acceptor.serve(http, Port::Http, http_routes, shutdown.clone());
-    let certificate = follow_certificate(tls, shutdown.clone());
-    let sender_tokens = sender_tokens.follow(shutdown.clone());
-    let reader_tokens = reader_tokens.follow(shutdown.clone());
+    let certificate = reload_certificate(tls, shutdown.clone());
+    let sender_tokens = sender_tokens.reload_on_change(shutdown.clone());
+    let reader_tokens = reader_tokens.reload_on_change(shutdown.clone());
     let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
-    let health = health.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
+    let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
     let retention = retention::run(stores, retention, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
@@ -242,16 +242,16 @@ fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: 
     if let Some(public_url) = auth.public_url.as_ref().filter(|_| limits.trusted_proxies.is_empty()) {
         tracing::warn!(
             %public_url,
-            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one source; name the proxy, if there is one"
+            "--public-url without --trusted-proxy: all that comes through a proxy is limited as one client; name the proxy, if there is one"
         );
     }
     Ok(())
 }
 
 /// Replaces the certificate when its files change, if there is one.
-async fn follow_certificate(tls: Option<Arc<TlsIdentity>>, shutdown: CancellationToken) {
+async fn reload_certificate(tls: Option<Arc<TlsIdentity>>, shutdown: CancellationToken) {
     if let Some(tls) = tls {
-        tls.follow(shutdown).await;
+        tls.reload_on_change(shutdown).await;
     }
 }
 

@@ -1,12 +1,12 @@
 //! Storage of validated records: the traits of a store, and its implementation in `SQLite`.
 //!
-//! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that no text gets in
-//! that was not validated.
+//! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that no text gets
+//! in that was not validated.
 
 mod auth;
+mod deletion;
 mod location;
 mod pseudonym;
-mod retention;
 mod rows;
 pub mod sqlite;
 mod stores;
@@ -23,15 +23,15 @@ use uuid::Uuid;
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 
 pub use auth::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role,
-    Session, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
+    StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
+pub use deletion::{Cutoffs, EraseError, Erased, Pruned, erase_installation};
 pub use location::{StoreLocation, UnknownStore};
-pub use pseudonym::{NoRandomNumbers, PseudonymKey};
-pub use retention::{Cutoffs, EraseError, Erased, Pruned, erase_installation};
+pub use pseudonym::{PseudonymKey, RandomError};
 pub use rows::{
     AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Source,
-    StateCounts, cut_to_hour, utc_day,
+    StateCounts, truncate_to_hour, utc_day,
 };
 pub use sqlite::SqliteStore;
 pub use stores::Stores;
@@ -50,8 +50,8 @@ pub use stores::Stores;
 pub trait Store: Send + Sync + 'static {
     /// Stores `batch`.
     ///
-    /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it again
-    /// in both cases.
+    /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it
+    /// again in both cases.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Deletes rows older than `cutoffs`, in steps between which writes go on.
@@ -59,8 +59,8 @@ pub trait Store: Send + Sync + 'static {
     /// Fails with [`WriteError`] if not all of them were deleted. Those of the steps before stay deleted.
     fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>>;
 
-    /// Removes the traces of deleted rows and of the order of arrival, such as a write-ahead log. Called every minute. Does
-    /// nothing while a reader needs them.
+    /// Removes the traces of deleted rows and of the order of arrival, such as a write-ahead log. Called every minute.
+    /// Does nothing while a reader needs them.
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
@@ -106,7 +106,8 @@ impl WriteError {
         match self {
             // The bound holds about two seconds of work.
             Self::Overloaded { .. } => Duration::from_secs(2),
-            // A full disk waits for its operator. Senders try now and then, and not all at once when there is room again.
+            // A full disk waits for its operator. Senders try now and then, and not all at once when there is room
+            // again.
             Self::Unavailable(_) => Duration::from_secs(30),
         }
     }
@@ -131,9 +132,9 @@ pub struct OverviewQuery {
 
 /// The data of the overview.
 ///
-/// An installation is *current* if its newest snapshot is at most [`CURRENT`] old. Stores count by the hour, so each window
-/// begins with a whole hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] comes from this project's
-/// agents alone.
+/// An installation is *current* if its newest snapshot is at most [`CURRENT`] old. Stores count by the hour, so each
+/// window begins with a whole hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] comes from this
+/// project's agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OverviewData {
     /// Installations seen in the last 24 hours.

@@ -26,9 +26,9 @@ use super::store::{ReadError, Store, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
 
-/// The security headers of every answer. A page loads its own style and icon and nothing else, runs no script, sends no
-/// form, and is in no frame and no cache. It sends no referrer to other sites. It sends one to itself, since a browser
-/// without it omits the origin of a form, too.
+/// The security headers of every response. A page loads its own style and icon and nothing else, runs no script, sends
+/// no form, and is in no frame and no cache. It sends no referrer to other sites. It sends one to itself, since a
+/// browser without it omits the origin of a form, too.
 const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -84,7 +84,7 @@ fn respond(error: AuthError) -> Response {
     with_security_headers(error.into_response())
 }
 
-/// Adds the security headers that an answer does not set itself.
+/// Adds the security headers that a response does not set itself.
 fn with_security_headers(mut response: Response) -> Response {
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -97,10 +97,10 @@ fn with_form(page: Markup) -> Response {
     ([(CONTENT_SECURITY_POLICY, FORM_POLICY)], Html(page.into_string())).into_response()
 }
 
-/// The error of a page whose data cannot be read. The log has its cause; the answer does not.
-struct Unreadable;
+/// The error of a page whose data cannot be read. The cause is logged, and is not in the response.
+struct PageError;
 
-impl From<ReadError> for Unreadable {
+impl From<ReadError> for PageError {
     fn from(error: ReadError) -> Self {
         static THROTTLE: LogThrottle = LogThrottle::per_minute();
         THROTTLE.failed(|count| tracing::error!(%error, count, "failed to show a page"));
@@ -108,7 +108,7 @@ impl From<ReadError> for Unreadable {
     }
 }
 
-impl IntoResponse for Unreadable {
+impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read: see the backend's log\n").into_response()
     }
@@ -120,14 +120,14 @@ async fn read_overview(store: &dyn Store) -> Result<Overview, ReadError> {
     Ok(insights::overview(data, now))
 }
 
-/// Shows the overview to a reader, and the login form to everybody else.
-async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, Unreadable> {
+/// Shows the overview to a reader, and the login form to others.
+async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, PageError> {
     let Some(Extension(principal)) = principal else { return login::page(&web, None).await };
     let overview = read_overview(web.stores.rows.as_ref()).await?;
     Ok(with_form(page::overview(&overview, web.grpc, &principal)))
 }
 
-async fn overview(State(Web { stores, .. }): State<Web>) -> Result<Json<Overview>, Unreadable> {
+async fn overview(State(Web { stores, .. }): State<Web>) -> Result<Json<Overview>, PageError> {
     Ok(Json(read_overview(stores.rows.as_ref()).await?))
 }
 

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args};
 
 use super::interval;
 use crate::agent::consent::{DISABLE_TELEMETRY, OptOut, is_set};
-use crate::agent::{self, Election};
+use crate::agent::{self, ElectionConfig};
 use crate::catalog::KamajiVersion;
 use crate::process;
 
@@ -168,7 +168,7 @@ fn resolve_export_interval(
 }
 
 /// Returns how the leader is elected. The host name of a pod is the pod's name, and stays when its container restarts.
-fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Result<Election> {
+fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Result<ElectionConfig> {
     let identity = match identity.filter(|identity| !identity.is_empty()) {
         Some(identity) => identity,
         None => std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -176,7 +176,7 @@ fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Resul
             .trim()
             .to_owned(),
     };
-    Ok(Election { identity, lease_duration })
+    Ok(ElectionConfig { identity, lease_duration })
 }
 
 fn parse_version(text: &str) -> anyhow::Result<KamajiVersion> {

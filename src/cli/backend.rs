@@ -1,6 +1,6 @@
 //! `kamaji-telemetry backend`: the server, and the commands that administer its store.
 
-mod copies;
+mod backup;
 mod erase;
 mod serve;
 mod token;
@@ -22,10 +22,10 @@ enum BackendCommand {
     Serve(Box<serve::ServeArgs>),
     /// Delete all data of one installation. The backend may be serving.
     Erase(erase::EraseArgs),
-    /// Copy the store into a new file, or into a directory of copies. The backend may be serving.
-    Backup(copies::BackupArgs),
-    /// Check a copy and replace the store with it. The backend must not be serving.
-    Restore(copies::RestoreArgs),
+    /// Back up the store into a new file, or into a directory of backups. The backend may be serving.
+    Backup(backup::BackupArgs),
+    /// Check a backup and replace the store with it. The backend must not be serving.
+    Restore(backup::RestoreArgs),
     /// Manage the tokens of readers. The backend may be serving.
     Token {
         #[command(subcommand)]
@@ -45,8 +45,8 @@ pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
     match args.command {
         BackendCommand::Serve(args) => serve::run(*args).await,
         BackendCommand::Erase(args) => erase::run(args).await,
-        BackendCommand::Backup(args) => copies::backup(args).await,
-        BackendCommand::Restore(args) => copies::restore(args).await,
+        BackendCommand::Backup(args) => backup::backup(args).await,
+        BackendCommand::Restore(args) => backup::restore(args).await,
         BackendCommand::Token { command } => token::run(command).await,
     }
 }
@@ -58,7 +58,7 @@ impl StoreArgs {
 }
 
 /// Parses a number of days with the suffix `d`. A retention below one day would delete a day before it is over, and no
-/// question reaches back further than ten years.
+/// query covers more than ten years.
 fn days(text: &str) -> Result<u16, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
     days.filter(|days| (1..=3_650).contains(days)).ok_or_else(|| "expected days from 1d to 3650d, such as 400d".into())

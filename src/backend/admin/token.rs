@@ -4,8 +4,8 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::open;
-use crate::backend::auth::token::{self, Name, NotCreated};
-use crate::backend::store::{AuthStore, CreateError, Role, StoreLocation, Token, UsedToken};
+use crate::backend::auth::token::{self, CreateTokenError, TokenName};
+use crate::backend::store::{AuthStore, Role, StoreLocation, StoreTokenError, Token, UsedToken};
 
 /// A new token.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub struct CreatedToken {
 /// Creates a token that is valid for `days`.
 ///
 /// Fails if there is no store, or if another token has the name.
-pub async fn create(store: StoreLocation, name: Name, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
+pub async fn create(store: StoreLocation, name: TokenName, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
     let store = open(store).await?;
     let (token, text) = match token::create(&store, name.clone(), role, days).await {
-        Err(NotCreated::Store(CreateError::NameTaken)) => bail!(
+        Err(CreateTokenError::Store(StoreTokenError::NameTaken)) => bail!(
             "--name {name}: there is a token of this name: expected another name, or revoke that one first: \
              kamaji-telemetry backend token revoke {name}"
         ),
@@ -50,10 +50,10 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
 /// Revokes a token, by its name or its prefix, and ends its sessions.
 ///
 /// Fails if the store has no such token. Those of `--reader-token-file` are not in it.
-pub async fn revoke(store: StoreLocation, which: String) -> anyhow::Result<String> {
-    let revoked = open(store).await?.revoke_token(which.clone(), Timestamp::now()).await?;
+pub async fn revoke(store: StoreLocation, name_or_prefix: String) -> anyhow::Result<String> {
+    let revoked = open(store).await?.revoke_token(name_or_prefix.clone(), Timestamp::now()).await?;
     let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
-        format!("{which:?} is no token that can be revoked: expected a NAME or a PREFIX of `kamaji-telemetry backend token list`")
+        format!("{name_or_prefix:?} is no token that can be revoked: expected a NAME or a PREFIX of `kamaji-telemetry backend token list`")
     })?;
     Ok(match revoked {
         None => format!("Revoked {prefix} of {name}, and ended its sessions.\n"),

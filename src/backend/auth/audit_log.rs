@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::store::{AuditLogEntry, AuthStore};
 use crate::process::log_throttle::LogThrottle;
 
-/// The maximum number of queued entries, and of those in one write. A write takes milliseconds, so a request waits for so
-/// many no longer than for its page. The queue is smaller than 64 kB.
+/// The maximum number of queued entries, and of those in one write. Writing that many takes about as long as rendering
+/// a page. The queue is smaller than 64 kB.
 const MAX_QUEUED: usize = 256;
 
 /// A handle of the writer.
@@ -17,9 +17,9 @@ pub(in crate::backend) struct AuditLogWriter(mpsc::Sender<PendingEntry>);
 
 type PendingEntry = (AuditLogEntry, oneshot::Sender<()>);
 
-/// The error of an entry that is not stored, so that its request must not be answered.
+/// The error of an entry that could not be stored. The response must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backend) struct NotLogged;
+pub(in crate::backend) struct AuditLogError;
 
 impl AuditLogWriter {
     /// Creates a writer. The future writes until every clone of the handle is dropped.
@@ -29,10 +29,10 @@ impl AuditLogWriter {
     }
 
     /// Adds an entry to the audit log. Returns once it is stored.
-    pub(super) async fn record(&self, entry: AuditLogEntry) -> Result<(), NotLogged> {
+    pub(super) async fn record(&self, entry: AuditLogEntry) -> Result<(), AuditLogError> {
         let (stored, is_stored) = oneshot::channel();
-        self.0.try_send((entry, stored)).map_err(|_| NotLogged)?;
-        is_stored.await.map_err(|_| NotLogged)
+        self.0.try_send((entry, stored)).map_err(|_| AuditLogError)?;
+        is_stored.await.map_err(|_| AuditLogError)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn read(headers: &HeaderMap, secure: bool) -> Option<&str> {
     pairs.find(|(key, _)| *key == name(secure)).map(|(_, value)| value)
 }
 
-/// Returns the header that gives a browser the secret, for so many seconds.
+/// Returns the `Set-Cookie` value that stores the secret for `seconds`.
 pub(super) fn set(secret: &str, seconds: i64, secure: bool) -> Option<HeaderValue> {
     let tls_only = if secure { "; Secure" } else { "" };
     let name = name(secure);
@@ -28,7 +28,7 @@ pub(super) fn set(secret: &str, seconds: i64, secure: bool) -> Option<HeaderValu
     HeaderValue::try_from(cookie).ok()
 }
 
-/// Returns the header that makes a browser delete the cookie.
+/// Returns the `Set-Cookie` value that deletes the cookie.
 pub(super) fn clear(secure: bool) -> Option<HeaderValue> {
     set("", 0, secure)
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Request, Uri};
 
-/// The header in which browsers say which site sends a request, on connections that they trust.
+/// `Sec-Fetch-Site`, which browsers send on trustworthy connections.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The scheme and the host of the page, such as `https://telemetry.example.org`.
@@ -71,9 +71,9 @@ fn host<B>(request: &Request<B>) -> Option<&str> {
     authority.or_else(|| request.headers().get(HOST)?.to_str().ok())
 }
 
-/// Returns whether a page of this backend sent the request. Browsers say so in one of two headers whenever they send a
-/// form. A client that sends neither is not a browser, and can use a token.
-pub(super) fn is_own<B>(request: &Request<B>, public_url: Option<&PublicUrl>) -> bool {
+/// Returns whether the request comes from a page of this backend, by `Sec-Fetch-Site` or `Origin`. A request with
+/// neither is rejected: it is not from a browser's form, and a program can send a token.
+pub(super) fn is_same_origin<B>(request: &Request<B>, public_url: Option<&PublicUrl>) -> bool {
     if let Some(site) = request.headers().get(SEC_FETCH_SITE) {
         return site == "same-origin";
     }
@@ -148,7 +148,7 @@ mod tests {
             (vec![host, ("origin", "http://a.test:8080")], Some("https://b.test"), false),
         ] {
             let url = public_url.map(|url| url.parse::<PublicUrl>().unwrap());
-            assert_eq!(is_own(&request(&headers), url.as_ref()), is, "{headers:?} {public_url:?}");
+            assert_eq!(is_same_origin(&request(&headers), url.as_ref()), is, "{headers:?} {public_url:?}");
         }
     }
 }

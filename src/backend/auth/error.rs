@@ -1,4 +1,4 @@
-//! The errors of authentication and authorization, and how they are answered.
+//! The errors of authentication and authorization, and their responses.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(in crate::backend) enum AuthError {
          Origin; where a proxy changes the name of the host, --public-url tells the right one; a program sends a token \
          instead"
     )]
-    ForeignOrigin,
+    CrossOrigin,
     #[error("this path has no such method: expected {0}")]
     MethodNotAllowed(String),
     #[error(
@@ -47,12 +47,12 @@ pub(in crate::backend) enum AuthError {
     Unavailable(#[from] AuthUnavailable),
 }
 
-/// A failure of the backend, for which nothing is shown. The log has its cause; the answer does not.
+/// A failure of the backend. The cause is logged, and is not in the response.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(in crate::backend) enum AuthUnavailable {
-    /// The request cannot be added to the audit log, without which it is not answered.
+    /// The request cannot be added to the audit log, so the response is not sent.
     #[error("what is read has to be logged, and that fails at the moment: see the backend's log")]
-    NotLogged,
+    AuditLog,
     /// Any other failure, which is logged already.
     #[error("the store cannot be used at the moment: see the backend's log")]
     Other,
@@ -73,11 +73,11 @@ fn seconds(wait: Duration) -> u64 {
 }
 
 impl AuthError {
-    /// Returns the HTTP status of the answer.
+    /// Returns the HTTP status of the response.
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::ForeignOrigin | Self::Role { .. } => StatusCode::FORBIDDEN,
+            Self::CrossOrigin | Self::Role { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::SenderTokenRequired | Self::TokenRequired | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,

@@ -1,4 +1,4 @@
-//! The tokens of senders from a file (`--ingest-token-file`). Without a file, everybody may send.
+//! The tokens of senders from a file (`--ingest-token-file`). Without a file, senders need no token.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{AuthError, Respond};
-use super::watch::watch;
+use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
 use crate::backend::reload;
 use crate::backend::store::Digest;
@@ -69,17 +69,17 @@ impl IngestTokens {
     }
 
     /// Returns whether a request with these headers may send.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn authorizes(&self, headers: &HeaderMap) -> bool {
         let Some(file) = &self.0 else { return true };
         let token = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
         let Some(digest) = token.map(Digest::of) else { return false };
         // All tokens are compared: the time must not tell the position of the one that matches.
         let digests = lock::read(&file.digests);
-        digests.iter().fold(false, |is_admitted, known| is_admitted | known.matches(&digest))
+        digests.iter().fold(false, |is_authorized, known| is_authorized | known.matches(&digest))
     }
 
     /// Reloads the file when it changes, until `shutdown`. A file that cannot be used leaves the tokens as they were.
-    pub(in crate::backend) async fn follow(self, shutdown: CancellationToken) {
+    pub(in crate::backend) async fn reload_on_change(self, shutdown: CancellationToken) {
         let Some(file) = self.0 else { return };
         let path = file.path.clone();
         watch(TokenFile::Ingest, move || read(&path), shutdown, |digests| file.replace(digests)).await;
@@ -87,7 +87,7 @@ impl IngestTokens {
 }
 
 async fn check(State((tokens, respond)): State<(IngestTokens, Respond)>, request: Request, next: Next) -> Response {
-    if tokens.admits(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
+    if tokens.authorizes(request.headers()) { next.run(request).await } else { respond(AuthError::SenderTokenRequired) }
 }
 
 impl IngestTokenFile {

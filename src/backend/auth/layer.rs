@@ -1,6 +1,6 @@
-//! The layer in front of every route: it lets requests in by the table of routes, and logs those of readers.
+//! The layer in front of every route: authorizes requests by the route table and records those of readers.
 //!
-//! A read is logged before it is answered, and a change before it is made.
+//! A read is recorded before the response is sent, and a change before it is applied.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ use super::error::{AuthError, AuthUnavailable, Respond};
 use super::ingest_tokens::{IngestTokens, bearer};
 use super::login_throttle::LoginThrottle;
 use super::principal::{Credentials, Principal};
+use super::reader_tokens::ReaderTokens;
 use super::routes::{self, Route, RouteAccess};
 use super::token::prefix_of;
-use super::token_file::ReaderTokens;
 use crate::backend::rate_limit::TokenBuckets;
 use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token, TokenRef};
 
-/// The entries that one token may add to the audit log, a second and in bursts of 20 s, through its sessions too. A page
-/// adds two a minute, so that these are 150 open pages. They make 432,000 entries a day.
+/// The audit log entries that one token may add per second, sessions included, with a burst of 20 s' worth. A page adds
+/// two a minute, so this is enough for 150 open pages. It is 432,000 entries a day.
 const MAX_LOG_ENTRIES_PER_SECOND: u32 = 5;
 
-/// The check of who may do what.
+/// The authorization layer of the HTTP routes.
 pub(in crate::backend) struct AuthLayer {
     pub(super) auth_store: Arc<dyn AuthStore>,
     pub(super) audit_log: AuditLogWriter,
@@ -46,7 +46,7 @@ pub(in crate::backend) struct AuthLayer {
 /// The middleware. It needs the matched path, so it is a layer of the routes and not of their router.
 async fn authorize(State((auth, respond)): State<(Arc<AuthLayer>, Respond)>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
-        // There is no such path, as the fallback answers.
+        // No route has this path: the fallback responds.
         return next.run(request).await;
     };
     let Some(route) = routes::find(request.method(), path.as_str()) else {
@@ -84,26 +84,26 @@ impl AuthLayer {
     async fn authorize(&self, route: &Route, request: Request, next: Next) -> Result<Response, AuthError> {
         match route.access {
             RouteAccess::Public => Ok(next.run(request).await),
-            RouteAccess::Sender if self.ingest_tokens.admits(request.headers()) => Ok(next.run(request).await),
+            RouteAccess::Sender if self.ingest_tokens.authorizes(request.headers()) => Ok(next.run(request).await),
             RouteAccess::Sender => Err(AuthError::SenderTokenRequired),
-            RouteAccess::OwnPage => {
+            RouteAccess::SameOrigin => {
                 self.check_host(&request)?;
                 self.check_origin(&request)?;
                 Ok(next.run(request).await)
             }
-            RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_) => {
+            RouteAccess::FrontPage | RouteAccess::Page(_) | RouteAccess::Api(_) => {
                 self.check_host(&request)?;
                 self.authorize_reader(route, request, next).await
             }
         }
     }
 
-    /// Runs the request of a reader, and logs it.
+    /// Runs the request of a reader, and records it.
     async fn authorize_reader(&self, route: &Route, mut request: Request, next: Next) -> Result<Response, AuthError> {
         let principal = match (self.authenticate(request.headers()).await?, route.access) {
             (Credentials::Principal(principal), _) => principal,
             // The handler shows the login form to a request without a principal.
-            (_, RouteAccess::Front) => return Ok(next.run(request).await),
+            (_, RouteAccess::FrontPage) => return Ok(next.run(request).await),
             (_, RouteAccess::Page(_)) => return Err(AuthError::LoginRequired),
             (Credentials::Invalid, _) => return Err(AuthError::InvalidToken),
             (Credentials::None, _) => return Err(AuthError::TokenRequired),
@@ -112,48 +112,48 @@ impl AuthLayer {
         if principal.session.is_some() && !is_safe {
             self.check_origin(&request)?;
         }
-        // A change is logged before it is made, and again with its status.
+        // A change is recorded before it is applied, and again with its status.
         self.check_rate(&principal, if is_safe { 1 } else { 2 }).map_err(AuthError::RateLimited)?;
-        let (who, has) = (principal.token.clone(), principal.role);
+        let (actor, has) = (principal.token.clone(), principal.role);
         if let RouteAccess::Page(needed) | RouteAccess::Api(needed) = route.access
             && has < needed
         {
             let error = AuthError::Role { has, needed };
-            self.log(route, &who, Some(error.status())).await?;
+            self.record(route, &actor, Some(error.status())).await?;
             return Err(error);
         }
         request.extensions_mut().insert(principal);
         if !is_safe {
-            return Ok(self.run_change(route, &who, request, next).await?);
+            return Ok(self.run_change(route, &actor, request, next).await?);
         }
         let response = next.run(request).await;
-        self.log(route, &who, Some(response.status())).await?;
+        self.record(route, &actor, Some(response.status())).await?;
         Ok(response)
     }
 
     /// Runs a request that changes something.
     ///
-    /// The change may be made whatever becomes of the connection and of this process, so it is logged before. It is not
-    /// undone if only its result cannot be logged, so it is answered then.
+    /// The change may be applied even if the connection or the process ends, so it is recorded first. If only its
+    /// result can't be recorded, the response is sent all the same, because the change is not undone.
     async fn run_change(
         &self,
         route: &Route,
-        who: &TokenRef,
+        actor: &TokenRef,
         request: Request,
         next: Next,
     ) -> Result<Response, AuthUnavailable> {
-        self.log(route, who, None).await?;
+        self.record(route, actor, None).await?;
         let response = next.run(request).await;
-        let _ = self.log(route, who, Some(response.status())).await;
+        let _ = self.record(route, actor, Some(response.status())).await;
         Ok(response)
     }
 
-    /// Adds an entry to the audit log, without a status if the answer is still to come. Returns once it is stored.
-    async fn log(&self, route: &Route, who: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
-        let what = format!("{} {}", route.method, route.path);
+    /// Adds an entry to the audit log, without a status if the response is still to come. Returns once it is stored.
+    async fn record(&self, route: &Route, actor: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
+        let action = format!("{} {}", route.method, route.path);
         let status = status.map(|status| status.as_u16());
-        let entry = AuditLogEntry { time: Timestamp::now(), who: Some(who.clone()), what, status, count: 1 };
-        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
+        let entry = AuditLogEntry { time: Timestamp::now(), actor: Some(actor.clone()), action, status, count: 1 };
+        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
@@ -190,8 +190,8 @@ impl AuthLayer {
 
     /// Checks a token against the store's token of the same prefix or, if there is none, against the file.
     ///
-    /// A token that is revoked or expired in the store is refused although the file lists it: nobody brings a revoked
-    /// token back by accident.
+    /// A token that is revoked or expired in the store is rejected although the file lists it, so that a revoked
+    /// token isn't brought back by accident.
     fn verify(
         &self,
         prefix: &str,
@@ -200,12 +200,12 @@ impl AuthLayer {
         now: Timestamp,
     ) -> Option<Principal> {
         let Some((token, known)) = stored else { return self.reader_tokens.find(prefix, digest) };
-        self.reader_tokens.warn_of_refused(prefix, digest);
+        self.reader_tokens.warn_of_prefix_conflict(prefix, digest);
         (known.matches(digest) && token.is_valid(now)).then(|| token.into())
     }
 
-    /// Counts entries that a token adds to the audit log, or returns how long to wait if there are too many. Then the
-    /// request is not logged either: the log must not grow with it.
+    /// Counts entries that a token adds to the audit log, or returns the time to wait if there are too many. A request
+    /// over the limit is not recorded, so that the log stays bounded.
     pub(super) fn check_rate(&self, principal: &Principal, entries: u32) -> Result<(), Duration> {
         self.log_entries.take(principal.token.token.clone(), entries, Instant::now())
     }
@@ -218,9 +218,9 @@ impl AuthLayer {
         }
     }
 
-    /// Fails if no page of this backend sent the request: a browser adds the cookie to whatever any page sends.
+    /// Fails if no page of this backend sent the request: a browser adds the cookie to the requests of any page.
     fn check_origin(&self, request: &Request) -> Result<(), AuthError> {
-        if csrf::is_own(request, self.public_url.as_ref()) { Ok(()) } else { Err(AuthError::ForeignOrigin) }
+        if csrf::is_same_origin(request, self.public_url.as_ref()) { Ok(()) } else { Err(AuthError::CrossOrigin) }
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use crate::backend::store::SqliteStore;
 
-    /// Returns `routes` behind a layer, and the folder of its store.
+    /// Returns `routes` behind a layer, and the directory of its store.
     fn behind_layer(routes: Router) -> (Router, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let auth_store: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("auth.db")).unwrap());

@@ -19,14 +19,14 @@ pub struct Route {
 /// The requirement of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteAccess {
-    /// None: the answer holds no stored data.
+    /// None: the response holds no stored data.
     Public,
     /// A page of this backend that sends it.
-    OwnPage,
+    SameOrigin,
     /// A sender's token, if there is a file of them.
     Sender,
     /// None, but only readers get stored data; others get the login form.
-    Front,
+    FrontPage,
     /// A reader with this role, for a page. Others are redirected to the front page.
     Page(Role),
     /// A reader with this role, for a program. Others get an error.
@@ -41,9 +41,9 @@ pub static ROUTES: [Route; 17] = [
     route(Method::POST, "/create", RouteAccess::Sender),
     route(Method::POST, "/update", RouteAccess::Sender),
     route(Method::POST, "/delete", RouteAccess::Sender),
-    route(Method::GET, "/", RouteAccess::Front),
+    route(Method::GET, "/", RouteAccess::FrontPage),
     route(Method::GET, "/audit-log", RouteAccess::Page(Role::Admin)),
-    route(Method::POST, "/sign-in", RouteAccess::OwnPage),
+    route(Method::POST, "/sign-in", RouteAccess::SameOrigin),
     route(Method::POST, "/sign-out", RouteAccess::Page(Role::Viewer)),
     route(Method::GET, "/style.css", RouteAccess::Public),
     route(Method::GET, "/icon.svg", RouteAccess::Public),

@@ -28,7 +28,7 @@ pub(in crate::backend) type SetCookie = [(HeaderName, HeaderValue); 1];
 pub(in crate::backend) enum LoginError {
     /// The token is unknown, expired or revoked.
     InvalidToken,
-    /// The source had too many failed attempts, or the token is used too often; the next attempt is possible after this
+    /// The client had too many failed attempts, or the token is used too often; the next attempt is possible after this
     /// time.
     TooManyAttempts(Duration),
     /// The token cannot be looked up, or the session cannot be stored or logged.
@@ -37,10 +37,10 @@ pub(in crate::backend) enum LoginError {
 
 impl AuthLayer {
     /// Opens a session for the holder of the token `text`.
-    pub(in crate::backend) async fn log_in(&self, source: ClientKey, text: &str) -> Result<SetCookie, LoginError> {
+    pub(in crate::backend) async fn log_in(&self, client: ClientKey, text: &str) -> Result<SetCookie, LoginError> {
         let now = Timestamp::now();
         let text = text.trim();
-        let Some(holder) = self.token_holder(text, now).await? else { return self.deny_login(source).await };
+        let Some(holder) = self.token_holder(text, now).await? else { return self.deny_login(client).await };
         self.check_rate(&holder, 1).map_err(LoginError::TooManyAttempts)?;
         let latest = now + MAX_SESSION;
         let expires = holder.expires.map_or(latest, |expires| expires.min(latest));
@@ -49,16 +49,16 @@ impl AuthLayer {
         let session = Session { digest: Digest::of(&secret), token, token_digest: Digest::of(text), expires };
         // The token may have been revoked since it was looked up.
         if !self.auth_store.open_session(session, now).await.map_err(AuthUnavailable::other)? {
-            return self.deny_login(source).await;
+            return self.deny_login(client).await;
         }
-        self.log_login(Some(holder.token), 303).await?;
+        self.record_login(Some(holder.token), 303).await?;
         Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.is_secure))?)
     }
 
-    /// Counts and logs a failed login. Those beyond the bound are not logged: a flood of them must not cost a write each.
-    async fn deny_login(&self, source: ClientKey) -> Result<SetCookie, LoginError> {
-        self.login_throttle.failed(source, Instant::now()).map_err(LoginError::TooManyAttempts)?;
-        self.log_login(None, 401).await?;
+    /// Counts and records a failed login. Failures over the limit are not recorded, so that a flood costs no writes.
+    async fn deny_login(&self, client: ClientKey) -> Result<SetCookie, LoginError> {
+        self.login_throttle.failed(client, Instant::now()).map_err(LoginError::TooManyAttempts)?;
+        self.record_login(None, 401).await?;
         Err(LoginError::InvalidToken)
     }
 
@@ -70,11 +70,11 @@ impl AuthLayer {
         header(cookie::clear(self.is_secure))
     }
 
-    /// Logs a login. Of one that failed, neither the text nor the source is logged.
-    async fn log_login(&self, who: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
+    /// Records a login. The token and the client of a failed login are not recorded.
+    async fn record_login(&self, actor: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
         let entry =
-            AuditLogEntry { time: Timestamp::now(), who, what: LOGIN.to_owned(), status: Some(status), count: 1 };
-        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::NotLogged)
+            AuditLogEntry { time: Timestamp::now(), actor, action: LOGIN.to_owned(), status: Some(status), count: 1 };
+        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 }
 

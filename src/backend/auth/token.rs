@@ -1,7 +1,7 @@
 //! The format of a reader's token, and its creation.
 //!
-//! A token is a prefix such as `ktt_5f0c9a1e`, an underscore, and 64 hexadecimal digits. The prefix names it in lists and
-//! in the audit log, and lets scanners find one that leaked. The rest is its secret, 256 random bits.
+//! A token is a prefix such as `ktt_5f0c9a1e`, an underscore, and 64 hexadecimal digits. The prefix names it in lists
+//! and in the audit log, and lets scanners find one that leaked. The rest is its secret, 256 random bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::backend::store::{AuthStore, CreateError, Digest, NoRandomNumbers, Role, Token};
+use crate::backend::store::{AuthStore, Digest, RandomError, Role, StoreTokenError, Token};
 
 /// The first characters of every token.
-const MARK: &str = "ktt_";
+const TOKEN_MARKER: &str = "ktt_";
 
 /// The number of random bytes in a prefix, which tell tokens apart in a list.
 const PREFIX_BYTES: usize = 4;
@@ -25,36 +25,36 @@ const MAX_NAME_LENGTH: usize = 64;
 
 /// The name of a token's holder: short, and of characters that a terminal, a log and a page show as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name(String);
+pub struct TokenName(String);
 
-/// A text that is not a [`Name`].
+/// A text that is not a [`TokenName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected 1 to {MAX_NAME_LENGTH} letters, digits, '.', '_', '@' or '-', the first a letter or a digit, and not `ktt_` at the start"
 )]
-pub struct InvalidName;
+pub struct InvalidTokenName;
 
 /// An error that kept a token from being created.
 #[derive(Debug, thiserror::Error)]
-pub enum NotCreated {
+pub enum CreateTokenError {
     /// The system gives no random numbers.
     #[error(transparent)]
-    Random(#[from] NoRandomNumbers),
+    Random(#[from] RandomError),
     /// The store cannot write, or has a token of this name.
     #[error(transparent)]
-    Store(#[from] CreateError),
+    Store(#[from] StoreTokenError),
 }
 
 /// Creates a token that is valid for `days`. Returns it with its whole text, which is not stored.
 pub async fn create(
     auth_store: &dyn AuthStore,
-    name: Name,
+    name: TokenName,
     role: Role,
     days: u16,
-) -> Result<(Token, String), NotCreated> {
+) -> Result<(Token, String), CreateTokenError> {
     // A store has a precision of milliseconds.
     let created = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default();
-    let prefix = format!("{MARK}{}", random::<PREFIX_BYTES>()?);
+    let prefix = format!("{TOKEN_MARKER}{}", random::<PREFIX_BYTES>()?);
     let text = format!("{prefix}_{}", random::<SECRET_BYTES>()?);
     let expires = created + SignedDuration::from_hours(24 * i64::from(days));
     let token = Token { prefix, name: name.0, role, created, expires, revoked: None };
@@ -66,18 +66,18 @@ pub async fn create(
 pub(super) fn prefix_of(text: &str) -> Option<&str> {
     let (prefix, secret) = text.rsplit_once('_')?;
     let is_hex = |text: &str, bytes: usize| text.len() == 2 * bytes && text.bytes().all(|b| b.is_ascii_hexdigit());
-    (is_hex(prefix.strip_prefix(MARK)?, PREFIX_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(prefix)
+    (is_hex(prefix.strip_prefix(TOKEN_MARKER)?, PREFIX_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(prefix)
 }
 
 /// Returns the secret of a new session.
-pub(super) fn session_secret() -> Result<String, NoRandomNumbers> {
+pub(super) fn session_secret() -> Result<String, RandomError> {
     random::<SECRET_BYTES>()
 }
 
 /// Returns random bytes as hexadecimal digits, which a double click selects as a whole.
-fn random<const BYTES: usize>() -> Result<String, NoRandomNumbers> {
+fn random<const BYTES: usize>() -> Result<String, RandomError> {
     let mut bytes = [0; BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| RandomError)?;
     let mut text = String::with_capacity(2 * BYTES);
     for byte in bytes {
         for half in [byte >> 4, byte & 0xf] {
@@ -87,18 +87,19 @@ fn random<const BYTES: usize>() -> Result<String, NoRandomNumbers> {
     Ok(text)
 }
 
-impl FromStr for Name {
-    type Err = InvalidName;
+impl FromStr for TokenName {
+    type Err = InvalidTokenName;
 
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
+    fn from_str(text: &str) -> Result<Self, InvalidTokenName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
         let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let valid = begins && text.len() <= MAX_NAME_LENGTH && text.bytes().all(allowed) && !text.starts_with(MARK);
-        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
+        let valid =
+            begins && text.len() <= MAX_NAME_LENGTH && text.bytes().all(allowed) && !text.starts_with(TOKEN_MARKER);
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidTokenName) }
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for TokenName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -130,10 +131,10 @@ mod tests {
     #[test]
     fn a_name_shows_as_it_is_and_is_no_prefix() {
         for good in ["ci", "a.b_c-d@example.org", "0", &"n".repeat(64)] {
-            assert!(good.parse::<Name>().is_ok(), "{good}");
+            assert!(good.parse::<TokenName>().is_ok(), "{good}");
         }
         for bad in ["", " ci", "-ci", "a b", "a\u{1b}[2J", "<b>", "ktt_5f0c9a1e", "é", &"n".repeat(65)] {
-            assert!(bad.parse::<Name>().is_err(), "{bad}");
+            assert!(bad.parse::<TokenName>().is_err(), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The reasons for which a request of a sender is refused.
+//! The reasons for which a request with telemetry is rejected.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::backend::auth::AuthError;
 use crate::backend::rate_limit::RateLimitError;
 use crate::backend::store::WriteError;
 
-/// The reason for which a request is refused. Each protocol renders it in its own way. The texts state what was
+/// The reason for which a request is rejected. Each protocol renders it in its own way. The texts state what was
 /// expected, and never what was sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IngestError {
@@ -19,10 +19,10 @@ pub(super) enum IngestError {
     /// A media type or an encoding that the route does not take, with the one that it takes.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// A body that is larger once it is unpacked than a plain one may be.
+    /// A body that is larger after decompression than a plain one may be.
     #[error("the message is too large: expected at most {0} bytes after decompression")]
-    TooLargeUnpacked(usize),
-    /// A body that cannot be unpacked.
+    TooLargeDecompressed(usize),
+    /// A body that cannot be decompressed.
     #[error("the body cannot be read: expected it whole, and its encoding sound")]
     Encoding,
     /// A body that cannot be decoded, with what was expected. A text that says where would repeat what was sent.

@@ -26,7 +26,7 @@ use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
 use crate::backend::store::{PseudonymKey, Store};
-use payload::{Create, Delete, Payload, Receipt, Stats, Update};
+use payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
 
 /// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
 /// characters, which is the most that a label holds, has 700.
@@ -69,12 +69,12 @@ impl Protocol for KamajiProtocol {
         Err(IngestError::Unsupported("unsupported content type: expected application/json"))
     }
 
-    /// Kamaji's client sends plain bodies only.
-    fn unpack(_: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
+    /// Returns the body as it is: Kamaji's client sends plain bodies only.
+    fn decompress(_: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
         Ok(body)
     }
 
-    /// Answers in plain text.
+    /// Renders an error in plain text.
     fn respond(error: IngestError) -> Response {
         if let Some(reason) = reject_reason(&error) {
             metrics::records_rejected(reason, 1);
@@ -89,7 +89,7 @@ impl Protocol for KamajiProtocol {
             }
             IngestError::RateLimit(limit) => text(limit.code()),
             IngestError::Store(_) => text(StatusCode::SERVICE_UNAVAILABLE),
-            IngestError::TooLargeUnpacked(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
+            IngestError::TooLargeDecompressed(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
             IngestError::Unsupported(_)
             | IngestError::Encoding
             | IngestError::Malformed(_)
@@ -111,14 +111,14 @@ impl Protocol for KamajiProtocol {
 const fn reject_reason(error: &IngestError) -> Option<&'static str> {
     match error {
         IngestError::Unsupported(_) => Some("content_type"),
-        IngestError::RateLimit(RateLimitError::TooLarge(_)) | IngestError::TooLargeUnpacked(_) => Some("too_large"),
+        IngestError::RateLimit(RateLimitError::TooLarge(_)) | IngestError::TooLargeDecompressed(_) => Some("too_large"),
         IngestError::RateLimit(RateLimitError::Broken) | IngestError::Encoding => Some("broken"),
         IngestError::Malformed(_) | IngestError::Rejected(_) => Some("malformed"),
         IngestError::RateLimit(_) | IngestError::Auth(_) | IngestError::Store(_) => None,
     }
 }
 
-/// Answers after the commit.
+/// Stores the records of a body, and responds after the commit.
 async fn receive<P: Payload>(
     State(receiver): State<KamajiReceiver>,
     Extension(permit): Extension<Permit>,
@@ -132,10 +132,10 @@ async fn receive<P: Payload>(
 
 async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
     let KamajiReceiver { store, key } = receiver;
-    let receipt = Receipt { now: Timestamp::now(), uid: Uuid::new_v4(), key };
+    let context = ReceiveContext { now: Timestamp::now(), uid: Uuid::new_v4(), key };
     // serde's own error would repeat what was sent.
     let payload: Option<P> = serde_json::from_slice(body).ok();
     let records =
-        payload.and_then(|payload| payload.into_records(&receipt)).ok_or(IngestError::Malformed(P::EXPECTED))?;
+        payload.and_then(|payload| payload.into_records(&context)).ok_or(IngestError::Malformed(P::EXPECTED))?;
     stack::write(store.as_ref(), permit, 1, records).await
 }

@@ -1,9 +1,10 @@
-//! OTLP over gRPC and over HTTP: messages in, rows to the store.
+//! OTLP over gRPC and over HTTP: messages in, records to the store.
 
 pub(in crate::backend) mod grpc;
 pub(in crate::backend) mod http;
 mod rejection_log;
 
+use std::iter;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::stack;
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
-use crate::backend::store::{Batch, Store, WriteError};
+use crate::backend::store::{Store, WriteError};
 use rejection_log::RejectionLog;
 
 /// The largest message in bytes, after decompression: three times the largest that an agent sends, 500 events of 300
@@ -35,7 +36,7 @@ const MAX_ITEMS: usize = 2_000;
 /// The error of a body that cannot be decoded.
 const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
 
-/// Validates and stores messages. Each is answered after its commit.
+/// Validates and stores messages. The response to each is sent after its commit.
 pub(in crate::backend) struct Ingester {
     store: Arc<dyn Store>,
     rejection_log: RejectionLog,
@@ -53,7 +54,7 @@ impl Ingester {
     ) -> Result<ExportMetricsServiceResponse, IngestError> {
         let items = items_in_metrics(&request);
         let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, Timestamp::now()));
-        // A message takes many times the memory of its rows, which may have to wait for a commit.
+        // A message takes many times the memory of its records, which may have to wait for a commit.
         drop(request);
         let rejections = self.store(items, validated, permit).await?;
         let partial_success = partial_success(&rejections).map(|(rejected_data_points, error_message)| {
@@ -77,8 +78,8 @@ impl Ingester {
         Ok(ExportLogsServiceResponse { partial_success })
     }
 
-    /// Charges for a message of so many items, and stores what is acceptable of it. `validated` is `None` where there
-    /// are too many items; that stays so whenever they are sent again, and an agent divides them.
+    /// Charges for a message of `items` items, and stores its valid records. `validated` is `None` if there are too many
+    /// items. A retry can't succeed; an agent splits the batch.
     async fn store(
         &self,
         items: usize,
@@ -86,17 +87,17 @@ impl Ingester {
         permit: Permit,
     ) -> Result<Rejections, IngestError> {
         let Some(validated) = validated else {
-            permit.charge(items, &Batch::default()).map_err(RateLimitError::from)?;
+            permit.charge(items, 0, iter::empty()).map_err(RateLimitError::from)?;
             let message = format!("too many points or records: expected at most {MAX_ITEMS} in a request");
             return Err(IngestError::Rejected(message));
         };
-        let nothing_acceptable = validated.nothing_acceptable();
+        let is_fully_rejected = validated.is_fully_rejected();
         let Validated { records, rejections, expired } = validated;
         rejections.iter().for_each(|(reason, count)| metrics::records_rejected(reason.label(), count));
         metrics::records_expired(expired);
         self.rejection_log.log(&rejections, expired);
         stack::write(self.store.as_ref(), permit, items, records).await?;
-        if nothing_acceptable { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }
+        if is_fully_rejected { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }
     }
 }
 
@@ -114,13 +115,13 @@ fn status(error: &IngestError) -> Status {
         IngestError::RateLimit(limit) => match limit {
             RateLimitError::Limited(_) | RateLimitError::NoRoom => (Code::ResourceExhausted, error.to_string()),
             RateLimitError::TooLarge(_) => {
-                (Code::InvalidArgument, IngestError::TooLargeUnpacked(MAX_MESSAGE).to_string())
+                (Code::InvalidArgument, IngestError::TooLargeDecompressed(MAX_MESSAGE).to_string())
             }
             // The connection broke. The sender may send the request again.
             RateLimitError::Broken => (Code::Unavailable, error.to_string()),
             RateLimitError::TooSlow => (Code::DeadlineExceeded, error.to_string()),
         },
-        IngestError::TooLargeUnpacked(_) => (Code::ResourceExhausted, error.to_string()),
+        IngestError::TooLargeDecompressed(_) => (Code::ResourceExhausted, error.to_string()),
         IngestError::Unsupported(_) | IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => {
             (Code::InvalidArgument, error.to_string())
         }

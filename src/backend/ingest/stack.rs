@@ -1,10 +1,10 @@
 //! The layers in front of every ingest route, the same for each protocol.
 //!
 //! ```text
-//! request ──▶ count answers ──▶ check limits ──▶ check the sender's token ──▶ read and unpack the body ──▶ handler
+//! request ──▶ count responses ──▶ check limits ──▶ check the ingest token ──▶ read and decompress the body ──▶ handler
 //! ```
 //!
-//! A request that is refused counts as one, so the limits come before the token. A body is read only if the sender may
+//! A rejected request counts as one, so the limits come before the token. A body is read only if the sender may
 //! send. Behind the stack, a body is complete, plain, and no longer than its protocol allows.
 
 use std::io::Read;
@@ -26,7 +26,7 @@ use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, within_deadline};
 use crate::backend::store::{Batch, Store};
 
-/// A protocol of senders, as far as the layers differ.
+/// The protocol-specific parts of the ingest stack.
 pub(super) trait Protocol: 'static {
     /// The label of its metrics.
     const TRANSPORT: Transport;
@@ -34,11 +34,11 @@ pub(super) trait Protocol: 'static {
     /// The largest body in bytes, before decompression.
     const MAX_BODY: usize;
 
-    /// Checks the head of a request, before its body is unpacked.
+    /// Checks the head of a request, before its body is decompressed.
     fn check_head(head: &Parts) -> Result<(), IngestError>;
 
-    /// Unpacks a body, and removes from the head that it was packed.
-    fn unpack(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError>;
+    /// Decompresses a body, and removes its encoding from the head.
+    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError>;
 
     /// Renders an error.
     fn respond(error: IngestError) -> Response;
@@ -47,7 +47,7 @@ pub(super) trait Protocol: 'static {
     fn result(response: &Response) -> String;
 }
 
-/// Returns `routes` behind the layers. `auth` adds the one that checks the sender's token.
+/// Returns `routes` behind the layers. `auth` adds the one that checks the ingest token.
 pub(super) fn layers<P: Protocol>(
     routes: Router,
     limiter: Arc<Limiter>,
@@ -59,24 +59,25 @@ pub(super) fn layers<P: Protocol>(
         .layer(map_response(count::<P>))
 }
 
-/// Charges for a request of so many items, and stores what was accepted of it. Returns after the commit.
+/// Charges for a request of `items` items, and stores its accepted `records`. Returns after the commit.
 pub(super) async fn write(store: &dyn Store, permit: Permit, items: usize, records: Batch) -> Result<(), IngestError> {
-    permit.charge(items, &records).map_err(RateLimitError::from)?;
+    let (snapshots, events) = (records.snapshots.len(), records.events.len());
+    let installations = records.snapshots.iter().map(|snapshot| snapshot.installation);
+    permit.charge(items, snapshots + events, installations).map_err(RateLimitError::from)?;
     if records.is_empty() {
         return Ok(());
     }
-    let (snapshots, events) = (records.snapshots.len(), records.events.len());
     store.write(records).await?;
     metrics::records_accepted(snapshots, events);
     Ok(())
 }
 
-/// Unpacks gzip into at most `max` bytes. Nothing beyond is unpacked, so that a bomb costs no more than a message.
-pub(super) fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, IngestError> {
+/// Decompresses gzip into at most `max` bytes. Nothing beyond is decompressed, so that a bomb costs no more than a message.
+pub(super) fn gunzip(compressed: &[u8], max: usize) -> Result<Vec<u8>, IngestError> {
     let mut plain = Vec::new();
-    let mut decoder = MultiGzDecoder::new(packed).take(max as u64 + 1);
+    let mut decoder = MultiGzDecoder::new(compressed).take(max as u64 + 1);
     decoder.read_to_end(&mut plain).map_err(|_| IngestError::Encoding)?;
-    if plain.len() > max { Err(IngestError::TooLargeUnpacked(max)) } else { Ok(plain) }
+    if plain.len() > max { Err(IngestError::TooLargeDecompressed(max)) } else { Ok(plain) }
 }
 
 /// Returns the media type of a body, without parameters; empty if there is none.
@@ -105,11 +106,11 @@ async fn read<P: Protocol>(request: Request, next: Next) -> Response {
         let (mut head, body) = request.into_parts();
         let head_check = P::check_head(&head);
         let permit: Permit = head.extensions.get().cloned().ok_or(RateLimitError::Broken)?;
-        let unpack = |body| if head_check.is_ok() { P::unpack(&mut head, body) } else { Ok(body) };
-        let body = permit.read_body(body, P::MAX_BODY, unpack).await?;
-        // The body is read first, so that the sender hears the answer rather than a reset connection.
+        let decompress = |body| if head_check.is_ok() { P::decompress(&mut head, body) } else { Ok(body) };
+        let body = permit.read_body(body, P::MAX_BODY, decompress).await?;
+        // The body is read first, so that the sender gets the response rather than a reset connection.
         head_check?;
-        // The handler has the last permit, so that an undecodable body is charged before its answer is sent.
+        // The handler has the last permit, so that an undecodable body is charged before its response is sent.
         drop(permit);
         Ok(next.run(Request::from_parts(head, Body::from(body))).await)
     });

@@ -29,8 +29,8 @@ pub struct Validated {
 }
 
 impl Validated {
-    /// Returns whether a message held something, all of which is rejected.
-    pub fn nothing_acceptable(&self) -> bool {
+    /// Returns whether there was a point or a record, and all were rejected.
+    pub fn is_fully_rejected(&self) -> bool {
         self.records.is_empty() && self.expired == 0 && self.rejections.total() > 0
     }
 }

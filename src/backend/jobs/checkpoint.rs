@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::repeat::repeat;
 use crate::backend::store::Store;
 
-/// The interval between checkpoints: the traces of deleted rows are gone a minute after them. A write waits for a checkpoint
-/// no longer than for a commit.
+/// The interval between checkpoints: the traces of deleted rows are gone a minute after them. A write waits for a
+/// checkpoint no longer than for a commit.
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Makes checkpoints of the store until `shutdown`. The first is at the start, for what a crash left.

@@ -1,4 +1,4 @@
-//! Eviction of sources that the limits need not remember.
+//! Eviction of clients that the limits need not remember.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::repeat::repeat;
 use crate::backend::auth::AuthLayer;
 use crate::backend::rate_limit::Limiter;
 
-/// The interval of evictions: a source is in memory no longer than a minute after its last limit has passed. A pass over
-/// the most sources that are remembered takes a few milliseconds.
+/// The interval of evictions: a client is in memory no longer than a minute after its last limit has passed. A pass over
+/// the maximum number of clients takes a few milliseconds.
 const EVICTION_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Evicts sources until `shutdown`. It is a job apart from those of the store, so that a store that hangs keeps no source
+/// Evicts clients until `shutdown`. It is a job apart from those of the store, so that a store that hangs keeps no client
 /// in memory.
 pub(in crate::backend) async fn run(limiter: Arc<Limiter>, auth: Arc<AuthLayer>, shutdown: CancellationToken) {
     let evict = || {
@@ -36,7 +36,7 @@ mod tests {
     use crate::backend::store::SqliteStore;
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_is_forgotten_within_a_minute_though_nobody_else_comes() {
+    async fn a_client_is_forgotten_within_a_minute_though_nobody_else_comes() {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<SqliteStore> = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
         let (audit_log, _writes) = AuditLogWriter::new(store.clone());
@@ -47,9 +47,9 @@ mod tests {
         let job = tokio::spawn(run(Arc::clone(&limiter), auth, CancellationToken::new()));
         tokio::time::sleep(EVICTION_INTERVAL / 2).await;
         limiter.check_connection(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();
-        assert_eq!(limiter.known_sources(), 1);
+        assert_eq!(limiter.known_clients(), 1);
         tokio::time::sleep(EVICTION_INTERVAL).await;
-        assert_eq!(limiter.known_sources(), 0);
+        assert_eq!(limiter.known_clients(), 0);
         job.abort();
     }
 }

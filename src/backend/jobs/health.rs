@@ -35,7 +35,8 @@ impl HealthMonitor {
         (monitor, service)
     }
 
-    /// Checks the store until `shutdown`, after which nothing is ready. `has_metrics` says whether metrics can be scraped.
+    /// Checks the store until `shutdown`, after which nothing is ready. `has_metrics` says whether metrics can be
+    /// scraped.
     pub(in crate::backend) async fn run(self, store: Arc<dyn Store>, has_metrics: bool, shutdown: CancellationToken) {
         let (monitor, store) = (&self, &store);
         repeat(CHECK_INTERVAL, shutdown, || async move {
@@ -48,7 +49,7 @@ impl HealthMonitor {
                     metrics::store_size(bytes);
                 }
                 // The recorder keeps each latency until this sorts it into its bucket.
-                probes::recorder().run_upkeep();
+                probes::metrics_handle().run_upkeep();
             }
         })
         .await;

@@ -9,36 +9,39 @@ use super::repeat::repeat;
 use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Stores, WriteError, utc_day};
 
 /// The minimum number of days for which uids of events are stored, whatever the retention: a day longer than the oldest
-/// event that is accepted. So a repeat is known as one, on either side of an hour and of two clocks.
+/// event that is accepted. The extra day covers the rounding to hours and clock skew.
 const MIN_UID_DAYS: u16 = 31;
 
 /// The retention of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// The days for which events are stored, at least 1.
+    /// Retention of events, in days; at least 1.
     pub events: u16,
-    /// The days for which the days of installations are stored, and installations that are not seen any more; at least 1.
-    pub days: u16,
-    /// The days for which the audit log is stored, and tokens that ended; at least 1.
+    /// Retention of an installation's daily snapshots, and of installations that no longer report, in days; at least 1.
+    pub installations: u16,
+    /// Retention of the audit log, and of tokens that were revoked or have expired, in days; at least 1.
     pub audit_log: u16,
     /// The interval between two deletions. The first is at the start.
     pub interval: Duration,
 }
 
 impl Default for Retention {
-    /// Returns 400 days, with which a year can be compared with the one before and a month is left to do so. The audit log
-    /// is needed for as long as somebody investigates a leak: 90 days.
+    /// Returns 400 days, with which a year can be compared with the one before and a month is left to do so. The audit
+    /// log is needed for as long as somebody investigates a leak: 90 days.
     fn default() -> Self {
-        Self { events: 400, days: 400, audit_log: 90, interval: Duration::from_hours(24) }
+        Self { events: 400, installations: 400, audit_log: 90, interval: Duration::from_hours(24) }
     }
 }
 
 impl Retention {
     /// Returns the times before which rows are deleted at `now`.
     pub fn cutoffs(&self, now: Timestamp) -> Cutoffs {
-        let Self { events, days, audit_log: _, interval: _ } = *self;
-        let days = utc_day(now).saturating_sub(i32::from(days).days());
-        Cutoffs { events: days_before(now, events), uids: days_before(now, events.max(MIN_UID_DAYS)), days }
+        let Self { events, installations, audit_log: _, interval: _ } = *self;
+        Cutoffs {
+            events: days_before(now, events),
+            uids: days_before(now, events.max(MIN_UID_DAYS)),
+            installations: utc_day(now).saturating_sub(i32::from(installations).days()),
+        }
     }
 }
 
@@ -81,7 +84,7 @@ fn log(rows: Pruned, auth: PrunedAuth, retention: Retention) {
         audit_log = entries,
         tokens,
         retention_events_days = retention.events,
-        retention_installations_days = retention.days,
+        retention_installations_days = retention.installations,
         retention_audit_log_days = retention.audit_log,
         "deleted rows that are older than the retention"
     );
@@ -94,11 +97,11 @@ mod tests {
     #[test]
     fn uids_outlive_a_short_retention_and_go_with_the_events_of_a_long_one() {
         let now: Timestamp = "2026-11-23T20:00:00Z".parse().unwrap();
-        let cutoffs = |events, days| Retention { events, days, ..Retention::default() }.cutoffs(now);
+        let cutoffs = |events, installations| Retention { events, installations, ..Retention::default() }.cutoffs(now);
         let short = cutoffs(7, 1);
         assert_eq!(short.events.to_string(), "2026-11-16T20:00:00Z");
         assert_eq!(short.uids.to_string(), "2026-10-23T20:00:00Z");
-        assert_eq!(short.days.to_string(), "2026-11-22");
+        assert_eq!(short.installations.to_string(), "2026-11-22");
         let long = cutoffs(400, 400);
         assert_eq!(long.uids, long.events);
     }

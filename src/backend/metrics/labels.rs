@@ -14,11 +14,11 @@ pub(in crate::backend) enum Transport {
 /// A limit that a request can exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) enum LimitKind {
-    /// Requests of a source.
+    /// Requests of a client.
     Requests,
-    /// Points and records of a source.
+    /// Points and records of a client.
     Items,
-    /// Points and records of a source that are stored in a day.
+    /// Points and records of a client that are stored in a day.
     ItemsPerDay,
     /// Gauge snapshots of an installation.
     Snapshots,
@@ -42,9 +42,9 @@ pub(in crate::backend) enum TokenFile {
 pub(in crate::backend) enum ConnectionRejection {
     /// There are as many connections as there may be.
     All,
-    /// There are as many connections of its source as there may be.
-    Source,
-    /// Its source opened too many in a short time, or sent too much.
+    /// The client has as many connections as it may have.
+    Client,
+    /// The client opened too many in a short time, or sent too much.
     Rate,
     /// The TLS handshake failed, or took too long.
     Tls,
@@ -67,12 +67,12 @@ impl LimitKind {
 }
 
 impl ConnectionRejection {
-    pub(super) const ALL: [Self; 4] = [Self::All, Self::Source, Self::Rate, Self::Tls];
+    pub(super) const ALL: [Self; 4] = [Self::All, Self::Client, Self::Rate, Self::Tls];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
-            Self::Source => "source",
+            Self::Client => "client",
             Self::Rate => "rate",
             Self::Tls => "tls",
         }

@@ -1,8 +1,8 @@
 //! Binding of addresses, in two steps.
 //!
 //! Addresses are bound at the start, so that one on which another process listens is reported at once. They are listened on
-//! once the store is open, which can take minutes if it is migrated; until then senders are refused a connection, and try
-//! again. An address that another process has bound as well, and listens on first, is reported only then.
+//! once the store is open, which can take minutes if it is migrated; until then connections are refused, and senders
+//! try again. An address that another process has bound as well, and listens on first, is reported only then.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Connections that wait to be accepted; the system reduces it to its own bound (net.core.somaxconn).
 const BACKLOG: u32 = 65_535;
 
-/// The answer of `/readyz` until the store is open.
+/// The response of `/readyz` until the store is open.
 pub(in crate::backend) const OPENING: &str =
     "not ready yet: the store is being opened, and brought up to date if it is of an earlier version\n";
 

@@ -32,11 +32,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// browser that loads a page, sends within seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time after which a connection is closed: a request that is stuck, such as one whose answer is never read, ends with
+/// The time after which a connection is closed: a request that is stuck, such as one whose response is never read, ends with
 /// it.
 const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 
-/// The idle time after which a connection is dropped once its end was announced: an answer is written at once.
+/// The idle time after which a closing connection is dropped.
 const CLOSING_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time that an evicted connection may take to announce its end: its slot is taken already.
@@ -45,8 +45,8 @@ const EVICTION_GRACE: Duration = Duration::from_millis(100);
 /// The time that requests in flight may take once the end of their connection was announced: as long as a request.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The interval of HTTP/2 pings while a request is in flight, and the time that their answer may take: peers that vanished
-/// are dropped.
+/// The interval of HTTP/2 pings while a request is in flight, and the time that their acknowledgement may take: peers
+/// that vanished are dropped.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// The most requests in flight on a connection. An agent has one a signal; this is room for a gateway in front of many.
@@ -73,7 +73,7 @@ const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 /// Requests that were reset for the peer's violations of the protocol, after which the connection ends.
 const MAX_ERROR_RESETS: usize = 4 * MAX_STREAMS as usize;
 
-/// The path of a call that is answered for as long as its connection lasts. It does not count as in flight: a client that
+/// The path of a call whose response lasts as long as its connection. It does not count as in flight: a client that
 /// does no more than listen would hold its slot.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
@@ -92,7 +92,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves the connection until it ends, is idle for too long, is evicted, or `shutdown`.
     pub(super) async fn serve(self, stream: TcpStream, shutdown: CancellationToken) {
-        // Without TCP_NODELAY an answer waits up to 40 ms for the peer's delayed acknowledgement.
+        // Without TCP_NODELAY a response waits up to 40 ms for the peer's delayed acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
         }
@@ -115,10 +115,10 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { port, peer, tls: _, routes, in_flight, evicted } = self;
-        let service = service_fn(|request| answer(request, peer, routes.clone(), in_flight.clone()));
+        let service = service_fn(|request| handle(request, peer, routes.clone(), in_flight.clone()));
         let builder = builder(port);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        // An error is of the peer or of the network, and the peer sends again what was not answered.
+        // An error is of the peer or of the network, and the peer sends unanswered requests again.
         tokio::select! {
             _ = connection.as_mut() => return,
             () = in_flight.idle(HANDSHAKE_TIMEOUT, IDLE_TIMEOUT) => {}
@@ -165,7 +165,7 @@ fn builder(port: Port) -> Builder<TokioExecutor> {
     }
 }
 
-async fn answer(
+async fn handle(
     request: Request<Incoming>,
     peer: IpAddr,
     mut routes: Router,

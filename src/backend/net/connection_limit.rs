@@ -1,8 +1,8 @@
-//! The bound on connections, in all and of each source. An idle connection is evicted for a new one.
+//! The limit on connections, in total and per client. An idle connection is evicted for a new one.
 //!
-//! Without the eviction, a few sources that connect and send nothing would hold every slot, since each is free again only
-//! after the handshake's timeout. `an_idle_connection_gives_its_place_to_who_comes` and
-//! `who_only_watches_gives_its_place_to_who_comes` in tests/it/backend/limits.rs show it.
+//! Without the eviction, a few clients that connect and send nothing would hold every slot, since each is free again only
+//! after the handshake's timeout. `an_idle_connection_is_evicted_for_a_new_one` and
+//! `a_health_watch_is_evicted_for_a_new_connection` in tests/it/backend/limits.rs show it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ struct SlotTable {
 
 #[derive(Debug)]
 struct SlotHolder {
-    source: ClientKey,
+    client: ClientKey,
     in_flight: InFlight,
     evicted: CancellationToken,
     _reservation: Reservation,
@@ -55,15 +55,15 @@ impl ConnectionSlots {
         Arc::new(Self { quota, table: Mutex::default() })
     }
 
-    /// Takes a free slot for a connection of `source`, or that of an idle connection. A source at its own bound evicts a
+    /// Takes a free slot for a connection of `client`, or that of an idle connection. A client at its own bound evicts a
     /// connection of its own.
-    pub(super) fn take(self: &Arc<Self>, port: Port, source: ClientKey) -> Result<ConnectionSlot, ConnectionRejection> {
+    pub(super) fn take(self: &Arc<Self>, port: Port, client: ClientKey) -> Result<ConnectionSlot, ConnectionRejection> {
         let mut table = self.lock();
-        let mut reservation = self.quota.open_for_peer(source);
+        let mut reservation = self.quota.open_for_peer(client);
         if let Err(exceeded) = reservation.add(1) {
             let (evict_from, rejection) = match exceeded {
                 QuotaExceeded::All => (None, ConnectionRejection::All),
-                QuotaExceeded::Source => (Some(source), ConnectionRejection::Source),
+                QuotaExceeded::Client => (Some(client), ConnectionRejection::Client),
             };
             let idle = table.longest_idle(evict_from);
             let holder = idle.and_then(|number| table.holders.remove(&number)).ok_or(rejection)?;
@@ -75,7 +75,7 @@ impl ConnectionSlots {
         let number = table.next;
         table.next += 1;
         let holder =
-            SlotHolder { source, in_flight: in_flight.clone(), evicted: evicted.clone(), _reservation: reservation };
+            SlotHolder { client, in_flight: in_flight.clone(), evicted: evicted.clone(), _reservation: reservation };
         table.holders.insert(number, holder);
         metrics::connection_opened(port.as_str());
         Ok(ConnectionSlot { slots: Arc::clone(self), number, port, in_flight, evicted })
@@ -87,17 +87,17 @@ impl ConnectionSlots {
 }
 
 impl SlotTable {
-    /// Returns the connection that has been idle for longest, of `source` or of the source with the most connections.
+    /// Returns the connection that has been idle for longest, of `client` or of the client with the most connections.
     ///
     /// This visits all connections. A call needs a connection for which no slot is free, of which the rate of connections
     /// bounds the number.
-    fn longest_idle(&self, source: Option<ClientKey>) -> Option<u64> {
-        let mut per_source: HashMap<ClientKey, usize> = HashMap::new();
-        self.holders.values().for_each(|holder| *per_source.entry(holder.source).or_default() += 1);
+    fn longest_idle(&self, client: Option<ClientKey>) -> Option<u64> {
+        let mut per_client: HashMap<ClientKey, usize> = HashMap::new();
+        self.holders.values().for_each(|holder| *per_client.entry(holder.client).or_default() += 1);
         let idle =
             self.holders.iter().filter_map(|(number, holder)| Some((number, holder, holder.in_flight.idle_since()?)));
-        let idle = idle.filter(|(_, holder, _)| source.is_none_or(|source| source == holder.source));
-        let longest = idle.max_by_key(|(_, holder, since)| (per_source.get(&holder.source), Reverse(*since)));
+        let idle = idle.filter(|(_, holder, _)| client.is_none_or(|client| client == holder.client));
+        let longest = idle.max_by_key(|(_, holder, since)| (per_client.get(&holder.client), Reverse(*since)));
         longest.map(|(number, ..)| *number)
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn source(last: u8) -> ClientKey {
+    fn client(last: u8) -> ClientKey {
         ClientKey::of(Ipv4Addr::new(192, 0, 2, last).into())
     }
 
@@ -124,15 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn a_source_at_its_bound_evicts_its_longest_idle_connection() {
+    fn a_client_at_its_bound_evicts_its_longest_idle_connection() {
         let slots = slots(10, 2);
-        let take = |last| slots.take(Port::Http, source(last));
+        let take = |last| slots.take(Port::Http, client(last));
         let (first, second, other) = (take(1).unwrap(), take(1).unwrap(), take(2).unwrap());
         let request = first.in_flight.begin();
         let third = take(1).unwrap();
         assert!(!first.evicted.is_cancelled() && second.evicted.is_cancelled());
         let also = third.in_flight.begin();
-        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
+        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Client);
         drop(request);
         let fourth = take(1).unwrap();
         assert!(first.evicted.is_cancelled() && !third.evicted.is_cancelled() && !other.evicted.is_cancelled());
@@ -140,15 +140,15 @@ mod tests {
         drop((first, second, also));
         let held = third.in_flight.begin();
         let also = fourth.in_flight.begin();
-        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
+        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Client);
         drop((third, fourth, other, held, also));
         assert!(slots.lock().holders.is_empty());
     }
 
     #[test]
-    fn where_all_slots_are_taken_the_source_with_the_most_loses_one() {
+    fn where_all_slots_are_taken_the_client_with_the_most_loses_one() {
         let slots = slots(4, 3);
-        let take = |last| slots.take(Port::Http, source(last));
+        let take = |last| slots.take(Port::Http, client(last));
         let few = take(1).unwrap();
         let many: Vec<_> = (0..3).map(|_| take(2).unwrap()).collect();
         let newcomer = take(3).unwrap();
@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_source_at_its_bound_takes_no_slot_of_others_even_where_all_are_taken() {
+    fn a_client_at_its_bound_takes_no_slot_of_others_even_where_all_are_taken() {
         let slots = slots(3, 2);
-        let take = |last| slots.take(Port::Http, source(last));
+        let take = |last| slots.take(Port::Http, client(last));
         let (one, also, other) = (take(1).unwrap(), take(1).unwrap(), take(2).unwrap());
         let _requests = [one.in_flight.begin(), also.in_flight.begin()];
-        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Source);
+        assert_eq!(take(1).unwrap_err(), ConnectionRejection::Client);
         assert!(!other.evicted.is_cancelled());
     }
 }

@@ -1,4 +1,4 @@
-//! The requests in flight on a connection, from their heads until the last of their answers is handed over to be sent.
+//! The requests in flight on a connection, from their heads until the last of their responses is handed over to be sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct InFlight(Arc<watch::Sender<RequestCounts>>);
 #[derive(Debug)]
 pub(super) struct InFlightGuard(InFlight);
 
-/// The body of an answer. Its request is in flight until the last of it was handed over; some of it may still be in a
+/// The body of a response. Its request is in flight until the last of it was handed over; some of it may still be in a
 /// buffer then.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
@@ -56,7 +56,7 @@ impl InFlight {
         (counts.in_flight == 0).then_some(counts.last_end)
     }
 
-    /// Waits until no request was in flight for a time: `before_first` for the first request, `after_each` from then on.
+    /// Waits until the connection was idle for `before_first`, or for `after_each` once it has served a request.
     pub(super) async fn idle(&self, before_first: Duration, after_each: Duration) {
         let mut counts = self.0.subscribe();
         loop {

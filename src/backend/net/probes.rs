@@ -1,4 +1,4 @@
-//! The probes and the metrics on an address of their own, answered from the start of the process.
+//! The probes and the metrics on an address of their own, served from the start of the process.
 
 use std::convert::Infallible;
 
@@ -24,7 +24,7 @@ pub(in crate::backend) struct ProbeState {
 }
 
 impl Probes {
-    /// Creates probes that report "not ready". Metrics are kept from here on if there is a listener; `reject_reasons`
+    /// Creates probes that report "not ready". Metrics are recorded from now on if there is a listener; `reject_reasons`
     /// are the labels of rejected records.
     pub(in crate::backend) fn new(
         listener: Option<TcpListener>,
@@ -37,14 +37,14 @@ impl Probes {
         Self { listener, state: ProbeState { readiness: Readiness::new(), has_metrics } }
     }
 
-    /// Runs `task`, and answers the probes meanwhile, until `shutdown`.
+    /// Runs `task`, and serves the probes meanwhile, until `shutdown`.
     pub(in crate::backend) async fn serve_while<T>(
         self,
         task: impl Future<Output = T>,
         shutdown: CancellationToken,
     ) -> T {
         let Self { listener, state: ProbeState { readiness, .. } } = self;
-        let answering = async {
+        let serving = async {
             if let Some(listener) = listener {
                 Acceptor::for_probes().serve(listener, Port::Health, probes::routes(readiness), shutdown).await;
             }
@@ -52,7 +52,7 @@ impl Probes {
         };
         tokio::select! {
             done = task => done,
-            never = answering => match never {},
+            never = serving => match never {},
         }
     }
 }

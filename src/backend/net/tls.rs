@@ -78,7 +78,7 @@ impl TlsIdentity {
 
     /// Replaces the certificate when the files change, until `shutdown`. Files that cannot be used are logged once, and the
     /// certificate in use stays.
-    pub(in crate::backend) async fn follow(&self, shutdown: CancellationToken) {
+    pub(in crate::backend) async fn reload_on_change(&self, shutdown: CancellationToken) {
         let files = self.files.clone();
         let mut watcher = FileWatcher::new(files.reload_interval, shutdown, move || PemFiles::read(&files));
         while let Some(found) = watcher.changed().await {
@@ -162,7 +162,7 @@ impl CertifiedPair {
     fn report_expiry(&self) {
         metrics::tls_certificate_expiry(self.expires.as_second());
         if self.expires < Timestamp::now() {
-            tracing::warn!(expired = %self.expires, "the certificate of --tls-cert has expired: clients refuse it");
+            tracing::warn!(expired = %self.expires, "the certificate of --tls-cert has expired: clients reject it");
         }
     }
 }

@@ -10,11 +10,11 @@ use tracing::Span;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Returns `routes` with a request id on each request and its answer, and a span with the id around it.
+/// Returns `routes` with a request id on each request and its response, and a span with the id around it.
 ///
 /// An id that a client sends is replaced: it could be made up to look like another request's in the log.
 pub(in crate::backend) fn traced(routes: Router) -> Router {
-    // An answer with an error is logged where the error occurs, with what is known of it there.
+    // An error response is logged where the error occurs, with what is known of it there.
     let trace = TraceLayer::new_for_http().make_span_with(span).on_request(()).on_failure(());
     routes
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

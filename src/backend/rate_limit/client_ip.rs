@@ -1,4 +1,4 @@
-//! The source of a request, as far as limits need to know it: an address or the beginning of one.
+//! The client of a request: an address or an address prefix.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,12 +10,12 @@ use ipnet::IpNet;
 /// The older of the two headers that proxies write, which has no standard.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The first 56 bits of an IPv6 address, which stand for one source. A site is given a /56 or a /48 (RIPE-690) and chooses
+/// The first 56 bits of an IPv6 address, which stand for one client. A site is given a /56 or a /48 (RIPE-690) and chooses
 /// among its addresses freely. A hosting company gives each machine a /64 or more, so that up to 256 neighbours are one
-/// source here.
+/// client here.
 const IPV6_SITE_MASK: u128 = u128::MAX << (128 - 56);
 
-/// The source of requests that are limited together: one IPv4 address, since neighbours in a network are strangers to each
+/// A client, whose requests are limited together: one IPv4 address, since neighbours in a network are strangers to each
 /// other, or the first 56 bits of an IPv6 address. It is never stored, and its `Debug` output hides it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::backend) struct ClientKey {
@@ -31,13 +31,13 @@ pub enum InvalidNetwork {
     Form(String),
     /// The network of all addresses.
     #[error(
-        "{0:?} is every address, so that nobody would be told from a proxy: expected the proxies' own, such as 10.0.0.0/8"
+        "{0:?} is every address, so that every client would count as a proxy: expected the proxies' own, such as 10.0.0.0/8"
     )]
     All(String),
 }
 
 impl ClientKey {
-    /// Returns the source of an address.
+    /// Returns the key of the client at `address`.
     pub(in crate::backend) fn of(address: IpAddr) -> Self {
         let prefix = match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
@@ -46,12 +46,13 @@ impl ClientKey {
         Self { prefix, is_proxy: false }
     }
 
-    /// Returns the source of a peer, which may be one of `proxies`.
+    /// Returns the key of a peer, which may be one of `proxies`.
     pub(super) fn of_peer(peer: IpAddr, proxies: &[IpNet]) -> Self {
         Self { is_proxy: contains(proxies, peer), ..Self::of(peer) }
     }
 
-    /// Returns the source of a request: the peer or, if the peer is one of `proxies`, the address that it forwards for.
+    /// Returns the key of the client of a request: the peer or, if the peer is one of `proxies`, the address that it
+    /// forwards for.
     ///
     /// Each proxy appends the address that called it, so the last address that is not a proxy's is the nearest that can
     /// be trusted; a client may have written those before it. A proxy appends to one of two headers, and passes the other
@@ -69,7 +70,7 @@ impl ClientKey {
         }
     }
 
-    /// Returns whether the source is a proxy, whose requests are those of many senders.
+    /// Returns whether the client is a proxy, whose requests are those of many senders.
     pub(super) fn is_proxy(&self) -> bool {
         self.is_proxy
     }
@@ -112,7 +113,7 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 /// Parses an address or a network in CIDR notation, such as `192.0.2.0/24`.
 ///
-/// A network of all addresses is refused: no sender could be told from a proxy.
+/// A network of all addresses is rejected: every client would count as a proxy.
 pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {
@@ -130,15 +131,15 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Returns the source of a request from `peer`, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
-    fn source(peer: &str, headers: &[(&'static str, &str)]) -> ClientKey {
+    /// Returns the client of a request from `peer`, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
+    fn client(peer: &str, headers: &[(&'static str, &str)]) -> ClientKey {
         let proxies = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| parse_network(network).unwrap());
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         ClientKey::of_request(ip(peer), &headers, &proxies)
     }
 
     #[test]
-    fn neighbours_of_ipv4_are_apart_and_a_site_of_ipv6_is_one_source() {
+    fn neighbours_of_ipv4_are_apart_and_a_site_of_ipv6_is_one_client() {
         let same = |one: &str, other: &str| ClientKey::of(ip(one)) == ClientKey::of(ip(other));
         assert!(!same("192.0.2.1", "192.0.2.2"));
         assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
@@ -159,7 +160,7 @@ mod tests {
             ("10.0.0.1", &[("forwarded", "for=203.0.113.7, proto=https;For=\"[2001:db8::1]:4711\"")], "2001:db8::1"),
             ("10.0.0.1", &[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.1")], "192.0.2.1"),
         ] {
-            assert_eq!(source(from, headers).prefix, peer(expected).prefix, "{from} {headers:?}");
+            assert_eq!(client(from, headers).prefix, peer(expected).prefix, "{from} {headers:?}");
         }
     }
 
@@ -173,8 +174,8 @@ mod tests {
             &[("forwarded", "for=_hidden")],
             &[("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "198.51.100.1")],
         ] {
-            let source = source("10.0.0.1", headers);
-            assert!(source.is_proxy() && source.prefix == ip("10.0.0.1"), "{headers:?}");
+            let client = client("10.0.0.1", headers);
+            assert!(client.is_proxy() && client.prefix == ip("10.0.0.1"), "{headers:?}");
         }
     }
 

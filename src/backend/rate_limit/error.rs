@@ -1,4 +1,4 @@
-//! The reasons for which a request is refused by its size or by a limit.
+//! The reasons for which a request is rejected by its size or by a limit.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 
-/// The time that a request may take, from the end of its head to its answer: three times what an agent waits for one,
+/// The time that a request may take, from the end of its head to its response: three times what an agent waits for one,
 /// and six times what a relay does, so that a sender that takes longer has gone.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The wait that is asked of a source for whose body there was no room, or no time: bodies are in memory for
+/// The `Retry-After` of a client for whose body there was no room, or no time: bodies are in memory for
 /// milliseconds, or at most for [`DEADLINE`].
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// More than a rate limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many requests or items from this source: nothing of this request was stored, try again later")]
+#[error("too many requests or items from this client: nothing of this request was stored, try again later")]
 pub(in crate::backend) struct RateLimited {
     /// The time until the limit allows another request.
     pub(in crate::backend) retry_after: Duration,
 }
 
-/// The reason for which a request is refused before it is decoded.
+/// The reason for which a request is rejected before it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::backend) enum RateLimitError {
     #[error(transparent)]
@@ -33,7 +33,7 @@ pub(in crate::backend) enum RateLimitError {
     TooLarge(usize),
     #[error("the body cannot be read: expected it whole")]
     Broken,
-    #[error("the request took too long: expected it whole, and its answer, within {DEADLINE:?}")]
+    #[error("the request took too long: expected it whole, and its response, within {DEADLINE:?}")]
     TooSlow,
 }
 

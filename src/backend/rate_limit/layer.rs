@@ -40,7 +40,7 @@ async fn limit(State(layer): State<RateLimitLayer>, request: Request, next: Next
         let (head, body) = request.into_parts();
         let body = permit.read_body(body, max_body, Ok::<_, RateLimitError>).await?;
         let mut request = Request::from_parts(head, Body::from(body));
-        request.extensions_mut().insert(permit.source());
+        request.extensions_mut().insert(permit.client());
         Ok::<_, RateLimitError>(next.run(request).await)
     });
     response.await.unwrap_or_else(respond)

@@ -1,4 +1,4 @@
-//! The limiter: one token bucket a source and a limit, and bounds on what is in memory at once.
+//! The limiter: one token bucket per client and limit, and bounds on what is in memory at once.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
 use crate::backend::metrics::{self, LimitKind};
-use crate::backend::store::Batch;
 use crate::process::lock::lock;
 
 /// Bytes that cost as much as one item: the size of an event. Reading takes time and memory also for a body that holds
@@ -22,16 +21,16 @@ use crate::process::lock::lock;
 const BYTES_PER_ITEM: usize = 300;
 
 /// Bodies that are decoded at once. Decoding is work for the processor alone, so that more of them would not be done
-/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all. One source may have all of them, but not for long: by
-/// the time that its next body is due it was charged for these, and is refused if they held too much.
+/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all. One client may
+/// hold all of them briefly: its next body is refused once these were charged.
 const MAX_READERS: usize = 4;
 
 /// Bytes of bodies in memory before they are decoded: 128 of the largest.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of one source's bodies: 4 of the largest, which is more than the ten batches of 150 kB that a relay has under
-/// way. It takes 32 sources to use up [`MAX_BODY_BYTES`].
-const MAX_BODY_BYTES_PER_SOURCE: usize = 2 * 1024 * 1024;
+/// Bytes of one client's bodies: 4 of the largest, which is more than the ten batches of 150 kB that a relay has under
+/// way. It takes 32 clients to use up [`MAX_BODY_BYTES`].
+const MAX_BODY_BYTES_PER_CLIENT: usize = 2 * 1024 * 1024;
 
 /// The address at the other end of a connection: an extension of each request on it.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +39,7 @@ pub(in crate::backend) struct PeerAddr(pub(in crate::backend) IpAddr);
 /// The limits that a request is checked against before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) enum LimitScope {
-    /// None. Probes are answered whatever others at the same address send.
+    /// None. Probes are served whatever other clients at the same address send.
     Nothing,
     /// The rate of requests.
     Requests,
@@ -71,7 +70,7 @@ pub(in crate::backend) struct Permit(Arc<PermitState>);
 #[derive(Debug)]
 struct PermitState {
     limiter: Arc<Limiter>,
-    source: ClientKey,
+    client: ClientKey,
     scope: LimitScope,
     uncharged: Mutex<Option<ReadBody>>,
 }
@@ -103,139 +102,149 @@ impl Limiter {
             items: TokenBuckets::new(*items),
             items_per_day: TokenBuckets::daily(*items_per_day),
             snapshots: TokenBuckets::new(*snapshots),
-            body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_SOURCE),
+            body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CLIENT),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
         })
     }
 
-    /// Returns the source of a connection.
-    pub(in crate::backend) fn source_of_peer(&self, peer: IpAddr) -> ClientKey {
+    /// Returns the client of a connection.
+    pub(in crate::backend) fn client_of_peer(&self, peer: IpAddr) -> ClientKey {
         ClientKey::of_peer(peer, &self.trusted_proxies)
     }
 
-    /// Admits a connection unless its source opened as many as it may send requests: a handshake is as much work.
-    pub(in crate::backend) fn check_connection(&self, source: ClientKey) -> Result<(), RateLimited> {
-        // The requests on a proxy's connections are limited by their own sources.
-        if source.is_proxy() {
+    /// Checks that a client opened no more connections than it may send requests: a handshake is as much work.
+    pub(in crate::backend) fn check_connection(&self, client: ClientKey) -> Result<(), RateLimited> {
+        // The requests on a proxy's connections are limited by their own clients.
+        if client.is_proxy() {
             return Ok(());
         }
-        self.connections.take(source, 1, Instant::now()).map_err(|retry_after| RateLimited { retry_after })
+        self.connections.take(client, 1, Instant::now()).map_err(|retry_after| RateLimited { retry_after })
     }
 
-    /// Admits a request unless its source sent too many requests, or too many items in earlier ones.
+    /// Checks that the client of a request did not send too many requests, or too many items in earlier ones.
     pub(in crate::backend) fn check<B>(
         self: &Arc<Self>,
         request: &Request<B>,
         scope: LimitScope,
     ) -> Result<Permit, RateLimitError> {
         let Some(PeerAddr(peer)) = request.extensions().get().copied() else { return Err(RateLimitError::Broken) };
-        let source = ClientKey::of_request(peer, request.headers(), &self.trusted_proxies);
+        let client = ClientKey::of_request(peer, request.headers(), &self.trusted_proxies);
         if scope == LimitScope::Items {
-            self.check_items_owed(source)?;
+            self.check_items_owed(client)?;
         }
         if scope != LimitScope::Nothing {
             self.requests
-                .take(source, 1, Instant::now())
+                .take(client, 1, Instant::now())
                 .map_err(|retry_after| limited(LimitKind::Requests, retry_after))?;
         }
         let limiter = Arc::clone(self);
-        Ok(Permit(Arc::new(PermitState { limiter, source, scope, uncharged: Mutex::default() })))
+        Ok(Permit(Arc::new(PermitState { limiter, client, scope, uncharged: Mutex::default() })))
     }
 
-    /// Forgets sources and installations whose buckets are full, which changes nothing for them.
+    /// Forgets clients and installations whose buckets are full, which changes nothing for them.
     pub(in crate::backend) fn evict(&self, now: Instant) {
-        for sources in [&self.connections, &self.requests, &self.items, &self.items_per_day] {
-            sources.evict(now);
+        for clients in [&self.connections, &self.requests, &self.items, &self.items_per_day] {
+            clients.evict(now);
         }
         self.snapshots.evict(now);
     }
 
-    /// Returns the number of sources that are remembered by their connections.
+    /// Returns the number of clients that are remembered by their connections.
     #[cfg(test)]
-    pub(in crate::backend) fn known_sources(&self) -> usize {
+    pub(in crate::backend) fn known_clients(&self) -> usize {
         self.connections.len()
     }
 
-    fn check_items_owed(&self, source: ClientKey) -> Result<(), RateLimited> {
-        self.items.take(source, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Items, retry_after))
+    fn check_items_owed(&self, client: ClientKey) -> Result<(), RateLimited> {
+        self.items.take(client, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Items, retry_after))
     }
 
-    fn charge_items(&self, source: ClientKey, items: usize, bytes: usize) {
+    fn charge_items(&self, client: ClientKey, items: usize, bytes: usize) {
         let items = items.max(bytes / BYTES_PER_ITEM).max(1);
-        self.items.charge(source, u32::try_from(items).unwrap_or(u32::MAX), Instant::now());
+        self.items.charge(client, u32::try_from(items).unwrap_or(u32::MAX), Instant::now());
     }
 
-    /// Lets all of `batch` be stored, or nothing of it.
-    fn admit(&self, source: ClientKey, batch: &Batch) -> Result<(), RateLimited> {
-        if batch.is_empty() {
+    /// Takes `stored_items` of the client's day, and a snapshot of each of `installations`: all of them, or none.
+    fn take_stored_items(
+        &self,
+        client: ClientKey,
+        stored_items: usize,
+        installations: impl Iterator<Item = Uuid> + Clone,
+    ) -> Result<(), RateLimited> {
+        if stored_items == 0 {
             return Ok(());
         }
         let now = Instant::now();
-        self.items_per_day.take(source, 0, now).map_err(|retry_after| limited(LimitKind::ItemsPerDay, retry_after))?;
-        let installations = || batch.snapshots.iter().map(|snapshot| snapshot.installation);
-        installations()
+        self.items_per_day.take(client, 0, now).map_err(|retry_after| limited(LimitKind::ItemsPerDay, retry_after))?;
+        installations
+            .clone()
             .try_for_each(|installation| self.snapshots.take(installation, 0, now))
             .map_err(|retry_after| limited(LimitKind::Snapshots, retry_after))?;
-        installations().for_each(|installation| self.snapshots.charge(installation, 1, now));
-        let items = batch.snapshots.len() + batch.events.len();
-        self.items_per_day.charge(source, u32::try_from(items).unwrap_or(u32::MAX), now);
+        installations.for_each(|installation| self.snapshots.charge(installation, 1, now));
+        self.items_per_day.charge(client, u32::try_from(stored_items).unwrap_or(u32::MAX), now);
         Ok(())
     }
 }
 
 impl Permit {
-    /// Returns the source of the request.
-    pub(in crate::backend) fn source(&self) -> ClientKey {
-        self.0.source
+    /// Returns the client of the request.
+    pub(in crate::backend) fn client(&self) -> ClientKey {
+        self.0.client
     }
 
-    /// Reads a body of at most `max` bytes to its end, within the source's quota, and unpacks it.
+    /// Reads a body of at most `max` bytes to its end, within the client's quota, and decompresses it.
     ///
     /// The whole body is buffered first, since a decoder that began earlier could be kept waiting with all that it has
-    /// decoded. Where items are limited, the body is unpacked once one of [`MAX_READERS`] is free, which is then held
+    /// decoded. Where items are limited, the body is decompressed once one of [`MAX_READERS`] is free, which is then held
     /// until [`Permit::charge`].
     pub(in crate::backend) async fn read_body<E: From<RateLimitError>>(
         &self,
         body: Body,
         max: usize,
-        unpack: impl FnOnce(Bytes) -> Result<Bytes, E>,
+        decompress: impl FnOnce(Bytes) -> Result<Bytes, E>,
     ) -> Result<Bytes, E> {
-        let PermitState { limiter, source, scope, uncharged } = self.0.as_ref();
-        let mut reservation = limiter.body_bytes.open(*source);
+        let PermitState { limiter, client, scope, uncharged } = self.0.as_ref();
+        let mut reservation = limiter.body_bytes.open(*client);
         let body = collect(body, max, &mut reservation).await?;
         if *scope != LimitScope::Items {
-            return unpack(body);
+            return decompress(body);
         }
         let reader = Arc::clone(&limiter.readers).acquire_owned().await.map_err(|_| RateLimitError::NoRoom)?;
-        // Bodies of the same source that were decoded meanwhile may have been too much.
-        limiter.check_items_owed(*source).map_err(RateLimitError::from)?;
-        let packed = body.len();
-        let unpacked = unpack(body);
-        // How far a body was unpacked before an error is not known.
-        let bytes = unpacked.as_ref().map_or(max, Bytes::len).max(packed);
+        // Bodies of the same client that were decoded meanwhile may have been too much.
+        limiter.check_items_owed(*client).map_err(RateLimitError::from)?;
+        let compressed_len = body.len();
+        let decompressed = decompress(body);
+        // The length that was decompressed before an error is not known.
+        let bytes = decompressed.as_ref().map_or(max, Bytes::len).max(compressed_len);
         *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _reader: reader });
-        unpacked
+        decompressed
     }
 
-    /// Charges the source for `items`, or for as many as the body's bytes are worth, and lets `batch` be stored.
+    /// Charges the client for `items`, or for the equivalent of the body's size if that is more, and checks that
+    /// `stored_items` may be stored. `installations` has one element for each gauge snapshot among them.
     ///
-    /// Items are charged whatever becomes of the request: it is too late to refuse them, and the source's next request
-    /// waits. Fails if the source stored too much today, or an installation sent too many snapshots; nothing of `batch`
-    /// may be stored then.
-    pub(in crate::backend) fn charge(&self, items: usize, batch: &Batch) -> Result<(), RateLimited> {
-        let PermitState { limiter, source, scope: _, uncharged } = self.0.as_ref();
+    /// Items are charged whatever becomes of the request: it is too late to reject them, and the client's next request
+    /// waits. Fails if the client stored too much today, or an installation sent too many snapshots; nothing may be
+    /// stored then.
+    pub(in crate::backend) fn charge(
+        &self,
+        items: usize,
+        stored_items: usize,
+        installations: impl Iterator<Item = Uuid> + Clone,
+    ) -> Result<(), RateLimited> {
+        let PermitState { limiter, client, scope: _, uncharged } = self.0.as_ref();
         // The reader is free from here on: storing waits for a commit, which many requests share.
         if let Some(ReadBody { bytes, .. }) = lock(uncharged).take() {
-            limiter.charge_items(*source, items, bytes);
+            limiter.charge_items(*client, items, bytes);
         }
-        limiter.admit(*source, batch)
+        limiter.take_stored_items(*client, stored_items, installations)
     }
 }
 
 impl Drop for PermitState {
     fn drop(&mut self) {
         if let Some(ReadBody { bytes, .. }) = lock(&self.uncharged).take() {
-            self.limiter.charge_items(self.source, 0, bytes);
+            self.limiter.charge_items(self.client, 0, bytes);
         }
     }
 }

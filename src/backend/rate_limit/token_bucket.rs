@@ -1,4 +1,4 @@
-//! Token buckets, one a key, in a map of bounded size.
+//! Token buckets, one per key, in a map of bounded size.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,14 +15,14 @@ const BURST: Duration = Duration::from_secs(20);
 /// The period of a daily rate, all of which may be taken at once.
 const DAY: Duration = Duration::from_hours(24);
 
-/// The most that a key can owe beyond its burst, for units that were charged after they were read. A sender waits no longer
-/// for it than a person would believe in.
+/// The most that a key can owe beyond its burst, for units that were charged after they were read. It bounds
+/// `Retry-After` to a minute.
 const MAX_DEBT: Duration = Duration::from_mins(1);
 
 /// The most keys, at 40 bytes each. A key is evicted when its bucket is full again, which takes 10 ms for each of 100
-/// requests a second, so that requests alone have to come by the million a second to fill the map. More expensive requests
-/// hold their key for longer: the largest message is charged for 80 s, so that 820 of them a second are enough, each from
-/// another of 65,536 sources, which are a /40 of IPv6.
+/// requests a second: filling the map takes millions of single requests per second. More expensive requests hold their key
+/// for longer: the largest message is charged for 80 s, so that 820 of them a second are enough, each from another of
+/// 65,536 clients, which are a /40 of IPv6.
 const MAX_KEYS: usize = 65_536;
 
 /// The shortest time between two sweeps while the map is full; a sweep takes a millisecond.
@@ -31,11 +31,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// The number of keys below which a sweep is not worth its time.
 const MIN_SWEEP_KEYS: usize = 1_024;
 
-/// Buckets of one rate, one a key.
+/// Buckets of one rate, one per key.
 ///
 /// A bucket is the moment at which it will be full again ("generic cell rate algorithm"). A full bucket is the same as none,
 /// and is evicted every minute without loss. While [`MAX_KEYS`] buckets are not full, none is evicted: new keys share one
-/// bucket until there is room. A flood from many addresses so takes nothing from the known ones, and the map does not grow.
+/// bucket until there is room. A flood from many addresses therefore does not affect known clients, and the map does not
+/// grow.
 #[derive(Debug)]
 pub(in crate::backend) struct TokenBuckets<K> {
     /// The time in which one unit accrues; `None` if the rate is unlimited.

@@ -26,8 +26,7 @@ pub const MAX_SESSIONS: u32 = 32;
 
 /// A store of tokens, of the sessions made from them, and of the audit log.
 ///
-/// An embedder may keep it apart from the store of the rows. Every implementation passes the
-/// same conformance suite:
+/// An embedder may keep it apart from the store of the rows. Every implementation passes the same conformance suite:
 /// - A method that writes returns after the change is durable. Every later read sees it, also from another process.
 /// - No two tokens that are not revoked have the same name.
 /// - A revoked token has no sessions.
@@ -36,14 +35,14 @@ pub const MAX_SESSIONS: u32 = 32;
 /// The tokens of a file (`--reader-token-file`) are not stored; their sessions and their entries in the audit log are.
 pub trait AuthStore: Send + Sync + 'static {
     /// Stores a new token with the digest of its whole text, and logs [`CREATE_TOKEN`].
-    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>>;
+    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), StoreTokenError>>;
 
-    /// Revokes the token with the prefix `which`, or the one with the name `which` that is not revoked yet, ends its
-    /// sessions, and logs [`REVOKE_TOKEN`].
+    /// Revokes the token with the prefix `name_or_prefix`, or the one with that name that is not revoked yet,
+    /// ends its sessions, and logs [`REVOKE_TOKEN`].
     ///
-    /// Returns the token as it was before, or `None` if there is no such token. A token that is revoked already stays as
-    /// it is.
-    fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>>;
+    /// Returns the token as it was before, or `None` if there is no such token. A token that is revoked already stays
+    /// as it is.
+    fn revoke_token(&self, name_or_prefix: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>>;
 
     /// Returns whether any token is valid at `now`.
     fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>>;
@@ -104,7 +103,7 @@ pub struct Token {
     pub role: Role,
     /// The time of its creation.
     pub created: Timestamp,
-    /// The time from which on it is not valid.
+    /// The time of expiry.
     pub expires: Timestamp,
     /// The time of its revocation, if it was revoked.
     pub revoked: Option<Timestamp>,
@@ -149,7 +148,7 @@ pub struct StoredSession {
 
 /// An error that kept a token from being created.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum CreateError {
+pub enum StoreTokenError {
     /// Another token has its name.
     #[error("a token of this name is there already")]
     NameTaken,
@@ -163,11 +162,11 @@ pub enum CreateError {
 pub struct AuditLogEntry {
     /// The time of the request; of an entry without a token, the beginning of its hour.
     pub time: Timestamp,
-    /// The token; `None` if there is none, as of a login that failed.
-    pub who: Option<TokenRef>,
+    /// The token; `None` if there is none, such as for a failed login.
+    pub actor: Option<TokenRef>,
     /// A method and a route, never with the values of its parameters; or a command.
-    pub what: String,
-    /// The HTTP status of the answer; `None` for a command, and for a change that is logged before it is made.
+    pub action: String,
+    /// The HTTP status of the response; `None` for a command, and for a change that is recorded before it is applied.
     pub status: Option<u16>,
     /// The number of requests: 1, except for entries that are summed.
     pub count: u64,
@@ -216,7 +215,7 @@ impl FromStr for Role {
 }
 
 impl Token {
-    /// Returns whether it is neither revoked nor expired at `now`.
+    /// Returns whether the token is neither revoked nor expired at `now`.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && now < self.expires
     }

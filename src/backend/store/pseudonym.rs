@@ -1,33 +1,33 @@
-//! Pseudonyms of clusters. Kamaji's built-in telemetry names an installation by the UID of an object in its cluster, which
-//! becomes a pseudonym before anything is stored.
+//! Pseudonyms of clusters. Kamaji's built-in telemetry names an installation by the UID of an object in its cluster,
+//! which becomes a pseudonym before anything is stored.
 
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::{Builder, Uuid};
 
-/// A random key, created with a store and stored in it. Without it, nobody can tell the pseudonym of a cluster whose UID
-/// they know.
+/// A random key, created with a store and stored in it. Without the key, a cluster's pseudonym can't be computed from
+/// its UID.
 #[derive(Debug, Clone)]
 pub struct PseudonymKey(Key);
 
 /// The error of a system that gives no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random numbers: expected them from getrandom(2) or /dev/urandom")]
-pub struct NoRandomNumbers;
+pub struct RandomError;
 
 impl PseudonymKey {
     /// The number of bytes of a key, as many as the hash has.
     pub const LENGTH: usize = 32;
 
     /// Returns the bytes of a new key.
-    pub fn random() -> Result<[u8; Self::LENGTH], NoRandomNumbers> {
+    pub fn random() -> Result<[u8; Self::LENGTH], RandomError> {
         let mut bytes = [0; Self::LENGTH];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| RandomError)?;
         Ok(bytes)
     }
 
-    /// Returns the pseudonym of the cluster with this UID: the first 122 bits of its HMAC-SHA-256 as a UUID of version 8,
-    /// which equals no random UUID of version 4.
+    /// Returns the pseudonym of the cluster with this UID: the first 122 bits of its HMAC-SHA-256 as a UUID of version
+    /// 8, which equals no random UUID of version 4.
     pub fn pseudonym(&self, cluster: Uuid) -> Uuid {
         let tag = sign(&self.0, cluster.as_bytes());
         let mut bytes = [0; 16];

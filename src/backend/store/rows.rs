@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
-/// Rows that are stored all or none.
+/// A batch of rows, stored atomically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// States of installations.
@@ -91,7 +91,7 @@ pub struct AgentVersion(String);
 pub struct InvalidAgentVersion;
 
 impl Batch {
-    /// Returns the number of its rows, as the bounds of a store count them.
+    /// Returns the number of rows, dimensions included.
     pub fn len(&self) -> usize {
         let dimensions: usize = self.snapshots.iter().map(|snapshot| snapshot.dimensions.len()).sum();
         self.snapshots.len() + dimensions + self.events.len()
@@ -155,7 +155,7 @@ pub fn utc_day(time: Timestamp) -> Date {
 }
 
 /// Returns the beginning of the hour of `time`.
-pub fn cut_to_hour(time: Timestamp) -> Timestamp {
+pub fn truncate_to_hour(time: Timestamp) -> Timestamp {
     const HOUR: i64 = 3_600;
     let seconds = time.as_second().div_euclid(HOUR) * HOUR;
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN)

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Batch, Cutoffs, Erased, NoRandomNumbers, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, Store,
+    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, Store,
     WriteError,
 };
 use file::{beside, connect, create_private};
@@ -35,8 +35,8 @@ use writer::SqliteWriter;
 /// is copied once then. A killed backend reads 16 MB within 100 ms at its next start.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
-/// The page cache of the writing connection, in kB. The uids of events are random, so that each event is on another page.
-/// This holds the uids of 100,000 events.
+/// The page cache of the writing connection, in kB. The uids of events are random, so that each event is on another
+/// page. This holds the uids of 100,000 events.
 const CACHE_KB: i64 = 16_000;
 
 /// A store in one file. Dropping it writes what is queued, and closes the file.
@@ -87,7 +87,7 @@ enum OpenCause {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
-    Random(#[from] NoRandomNumbers),
+    Random(#[from] RandomError),
 }
 
 impl OpenCause {
@@ -100,7 +100,7 @@ impl OpenCause {
             Self::Schema(SchemaError::TooOld { .. }) => {
                 "the program that serves it, or one to serve it that is as new as this"
             }
-            _ => "a file that this program made, or none yet, in an existing folder where this user may write",
+            _ => "a file that this program made, or none yet, in an existing directory where this user may write",
         }
     }
 }
@@ -117,8 +117,8 @@ impl SqliteStore {
         Self::open_with(path, SCHEMA, cancelled)
     }
 
-    /// Opens the store at `path` beside the backend that serves it. Neither creates it nor migrates its schema, with which
-    /// that backend could not start again. Blocks.
+    /// Opens the store at `path` beside the backend that serves it. Neither creates it nor migrates its schema, with
+    /// which that backend could not start again. Blocks.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
         Self::open_existing_with(path, SCHEMA)
     }

@@ -8,20 +8,20 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Unreadable, Web, page, with_form};
+use super::{PageError, Web, page, with_form};
 use crate::backend::auth::Principal;
 use crate::backend::store::AuditLogEntry;
 
-/// The number of entries on the page: a reader scrolls through so many.
+/// The number of entries on the page: as many as fit on one page.
 const PAGE_LIMIT: u32 = 200;
 
-/// The default number of entries in a JSON answer.
+/// The default number of entries in a JSON response.
 const DEFAULT_LIMIT: u32 = 100;
 
-/// The maximum number of entries in a JSON answer: they are 1 MB.
+/// The maximum number of entries in a JSON response: they are 1 MB.
 const MAX_LIMIT: u32 = 10_000;
 
-/// The parameters of the JSON answer.
+/// The parameters of the JSON response.
 #[derive(Deserialize)]
 pub(super) struct AuditLogQuery {
     limit: Option<u32>,
@@ -36,7 +36,7 @@ struct AuditLogPage {
 pub(super) async fn json(
     State(web): State<Web>,
     query: Result<Query<AuditLogQuery>, QueryRejection>,
-) -> Result<Response, Unreadable> {
+) -> Result<Response, PageError> {
     let limit = query.map(|Query(AuditLogQuery { limit })| limit.unwrap_or(DEFAULT_LIMIT));
     let Some(limit) = limit.ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)) else {
         let message = format!("limit: expected a whole number from 1 to {MAX_LIMIT}, such as ?limit={DEFAULT_LIMIT}\n");
@@ -49,7 +49,7 @@ pub(super) async fn json(
 pub(super) async fn page(
     State(web): State<Web>,
     Extension(principal): Extension<Principal>,
-) -> Result<Response, Unreadable> {
+) -> Result<Response, PageError> {
     let entries = web.stores.auth.audit_log(PAGE_LIMIT).await?;
     Ok(with_form(page::audit_log(&entries, Timestamp::now(), &principal)))
 }

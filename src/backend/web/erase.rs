@@ -11,7 +11,8 @@ use super::Web;
 use crate::backend::auth::AuthUnavailable;
 use crate::backend::store::erase_installation;
 
-/// Answers with the number of deleted rows, which is zero if nothing was stored. No answer and no log repeats the UUID.
+/// Responds with the number of deleted rows, which is zero if nothing was stored. No response and no log repeats the
+/// UUID.
 pub(super) async fn erase(State(web): State<Web>, uuid: Result<Path<Uuid>, PathRejection>) -> Response {
     let Ok(Path(installation)) = uuid else {
         let message = "this is no UUID: expected DELETE /api/v1/installations/UUID, with the UUID of `kamaji-telemetry status`, \

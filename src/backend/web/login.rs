@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde::Deserialize;
 
-use super::{Unreadable, Web, page, with_form};
+use super::{PageError, Web, page, with_form};
 use crate::backend::auth::{LoginError, Principal};
 use crate::backend::rate_limit::ClientKey;
 
@@ -19,21 +19,21 @@ pub(super) struct LoginForm {
 }
 
 /// Returns the page with the form. `problem` is the error of the last attempt.
-pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, Unreadable> {
+pub(super) async fn page(web: &Web, problem: Option<&str>) -> Result<Response, PageError> {
     let has_token = web.auth.has_valid_token().await?;
     Ok(with_form(page::login(problem, has_token)))
 }
 
 pub(super) async fn log_in(
     State(web): State<Web>,
-    Extension(source): Extension<ClientKey>,
+    Extension(client): Extension<ClientKey>,
     form: Result<Form<LoginForm>, FormRejection>,
-) -> Result<Response, Unreadable> {
+) -> Result<Response, PageError> {
     let Ok(Form(LoginForm { token })) = form else {
         let message = "this is no form of the sign-in page: expected `token` in application/x-www-form-urlencoded\n";
         return Ok((StatusCode::BAD_REQUEST, message).into_response());
     };
-    match web.auth.log_in(source, &token).await {
+    match web.auth.log_in(client, &token).await {
         Ok(cookie) => Ok((cookie, Redirect::to("/")).into_response()),
         Err(LoginError::InvalidToken) => {
             let problem = "This token is unknown, expired or revoked.";

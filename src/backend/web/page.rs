@@ -33,7 +33,7 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, principal: &Princi
                     "As of " (minute(*generated_at)) " · " a href="/api/v1/insights/overview" { "as JSON" }
                     @if principal.role == Role::Admin { " · " a href="/audit-log" { "audit log" } }
                 }
-                (account(principal))
+                (session_form(principal))
             }
             main {
                 @let is_empty = installations.is_empty() && events.is_empty();
@@ -57,7 +57,7 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, principal: &Princi
 }
 
 /// Renders the name and the role of the reader, and the button that ends their session.
-fn account(principal: &Principal) -> Markup {
+fn session_form(principal: &Principal) -> Markup {
     html! {
         form.reader method="post" action="/sign-out" {
             (principal.token.name) " (" (principal.role) ")"

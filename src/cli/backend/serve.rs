@@ -122,7 +122,7 @@ impl ServeArgs {
             health_addr: health,
             store,
             retention_events: events,
-            retention_installations: days,
+            retention_installations: installations,
             retention_audit_log: audit_log,
             retention_interval: interval,
             tls,
@@ -130,7 +130,7 @@ impl ServeArgs {
             limits,
         } = self;
         let store = store.location()?;
-        let retention = Retention { events, days, audit_log, interval };
+        let retention = Retention { events, installations, audit_log, interval };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{StoreArgs, days};
 use crate::backend::admin;
-use crate::backend::auth::token::Name;
+use crate::backend::auth::token::TokenName;
 use crate::backend::store::Role;
 use crate::cli::print;
 
@@ -22,7 +22,7 @@ pub(super) enum TokenCommand {
 pub(super) struct CreateTokenArgs {
     /// Name of the token, which the audit log shows.
     #[arg(long)]
-    name: Name,
+    name: TokenName,
     /// Role of the token.
     #[arg(long, value_enum, default_value = "viewer")]
     role: Role,

@@ -1,22 +1,23 @@
-//! Every route is open to exactly those whom the table of routes names.
+//! Authorization of each route by the route table.
 
 mod closed;
 mod log;
+mod reader_tokens;
 mod readers;
 mod sign_in;
-mod token_file;
 mod tokens;
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::auth::AuthConfig;
 use kamaji_telemetry::backend::auth::routes::{ROUTES, Route, RouteAccess};
-use kamaji_telemetry::backend::store::Role;
+use kamaji_telemetry::backend::store::{AuditLogEntry, Erased, Role, TokenRef};
 use uuid::Uuid;
 
 use super::harness::{Backend, JSON, Reply, request, unlimited};
 use super::kamaji::stats;
 use super::samples::{metrics_request, now, state_gauges};
 use crate::program::Backend as Process;
+use crate::servers::checkout;
 use readers::{Reader, State, Way};
 
 /// The outcome of a request to a route.
@@ -32,12 +33,12 @@ enum Outcome {
 fn expected(access: RouteAccess, reader: &Reader) -> Outcome {
     let role = (reader.state == State::Valid).then_some(reader.role);
     match (access, role) {
-        (RouteAccess::Front, None) => Outcome::LoginForm,
+        (RouteAccess::FrontPage, None) => Outcome::LoginForm,
         (RouteAccess::Page(_), None) => Outcome::Redirected,
         (RouteAccess::Api(_), None) => Outcome::Unauthorized,
         (RouteAccess::Page(needed) | RouteAccess::Api(needed), Some(role)) if role < needed => Outcome::Forbidden,
-        (RouteAccess::Public | RouteAccess::Sender | RouteAccess::OwnPage, _)
-        | (RouteAccess::Front | RouteAccess::Page(_) | RouteAccess::Api(_), Some(_)) => Outcome::Authorized,
+        (RouteAccess::Public | RouteAccess::Sender | RouteAccess::SameOrigin, _)
+        | (RouteAccess::FrontPage | RouteAccess::Page(_) | RouteAccess::Api(_), Some(_)) => Outcome::Authorized,
     }
 }
 
@@ -63,7 +64,7 @@ async fn visit(backend: &Backend, route: &Route, header: Option<&(&'static str, 
 }
 
 #[tokio::test]
-async fn every_route_lets_in_just_whom_its_needs_say_and_shows_nobody_else_anything() {
+async fn each_route_admits_only_authorized_requests() {
     let backend = Backend::limited(unlimited()).await;
     let installation = Uuid::new_v4();
     let gauges = metrics_request(installation, state_gauges([12_345, 0, 0, 0], now()));
@@ -95,7 +96,7 @@ fn erasing_and_the_log_are_for_admins_and_only_what_tells_nothing_is_for_everybo
         ["GET /audit-log", "GET /api/v1/audit-log", "DELETE /api/v1/installations/{uuid}"]
     );
     assert_eq!(with(&[RouteAccess::Public]), ["GET /style.css", "GET /icon.svg", "GET /livez", "GET /readyz"]);
-    assert_eq!(with(&[RouteAccess::OwnPage, RouteAccess::Front]), ["GET /", "POST /sign-in"]);
+    assert_eq!(with(&[RouteAccess::SameOrigin, RouteAccess::FrontPage]), ["GET /", "POST /sign-in"]);
     let senders = ["/v1/metrics", "/v1/logs", "/stats", "/create", "/update", "/delete"];
     assert_eq!(with(&[RouteAccess::Sender]), senders.map(|path| format!("POST {path}")));
 }
@@ -184,10 +185,28 @@ async fn an_admin_erases_an_installation_by_either_of_its_names() {
     assert!(status == 400 && message.contains("expected") && !message.contains("acme"), "{message}");
 }
 
+#[test]
+fn the_json_of_an_erasure_and_of_the_audit_log_is_the_documented_one() {
+    let actor = TokenRef { token: "ktt_5f0c9a1e".into(), name: "alice".into() };
+    let entry = AuditLogEntry {
+        time: "2026-11-24T03:15:09Z".parse().unwrap(),
+        actor: Some(actor),
+        action: "GET /api/v1/insights/overview".into(),
+        status: Some(200),
+        count: 1,
+    };
+    let erased = Erased { latest: true, days: 12, dimensions: 0 };
+    let documentation = std::fs::read_to_string(checkout("docs/backend.md")).unwrap();
+    for json in [serde_json::to_string(&entry).unwrap(), serde_json::to_string(&erased).unwrap()] {
+        assert!(documentation.contains(&format!("```json\n{json}\n```")), "{json}");
+    }
+}
+
 #[tokio::test]
 async fn another_host_than_the_public_one_is_answered_to_senders_and_probes_alone() {
     let url = "https://telemetry.example.org";
-    let backend = Backend::enter(AuthConfig { public_url: Some(url.parse().unwrap()), ..AuthConfig::default() }).await;
+    let backend =
+        Backend::with_auth(AuthConfig { public_url: Some(url.parse().unwrap()), ..AuthConfig::default() }).await;
     for route in &ROUTES {
         let path = route.path.replace("{uuid}", &Uuid::new_v4().to_string());
         for (host, is_right) in [("telemetry.example.org", true), ("evil.test", false)] {

@@ -1,4 +1,4 @@
-//! Copies in a folder.
+//! Backups in a directory.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,14 +12,14 @@ use tempfile::TempDir;
 use super::harness::count;
 use crate::program::PROGRAM;
 
-/// A store, and a folder of copies.
+/// A store, and a directory of backups.
 struct Scene(TempDir);
 
 impl Scene {
     fn new() -> Self {
         let scene = Self(tempfile::tempdir().unwrap());
         drop(SqliteStore::open(&scene.store()).unwrap());
-        fs::create_dir(scene.copies()).unwrap();
+        fs::create_dir(scene.backups()).unwrap();
         scene
     }
 
@@ -27,29 +27,29 @@ impl Scene {
         self.0.path().join("telemetry.db")
     }
 
-    fn copies(&self) -> PathBuf {
-        self.0.path().join("copies")
+    fn backups(&self) -> PathBuf {
+        self.0.path().join("backups")
     }
 
     fn put(&self, names: &[&str]) {
         for name in names {
-            fs::write(self.copies().join(name), "").unwrap();
+            fs::write(self.backups().join(name), "").unwrap();
         }
     }
 
     fn names(&self) -> BTreeSet<String> {
-        fs::read_dir(self.copies()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+        fs::read_dir(self.backups()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    fn back_up(&self, keep: &str) -> Output {
-        let directory = format!("--directory={}", self.copies().display());
-        run(&self.store(), &[&directory, "--retain", keep])
+    fn back_up(&self, retain: &str) -> Output {
+        let directory = format!("--directory={}", self.backups().display());
+        run(&self.store(), &[&directory, "--retain", retain])
     }
 
-    /// Backs up, and returns the name of the new copy and the output.
-    fn added(&self, keep: &str) -> (String, String) {
+    /// Backs up, and returns the name of the new backup and the output.
+    fn added(&self, retain: &str) -> (String, String) {
         let before = self.names();
-        let output = self.back_up(keep);
+        let output = self.back_up(retain);
         let message = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut new = self.names().difference(&before).filter(|name| *name != LOCK).cloned().collect::<Vec<_>>();
@@ -75,19 +75,19 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_copy_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
+fn a_backup_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
     let scene = Scene::new();
     let [first, second, third] =
         ["telemetry-20200101T000000Z.db", "telemetry-20200101T000001Z.db", "telemetry-20210101T000000Z.db"];
-    let others = ["telemetry-before-upgrade.db", "telemetry-20200101T000000Z.db.bak", "notes", "copy.db.part"];
+    let others = ["telemetry-before-upgrade.db", "telemetry-20200101T000000Z.db.bak", "notes", "other.db.part"];
     let parts = ["telemetry-20200101T000002Z.db.part", "telemetry-20200101T000002Z.db.part-journal"];
     scene.put(&[first, second, third]);
     scene.put(&others);
     scene.put(&parts);
-    let folder = "telemetry-19990101T000000Z.db";
-    fs::create_dir(scene.copies().join(folder)).unwrap();
+    let directory = "telemetry-19990101T000000Z.db";
+    fs::create_dir(scene.backups().join(directory)).unwrap();
     let (new, message) = scene.added("2");
-    let mut expected = set(&[third, &new, folder, LOCK]);
+    let mut expected = set(&[third, &new, directory, LOCK]);
     expected.extend(set(&others));
     assert_eq!(scene.names(), expected);
     assert!(
@@ -95,13 +95,13 @@ fn a_copy_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
         "{message}"
     );
     assert!(!message.contains(third) && message.contains("checked"), "{message}");
-    let copy = scene.copies().join(new);
-    assert_eq!(count(&copy, "keys"), 1);
-    drop(SqliteStore::open_existing(&copy).unwrap());
+    let backup = scene.backups().join(new);
+    assert_eq!(count(&backup, "keys"), 1);
+    drop(SqliteStore::open_existing(&backup).unwrap());
 }
 
 #[test]
-fn where_the_clock_was_set_back_the_new_copy_stays() {
+fn where_the_clock_was_set_back_the_new_backup_stays() {
     let scene = Scene::new();
     scene.put(&["telemetry-29990101T000000Z.db", "telemetry-29990102T000000Z.db"]);
     let (new, message) = scene.added("2");
@@ -118,16 +118,16 @@ fn where_the_clock_was_set_back_the_new_copy_stays() {
 }
 
 #[test]
-fn a_copy_that_was_not_made_costs_no_older_one() {
+fn a_backup_that_was_not_made_costs_no_older_one() {
     let scene = Scene::new();
     let older = ["telemetry-20200101T000000Z.db", "telemetry-20210101T000000Z.db"];
     scene.put(&older);
     let mut expected = set(&older);
     expected.insert(LOCK.to_owned());
-    let held = File::create(scene.copies().join(LOCK)).unwrap();
+    let held = File::create(scene.backups().join(LOCK)).unwrap();
     held.lock().unwrap();
     let message = error(scene.back_up("1"));
-    assert!(message.contains("another process makes a copy") && message.contains("no backup was made"), "{message}");
+    assert!(message.contains("another process makes a backup") && message.contains("no backup was made"), "{message}");
     assert_eq!(scene.names(), expected);
     drop(held);
     fs::write(scene.store(), "no store").unwrap();
@@ -140,13 +140,13 @@ fn a_copy_that_was_not_made_costs_no_older_one() {
 }
 
 #[test]
-fn nothing_is_left_of_a_copy_that_was_not_complete() {
+fn nothing_is_left_of_a_backup_that_was_not_complete() {
     let scene = Scene::new();
     let connection = Connection::open(scene.store()).unwrap();
     connection.execute_batch("CREATE TABLE large AS SELECT randomblob(1000000) AS bytes").unwrap();
     drop(connection);
     // As on a full disk, with room for what is beside the store while it is open.
-    let arguments = ["backup", &format!("--directory={}", scene.copies().display())];
+    let arguments = ["backup", &format!("--directory={}", scene.backups().display())];
     let store = format!("--store=sqlite:{}", scene.store().display());
     let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" backend \"$@\"";
     let output = Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(arguments).arg(&store).output().unwrap();
@@ -154,17 +154,17 @@ fn nothing_is_left_of_a_copy_that_was_not_complete() {
     assert!(message.contains("no backup was made") && message.contains(".db: "), "{message}");
     assert_eq!(scene.names(), set(&[LOCK]));
     // Restoring is the same in the other direction.
-    let (copy, _) = scene.added("1");
-    let (copy, target) = (scene.copies().join(copy), scene.0.path().join("restored.db"));
+    let (backup, _) = scene.added("1");
+    let (backup, target) = (scene.backups().join(backup), scene.0.path().join("restored.db"));
     let store = format!("--store=sqlite:{}", target.display());
-    let restore = ["restore", copy.to_str().unwrap(), &store];
+    let restore = ["restore", backup.to_str().unwrap(), &store];
     let message = error(Command::new("/bin/sh").args(["-c", limited, PROGRAM]).args(restore).output().unwrap());
-    assert!(message.contains("nothing was put back"), "{message}");
+    assert!(message.contains("nothing was restored"), "{message}");
     let left = |suffix: &str| scene.0.path().join(format!("restored.db{suffix}")).exists();
     assert!(!left(".part") && !left(".part-journal") && !left(""), "{message}");
 
     // The next one may be of the same second.
-    fs::remove_file(&copy).unwrap();
+    fs::remove_file(&backup).unwrap();
     let newer = "INSERT INTO refinery_schema_history (version, name) VALUES (1000, 'later')";
     Connection::open(scene.store()).unwrap().execute_batch(newer).unwrap();
     let before = scene.names();
@@ -174,26 +174,26 @@ fn nothing_is_left_of_a_copy_that_was_not_complete() {
 }
 
 #[test]
-fn a_store_in_the_folder_that_would_be_taken_for_a_copy_is_left_alone() {
+fn a_store_in_the_directory_that_would_be_taken_for_a_backup_is_left_alone() {
     let scene = Scene::new();
-    let directory = format!("--directory={}", scene.copies().display());
+    let directory = format!("--directory={}", scene.backups().display());
     for name in ["telemetry-20200101T000000Z.db", "telemetry"] {
-        let store = scene.copies().join(name);
+        let store = scene.backups().join(name);
         let held = SqliteStore::open(&store).unwrap();
-        let link = scene.copies().join("link.db");
+        let link = scene.backups().join("link.db");
         std::os::unix::fs::symlink(&store, &link).unwrap();
-        let inside = scene.copies().join("../copies").join(name);
+        let inside = scene.backups().join("../backups").join(name);
         let through = if name == "telemetry" { store.clone() } else { link.clone() };
         for path in [&store, &inside, &through] {
             let message = error(run(path, &[&directory, "--retain=1"]));
-            assert!(message.contains(name) && message.contains("expected another folder"), "{message}");
+            assert!(message.contains(name) && message.contains("expected another directory"), "{message}");
         }
         assert!(store.exists());
         fs::remove_file(link).unwrap();
         drop(held);
         fs::remove_file(store).unwrap();
     }
-    let store = scene.copies().join("telemetry.db");
+    let store = scene.backups().join("telemetry.db");
     let held = SqliteStore::open(&store).unwrap();
     assert!(run(&store, &[&directory, "--retain=1"]).status.success(), "a store of another name");
     assert!(store.exists());
@@ -201,22 +201,22 @@ fn a_store_in_the_folder_that_would_be_taken_for_a_copy_is_left_alone() {
 }
 
 #[test]
-fn it_is_one_file_or_a_folder_that_is_there_and_a_number() {
+fn it_is_one_file_or_a_directory_that_is_there_and_a_number() {
     let scene = Scene::new();
-    let folder = format!("--directory={}", scene.copies().display());
+    let directory = format!("--directory={}", scene.backups().display());
     let file = scene.0.path().join("copy.db").display().to_string();
     for (arguments, expected) in [
         (vec![], vec!["FILE"]),
-        (vec![&*file, &*folder], vec!["--directory", "cannot be used"]),
+        (vec![&*file, &*directory], vec!["--directory", "cannot be used"]),
         (vec![&*file, "--retain=3"], vec!["--retain", "cannot be used", "FILE"]),
         (vec!["--retain=3"], vec!["--directory"]),
-        (vec![&*folder, "--retain=0"], vec!["--retain", "0", "1..=1000"]),
-        (vec![&*folder, "--retain=1001"], vec!["--retain", "1001", "1..=1000"]),
-        (vec!["--directory=/nowhere/copies"], vec!["/nowhere/copies", "no such folder"]),
+        (vec![&*directory, "--retain=0"], vec!["--retain", "0", "1..=1000"]),
+        (vec![&*directory, "--retain=1001"], vec!["--retain", "1001", "1..=1000"]),
+        (vec!["--directory=/nowhere/backups"], vec!["/nowhere/backups", "no such directory"]),
     ] {
         let message = error(run(&scene.store(), &arguments));
         assert!(expected.iter().all(|part| message.contains(part)), "{arguments:?}: {message}");
         assert!(scene.names().is_empty(), "{arguments:?}");
     }
-    assert!(run(&scene.store(), &[&folder]).status.success(), "the number has a default");
+    assert!(run(&scene.store(), &[&directory]).status.success(), "the number has a default");
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
     ActiveCounts, Batch, Cutoffs, Dimension, Erased, EventRow, EventTotals, GaugeSnapshot, KamajiTotals, OverviewData,
-    OverviewQuery, Pruned, Source, SqliteStore, StateCounts, Store, Totals, cut_to_hour, utc_day,
+    OverviewQuery, Pruned, Source, SqliteStore, StateCounts, Store, Totals, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
-    BY_VERSION, CreatedWith, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, NetworkProfile,
-    Status,
+    BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
+    NetworkProfile, Status,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -100,7 +100,7 @@ fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot 
 fn event(uid: Uuid, event: Event) -> EventRow {
     let record = EventRecord {
         uid,
-        time: cut_to_hour(noon()),
+        time: truncate_to_hour(noon()),
         kamaji_version: KamajiVersion::EdgeSuffix(26, 7, 4),
         kubernetes_version: KubernetesVersion::Unknown,
         event,
@@ -109,7 +109,7 @@ fn event(uid: Uuid, event: Event) -> EventRow {
 }
 
 fn created(uid: Uuid, tcp_version: &str) -> EventRow {
-    event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), with: None })
+    event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), extended: None })
 }
 
 fn of_snapshots(snapshots: Vec<GaugeSnapshot>) -> Batch {
@@ -196,11 +196,11 @@ async fn the_first_event_with_a_uid_stays(store: Shared) {
 
 async fn every_event_reads_back_as_it_was_written(store: Shared) {
     let version = |text: &str| text.parse::<KubernetesVersion>().unwrap();
-    let with = |network_profile| Some(CreatedWith { cluster_api: true, network_profile });
+    let extended = |network_profile| Some(ExtendedAttributes { cluster_api: true, network_profile });
     let mut rows: Vec<_> = [
-        Event::Created { tcp_version: version("v1.35.1"), with: None },
-        Event::Created { tcp_version: version("v1.36.0-rc.1"), with: with(None) },
-        Event::Created { tcp_version: version("unknown"), with: with(Some(NetworkProfile::LoadBalancer)) },
+        Event::Created { tcp_version: version("v1.35.1"), extended: None },
+        Event::Created { tcp_version: version("v1.36.0-rc.1"), extended: extended(None) },
+        Event::Created { tcp_version: version("unknown"), extended: extended(Some(NetworkProfile::LoadBalancer)) },
         Event::Updated { old_tcp_version: version("v1.34.2"), new_tcp_version: version("v1.35.0") },
         Event::Deleted { status: Status::Sleeping, tcp_version: version("v1.35.1") },
     ]
@@ -246,7 +246,7 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
         let mut snapshot = snapshot(Uuid::new_v4(), noon() - minutes, position.into());
         snapshot.kamaji_version = version.parse().unwrap();
         let mut event = created(Uuid::new_v4(), "v1.35.1");
-        event.record.time = cut_to_hour(hours_ago(i64::from(position)));
+        event.record.time = truncate_to_hour(hours_ago(i64::from(position)));
         store.write(Batch { snapshots: vec![snapshot], events: vec![event] }).await.unwrap();
     }
     store.write(of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
@@ -297,7 +297,7 @@ fn by_kamaji(installation: Uuid) -> Batch {
     let yesterday = GaugeSnapshot { time: hours_ago(25), ..snapshot.clone() };
     let version = KubernetesVersion::Unknown;
     let events = [
-        Event::Created { tcp_version: version, with: None },
+        Event::Created { tcp_version: version, extended: None },
         Event::Updated { old_tcp_version: version, new_tcp_version: version },
         Event::Deleted { status: Status::Ready, tcp_version: version },
     ];
@@ -350,7 +350,7 @@ async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
 /// Deletes what is older than this many hours; uids only after ten times as many.
 async fn prune(store: &Shared, hours: i64) -> Pruned {
     let before = hours_ago(hours);
-    let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), days: utc_day(before) };
+    let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), installations: utc_day(before) };
     store.prune(cutoffs).await.unwrap()
 }
 
@@ -398,7 +398,7 @@ async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
         })
         .collect();
     store.write(of_events(old)).await.unwrap();
-    let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), days: utc_day(hours_ago(24)) };
+    let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), installations: utc_day(hours_ago(24)) };
     let mut prune = store.prune(cutoffs);
     assert!(futures::poll!(&mut prune).is_pending());
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();

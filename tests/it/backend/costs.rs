@@ -1,4 +1,4 @@
-//! Messages that are expensive to decode and hold few records or none: they cost their source as much as records.
+//! Messages that are expensive to decode and hold few records or none: they cost their client as much as records.
 
 use std::net::Ipv4Addr;
 
@@ -57,7 +57,7 @@ async fn post(backend: &Backend, from: Ipv4Addr, path: &str, body: &[u8]) -> u16
 }
 
 #[tokio::test]
-async fn messages_of_many_parts_are_refused_whatever_the_parts_are_and_use_up_the_rows_of_their_source() {
+async fn messages_of_many_parts_are_rejected_whatever_the_parts_are_and_use_up_the_items_of_their_client() {
     let backend = Backend::limited(limits()).await;
     let empty_points = vec![NumberDataPoint::default(); MANY];
     let histogram = ExponentialHistogram {
@@ -87,14 +87,14 @@ async fn messages_of_many_parts_are_refused_whatever_the_parts_are_and_use_up_th
         assert!(reply.status == 400 && says_why, "{shape}: {reply:?}");
         let reply = request_from(from, backend.http, "POST", "/v1/logs", &[PROTOBUF], &[]).await.unwrap();
         assert_eq!(reply.status, 429, "{shape}");
-        // As much as a source can get ahead: a minute.
+        // As much as a client can get ahead: a minute.
         assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() > 30, "{shape}: {reply:?}");
     }
     assert_eq!(backend.rows(), 0);
 }
 
 #[tokio::test]
-async fn what_is_long_once_unpacked_costs_as_many_rows_as_would_be_as_long() {
+async fn a_body_that_is_long_once_decompressed_costs_as_many_items_as_would_be_as_long() {
     let backend = Backend::limited(limits()).await;
     let values = || Value::ArrayValue(ArrayValue { values: vec![AnyValue::default(); MANY] });
     let nested = || record(|record| record.attributes.push(attribute("a", values())));

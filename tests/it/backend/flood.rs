@@ -1,4 +1,4 @@
-//! Floods, each from one source, while other sources send and are served.
+//! Floods, each from one client, while other clients send and are served.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::Backend;
 use crate::servers::eventually;
 
-/// The sources of connections without a request, of requests without a pause, and of bodies without an end.
+/// The clients of connections without a request, of requests without a pause, and of bodies without an end.
 const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const EAGER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 3);
 
-/// The connections of `SILENT` and of `SLOW`: more than one source may have.
+/// The connections of `SILENT` and of `SLOW`: more than one client may have.
 const HELD: usize = 200;
 
 /// The pause before a closed connection is opened again: hundreds of connections a second in all, which leave time for the
@@ -85,7 +85,7 @@ async fn press(flood: Arc<Flood>, address: SocketAddr) {
     }
 }
 
-/// Sends as an agent does, from an address of its own; returns the slowest answer, the events and the installation.
+/// Sends as an agent does, from an address of its own; returns the slowest response, the events and the installation.
 async fn honest(from: Ipv4Addr, http: SocketAddr, grpc: SocketAddr) -> (Duration, Vec<Uuid>, Uuid) {
     let (mut slowest, mut uids, installation) = (Duration::ZERO, Vec::new(), Uuid::new_v4());
     let endpoint = Endpoint::from_shared(format!("http://{grpc}")).unwrap().local_address(Some(from.into()));
@@ -96,7 +96,7 @@ async fn honest(from: Ipv4Addr, http: SocketAddr, grpc: SocketAddr) -> (Duration
         client.export(logs_request(vec![created(one, now())])).await.unwrap();
         let gauges = metrics_request(installation, state_gauges([1, 2, 3, 4], now())).encode_to_vec();
         for (path, body) in [("/v1/logs", event(other)), ("/v1/metrics", gauges)] {
-            let reply = request_from(from, http, "POST", path, &[PROTOBUF], &body).await.expect("it is answered");
+            let reply = request_from(from, http, "POST", path, &[PROTOBUF], &body).await.expect("the server responds");
             assert_eq!(reply.status, 200, "{reply:?}");
         }
         slowest = slowest.max(began.elapsed());
@@ -106,7 +106,7 @@ async fn honest(from: Ipv4Addr, http: SocketAddr, grpc: SocketAddr) -> (Duration
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_from_one_source_leaves_the_others_served() {
+async fn a_flood_from_one_client_leaves_the_others_served() {
     let backend = Backend::start().await;
     let (http, grpc) = (backend.http(), backend.grpc());
     let (silent, eager, slow) = (Arc::<Flood>::default(), Arc::<Flood>::default(), Arc::<Flood>::default());
@@ -150,7 +150,7 @@ async fn a_flood_from_one_source_leaves_the_others_served() {
         "flood",
         &format!(
             "flood: {} silent connections, {} closed at once; {} requests without a pause, {} acknowledged, {} limited; \
-             {} half bodies, {} closed at once; meanwhile {acknowledged} requests of {HONEST} other sources sent, \
+             {} half bodies, {} closed at once; meanwhile {acknowledged} requests of {HONEST} other clients sent, \
              {acknowledged} acknowledged, all stored, in {} ms, three of them in at most {} ms",
             read(&silent.connections),
             read(&silent.closed),
@@ -172,11 +172,11 @@ fn bomb() -> Arc<Vec<u8>> {
     Arc::new(gzip(&records))
 }
 
-/// Bodies that are decoded at once, before their source is charged for any.
+/// Bodies that are decoded at once, before their client is charged for any.
 const READ_AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bombs_that_wait_behind_those_of_their_source_are_not_decoded() {
+async fn bombs_that_wait_behind_those_of_their_client_are_not_decoded() {
     let backend = Backend::start_with_workers(2 * READ_AT_ONCE).await;
     let bomb = bomb();
     let (last, first) = bomb.split_last().unwrap();
@@ -198,15 +198,15 @@ async fn bombs_that_wait_behind_those_of_their_source_are_not_decoded() {
     for stream in &mut streams {
         stream.write_all(&[*last]).await.unwrap();
     }
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for mut stream in streams {
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();
-        answers.push(String::from_utf8_lossy(&status[9..]).parse::<u16>().unwrap());
+        responses.push(String::from_utf8_lossy(&status[9..]).parse::<u16>().unwrap());
     }
-    let read = answers.iter().filter(|status| **status == 400).count();
-    assert!((1..=READ_AT_ONCE).contains(&read), "{answers:?}");
-    assert_eq!(answers.iter().filter(|status| **status == 429).count(), answers.len() - read);
+    let read = responses.iter().filter(|status| **status == 400).count();
+    assert!((1..=READ_AT_ONCE).contains(&read), "{responses:?}");
+    assert_eq!(responses.iter().filter(|status| **status == 429).count(), responses.len() - read);
 }
 
 /// The senders of bombs, and the bombs of each.
@@ -218,7 +218,7 @@ const BOMBS: usize = 4;
 const MEMORY: u64 = 640 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bombs_from_many_sources_at_once_take_bounded_memory() {
+async fn bombs_from_many_clients_at_once_take_bounded_memory() {
     // The workers of a machine with many processors, each of which could decode a message.
     let backend = Backend::start_with_workers(usize::from(BOMBERS)).await;
     let bomb = bomb();
@@ -226,26 +226,26 @@ async fn bombs_from_many_sources_at_once_take_bounded_memory() {
     for last in 1..=BOMBERS {
         let (bomb, http) = (Arc::clone(&bomb), backend.http());
         bombers.spawn(async move {
-            let mut answers = Vec::new();
+            let mut responses = Vec::new();
             for _ in 0..BOMBS {
                 let from = Ipv4Addr::new(127, 0, 3, last);
-                answers.push(request_from(from, http, "POST", "/v1/logs", &[PROTOBUF, GZIP], &bomb).await);
+                responses.push(request_from(from, http, "POST", "/v1/logs", &[PROTOBUF, GZIP], &bomb).await);
             }
-            answers
+            responses
         });
     }
-    let answers = bombers.join_all().await.concat();
-    // The first of each is read; then its source has used up its rows, and is let in no more.
-    let refused = answers.iter().flatten().filter(|reply| reply.status == 400).count();
-    assert_eq!(refused, usize::from(BOMBERS));
-    let limited = answers.iter().filter(|answer| answer.as_ref().is_none_or(|reply| reply.status == 429)).count();
-    assert_eq!(refused + limited, answers.len());
+    let responses = bombers.join_all().await.concat();
+    // The first of each is read; then its client has used up its items, and is limited.
+    let rejected = responses.iter().flatten().filter(|reply| reply.status == 400).count();
+    assert_eq!(rejected, usize::from(BOMBERS));
+    let limited = responses.iter().filter(|response| response.as_ref().is_none_or(|reply| reply.status == 429)).count();
+    assert_eq!(rejected + limited, responses.len());
     let peak = backend.peak_memory();
     super::figures(
         "bombs",
         &format!(
-            "{} bombs of {} kB, 250,000 records each, from {BOMBERS} sources at once, {refused} read and refused, {limited} not let in: at most {} MB of memory",
-            answers.len(),
+            "{} bombs of {} kB, 250,000 records each, from {BOMBERS} clients at once, {rejected} read and rejected, {limited} limited: at most {} MB of memory",
+            responses.len(),
             bomb.len() / 1_000,
             peak / 1_000_000,
         ),

@@ -1,4 +1,4 @@
-//! Anything at all, sent as OTLP: messages grown by descriptor, alone and within good ones, and bytes.
+//! Fuzzing of OTLP: messages grown by descriptor, alone and within valid ones, and arbitrary bytes.
 //!
 //! `make soak` tries a million of each.
 
@@ -30,12 +30,12 @@ const MARK: &str = "acmebank";
 const DEPTH: usize = 12;
 
 /// The most points of one extended gauge.
-const MOST_POINTS: usize = 64;
+const MAX_POINTS: usize = 64;
 
 /// The longest message about rejections: all twenty reasons, with their counts.
-const LONGEST_REFUSAL: usize = 2_000;
+const MAX_REJECTION_LENGTH: usize = 2_000;
 
-/// What a message is grown by: bytes, of which each decides one thing. When they are used up nothing grows any more, so
+/// The bytes that a message is grown from. Each decides one thing. When they are used up nothing grows any more, so
 /// that fewer and smaller ones make a smaller message.
 struct Choices<'a>(&'a [u8]);
 
@@ -129,7 +129,7 @@ fn value(kind: &Kind, choices: &mut Choices<'_>, depth: usize) -> Value {
     }
 }
 
-/// A good part of which one field is another.
+/// Returns a valid part in which one field is replaced.
 fn changed<M: Message + Default>(good: &M, descriptor: &MessageDescriptor, choices: &mut Choices<'_>) -> M {
     let mut message = DynamicMessage::decode(descriptor.clone(), good.encode_to_vec().as_slice()).unwrap();
     let fields: Vec<_> = descriptor.fields().collect();
@@ -174,7 +174,7 @@ fn good_metrics() -> ExportMetricsServiceRequest {
     )
 }
 
-/// Something grown alone, after a good request, within one, or within a part of one.
+/// Returns a request that is grown alone, after a valid request, within one, or within a part of one.
 fn logs(types: &Types, choices: &mut Choices<'_>) -> ExportLogsServiceRequest {
     let mut good = good_logs();
     let place = choices.next() % 5;
@@ -221,9 +221,9 @@ fn metrics(types: &Types, choices: &mut Choices<'_>) -> ExportMetricsServiceRequ
 /// Checks the invariants of every result.
 fn check(validated: &Validated, at: Timestamp) -> TestCaseResult {
     let Validated { records, rejections, expired: _ } = validated;
-    let (told, kept) = (rejections.to_string(), format!("{records:?}"));
+    let (message, kept) = (rejections.to_string(), format!("{records:?}"));
     prop_assert!(!kept.contains(MARK), "{kept}");
-    prop_assert!(!told.contains(MARK) && told.len() < LONGEST_REFUSAL, "{told}");
+    prop_assert!(!message.contains(MARK) && message.len() < MAX_REJECTION_LENGTH, "{message}");
     let (oldest, newest) = (at - SignedDuration::from_hours(30 * 24 + 1), at + SignedDuration::from_mins(10));
     let times = records
         .events
@@ -238,7 +238,7 @@ fn check(validated: &Validated, at: Timestamp) -> TestCaseResult {
         let states = [counts.running, counts.sleeping, counts.not_ready, counts.upgrading];
         let dimensions = snapshot.dimensions.iter().map(|(_, count)| *count);
         prop_assert!(states.into_iter().chain(dimensions).all(|count| count <= MAX_COUNT));
-        prop_assert!(snapshot.dimensions.len() <= MOST_POINTS * (METRICS.len() - states.len()));
+        prop_assert!(snapshot.dimensions.len() <= MAX_POINTS * (METRICS.len() - states.len()));
     }
     Ok(())
 }
@@ -270,8 +270,8 @@ fn check_metrics(request: &ExportMetricsServiceRequest) -> TestCaseResult {
     Ok(())
 }
 
-/// Bytes of `good` with some changed, some taken out, and some put in.
-fn spoilt(mut good: Vec<u8>, changes: &[(u16, u8, u8)]) -> Vec<u8> {
+/// Returns `good` with some bytes changed, some removed, and some inserted.
+fn corrupted(mut good: Vec<u8>, changes: &[(u16, u8, u8)]) -> Vec<u8> {
     for (place, how, byte) in changes {
         let place = usize::from(*place) % good.len().max(1);
         match how % 4 {
@@ -301,7 +301,7 @@ fn anything_at_all_as_bytes_is_accepted_as_the_catalog_allows_or_rejected() {
     let (logs, metrics) = (good_logs().encode_to_vec(), good_metrics().encode_to_vec());
     let changes = vec(any::<(u16, u8, u8)>(), 0..6);
     proptest!(|(raw in vec(any::<u8>(), 0..200), changes in changes)| {
-        for bytes in [raw, spoilt(logs.clone(), &changes), spoilt(metrics.clone(), &changes)] {
+        for bytes in [raw, corrupted(logs.clone(), &changes), corrupted(metrics.clone(), &changes)] {
             if let Ok(request) = ExportLogsServiceRequest::decode(bytes.as_slice()) {
                 check_logs(&request)?;
             }

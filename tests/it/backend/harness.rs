@@ -58,26 +58,30 @@ impl Backend {
     }
 
     async fn start_in(folder: TempDir) -> Self {
-        Self::enter_in(folder, AuthConfig::default()).await
+        Self::with_auth_in(folder, AuthConfig::default()).await
     }
 
-    /// Starts it with authentication of the test's own.
-    pub(crate) async fn enter(auth: AuthConfig) -> Self {
-        Self::enter_in(tempfile::tempdir().unwrap(), auth).await
+    /// Starts a backend with the given authentication.
+    pub(crate) async fn with_auth(auth: AuthConfig) -> Self {
+        Self::with_auth_in(tempfile::tempdir().unwrap(), auth).await
     }
 
-    async fn enter_in(folder: TempDir, auth: AuthConfig) -> Self {
+    async fn with_auth_in(folder: TempDir, auth: AuthConfig) -> Self {
         let store = SqliteStore::open(&folder.path().join("telemetry.db")).unwrap();
         let security = SecurityConfig { auth, ..SecurityConfig::default() };
         Self::serve(folder, Arc::new(store).into(), Retention::default(), security).await
     }
 
-    /// Serves a store of the test's own, with a retention of the test's own.
-    pub(crate) async fn keep(folder: TempDir, store: Arc<impl Store + AuthStore>, retention: Retention) -> Self {
+    /// Serves the given store with the given retention.
+    pub(crate) async fn with_retention(
+        folder: TempDir,
+        store: Arc<impl Store + AuthStore>,
+        retention: Retention,
+    ) -> Self {
         Self::serve(folder, store.into(), retention, SecurityConfig::default()).await
     }
 
-    /// Starts it with limits of the test's own.
+    /// Starts a backend with the given limits.
     pub(crate) async fn limited(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
@@ -85,7 +89,7 @@ impl Backend {
         Self::serve(folder, store.into(), Retention::default(), security).await
     }
 
-    /// Serves stores of the test's own.
+    /// Serves the given stores.
     pub(crate) async fn serve(folder: TempDir, stores: Stores, retention: Retention, security: SecurityConfig) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
@@ -99,7 +103,7 @@ impl Backend {
         Self { grpc, http, auth, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
 
-    /// Stops it, and waits until it has stopped.
+    /// Stops the backend, and waits until it has stopped.
     pub(crate) async fn stop(self) -> TempDir {
         drop((self.shutdown, self.auth));
         self.task.await.unwrap().unwrap();
@@ -170,9 +174,9 @@ impl Backend {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         // A server that waits for the body would wait for ever.
-        let answer = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
-        assert!(answer.is_ok(), "no answer without the body");
-        parse(&bytes, true).expect("the server answers")
+        let response = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+        assert!(response.is_ok(), "no response without the body");
+        parse(&bytes, true).expect("the server responds")
     }
 
     pub(crate) async fn overview(&self) -> Overview {
@@ -219,10 +223,10 @@ pub(crate) async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Reply {
-    try_request(address, method, path, headers, body).await.expect("the server answers")
+    try_request(address, method, path, headers, body).await.expect("the server responds")
 }
 
-/// Sends a request to a server that may end at any moment; returns `None` without a complete answer.
+/// Sends a request to a server that may end at any moment; returns `None` without a complete response.
 pub(crate) async fn try_request(
     address: SocketAddr,
     method: &str,
@@ -233,7 +237,7 @@ pub(crate) async fn try_request(
     request_from(Ipv4Addr::LOCALHOST, address, method, path, headers, body).await
 }
 
-/// Sends a request for a host name of its own.
+/// Sends a request with the given `Host`.
 pub(crate) async fn request_of(
     address: SocketAddr,
     host: &str,
@@ -245,7 +249,7 @@ pub(crate) async fn request_of(
     try_request(address, method, path, &[headers, &[("host", host)]].concat(), body).await
 }
 
-/// Sends a request from an address of the test's own, of which loopback has 16 million.
+/// Sends a request from the given address, of which loopback has 16 million.
 pub(crate) async fn request_from(
     from: Ipv4Addr,
     address: SocketAddr,
@@ -258,7 +262,7 @@ pub(crate) async fn request_from(
     try_converse(&mut stream, method, path, &[headers, &[("connection", "close")]].concat(), body).await
 }
 
-/// Opens a connection from an address of the test's own.
+/// Opens a connection from the given address.
 pub(crate) async fn connect_from(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
@@ -273,7 +277,7 @@ pub(crate) async fn converse(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Reply {
-    try_converse(stream, method, path, headers, body).await.expect("the server answers")
+    try_converse(stream, method, path, headers, body).await.expect("the server responds")
 }
 
 /// Sends a request on a connection that the server may end at any moment. The host is the address, unless the headers name
@@ -291,7 +295,7 @@ pub(crate) async fn try_converse(
     let (headers, length) = (headers.collect::<String>(), body.len());
     let head = format!("{method} {path} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
-    // A server that refuses a body early closes while it is still being sent.
+    // A server that rejects a body early closes while it is still being sent.
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
     loop {
@@ -304,7 +308,7 @@ pub(crate) async fn try_converse(
     }
 }
 
-/// Parses an answer; returns `None` until all of it is there.
+/// Parses a response; returns `None` until all of it is there.
 fn parse(bytes: &[u8], has_body: bool) -> Option<Reply> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();

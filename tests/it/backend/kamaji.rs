@@ -31,7 +31,7 @@ async fn post(backend: &Backend, path: &str, body: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_post_of_kamaji_is_stored_when_it_is_answered() {
+async fn a_post_of_kamaji_is_stored_before_the_response() {
     let backend = Backend::start().await;
     let cluster = Uuid::new_v4();
     for _ in 0..2 {
@@ -97,7 +97,7 @@ async fn an_update_that_changes_no_version_is_acknowledged_and_not_stored() {
 }
 
 #[tokio::test]
-async fn a_malformed_body_is_refused_without_an_echo() {
+async fn a_malformed_body_is_rejected_without_an_echo() {
     let backend = Backend::start().await;
     let mut large = stats(Uuid::new_v4());
     large.insert_str(1, &format!("\"acme\": \"{}\", ", "a".repeat(4096)));

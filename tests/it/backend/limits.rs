@@ -1,4 +1,4 @@
-//! Each limit on senders, on real sockets: the answer to the source that meets it, and that other sources are served.
+//! Each limit on clients, on real sockets: the response to the client that meets it, and that other clients are served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +38,7 @@ async fn send(backend: &Backend, from: Ipv4Addr, headers: &[(&str, &str)]) -> Op
     request_from(from, backend.http, "POST", "/v1/logs", &headers, &event()).await
 }
 
-/// Returns the seconds to wait that an answer asks for, the same in its head and in its body.
+/// Returns the seconds to wait that a response asks for, the same in its head and in its body.
 fn retry_after(reply: &Reply) -> u64 {
     assert_eq!(reply.status, 429, "{reply:?}");
     let seconds = reply.header("retry-after").unwrap().parse().unwrap();
@@ -49,25 +49,25 @@ fn retry_after(reply: &Reply) -> u64 {
 }
 
 #[tokio::test]
-async fn a_source_that_sends_too_often_gets_a_time_to_retry_after_and_others_are_served() {
+async fn a_client_that_sends_too_often_gets_a_time_to_retry_after_and_others_are_served() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     let mut stream = connect_from(ONE, backend.http).await.unwrap();
     let mut stored = 0;
-    let refused = loop {
+    let rejected = loop {
         let reply = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
         if reply.status != 200 {
             break reply;
         }
         stored += 1;
     };
-    assert!(retry_after(&refused) <= 2);
+    assert!(retry_after(&rejected) <= 2);
     assert!(stored >= BURST, "{stored}");
     assert_eq!(backend.count("events"), stored);
     assert_eq!(send(&backend, OTHER, &[]).await.unwrap().status, 200);
 }
 
 #[tokio::test]
-async fn a_source_that_connects_too_often_is_closed_unread() {
+async fn a_client_that_connects_too_often_is_closed_unread() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     let mut open = Vec::new();
     let is_closed = async || {
@@ -86,14 +86,14 @@ async fn a_source_that_connects_too_often_is_closed_unread() {
 async fn grpc_gets_the_time_in_retry_info() {
     let backend = Backend::limited(Limits { requests: 1, ..unlimited() }).await;
     let mut client = backend.logs_client_from(ONE).await;
-    let refused = async {
+    let rejected = async {
         loop {
             if let Err(status) = client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await {
                 return status;
             }
         }
     };
-    let status = refused.await;
+    let status = rejected.await;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() >= Duration::from_secs(1));
     backend.logs_client_from(OTHER).await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
@@ -108,13 +108,13 @@ async fn items_are_owed_by_the_next_request() {
     // 500 at 10 a second, of which 20 s may come at once.
     let mut stream = connect_from(OTHER, backend.http).await.unwrap();
     assert_eq!(converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &many()).await.status, 200);
-    let refused = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
-    assert!((1..=31).contains(&retry_after(&refused)), "{refused:?}");
+    let rejected = converse(&mut stream, "POST", "/v1/logs", &[PROTOBUF], &event()).await;
+    assert!((1..=31).contains(&retry_after(&rejected)), "{rejected:?}");
     assert_eq!(backend.count("events"), 1_000);
 }
 
 #[tokio::test]
-async fn the_items_of_one_source_that_are_stored_in_a_day_are_bounded() {
+async fn the_items_of_one_client_that_are_stored_in_a_day_are_bounded() {
     let backend = Backend::limited(Limits { items_per_day: 10, ..unlimited() }).await;
     let some = || logs_request((0..12).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let post =
@@ -177,7 +177,7 @@ async fn probes_are_answered_when_the_requests_of_their_address_are_used_up() {
 }
 
 #[tokio::test]
-async fn one_installation_is_limited_without_its_source() {
+async fn one_installation_is_limited_without_its_client() {
     let backend = Backend::limited(Limits { snapshots: 1, ..unlimited() }).await;
     let installation = Uuid::new_v4();
     let gauges = |installation| metrics_request(installation, state_gauges([1, 2, 3, 4], now())).encode_to_vec();
@@ -186,16 +186,16 @@ async fn one_installation_is_limited_without_its_source() {
     for _ in 0..BURST {
         post("/v1/metrics", PROTOBUF, &gauges(installation)).await;
     }
-    let refused =
+    let rejected =
         async || Some(post("/v1/metrics", PROTOBUF, &gauges(installation)).await).filter(|reply| reply.status != 200);
-    retry_after(&eventually("an installation to be limited", refused).await);
+    retry_after(&eventually("an installation to be limited", rejected).await);
     assert_eq!(post("/v1/metrics", PROTOBUF, &gauges(Uuid::new_v4())).await.status, 200);
     let cluster = Uuid::new_v4();
-    let refused =
+    let rejected =
         async || Some(post("/stats", JSON, stats(cluster).as_bytes()).await).filter(|reply| reply.status != 200);
-    let refused = eventually("an installation of Kamaji's built-in telemetry to be limited", refused).await;
-    assert_eq!(refused.status, 429);
-    assert!(refused.header("retry-after").is_some() && refused.text().contains("try again later"), "{refused:?}");
+    let rejected = eventually("an installation of Kamaji's built-in telemetry to be limited", rejected).await;
+    assert_eq!(rejected.status, 429);
+    assert!(rejected.header("retry-after").is_some() && rejected.text().contains("try again later"), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_forwarded_address_is_trusted_of_a_proxy_only() {
     let exhaust = async |from, headers: &[(&str, &str)]| {
         let limited =
             async || send(&backend, from, headers).await.is_none_or(|reply| reply.status == 429).then_some(());
-        eventually("a source to be limited", limited).await;
+        eventually("a client to be limited", limited).await;
     };
     exhaust(ONE, &forwarded("192.0.2.1")).await;
     // The proxy wrote the last of two addresses.
@@ -223,7 +223,7 @@ async fn a_forwarded_address_is_trusted_of_a_proxy_only() {
 #[tokio::test]
 async fn a_public_url_without_a_proxy_is_warned_of() {
     let backend = program::Backend::start_with(&["--public-url=https://telemetry.example.org"]).await;
-    backend.logged("all that comes through a proxy is limited as one source").await;
+    backend.logged("all that comes through a proxy is limited as one client").await;
 }
 
 /// Opens a connection with a request in flight, whose body is missing.
@@ -238,7 +238,7 @@ async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn connections_of_one_source_and_of_all_are_bounded() {
+async fn connections_of_one_client_and_of_all_are_bounded() {
     let limits = Limits { max_connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let held = [hold(&backend, ONE).await, hold(&backend, ONE).await];
@@ -252,7 +252,7 @@ async fn connections_of_one_source_and_of_all_are_bounded() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_gives_its_place_to_who_comes() {
+async fn an_idle_connection_is_evicted_for_a_new_one() {
     let limits = Limits { max_connections: 3, max_connections_per_client: 2, ..unlimited() };
     let backend = Backend::limited(limits).await;
     let idle = async |from| {
@@ -262,10 +262,10 @@ async fn an_idle_connection_gives_its_place_to_who_comes() {
     };
     let (first, second) = (idle(ONE).await, idle(ONE).await);
     let mut other = idle(OTHER).await;
-    // A source at its bound evicts a connection of its own.
+    // A client at its bound evicts a connection of its own.
     let mut third = idle(ONE).await;
     assert_eq!(closed(first).await, b"");
-    // If all slots are taken, a connection of the source with the most is evicted.
+    // If all slots are taken, a connection of the client with the most is evicted.
     let mut newcomer = idle(Ipv4Addr::new(127, 0, 1, 3)).await;
     assert_eq!(closed(second).await, b"");
     for stream in [&mut other, &mut third, &mut newcomer] {
@@ -274,7 +274,7 @@ async fn an_idle_connection_gives_its_place_to_who_comes() {
 }
 
 #[tokio::test]
-async fn who_only_watches_gives_its_place_to_who_comes() {
+async fn a_health_watch_is_evicted_for_a_new_connection() {
     let backend = Backend::limited(Limits { max_connections_per_client: 1, ..unlimited() }).await;
     let endpoint = Endpoint::from_shared(format!("http://{}", backend.grpc)).unwrap().local_address(Some(ONE.into()));
     let mut client = HealthClient::new(endpoint.connect().await.unwrap());
@@ -286,29 +286,29 @@ async fn who_only_watches_gives_its_place_to_who_comes() {
 
 /// Waits for the other end to close the connection, and returns what it sent before.
 async fn closed(mut stream: TcpStream) -> Vec<u8> {
-    let mut said = Vec::new();
+    let mut response = Vec::new();
     // A reset is an end too.
-    let _ = stream.read_to_end(&mut said).await;
-    said
+    let _ = stream.read_to_end(&mut response).await;
+    response
 }
 
-/// Sends `begin` and no more, and returns the answer up to the end of the connection, which is to come within two minutes
+/// Sends `begin` and no more, and returns the response up to the end of the connection, which is to come within two minutes
 /// of a paused clock. Such a clock advances whenever all tasks wait, for the network too, and stands still while a blocking
 /// thread runs.
-async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
+async fn response_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
     let mut client = std::net::TcpStream::connect(address).unwrap();
     client.write_all(begin.as_bytes()).unwrap();
-    // A later connection is answered at once: by then the bytes of the first were read.
+    // A later connection gets its response at once: by then the bytes of the first were read.
     let later = tokio::task::spawn_blocking(move || {
         let mut later = std::net::TcpStream::connect(address).unwrap();
         later.write_all(b"nonsense\r\n\r\nnonsense\r\n\r\n").unwrap();
         rest(&mut later)
     });
-    assert!(later.await.unwrap().is_some(), "who comes after {begin:?} is not refused");
+    assert!(later.await.unwrap().is_some(), "a client that comes after {begin:?} is not rejected");
     client.set_nonblocking(true).unwrap();
     let mut stream = TcpStream::from_std(client).unwrap();
-    let mut said = Vec::new();
-    let end = async { while stream.read_buf(&mut said).await.is_ok_and(|read| read > 0) {} };
+    let mut response = Vec::new();
+    let end = async { while stream.read_buf(&mut response).await.is_ok_and(|read| read > 0) {} };
     let _ = tokio::time::timeout(Duration::from_mins(2), end).await;
     // The last bytes may still be on their way.
     let on_its_way = tokio::task::spawn_blocking(move || {
@@ -316,17 +316,17 @@ async fn answered_in_time(address: SocketAddr, begin: &str) -> Vec<u8> {
         client.set_nonblocking(false).unwrap();
         rest(&mut client)
     });
-    said.extend(on_its_way.await.unwrap().unwrap_or_else(|| panic!("{begin:?} is still waited for")));
-    said
+    response.extend(on_its_way.await.unwrap().unwrap_or_else(|| panic!("{begin:?} is still waited for")));
+    response
 }
 
-/// Returns the rest of an answer; `None` if it does not end.
+/// Returns the rest of a response; `None` if it does not end.
 fn rest(stream: &mut std::net::TcpStream) -> Option<Vec<u8>> {
     stream.set_read_timeout(Some(crate::servers::DEADLINE)).unwrap();
-    let mut said = Vec::new();
+    let mut response = Vec::new();
     // A reset is an end too.
-    let end = stream.read_to_end(&mut said);
-    (!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)).then_some(said)
+    let end = stream.read_to_end(&mut response);
+    (!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)).then_some(response)
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,7 +335,7 @@ async fn a_client_that_sends_nothing_or_half_of_a_request_is_not_waited_for() {
     let half_a_body =
         format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
     let half_a_form = half_a_body.replace("/v1/logs", "/stats");
-    for (address, begin, answer) in [
+    for (address, begin, expected) in [
         (backend.http, "", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nho", ""),
         (backend.http, "PRI * HTTP/2.0\r\n", ""),
@@ -347,11 +347,11 @@ async fn a_client_that_sends_nothing_or_half_of_a_request_is_not_waited_for() {
         (backend.grpc, "PRI * HTTP/2.0\r\n", ""),
         (backend.grpc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", ""),
     ] {
-        let said = answered_in_time(address, begin).await;
-        let said = String::from_utf8_lossy(&said);
-        assert!(said.starts_with(answer), "{begin:?}: {said}");
+        let response = response_in_time(address, begin).await;
+        let response = String::from_utf8_lossy(&response);
+        assert!(response.starts_with(expected), "{begin:?}: {response}");
         // The sender learns when to send again.
-        assert!(!answer.contains(" 503 ") || said.contains("retry-after: 2\r\n"), "{said}");
+        assert!(!expected.contains(" 503 ") || response.contains("retry-after: 2\r\n"), "{response}");
     }
 }
 
@@ -364,7 +364,7 @@ async fn a_client_whose_idle_connection_was_closed_sends_again_as_if_it_were_ope
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(40)).await;
     tokio::time::resume();
-    // The answer comes after the end of the idle connection.
+    // The response comes after the end of the idle connection.
     assert_eq!(backend.get("/livez").await.status, 200);
     export().await.unwrap();
 }
@@ -392,16 +392,16 @@ async fn requests_that_are_reset_at_once_end_the_connection() {
             bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
         }
         stream.write_all(&bytes).await.unwrap();
-        let said = tokio::time::timeout(crate::servers::DEADLINE, closed(stream)).await.unwrap();
+        let response = tokio::time::timeout(crate::servers::DEADLINE, closed(stream)).await.unwrap();
         // GOAWAY with ENHANCE_YOUR_CALM.
         let calm = 11_u32.to_be_bytes();
-        assert!(said.windows(17).any(|window| window[3] == 7 && window[13..] == calm), "{said:?}");
+        assert!(response.windows(17).any(|window| window[3] == 7 && window[13..] == calm), "{response:?}");
     }
     assert_eq!(backend.get("/livez").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_head_that_is_too_large_is_rejected() {
     let backend = Backend::start().await;
     let long = "a".repeat(32 * 1024);
     let reply = try_request(backend.http, "GET", "/livez", &[("x-long", &long)], &[]).await;
@@ -413,7 +413,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn more_records_than_a_request_may_have_are_refused_so_that_the_sender_divides_them() {
+async fn more_records_than_a_request_may_have_are_rejected_so_that_the_sender_splits_them() {
     let backend = Backend::start().await;
     let bare = |count| {
         let mut request = logs_request(vec![]);
@@ -421,12 +421,12 @@ async fn more_records_than_a_request_may_have_are_refused_so_that_the_sender_div
             vec![opentelemetry_proto::tonic::logs::v1::LogRecord::default(); count];
         request
     };
-    let refused =
+    let rejected =
         |status: &tonic::Status| status.code() == Code::InvalidArgument && status.message().contains("at most 2000");
     let mut client = backend.logs_client().await;
-    assert!(refused(&client.export(bare(2_001)).await.unwrap_err()));
+    assert!(rejected(&client.export(bare(2_001)).await.unwrap_err()));
     let status = client.export(bare(2_000)).await.unwrap_err();
-    assert!(!refused(&status) && status.message().starts_with("2000 refused"), "{status:?}");
+    assert!(!rejected(&status) && status.message().starts_with("2000 rejected"), "{status:?}");
     assert_eq!(backend.post("/v1/logs", &[PROTOBUF], &bare(2_001).encode_to_vec()).await.status, 400);
     assert_eq!(backend.rows(), 0);
 }

@@ -1,4 +1,5 @@
-//! No text of an operator is stored, whatever let it pass: the marker is in no byte of the store's files, nor in an answer.
+//! No text of an operator is stored, whatever let it pass: the marker is in no byte of the store's files, nor in an
+//! answer.
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ fn value(metrics: &str, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn the_metrics_count_requests_and_what_became_of_their_records() {
+async fn the_metrics_count_requests_and_the_outcome_of_their_records() {
     let backend = Backend::start().await;
     let before = backend.metrics().await;
     for name in [
@@ -49,8 +49,8 @@ async fn the_metrics_count_requests_and_what_became_of_their_records() {
 
     let metrics = backend.metrics().await;
     for (name, expected) in [
-        ("requests_total{transport=\"grpc\",result=\"Ok\"}", 1),
-        ("requests_total{transport=\"grpc\",result=\"InvalidArgument\"}", 2),
+        ("requests_total{transport=\"grpc\",result=\"success\"}", 1),
+        ("requests_total{transport=\"grpc\",result=\"invalid_argument\"}", 2),
         ("requests_total{transport=\"http\",result=\"200\"}", 1),
         ("requests_total{transport=\"http\",result=\"415\"}", 1),
         ("requests_total{transport=\"kamaji\",result=\"200\"}", 1),

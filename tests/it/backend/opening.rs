@@ -42,7 +42,7 @@ async fn opening() -> Backend {
 }
 
 #[tokio::test]
-async fn probes_are_answered_and_senders_are_refused_so_that_they_try_again() {
+async fn probes_are_served_and_connections_are_refused_so_that_senders_try_again() {
     let backend = opening().await;
     assert_eq!(probe(&backend, "/livez").await.status, 200);
     let ready = probe(&backend, "/readyz").await;
@@ -55,8 +55,8 @@ async fn probes_are_answered_and_senders_are_refused_so_that_they_try_again() {
     let channel = endpoint.connect_lazy();
     let mut client =
         opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient::new(channel);
-    let refused = client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    let status = client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_signal_ends_it_and_the_store_is_as_it_was() {
 }
 
 #[test]
-fn two_addresses_that_are_one_are_told_before_the_store_is_opened() {
+fn two_addresses_that_are_one_are_reported_before_the_store_is_opened() {
     let address = crate::servers::free_address().to_string();
     for (one, other) in
         [("--grpc-addr", "--http-addr"), ("--grpc-addr", "--health-addr"), ("--http-addr", "--health-addr")]

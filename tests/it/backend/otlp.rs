@@ -1,4 +1,4 @@
-//! OTLP in, over both transports: what is answered, and what is stored.
+//! OTLP over both transports: the responses, and the stored records.
 
 use kamaji_telemetry::catalog::{self, SERVICE_NAME, SERVICE_VERSION};
 use opentelemetry::metrics::MeterProvider;
@@ -129,14 +129,14 @@ async fn what_is_acknowledged_is_in_the_file_at_once() {
 #[tokio::test]
 async fn a_request_that_is_partly_acceptable_is_stored_in_part_and_says_what_was_not() {
     let backend = Backend::start().await;
-    let mut refused = created(Uuid::new_v4(), now());
-    refused.attributes[1] = text("tcp_version", "v1.35.1-acme");
-    let request = logs_request(vec![created(Uuid::new_v4(), now()), refused]);
+    let mut rejected = created(Uuid::new_v4(), now());
+    rejected.attributes[1] = text("tcp_version", "v1.35.1-acme");
+    let request = logs_request(vec![created(Uuid::new_v4(), now()), rejected]);
 
     let partial = backend.logs_client().await.export(request.clone()).await.unwrap().into_inner();
     let partial = partial.partial_success.unwrap();
     assert_eq!(partial.rejected_log_records, 1);
-    assert_eq!(partial.error_message, "1 refused: an attribute's value is not one of the catalog's");
+    assert_eq!(partial.error_message, "1 rejected: an attribute's value is not one of the catalog's");
 
     let reply = backend.post("/v1/logs", &[PROTOBUF], &request.encode_to_vec()).await;
     let response = ExportLogsServiceResponse::decode(reply.body.as_slice()).unwrap();
@@ -153,7 +153,10 @@ async fn a_request_with_nothing_acceptable_is_an_invalid_argument_and_nothing_is
     let metrics = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, -4], now()));
 
     let status = backend.logs_client().await.export(logs.clone()).await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "1 refused: the name is not in the catalog"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::InvalidArgument, "1 rejected: the name is not in the catalog")
+    );
     let status = backend.metrics_client().await.export(metrics.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     for (path, body) in [("/v1/logs", logs.encode_to_vec()), ("/v1/metrics", metrics.encode_to_vec())] {
@@ -214,7 +217,7 @@ async fn a_body_that_cannot_be_read_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_refused_compressed_or_not() {
+async fn a_message_over_the_limit_is_rejected_compressed_or_not() {
     let backend = Backend::start().await;
     let mut record = created(Uuid::new_v4(), now());
     record.severity_text = "A".repeat(LIMIT);
@@ -234,7 +237,7 @@ async fn a_message_over_the_limit_is_refused_compressed_or_not() {
 }
 
 #[tokio::test]
-async fn values_nested_without_end_are_refused() {
+async fn values_nested_without_end_are_rejected() {
     let backend = Backend::start().await;
     let mut value = Value::BoolValue(true);
     for _ in 0..1_000 {
@@ -279,7 +282,7 @@ async fn what_the_sdk_exports_is_stored() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused_without_being_unpacked() {
+async fn a_bomb_is_rejected_without_being_decompressed() {
     let backend = Backend::start().await;
     // 128 MB of zeros in 128 kB.
     let bomb = gzip(&vec![0; 256 * LIMIT]);

@@ -1,4 +1,4 @@
-//! The answers to senders while nothing can be stored.
+//! The responses to senders while nothing can be stored.
 
 use std::sync::Arc;
 use std::time::Duration;

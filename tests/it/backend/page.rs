@@ -62,7 +62,7 @@ async fn the_page_loads_nothing_from_elsewhere_and_runs_nothing() {
 }
 
 #[tokio::test]
-async fn health_is_told_and_unknown_routes_are_not_found() {
+async fn health_is_reported_and_unknown_routes_are_not_found() {
     let backend = Backend::start().await;
     assert_eq!(backend.get("/livez").await.status, 200);
     eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::Retention;
 use kamaji_telemetry::backend::store::{
     AuthStore, Batch, Digest, EventRow, GaugeSnapshot, KamajiTotals, Role, Source, SqliteStore, StateCounts, Store,
-    Token, cut_to_hour,
+    Token, truncate_to_hour,
 };
 use kamaji_telemetry::catalog::{Event, EventRecord, KamajiVersion, KubernetesVersion};
 use tempfile::TempDir;
@@ -35,10 +35,10 @@ fn snapshot(installation: Uuid, days_ago: i64) -> GaugeSnapshot {
 fn event(days_ago: i64) -> EventRow {
     let record = EventRecord {
         uid: Uuid::new_v4(),
-        time: cut_to_hour(Timestamp::now() - SignedDuration::from_hours(24 * days_ago)),
+        time: truncate_to_hour(Timestamp::now() - SignedDuration::from_hours(24 * days_ago)),
         kamaji_version: KamajiVersion::Unknown,
         kubernetes_version: KubernetesVersion::Unknown,
-        event: Event::Created { tcp_version: KubernetesVersion::Unknown, with: None },
+        event: Event::Created { tcp_version: KubernetesVersion::Unknown, extended: None },
     };
     EventRow { record, source: Source::Kamaji }
 }
@@ -69,8 +69,8 @@ fn location(file: &Path) -> String {
 #[tokio::test]
 async fn a_serving_backend_deletes_what_is_too_old() {
     let (folder, store) = aged().await;
-    let keeping = Retention { events: 7, days: 7, ..Retention::default() };
-    let backend = Backend::keep(folder, store, keeping).await;
+    let retention = Retention { events: 7, installations: 7, ..Retention::default() };
+    let backend = Backend::with_retention(folder, store, retention).await;
     eventually("the old installation to be deleted", async || (backend.count("latest") == 1).then_some(())).await;
     assert_eq!((backend.count("days"), backend.count("events")), (1, 2));
     assert_eq!(backend.overview().await.by_kamaji, KamajiTotals::default());
@@ -149,12 +149,12 @@ async fn an_installation_is_erased_by_its_uuid_while_the_backend_runs() {
     let again = run(&["erase", &erased.to_string(), &location(&backend.file())]);
     assert!(text(&again.stdout).starts_with("Nothing is stored"), "{}", text(&again.stdout));
     let log = backend.auth.audit_log(100).await.unwrap();
-    let erasures = log.iter().filter(|entry| entry.what == "backend erase" && entry.status.is_none());
+    let erasures = log.iter().filter(|entry| entry.action == "backend erase" && entry.status.is_none());
     assert_eq!(erasures.map(|entry| entry.count).sum::<u64>(), 2, "{log:?}");
 }
 
 #[tokio::test]
-async fn an_installation_of_todays_kamaji_is_erased_by_the_uid_of_its_cluster() {
+async fn an_installation_of_the_built_in_telemetry_is_erased_by_the_uid_of_its_cluster() {
     let backend = Backend::start().await;
     let cluster = Uuid::new_v4();
     backend.post("/stats", &[JSON], stats(cluster).as_bytes()).await;
@@ -180,7 +180,7 @@ fn nothing_is_erased_from_a_store_that_is_not_there_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn a_live_store_is_copied_and_put_back() {
+async fn a_live_store_is_backed_up_and_restored() {
     let backend = Backend::start().await;
     let export = async |count: usize| {
         let records = (0..count).map(|_| created(Uuid::new_v4(), now())).collect();

@@ -1,4 +1,4 @@
-//! The beginning and the end.
+//! Startup and shutdown.
 
 use std::net::SocketAddr;
 
@@ -19,22 +19,22 @@ async fn begin(address: SocketAddr, length: usize) -> TcpStream {
         "POST /v1/logs HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-protobuf\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 25];
-    stream.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut response = [0; 25];
+    stream.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_finished_and_kept() {
+async fn a_request_in_flight_is_finished_and_stored() {
     let backend = Backend::start().await;
     let body = logs_request(vec![created(Uuid::new_v4(), now())]).encode_to_vec();
     let mut stream = begin(backend.http, body.len()).await;
     let stopping = tokio::spawn(backend.stop());
     stream.write_all(&body).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
     let folder = stopping.await.unwrap();
     assert_eq!(count(&folder.path().join("telemetry.db"), "events"), 1);
 }
@@ -47,7 +47,7 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
     for (grpc, http, expected) in [
         (taken, any, [taken.to_string(), "--grpc-addr".into()]),
         (any, taken, [taken.to_string(), "--http-addr".into()]),
-        (any, any, ["/nowhere/telemetry.db".into(), "an existing folder".into()]),
+        (any, any, ["/nowhere/telemetry.db".into(), "an existing directory".into()]),
     ] {
         let (store, retention, security) = (store.clone(), Retention::default(), SecurityConfig::default());
         let config = Config { grpc, http, health: None, store, retention, security };
@@ -57,7 +57,7 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_written_and_read_is_one_file_at_the_end() {
+async fn a_store_that_was_written_and_read_is_one_file_after_the_shutdown() {
     let backend = Backend::start().await;
     backend.logs_client().await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
     assert_eq!(backend.overview().await.events.len(), 1);
@@ -70,7 +70,7 @@ async fn a_store_that_was_written_and_read_is_one_file_at_the_end() {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_after_the_end() {
+async fn nothing_is_accepted_after_the_shutdown() {
     let backend = Backend::start().await;
     let _idle = backend.channel().await;
     let (grpc, http) = (backend.grpc, backend.http);

@@ -24,7 +24,7 @@ use super::samples::{created, logs_request, now};
 use crate::program::{Backend, PROGRAM};
 use crate::servers::eventually;
 
-/// An authority, and a folder in which certificates are put as a kubelet does: a link is swapped for another.
+/// An authority, and a folder in which certificates are replaced as a kubelet does: a link is swapped for another.
 pub(crate) struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
@@ -38,7 +38,7 @@ impl Authority {
         Self { ca, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A certificate that is valid until 1 January of `year`, and its key.
+    /// Issues a certificate that is valid until 1 January of `year`, and its key.
     pub(crate) fn issue(&self, year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -46,7 +46,7 @@ impl Authority {
         (params.signed_by(&key, &self.ca).unwrap().pem(), key.serialize_pem())
     }
 
-    /// Puts a certificate and its key in the place of those before.
+    /// Replaces the certificate and its key.
     pub(crate) fn put(&self, (certificate, key): (&str, &str)) {
         let data = self.folder.path().join(Uuid::new_v4().to_string());
         std::fs::create_dir(&data).unwrap();
@@ -66,13 +66,13 @@ impl Authority {
         ]
     }
 
-    /// A backend that shows what was put.
+    /// Starts a backend with the current certificate.
     pub(crate) async fn start(&self) -> Backend {
         let flags = self.flags();
         Backend::start_with(&flags.each_ref().map(String::as_str)).await
     }
 
-    /// A client of OTLP over gRPC that trusts this authority alone.
+    /// Connects a client of OTLP over gRPC that trusts this authority alone.
     pub(crate) async fn logs_client(&self, address: SocketAddr) -> LogsServiceClient<Channel> {
         let trust =
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.ca.pem())).domain_name("localhost");
@@ -80,19 +80,19 @@ impl Authority {
         LogsServiceClient::new(endpoint.connect().await.unwrap())
     }
 
-    /// Returns the answer to `GET path` with a reader's token.
+    /// Returns the response to `GET path` with a reader's token.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str, token: &str) -> String {
         let mut stream = self.connect(address, b"http/1.1").await;
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 
-    /// A new connection that trusts this authority alone.
+    /// Opens a connection that trusts this authority alone.
     async fn connect(&self, address: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.der().clone()).unwrap();
@@ -105,8 +105,8 @@ impl Authority {
     }
 }
 
-/// The certificate that the other end showed.
-fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+/// Returns the certificate that the server presented.
+fn presented(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
@@ -114,16 +114,16 @@ fn der(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// Returns whether a request on this connection is answered.
+/// Returns whether a request on this connection is served.
 async fn is_served(stream: &mut TlsStream<TcpStream>) -> bool {
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    let mut answer = [0; 15];
-    stream.read_exact(&mut answer).await.unwrap();
+    let mut response = [0; 15];
+    stream.read_exact(&mut response).await.unwrap();
     let mut rest = Vec::new();
     while !rest.ends_with(b"\r\n\r\nok\n") {
         rest.push(stream.read_u8().await.unwrap());
     }
-    &answer == b"HTTP/1.1 200 OK"
+    &response == b"HTTP/1.1 200 OK"
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn both_ports_speak_tls_and_new_connections_get_the_new_certificate() {
     authority.put((&first, &key));
     let backend = authority.start().await;
     let mut old = authority.connect(backend.http(), b"http/1.1").await;
-    assert_eq!(shown(&old), der(&first));
+    assert_eq!(presented(&old), der(&first));
     assert!(is_served(&mut old).await);
     assert_eq!(authority.connect(backend.http(), b"h2").await.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
 
@@ -143,21 +143,22 @@ async fn both_ports_speak_tls_and_new_connections_get_the_new_certificate() {
 
     let (second, key) = authority.issue(2099);
     authority.put((&second, &key));
-    let new =
-        async || Some(authority.connect(backend.http(), b"http/1.1").await).filter(|new| shown(new) == der(&second));
-    let mut new = eventually("the new certificate to be shown", new).await;
-    assert_eq!(shown(&authority.connect(backend.grpc(), b"h2").await), der(&second));
+    let new = async || {
+        Some(authority.connect(backend.http(), b"http/1.1").await).filter(|new| presented(new) == der(&second))
+    };
+    let mut new = eventually("the new certificate to be presented", new).await;
+    assert_eq!(presented(&authority.connect(backend.grpc(), b"h2").await), der(&second));
     assert!(is_served(&mut old).await && is_served(&mut new).await);
     export().await.unwrap();
     let expiry = jiff::Timestamp::from_second(4_070_908_800).unwrap();
     assert_eq!(expiry.to_string(), "2099-01-01T00:00:00Z");
-    let told = format!("tls_certificate_expiry_timestamp_seconds {}\n", expiry.as_second());
-    let accounts = backend.metrics().await;
-    assert!(accounts.contains(&told) && accounts.contains("tls_reloads_total{result=\"success\"} 1\n"), "{accounts}");
+    let expected = format!("tls_certificate_expiry_timestamp_seconds {}\n", expiry.as_second());
+    let metrics = backend.metrics().await;
+    assert!(metrics.contains(&expected) && metrics.contains("tls_reloads_total{result=\"success\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]
-async fn a_pair_that_cannot_be_used_changes_nothing_and_is_said_once() {
+async fn a_pair_that_cannot_be_used_changes_nothing_and_is_logged_once() {
     let authority = Authority::new();
     let (first, key) = authority.issue(2100);
     authority.put((&first, &key));
@@ -166,21 +167,21 @@ async fn a_pair_that_cannot_be_used_changes_nothing_and_is_said_once() {
     let (_, foreign) = authority.issue(2100);
     authority.put((&first, &foreign));
     backend.logged("it is not the key of the certificate").await;
-    assert_eq!(shown(&authority.connect(backend.http(), b"h2").await), der(&first));
+    assert_eq!(presented(&authority.connect(backend.http(), b"h2").await), der(&first));
     // By the time that the next one is taken, the last was looked at several times.
     let (second, key) = authority.issue(2100);
     authority.put(("nothing", &key));
     backend.logged("there is none in it").await;
     authority.put((&second, &key));
     backend.logged("new connections get the new certificate").await;
-    assert_eq!(shown(&authority.connect(backend.http(), b"h2").await), der(&second));
-    let said = backend.log().matches("the old one stays in use").count();
-    assert_eq!(said, 2, "{}", backend.log());
+    assert_eq!(presented(&authority.connect(backend.http(), b"h2").await), der(&second));
+    let logged = backend.log().matches("the old one stays in use").count();
+    assert_eq!(logged, 2, "{}", backend.log());
     assert!(backend.metrics().await.contains("tls_reloads_total{result=\"failure\"} 2\n"));
 }
 
 #[tokio::test]
-async fn who_signs_in_over_tls_gets_a_cookie_that_never_leaves_it() {
+async fn a_sign_in_over_tls_gets_a_secure_cookie() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue(2100);
     authority.put((&certificate, &key));
@@ -193,14 +194,14 @@ async fn who_signs_in_over_tls_gets_a_cookie_that_never_leaves_it() {
     );
     let mut stream = authority.connect(backend.http(), b"http/1.1").await;
     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    assert!(cookie.starts_with("__Host-ktt_session=") && cookie.ends_with("; Secure"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let cookie = response.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.starts_with("__Host-ktt_session=") && cookie.ends_with("; Secure"), "{response}");
 }
 
-/// Returns the output and the exit code of the program.
-fn refusal(flags: &[String]) -> String {
+/// Runs the program until it exits with an error, and returns its stderr.
+fn exit_of(flags: &[String]) -> String {
     let output = Command::new(PROGRAM).args(["backend", "serve"]).args(flags).env_clear().output().unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stderr).unwrap()
@@ -222,11 +223,11 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
         ),
     ] {
         authority.put(pair);
-        let error = refusal(&[cert_flag.clone(), key_flag.clone()]);
+        let error = exit_of(&[cert_flag.clone(), key_flag.clone()]);
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }
-    let missing = refusal(&["--tls-cert=/nowhere/tls.crt".into(), key_flag.clone()]);
+    let missing = exit_of(&["--tls-cert=/nowhere/tls.crt".into(), key_flag.clone()]);
     assert!(missing.contains("--tls-cert /nowhere/tls.crt: expected a PEM file"), "{missing}");
-    assert!(refusal(&[cert_flag]).contains("--tls-key"));
+    assert!(exit_of(&[cert_flag]).contains("--tls-key"));
     assert!(!Path::new("kamaji-telemetry.db").exists());
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::ingest::validate::{RejectReason, Validated, validate_logs, validate_metrics};
-use kamaji_telemetry::backend::store::cut_to_hour;
+use kamaji_telemetry::backend::store::truncate_to_hour;
 use kamaji_telemetry::catalog::{self, BY_VERSION, MAX_COUNT};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -58,7 +58,7 @@ fn reasons(validated: &Validated) -> Vec<(RejectReason, u64)> {
 
 #[track_caller]
 fn assert_rejects_all(validated: &Validated, reason: RejectReason) {
-    assert!(validated.nothing_acceptable(), "{validated:?}");
+    assert!(validated.is_fully_rejected(), "{validated:?}");
     assert!(reasons(validated).iter().any(|(found, _)| *found == reason), "{reason:?}: {validated:?}");
 }
 
@@ -125,7 +125,7 @@ fn every_part_of_a_record_is_checked() {
     for (position, (reason, change)) in cases.iter().enumerate() {
         let admitted = record(change);
         assert_eq!(reasons(&admitted), [(*reason, 1)], "case {position}");
-        assert!(admitted.nothing_acceptable(), "case {position}");
+        assert!(admitted.is_fully_rejected(), "case {position}");
     }
 }
 
@@ -168,7 +168,7 @@ fn every_part_of_a_resource_and_a_scope_is_checked() {
 }
 
 #[test]
-fn log_records_that_name_an_installation_are_refused() {
+fn log_records_that_name_an_installation_are_rejected() {
     let named = logs(|request| {
         let resource = request.resource_logs[0].resource.as_mut().unwrap();
         resource.attributes.push(text("service.instance.id", Uuid::new_v4().to_string()));
@@ -212,7 +212,7 @@ fn every_part_of_a_metric_and_its_point_is_checked() {
 }
 
 #[test]
-fn a_cycle_is_the_four_gauges_once_each_with_the_same_attributes() {
+fn a_snapshot_is_the_four_gauges_once_each_with_the_same_attributes() {
     let missing = gauges(|metrics| drop(metrics.remove(2)));
     assert_eq!(reasons(&missing), [(RejectReason::Snapshot, 3)]);
     let twice = gauges(|metrics| metrics.push(metrics[0].clone()));
@@ -226,7 +226,7 @@ fn a_cycle_is_the_four_gauges_once_each_with_the_same_attributes() {
 }
 
 #[test]
-fn extended_points_belong_to_a_cycle_and_are_there_once() {
+fn extended_points_belong_to_a_snapshot_and_are_there_once() {
     let minor = |version: &str| point(1, now(), vec![text("tcp_version", version)]);
     let mut elsewhere = minor("v1.30");
     elsewhere.attributes[1] = text("kamaji_version", "v9.9.9");
@@ -258,12 +258,12 @@ fn times_far_off_are_those_of_receipt_or_late() {
     assert_eq!(events.records.events[0].record.time, "2026-11-23T18:00:00Z".parse().unwrap());
     assert_eq!(snapshots.records.snapshots[0].time, "2026-11-23T18:30:00Z".parse().unwrap());
     let (events, snapshots) = at("2099-01-01T00:00:00Z");
-    assert_eq!(events.records.events[0].record.time, cut_to_hour(received));
+    assert_eq!(events.records.events[0].record.time, truncate_to_hour(received));
     assert_eq!(snapshots.records.snapshots[0].time, received);
     let (events, snapshots) = at("2026-10-20T00:00:00Z");
     assert_eq!((events.expired, events.records.events.len(), events.rejections.total()), (1, 0, 0));
     assert_eq!((snapshots.expired, snapshots.records.snapshots.len(), snapshots.rejections.total()), (4, 0, 0));
-    assert!(!events.nothing_acceptable() && !snapshots.nothing_acceptable());
+    assert!(!events.is_fully_rejected() && !snapshots.is_fully_rejected());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::test_runner::TestCaseResult;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::payload::{Create, Delete, Payload, Receipt, Stats, Update};
+use super::payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
 use crate::backend::store::{Batch, PseudonymKey};
 use crate::catalog::MAX_COUNT;
 
@@ -85,7 +85,11 @@ fn accepted(body: &[u8]) -> Vec<Batch> {
     fn records<P: Payload>(body: &[u8]) -> Option<Batch> {
         let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
         let now = "2026-11-23T20:34:56Z".parse().ok()?;
-        serde_json::from_slice::<P>(body).ok()?.into_records(&Receipt { now, uid: Uuid::from_u128(1), key: &key })
+        serde_json::from_slice::<P>(body).ok()?.into_records(&ReceiveContext {
+            now,
+            uid: Uuid::from_u128(1),
+            key: &key,
+        })
     }
     [records::<Stats>(body), records::<Create>(body), records::<Update>(body), records::<Delete>(body)]
         .into_iter()
@@ -130,11 +134,11 @@ proptest! {
         raw in vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         check(&raw)?;
-        let mut spoilt = valid_body().to_string().into_bytes();
-        let place = place.index(spoilt.len());
-        spoilt[place] = byte;
-        check(&spoilt)?;
-        spoilt.truncate(place);
-        check(&spoilt)?;
+        let mut corrupted = valid_body().to_string().into_bytes();
+        let place = place.index(corrupted.len());
+        corrupted[place] = byte;
+        check(&corrupted)?;
+        corrupted.truncate(place);
+        check(&corrupted)?;
     }
 }

@@ -9,16 +9,16 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::backend::store::{
-    Batch, Dimension, EventRow, GaugeSnapshot, PseudonymKey, Source, StateCounts, cut_to_hour,
+    Batch, Dimension, EventRow, GaugeSnapshot, PseudonymKey, Source, StateCounts, truncate_to_hour,
 };
 use crate::catalog::{
-    CreatedWith, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord, KamajiVersion, KubernetesVersion, MAX_COUNT,
-    Metric, Status,
+    DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
+    MAX_COUNT, Metric, Status,
 };
 
-/// The circumstances of a receipt, beside the payload.
+/// The context of a received payload.
 #[derive(Debug)]
-pub(super) struct Receipt<'a> {
+pub(super) struct ReceiveContext<'a> {
     pub(super) now: Timestamp,
     /// The uid of an event, which is random: Kamaji's events have none.
     pub(super) uid: Uuid,
@@ -31,7 +31,7 @@ pub(super) trait Payload: DeserializeOwned {
     const EXPECTED: &'static str;
 
     /// Returns the records to store, which are none if nothing changed; `None` if a value is out of range.
-    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch>;
+    fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch>;
 }
 
 /// The payload of `/stats`: nested, as Kamaji's client sends it, or flat, as its documentation shows it.
@@ -40,9 +40,9 @@ pub(super) struct Stats {
     uuid: Uuid,
     #[serde(flatten)]
     versions: PayloadVersions,
-    tenant_control_plane: Option<States>,
+    tenant_control_plane: Option<StatePayload>,
     #[serde(flatten)]
-    flat: Option<States>,
+    flat: Option<StatePayload>,
     #[serde(default)]
     datastores: PayloadDatastores,
 }
@@ -85,7 +85,7 @@ struct PayloadVersions {
 
 /// The control planes by state. All four are required: a missing one would count as zero.
 #[derive(Debug, Clone, Copy, Deserialize)]
-struct States {
+struct StatePayload {
     running: u32,
     sleeping: u32,
     not_ready: u32,
@@ -96,15 +96,15 @@ struct States {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PayloadDatastores {
-    etcd: Datastore,
-    mysql: Datastore,
-    postgres: Datastore,
-    nats: Datastore,
+    etcd: DriverPayload,
+    mysql: DriverPayload,
+    postgres: DriverPayload,
+    nats: DriverPayload,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
-struct Datastore {
+struct DriverPayload {
     count: u32,
     used_by_count: u32,
 }
@@ -113,19 +113,19 @@ impl Payload for Stats {
     const EXPECTED: &'static str = "JSON with uuid, kamaji_version, kubernetes_version, and running, sleeping, not_ready \
         and upgrading from 0 to 1000000, flat or in tenant_control_plane";
 
-    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
+    fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { uuid, versions, tenant_control_plane, flat, datastores } = self;
-        let States { running, sleeping, not_ready, upgrading } = tenant_control_plane.or(flat)?;
+        let StatePayload { running, sleeping, not_ready, upgrading } = tenant_control_plane.or(flat)?;
         let dimensions = datastores.dimensions();
-        let breakdown_counts = dimensions.iter().map(|(_, count)| *count);
-        if [running, sleeping, not_ready, upgrading].into_iter().chain(breakdown_counts).any(|count| count > MAX_COUNT)
+        let dimension_counts = dimensions.iter().map(|(_, count)| *count);
+        if [running, sleeping, not_ready, upgrading].into_iter().chain(dimension_counts).any(|count| count > MAX_COUNT)
         {
             return None;
         }
         let (kamaji_version, kubernetes_version) = versions.normalise();
         let snapshot = GaugeSnapshot {
-            installation: receipt.key.pseudonym(uuid),
-            time: receipt.now,
+            installation: context.key.pseudonym(uuid),
+            time: context.now,
             counts: StateCounts { running, sleeping, not_ready, upgrading },
             source: Source::Kamaji,
             kamaji_version,
@@ -139,37 +139,37 @@ impl Payload for Stats {
 impl Payload for Create {
     const EXPECTED: &'static str = "JSON with tcp_version, kamaji_version and kubernetes_version";
 
-    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
+    fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { versions, tcp_version, cluster_api, network_profile } = self;
         let network_profile = network_profile.and_then(|word| word.parse().ok());
-        let with = cluster_api.map(|cluster_api| CreatedWith { cluster_api, network_profile });
+        let extended = cluster_api.map(|cluster_api| ExtendedAttributes { cluster_api, network_profile });
         let tcp_version = KubernetesVersion::normalise(&tcp_version);
-        Some(versions.event(receipt, Event::Created { tcp_version, with }))
+        Some(versions.event(context, Event::Created { tcp_version, extended }))
     }
 }
 
 impl Payload for Update {
     const EXPECTED: &'static str = "JSON with old_tcp_version, new_tcp_version, kamaji_version and kubernetes_version";
 
-    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
+    fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { versions, old_tcp_version, new_tcp_version } = self;
         let old = KubernetesVersion::normalise(&old_tcp_version);
         let new = KubernetesVersion::normalise(&new_tcp_version);
         if old_tcp_version.is_empty() || old == new {
             return Some(Batch::default());
         }
-        Some(versions.event(receipt, Event::Updated { old_tcp_version: old, new_tcp_version: new }))
+        Some(versions.event(context, Event::Updated { old_tcp_version: old, new_tcp_version: new }))
     }
 }
 
 impl Payload for Delete {
     const EXPECTED: &'static str = "JSON with status, tcp_version, kamaji_version and kubernetes_version";
 
-    fn into_records(self, receipt: &Receipt<'_>) -> Option<Batch> {
+    fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { versions, tcp_version, status } = self;
         let status = Status::normalise(status.as_deref());
         let tcp_version = KubernetesVersion::normalise(&tcp_version);
-        Some(versions.event(receipt, Event::Deleted { status, tcp_version }))
+        Some(versions.event(context, Event::Deleted { status, tcp_version }))
     }
 }
 
@@ -179,10 +179,10 @@ impl PayloadVersions {
         (KamajiVersion::normalise(kamaji_version), KubernetesVersion::normalise(kubernetes_version))
     }
 
-    fn event(&self, receipt: &Receipt<'_>, event: Event) -> Batch {
+    fn event(&self, context: &ReceiveContext<'_>, event: Event) -> Batch {
         let (kamaji_version, kubernetes_version) = self.normalise();
-        let Receipt { now, uid, key: _ } = *receipt;
-        let record = EventRecord { uid, time: cut_to_hour(now), kamaji_version, kubernetes_version, event };
+        let ReceiveContext { now, uid, key: _ } = *context;
+        let record = EventRecord { uid, time: truncate_to_hour(now), kamaji_version, kubernetes_version, event };
         Batch { events: vec![EventRow { record, source: Source::Kamaji }], ..Batch::default() }
     }
 }
@@ -193,7 +193,7 @@ impl PayloadDatastores {
         let Self { etcd, mysql, postgres, nats } = self;
         let mut dimensions = Vec::new();
         for (driver, datastore) in [("etcd", etcd), ("MySQL", mysql), ("PostgreSQL", postgres), ("NATS", nats)] {
-            let Datastore { count, used_by_count } = *datastore;
+            let DriverPayload { count, used_by_count } = *datastore;
             let mut add = |metric: &'static Metric, count| {
                 let dimension = Dimension::new(metric, driver).ok().filter(|_| count > 0);
                 dimensions.extend(dimension.map(|dimension| (dimension, count)));
@@ -216,7 +216,7 @@ mod tests {
     fn records<P: Payload>(body: &Value) -> Option<Batch> {
         let key = PseudonymKey::from([7; PseudonymKey::LENGTH]);
         let now = "2026-11-23T20:34:56Z".parse().unwrap();
-        serde_json::from_value::<P>(body.clone()).ok()?.into_records(&Receipt {
+        serde_json::from_value::<P>(body.clone()).ok()?.into_records(&ReceiveContext {
             now,
             uid: Uuid::from_u128(1),
             key: &key,
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_driver_is_one_of_the_catalog() {
-        let one = Datastore { count: 1, used_by_count: 1 };
+        let one = DriverPayload { count: 1, used_by_count: 1 };
         let all = PayloadDatastores { etcd: one, mysql: one, postgres: one, nats: one };
         assert_eq!(all.dimensions().len(), 2 * DRIVERS.len());
     }
@@ -312,16 +312,19 @@ mod tests {
     #[test]
     fn a_creation_is_read_as_sent_and_as_documented() {
         let tcp_version = version("v1.35.1");
-        let with = |with| Some(Event::Created { tcp_version, with });
+        let created = |extended| Some(Event::Created { tcp_version, extended });
         for (own, expected) in [
-            (json!({"tcp_version": "v1.35.1"}), with(None)),
+            (json!({"tcp_version": "v1.35.1"}), created(None)),
             (
                 json!({"tcp_version": "1.35.1-acme", "cluster_api": true, "network_profile": "load_balancer"}),
-                with(Some(CreatedWith { cluster_api: true, network_profile: Some(NetworkProfile::LoadBalancer) })),
+                created(Some(ExtendedAttributes {
+                    cluster_api: true,
+                    network_profile: Some(NetworkProfile::LoadBalancer),
+                })),
             ),
             (
                 json!({"tcp_version": "v1.35.1", "cluster_api": false, "network_profile": "acme"}),
-                with(Some(CreatedWith { cluster_api: false, network_profile: None })),
+                created(Some(ExtendedAttributes { cluster_api: false, network_profile: None })),
             ),
             (json!({}), None),
         ] {

@@ -25,6 +25,7 @@ use crate::backend::ingest::error::IngestError;
 use crate::backend::ingest::stack::{self, Protocol, gunzip};
 use crate::backend::metrics::Transport;
 use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitLayer};
+use crate::process::grpc_code::result_label;
 
 /// The bytes before a message: a flag for compression, and the length in four bytes.
 const FRAME: usize = 5;
@@ -53,7 +54,7 @@ pub(in crate::backend) fn routes(
     limiter: Arc<Limiter>,
 ) -> Router {
     let services = Services(ingester);
-    // Bodies are plain by then. Gzip is accepted here so that the answer to any other encoding names it.
+    // Bodies are plain by then. Gzip is accepted here so that the response to any other encoding names it.
     let metrics = MetricsServiceServer::new(services.clone())
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_MESSAGE);
@@ -78,13 +79,13 @@ impl Protocol for GrpcProtocol {
     const TRANSPORT: Transport = Transport::Grpc;
     const MAX_BODY: usize = FRAME + MAX_MESSAGE;
 
-    /// Accepts every head: tonic answers those that are not gRPC, or whose encoding it does not know.
+    /// Accepts every head: tonic rejects those that are not gRPC, or whose encoding it does not know.
     fn check_head(_: &Parts) -> Result<(), IngestError> {
         Ok(())
     }
 
-    /// Unpacks the one message of a call. tonic would decode further messages too, each of which may be as large.
-    fn unpack(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
+    /// Decompresses the one message of a call. tonic would decode further messages too, each of which may be as large.
+    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
         let Some(([flag, length @ ..], message)) = body.split_first_chunk::<FRAME>() else { return Ok(body) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if message.len() > length {
@@ -107,14 +108,14 @@ impl Protocol for GrpcProtocol {
         status(&error).into_http()
     }
 
-    /// Returns the name of the code.
+    /// Returns `success`, or the code in lower snake case.
     fn result(response: &Response) -> String {
-        format!("{:?}", code(response))
+        result_label(code(response)).to_owned()
     }
 }
 
-/// Answers `INVALID_ARGUMENT` where tonic answers `INTERNAL`, with a text as long as the message is deep: for a message that
-/// it cannot decode. That is the sender's mistake, as over HTTP; nothing else of these services is `INTERNAL`.
+/// Replaces tonic's `INTERNAL` for an undecodable message with `INVALID_ARGUMENT` and a short text, as over HTTP. tonic's
+/// text is as long as the message is deep. Nothing else of these services is `INTERNAL`.
 async fn replace_internal(response: Response) -> Response {
     match code(&response) {
         Code::Internal => GrpcProtocol::respond(MALFORMED),
@@ -122,7 +123,7 @@ async fn replace_internal(response: Response) -> Response {
     }
 }
 
-/// Returns the code of an answer. A call that failed has it in the head; one that succeeded, in the trailers.
+/// Returns the code of a response. A call that failed has it in the head; one that succeeded, in the trailers.
 fn code(response: &Response) -> Code {
     response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

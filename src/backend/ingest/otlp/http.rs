@@ -20,7 +20,7 @@ use crate::backend::ingest::stack::{self, Protocol, gunzip, media_type};
 use crate::backend::metrics::Transport;
 use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
 
-/// The one media type of OTLP that is accepted, and answered in.
+/// The one media type of OTLP that is accepted, and the one of responses.
 const PROTOBUF: &str = "application/x-protobuf";
 
 /// OTLP over HTTP, for the ingest stack.
@@ -48,14 +48,14 @@ impl Protocol for HttpProtocol {
         }
     }
 
-    fn unpack(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
+    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
         match head.headers.remove(CONTENT_ENCODING) {
             Some(_) => Ok(gunzip(&body, MAX_MESSAGE)?.into()),
             None => Ok(body),
         }
     }
 
-    /// Answers with a status code and a `google.rpc.Status` as the body.
+    /// Renders an error as a status code and a `google.rpc.Status` in the body.
     fn respond(error: IngestError) -> Response {
         let error = match error {
             // A method that the path does not have, which is no matter of OTLP.
@@ -66,11 +66,11 @@ impl Protocol for HttpProtocol {
         };
         let code = match &error {
             IngestError::Auth(_) => StatusCode::UNAUTHORIZED,
-            // Senders drop what is answered with 408, and try again after 503.
+            // Senders drop a request that gets a 408, and try again after 503.
             IngestError::RateLimit(RateLimitError::TooSlow) | IngestError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             IngestError::RateLimit(limit) => limit.code(),
             IngestError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            IngestError::TooLargeUnpacked(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            IngestError::TooLargeDecompressed(_) => StatusCode::PAYLOAD_TOO_LARGE,
             IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => StatusCode::BAD_REQUEST,
         };
         let mut response = protobuf(code, rpc_status(&status(&error)));
@@ -90,18 +90,18 @@ impl Protocol for HttpProtocol {
 }
 
 async fn metrics(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
-    answer(async { ingester.metrics(decode(body)?, permit).await }).await
+    into_response(async { ingester.metrics(decode(body)?, permit).await }).await
 }
 
 async fn logs(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
-    answer(async { ingester.logs(decode(body)?, permit).await }).await
+    into_response(async { ingester.logs(decode(body)?, permit).await }).await
 }
 
 fn decode<M: Message + Default>(body: Bytes) -> Result<M, IngestError> {
     M::decode(body).map_err(|_| MALFORMED)
 }
 
-async fn answer<M: Message>(result: impl Future<Output = Result<M, IngestError>>) -> Response {
+async fn into_response<M: Message>(result: impl Future<Output = Result<M, IngestError>>) -> Response {
     match result.await {
         Ok(message) => protobuf(StatusCode::OK, message.encode_to_vec()),
         Err(error) => HttpProtocol::respond(error),

@@ -9,17 +9,18 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use super::RejectReason;
 use crate::catalog::{Attribute, SERVICE_NAME, Values};
 
-/// The number of attributes beyond which each counts as an item; no signal of the catalog has as many.
-const MAX_FREE_ATTRIBUTES: usize = 16;
+/// The number of attributes that are not charged; each further one counts as an item. No signal of the catalog has as
+/// many.
+const FREE_ATTRIBUTES: usize = 16;
 
 /// Returns the number of attributes beyond those that any signal of the catalog has.
-pub(super) fn beyond(attributes: &[KeyValue]) -> usize {
-    attributes.len().saturating_sub(MAX_FREE_ATTRIBUTES)
+pub(super) fn excess_attributes(attributes: &[KeyValue]) -> usize {
+    attributes.len().saturating_sub(FREE_ATTRIBUTES)
 }
 
 /// Returns the number of attributes of a resource beyond those that any signal has, and of its entity references.
-pub(super) fn beyond_in(resource: Option<&Resource>) -> usize {
-    resource.map_or(0, |resource| beyond(&resource.attributes) + resource.entity_refs.len())
+pub(super) fn excess_resource_attributes(resource: Option<&Resource>) -> usize {
+    resource.map_or(0, |resource| excess_attributes(&resource.attributes) + resource.entity_refs.len())
 }
 
 /// Attributes that the catalog allows where they are, each once.

@@ -6,12 +6,14 @@ use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 
-use super::envelope::{Attributes, beyond, beyond_in, check_not_dropped, check_scope, read_resource};
+use super::envelope::{
+    Attributes, check_not_dropped, check_scope, excess_attributes, excess_resource_attributes, read_resource,
+};
 use super::time::{Timestamped, classify};
 use super::{RejectReason, Validated};
-use crate::backend::store::{AgentVersion, EventRow, Source, cut_to_hour};
+use crate::backend::store::{AgentVersion, EventRow, Source, truncate_to_hour};
 use crate::catalog::{
-    CLUSTER_API, CREATED, CreatedWith, DELETED, EVENT_KINDS, Event, EventKind, EventRecord, KAMAJI_VERSION,
+    CLUSTER_API, CREATED, DELETED, EVENT_KINDS, Event, EventKind, EventRecord, ExtendedAttributes, KAMAJI_VERSION,
     KUBERNETES_VERSION, LOG_RECORD_UID, LOG_RESOURCE, NETWORK_PROFILE, NEW_TCP_VERSION, NetworkProfile,
     OLD_TCP_VERSION, SERVICE_VERSION_ATTRIBUTE, STATUS, TCP_VERSION, UPDATED,
 };
@@ -44,11 +46,11 @@ pub fn records_in(request: &ExportLogsServiceRequest) -> usize {
 /// record has.
 pub fn items_in_logs(request: &ExportLogsServiceRequest) -> usize {
     let of_scope = |ScopeLogs { scope, log_records, schema_url: _ }: &ScopeLogs| {
-        let records = log_records.iter().map(|record| 1 + beyond(&record.attributes)).sum::<usize>();
-        records.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
+        let records = log_records.iter().map(|record| 1 + excess_attributes(&record.attributes)).sum::<usize>();
+        records.max(1) + scope.as_ref().map_or(0, |scope| excess_attributes(&scope.attributes))
     };
     let of_resource = |ResourceLogs { resource, scope_logs, schema_url: _ }: &ResourceLogs| {
-        scope_logs.iter().map(of_scope).sum::<usize>().max(1) + beyond_in(resource.as_ref())
+        scope_logs.iter().map(of_scope).sum::<usize>().max(1) + excess_resource_attributes(resource.as_ref())
     };
     request.resource_logs.iter().map(of_resource).sum()
 }
@@ -94,7 +96,7 @@ fn read_record(
     let Timestamped::At(time) = time else { return Ok(None) };
     let record = EventRecord {
         uid: attributes.parse(&LOG_RECORD_UID)?,
-        time: cut_to_hour(time),
+        time: truncate_to_hour(time),
         kamaji_version: attributes.parse(&KAMAJI_VERSION)?,
         kubernetes_version: attributes.parse(&KUBERNETES_VERSION)?,
         event,
@@ -131,7 +133,7 @@ fn check_trace(trace_id: &[u8], span_id: &[u8], flags: u32) -> Result<(), Reject
 fn read_event(kind: &EventKind, attributes: &Attributes<'_>) -> Result<Event, RejectReason> {
     match kind.name {
         name if name == CREATED.name => {
-            Ok(Event::Created { tcp_version: attributes.parse(&TCP_VERSION)?, with: read_created_with(attributes)? })
+            Ok(Event::Created { tcp_version: attributes.parse(&TCP_VERSION)?, extended: read_extended(attributes)? })
         }
         name if name == UPDATED.name => Ok(Event::Updated {
             old_tcp_version: attributes.parse(&OLD_TCP_VERSION)?,
@@ -145,11 +147,11 @@ fn read_event(kind: &EventKind, attributes: &Attributes<'_>) -> Result<Event, Re
 }
 
 /// Reads the extended attributes of `kamaji.tcp.created`; the first of them is there whenever they are on.
-fn read_created_with(attributes: &Attributes<'_>) -> Result<Option<CreatedWith>, RejectReason> {
+fn read_extended(attributes: &Attributes<'_>) -> Result<Option<ExtendedAttributes>, RejectReason> {
     let network_profile: Option<NetworkProfile> =
         if attributes.has(&NETWORK_PROFILE) { Some(attributes.parse(&NETWORK_PROFILE)?) } else { None };
     match (attributes.bool(&CLUSTER_API), network_profile) {
-        (Some(cluster_api), network_profile) => Ok(Some(CreatedWith { cluster_api, network_profile })),
+        (Some(cluster_api), network_profile) => Ok(Some(ExtendedAttributes { cluster_api, network_profile })),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(RejectReason::MissingAttribute),
     }

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
 
-use super::envelope::{Attributes, beyond, beyond_in, check_scope, read_resource};
-use super::snapshot::{DataPoint, Sender, SnapshotBuilder};
+use super::envelope::{Attributes, check_scope, excess_attributes, excess_resource_attributes, read_resource};
+use super::snapshot::{AgentIdentity, DataPoint, SnapshotBuilder};
 use super::time::classify;
 use super::{RejectReason, Validated};
 use crate::backend::store::Dimension;
@@ -20,13 +20,12 @@ use crate::catalog::{
 pub fn validate_metrics(request: &ExportMetricsServiceRequest, now: Timestamp) -> Validated {
     let mut validated = Validated::default();
     for ResourceMetrics { resource, scope_metrics, schema_url } in &request.resource_metrics {
-        let sender = read_resource(resource.as_ref(), schema_url, METRIC_RESOURCE)
-            .and_then(|attributes| read_sender(&attributes));
+        let agent = read_resource(resource.as_ref(), schema_url, METRIC_RESOURCE)
+            .and_then(|attributes| read_agent(&attributes));
         for ScopeMetrics { scope, metrics, schema_url } in scope_metrics {
-            let sender =
-                check_scope(scope.as_ref(), schema_url).and_then(|()| sender.as_ref().map_err(|reason| *reason));
-            match sender {
-                Ok(sender) => validate_snapshot(sender, metrics, now, &mut validated),
+            let agent = check_scope(scope.as_ref(), schema_url).and_then(|()| agent.as_ref().map_err(|reason| *reason));
+            match agent {
+                Ok(agent) => validate_snapshot(agent, metrics, now, &mut validated),
                 Err(reason) => validated.rejections.add(reason, metrics.iter().map(points).sum()),
             }
         }
@@ -45,16 +44,17 @@ pub fn points_in(request: &ExportMetricsServiceRequest) -> usize {
 pub fn items_in_metrics(request: &ExportMetricsServiceRequest) -> usize {
     let of_scope = |ScopeMetrics { scope, metrics, schema_url: _ }: &ScopeMetrics| {
         let metrics = metrics.iter().map(items).sum::<usize>();
-        metrics.max(1) + scope.as_ref().map_or(0, |scope| beyond(&scope.attributes))
+        metrics.max(1) + scope.as_ref().map_or(0, |scope| excess_attributes(&scope.attributes))
     };
     let of_resource = |ResourceMetrics { resource, scope_metrics, schema_url: _ }: &ResourceMetrics| {
-        scope_metrics.iter().map(of_scope).sum::<usize>().max(1) + beyond_in(resource.as_ref())
+        scope_metrics.iter().map(of_scope).sum::<usize>().max(1) + excess_resource_attributes(resource.as_ref())
     };
     request.resource_metrics.iter().map(of_resource).sum()
 }
 
 fn items(metric: &Metric) -> usize {
-    let numbers = |points: &[NumberDataPoint]| points.iter().map(|point| 1 + beyond(&point.attributes)).sum();
+    let numbers =
+        |points: &[NumberDataPoint]| points.iter().map(|point| 1 + excess_attributes(&point.attributes)).sum();
     let points: usize = match &metric.data {
         Some(Data::Gauge(gauge)) => numbers(&gauge.data_points),
         Some(Data::Sum(sum)) => numbers(&sum.data_points),
@@ -63,11 +63,11 @@ fn items(metric: &Metric) -> usize {
         Some(Data::Summary(summary)) => summary.data_points.len(),
         None => 1,
     };
-    points.max(1) + beyond(&metric.metadata)
+    points.max(1) + excess_attributes(&metric.metadata)
 }
 
-fn read_sender(attributes: &Attributes<'_>) -> Result<Sender, RejectReason> {
-    Ok(Sender {
+fn read_agent(attributes: &Attributes<'_>) -> Result<AgentIdentity, RejectReason> {
+    Ok(AgentIdentity {
         installation: attributes.parse(&SERVICE_INSTANCE_ID)?,
         agent_version: attributes.parse(&SERVICE_VERSION_ATTRIBUTE)?,
     })
@@ -81,7 +81,7 @@ fn points(metric: &Metric) -> usize {
     }
 }
 
-fn validate_snapshot(sender: &Sender, metrics: &[Metric], now: Timestamp, validated: &mut Validated) {
+fn validate_snapshot(agent: &AgentIdentity, metrics: &[Metric], now: Timestamp, validated: &mut Validated) {
     let mut snapshot = SnapshotBuilder::default();
     for metric in metrics {
         match read_metric(metric) {
@@ -92,7 +92,7 @@ fn validate_snapshot(sender: &Sender, metrics: &[Metric], now: Timestamp, valida
             Err(reason) => validated.rejections.add(reason, points(metric)),
         }
     }
-    snapshot.finish(sender, validated);
+    snapshot.finish(agent, validated);
 }
 
 /// Validates a metric; returns the catalog's metric and the points. Unit and description are the catalog's, as the SDK

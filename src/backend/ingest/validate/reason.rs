@@ -151,7 +151,7 @@ impl fmt::Display for Rejections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (reason, count)) in self.iter().enumerate() {
             let separator = if position == 0 { "" } else { "; " };
-            write!(f, "{separator}{count} refused: {reason}")?;
+            write!(f, "{separator}{count} rejected: {reason}")?;
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ mod tests {
         let mut rejections = Rejections::default();
         rejections.add(RejectReason::Body, 2);
         rejections.add(RejectReason::Scope, 1);
-        let message = "1 refused: the scope is not kamaji-telemetry's; 2 refused: a body is not accepted";
+        let message = "1 rejected: the scope is not kamaji-telemetry's; 2 rejected: a body is not accepted";
         assert_eq!(rejections.to_string(), message);
     }
 }

@@ -11,9 +11,9 @@ use crate::catalog::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNIN
 /// a fleet that runs all of the next eight years'. There are fewer drivers.
 const MAX_POINTS: usize = 64;
 
-/// The sender of metrics, from their resource.
+/// The agent that sent the metrics, from their resource.
 #[derive(Debug, Clone)]
-pub(super) struct Sender {
+pub(super) struct AgentIdentity {
     pub(super) installation: Uuid,
     pub(super) agent_version: AgentVersion,
 }
@@ -44,8 +44,8 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Adds the snapshot that the points are, or rejects them.
-    pub(super) fn finish(self, sender: &Sender, validated: &mut Validated) {
+    /// Builds the snapshot and adds it to `validated`, or rejects its points.
+    pub(super) fn finish(self, agent: &AgentIdentity, validated: &mut Validated) {
         let Self { states, dimensions } = self;
         let Some((counts, versions)) = complete(&states) else {
             validated.rejections.add(RejectReason::Snapshot, states.len());
@@ -65,7 +65,7 @@ impl SnapshotBuilder {
         let dimensions = distinct(dimensions, versions);
         validated.rejections.add(RejectReason::Dimension, sent - dimensions.len());
         let (kamaji_version, kubernetes_version) = versions;
-        let Sender { installation, agent_version } = sender.clone();
+        let AgentIdentity { installation, agent_version } = agent.clone();
         validated.records.snapshots.push(GaugeSnapshot {
             installation,
             time,

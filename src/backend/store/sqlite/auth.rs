@@ -9,21 +9,21 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use super::SqliteStore;
 use super::columns::{parse, sum, time};
 use crate::backend::store::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, ReadError,
-    Session, StoredSession, Token, TokenRef, UsedToken, WriteError, cut_to_hour,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, ReadError, Session,
+    StoreTokenError, StoredSession, Token, TokenRef, UsedToken, WriteError, truncate_to_hour,
 };
 
 impl AuthStore for SqliteStore {
-    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>> {
+    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), StoreTokenError>> {
         async move {
             let is_free = self.writer.run(move |connection| create_token(connection, &token, digest)).await?;
-            if is_free { Ok(()) } else { Err(CreateError::NameTaken) }
+            if is_free { Ok(()) } else { Err(StoreTokenError::NameTaken) }
         }
         .boxed()
     }
 
-    fn revoke_token(&self, which: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
-        self.writer.run(move |connection| revoke_token(connection, &which, now)).boxed()
+    fn revoke_token(&self, name_or_prefix: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
+        self.writer.run(move |connection| revoke_token(connection, &name_or_prefix, now)).boxed()
     }
 
     fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>> {
@@ -154,10 +154,10 @@ fn create_token(connection: &mut Connection, token: &Token, digest: Digest) -> r
     Ok(true)
 }
 
-fn revoke_token(connection: &mut Connection, which: &str, now: Timestamp) -> rusqlite::Result<Option<Token>> {
+fn revoke_token(connection: &mut Connection, name_or_prefix: &str, now: Timestamp) -> rusqlite::Result<Option<Token>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let find = "SELECT * FROM tokens WHERE prefix = ?1 OR (name = ?1 AND revoked IS NULL)";
-    let Some(token) = transaction.query_row(find, params![which], token).optional()? else { return Ok(None) };
+    let Some(token) = transaction.query_row(find, params![name_or_prefix], token).optional()? else { return Ok(None) };
     if token.revoked.is_none() {
         let revoke = "UPDATE tokens SET revoked = ?2 WHERE prefix = ?1";
         transaction.execute(revoke, params![token.prefix, now.as_millisecond()])?;
@@ -169,7 +169,7 @@ fn revoke_token(connection: &mut Connection, which: &str, now: Timestamp) -> rus
 }
 
 fn command_entry(token: &Token, command: &str, time: Timestamp) -> AuditLogEntry {
-    AuditLogEntry { time, who: Some(token.reference()), what: command.to_owned(), status: None, count: 1 }
+    AuditLogEntry { time, actor: Some(token.reference()), action: command.to_owned(), status: None, count: 1 }
 }
 
 /// Returns false, and writes nothing, if the token is in the store and is not what the session was made from any more.
@@ -193,19 +193,19 @@ fn open_session(connection: &mut Connection, session: &Session, now: Timestamp) 
 }
 
 fn insert_entry(connection: &Connection, entry: &AuditLogEntry) -> rusqlite::Result<()> {
-    let AuditLogEntry { time, who, what, status, count } = entry;
+    let AuditLogEntry { time, actor, action, status, count } = entry;
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
-    let time = if who.is_some() { *time } else { cut_to_hour(*time) }.as_millisecond();
-    if who.is_none() {
+    let time = if actor.is_some() { *time } else { truncate_to_hour(*time) }.as_millisecond();
+    if actor.is_none() {
         let add = "UPDATE audit_log SET count = count + ?1
-                   WHERE token IS NULL AND time = ?2 AND what = ?3 AND status IS ?4";
-        if connection.prepare_cached(add)?.execute(params![count, time, what, status])? > 0 {
+                   WHERE token IS NULL AND time = ?2 AND action = ?3 AND status IS ?4";
+        if connection.prepare_cached(add)?.execute(params![count, time, action, status])? > 0 {
             return Ok(());
         }
     }
-    let (token, name) = who.as_ref().map(|TokenRef { token, name }| (token, name)).unzip();
-    let insert = "INSERT INTO audit_log (time, token, name, what, status, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.prepare_cached(insert)?.execute(params![time, token, name, what, status, count])?;
+    let (token, name) = actor.as_ref().map(|TokenRef { token, name }| (token, name)).unzip();
+    let insert = "INSERT INTO audit_log (time, token, name, action, status, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    connection.prepare_cached(insert)?.execute(params![time, token, name, action, status, count])?;
     Ok(())
 }
 
@@ -253,8 +253,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditLogEntry> {
     let (token, name): (Option<String>, Option<String>) = (row.get("token")?, row.get("name")?);
     Ok(AuditLogEntry {
         time: time(row, "time")?,
-        who: token.zip(name).map(|(token, name)| TokenRef { token, name }),
-        what: row.get("what")?,
+        actor: token.zip(name).map(|(token, name)| TokenRef { token, name }),
+        action: row.get("action")?,
         status: row.get("status")?,
         count: sum(row, "count")?,
     })

@@ -1,6 +1,6 @@
 //! Backup and restore of a store.
 
-pub mod folder;
+pub mod directory;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -13,13 +13,13 @@ use super::file::{MODE, beside, connect};
 use super::lock::{Lock, LockError};
 use super::migrate::{self, SCHEMA};
 
-/// The suffix of a copy that is not complete.
+/// The suffix of a file that is not complete.
 const PART: &str = ".part";
 
 /// The suffix of the file that `SQLite` puts beside it.
 const JOURNAL: &str = "-journal";
 
-/// A copy that is not complete. Dropping it deletes the file, unless it was renamed.
+/// A file that is not complete. Dropping it deletes the file, unless it was renamed.
 struct PartialFile(PathBuf);
 
 /// An error of a backup or a restore. Existing files are as they were.
@@ -36,16 +36,16 @@ enum BackupCause {
     Exists,
     #[error("there is no such file: expected a store that this program made")]
     Missing,
-    #[error("the store is in use: stop the backend before anything is put back")]
+    #[error("the store is in use: stop the backend before the restore")]
     InUse,
     #[error("the store is being replaced by another process: try again when it has ended")]
     Replaced,
-    #[error("there is no such folder: expected one that is there, such as a volume of its own")]
-    NoFolder,
-    #[error("another process makes a copy in this folder: try again when it has ended")]
-    FolderInUse,
+    #[error("there is no such directory: expected an existing one, such as a volume of its own")]
+    NoDirectory,
+    #[error("another process makes a backup in this directory: try again when it has ended")]
+    DirectoryInUse,
     #[error(
-        "the store itself is in this folder under the name {0:?}, by which it would be taken for a copy or its lock for the folder's: expected another folder, or a store of another name such as telemetry.db"
+        "the store itself is in this directory under the name {0:?}, by which it would be taken for a backup or its lock for the directory's: expected another directory, or a store of another name such as telemetry.db"
     )]
     HoldsStore(String),
     #[error("it is no store: expected a file that `backend backup` made")]
@@ -60,47 +60,50 @@ enum BackupCause {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Copies the store at `path`, which may be in use, into the new file `copy`, with mode 0600. The copy is one consistent
-/// state, is checked, and holds no deleted rows. Writes go on meanwhile. Blocks.
+/// Backs up the store at `path`, which may be in use, into the new file `backup`, with mode 0600. The backup is one
+/// consistent state, is checked, and holds no deleted rows. Writes go on meanwhile. Blocks.
 ///
-/// Fails if `copy` exists, or if the store can't be read.
-pub fn backup(path: &Path, copy: &Path) -> Result<(), BackupError> {
+/// Fails if `backup` exists, or if the store can't be read.
+pub fn backup(path: &Path, backup: &Path) -> Result<(), BackupError> {
     let lock = require(path).and_then(|()| match Lock::shared(path) {
         Err(LockError::Used) => Err(BackupCause::Replaced),
         Err(LockError::File(error)) => Err(error.into()),
         Ok(lock) => Ok(lock),
     });
     let _lock = lock.map_err(|cause| BackupError { path: path.to_owned(), cause })?;
-    try_backup(path, copy).map_err(|cause| BackupError { path: copy.to_owned(), cause })
+    try_backup(path, backup).map_err(|cause| BackupError { path: backup.to_owned(), cause })
 }
 
-fn try_backup(path: &Path, copy: &Path) -> Result<(), BackupCause> {
-    if copy.try_exists()? {
+fn try_backup(path: &Path, backup: &Path) -> Result<(), BackupCause> {
+    if backup.try_exists()? {
         return Err(BackupCause::Exists);
     }
-    let part = PartialFile(beside(copy, PART));
+    let part = PartialFile(beside(backup, PART));
     // The last connection to a store deletes its write-ahead log, which a read-only one may not.
     duplicate(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &part.0)?;
     check(&open(&part.0)?)?;
-    publish(&part.0, copy)
+    publish(&part.0, backup)
 }
 
-/// Replaces the store at `path`, if there is one, by a copy, with mode 0600. The copy is checked first, and stays. Blocks.
+/// Replaces the store at `path`, if there is one, with a backup, with mode 0600. The backup is checked first, and
+/// stays. Blocks.
 ///
-/// Fails if the store is in use, or if the copy is damaged or of a later version of this program.
-pub fn restore(copy: &Path, path: &Path) -> Result<(), BackupError> {
+/// Fails if the store is in use, or if the backup is damaged or of a later version of this program.
+pub fn restore(backup: &Path, path: &Path) -> Result<(), BackupError> {
     let lock = Lock::exclusive(path).map_err(|error| match error {
         LockError::Used => BackupCause::InUse,
         LockError::File(error) => error.into(),
     });
     let _lock = lock.map_err(|cause| BackupError { path: path.to_owned(), cause })?;
-    require(copy).and_then(|()| check(&open(copy)?)).map_err(|cause| BackupError { path: copy.to_owned(), cause })?;
-    replace(copy, path).map_err(|cause| BackupError { path: path.to_owned(), cause })
+    require(backup)
+        .and_then(|()| check(&open(backup)?))
+        .map_err(|cause| BackupError { path: backup.to_owned(), cause })?;
+    replace(backup, path).map_err(|cause| BackupError { path: path.to_owned(), cause })
 }
 
-fn replace(copy: &Path, path: &Path) -> Result<(), BackupCause> {
+fn replace(backup: &Path, path: &Path) -> Result<(), BackupCause> {
     let part = PartialFile(beside(path, PART));
-    duplicate(&open(copy)?, &part.0)?;
+    duplicate(&open(backup)?, &part.0)?;
     // SQLite would apply the old write-ahead log to the new file.
     for left in ["-wal", "-shm"] {
         remove(&beside(path, left))?;
@@ -114,7 +117,7 @@ impl Drop for PartialFile {
         for suffix in ["", JOURNAL] {
             let left = beside(&self.0, suffix);
             if let Err(error) = remove(&left) {
-                tracing::warn!(%error, path = %left.display(), "failed to delete an incomplete copy; delete it by hand");
+                tracing::warn!(%error, path = %left.display(), "failed to delete an incomplete file; delete it by hand");
             }
         }
     }
@@ -142,8 +145,8 @@ fn duplicate(from: &Connection, to: &Path) -> Result<(), BackupCause> {
 fn publish(part: &Path, name: &Path) -> Result<(), BackupCause> {
     File::open(part)?.sync_all()?;
     fs::rename(part, name)?;
-    let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    let directory = name.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
 
@@ -154,7 +157,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks that a copy is of this version or an earlier one, and that all of its pages are sound.
+/// Checks that a backup is of this version or an earlier one, and that all of its pages are sound.
 fn check(connection: &Connection) -> Result<(), BackupCause> {
     let known = SCHEMA.version();
     let found = version(connection)?;

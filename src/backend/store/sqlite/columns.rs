@@ -9,7 +9,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
 use crate::backend::store::{Source, utc_day};
-use crate::catalog::{CreatedWith, Event, NetworkProfile};
+use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
 
 /// The milliseconds of a day.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -91,10 +91,10 @@ impl From<Event> for EventColumns {
     fn from(event: Event) -> Self {
         let text = |value: &dyn fmt::Display| Some(value.to_string());
         match event {
-            Event::Created { tcp_version, with } => Self {
+            Event::Created { tcp_version, extended } => Self {
                 tcp_version: text(&tcp_version),
-                cluster_api: with.map(|with| with.cluster_api),
-                network_profile: with.and_then(|with| with.network_profile).map(NetworkProfile::as_str),
+                cluster_api: extended.map(|extended| extended.cluster_api),
+                network_profile: extended.and_then(|extended| extended.network_profile).map(NetworkProfile::as_str),
                 ..Self::default()
             },
             Event::Updated { old_tcp_version, new_tcp_version } => Self {
@@ -113,7 +113,7 @@ impl From<Event> for EventColumns {
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     match row.get_ref("kind")?.as_str()? {
         kind if kind == crate::catalog::CREATED.name => {
-            Ok(Event::Created { tcp_version: parse(row, "tcp_version")?, with: created_with(row)? })
+            Ok(Event::Created { tcp_version: parse(row, "tcp_version")?, extended: extended(row)? })
         }
         kind if kind == crate::catalog::UPDATED.name => Ok(Event::Updated {
             old_tcp_version: parse(row, "old_tcp_version")?,
@@ -123,11 +123,11 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     }
 }
 
-fn created_with(row: &Row<'_>) -> Result<Option<CreatedWith>> {
+fn extended(row: &Row<'_>) -> Result<Option<ExtendedAttributes>> {
     let Some(cluster_api) = row.get("cluster_api")? else { return Ok(None) };
     let network_profile = match row.get_ref("network_profile")?.as_str_or_null()? {
         Some(_) => Some(parse(row, "network_profile")?),
         None => None,
     };
-    Ok(Some(CreatedWith { cluster_api, network_profile }))
+    Ok(Some(ExtendedAttributes { cluster_api, network_profile }))
 }

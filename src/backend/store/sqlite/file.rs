@@ -16,8 +16,8 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 /// The mode of every file: only the owner reads and writes it.
 pub(super) const MODE: u32 = 0o600;
 
-/// Creates the file if there is none, and sets its mode. `SQLite` would create it with the process's umask. It gives the
-/// files beside it the same mode.
+/// Creates the file if there is none, and sets its mode. `SQLite` would create it with the process's umask. It gives
+/// the files beside it the same mode.
 pub(super) fn create_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(MODE))

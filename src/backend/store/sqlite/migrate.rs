@@ -40,8 +40,8 @@ impl Schema {
 
     /// Applies the migrations that the file does not have. Fails, and leaves the file as it was, once `cancelled` is.
     ///
-    /// All migrations and the record of them are one transaction. So whatever interrupts it, the file's schema is of the
-    /// version that the file records.
+    /// All migrations and the record of them are one transaction. So whatever interrupts it, the file's schema is of
+    /// the version that the file records.
     pub(super) fn migrate(self, connection: &mut Connection, cancelled: CancellationToken) -> Result<(), SchemaError> {
         connection.progress_handler(STEPS_PER_CHECK, Some(move || cancelled.is_cancelled()))?;
         let (found, known) = (version(connection)?.unwrap_or_default(), self.version());

@@ -13,16 +13,16 @@ use crate::backend::store::{Cutoffs, Erased, Pruned};
 /// write waits for a step no longer than for the commit before it.
 const MAX_STEP_ROWS: u32 = 1_024;
 
-/// Deletes up to [`MAX_STEP_ROWS`] rows of one kind after the other, until there may be more of one. Adds them to
-/// `pruned`, and returns it and whether there may be more rows to delete. All of it is one transaction.
+/// Deletes rows kind by kind, at most [`MAX_STEP_ROWS`] of each, and stops at the first kind that reaches the bound.
+/// Returns the updated counts and whether another step is needed. Runs in one transaction.
 pub(super) fn step(
     connection: &mut Connection,
     cutoffs: Cutoffs,
     mut pruned: Pruned,
 ) -> rusqlite::Result<(Pruned, bool)> {
-    let Cutoffs { events: events_before, uids: uids_before, days } = cutoffs;
+    let Cutoffs { events: events_before, uids: uids_before, installations: first_day } = cutoffs;
     let (events_before, uids_before) = (events_before.as_millisecond(), uids_before.as_millisecond());
-    let day = columns::day_of(days);
+    let day = columns::day_of(first_day);
     let Pruned { events, uids, days, dimensions, installations } = &mut pruned;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // A stripped event was counted in `events` when it was stripped, and is counted in `uids` now.
@@ -89,8 +89,8 @@ pub(super) fn erase(connection: &mut Connection, installation: Uuid) -> rusqlite
     Ok(erased)
 }
 
-/// Truncates the write-ahead log, which holds deleted rows, and commits in their order. The log stays while a reader, such
-/// as a backup, uses an older state. This does not wait for readers, since writes would wait too.
+/// Truncates the write-ahead log, which still holds deleted rows and reveals the order of commits. The log stays while
+/// a reader, such as a backup, uses an older state. This does not wait for readers, since writes would wait too.
 pub(super) fn truncate_wal(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

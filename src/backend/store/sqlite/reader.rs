@@ -39,8 +39,8 @@ impl SqliteReader {
     }
 }
 
-/// Reads the overview in one transaction, so that all of its parts are of the same state. Each query names its source. The
-/// lists are bounded by an index; everything else is read from the rollups.
+/// Reads the overview in one transaction, so that all of its parts are of the same state. Each query names its source.
+/// The lists are bounded by an index; everything else is read from the rollups.
 pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewData> {
     let OverviewQuery { now, versions, dimensions: values, installations, events, days } = query;
     let connection = &*connection.transaction()?;

@@ -20,7 +20,8 @@ pub(super) fn write_snapshot(transaction: &Transaction<'_>, snapshot: &GaugeSnap
     Ok(())
 }
 
-/// Returns whether the installation has another source: an agent that sends the pseudonym of another cluster is ignored.
+/// Returns whether the installation has another source: an agent that sends the pseudonym of another cluster is
+/// ignored.
 fn has_other_source(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
     let mut statement = transaction.prepare_cached(SOURCE)?;
     let (known, _) = columns::source(&snapshot.source);
@@ -83,8 +84,8 @@ fn write_newest(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot, upsert:
     })
 }
 
-/// Replaces the day's dimensions: a version that is no longer in use has no point. They rarely change, and comparing them
-/// costs less than writing them.
+/// Replaces the day's dimensions: a version that is no longer in use has no point. They rarely change, and comparing
+/// them costs less than writing them.
 fn write_dimensions(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
     let day = columns::day(snapshot.time);
     if has_dimensions(transaction, day, snapshot)? {

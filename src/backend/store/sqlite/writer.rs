@@ -13,14 +13,15 @@ use tracing::field;
 use super::rows::{write_event, write_snapshot};
 use crate::backend::metrics;
 use crate::backend::store::{Batch, WriteError};
+use crate::process::log_throttle::LogThrottle;
 
-/// The maximum number of queued rows. In groups, a machine of two cores writes 8,000 to 18,000 rows a second: this is two
-/// seconds of work at worst, so that a queued batch is answered well within the 5 s that a relay waits. A row takes
-/// about 200 bytes, so the queue stays under 4 MB.
+/// The maximum number of queued rows, which the metric of the queue calls records. In groups, a machine of two cores
+/// writes 8,000 to 18,000 rows a second: this is two seconds of work at worst, so that a queued batch is answered well
+/// within the 5 s that a relay waits. A row takes about 200 bytes, so the queue stays under 4 MB.
 const MAX_QUEUED_ROWS: usize = 16_384;
 
-/// The number of rows after which a commit takes no further batch from the queue: half a second of work, so that the first
-/// batch does not wait for the whole queue.
+/// The number of rows after which a commit takes no further batch from the queue: half a second of work, so that the
+/// first batch does not wait for the whole queue.
 const MAX_COMMIT_ROWS: usize = 4_096;
 
 /// A handle of the thread. Dropping it waits until the thread has written the queue.
@@ -123,12 +124,12 @@ impl Drop for SqliteWriter {
 
 /// Runs jobs until every handle is dropped and the queue is empty.
 fn run_jobs(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut is_failing = false;
+    let throttle = LogThrottle::per_minute();
     while let Some(first) = jobs.blocking_recv() {
         let (writes, task) = next_group(first, &mut jobs);
         if !writes.is_empty() {
             let result = commit_measured(&mut connection, &writes);
-            log_transition(&result, &mut is_failing);
+            log_result(&result, writes.len(), &throttle);
             reply(writes, result);
         }
         if let Some(task) = task {
@@ -139,8 +140,8 @@ fn run_jobs(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) 
 
 /// Commits the batches of `writes`, in a span with the number of rows and the duration.
 fn commit_measured(connection: &mut Connection, writes: &[Write]) -> Result<(), WriteError> {
-    let records: usize = writes.iter().map(|write| write.batch.len()).sum();
-    let span = tracing::debug_span!("commit", batches = writes.len(), records, duration = field::Empty).entered();
+    let rows: usize = writes.iter().map(|write| write.batch.len()).sum();
+    let span = tracing::debug_span!("commit", batches = writes.len(), rows, duration = field::Empty).entered();
     let start = Instant::now();
     let result = commit(connection, writes).map_err(|error| unavailable(&error));
     let duration = start.elapsed();
@@ -167,7 +168,8 @@ fn next_group(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write
     (writes, None)
 }
 
-/// Answers writes on a thread of their runtime, where waking a task is cheaper than from outside, while the writer goes on.
+/// Answers writes on a thread of their runtime, where waking a task is cheaper than from outside, while the writer goes
+/// on.
 fn reply(writes: Vec<Write>, result: Result<(), WriteError>) {
     let runtime = writes.iter().find_map(|write| write.runtime.clone());
     let release = |Write { batch, done, permit, .. }| {
@@ -193,16 +195,14 @@ impl Drop for WriteReply {
     }
 }
 
-/// Logs one line when commits start to fail, and one when they succeed again.
-fn log_transition(result: &Result<(), WriteError>, is_failing: &mut bool) {
+/// Logs that commits fail, at most once a minute, and that they succeed again.
+fn log_result(result: &Result<(), WriteError>, batches: usize, throttle: &LogThrottle) {
     match result {
-        Err(error) if !*is_failing => {
-            tracing::error!(%error, "failed to write to the store; senders are told to try again");
-        }
-        Ok(()) if *is_failing => tracing::info!("the store can write again"),
-        _ => {}
+        Ok(()) => throttle.recovered(|| tracing::info!(batches, "the store can write again")),
+        Err(error) => throttle.failed(|count| {
+            tracing::error!(%error, count, batches, "failed to write to the store; senders are told to try again");
+        }),
     }
-    *is_failing = result.is_err();
 }
 
 fn commit(connection: &mut Connection, writes: &[Write]) -> rusqlite::Result<()> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{REFRESH_SECONDS, account, document};
+use super::{REFRESH_SECONDS, document, session_form};
 use crate::backend::auth::Principal;
 use crate::backend::store::AuditLogEntry;
 use crate::backend::web::format::{ago, minute, number};
@@ -16,13 +16,13 @@ pub(in crate::backend::web) fn audit_log(entries: &[AuditLogEntry], now: Timesta
             header {
                 h1 { "Audit log" }
                 p { "As of " (minute(now)) " · " a href="/" { "overview" } " · " a href="/api/v1/audit-log" { "as JSON" } }
-                (account(principal))
+                (session_form(principal))
             }
             main {
                 section.panel {
-                    h2 { "What was read, newest first " span.muted { "the last " (entries.len()) } }
+                    h2 { "Entries, newest first " span.muted { "the last " (entries.len()) } }
                     table {
-                        thead { tr { th { "Who" } th { "What" } th.number { "Status" } th.number { "Times" } th { "When" } } }
+                        thead { tr { th { "Actor" } th { "Action" } th.number { "Status" } th.number { "Count" } th { "Time" } } }
                         tbody { @for entry in entries { (row(entry, now)) } }
                     }
                 }
@@ -33,20 +33,20 @@ pub(in crate::backend::web) fn audit_log(entries: &[AuditLogEntry], now: Timesta
 }
 
 fn row(entry: &AuditLogEntry, now: Timestamp) -> Markup {
-    let AuditLogEntry { time, who, what, status, count } = entry;
+    let AuditLogEntry { time, actor, action, status, count } = entry;
     html! {
         tr {
-            td.wide data-label="Who" {
-                @match who {
-                    Some(who) => { (who.name) " " code.muted { (who.token) } }
+            td.wide data-label="Actor" {
+                @match actor {
+                    Some(actor) => { (actor.name) " " code.muted { (actor.token) } }
                     None => { span.muted { "no token" } }
                 }
             }
-            td.half data-label="What" { (what) }
+            td.half data-label="Action" { (action) }
             td.number data-label="Status" { @if let Some(status) = status { (status) } @else { "–" } }
-            td.number data-label="Times" { (number(*count)) }
-            td data-label="When" {
-                @if who.is_some() { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
+            td.number data-label="Count" { (number(*count)) }
+            td data-label="Time" {
+                @if actor.is_some() { time datetime=(time) title=(minute(*time)) { (ago(*time, now)) } }
                 @else { "the hour from " time datetime=(time) { (minute(*time)) } }
             }
         }

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use super::document;
 
-/// Renders the page. `problem` is the error of the last attempt. Without a valid token, the page says how to create one.
+/// Renders the page. `problem` is the error of the last attempt. Without a valid token, the page says how to create
+/// one.
 pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> Markup {
     document(
         None,

@@ -53,9 +53,9 @@ async fn http(backend: &Backend, authorization: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn every_way_in_needs_one_of_the_tokens() {
-    let (_folder, entrance) = file_of(&format!("# two relays\n{FIRST}\n{SECOND}\n"));
-    let backend = Backend::enter(entrance).await;
+async fn every_ingest_route_needs_a_token() {
+    let (_folder, auth_config) = file_of(&format!("# two relays\n{FIRST}\n{SECOND}\n"));
+    let backend = Backend::with_auth(auth_config).await;
     let gauges = metrics_request(Uuid::new_v4(), state_gauges([1, 0, 0, 0], now()));
     let stats = stats(Uuid::new_v4());
     for (path, content_type, body) in [
@@ -97,8 +97,8 @@ async fn every_way_in_needs_one_of_the_tokens() {
 
 #[tokio::test]
 async fn no_route_of_senders_is_left_open_not_even_to_an_admin() {
-    let (_folder, entrance) = file_of(FIRST);
-    let backend = Backend::enter(entrance).await;
+    let (_folder, auth_config) = file_of(FIRST);
+    let backend = Backend::with_auth(auth_config).await;
     for route in ROUTES.iter().filter(|route| route.access == RouteAccess::Sender) {
         let reply = backend.send(route.method.as_str(), route.path, &[]).await;
         assert_eq!(reply.status, 401, "{route:?}");
@@ -109,8 +109,8 @@ async fn no_route_of_senders_is_left_open_not_even_to_an_admin() {
 
 #[tokio::test]
 async fn a_body_is_not_read_before_its_sender_is_known() {
-    let (_folder, entrance) = file_of(FIRST);
-    let backend = Backend::enter(entrance).await;
+    let (_folder, auth_config) = file_of(FIRST);
+    let backend = Backend::with_auth(auth_config).await;
     for (path, content_type) in [("/v1/logs", PROTOBUF), ("/stats", JSON)] {
         // Of all that is promised nothing is sent, and still there is an answer.
         let reply = backend.post_head(path, &[content_type], 100_000).await;
@@ -124,11 +124,11 @@ async fn a_body_is_not_read_before_its_sender_is_known() {
 
 #[tokio::test]
 async fn who_has_no_token_is_limited_as_whoever_sends() {
-    let (folder, entrance) = file_of(FIRST);
+    let (folder, auth_config) = file_of(FIRST);
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let limits = Limits { requests: 1, ..unlimited() };
-    let protection = SecurityConfig { limits, auth: entrance, ..SecurityConfig::default() };
-    let backend = Backend::serve(folder, store.into(), Retention::default(), protection).await;
+    let security = SecurityConfig { limits, auth: auth_config, ..SecurityConfig::default() };
+    let backend = Backend::serve(folder, store.into(), Retention::default(), security).await;
     let (one, other) = (Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 2));
     for (path, content_type) in [("/v1/logs", PROTOBUF), ("/stats", JSON)] {
         let mut stream = connect_from(one, backend.http).await.unwrap();
@@ -148,9 +148,9 @@ async fn who_has_no_token_is_limited_as_whoever_sends() {
 
 #[tokio::test]
 async fn the_file_is_read_again_and_one_that_is_broken_changes_nothing() {
-    let (folder, entrance) = file_of(FIRST);
+    let (folder, auth_config) = file_of(FIRST);
     let path = folder.path().join("tokens");
-    let backend = Backend::enter(entrance).await;
+    let backend = Backend::with_auth(auth_config).await;
     assert_eq!((http(&backend, &bearer(FIRST)).await, http(&backend, &bearer(SECOND)).await), (200, 401));
     // Put in its place as Kubernetes does with a Secret's.
     replace(&path, SECOND);
@@ -161,9 +161,9 @@ async fn the_file_is_read_again_and_one_that_is_broken_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_breaks_is_told_once_and_changes_nothing() {
-    let (folder, entrance) = file_of(FIRST);
-    let path = entrance.ingest_token_file.unwrap();
+async fn a_file_that_breaks_is_logged_once_and_changes_nothing() {
+    let (folder, auth_config) = file_of(FIRST);
+    let path = auth_config.ingest_token_file.unwrap();
     let backend = program::Backend::start_with(&[&format!("--ingest-token-file={}", path.display())]).await;
     replace(&path, "short");
     backend.logged("line 1 is no token").await;
@@ -174,9 +174,9 @@ async fn a_file_that_breaks_is_told_once_and_changes_nothing() {
     replace(&path, SECOND);
     backend.logged("the token file can be used again").await;
     backend.logged("reloaded the senders' tokens").await;
-    let accounts = backend.metrics().await;
+    let metrics = backend.metrics().await;
     let failed = "kamaji_telemetry_backend_token_file_reloads_total{file=\"ingest\",result=\"failure\"} 1\n";
-    assert!(accounts.contains(failed), "{accounts}");
+    assert!(metrics.contains(failed), "{metrics}");
     drop(folder);
 }
 
@@ -209,11 +209,11 @@ fn a_file_without_tokens_is_named_with_what_was_expected() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits() {
-    let (folder, entrance) = file_of(FIRST);
+    let (folder, auth_config) = file_of(FIRST);
     let cluster = ApiServer::start_with_kamaji().await;
     cluster.create(tcp("one").status("Ready")).await;
 
-    let direct = Backend::enter(entrance.clone()).await;
+    let direct = Backend::with_auth(auth_config.clone()).await;
     let endpoint = format!("http://{}", direct.grpc);
     let headers = format!("authorization=Bearer%20{FIRST}");
     let agent = AgentOptions::new(&cluster, &endpoint).argument("--export-interval=1s");
@@ -221,7 +221,7 @@ async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits
     eventually("the agent's gauges", async || (direct.count("latest") == 1).then_some(())).await;
     drop(agent);
 
-    let relayed = Backend::enter(entrance).await;
+    let relayed = Backend::with_auth(auth_config).await;
     let url = format!("http://{}", relayed.http);
     let configurations = ["otel-collector/relay.yaml", "otel-collector/token.yaml"].map(checkout);
     let [relay, token] = configurations.each_ref().map(PathBuf::as_path);

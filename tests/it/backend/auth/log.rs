@@ -6,8 +6,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CreateError, Digest, PrunedAuth, ReadError, Role, Session, SqliteStore, StoredSession,
-    Token, UsedToken, WriteError,
+    AuditLogEntry, AuthStore, Digest, PrunedAuth, ReadError, Role, Session, SqliteStore, StoreTokenError,
+    StoredSession, Token, UsedToken, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use serde_json::Value;
@@ -31,8 +31,8 @@ async fn enter(backend: &Backend, role: Role) -> (&'static str, String) {
 async fn entries_of(backend: &Backend, header: &(&str, String)) -> Vec<(String, Option<u16>)> {
     let prefix = &header.1["Bearer ".len().."Bearer ktt_00000000".len()];
     let mut log = backend.auth.audit_log(10_000).await.unwrap();
-    log.retain(|entry| entry.who.as_ref().is_some_and(|who| who.token == prefix));
-    log.into_iter().rev().map(|entry| (entry.what, entry.status)).collect()
+    log.retain(|entry| entry.actor.as_ref().is_some_and(|actor| actor.token == prefix));
+    log.into_iter().rev().map(|entry| (entry.action, entry.status)).collect()
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn every_read_is_in_the_log_when_it_is_answered() {
     for (path, status) in [(OVERVIEW, 200), ("/", 200), ("/audit-log", 403), ("/style.css", 200), ("/nowhere", 404)] {
         assert_eq!(backend.send("GET", path, &headers).await.status, status, "{path}");
     }
-    let read = |what: &str, status| (what.to_owned(), Some(status));
+    let read = |action: &str, status| (action.to_owned(), Some(status));
     let expected = [
         ("token create".to_owned(), None),
         read("GET /api/v1/insights/overview", 200),
@@ -64,10 +64,13 @@ async fn an_admin_reads_the_log_as_json_and_as_a_page() {
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
     assert_eq!(
-        (&entry["what"], &entry["status"], &entry["count"]),
+        (&entry["action"], &entry["status"], &entry["count"]),
         (&"GET /api/v1/insights/overview".into(), &200.into(), &1.into())
     );
-    assert!(viewer.1.contains(entry["who"]["token"].as_str().unwrap()) && entry["who"]["name"].is_string(), "{entry}");
+    assert!(
+        viewer.1.contains(entry["actor"]["token"].as_str().unwrap()) && entry["actor"]["name"].is_string(),
+        "{entry}"
+    );
     assert!(entry["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
     let page = backend.get("/audit-log").await;
     for shown in ["GET /api/v1/insights/overview", "GET /api/v1/audit-log", "token create", "As of"] {
@@ -157,7 +160,7 @@ async fn many_readers_at_once_are_all_logged() {
 struct PartialLog(SqliteStore, fn(&AuditLogEntry) -> bool);
 
 impl AuthStore for PartialLog {
-    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), CreateError>> {
+    fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), StoreTokenError>> {
         self.0.create_token(token, digest)
     }
 
@@ -242,7 +245,7 @@ async fn what_was_erased_is_answered_though_only_its_beginning_could_be_logged()
     let reply = backend.send_as_admin("DELETE", &format!("/api/v1/installations/{installation}")).await;
     assert!(reply.status == 200 && reply.text().contains("\"latest\":true"), "{reply:?}");
     let log = backend.auth.audit_log(1).await.unwrap();
-    assert_eq!((log[0].what.as_str(), log[0].status), ("DELETE /api/v1/installations/{uuid}", None));
+    assert_eq!((log[0].action.as_str(), log[0].status), ("DELETE /api/v1/installations/{uuid}", None));
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_session_lasts_no_longer_than_its_token() {
 #[tokio::test]
 async fn behind_a_proxy_with_tls_the_cookie_is_of_this_host_and_never_leaves_tls() {
     let public_url = Some("https://telemetry.example.org".parse().unwrap());
-    let backend = Backend::enter(AuthConfig { public_url, ..AuthConfig::default() }).await;
+    let backend = Backend::with_auth(AuthConfig { public_url, ..AuthConfig::default() }).await;
     let body = format!("token={}", token_of(&backend, "alice", 30).await);
     let headers = [FORM, ("sec-fetch-site", "same-origin")];
     let host = "telemetry.example.org";
@@ -133,10 +133,10 @@ async fn a_wrong_token_is_refused_counted_and_not_repeated() {
     assert!(reply.text().contains("unknown, expired or revoked") && !reply.text().contains("acme"), "{reply:?}");
     sign_in(&backend, "acme").await;
     let log = backend.auth.audit_log(10).await.unwrap();
-    let failed: Vec<_> = log.iter().filter(|entry| entry.who.is_none()).collect();
+    let failed: Vec<_> = log.iter().filter(|entry| entry.actor.is_none()).collect();
     assert_eq!(failed.iter().map(|entry| entry.count).sum::<u64>(), 2, "{failed:?}");
     for entry in failed {
-        assert_eq!((entry.what.as_str(), entry.status), ("POST /sign-in", Some(401)));
+        assert_eq!((entry.action.as_str(), entry.status), ("POST /sign-in", Some(401)));
     }
 }
 
@@ -157,7 +157,7 @@ async fn after_ten_wrong_tokens_a_source_has_to_wait_unless_it_sends_a_right_one
         assert_eq!(sign_in(&backend, &right).await.status, 303, "a neighbour's attempts keep nobody out");
     }
     let log = backend.auth.audit_log(100).await.unwrap();
-    let failed = log.iter().filter(|entry| entry.who.is_none());
+    let failed = log.iter().filter(|entry| entry.actor.is_none());
     assert_eq!(failed.map(|entry| entry.count).sum::<u64>(), 10, "those beyond are not logged");
     assert_eq!(sign_in_from([127, 9, 9, 9], &backend, "wrong").await, 401, "another source has its own attempts");
     let bearer = format!("Bearer {right}");

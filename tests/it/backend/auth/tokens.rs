@@ -56,7 +56,7 @@ async fn a_token_is_printed_once_and_opens_what_its_role_says_until_it_is_revoke
 }
 
 #[tokio::test]
-async fn a_token_reads_only_unless_another_role_is_said() {
+async fn a_token_reads_only_unless_another_role_is_given() {
     let backend = Backend::start().await;
     let made = run(&backend.file(), &["create", "--name=ci"]);
     let token = text(&made.stdout).trim();

@@ -1,12 +1,12 @@
-//! The conformance suite of stores of tokens, sessions and the audit log. A new store is a module that opens it and calls
-//! `conformance!`.
+//! The conformance suite of stores of tokens, sessions and the audit log. A new store is a module that opens it and
+//! calls `conformance!`.
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, CreateError, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
-    SqliteStore, StoredSession, Token, UsedToken, cut_to_hour,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session, SqliteStore,
+    StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
 };
 use tokio::task::JoinSet;
 
@@ -79,11 +79,11 @@ fn session(secret: &str, token: &Token, expires: Timestamp) -> Session {
 }
 
 fn read(token: &Token, time: Timestamp) -> AuditLogEntry {
-    AuditLogEntry { time, who: Some(token.reference()), what: "GET /".into(), status: Some(200), count: 1 }
+    AuditLogEntry { time, actor: Some(token.reference()), action: "GET /".into(), status: Some(200), count: 1 }
 }
 
 fn failed(time: Timestamp) -> AuditLogEntry {
-    AuditLogEntry { time, who: None, what: "POST /sign-in".into(), status: Some(401), count: 1 }
+    AuditLogEntry { time, actor: None, action: "POST /sign-in".into(), status: Some(401), count: 1 }
 }
 
 async fn a_token_reads_back_as_it_was_made_and_so_does_its_digest(auth_store: Shared) {
@@ -97,14 +97,14 @@ async fn a_token_reads_back_as_it_was_made_and_so_does_its_digest(auth_store: Sh
     assert_eq!(auth_store.tokens().await.unwrap(), [unused(&made)]);
     assert!(auth_store.token("ktt_99999999".into()).await.unwrap().is_none());
     let log = auth_store.audit_log(10).await.unwrap();
-    let entry = AuditLogEntry { what: CREATE_TOKEN.into(), status: None, ..self::read(&made, made.created) };
+    let entry = AuditLogEntry { action: CREATE_TOKEN.into(), status: None, ..self::read(&made, made.created) };
     assert_eq!(log, [entry]);
 }
 
 async fn a_name_is_given_once_until_its_token_is_revoked(auth_store: Shared) {
     create(&auth_store, 1, "ci").await;
     let again = auth_store.create_token(token(2, "ci"), Digest::of("")).await;
-    assert!(matches!(again, Err(CreateError::NameTaken)), "{again:?}");
+    assert!(matches!(again, Err(StoreTokenError::NameTaken)), "{again:?}");
     assert_eq!(auth_store.tokens().await.unwrap().len(), 1);
     auth_store.revoke_token("ci".into(), noon()).await.unwrap().unwrap();
     create(&auth_store, 2, "ci").await;
@@ -143,7 +143,7 @@ async fn a_token_is_revoked_by_name_or_prefix_once_and_its_sessions_end(auth_sto
         let later = noon() + SignedDuration::from_hours(1);
         assert_eq!(auth_store.revoke_token(revoked.prefix, later).await.unwrap(), Some(after), "it stays as it was");
         let revocations = auth_store.audit_log(100).await.unwrap();
-        let revocations = revocations.iter().filter(|entry| entry.what == REVOKE_TOKEN).count();
+        let revocations = revocations.iter().filter(|entry| entry.action == REVOKE_TOKEN).count();
         assert_eq!(revocations, usize::from(number));
     }
     assert_eq!(auth_store.revoke_token("nobody".into(), noon()).await.unwrap(), None);
@@ -191,7 +191,7 @@ async fn what_nobody_known_tried_is_summed_by_the_hour(auth_store: Shared) {
     let log = auth_store.audit_log(100).await.unwrap();
     let mut summed: Vec<_> = log.iter().map(|entry| (entry.time, entry.status, entry.count)).collect();
     summed.sort_unstable();
-    let [first, second] = [cut_to_hour(minutes(1)), cut_to_hour(minutes(61))];
+    let [first, second] = [truncate_to_hour(minutes(1)), truncate_to_hour(minutes(61))];
     assert_eq!(summed, [(first, Some(400), 1), (first, Some(401), 3), (second, Some(401), 1)]);
 }
 

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
     ActiveCounts, Batch, CURRENT, Cutoffs, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot, InstallationRow,
-    KamajiTotals, OverviewData, Source, StateCounts, Store, Totals, cut_to_hour, utc_day,
+    KamajiTotals, OverviewData, Source, StateCounts, Store, Totals, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
@@ -133,7 +133,7 @@ impl Step {
                 let cutoffs = Cutoffs {
                     events: hours_ago(events * 10),
                     uids: hours_ago((events + uids) * 10),
-                    days: utc_day(hours_ago(days * 10)),
+                    installations: utc_day(hours_ago(days * 10)),
                 };
                 model.prune(cutoffs);
                 store.prune(cutoffs).await.unwrap();
@@ -169,7 +169,7 @@ fn points(dimensions: &[(bool, u32)]) -> Vec<(Dimension, u32)> {
 fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
     let tcp_version = kubernetes(from.1);
     let event = match kind {
-        0 => Event::Created { tcp_version, with: None },
+        0 => Event::Created { tcp_version, extended: None },
         1 => Event::Updated { old_tcp_version: kubernetes(from.2), new_tcp_version: tcp_version },
         _ => Event::Deleted { status: Status::Ready, tcp_version },
     };
@@ -219,8 +219,8 @@ impl Model {
     }
 
     fn prune(&mut self, cutoffs: Cutoffs) {
-        self.latest.retain(|_, (_, snapshot)| utc_day(snapshot.time) >= cutoffs.days);
-        self.days.retain(|(day, _), _| *day >= cutoffs.days);
+        self.latest.retain(|_, (_, snapshot)| utc_day(snapshot.time) >= cutoffs.installations);
+        self.days.retain(|(day, _), _| *day >= cutoffs.installations);
         self.events.retain(|_, (time, _)| *time >= cutoffs.uids);
         for (_, row) in self.events.values_mut().filter(|(time, _)| *time < cutoffs.events) {
             *row = None;
@@ -258,7 +258,7 @@ impl Model {
     }
 
     fn current(&self, agents: bool) -> impl Iterator<Item = &(Date, GaugeSnapshot)> {
-        let since = cut_to_hour(noon() - CURRENT);
+        let since = truncate_to_hour(noon() - CURRENT);
         self.latest
             .values()
             .filter(move |(_, snapshot)| is_agents(&snapshot.source) == agents && snapshot.time >= since)

@@ -21,7 +21,7 @@ const LATER: Schema = Schema(&[
     ("V3__doubled", "UPDATE latest SET running = 2 * running;"),
 ]);
 
-/// A folder with a store of [`SCHEMA`] that has a snapshot of one installation.
+/// A directory with a store of [`SCHEMA`] that has a snapshot of one installation.
 async fn store(installation: Uuid) -> TempDir {
     assert_eq!(SCHEMA.version(), 1);
     let folder = tempfile::tempdir().unwrap();

@@ -105,7 +105,7 @@ CREATE TABLE audit_log (
     time   INTEGER NOT NULL,
     token  TEXT,
     name   TEXT,
-    what   TEXT    NOT NULL,
+    action TEXT    NOT NULL,
     status INTEGER,
     count  INTEGER NOT NULL
 ) STRICT;

@@ -12,17 +12,17 @@ use super::{ReadError, Store, WriteError};
 pub struct Cutoffs {
     /// The time before which events lose everything but their uid and their hour.
     pub events: Timestamp,
-    /// The time before which events lose these, too. It is no later than `events`, and no later than the oldest event that
-    /// is accepted: a repeat of a forgotten event would be stored again.
+    /// The time before which uid and hour are deleted as well. It is no later than `events`, and no later than the
+    /// oldest event that is accepted: a repeat of a forgotten event would be stored again.
     pub uids: Timestamp,
-    /// The first day that stays. Installations that were not seen since go.
-    pub days: Date,
+    /// The oldest day to retain. Installations last seen before it are deleted.
+    pub installations: Date,
 }
 
 /// The number of rows that [`Store::prune`] deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Events, also those whose uids stay.
+    /// Events, also those whose uids are retained.
     pub events: u64,
     /// Uids of events that had been deleted before.
     pub uids: u64,

@@ -1,4 +1,4 @@
-//! Copies in a folder, of which only the newest are retained.
+//! Backups in a directory, of which only the newest are retained.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,56 +8,56 @@ use jiff::Timestamp;
 
 use super::{BackupCause, BackupError, JOURNAL, Lock, LockError, PART, backup};
 
-/// The start of a copy's name. The time follows, by which names sort, and then [`SUFFIX`].
+/// The start of a backup's name. The time follows, by which names sort, and then [`SUFFIX`].
 const NAME_PREFIX: &str = "telemetry-";
 
-/// The end of a copy's name.
+/// The end of a backup's name.
 const SUFFIX: &str = ".db";
 
-/// The name of the file whose lock is that of the folder.
+/// The name of the file whose lock is that of the directory.
 const LOCK_NAME: &str = "telemetry";
 
-/// A folder of copies of one store, locked so that no other process adds to it.
+/// A directory of backups of one store, locked so that no other process adds to it.
 #[derive(Debug)]
-pub struct BackupFolder {
+pub struct BackupDirectory {
     path: PathBuf,
     store: PathBuf,
     _lock: Lock,
 }
 
-impl BackupFolder {
-    /// Locks an existing folder for copies of `store`. The file `telemetry.lock` stays in it. Blocks.
+impl BackupDirectory {
+    /// Locks an existing directory for backups of `store`. The file `telemetry.lock` stays in it. Blocks.
     ///
-    /// Fails if another process adds to it, or if `store` is in it under the name of a copy or of the lock.
+    /// Fails if another process adds to it, or if `store` is in it under the name of a backup or of the lock.
     pub fn open(path: &Path, store: &Path) -> Result<Self, BackupError> {
         let error = |cause| BackupError { path: path.to_owned(), cause };
         if let Some(name) = conflicting_name(path, store) {
             return Err(error(BackupCause::HoldsStore(name)));
         }
         let lock = Lock::exclusive(&path.join(LOCK_NAME)).map_err(|cause| match cause {
-            LockError::Used => error(BackupCause::FolderInUse),
-            LockError::File(cause) if cause.kind() == ErrorKind::NotFound => error(BackupCause::NoFolder),
+            LockError::Used => error(BackupCause::DirectoryInUse),
+            LockError::File(cause) if cause.kind() == ErrorKind::NotFound => error(BackupCause::NoDirectory),
             LockError::File(cause) => error(cause.into()),
         })?;
         Ok(Self { path: path.to_owned(), store: store.to_owned(), _lock: lock })
     }
 
-    /// Copies the store into a new file that is named after `now`, as [`backup`] does, and returns its path. Blocks.
+    /// Backs up the store into a new file that is named after `now`, as [`backup`] does, and returns its path. Blocks.
     ///
-    /// Incomplete copies of killed processes are deleted before, as the new one may need the space.
+    /// Incomplete backups of killed processes are deleted before, as the new one may need the space.
     pub fn add(&self, now: Timestamp) -> Result<PathBuf, BackupError> {
         for part in self.files(is_part)? {
             delete(&self.path.join(part))?;
         }
-        let copy = self.path.join(name(now));
-        backup(&self.store, &copy)?;
-        Ok(copy)
+        let file = self.path.join(name(now));
+        backup(&self.store, &file)?;
+        Ok(file)
     }
 
-    /// Deletes the oldest copies, so that `count` are left. `newest` is one of them, whatever the time in its name.
-    /// Returns the names of deleted copies, newest first. Blocks.
+    /// Deletes the oldest backups, so that `count` are left. `newest` is one of them, whatever the time in its name.
+    /// Returns the names of deleted backups, newest first. Blocks.
     pub fn retain(&self, newest: &Path, count: usize) -> Result<Vec<String>, BackupError> {
-        let mut others = self.files(is_copy)?;
+        let mut others = self.files(is_backup)?;
         others.retain(|name| self.path.join(name) != newest);
         others.sort_unstable_by(|one, other| other.cmp(one));
         let old = others.split_off(others.len().min(count.saturating_sub(1)));
@@ -82,19 +82,19 @@ impl BackupFolder {
     }
 }
 
-/// Returns the name of a store in the folder, if it is that of a copy or of the lock. A missing store is reported by the
-/// backup.
-fn conflicting_name(folder: &Path, store: &Path) -> Option<String> {
-    let folder = folder.canonicalize().ok()?;
+/// Returns the name of a store in the directory, if it is that of a backup or of the lock. A missing store is reported
+/// by the backup.
+fn conflicting_name(directory: &Path, store: &Path) -> Option<String> {
+    let directory = directory.canonicalize().ok()?;
     // The store's lock is beside the path as given; its file is where links lead.
     let parent = store.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let given = parent.canonicalize().ok()?.join(store.file_name()?);
     let file = store.canonicalize().ok()?;
     let name_of = |path: &Path| {
         let name = path.file_name()?.to_str()?.to_owned();
-        (path.parent() == Some(&folder)).then_some(name)
+        (path.parent() == Some(&directory)).then_some(name)
     };
-    name_of(&given).filter(|name| name == LOCK_NAME).or_else(|| name_of(&file).filter(|name| is_copy(name)))
+    name_of(&given).filter(|name| name == LOCK_NAME).or_else(|| name_of(&file).filter(|name| is_backup(name)))
 }
 
 fn delete(path: &Path) -> Result<(), BackupError> {
@@ -105,8 +105,8 @@ fn name(now: Timestamp) -> String {
     format!("{NAME_PREFIX}{}{SUFFIX}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-/// Returns whether a file of this name is a copy, such as `telemetry-20261124T031500Z.db`.
-fn is_copy(name: &str) -> bool {
+/// Returns whether a file of this name is a backup, such as `telemetry-20261124T031500Z.db`.
+fn is_backup(name: &str) -> bool {
     let time = name.strip_prefix(NAME_PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
     time.is_some_and(|time| {
         let form = b"00000000T000000Z";
@@ -116,7 +116,7 @@ fn is_copy(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    name.strip_suffix(JOURNAL).unwrap_or(name).strip_suffix(PART).is_some_and(is_copy)
+    name.strip_suffix(JOURNAL).unwrap_or(name).strip_suffix(PART).is_some_and(is_backup)
 }
 
 #[cfg(test)]
@@ -124,10 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_is_known_by_its_name_and_nothing_else_is_one() {
+    fn a_backup_is_known_by_its_name_and_nothing_else_is_one() {
         let now = "2026-11-24T03:15:09.9Z".parse().unwrap();
         assert_eq!(name(now), "telemetry-20261124T031509Z.db");
-        assert!(is_copy(&name(now)) && is_part(&format!("{}.part", name(now))));
+        assert!(is_backup(&name(now)) && is_part(&format!("{}.part", name(now))));
         for other in [
             "telemetry.db",
             "telemetry-20261124T031509Z.db.part",
@@ -142,8 +142,8 @@ mod tests {
             "telemetry-before-upgrade.db",
             "",
         ] {
-            assert!(!is_copy(other), "{other}");
+            assert!(!is_backup(other), "{other}");
         }
-        assert!(!is_part("copy.db.part") && !is_part(&name(now)) && is_part(&format!("{}.part-journal", name(now))));
+        assert!(!is_part("other.db.part") && !is_part(&name(now)) && is_part(&format!("{}.part-journal", name(now))));
     }
 }

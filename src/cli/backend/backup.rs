@@ -10,13 +10,13 @@ use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// File to copy to, which must not exist.
+    /// File of the backup, which must not exist yet.
     #[arg(required_unless_present = "directory", conflicts_with = "directory")]
     file: Option<PathBuf>,
-    /// Directory to copy to. The copy is named after the time, such as telemetry-20261124T031500Z.db.
+    /// Directory of backups. The new one is named after the time, such as telemetry-20261124T031500Z.db.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Number of copies to retain in the directory, from 1 to 1000. Older ones are deleted once the new one is
+    /// Number of backups to retain in the directory, from 1 to 1000. Older ones are deleted once the new one is
     /// complete.
     #[arg(
         long,
@@ -33,24 +33,24 @@ pub(super) struct BackupArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// File of the copy.
+    /// File of the backup.
     file: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
 }
 
-/// Copies the store and prints where the copy is.
+/// Backs up the store, and prints the path of the backup.
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let BackupArgs { file, directory, retain, store } = args;
     let store = store.location()?;
     print(&match (file, directory) {
         (Some(file), _) => admin::backup(store, file).await?,
         (None, Some(directory)) => admin::backup_into(store, directory, retain).await?,
-        (None, None) => anyhow::bail!("there is nowhere to copy to: expected FILE, or --directory DIR"),
+        (None, None) => anyhow::bail!("there is nowhere to back up to: expected FILE, or --directory DIR"),
     })
 }
 
-/// Replaces the store with a copy.
+/// Replaces the store with a backup.
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let RestoreArgs { file, store } = args;
     print(&admin::restore(store.location()?, file).await?)

@@ -45,7 +45,7 @@ impl File {
         format!("--reader-token-file={}", self.path().display())
     }
 
-    fn entrance(&self) -> AuthConfig {
+    fn auth_config(&self) -> AuthConfig {
         AuthConfig { reader_token_file: Some(self.path()), ..AuthConfig::default() }
     }
 }
@@ -70,7 +70,7 @@ fn by_hand(store: &Path, arguments: &[&str]) -> String {
 #[tokio::test]
 async fn the_file_says_who_reads_and_is_read_again() {
     let file = File::new(&(line("alice", "admin", 1) + &line("ci", "viewer", 2)));
-    let backend = Backend::enter(file.entrance()).await;
+    let backend = Backend::with_auth(file.auth_config()).await;
     eventually("the file to be read", async || (read(&backend, OVERVIEW, 1).await == 200).then_some(())).await;
     assert_eq!(read(&backend, "/api/v1/audit-log", 1).await, 200);
     assert_eq!((read(&backend, OVERVIEW, 2).await, read(&backend, "/api/v1/audit-log", 2).await), (200, 403));
@@ -84,15 +84,16 @@ async fn the_file_says_who_reads_and_is_read_again() {
     assert_eq!((read(&backend, OVERVIEW, 2).await, overview().await.status), (401, 401), "with its sessions");
     assert_eq!((read(&backend, OVERVIEW, 1).await, read(&backend, "/api/v1/audit-log", 1).await), (200, 403));
     let log = backend.auth.audit_log(1_000).await.unwrap();
-    let of_ci = log.iter().rev().filter(|entry| entry.who.as_ref().is_some_and(|who| who.name == "ci"));
-    let of_ci: Vec<_> = of_ci.map(|entry| (&*entry.who.as_ref().unwrap().token, &*entry.what, entry.status)).collect();
+    let of_ci = log.iter().rev().filter(|entry| entry.actor.as_ref().is_some_and(|actor| actor.name == "ci"));
+    let of_ci: Vec<_> =
+        of_ci.map(|entry| (&*entry.actor.as_ref().unwrap().token, &*entry.action, entry.status)).collect();
     let expected = [
         ("GET /api/v1/insights/overview", 200),
         ("GET /api/v1/audit-log", 403),
         ("POST /sign-in", 303),
         ("GET /api/v1/insights/overview", 200),
     ];
-    assert_eq!(of_ci, expected.map(|(what, status)| ("ktt_00000002", what, Some(status))));
+    assert_eq!(of_ci, expected.map(|(action, status)| ("ktt_00000002", action, Some(status))));
 }
 
 /// Logs in, and returns the cookie.
@@ -106,7 +107,7 @@ async fn sign_in(backend: &Backend, token: &str) -> String {
 #[tokio::test]
 async fn a_session_ends_with_the_secret_that_it_was_made_with_and_its_role_follows_the_file() {
     let file = File::new(&line("alice", "viewer", 1));
-    let backend = Backend::enter(file.entrance()).await;
+    let backend = Backend::with_auth(file.auth_config()).await;
     assert_eq!(backend.get(OVERVIEW).await.status, 200, "it serves");
     let cookie = sign_in(&backend, &token(1)).await;
     let status = async |path: &str| backend.send("GET", path, &[("cookie", &cookie)]).await.status;
@@ -138,8 +139,8 @@ async fn a_file_that_cannot_be_used_any_more_changes_nothing_and_no_word_of_it_i
     assert_eq!(read_process(&backend, 1).await, 200);
     let reloads = async |result: &str| {
         let name = format!("kamaji_telemetry_backend_token_file_reloads_total{{file=\"reader\",result=\"{result}\"}} ");
-        let accounts = backend.metrics().await;
-        accounts.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{accounts}")).to_owned()
+        let metrics = backend.metrics().await;
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{metrics}")).to_owned()
     };
     assert_eq!([reloads("success").await, reloads("failure").await], ["1", "2"]);
     file.replace(&line("alice", "viewer", 1));
@@ -201,7 +202,7 @@ async fn a_file_with_a_token_is_enough_for_the_page_not_to_say_how_to_make_one()
 #[tokio::test]
 async fn without_the_file_none_of_its_tokens_is_valid() {
     let file = File::new(&line("alice", "viewer", 1));
-    let backend = Backend::enter(file.entrance()).await;
+    let backend = Backend::with_auth(file.auth_config()).await;
     eventually("the file to be read", async || (read(&backend, OVERVIEW, 1).await == 200).then_some(())).await;
     let backend = backend.restart().await;
     eventually("the backend to serve", async || (backend.get(OVERVIEW).await.status == 200).then_some(())).await;

@@ -394,7 +394,7 @@ mod tests {
             "v?[0-9]{1,5}(\\.[0-9]{1,5}){1,3}(-(alpha|beta|rc)\\.[0-9]{1,4})?(-edge|\\+x)?",
             "v?(edge-)?[0-9]{1,2}\\.[0-9]{1,2}\\.[0-9]{1,2}(-edge)?",
             "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-            Just("unknown".to_owned()),
+            "(unknown|latest)(-x)?",
             Just("v1.35.1\n".to_owned()),
             prop::sample::select(Status::WORDS).prop_map(str::to_owned),
             prop::sample::select(DRIVERS).prop_map(str::to_owned),

@@ -128,7 +128,7 @@ const VALUES: &str = "
 - **Kubernetes version**: `vX.Y.Z`, with `-alpha.N`, `-beta.N` or `-rc.N` kept; `unknown` if there is none. The agent adds a missing `v`
   and cuts every other suffix, because the tag of a private build can name a company.
 - **Kubernetes minor version**: `vX.Y`, or `unknown`.
-- **Kamaji version**: as a Kubernetes version, and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`.
+- **Kamaji version**: as a Kubernetes version, and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`; or `latest`.
 - **UUID**: random (version 4), in lower case with hyphens.
 ";
 

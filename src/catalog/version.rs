@@ -32,11 +32,12 @@ pub(super) const KUBERNETES_PATTERN: &str = concat!("unknown|v", triple!(), stag
 pub(super) const MINOR_PATTERN: &str = concat!("unknown|v", part!(), "\\.", part!());
 /// [`KamajiVersion`] as a regular expression, not anchored.
 pub(super) const KAMAJI_PATTERN: &str =
-    concat!("unknown|v", triple!(), stage!(), "|edge-", triple!(), "|", triple!(), "-edge");
+    concat!("unknown|latest|v", triple!(), stage!(), "|edge-", triple!(), "|", triple!(), "-edge");
 /// The agent's own version as a regular expression, not anchored.
 pub(super) const SERVICE_PATTERN: &str = concat!(triple!(), stage!());
 
 const UNKNOWN: &str = "unknown";
+const LATEST: &str = "latest";
 
 /// The stage of a release. Stages are ordered, and precede their release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,11 +88,16 @@ pub enum KubernetesMinor {
     },
 }
 
-/// A Kamaji version: the forms of a [`KubernetesVersion`], and Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A Kamaji version: the forms of a [`KubernetesVersion`], Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`, and the
+/// word `latest`.
+///
+/// It has no order: releases and edge versions are two lines, and `latest` is a version of any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KamajiVersion {
     /// An unknown version, or text that is not one.
     Unknown,
+    /// `latest`, the tag that Kamaji's guides install. It says that somebody follows the newest build, and not which.
+    Latest,
     /// A release.
     Release(VersionNumbers),
     /// `edge-X.Y.Z`, the older edge form.
@@ -147,9 +153,12 @@ impl KubernetesVersion {
 
 impl KamajiVersion {
     /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalise`] does, and keeps the edge
-    /// forms.
+    /// forms and `latest`.
     pub fn normalise(text: &str) -> Self {
         let text = text.trim();
+        if text == LATEST {
+            return Self::Latest;
+        }
         let edge_prefix = || {
             let ((x, y, z), _) = triple(text.strip_prefix("edge-")?)?;
             Some(Self::EdgePrefix(x, y, z))
@@ -230,6 +239,7 @@ impl fmt::Display for KamajiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str(UNKNOWN),
+            Self::Latest => f.write_str(LATEST),
             Self::Release(release) => write!(f, "v{release}"),
             Self::EdgePrefix(x, y, z) => write!(f, "edge-{x}.{y}.{z}"),
             Self::EdgeSuffix(x, y, z) => write!(f, "{x}.{y}.{z}-edge"),
@@ -267,7 +277,7 @@ impl FromStr for KamajiVersion {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
-        let expected = "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N, edge-X.Y.Z, X.Y.Z-edge or unknown";
+        let expected = "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N, edge-X.Y.Z, X.Y.Z-edge, latest or unknown";
         canonical(text, Self::normalise(text), expected)
     }
 }
@@ -319,7 +329,12 @@ mod tests {
             ("26.7.4-edgecase", "v26.7.4"),
             ("v1.0.0-dirty", "v1.0.0"),
             ("edge", "unknown"),
-            ("latest", "unknown"),
+            ("latest", "latest"),
+            (" latest\n", "latest"),
+            ("Latest", "unknown"),
+            ("vlatest", "unknown"),
+            ("latest-acme", "unknown"),
+            ("latest@sha256:abc", "unknown"),
         ] {
             assert_eq!(KamajiVersion::normalise(raw).to_string(), expected, "{raw:?}");
         }

@@ -176,6 +176,19 @@ async fn every_signal_of_the_catalog_passes_unchanged() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_version_latest_passes_as_a_whole_word() {
+    let relay = Relay::start().await;
+    for (version, passes) in [("latest", true), ("latest-acme", false), ("Latest", false)] {
+        let mut request = event(&catalog::CREATED);
+        let attributes = &mut request.resource_logs[0].scope_logs[0].log_records[0].attributes;
+        let attribute = attributes.iter_mut().find(|attribute| attribute.key == "kamaji_version").unwrap();
+        attribute.value.as_mut().unwrap().value = Some(AnyValue::StringValue(version.to_owned()));
+        assert_eq!(relay.pass_logs(request).await.is_some(), passes, "{version}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn numbers_of_a_log_record_without_a_meaning_are_set_to_constants() {
     let relay = Relay::start().await;
     let mut request = event(&catalog::CREATED);

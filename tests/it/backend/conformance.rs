@@ -231,12 +231,14 @@ async fn only_installations_of_the_last_day_are_current(store: Shared) {
     let mut current = snapshot(Uuid::new_v4(), hours_ago(24), 5);
     current.kamaji_version = "edge-24.12.1".parse().unwrap();
     let gone = GaugeSnapshot { kamaji_version: KamajiVersion::Unknown, ..snapshot(Uuid::new_v4(), hours_ago(25), 7) };
-    store.write(of_snapshots(vec![current, gone])).await.unwrap();
+    let newest =
+        |count| GaugeSnapshot { kamaji_version: KamajiVersion::Latest, ..snapshot(Uuid::new_v4(), noon(), count) };
+    store.write(of_snapshots(vec![current, gone, newest(1), newest(2)])).await.unwrap();
     let overview = overview(&store).await;
-    assert_eq!(overview.control_planes, Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 });
-    assert_eq!(overview.kamaji_versions, [("edge-24.12.1".parse().unwrap(), 1)]);
-    assert_eq!(overview.kubernetes_versions, [("v1.35.1".parse().unwrap(), 1)]);
-    assert_eq!(overview.installations.len(), 2);
+    assert_eq!(overview.control_planes, Totals { running: 8, sleeping: 3, not_ready: 6, upgrading: 9 });
+    assert_eq!(overview.kamaji_versions, [(KamajiVersion::Latest, 2), ("edge-24.12.1".parse().unwrap(), 1)]);
+    assert_eq!(overview.kubernetes_versions, [("v1.35.1".parse().unwrap(), 3)]);
+    assert_eq!(overview.installations.len(), 4);
 }
 
 async fn lists_are_sorted_and_bounded(store: Shared) {

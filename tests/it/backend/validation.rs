@@ -207,6 +207,13 @@ fn every_part_of_a_metric_and_its_point_is_checked() {
     for (reason, change) in of_point {
         assert_eq!(reasons(&first_point(change)), [(*reason, 1), (RejectReason::Snapshot, 3)]);
     }
+    let latest = gauges(|metrics| {
+        for metric in metrics {
+            let Some(Data::Gauge(gauge)) = &mut metric.data else { panic!("a gauge was made") };
+            gauge.data_points[0].attributes[0] = text("kamaji_version", "latest");
+        }
+    });
+    assert_eq!(latest.records.snapshots[0].kamaji_version.to_string(), "latest");
     let largest = first_point(|point| point.value = Some(PointValue::AsInt(i64::from(MAX_COUNT))));
     assert_eq!(largest.records.snapshots[0].counts.running, MAX_COUNT);
 }

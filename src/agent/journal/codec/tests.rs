@@ -32,6 +32,7 @@ fn kamaji() -> impl Strategy<Value = KamajiVersion> {
     let part = || 0..=9_999u16;
     prop_oneof![
         Just(KamajiVersion::Unknown),
+        Just(KamajiVersion::Latest),
         release().prop_map(KamajiVersion::Release),
         (part(), part(), part()).prop_map(|(x, y, z)| KamajiVersion::EdgePrefix(x, y, z)),
         (part(), part(), part()).prop_map(|(x, y, z)| KamajiVersion::EdgeSuffix(x, y, z)),

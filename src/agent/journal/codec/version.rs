@@ -16,6 +16,8 @@ const RC: u16 = 3;
 /// Kamaji's edge versions have no stage, so their two forms take its place.
 const EDGE_PREFIX: u16 = 4;
 const EDGE_SUFFIX: u16 = 5;
+/// `latest` has neither numbers nor a stage.
+const LATEST: u16 = 6;
 
 pub(super) fn write_kubernetes(version: KubernetesVersion, to: &mut Vec<u8>) {
     match version {
@@ -35,6 +37,7 @@ pub(super) fn read_kubernetes(from: &mut &[u8]) -> Result<KubernetesVersion, Cor
 pub(super) fn write_kamaji(version: KamajiVersion, to: &mut Vec<u8>) {
     let numbers = match version {
         KamajiVersion::Unknown => [UNKNOWN, 0, 0, 0],
+        KamajiVersion::Latest => [0, 0, 0, LATEST * STAGE],
         KamajiVersion::Release(release) => release_numbers(release),
         KamajiVersion::EdgePrefix(x, y, z) => [x, y, z, EDGE_PREFIX * STAGE],
         KamajiVersion::EdgeSuffix(x, y, z) => [x, y, z, EDGE_SUFFIX * STAGE],
@@ -46,6 +49,7 @@ pub(super) fn read_kamaji(from: &mut &[u8]) -> Result<KamajiVersion, CorruptJour
     let numbers @ [x, y, z, stage] = read_numbers(from);
     match (x, stage / STAGE) {
         (UNKNOWN, _) => Ok(KamajiVersion::Unknown),
+        _ if numbers == [0, 0, 0, LATEST * STAGE] => Ok(KamajiVersion::Latest),
         (_, EDGE_PREFIX) => Ok(KamajiVersion::EdgePrefix(x, y, z)),
         (_, EDGE_SUFFIX) => Ok(KamajiVersion::EdgeSuffix(x, y, z)),
         _ => read_release(numbers).map(KamajiVersion::Release),

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use kamaji_telemetry::agent::consent::{KamajiOptOut, OptOut};
 use kamaji_telemetry::agent::export::connection::ExporterConfig;
+use kamaji_telemetry::agent::kubernetes::operator::OperatorLocation;
 use kamaji_telemetry::agent::kubernetes::{connect, watch};
 use kamaji_telemetry::agent::observe::{Index, IndexOptions, WatcherEvent};
 use kamaji_telemetry::agent::{self, Config};
@@ -129,7 +130,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         erase_interval: Duration::from_mins(1),
         acknowledge_interval: Duration::from_secs(30),
         retry_max_interval: Duration::from_mins(1),
-        kamaji_namespace: KAMAJI_NAMESPACE.to_owned(),
+        operator_location: OperatorLocation { namespace: KAMAJI_NAMESPACE.to_owned(), deployment: None },
         kamaji_opt_out: KamajiOptOut::Ignore,
         kamaji_version: None,
         namespace: Some(AGENT_NAMESPACE.to_owned()),

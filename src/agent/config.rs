@@ -9,6 +9,7 @@ use kube::Client;
 use super::consent::{KamajiOptOut, OptOut};
 use super::export::connection::ExporterConfig;
 use super::journal::JournalStore;
+use super::kubernetes::operator::OperatorLocation;
 use crate::catalog::KamajiVersion;
 
 /// Configuration of the agent.
@@ -26,8 +27,8 @@ pub struct Config {
     pub acknowledge_interval: Duration,
     /// The maximum wait before any retry.
     pub retry_max_interval: Duration,
-    /// The namespace of Kamaji's operator.
-    pub kamaji_namespace: String,
+    /// The place of Kamaji's operator.
+    pub operator_location: OperatorLocation,
     /// The effect of Kamaji's opt-out on the agent.
     pub kamaji_opt_out: KamajiOptOut,
     /// Kamaji's version, if it is not to be read from the operator.

@@ -47,7 +47,7 @@ pub enum DisabledReason {
     OtelSdkDisabled,
     /// Kamaji's operator runs with `--disable-telemetry`.
     Kamaji,
-    /// The arguments of Kamaji's operator could not be read.
+    /// Kamaji's operator could not be found or read.
     OperatorUnknown(OperatorError),
 }
 
@@ -118,8 +118,9 @@ impl fmt::Display for DisabledReason {
             Self::Kamaji => f.write_str("Kamaji's operator runs with --disable-telemetry"),
             Self::OperatorUnknown(error) => write!(
                 f,
-                "whether Kamaji's built-in telemetry is on can't be told: {error}. Set --kamaji-namespace to where \
-                 Kamaji runs, or --follow-kamaji-opt-out=false if this telemetry is not to depend on it"
+                "whether Kamaji's built-in telemetry is on can't be told: {error}. Set --kamaji-namespace and \
+                 --kamaji-deployment to the Deployment of Kamaji's operator, or --follow-kamaji-opt-out=false if this \
+                 telemetry is not to depend on it"
             ),
         }
     }
@@ -128,10 +129,16 @@ impl fmt::Display for DisabledReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::kubernetes::operator::{OperatorLocation, VersionSource};
     use crate::catalog::KamajiVersion;
 
     fn operator(telemetry_disabled: bool) -> Operator {
-        Operator { version: KamajiVersion::Unknown, telemetry_disabled }
+        Operator {
+            deployment: "kamaji".to_owned(),
+            version: KamajiVersion::Unknown,
+            version_source: VersionSource::None,
+            telemetry_disabled,
+        }
     }
 
     #[test]
@@ -146,12 +153,14 @@ mod tests {
 
     #[test]
     fn following_kamaji_fails_closed() {
-        let not_found = OperatorError::NotFound { namespace: "kamaji-system".to_owned() };
+        let location = OperatorLocation { namespace: "kamaji-system".to_owned(), deployment: None };
+        let not_found = OperatorError::NotFound { location, found: Vec::new() };
         assert_eq!(KamajiOptOut::Follow.disabled_reason(&Ok(operator(false))), None);
         assert_eq!(KamajiOptOut::Follow.disabled_reason(&Ok(operator(true))), Some(DisabledReason::Kamaji));
         let reason = KamajiOptOut::Follow.disabled_reason(&Err(not_found.clone())).unwrap();
         let message = reason.to_string();
         assert!(message.contains("kamaji-system") && message.contains("--kamaji-namespace"), "{message}");
+        assert!(message.contains("--kamaji-deployment"), "{message}");
         assert!(message.contains("--follow-kamaji-opt-out=false"), "{message}");
         assert_eq!(KamajiOptOut::Ignore.disabled_reason(&Ok(operator(true))), None);
         assert_eq!(KamajiOptOut::Ignore.disabled_reason(&Err(not_found)), None);

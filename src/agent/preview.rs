@@ -13,6 +13,7 @@ use super::config::Config;
 use super::consent::DisabledReason;
 use super::export::events::RecordEncoder;
 use super::export::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
+use super::kubernetes::operator::OperatorReport;
 use super::kubernetes::{self, ComponentVersions, datastores, watch};
 use super::observe::{Index, IndexOptions};
 use crate::catalog::{Event, EventRecord, KubernetesVersion, Status, VersionNumbers};
@@ -35,6 +36,8 @@ pub struct Preview {
     /// The reason why nothing is sent, if telemetry is off.
     disabled_reason: Option<DisabledReason>,
     endpoint: String,
+    /// Kamaji's operator and the source of its version.
+    operator: OperatorReport,
     /// The identity of the installation, or the reason why it is shown as all zero.
     installation: Result<Uuid, String>,
     gauges: GaugeValues,
@@ -47,7 +50,7 @@ pub struct Preview {
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let client = kubernetes::connect(config.cluster.clone()).await?;
     // The versions are shown even if Kamaji's operator turns telemetry off.
-    let cluster_info = kubernetes::read_cluster_info(&client, &config.kamaji_namespace, |_| true).await;
+    let cluster_info = kubernetes::read_cluster_info(&client, &config.operator_location, |_| true).await;
     let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
     watch::list(&client, &mut index).await.map_err(|error| anyhow!("{error}"))?;
     let disabled_reason = config.opt_out.disabled_reason();
@@ -59,6 +62,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     Ok(Preview {
         disabled_reason: disabled_reason.or_else(|| config.kamaji_opt_out.disabled_reason(&cluster_info.operator)),
         endpoint: config.exporter.endpoint.clone(),
+        operator: OperatorReport::new(&cluster_info.operator, &config.operator_location, config.kamaji_version),
         installation: installation(config, &client).await,
         samples: samples(&index, gauges.versions),
         gauges,
@@ -128,7 +132,7 @@ impl Preview {
     }
 
     fn table(&self) -> String {
-        let Self { disabled_reason, endpoint, installation, gauges, samples } = self;
+        let Self { disabled_reason, endpoint, operator, installation, gauges, samples } = self;
         let state = match disabled_reason {
             Some(reason) => format!("off: {reason}. If it were on, this would go"),
             None => "on. The next cycle goes".to_owned(),
@@ -139,13 +143,15 @@ impl Preview {
         let mut text = format!(
             "Telemetry is {state} to {endpoint}\n\n\
              installation        {installation}{note}\n\
+             operator            {}\n\
              kamaji_version      {}\n\
              kubernetes_version  {}\n\n\
              kamaji.tcp.running    {:>6}\n\
              kamaji.tcp.sleeping   {:>6}\n\
              kamaji.tcp.not_ready  {:>6}\n\
              kamaji.tcp.upgrading  {:>6}\n",
-            gauges.versions.kamaji,
+            operator.operator(),
+            operator.sourced_version(),
             gauges.versions.kubernetes,
             counts.running,
             counts.sleeping,

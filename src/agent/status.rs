@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::consent::KamajiOptOut;
 use super::journal::JournalStore;
 use super::journal::config_map::JournalView;
-use super::kubernetes::{self, operator, owner};
+use super::kubernetes::operator::{self, OperatorLocation, OperatorReport};
+use super::kubernetes::{self, owner};
 use settings::Settings;
 
 /// The settings of a report.
@@ -23,8 +24,8 @@ pub struct StatusOptions {
     pub namespace: Option<String>,
     /// The name of the agent's Deployment; the default is the owner of the state.
     pub deployment: Option<String>,
-    /// The namespace of Kamaji's operator, unless the Deployment sets another.
-    pub kamaji_namespace: String,
+    /// The place of Kamaji's operator, unless the Deployment sets another.
+    pub operator_location: OperatorLocation,
     /// The effect of Kamaji's own switch, unless the Deployment sets another.
     pub kamaji_opt_out: KamajiOptOut,
 }
@@ -38,6 +39,8 @@ pub struct StatusReport {
     reason: Option<String>,
     /// The settings that could not be read, because of which telemetry may be off although `enabled` is true.
     unverified: Option<String>,
+    /// Kamaji's operator, and the source of Kamaji's version.
+    kamaji: OperatorReport,
     /// The address of the collector.
     endpoint: Option<String>,
     /// The identity of the installation; none if the namespace has no state of an agent.
@@ -57,7 +60,7 @@ pub struct StatusReport {
 ///
 /// Switches in the environment of the caller are ignored, because they say nothing about the agent.
 pub async fn read(options: StatusOptions) -> anyhow::Result<StatusReport> {
-    let StatusOptions { namespace, deployment, kamaji_namespace, kamaji_opt_out } = options;
+    let StatusOptions { namespace, deployment, operator_location, kamaji_opt_out } = options;
     let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let store = JournalStore { client: client.clone(), namespace, owner: None };
@@ -67,12 +70,16 @@ pub async fn read(options: StatusOptions) -> anyhow::Result<StatusReport> {
         Some(name) => settings(&client, &store.namespace, &name).await?,
         None => Settings::unverified("its Deployment is not known: name it with --owner-deployment"),
     };
-    let kamaji_namespace = settings.kamaji_namespace.unwrap_or(kamaji_namespace);
+    let operator_location = OperatorLocation {
+        namespace: settings.kamaji_namespace.unwrap_or(operator_location.namespace),
+        deployment: settings.kamaji_deployment.or(operator_location.deployment),
+    };
     let kamaji_opt_out = settings.kamaji_opt_out.unwrap_or(kamaji_opt_out);
-    let operator = operator::read(&client, &kamaji_namespace).await;
+    let operator = operator::find(&client, &operator_location).await;
     let reason =
         settings.disabled_reason.or_else(|| kamaji_opt_out.disabled_reason(&operator).map(|reason| reason.to_string()));
-    Ok(StatusReport::new(reason, settings.unverified, view))
+    let operator = OperatorReport::new(&operator, &operator_location, settings.kamaji_version);
+    Ok(StatusReport::new(reason, settings.unverified, operator, view))
 }
 
 async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Settings> {
@@ -82,13 +89,19 @@ async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Resul
 }
 
 impl StatusReport {
-    fn new(reason: Option<String>, unverified: Option<String>, view: Option<JournalView>) -> Self {
+    fn new(
+        reason: Option<String>,
+        unverified: Option<String>,
+        kamaji: OperatorReport,
+        view: Option<JournalView>,
+    ) -> Self {
         let (state, endpoint) = view.map(|view| (view.state, view.endpoint)).unzip();
         let outbox = state.iter().flat_map(|state| &state.outbox);
         Self {
             enabled: reason.is_none(),
             reason,
             unverified,
+            kamaji,
             endpoint: endpoint.flatten(),
             installation: state.as_ref().map(|state| state.installation),
             baseline: state.as_ref().is_some_and(|state| state.baseline),
@@ -101,7 +114,7 @@ impl StatusReport {
 
 impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enabled: _, reason, unverified, endpoint, installation, baseline, pending, .. } = self;
+        let Self { enabled: _, reason, unverified, kamaji, endpoint, installation, baseline, pending, .. } = self;
         match reason {
             None => writeln!(f, "Telemetry is on, as far as can be seen.")?,
             Some(reason) => writeln!(f, "Telemetry is off: {reason}.")?,
@@ -109,15 +122,17 @@ impl fmt::Display for StatusReport {
         if let Some(unverified) = unverified {
             writeln!(f, "The agent's own switches can't be seen: {unverified}.")?;
         }
-        let Some(installation) = installation else {
-            return writeln!(f, "No agent keeps any state in this namespace.");
-        };
-        if reason.is_some() {
+        if reason.is_some() && installation.is_some() {
             writeln!(f, "There is state all the same, which an agent that is off deletes: one may still be on.")?;
         }
+        writeln!(f, "\nKamaji's operator     {}", kamaji.operator())?;
+        writeln!(f, "Kamaji's version      {}", kamaji.sourced_version())?;
+        let Some(installation) = installation else {
+            return writeln!(f, "\nNo agent keeps any state in this namespace.");
+        };
         let or_none = |time: &Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
         let events = if *baseline { "reported" } else { "not reported: the control planes are counted only" };
-        writeln!(f, "\ninstallation          {installation}")?;
+        writeln!(f, "installation          {installation}")?;
         writeln!(f, "endpoint              {}", endpoint.as_deref().unwrap_or("unknown"))?;
         writeln!(f, "events                {events}")?;
         writeln!(f, "pending               {pending}")?;

@@ -83,14 +83,14 @@ async fn run_opted_out(
 async fn first_poll(config: &Config, client: &Client, shutdown: &CancellationToken) -> ClusterInfo {
     tokio::select! {
         info = read_cluster_info(config, client) => info,
-        () = shutdown.cancelled() => ClusterInfo::unknown(&config.kamaji_namespace),
+        () = shutdown.cancelled() => ClusterInfo::unknown(&config.operator_location),
     }
 }
 
 /// Reads Kamaji's operator, and the versions unless it turns telemetry off.
 async fn read_cluster_info(config: &Config, client: &Client) -> ClusterInfo {
     let needs_version = |operator: &_| config.kamaji_opt_out.permits(operator);
-    kubernetes::read_cluster_info(client, &config.kamaji_namespace, needs_version).await
+    kubernetes::read_cluster_info(client, &config.operator_location, needs_version).await
 }
 
 /// Polls Kamaji's operator and the versions for ever. What can't be read for the moment keeps its last value.
@@ -126,7 +126,7 @@ impl<'a> Supervisor<'a> {
             let reason = self.config.kamaji_opt_out.disabled_reason(&cluster_info.borrow_and_update().operator);
             let Some(reason) = reason else {
                 logged = None;
-                let kamaji_namespace = &self.config.kamaji_namespace;
+                let kamaji_namespace = &self.config.operator_location.namespace;
                 operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "found Kamaji's operator again"));
                 log_on(self.config, &cluster_info.borrow());
                 self.run_while_on(&cluster_info).await;
@@ -188,8 +188,8 @@ impl<'a> Supervisor<'a> {
 
     /// Reads the operator again. Since the last poll telemetry may have been switched on, and another replica may lead.
     async fn is_still_off(&self) -> bool {
-        let Config { kamaji_namespace, kamaji_opt_out, .. } = self.config;
-        let operator = operator::read(&self.client, kamaji_namespace).await;
+        let Config { operator_location, kamaji_opt_out, .. } = self.config;
+        let operator = operator::find(&self.client, operator_location).await;
         let is_transient = operator.as_ref().is_err_and(OperatorError::is_transient);
         !is_transient && !kamaji_opt_out.permits(&operator)
     }
@@ -246,8 +246,9 @@ fn log_off(reason: &DisabledReason) {
 }
 
 fn log_on(config: &Config, info: &ClusterInfo) {
-    let Config { exporter, export_interval, kamaji_version, kamaji_namespace, .. } = config;
+    let Config { exporter, export_interval, kamaji_version, operator_location, .. } = config;
     let endpoint = &exporter.endpoint;
+    let kamaji_namespace = &operator_location.namespace;
     tracing::info!(endpoint, ?export_interval, "telemetry is on; gauges and events are sent");
     if exporter.exposes_headers() {
         tracing::warn!(endpoint, "the headers are sent without encryption: use https://");
@@ -256,10 +257,14 @@ fn log_on(config: &Config, info: &ClusterInfo) {
         tracing::warn!(kamaji_namespace, "Kamaji's built-in telemetry is on too; both report");
     }
     if info.versions(*kamaji_version).kamaji == KamajiVersion::Unknown {
-        let reason = info.operator.as_ref().err().map_or_else(
-            || "neither its image's tag nor its label app.kubernetes.io/version is a version".to_owned(),
-            ToString::to_string,
+        let reason = match &info.operator {
+            Ok(operator) => operator.version_source.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            reason,
+            kamaji_namespace,
+            "Kamaji's version is unknown; set --kamaji-version, or --kamaji-namespace and --kamaji-deployment"
         );
-        tracing::warn!(reason, kamaji_namespace, "Kamaji's version is unknown; set --kamaji-version");
     }
 }

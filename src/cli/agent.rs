@@ -11,6 +11,7 @@ use clap::{ArgAction, Args};
 
 use super::interval;
 use crate::agent::consent::{DISABLE_TELEMETRY, OptOut, is_set};
+use crate::agent::kubernetes::operator::OperatorLocation;
 use crate::agent::{self, ElectionConfig};
 use crate::catalog::KamajiVersion;
 use crate::process;
@@ -41,6 +42,10 @@ pub(super) struct AgentArgs {
     /// Namespace of Kamaji's operator.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
     kamaji_namespace: String,
+    /// Deployment of Kamaji's operator [default: the one that runs "kamaji manager"]. With a name, the agent needs no
+    /// permission to list Deployments, only to get this one.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT")]
+    kamaji_deployment: Option<String>,
     /// Turns telemetry off if Kamaji's operator runs with --disable-telemetry, or if that can't be determined. Set it
     /// to false if Kamaji's built-in telemetry is off because this one replaces it.
     #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
@@ -105,6 +110,7 @@ impl AgentArgs {
             export_interval,
             namespace,
             kamaji_namespace,
+            kamaji_deployment,
             follow_kamaji_opt_out,
             kamaji_version,
             owner_deployment,
@@ -128,7 +134,7 @@ impl AgentArgs {
             erase_interval,
             acknowledge_interval,
             retry_max_interval,
-            kamaji_namespace,
+            operator_location: operator_location(kamaji_namespace, kamaji_deployment),
             kamaji_opt_out: follow_kamaji_opt_out.into(),
             kamaji_version: kamaji_version.map(|version| parse_version(&version)).transpose()?,
             namespace,
@@ -179,9 +185,14 @@ fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Resul
     Ok(ElectionConfig { identity, lease_duration })
 }
 
+/// Returns the place of Kamaji's operator. An empty variable names no Deployment.
+pub(super) fn operator_location(namespace: String, deployment: Option<String>) -> OperatorLocation {
+    OperatorLocation { namespace, deployment: deployment.filter(|name| !name.is_empty()) }
+}
+
 fn parse_version(text: &str) -> anyhow::Result<KamajiVersion> {
     let version = KamajiVersion::normalise(text);
-    let expected = "vX.Y.Z, edge-X.Y.Z or X.Y.Z-edge";
+    let expected = "vX.Y.Z, edge-X.Y.Z, X.Y.Z-edge or latest";
     ensure!(version != KamajiVersion::Unknown, "--kamaji-version {text:?} is no version: expected {expected}");
     Ok(version)
 }

@@ -3,6 +3,7 @@
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::agent::operator_location;
 use super::print;
 use crate::agent::status::{self, StatusOptions};
 
@@ -20,6 +21,10 @@ pub(super) struct StatusArgs {
     /// Namespace of Kamaji's operator. The agent's Deployment takes precedence.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
     kamaji_namespace: String,
+    /// Deployment of Kamaji's operator [default: the one that runs "kamaji manager"]. The agent's Deployment takes
+    /// precedence.
+    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT")]
+    kamaji_deployment: Option<String>,
     /// Reports telemetry as off if Kamaji's operator runs with --disable-telemetry, or if that can't be determined. The
     /// agent's Deployment takes precedence.
     #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
@@ -38,9 +43,17 @@ enum StatusOutput {
 
 /// Prints the agent's status.
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<()> {
-    let StatusArgs { output, namespace, owner_deployment: deployment, kamaji_namespace, follow_kamaji_opt_out } = args;
+    let StatusArgs {
+        output,
+        namespace,
+        owner_deployment: deployment,
+        kamaji_namespace,
+        kamaji_deployment,
+        follow_kamaji_opt_out,
+    } = args;
+    let operator_location = operator_location(kamaji_namespace, kamaji_deployment);
     let kamaji_opt_out = follow_kamaji_opt_out.into();
-    let status = status::read(StatusOptions { namespace, deployment, kamaji_namespace, kamaji_opt_out }).await?;
+    let status = status::read(StatusOptions { namespace, deployment, operator_location, kamaji_opt_out }).await?;
     print(&match output {
         StatusOutput::Table => status.to_string(),
         StatusOutput::Json => format!("{}\n", serde_json::to_string(&status)?),

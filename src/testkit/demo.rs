@@ -26,6 +26,7 @@ use super::simulated_cluster::{ClusterOptions, SimulatedCluster};
 use super::{fleet, history};
 use crate::agent::consent::{KamajiOptOut, OptOut};
 use crate::agent::export::connection::ExporterConfig;
+use crate::agent::kubernetes::operator::OperatorLocation;
 use crate::backend::auth::token;
 use crate::backend::store::{AuthStore, OverviewQuery, Role, SqliteStore, Store};
 use crate::backend::{self, Listeners, Retention, SecurityConfig, Stores};
@@ -253,7 +254,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         erase_interval: POLL_INTERVAL,
         acknowledge_interval: POLL_INTERVAL,
         retry_max_interval: EXPORT_INTERVAL,
-        kamaji_namespace: fleet::KAMAJI_NAMESPACE.to_owned(),
+        operator_location: OperatorLocation { namespace: fleet::KAMAJI_NAMESPACE.to_owned(), deployment: None },
         kamaji_opt_out: KamajiOptOut::Ignore,
         kamaji_version: None,
         namespace: Some(fleet::KAMAJI_NAMESPACE.to_owned()),

@@ -3,7 +3,7 @@
 use kube::Client;
 
 use super::client::within_deadline;
-use super::operator::{self, Operator, OperatorError};
+use super::operator::{self, Operator, OperatorError, OperatorLocation};
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 
 /// The versions that every metric and every event carries.
@@ -26,17 +26,17 @@ pub struct ClusterInfo {
     kubernetes_version: KubernetesVersion,
 }
 
-/// Reads Kamaji's operator in `kamaji_namespace`, and the version of the management cluster if `needs_version` returns
+/// Reads Kamaji's operator in `location`, and the version of the management cluster if `needs_version` returns
 /// true for that operator.
 ///
 /// While telemetry is off, the operator is the only thing that the agent may request from the API server. The caller
 /// decides that, because consent is no concern of this module.
 pub async fn read_cluster_info(
     client: &Client,
-    kamaji_namespace: &str,
+    location: &OperatorLocation,
     needs_version: impl FnOnce(&Result<Operator, OperatorError>) -> bool,
 ) -> ClusterInfo {
-    let operator = operator::read(client, kamaji_namespace).await;
+    let operator = operator::find(client, location).await;
     let kubernetes_version =
         if needs_version(&operator) { read_kubernetes_version(client).await } else { KubernetesVersion::Unknown };
     let kamaji_version = operator.as_ref().map_or(KamajiVersion::Unknown, |operator| operator.version);
@@ -50,9 +50,9 @@ async fn read_kubernetes_version(client: &Client) -> KubernetesVersion {
 
 impl ClusterInfo {
     /// Creates the value that stands for a cluster that was not polled yet.
-    pub fn unknown(kamaji_namespace: &str) -> Self {
+    pub fn unknown(location: &OperatorLocation) -> Self {
         Self {
-            operator: Err(OperatorError::NotFound { namespace: kamaji_namespace.to_owned() }),
+            operator: Err(OperatorError::NotFound { location: location.clone(), found: Vec::new() }),
             kamaji_version: KamajiVersion::Unknown,
             kubernetes_version: KubernetesVersion::Unknown,
         }

@@ -1,6 +1,9 @@
-//! Kamaji's operator: its version, and whether its built-in telemetry is on.
+//! Kamaji's operator: its Deployment, its version, and whether its built-in telemetry is on.
 
-use std::fmt;
+mod command_line;
+mod error;
+mod image;
+mod report;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
@@ -10,190 +13,218 @@ use kube::{Api, Client};
 use super::api_error::{ApiError, Resource};
 use super::client::within_deadline;
 use crate::catalog::KamajiVersion;
+use command_line::ContainerRole;
+pub use command_line::{Undecidable, has_disable_flag};
+pub use error::OperatorError;
+use image::Image;
+pub use image::VersionSource;
+pub use report::OperatorReport;
 
-const RESOURCE: Resource = Resource { plural: "deployments", group: "apps", verbs: "list", is_custom: false };
-/// The label that Kamaji's chart puts on its operator.
-const SELECTOR: &str = "app.kubernetes.io/name=kamaji";
+const LIST: Resource = Resource { plural: "deployments", group: "apps", verbs: "list", is_custom: false };
+const GET: Resource = Resource { verbs: "get", ..LIST };
+
+/// The label that Kamaji's chart puts on its operator, and on its other Deployments as well.
+const NAME_LABEL: (&str, &str) = ("app.kubernetes.io/name", "kamaji");
 const VERSION_LABEL: &str = "app.kubernetes.io/version";
-const DISABLE_TELEMETRY_FLAG: &str = "disable-telemetry";
-/// The limit on the Deployments in one answer. A namespace has one operator; further Deployments with its label are
-/// not Kamaji's.
-const MAX_DEPLOYMENTS: u32 = 10;
 
-/// The state of Kamaji's operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Excludes the Deployments of TenantControlPlanes, which Kamaji labels with the name of the control plane. There may be
+/// thousands of them in the operator's namespace.
+const SELECTOR: &str = "!kamaji.clastix.io/name";
+
+/// The limit on the Deployments in one answer, which bounds the memory. A Deployment has up to about 20 kB.
+const PAGE: u32 = 50;
+
+/// The limit on the names of other Deployments in a message.
+const MAX_NAMED: usize = 5;
+
+/// The place where the agent looks for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorLocation {
+    /// The namespace (`--kamaji-namespace`).
+    pub namespace: String,
+    /// The Deployment (`--kamaji-deployment`); `None` to find it by what it runs.
+    pub deployment: Option<String>,
+}
+
+/// Kamaji's operator as its Deployment describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// The version from the tag of the image, or else from the label `app.kubernetes.io/version`.
+    /// The name of the Deployment.
+    pub deployment: String,
+    /// The version of Kamaji.
     pub version: KamajiVersion,
+    /// The source of the version, or the reason why it is unknown.
+    pub version_source: VersionSource,
     /// True if the operator runs with `--disable-telemetry`.
     pub telemetry_disabled: bool,
 }
 
-/// An error of reading Kamaji's operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OperatorError {
-    /// The namespace has no Deployment with the operator's label.
-    NotFound {
-        /// The namespace that was searched.
-        namespace: String,
-    },
-    /// The API server did not list the Deployments.
-    Failed {
-        /// The namespace that was searched.
-        namespace: String,
-        /// The error of the request.
-        error: ApiError,
-    },
-}
-
-impl OperatorError {
-    /// Returns whether the same request may succeed once the API server is reachable again.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed { error, .. } if error.is_transient())
+/// Finds the operator in `location` and reads its Deployment.
+///
+/// If `location` names a Deployment, only that one is requested, which needs no permission but `get` for that name.
+/// Otherwise the Deployments of the namespace are listed, and the operator is recognized by what it runs.
+///
+/// # Errors
+///
+/// Fails if the operator is not found, or if its Deployment leaves open whether its telemetry is on.
+pub async fn find(client: &Client, location: &OperatorLocation) -> Result<Operator, OperatorError> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &location.namespace);
+    let failed = |resource, error: kube::Error| OperatorError::Failed {
+        location: location.clone(),
+        error: ApiError::from_kube(resource, &error),
+    };
+    if let Some(name) = &location.deployment {
+        let deployment = within_deadline(deployments.get_opt(name)).await.map_err(|error| failed(GET, error))?;
+        return read_named(deployment.as_ref(), location);
     }
-}
-
-impl fmt::Display for OperatorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound { namespace } => {
-                write!(f, "no Deployment with the label {SELECTOR} in the namespace {namespace:?}")
-            }
-            Self::Failed { namespace, error } => {
-                write!(f, "looking for Kamaji's Deployment in the namespace {namespace:?}: {error}")
-            }
+    let mut search = Search::new(location);
+    let mut params = ListParams::default().labels(SELECTOR).limit(PAGE);
+    loop {
+        let page = within_deadline(deployments.list(&params)).await.map_err(|error| failed(LIST, error))?;
+        page.items.iter().for_each(|deployment| search.add(deployment));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return search.finish(),
         }
     }
 }
 
-/// Reads the operator from the Deployments in `namespace`.
-pub async fn read(client: &Client, namespace: &str) -> Result<Operator, OperatorError> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let params = ListParams::default().labels(SELECTOR).limit(MAX_DEPLOYMENTS);
-    let list = within_deadline(deployments.list(&params)).await.map_err(|error| OperatorError::Failed {
-        namespace: namespace.to_owned(),
-        error: ApiError::from_kube(RESOURCE, &error),
-    })?;
-    if list.items.is_empty() {
-        return Err(OperatorError::NotFound { namespace: namespace.to_owned() });
+/// Reads the Deployment that `location` names.
+fn read_named(deployment: Option<&Deployment>, location: &OperatorLocation) -> Result<Operator, OperatorError> {
+    let location = location.clone();
+    let Some(deployment) = deployment else { return Err(OperatorError::NotFound { location, found: Vec::new() }) };
+    match Reading::new(deployment) {
+        Reading::Operator(operator) => Ok(operator),
+        Reading::Undecidable(reason) => Err(OperatorError::Undecidable { location, reason }),
+        Reading::OtherSubcommand | Reading::Foreign => Err(OperatorError::NotOperator { location }),
     }
-    Ok(Operator::from_deployments(&list.items))
+}
+
+/// The search for the operator among the Deployments of a namespace.
+struct Search<'a> {
+    location: &'a OperatorLocation,
+    /// The operators, and whether each has Kamaji's label.
+    operators: Vec<(Operator, bool)>,
+    /// The first Deployment that may be the operator.
+    undecidable: Option<OperatorError>,
+    /// Some of the other Deployments.
+    others: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    fn new(location: &'a OperatorLocation) -> Self {
+        Self { location, operators: Vec::new(), undecidable: None, others: Vec::new() }
+    }
+
+    fn add(&mut self, deployment: &Deployment) {
+        let is_labelled = label(deployment, NAME_LABEL.0) == Some(NAME_LABEL.1);
+        match Reading::new(deployment) {
+            Reading::Operator(operator) => self.operators.push((operator, is_labelled)),
+            Reading::Undecidable(reason) => self.add_undecidable(deployment, reason),
+            // Whoever labels a Deployment as Kamaji may run it from an image of another name. Its switch is not known.
+            Reading::Foreign if is_labelled => self.add_undecidable(deployment, Undecidable::OnlyLabelled),
+            Reading::OtherSubcommand | Reading::Foreign => {
+                if self.others.len() < MAX_NAMED {
+                    self.others.push(name(deployment));
+                }
+            }
+        }
+    }
+
+    fn add_undecidable(&mut self, deployment: &Deployment, reason: Undecidable) {
+        let location = OperatorLocation { deployment: Some(name(deployment)), ..self.location.clone() };
+        self.undecidable.get_or_insert(OperatorError::Undecidable { location, reason });
+    }
+
+    /// Returns the operator. If there are several, they must agree on the telemetry, because it is not known which of
+    /// them manages the TenantControlPlanes.
+    fn finish(self) -> Result<Operator, OperatorError> {
+        let Self { location, mut operators, undecidable, others } = self;
+        if let Some(error) = undecidable {
+            return Err(error);
+        }
+        let telemetry_disabled = operators.first().is_some_and(|(operator, _)| operator.telemetry_disabled);
+        if operators.iter().any(|(operator, _)| operator.telemetry_disabled != telemetry_disabled) {
+            let deployments = operators.into_iter().map(|(operator, _)| operator.deployment).take(MAX_NAMED).collect();
+            return Err(OperatorError::Contradictory { namespace: location.namespace.clone(), deployments });
+        }
+        if operators.iter().any(|(_, is_labelled)| *is_labelled) {
+            operators.retain(|(_, is_labelled)| *is_labelled);
+        }
+        let operators = operators.into_iter().map(|(operator, _)| operator);
+        let combined = operators.reduce(Operator::combine_versions);
+        combined.ok_or_else(|| OperatorError::NotFound { location: location.clone(), found: others })
+    }
 }
 
 impl Operator {
-    /// Combines the Deployments of the operator. Telemetry counts as disabled if it is in any of them.
-    pub fn from_deployments(deployments: &[Deployment]) -> Self {
-        let is_known = |version: &KamajiVersion| *version != KamajiVersion::Unknown;
-        Self {
-            version: deployments.iter().map(version).find(is_known).unwrap_or(KamajiVersion::Unknown),
-            telemetry_disabled: deployments.iter().flat_map(containers).any(|container| {
-                let arguments = container.command.iter().chain(&container.args).flatten();
-                is_telemetry_disabled(arguments.map(String::as_str))
-            }),
+    /// Combines operators that agree on the telemetry. Different versions are no version: either may be the wrong one.
+    fn combine_versions(self, other: Self) -> Self {
+        match (self.version, other.version) {
+            (one, another) if one == another => self,
+            (_, KamajiVersion::Unknown) if other.version_source == VersionSource::None => self,
+            (KamajiVersion::Unknown, _) if self.version_source == VersionSource::None => other,
+            _ => Self { version: KamajiVersion::Unknown, version_source: VersionSource::Contradictory, ..self },
         }
     }
 }
 
-/// Returns the containers in the pod template of a Deployment.
-pub fn containers(deployment: &Deployment) -> &[Container] {
-    deployment.spec.template.spec.as_ref().map_or(&[], |spec| &spec.containers)
+/// The reading of one Deployment.
+enum Reading {
+    Operator(Operator),
+    /// It runs the operator, or may: its command line leaves open how.
+    Undecidable(Undecidable),
+    /// It runs another subcommand of Kamaji's program, such as the kubeconfig generator.
+    OtherSubcommand,
+    /// It does not run Kamaji's program.
+    Foreign,
 }
 
-fn version(deployment: &Deployment) -> KamajiVersion {
-    let images = containers(deployment).iter().filter_map(|container| container.image.as_deref());
-    let from_image = images.filter_map(kamaji_tag).map(KamajiVersion::normalise);
-    let labels = deployment.metadata.labels.iter().flatten();
-    let from_label = labels.filter(|(key, _)| *key == VERSION_LABEL).map(|(_, value)| KamajiVersion::normalise(value));
-    from_image.chain(from_label).find(|version| *version != KamajiVersion::Unknown).unwrap_or(KamajiVersion::Unknown)
-}
-
-/// Returns the tag of an image whose name contains "kamaji". The image of a sidecar has another name, and its tag must
-/// not be reported as Kamaji's version.
-fn kamaji_tag(image: &str) -> Option<&str> {
-    let (image, _digest) = image.split_once('@').unwrap_or((image, ""));
-    // A port in the registry's address also follows a colon, so only the last component of the path is split.
-    let name = image.rsplit('/').next()?;
-    let (name, tag) = name.split_once(':')?;
-    name.contains("kamaji").then_some(tag)
-}
-
-/// Parses `--disable-telemetry` as a program in Go does: one dash or two, alone or with `=` and a boolean, the last
-/// occurrence wins, and parsing ends at `--`. A value that Go rejects prevents Kamaji from starting; it is read as
-/// disabled.
-fn is_telemetry_disabled<'a>(arguments: impl Iterator<Item = &'a str>) -> bool {
-    let flags = arguments.take_while(|argument| *argument != "--").filter_map(|argument| {
-        let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
-        match flag.split_once('=').unwrap_or((flag, "true")) {
-            (DISABLE_TELEMETRY_FLAG, value) => Some(!matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")),
-            _ => None,
+impl Reading {
+    fn new(deployment: &Deployment) -> Self {
+        let mut reading = Self::Foreign;
+        for container in containers(deployment) {
+            let image = Image::parse(container.image.as_deref().unwrap_or_default());
+            match command_line::role(container, image.is_kamaji()) {
+                ContainerRole::Foreign => {}
+                ContainerRole::OtherSubcommand => {
+                    if let Self::Foreign = reading {
+                        reading = Self::OtherSubcommand;
+                    }
+                }
+                ContainerRole::Undecidable(reason) => return Self::Undecidable(reason),
+                ContainerRole::Operator { telemetry_disabled } => {
+                    let was_disabled = matches!(&reading, Self::Operator(operator) if operator.telemetry_disabled);
+                    let (version, version_source) = image::version(image, label(deployment, VERSION_LABEL));
+                    reading = Self::Operator(Operator {
+                        deployment: name(deployment),
+                        version,
+                        version_source,
+                        telemetry_disabled: telemetry_disabled || was_disabled,
+                    });
+                }
+            }
         }
-    });
-    flags.last().unwrap_or(false)
+        reading
+    }
+}
+
+/// Returns the containers that run for as long as a pod of the Deployment does: init containers end before them, except
+/// for sidecars, which are init containers that are restarted.
+pub fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
+    let spec = deployment.spec.template.spec.as_ref();
+    let init_containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let sidecars = init_containers.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.into_iter().flat_map(|spec| &spec.containers).chain(sidecars)
+}
+
+fn label<'a>(deployment: &'a Deployment, key: &str) -> Option<&'a str> {
+    deployment.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn name(deployment: &Deployment) -> String {
+    deployment.metadata.name.clone().unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn deployment(image: &str, label: Option<&str>, args: &[&str]) -> Deployment {
-        serde_json::from_value(json!({
-            "metadata": {"labels": label.map(|label| json!({VERSION_LABEL: label}))},
-            "spec": {
-                "selector": {},
-                "template": {"spec": {"containers": [
-                    {"name": "proxy", "image": "example.test/istio/proxyv2:1.27.0"},
-                    {"name": "manager", "image": image, "args": args},
-                ]}},
-            },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_version_is_the_images_and_else_the_labels() {
-        for (image, label, expected) in [
-            ("docker.io/clastix/kamaji:v1.0.0", Some("v0.9.9"), "v1.0.0"),
-            ("example.test:5000/mirror/kamaji:26.7.4-edge@sha256:abc", None, "26.7.4-edge"),
-            ("example.test:5000/mirror/kamaji", Some("edge-24.12.1"), "edge-24.12.1"),
-            ("kamaji@sha256:abc", Some("v1.0.0"), "v1.0.0"),
-            ("kamaji:latest", Some("v1.0.0"), "v1.0.0"),
-            ("kamaji:latest", None, "unknown"),
-        ] {
-            let operator = Operator::from_deployments(&[deployment(image, label, &[])]);
-            assert_eq!(operator.version.to_string(), expected, "{image} {label:?}");
-        }
-    }
-
-    #[test]
-    fn the_flag_is_read_as_go_reads_it() {
-        for (args, disabled) in [
-            (&["manager"][..], false),
-            (&["--disable-telemetry"], true),
-            (&["-disable-telemetry"], true),
-            (&["--disable-telemetry=true"], true),
-            (&["--disable-telemetry=1"], true),
-            (&["--disable-telemetry=T"], true),
-            (&["--disable-telemetry=false"], false),
-            (&["--disable-telemetry=0"], false),
-            (&["--disable-telemetry=F"], false),
-            (&["--disable-telemetry", "false"], true),
-            (&["--disable-telemetry=yes"], true),
-            (&["--disable-telemetry", "--disable-telemetry=false"], false),
-            (&["--disable-telemetry=false", "--disable-telemetry"], true),
-            (&["--disable-telemetry-not"], false),
-            (&["--", "--disable-telemetry"], false),
-        ] {
-            let operator = Operator::from_deployments(&[deployment("kamaji:v1.0.0", None, args)]);
-            assert_eq!(operator.telemetry_disabled, disabled, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn one_of_two_operators_is_enough_to_be_off() {
-        let operators =
-            [deployment("kamaji:v1.0.0", None, &[]), deployment("kamaji:v1.0.0", None, &["--disable-telemetry"])];
-        assert!(Operator::from_deployments(&operators).telemetry_disabled);
-    }
-}
+mod tests;

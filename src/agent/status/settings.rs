@@ -6,7 +6,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 
 use crate::agent::consent::{DISABLE_TELEMETRY, KamajiOptOut, is_set};
-use crate::agent::kubernetes::operator::{self, Operator};
+use crate::agent::kubernetes::operator;
+use crate::catalog::KamajiVersion;
 
 const SWITCHES: [&str; 3] = [DISABLE_TELEMETRY, "DO_NOT_TRACK", "OTEL_SDK_DISABLED"];
 const FOLLOW_FLAG: &str = "--follow-kamaji-opt-out";
@@ -23,6 +24,10 @@ pub(super) struct Settings {
     pub(super) kamaji_opt_out: Option<KamajiOptOut>,
     /// The value of `--kamaji-namespace`, if it is set.
     pub(super) kamaji_namespace: Option<String>,
+    /// The value of `--kamaji-deployment`, if it is set.
+    pub(super) kamaji_deployment: Option<String>,
+    /// The value of `--kamaji-version`, if it is set.
+    pub(super) kamaji_version: Option<KamajiVersion>,
 }
 
 impl Settings {
@@ -36,27 +41,36 @@ impl Settings {
     /// An argument takes precedence over its variable, as it does in the agent. The switches that turn telemetry off
     /// are the exception: each of them suffices.
     pub(super) fn from_deployment(deployment: &Deployment) -> Self {
-        let containers = operator::containers(deployment);
-        let variable = |name: &str| containers.iter().flat_map(variables).find(|variable| variable.name == name);
+        let containers: Vec<_> = operator::containers(deployment).collect();
+        let variable =
+            |name: &str| containers.iter().copied().flat_map(variables).find(|variable| variable.name == name);
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
         let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
-        let by_argument = Operator::from_deployments(std::slice::from_ref(deployment)).telemetry_disabled;
+        let flags: Vec<_> = containers.iter().copied().map(operator::has_disable_flag).collect();
+        let by_argument = flags.contains(&Ok(true));
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
         let switch = if by_argument { Some("--disable-telemetry") } else { by_variable };
         let by_reference =
             SWITCHES.into_iter().find(|name| variable(name).is_some_and(|variable| variable.value_from.is_some()));
         let has_env_from = containers.iter().any(|container| container.env_from.iter().flatten().next().is_some());
-        let unverified = by_reference.map(|name| format!("{name} comes from another object"));
+        let undecidable = flags.into_iter().find_map(Result::err).map(|undecidable| undecidable.to_string());
+        let unverified = by_reference.map(|name| format!("{name} comes from another object")).or(undecidable);
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
         Self {
             disabled_reason: switch.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
             unverified: unverified
                 .or_else(|| has_env_from.then(|| "variables come from other objects (envFrom)".to_owned())),
-            kamaji_opt_out: boolean_argument(containers, FOLLOW_FLAG)
+            kamaji_opt_out: boolean_argument(&containers, FOLLOW_FLAG)
                 .or_else(|| value(FOLLOW_VARIABLE))
                 .and_then(|value| BoolishValueParser::new().parse_ref(&Command::new(""), None, value.as_ref()).ok())
                 .map(KamajiOptOut::from),
             kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
+            kamaji_deployment: argument("--kamaji-deployment")
+                .or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT"))
+                .filter(|name| !name.is_empty()),
+            kamaji_version: argument("--kamaji-version")
+                .or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_VERSION"))
+                .map(|version| KamajiVersion::normalise(&version)),
         }
     }
 }
@@ -67,7 +81,7 @@ fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
 
 /// Returns the value of a boolean flag: the part after its equals sign, or `true` for the flag alone. The last
 /// occurrence wins.
-fn boolean_argument(containers: &[Container], flag: &str) -> Option<String> {
+fn boolean_argument(containers: &[&Container], flag: &str) -> Option<String> {
     let arguments = containers.iter().flat_map(|container| container.command.iter().chain(&container.args).flatten());
     let mut values = arguments.filter_map(|argument| match argument.strip_prefix(flag)? {
         "" => Some("true".to_owned()),
@@ -135,7 +149,33 @@ mod tests {
         ] {
             assert_eq!(settings(&json!({"name": "agent", "args": args})).kamaji_opt_out, expected, "{args}");
         }
-        let variable = json!([{"name": "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", "value": "elsewhere"}]);
-        assert_eq!(settings(&json!({"name": "a", "env": variable})).kamaji_namespace.as_deref(), Some("elsewhere"));
+    }
+
+    #[test]
+    fn the_place_of_kamajis_operator_and_its_version_are_read_from_the_deployment() {
+        let by_variable = settings(&json!({"name": "a", "env": [
+            {"name": "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", "value": "elsewhere"},
+            {"name": "KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT", "value": "operator"},
+            {"name": "KAMAJI_TELEMETRY_KAMAJI_VERSION", "value": "1.2.3"},
+        ]}));
+        let arguments = ["--kamaji-namespace", "elsewhere", "--kamaji-deployment=operator", "--kamaji-version=v1.2.3"];
+        let expected = Settings {
+            kamaji_namespace: Some("elsewhere".to_owned()),
+            kamaji_deployment: Some("operator".to_owned()),
+            kamaji_version: Some(KamajiVersion::normalise("v1.2.3")),
+            ..Settings::default()
+        };
+        assert_eq!(by_variable, expected);
+        assert_eq!(settings(&json!({"name": "a", "args": arguments})), expected);
+    }
+
+    #[test]
+    fn an_argument_that_depends_on_another_object_is_reported_as_unverified() {
+        let key = json!({"configMapKeyRef": {"name": "a", "key": "b"}});
+        let from_key =
+            settings(&json!({"name": "a", "args": ["$(ARGS)"], "env": [{"name": "ARGS", "valueFrom": key}]}));
+        assert!(from_key.unverified.unwrap().contains("$(ARGS)"));
+        let literal = [json!({"name": "ARGS", "value": "--disable-telemetry"})];
+        assert!(settings(&json!({"name": "a", "args": ["$(ARGS)"], "env": literal})).disabled_reason.is_some());
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Filter {
     pub(super) name: Option<String>,
     /// Labels, and the values that they must have.
     pub(super) labels: Vec<(String, String)>,
+    /// Keys of labels that an object must not have.
+    pub(super) absent_labels: Vec<String>,
 }
 
 impl EventType {
@@ -91,6 +93,7 @@ impl Filter {
         self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
             && self.name.as_ref().is_none_or(|wanted| wanted == name)
             && self.labels.iter().all(|(key, value)| object.labels.get(key) == Some(value))
+            && !self.absent_labels.iter().any(|key| object.labels.contains_key(key))
     }
 }
 

@@ -34,10 +34,13 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Returns the filter of the request. Fails for selectors other than `key=value` and `metadata.name=value`.
+    /// Returns the filter of the request. Fails for selectors other than `key=value`, `!key` and `metadata.name=value`.
     pub(super) fn filter(&self, namespace: Option<&str>) -> Result<Filter, StatusError> {
         let mut filter = Filter { namespace: namespace.map(str::to_owned), ..Filter::default() };
-        filter.labels = requirements(&self.label_selector)?;
+        let (absent, required): (Vec<_>, Vec<_>) =
+            self.label_selector.split(',').partition(|clause| clause.starts_with('!'));
+        filter.absent_labels = absent.into_iter().map(|clause| clause[1..].to_owned()).collect();
+        filter.labels = requirements(&required.join(","))?;
         for (field, value) in requirements(&self.field_selector)? {
             if field != "metadata.name" {
                 return Err(StatusError::BadRequest(format!("field label not supported: {field}")));
@@ -113,7 +116,7 @@ fn requirements(selector: &str) -> Result<Vec<(String, String)>, StatusError> {
             match clause.split_once('=') {
                 Some((key, value)) if !key.contains(['!', ' ', '(']) => Ok((key.to_owned(), value.to_owned())),
                 _ => Err(StatusError::BadRequest(format!(
-                    "this simulated API supports only key=value selectors, not {clause:?}"
+                    "this simulated API supports only key=value and !key selectors, not {clause:?}"
                 ))),
             }
         })

@@ -39,7 +39,10 @@ pub async fn read_cluster_info(
     let operator = operator::find(client, location).await;
     let kubernetes_version =
         if needs_version(&operator) { read_kubernetes_version(client).await } else { KubernetesVersion::Unknown };
-    let kamaji_version = operator.as_ref().map_or(KamajiVersion::Unknown, |operator| operator.version);
+    let kamaji_version = match &operator {
+        Ok(operator) => operator.version,
+        Err(error) => error.version().map_or(KamajiVersion::Unknown, |(version, _)| version),
+    };
     ClusterInfo { operator, kamaji_version, kubernetes_version }
 }
 

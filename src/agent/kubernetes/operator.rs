@@ -37,6 +37,11 @@ const PAGE: u32 = 50;
 /// The limit on the names of other Deployments in a message.
 const MAX_NAMED: usize = 5;
 
+/// A version of Kamaji and its source.
+type SourcedVersion = (KamajiVersion, VersionSource);
+
+const NO_VERSION: SourcedVersion = (KamajiVersion::Unknown, VersionSource::None);
+
 /// The place where the agent looks for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorLocation {
@@ -71,7 +76,7 @@ pub async fn find(client: &Client, location: &OperatorLocation) -> Result<Operat
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &location.namespace);
     let failed = |resource, error: kube::Error| OperatorError::Failed {
         location: location.clone(),
-        error: ApiError::from_kube(resource, &error),
+        error: Box::new(ApiError::from_kube(resource, &error)),
     };
     if let Some(name) = &location.deployment {
         let deployment = within_deadline(deployments.get_opt(name)).await.map_err(|error| failed(GET, error))?;
@@ -81,7 +86,9 @@ pub async fn find(client: &Client, location: &OperatorLocation) -> Result<Operat
     let mut params = ListParams::default().labels(SELECTOR).limit(PAGE);
     loop {
         let page = within_deadline(deployments.list(&params)).await.map_err(|error| failed(LIST, error))?;
-        page.items.iter().for_each(|deployment| search.add(deployment));
+        for deployment in &page.items {
+            search.add(deployment);
+        }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return search.finish(),
@@ -95,7 +102,7 @@ fn read_named(deployment: Option<&Deployment>, location: &OperatorLocation) -> R
     let Some(deployment) = deployment else { return Err(OperatorError::NotFound { location, found: Vec::new() }) };
     match Reading::new(deployment) {
         Reading::Operator(operator) => Ok(operator),
-        Reading::Undecidable(reason) => Err(OperatorError::Undecidable { location, reason }),
+        Reading::Undecidable { reason, version } => Err(OperatorError::Undecidable { location, reason, version }),
         Reading::OtherSubcommand | Reading::Foreign => Err(OperatorError::NotOperator { location }),
     }
 }
@@ -120,9 +127,9 @@ impl<'a> Search<'a> {
         let is_labelled = label(deployment, NAME_LABEL.0) == Some(NAME_LABEL.1);
         match Reading::new(deployment) {
             Reading::Operator(operator) => self.operators.push((operator, is_labelled)),
-            Reading::Undecidable(reason) => self.add_undecidable(deployment, reason),
+            Reading::Undecidable { reason, version } => self.add_undecidable(deployment, reason, version),
             // Whoever labels a Deployment as Kamaji may run it from an image of another name. Its switch is not known.
-            Reading::Foreign if is_labelled => self.add_undecidable(deployment, Undecidable::OnlyLabelled),
+            Reading::Foreign if is_labelled => self.add_undecidable(deployment, Undecidable::OnlyLabelled, NO_VERSION),
             Reading::OtherSubcommand | Reading::Foreign => {
                 if self.others.len() < MAX_NAMED {
                     self.others.push(name(deployment));
@@ -131,9 +138,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn add_undecidable(&mut self, deployment: &Deployment, reason: Undecidable) {
+    fn add_undecidable(&mut self, deployment: &Deployment, reason: Undecidable, version: SourcedVersion) {
         let location = OperatorLocation { deployment: Some(name(deployment)), ..self.location.clone() };
-        self.undecidable.get_or_insert(OperatorError::Undecidable { location, reason });
+        self.undecidable.get_or_insert(OperatorError::Undecidable { location, reason, version });
     }
 
     /// Returns the operator. If there are several, they must agree on the telemetry, because it is not known which of
@@ -143,17 +150,22 @@ impl<'a> Search<'a> {
         if let Some(error) = undecidable {
             return Err(error);
         }
-        let telemetry_disabled = operators.first().is_some_and(|(operator, _)| operator.telemetry_disabled);
-        if operators.iter().any(|(operator, _)| operator.telemetry_disabled != telemetry_disabled) {
-            let deployments = operators.into_iter().map(|(operator, _)| operator.deployment).take(MAX_NAMED).collect();
-            return Err(OperatorError::Contradictory { namespace: location.namespace.clone(), deployments });
-        }
+        let first = operators.first().map(|(operator, _)| operator.telemetry_disabled);
+        let is_contradictory = operators.iter().any(|(operator, _)| Some(operator.telemetry_disabled) != first);
+        let deployments = operators.iter().map(|(operator, _)| operator.deployment.clone()).take(MAX_NAMED).collect();
         if operators.iter().any(|(_, is_labelled)| *is_labelled) {
             operators.retain(|(_, is_labelled)| *is_labelled);
         }
         let operators = operators.into_iter().map(|(operator, _)| operator);
-        let combined = operators.reduce(Operator::combine_versions);
-        combined.ok_or_else(|| OperatorError::NotFound { location: location.clone(), found: others })
+        let Some(operator) = operators.reduce(Operator::combine_versions) else {
+            return Err(OperatorError::NotFound { location: location.clone(), found: others });
+        };
+        if is_contradictory {
+            let namespace = location.namespace.clone();
+            let version = (operator.version, operator.version_source);
+            return Err(OperatorError::Contradictory { namespace, deployments, version });
+        }
+        Ok(operator)
     }
 }
 
@@ -173,7 +185,10 @@ impl Operator {
 enum Reading {
     Operator(Operator),
     /// It runs the operator, or may: its command line leaves open how.
-    Undecidable(Undecidable),
+    Undecidable {
+        reason: Undecidable,
+        version: SourcedVersion,
+    },
     /// It runs another subcommand of Kamaji's program, such as the kubeconfig generator.
     OtherSubcommand,
     /// It does not run Kamaji's program.
@@ -185,6 +200,7 @@ impl Reading {
         let mut reading = Self::Foreign;
         for container in containers(deployment) {
             let image = Image::parse(container.image.as_deref().unwrap_or_default());
+            let version = image::version(image, label(deployment, VERSION_LABEL));
             match command_line::role(container, image.is_kamaji()) {
                 ContainerRole::Foreign => {}
                 ContainerRole::OtherSubcommand => {
@@ -192,10 +208,10 @@ impl Reading {
                         reading = Self::OtherSubcommand;
                     }
                 }
-                ContainerRole::Undecidable(reason) => return Self::Undecidable(reason),
+                ContainerRole::Undecidable(reason) => return Self::Undecidable { reason, version },
                 ContainerRole::Operator { telemetry_disabled } => {
                     let was_disabled = matches!(&reading, Self::Operator(operator) if operator.telemetry_disabled);
-                    let (version, version_source) = image::version(image, label(deployment, VERSION_LABEL));
+                    let (version, version_source) = version;
                     reading = Self::Operator(Operator {
                         deployment: name(deployment),
                         version,

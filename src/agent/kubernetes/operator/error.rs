@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::command_line::Undecidable;
-use super::{ApiError, OperatorLocation};
+use super::{ApiError, OperatorLocation, VersionSource};
+use crate::catalog::KamajiVersion;
 
 /// The reason why nothing is known about Kamaji's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum OperatorError {
         location: OperatorLocation,
         /// The reason.
         reason: Undecidable,
+        /// Kamaji's version, which is known all the same, and its source.
+        version: (KamajiVersion, VersionSource),
     },
     /// Several Deployments run the operator, with and without `--disable-telemetry`.
     Contradictory {
@@ -33,13 +36,15 @@ pub enum OperatorError {
         namespace: String,
         /// The names of the Deployments, at most a few of them.
         deployments: Vec<String>,
+        /// Kamaji's version, which is known all the same, and its source.
+        version: (KamajiVersion, VersionSource),
     },
     /// The API server did not return the Deployments.
     Failed {
         /// The place that was searched.
         location: OperatorLocation,
         /// The error of the request.
-        error: ApiError,
+        error: Box<ApiError>,
     },
 }
 
@@ -47,6 +52,14 @@ impl OperatorError {
     /// Returns whether the same request may succeed once the API server is reachable again.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Failed { error, .. } if error.is_transient())
+    }
+
+    /// Returns Kamaji's version and its source, if a Deployment of the operator was read.
+    pub fn version(&self) -> Option<(KamajiVersion, VersionSource)> {
+        match self {
+            Self::Undecidable { version, .. } | Self::Contradictory { version, .. } => Some(*version),
+            Self::NotFound { .. } | Self::NotOperator { .. } | Self::Failed { .. } => None,
+        }
     }
 }
 
@@ -76,10 +89,10 @@ impl fmt::Display for OperatorError {
             Self::NotOperator { location } => {
                 write!(f, "{location} does not run Kamaji's operator, \"kamaji manager\"")
             }
-            Self::Undecidable { location, reason } => {
+            Self::Undecidable { location, reason, .. } => {
                 write!(f, "{location} leaves open how Kamaji's operator runs: {reason}")
             }
-            Self::Contradictory { namespace, deployments } => write!(
+            Self::Contradictory { namespace, deployments, .. } => write!(
                 f,
                 "several Deployments in the namespace {namespace:?} run Kamaji's operator, some with \
                  --disable-telemetry and some without: {}",

@@ -27,16 +27,17 @@ impl OperatorReport {
         location: &OperatorLocation,
         kamaji_version: Option<KamajiVersion>,
     ) -> Self {
-        let found = operator.as_ref().ok();
-        let source = found.map(|operator| operator.version_source.to_string());
+        let sourced = match operator {
+            Ok(operator) => Some((operator.version, operator.version_source)),
+            Err(error) => error.version(),
+        };
+        let version = kamaji_version.or(sourced.map(|(version, _)| version)).unwrap_or(KamajiVersion::Unknown);
+        let source = sourced.map(|(_, source)| source.to_string());
         Self {
             namespace: location.namespace.clone(),
-            deployment: found.map(|operator| operator.deployment.clone()),
+            deployment: operator.as_ref().ok().map(|operator| operator.deployment.clone()),
             error: operator.as_ref().err().map(ToString::to_string),
-            version: kamaji_version
-                .or_else(|| found.map(|operator| operator.version))
-                .unwrap_or(KamajiVersion::Unknown)
-                .to_string(),
+            version: version.to_string(),
             version_source: kamaji_version.map(|_| "from --kamaji-version".to_owned()).or(source),
         }
     }

@@ -10,7 +10,7 @@ fn location() -> OperatorLocation {
     OperatorLocation { namespace: "kamaji-system".to_owned(), deployment: None }
 }
 
-fn deployment(name: &str, labels: &[(&str, &str)], pod: Value) -> Deployment {
+fn deployment(name: &str, labels: &[(&str, &str)], pod: &Value) -> Deployment {
     let labels: BTreeMap<_, _> = labels.iter().copied().collect();
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": labels},
@@ -22,7 +22,7 @@ fn deployment(name: &str, labels: &[(&str, &str)], pod: Value) -> Deployment {
 /// Returns a Deployment as Kamaji's chart makes it.
 fn charted(name: &str, args: &[&str]) -> Deployment {
     let labels = [NAME_LABEL, (VERSION_LABEL, "v1.0.0")];
-    deployment(name, &labels, json!({"containers": [{"name": "manager", "image": UPSTREAM, "args": args}]}))
+    deployment(name, &labels, &json!({"containers": [{"name": "manager", "image": UPSTREAM, "args": args}]}))
 }
 
 fn kubeconfig_generator() -> Deployment {
@@ -33,13 +33,15 @@ fn kubeconfig_generator() -> Deployment {
 fn installed_by_manifest(args: &[&str]) -> Deployment {
     let labels = [("control-plane", "controller-manager"), ("cluster.x-k8s.io/provider", "kamaji")];
     let container = json!({"name": "manager", "image": "clastix/kamaji:v0.4.1", "command": ["/kamaji"], "args": args});
-    deployment("kamaji-controller-manager", &labels, json!({"containers": [container]}))
+    deployment("kamaji-controller-manager", &labels, &json!({"containers": [container]}))
 }
 
 fn select(deployments: &[Deployment]) -> Result<Operator, OperatorError> {
     let location = location();
     let mut search = Search::new(&location);
-    deployments.iter().for_each(|deployment| search.add(deployment));
+    for deployment in deployments {
+        search.add(deployment);
+    }
     search.finish()
 }
 
@@ -69,14 +71,14 @@ fn the_operator_is_found_by_what_it_runs() {
         (charted("kamaji", &["manager"]), ("kamaji", "v1.0.0", false)),
         (installed_by_manifest(&["manager", "--disable-telemetry"]), ("kamaji-controller-manager", "v0.4.1", true)),
         (
-            deployment("kamaji", &[NAME_LABEL, (VERSION_LABEL, "26.3.6-edge")], cozystack),
+            deployment("kamaji", &[NAME_LABEL, (VERSION_LABEL, "26.3.6-edge")], &cozystack),
             ("kamaji", "26.3.6-edge", true),
         ),
-        (deployment("a", &[("app.kubernetes.io/name", "tenants")], renamed), ("a", "unknown", false)),
+        (deployment("a", &[("app.kubernetes.io/name", "tenants")], &renamed), ("a", "unknown", false)),
     ] {
         let (name, version, is_disabled) = expected;
         let expected = (name.to_owned(), version.to_owned(), is_disabled);
-        let other = deployment("web", &[], json!({"containers": [{"name": "web", "image": "nginx:1"}]}));
+        let other = deployment("web", &[], &json!({"containers": [{"name": "web", "image": "nginx:1"}]}));
         assert_eq!(found(&[other, operator, kubeconfig_generator()]), expected);
     }
 }
@@ -101,7 +103,7 @@ fn found_disabled(deployments: &[Deployment]) -> bool {
 fn a_namespace_without_the_operator_is_named() {
     assert!(message(&[]).contains("there is none at all"));
     let others: Vec<_> =
-        (0..9).map(|number| deployment(&format!("d{number}"), &[], json!({"containers": []}))).collect();
+        (0..9).map(|number| deployment(&format!("d{number}"), &[], &json!({"containers": []}))).collect();
     assert!(message(&others).ends_with("found d0, d1, d2, d3, d4 instead"), "{}", message(&others));
 }
 
@@ -113,7 +115,7 @@ fn only_containers_that_keep_running_are_read() {
             {"name": "console", "image": "ghcr.io/clastix/kamaji-console:v0.1.2", "args": ["--disable-telemetry"]},
             operator,
         ]});
-        select(&[deployment("kamaji", &[NAME_LABEL], pod)])
+        select(&[deployment("kamaji", &[NAME_LABEL], &pod)])
     };
     let ended = json!({"name": "i", "image": UPSTREAM, "args": ["manager", "--disable-telemetry"]});
     assert!(!with(ended).unwrap().telemetry_disabled, "an init container ends before the operator starts");
@@ -146,7 +148,7 @@ fn the_version_of_several_operators_is_the_labelled_ones() {
     let image = |tag: &str| {
         let image = format!("clastix/kamaji{tag}");
         let pod = json!({"containers": [{"name": "manager", "image": image, "args": ["manager"]}]});
-        deployment(&format!("kamaji{tag}"), &[NAME_LABEL], pod)
+        deployment(&format!("kamaji{tag}"), &[NAME_LABEL], &pod)
     };
     let source = |tags: &[&str]| {
         let operator = select(&tags.iter().map(|tag| image(tag)).collect::<Vec<_>>()).unwrap();
@@ -162,15 +164,17 @@ fn the_version_of_several_operators_is_the_labelled_ones() {
 #[test]
 fn a_deployment_that_leaves_the_flag_open_is_named_with_the_word() {
     let open = charted("kamaji", &["manager", "$(ARGS)"]);
-    for error in [select(&[open.clone()]), select(&[charted("two", &["manager"]), open.clone()]), named(&open)] {
+    for error in
+        [select(std::slice::from_ref(&open)), select(&[charted("two", &["manager"]), open.clone()]), named(&open)]
+    {
         let message = error.unwrap_err().to_string();
         assert!(message.contains("\"kamaji\"") && message.contains("\"$(ARGS)\""), "{message}");
     }
     let wrapped = json!({"containers": [{"name": "m", "image": "acme.test/tcp-operator:v7", "command": ["/start"]}]});
-    let wrapped = deployment("wrapped", &[NAME_LABEL], wrapped);
+    let wrapped = deployment("wrapped", &[NAME_LABEL], &wrapped);
     let error = |reason| {
         let location = OperatorLocation { deployment: Some("wrapped".to_owned()), ..location() };
-        Err(OperatorError::Undecidable { location, reason })
+        Err(OperatorError::Undecidable { location, reason, version: NO_VERSION })
     };
     let expected = error(Undecidable::OnlyLabelled);
     assert_eq!(select(std::slice::from_ref(&wrapped)), expected);
@@ -183,4 +187,14 @@ fn a_named_deployment_that_is_missing_is_named() {
     let location = OperatorLocation { deployment: Some("operator".to_owned()), ..location() };
     let message = read_named(None, &location).unwrap_err().to_string();
     assert!(message.contains("\"operator\"") && message.contains("\"kamaji-system\""), "{message}");
+}
+
+#[test]
+fn the_version_is_known_although_the_flag_is_not() {
+    let open = select(&[charted("kamaji", &["manager", "$(ARGS)"])]).unwrap_err();
+    let contradictory = [charted("one", &["manager"]), charted("two", &["manager", "--disable-telemetry"])];
+    for error in [open, select(&contradictory).unwrap_err()] {
+        let (version, source) = error.version().unwrap();
+        assert_eq!((version.to_string().as_str(), source), ("v1.0.0", VersionSource::ImageTag), "{error}");
+    }
 }

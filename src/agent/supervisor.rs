@@ -254,7 +254,11 @@ fn log_on(config: &Config, info: &ClusterInfo) {
         tracing::warn!(endpoint, "the headers are sent without encryption: use https://");
     }
     if info.operator.as_ref().is_ok_and(|operator| !operator.telemetry_disabled) {
-        tracing::warn!(kamaji_namespace, "Kamaji's built-in telemetry is on too; both report");
+        tracing::warn!(
+            kamaji_namespace,
+            "Kamaji's built-in telemetry is on too, and both report; to leave it to this agent, run Kamaji with \
+             --disable-telemetry and the agent with --follow-kamaji-opt-out=false"
+        );
     }
     if info.versions(*kamaji_version).kamaji == KamajiVersion::Unknown {
         let reason = match &info.operator {

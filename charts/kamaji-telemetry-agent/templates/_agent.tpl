@@ -30,6 +30,10 @@ Returns the agent's container. Settings are environment variables rather than ar
       value: {{ .Values.telemetry.followKamajiOptOut | quote }}
     - name: KAMAJI_TELEMETRY_KAMAJI_NAMESPACE
       value: {{ include "kamaji-telemetry-agent.kamajiNamespace" . | quote }}
+    {{- with .Values.telemetry.kamajiDeployment }}
+    - name: KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT
+      value: {{ . | quote }}
+    {{- end }}
     {{- with .Values.telemetry.kamajiVersion }}
     - name: KAMAJI_TELEMETRY_KAMAJI_VERSION
       value: {{ . | quote }}

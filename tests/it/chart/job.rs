@@ -52,7 +52,7 @@ async fn the_installed_agent_exports_previews_and_follows_kamajis_opt_out() {
     let preview = pod.exec("preview").await;
     assert!(preview.contains("kamaji.tcp.by_version"), "with the agent's own settings: {preview}");
     let status = pod.exec("status").await;
-    assert!(status.starts_with("Telemetry is on, as far as can be seen.\n\ninstallation "), "{status}");
+    assert!(status.starts_with("Telemetry is on, as far as can be seen.\n\nKamaji's operator "), "{status}");
 
     cluster.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
     pod.agent.logged("the journal is deleted").await;

@@ -114,7 +114,7 @@ impl Case {
         }
     }
 
-    async fn start(&self, cluster: &ApiServer) -> Agent {
+    async fn start(&self, cluster: &ApiServer, argument: Option<&str>) -> Agent {
         let kubeconfig = cluster.service_account(&self.namespace, NAME).await;
         // No collector listens there: exports need no permission.
         let agent = AgentOptions::with_kubeconfig(&kubeconfig, "http://127.0.0.1:1");
@@ -126,17 +126,18 @@ impl Case {
             "--operator-poll-interval=1s",
         ]
         .into_iter()
+        .chain(argument)
         .fold(agent, AgentOptions::argument);
         let agent = agent.variable("POD_NAMESPACE", &self.namespace).variable("POD_NAME", "one");
         agent.variable("KAMAJI_TELEMETRY_OWNER_DEPLOYMENT", NAME).start().await
     }
 }
 
-/// Renders the roles, and the objects that they need, with values that grant every permission.
-async fn rendered() -> Vec<Value> {
-    let values = "--set=replicas=2,telemetry.extended=true,telemetry.kamajiNamespace=kamaji-system";
+/// Renders the roles, and the objects that they need, with values that grant every permission and with `more` of them.
+async fn rendered(more: &str) -> Vec<Value> {
+    let values = format!("--set=replicas=2,telemetry.extended=true,telemetry.kamajiNamespace=kamaji-system{more}");
     let chart = AGENT.path();
-    let arguments = ["template", AGENT.release, &chart, "--namespace", NAMESPACE_PLACEHOLDER, values];
+    let arguments = ["template", AGENT.release, &chart, "--namespace", NAMESPACE_PLACEHOLDER, &values];
     let mut objects = documents(&Helm::offline().run(&arguments).await.unwrap());
     objects.retain(|object| object["kind"] != "ConfigMap" && object["kind"] != "PodDisruptionBudget");
     objects
@@ -148,13 +149,13 @@ async fn every_permission_is_used_and_needed() {
     // Without streaming lists, the agent needs both verbs on TenantControlPlanes.
     let cluster = ApiServer::start_for_a_chart_without_streaming().await;
     cluster.create(tcp("a")).await;
-    let rendered = rendered().await;
+    let rendered = rendered("").await;
     let permissions = permissions(&rendered);
     let cases = permissions.iter().cloned().map(Some).chain([None]).enumerate();
     let cases = cases.map(|(number, removed)| Case { namespace: format!("agent-{number}"), removed });
     let cases: Vec<_> = cases.collect();
     join_all(cases.iter().map(|case| case.install(&cluster, &rendered))).await;
-    let agents = join_all(cases.iter().map(|case| case.start(&cluster))).await;
+    let agents = join_all(cases.iter().map(|case| case.start(&cluster, None))).await;
 
     let (all, agent) = (cases.last().unwrap(), agents.last().unwrap());
     agent.ready().await;
@@ -175,4 +176,24 @@ async fn every_permission_is_used_and_needed() {
     assert_eq!(forbidden, [], "with all permissions, no request is forbidden");
     let config_maps: Api<ConfigMap> = Api::namespaced(cluster.admin().clone(), &all.namespace);
     assert_eq!(config_maps.get_opt(JOURNAL).await.unwrap(), None);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn with_a_name_only_that_deployment_of_kamaji_may_be_read() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let rendered = rendered(",telemetry.kamajiDeployment=kamaji").await;
+    let of_kamaji = |permission: &Permission| permission.role.contains("-kamaji\"");
+    let permissions: Vec<_> = permissions(&rendered).into_iter().filter(of_kamaji).collect();
+    let [permission] = &permissions[..] else { panic!("{permissions:?}") };
+    assert_eq!((&*permission.verb, &permission.names[..]), ("get", &["kamaji".to_owned()][..]));
+    let case = Case { namespace: "agent-named".to_owned(), removed: None };
+    case.install(&cluster, &rendered).await;
+    let agent = case.start(&cluster, Some("--kamaji-deployment=kamaji")).await;
+    agent.ready().await;
+    agent.logged("telemetry is on; gauges").await;
+    let requests = cluster.requests_of_account(&case.namespace, NAME);
+    assert!(requests.iter().any(|request| permission.allows(request)), "{requests:?}");
+    let forbidden: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?}");
 }

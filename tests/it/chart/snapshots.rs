@@ -41,6 +41,7 @@ pub(super) fn extended() -> Value {
             "exportInterval": "10m",
             "extended": true,
             "followKamajiOptOut": false,
+            "kamajiDeployment": "kamaji",
             "kamajiVersion": "v1.0.0",
         },
         "image": {"repository": "registry.example.org/kamaji-telemetry-agent", "digest": digest},

@@ -64,7 +64,7 @@ const MISTAKES: [(&str, &str); 25] = [
     (r#"{"telemetry": {"exportInterval": "0s"}}"#, "at '/telemetry/exportInterval'"),
     (r#"{"telemetry": {"exportInterval": "25h"}}"#, "at '/telemetry/exportInterval'"),
     (r#"{"telemetry": {"exportInterval": 300}}"#, "at '/telemetry/exportInterval'"),
-    (r#"{"telemetry": {"kamajiVersion": "latest"}}"#, "at '/telemetry/kamajiVersion'"),
+    (r#"{"telemetry": {"kamajiVersion": "newest"}}"#, "at '/telemetry/kamajiVersion'"),
     (r#"{"image": {"digest": "latest"}}"#, "at '/image/digest'"),
     (r#"{"image": {"repository": "a.test/kamaji-telemetry:v1"}}"#, "at '/image/repository'"),
     (r#"{"relay": {"image": {"pullPolicy": "Sometimes"}}}"#, "one of 'Always', 'IfNotPresent', 'Never'"),

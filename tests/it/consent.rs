@@ -5,8 +5,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
-use kube::api::DeleteParams;
-use serde_json::json;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
 use crate::program::{Agent, AgentOptions, NAMESPACE};
 use crate::servers::{ApiServer, Collector, CountingProxy, Request, User, checkout, eventually, fixture};
@@ -47,6 +47,61 @@ impl Scene {
 
     async fn run_kamaji_with(&self, arguments: &[&str]) {
         self.cluster.run_kamaji_with(arguments).await;
+    }
+
+    /// Runs Kamaji's operator with `$(ARGS)` among its arguments, and with that variable.
+    async fn run_kamaji_with_variable(&self, variable: Value) {
+        self.run_kamaji_with(&["manager", "--metrics-bind-address=$(POD_IP):8080", "$(ARGS)"]).await;
+        let container = json!({"name": "manager", "env": [variable]});
+        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let patch = Patch::Strategic(change);
+        self.deployments().patch("kamaji", &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.cluster.admin().clone(), "kamaji-system")
+    }
+
+    /// Creates another Deployment beside Kamaji's operator.
+    async fn deploy(&self, name: &str, labels: &Value, container: &Value) {
+        let of_pod = json!({"app": name});
+        let deployment = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "kamaji-system", "labels": labels},
+            "spec": {
+                "selector": {"matchLabels": of_pod},
+                "template": {"metadata": {"labels": of_pod}, "spec": {"containers": [container]}},
+            },
+        });
+        self.cluster.apply_one(&deployment).await;
+    }
+
+    /// Replaces what the agent may do in Kamaji's namespace by `get` of the Deployment `kamaji`.
+    async fn allow_get_only(&self) {
+        let get_kamaji =
+            json!({"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["kamaji"], "verbs": ["get"]});
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "kamaji-telemetry", "namespace": "kamaji-system"},
+            "rules": [get_kamaji],
+        });
+        self.cluster.apply_one(&role).await;
+    }
+
+    /// Asserts that the agent is off because of Kamaji's operator, with one warning and without a connection to the
+    /// collector, and returns its log.
+    async fn assert_undecided(&self, agent: &Agent) -> String {
+        agent.logged("telemetry is off").await;
+        self.wait_for_polls(3).await;
+        let log = agent.log();
+        assert_eq!(log.matches("WARN").count(), 1, "one warning: {log}");
+        for flag in ["--kamaji-namespace", "--kamaji-deployment", "--follow-kamaji-opt-out=false"] {
+            assert!(log.contains(flag), "{flag}: {log}");
+        }
+        assert_eq!(self.collector.connections(), 0);
+        log
     }
 
     /// Asserts that an agent that is on reaches both sides. This is the control: it shows that a test which finds no
@@ -268,4 +323,120 @@ async fn a_permission_that_is_missing_for_a_moment_switches_it_off_and_deletes_n
 
     bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
     agent.logged("the journal is deleted").await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_opt_out_in_a_variable_of_the_operator_is_followed() {
+    let scene = Scene::set().await;
+    scene.run_kamaji_with_variable(json!({"name": "ARGS", "value": "--disable-telemetry"})).await;
+    let agent = scene.agent().start().await;
+    agent.logged("reason=Kamaji's operator runs with --disable-telemetry").await;
+    scene.wait_for_polls(3).await;
+    assert_eq!(scene.collector.connections(), 0);
+
+    // The control: with the escaped reference, the operator gets the text itself.
+    scene.run_kamaji_with(&["manager", "$$(ARGS)"]).await;
+    scene.assert_reaches_both_sides(agent).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_variable_from_elsewhere_means_off_until_it_is_known() {
+    let scene = Scene::set().await;
+    let reference = json!({"configMapKeyRef": {"name": "arguments", "key": "telemetry"}});
+    scene.run_kamaji_with_variable(json!({"name": "ARGS", "valueFrom": reference})).await;
+    let agent = scene.agent().start().await;
+    let log = scene.assert_undecided(&agent).await;
+    assert!(log.contains("$(ARGS)") && !log.contains("POD_IP"), "the word is named: {log}");
+
+    scene.run_kamaji_with(&["manager", "--metrics-bind-address=$(POD_IP):8080"]).await;
+    scene.assert_reaches_both_sides(agent).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_shell_that_starts_the_operator_means_off() {
+    let scene = Scene::set().await;
+    let container = json!({"name": "manager", "command": ["sh", "-c", "exec kamaji manager --disable-telemetry"]});
+    let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    scene.deployments().patch("kamaji", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+    let agent = scene.agent().start().await;
+    let log = scene.assert_undecided(&agent).await;
+    assert!(log.contains("it is started by \"sh\"") || log.contains("it is started by \\\"sh\\\""), "{log}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_kubeconfig_generator_beside_the_operator_is_not_read() {
+    let scene = Scene::set().await;
+    let labels = json!({"app.kubernetes.io/name": "kamaji", "app.kubernetes.io/version": "v9.9.9"});
+    let generator = json!({
+        "name": "controller",
+        "image": "docker.io/clastix/kamaji:v9.9.9",
+        "args": ["kubeconfig-generator", "--leader-elect=true"],
+    });
+    scene.deploy("a-kubeconfig-generator", &labels, &generator).await;
+    scene.run_kamaji_with(&["manager", "--disable-telemetry"]).await;
+    let agent = scene.agent().start().await;
+    agent.logged("reason=Kamaji's operator runs with --disable-telemetry").await;
+    scene.run_kamaji_with(&["manager"]).await;
+    scene.assert_reaches_both_sides(agent).await;
+
+    scene.deployments().delete("kamaji", &DeleteParams::default()).await.unwrap();
+    let alone = scene.agent().start().await;
+    let log = alone.logged("telemetry is off").await;
+    assert!(log.contains("found a-kubeconfig-generator instead"), "{log}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_operator_without_the_label_is_found_by_what_it_runs() {
+    let scene = Scene::set().await;
+    scene.deployments().delete("kamaji", &DeleteParams::default()).await.unwrap();
+    let labels = json!({"control-plane": "controller-manager", "cluster.x-k8s.io/provider": "kamaji"});
+    let container = |arguments: &[&str]| {
+        let image = "docker.io/clastix/kamaji:latest";
+        json!({"name": "manager", "image": image, "command": ["/kamaji"], "args": arguments})
+    };
+    // What Kamaji runs for a tenant is not read.
+    let tenant = json!({"kamaji.clastix.io/name": "a", "app.kubernetes.io/name": "kamaji"});
+    scene.deploy("a", &tenant, &container(&["$(ARGS)"])).await;
+    scene.deploy("kamaji-controller-manager", &labels, &container(&["manager", "--disable-telemetry"])).await;
+    let agent = scene.agent().start().await;
+    agent.logged("reason=Kamaji's operator runs with --disable-telemetry").await;
+    scene.deploy("kamaji-controller-manager", &labels, &container(&["manager", "--leader-elect"])).await;
+    scene.assert_reaches_both_sides(agent).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn operators_that_disagree_mean_off_unless_one_is_named() {
+    let scene = Scene::set().await;
+    let image = "docker.io/clastix/kamaji:v1.0.0";
+    let container = json!({"name": "manager", "image": image, "args": ["manager", "--disable-telemetry"]});
+    scene.deploy("second", &json!({}), &container).await;
+    let agent = scene.agent().start().await;
+    let log = scene.assert_undecided(&agent).await;
+    assert!(log.contains("kamaji, second"), "{log}");
+    drop(agent);
+    scene.allow_get_only().await;
+    scene.assert_reaches_both_sides(scene.agent().argument("--kamaji-deployment=kamaji").start().await).await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_named_deployment_needs_get_of_that_one_alone() {
+    let scene = Scene::set().await;
+    scene.allow_get_only().await;
+    let named = |name: &'static str| scene.agent().argument("--kamaji-deployment").argument(name);
+    let unnamed = scene.agent().start().await;
+    let log = scene.assert_undecided(&unnamed).await;
+    assert!(log.contains("refuses deployments.apps") && log.contains("verbs: [list]"), "{log}");
+    drop(unnamed);
+    let other = named("other").start().await;
+    let log = scene.assert_undecided(&other).await;
+    assert!(log.contains("refuses deployments.apps") && log.contains("verbs: [get]"), "{log}");
+    drop(other);
+    scene.assert_reaches_both_sides(named("kamaji").start().await).await;
 }

@@ -253,6 +253,13 @@ async fn status_and_metrics_show_pending_events_and_forget_deletes_them() {
     let table = run(&cluster, &["status"]).await;
     assert!(table.contains("Telemetry is on") && table.contains(uuid), "{table}");
     assert!(table.contains("name it with --owner-deployment"), "its own switches are not seen: {table}");
+    assert!(
+        table.contains("Kamaji's operator     Deployment \"kamaji\" in the namespace \"kamaji-system\""),
+        "{table}"
+    );
+    assert!(table.contains("Kamaji's version      v1.0.0  (from its image's tag)"), "{table}");
+    let elsewhere = run(&cluster, &["status", "--kamaji-namespace=elsewhere"]).await;
+    assert!(elsewhere.contains("Kamaji's operator     unknown: looking for Kamaji's operator in"), "{elsewhere}");
     let forgotten = run(&cluster, &["forget"]).await;
     assert!(forgotten.contains(uuid) && forgotten.contains("erased by whoever runs the backend"), "{forgotten}");
     // A running agent notices the deletion although it has nothing to write, and begins a new installation.

@@ -182,6 +182,14 @@ async fn the_documented_payloads_are_printed_one_per_line_and_nothing_is_sent_or
     );
     assert!(STATUSES.contains(&deleted["status"].as_str().unwrap()), "{deleted}");
 
+    let table = preview(&cluster, &collector.url(), &["--kamaji-namespace=kamaji-system"]).await;
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("operator            Deployment \"kamaji\" in the namespace \"kamaji-system\""), "{table}");
+    assert!(table.contains("kamaji_version      v1.0.0  (from its image's tag)"), "{table}");
+    let table = preview(&cluster, &collector.url(), &["--kamaji-deployment=other", "--kamaji-version=latest"]).await;
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("operator            unknown: ") && table.contains("Deployment \"other\""), "{table}");
+    assert!(table.contains("kamaji_version      latest  (from --kamaji-version)"), "{table}");
     let table = preview(&cluster, &collector.url(), &["--disable-telemetry"]).await;
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("off: --disable-telemetry is set") && table.contains("all zero"), "{table}");

@@ -39,7 +39,7 @@ impl Request {
 
     /// Returns whether the request reads Kamaji's operator, which is allowed if telemetry follows its opt-out.
     pub(crate) fn is_operator_read(&self) -> bool {
-        self.resource == "deployments" && self.namespace == "kamaji-system" && self.verb == "list"
+        self.resource == "deployments" && self.namespace == "kamaji-system" && ["get", "list"].contains(&&*self.verb)
     }
 }
 

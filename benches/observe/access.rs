@@ -26,7 +26,7 @@ impl Access {
     pub(crate) async fn of_kubeconfig(file: &str) -> anyhow::Result<Self> {
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?;
-        // The token is a secret, which its type reveals only to a serialiser.
+        // The token is a secret, which its type reveals only to a serializer.
         let token = serde_json::to_value(&config.auth_info)?["token"].as_str().map(str::to_owned);
         Ok(Self {
             server: config.cluster_url.to_string(),

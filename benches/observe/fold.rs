@@ -22,7 +22,7 @@ pub(crate) struct Rates {
 
 /// Measures with an index of `objects` control planes.
 pub(crate) fn measure(objects: usize) -> Rates {
-    let versions = ["v1.35.1", "v1.36.0"].map(KubernetesVersion::normalise);
+    let versions = ["v1.35.1", "v1.36.0"].map(KubernetesVersion::normalize);
     let control_planes: Vec<_> = (0..objects).map(|_| control_plane(versions[0])).collect();
     let mut index = Index::new(IndexOptions { extended: false, limit: usize::MAX });
     let now = Timestamp::now();

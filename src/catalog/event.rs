@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn each_event_has_exactly_the_attributes_of_its_kind() {
-        let version = KubernetesVersion::normalise("v1.35.1");
+        let version = KubernetesVersion::normalize("v1.35.1");
         let extended = ExtendedAttributes { cluster_api: true, network_profile: Some(NetworkProfile::Gateway) };
         let events = [
             Event::Created { tcp_version: version, extended: Some(extended) },

@@ -75,7 +75,7 @@ impl Status {
 
     /// Reads Kamaji's word. A missing or empty one is [`Status::Unknown`], one that this version does not know is
     /// [`Status::Undefined`].
-    pub fn normalise(word: Option<&str>) -> Self {
+    pub fn normalize(word: Option<&str>) -> Self {
         match word {
             None | Some("") => Self::Unknown,
             Some(word) => word.parse().unwrap_or(Self::Undefined),
@@ -147,12 +147,12 @@ mod tests {
             (Some(""), LifecycleState::NotReady),
             (None, LifecycleState::NotReady),
         ] {
-            assert_eq!(Status::normalise(word).state(), state, "{word:?}");
+            assert_eq!(Status::normalize(word).state(), state, "{word:?}");
         }
     }
 
     #[test]
     fn a_word_that_kamaji_does_not_define_is_not_sent() {
-        assert_eq!(Status::normalise(Some("AcmeSpecial")).as_str(), "Unknown");
+        assert_eq!(Status::normalize(Some("AcmeSpecial")).as_str(), "Unknown");
     }
 }

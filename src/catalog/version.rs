@@ -116,14 +116,14 @@ pub struct InvalidVersion {
 impl VersionNumbers {
     /// Reads `X.Y.Z` with an optional leading `v`. It keeps a stage and cuts any other suffix. Returns `None` if there
     /// are not three numbers.
-    fn normalise(text: &str) -> Option<Self> {
+    fn normalize(text: &str) -> Option<Self> {
         let ((major, minor, patch), suffix) = triple(text.strip_prefix('v').unwrap_or(text))?;
-        Some(Self { major, minor, patch, stage: Stage::normalise(suffix) })
+        Some(Self { major, minor, patch, stage: Stage::normalize(suffix) })
     }
 }
 
 impl Stage {
-    fn normalise(suffix: &str) -> Self {
+    fn normalize(suffix: &str) -> Self {
         let (kind, rest) = suffix.strip_prefix('-').and_then(|suffix| suffix.split_once('.')).unwrap_or_default();
         let stage = number(rest, MAX_STAGE).filter(|(_, rest)| ends_here(rest)).map(|(number, _)| number);
         match (kind, stage) {
@@ -138,8 +138,8 @@ impl Stage {
 impl KubernetesVersion {
     /// Reads the version that a cluster reports. It adds a missing `v` and cuts a suffix that is not a stage. Text that
     /// is no version becomes [`KubernetesVersion::Unknown`].
-    pub fn normalise(text: &str) -> Self {
-        VersionNumbers::normalise(text.trim()).map_or(Self::Unknown, Self::Release)
+    pub fn normalize(text: &str) -> Self {
+        VersionNumbers::normalize(text.trim()).map_or(Self::Unknown, Self::Release)
     }
 
     /// Returns the minor version.
@@ -152,9 +152,9 @@ impl KubernetesVersion {
 }
 
 impl KamajiVersion {
-    /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalise`] does, and keeps the edge
+    /// Reads the version in an image's tag or a label as [`KubernetesVersion::normalize`] does, and keeps the edge
     /// forms and `latest`.
-    pub fn normalise(text: &str) -> Self {
+    pub fn normalize(text: &str) -> Self {
         let text = text.trim();
         if text == LATEST {
             return Self::Latest;
@@ -169,14 +169,14 @@ impl KamajiVersion {
         };
         edge_prefix()
             .or_else(edge_suffix)
-            .or_else(|| VersionNumbers::normalise(text).map(Self::Release))
+            .or_else(|| VersionNumbers::normalize(text).map(Self::Release))
             .unwrap_or(Self::Unknown)
     }
 }
 
 /// Returns whether `text` is `X.Y.Z` with an optional stage, and nothing else.
 pub(super) fn is_service_version(text: &str) -> bool {
-    VersionNumbers::normalise(text).is_some_and(|release| release.to_string() == text)
+    VersionNumbers::normalize(text).is_some_and(|release| release.to_string() == text)
 }
 
 /// Splits three numbers between dots from the text that follows them.
@@ -256,7 +256,7 @@ impl FromStr for KubernetesVersion {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
-        canonical(text, Self::normalise(text), "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N or unknown")
+        canonical(text, Self::normalize(text), "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N or unknown")
     }
 }
 
@@ -278,7 +278,7 @@ impl FromStr for KamajiVersion {
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let expected = "vX.Y.Z, vX.Y.Z-(alpha|beta|rc).N, edge-X.Y.Z, X.Y.Z-edge, latest or unknown";
-        canonical(text, Self::normalise(text), expected)
+        canonical(text, Self::normalize(text), expected)
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
             ("latest", "unknown"),
             ("", "unknown"),
         ] {
-            assert_eq!(KubernetesVersion::normalise(raw).to_string(), expected, "{raw:?}");
+            assert_eq!(KubernetesVersion::normalize(raw).to_string(), expected, "{raw:?}");
         }
     }
 
@@ -336,13 +336,13 @@ mod tests {
             ("latest-acme", "unknown"),
             ("latest@sha256:abc", "unknown"),
         ] {
-            assert_eq!(KamajiVersion::normalise(raw).to_string(), expected, "{raw:?}");
+            assert_eq!(KamajiVersion::normalize(raw).to_string(), expected, "{raw:?}");
         }
     }
 
     #[test]
     fn stages_order_before_their_release() {
-        let version = KubernetesVersion::normalise;
+        let version = KubernetesVersion::normalize;
         assert!(version("v1.36.0-alpha.9") < version("v1.36.0-beta.0"));
         assert!(version("v1.36.0-rc.1") < version("v1.36.0"));
         assert!(version("v1.9.0") < version("v1.10.0"));
@@ -351,10 +351,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_version_is_written_in_canonical_form(text in "\\PC{0,24}|v?[0-9]{1,5}(\\.[0-9]{1,5}){0,3}[-+.a-z0-9]{0,12}") {
-            let kubernetes = KubernetesVersion::normalise(&text);
+            let kubernetes = KubernetesVersion::normalize(&text);
             prop_assert_eq!(kubernetes.to_string().parse(), Ok(kubernetes));
             prop_assert_eq!(kubernetes.to_minor().to_string().parse(), Ok(kubernetes.to_minor()));
-            let kamaji = KamajiVersion::normalise(&text);
+            let kamaji = KamajiVersion::normalize(&text);
             prop_assert_eq!(kamaji.to_string().parse(), Ok(kamaji));
         }
     }

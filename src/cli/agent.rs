@@ -191,7 +191,7 @@ pub(super) fn operator_location(namespace: String, deployment: Option<String>) -
 }
 
 fn parse_version(text: &str) -> anyhow::Result<KamajiVersion> {
-    let version = KamajiVersion::normalise(text);
+    let version = KamajiVersion::normalize(text);
     let expected = "vX.Y.Z, edge-X.Y.Z, X.Y.Z-edge or latest";
     ensure!(version != KamajiVersion::Unknown, "--kamaji-version {text:?} is no version: expected {expected}");
     Ok(version)

@@ -1,7 +1,7 @@
 //! A simulated cluster: the Kubernetes API over real HTTP/1.1, as far as the agent uses it. It serves Kamaji's objects,
 //! Deployments, `ConfigMap`s and `Lease`s.
 //!
-//! The state is synchronous and does no I/O (`store`). Every object is serialised once, when it is written, and all
+//! The state is synchronous and does no I/O (`store`). Every object is serialized once, when it is written, and all
 //! clients receive the same bytes. Watches pull from a bounded history, so that a slow one costs no memory.
 
 mod kind;

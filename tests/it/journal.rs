@@ -161,13 +161,13 @@ async fn a_foreign_config_map_is_quarantined_and_a_new_installation_begins() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_journal_at_its_limit_is_accepted_by_the_api_server_and_read_back() {
     let cluster = ApiServer::start_with_kamaji().await;
-    let version = KubernetesVersion::normalise("v1.36.0-rc.1");
+    let version = KubernetesVersion::normalize("v1.36.0-rc.1");
     let row =
         |_| PersistedRow { uid: Uuid::new_v4(), reported: version, status: Status::Ready, deleted_reported: false };
     let event = |_| EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap(),
-        kamaji_version: KamajiVersion::normalise("26.7.4-edge"),
+        kamaji_version: KamajiVersion::normalize("26.7.4-edge"),
         kubernetes_version: version,
         event: Event::Updated { old_tcp_version: version, new_tcp_version: version },
     };

@@ -48,7 +48,7 @@ pub async fn read_cluster_info(
 
 async fn read_kubernetes_version(client: &Client) -> KubernetesVersion {
     let info = within_deadline(client.apiserver_version()).await;
-    info.map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalise(&info.git_version))
+    info.map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalize(&info.git_version))
 }
 
 impl ClusterInfo {

@@ -142,13 +142,13 @@ impl SpecControlPlane {
 
 impl Readable<'_> for KubernetesVersion {
     fn from_text(text: &str) -> Lenient<Self> {
-        Lenient::Read(Self::normalise(text))
+        Lenient::Read(Self::normalize(text))
     }
 }
 
 impl Readable<'_> for Status {
     fn from_text(text: &str) -> Lenient<Self> {
-        Lenient::Read(Self::normalise(Some(text)))
+        Lenient::Read(Self::normalize(Some(text)))
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
         let spec = json!({"kubernetes": {"version": "v1.35.1", "kubelet": {}}, "controlPlane": {"service": {"serviceType": "NodePort"}}});
         let status = json!({"kubernetesResources": {"version": {"status": "Sleeping"}}});
         let read = read(&spec, &status);
-        assert_eq!(read.tcp_version, Some(KubernetesVersion::normalise("v1.35.1")));
+        assert_eq!(read.tcp_version, Some(KubernetesVersion::normalize("v1.35.1")));
         assert_eq!(read.status, Some(Status::Sleeping));
         assert_eq!(read.created, Some("2026-11-22T22:16:03Z".parse().unwrap()));
         assert_eq!(read.deleted, None);

@@ -70,7 +70,7 @@ impl Settings {
                 .filter(|name| !name.is_empty()),
             kamaji_version: argument("--kamaji-version")
                 .or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_VERSION"))
-                .map(|version| KamajiVersion::normalise(&version)),
+                .map(|version| KamajiVersion::normalize(&version)),
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         let expected = Settings {
             kamaji_namespace: Some("elsewhere".to_owned()),
             kamaji_deployment: Some("operator".to_owned()),
-            kamaji_version: Some(KamajiVersion::normalise("v1.2.3")),
+            kamaji_version: Some(KamajiVersion::normalize("v1.2.3")),
             ..Settings::default()
         };
         assert_eq!(by_variable, expected);

@@ -84,12 +84,12 @@ impl Installation {
 
     /// Returns the version of Kamaji on the day `age`.
     pub(super) fn kamaji(&self, age: i64) -> KamajiVersion {
-        KamajiVersion::normalise(self.channel.kamaji(age, self.kamaji_lag))
+        KamajiVersion::normalize(self.channel.kamaji(age, self.kamaji_lag))
     }
 
     /// Returns the version of the management cluster on the day `age`.
     pub(super) fn kubernetes(&self, age: i64) -> KubernetesVersion {
-        KubernetesVersion::normalise(kubernetes(age, self.kubernetes_lag))
+        KubernetesVersion::normalize(kubernetes(age, self.kubernetes_lag))
     }
 
     /// Returns the counts of control planes on the day `age`.
@@ -108,7 +108,7 @@ impl Installation {
     /// Returns the events of the day `age`.
     pub(super) fn events(&self, random: &mut Rng, age: i64) -> Vec<Event> {
         let tenant = kubernetes(age, random.i64(0..120));
-        let tcp_version = KubernetesVersion::normalise(tenant);
+        let tcp_version = KubernetesVersion::normalize(tenant);
         let before = if age == self.first { 0 } else { self.size(age + 1) };
         // Independent of the growth, one is created and another deleted on some days.
         let turnover = u32::from(random.u32(0..100) < self.size(age).min(30));
@@ -119,7 +119,7 @@ impl Installation {
             events.push(Event::Deleted { status, tcp_version });
         }
         if let Some(newer) = kubernetes_after(tenant).filter(|_| random.u32(0..60) < self.size(age).min(20)) {
-            let new_tcp_version = KubernetesVersion::normalise(newer);
+            let new_tcp_version = KubernetesVersion::normalize(newer);
             events.push(Event::Updated { old_tcp_version: tcp_version, new_tcp_version });
         }
         events

@@ -1,4 +1,4 @@
-//! One version of an object, serialised once for every client.
+//! One version of an object, serialized once for every client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,14 +51,14 @@ impl EventType {
 
     const SUFFIX: &'static str = "}\n";
 
-    /// Returns the line of this event for a serialised object.
+    /// Returns the line of this event for a serialized object.
     pub(super) fn line(self, object: &[u8]) -> Bytes {
         [self.prefix().as_bytes(), object, Self::SUFFIX.as_bytes()].concat().into()
     }
 }
 
 impl Object {
-    /// Serialises a version of an object, with `version` as its `resourceVersion`.
+    /// Serializes a version of an object, with `version` as its `resourceVersion`.
     pub(super) fn new(mut value: Value, version: u64) -> Self {
         value["metadata"]["resourceVersion"] = version.to_string().into();
         let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
@@ -75,7 +75,7 @@ impl Object {
 
     /// Returns the object as a value.
     pub(super) fn to_value(&self) -> Value {
-        serde_json::from_slice(&self.json()).expect("the store has serialised the object itself")
+        serde_json::from_slice(&self.json()).expect("the store has serialized the object itself")
     }
 
     /// Returns the line of an event for the object.

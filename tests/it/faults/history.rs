@@ -65,11 +65,11 @@ impl Object {
         let uid = metadata["uid"].as_str().and_then(|uid| uid.parse().ok()).expect("an object has a uid");
         let version = match object.pointer("/spec/kubernetes/version") {
             None => Some(KubernetesVersion::Unknown),
-            Some(version) => version.as_str().map(KubernetesVersion::normalise),
+            Some(version) => version.as_str().map(KubernetesVersion::normalize),
         };
         let word = object.pointer("/status/kubernetesResources/version/status").and_then(Value::as_str);
         let terminating = metadata.get("deletionTimestamp").is_some();
-        Self { uid, version, status: Status::normalise(word), terminating }
+        Self { uid, version, status: Status::normalize(word), terminating }
     }
 }
 

@@ -189,7 +189,7 @@ impl Scene {
         let marker = tcp(&format!("marker-{number}")).version(&version).object();
         let created = self.cluster.tcps().create(&PostParams::default(), &marker).await.expect("it can be created");
         let revision = created.metadata.resource_version.and_then(|revision| revision.parse().ok());
-        (revision.expect("it is etcd's revision"), KubernetesVersion::normalise(&version))
+        (revision.expect("it is etcd's revision"), KubernetesVersion::normalize(&version))
     }
 
     /// Creates a control plane, waits until its event is stored, and returns its revision. The whole pipeline works

@@ -98,9 +98,9 @@ fn events<const N: usize>() -> [EventRecord; N] {
     std::array::from_fn(|_| EventRecord {
         uid: Uuid::new_v4(),
         time: "2026-11-22T22:16:03Z".parse::<Timestamp>().unwrap(),
-        kamaji_version: KamajiVersion::normalise("v1.0.0"),
-        kubernetes_version: KubernetesVersion::normalise("v1.36.3"),
-        event: Event::Created { tcp_version: KubernetesVersion::normalise("v1.35.1"), extended: None },
+        kamaji_version: KamajiVersion::normalize("v1.0.0"),
+        kubernetes_version: KubernetesVersion::normalize("v1.36.3"),
+        event: Event::Created { tcp_version: KubernetesVersion::normalize("v1.35.1"), extended: None },
     })
 }
 

@@ -100,12 +100,12 @@ fn state() -> impl Strategy<Value = JournalState> {
 
 /// A state with every kind of value.
 fn example() -> JournalState {
-    let version = KubernetesVersion::normalise;
+    let version = KubernetesVersion::normalize;
     let uid = |number: u128| Uuid::from_u128(0x0bad_cafe_0000_4000_8000_0000_0000_0000 + number);
     let event = |number, kamaji: &str, event| EventRecord {
         uid: uid(number),
         time: "2026-11-24T05:30:00.123Z".parse().unwrap(),
-        kamaji_version: KamajiVersion::normalise(kamaji),
+        kamaji_version: KamajiVersion::normalize(kamaji),
         kubernetes_version: version("v1.36.3"),
         event,
     };

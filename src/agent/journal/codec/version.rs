@@ -78,7 +78,7 @@ fn read_release([major, minor, patch, stage]: [u16; 4]) -> Result<VersionNumbers
         _ => return Err(CorruptJournal(format!("a version's stage is {stage}"))),
     };
     let release = VersionNumbers { major, minor, patch, stage };
-    match KubernetesVersion::normalise(&release.to_string()) {
+    match KubernetesVersion::normalize(&release.to_string()) {
         KubernetesVersion::Release(read) if read == release => Ok(release),
         _ => Err(CorruptJournal(format!("a version is {release}, expected numbers of up to four digits"))),
     }

@@ -62,7 +62,7 @@ impl<'a> Image<'a> {
 /// A vendor's tag may be the version of the vendor's own product, so it counts only where the label agrees. `latest` is
 /// not a version, so it counts only as a tag.
 pub(super) fn version(image: Image<'_>, label: Option<&str>) -> (KamajiVersion, VersionSource) {
-    let known = |text: &str| Some(KamajiVersion::normalise(text)).filter(|version| *version != KamajiVersion::Unknown);
+    let known = |text: &str| Some(KamajiVersion::normalize(text)).filter(|version| *version != KamajiVersion::Unknown);
     let (tag, label) = (image.tag.and_then(known), label.and_then(known));
     match (tag, label) {
         (Some(version), _) if image.is_upstream() => (version, VersionSource::ImageTag),

@@ -16,7 +16,7 @@ fn ended() -> Timestamp {
 }
 
 fn version(text: &str) -> KubernetesVersion {
-    KubernetesVersion::normalise(text)
+    KubernetesVersion::normalize(text)
 }
 
 /// A control plane that is Ready at v1.35.1.

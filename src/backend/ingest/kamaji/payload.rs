@@ -1,6 +1,6 @@
 //! The payloads of Kamaji's built-in telemetry, and the records that they become. No I/O.
 //!
-//! Versions and statuses are normalised to their public form rather than rejected, since Kamaji's client would never send
+//! Versions and statuses are normalized to their public form rather than rejected, since Kamaji's client would never send
 //! them in another. All other fields of a body are ignored.
 
 use jiff::Timestamp;
@@ -122,7 +122,7 @@ impl Payload for Stats {
         {
             return None;
         }
-        let (kamaji_version, kubernetes_version) = versions.normalise();
+        let (kamaji_version, kubernetes_version) = versions.normalize();
         let snapshot = GaugeSnapshot {
             installation: context.key.pseudonym(uuid),
             time: context.now,
@@ -143,7 +143,7 @@ impl Payload for Create {
         let Self { versions, tcp_version, cluster_api, network_profile } = self;
         let network_profile = network_profile.and_then(|word| word.parse().ok());
         let extended = cluster_api.map(|cluster_api| ExtendedAttributes { cluster_api, network_profile });
-        let tcp_version = KubernetesVersion::normalise(&tcp_version);
+        let tcp_version = KubernetesVersion::normalize(&tcp_version);
         Some(versions.event(context, Event::Created { tcp_version, extended }))
     }
 }
@@ -153,8 +153,8 @@ impl Payload for Update {
 
     fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { versions, old_tcp_version, new_tcp_version } = self;
-        let old = KubernetesVersion::normalise(&old_tcp_version);
-        let new = KubernetesVersion::normalise(&new_tcp_version);
+        let old = KubernetesVersion::normalize(&old_tcp_version);
+        let new = KubernetesVersion::normalize(&new_tcp_version);
         if old_tcp_version.is_empty() || old == new {
             return Some(Batch::default());
         }
@@ -167,20 +167,20 @@ impl Payload for Delete {
 
     fn into_records(self, context: &ReceiveContext<'_>) -> Option<Batch> {
         let Self { versions, tcp_version, status } = self;
-        let status = Status::normalise(status.as_deref());
-        let tcp_version = KubernetesVersion::normalise(&tcp_version);
+        let status = Status::normalize(status.as_deref());
+        let tcp_version = KubernetesVersion::normalize(&tcp_version);
         Some(versions.event(context, Event::Deleted { status, tcp_version }))
     }
 }
 
 impl PayloadVersions {
-    fn normalise(&self) -> (KamajiVersion, KubernetesVersion) {
+    fn normalize(&self) -> (KamajiVersion, KubernetesVersion) {
         let Self { kamaji_version, kubernetes_version } = self;
-        (KamajiVersion::normalise(kamaji_version), KubernetesVersion::normalise(kubernetes_version))
+        (KamajiVersion::normalize(kamaji_version), KubernetesVersion::normalize(kubernetes_version))
     }
 
     fn event(&self, context: &ReceiveContext<'_>, event: Event) -> Batch {
-        let (kamaji_version, kubernetes_version) = self.normalise();
+        let (kamaji_version, kubernetes_version) = self.normalize();
         let ReceiveContext { now, uid, key: _ } = *context;
         let record = EventRecord { uid, time: truncate_to_hour(now), kamaji_version, kubernetes_version, event };
         Batch { events: vec![EventRow { record, source: Source::Kamaji }], ..Batch::default() }

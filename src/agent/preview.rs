@@ -73,7 +73,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
 async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> {
     match config.journal_store(client, None).read().await {
         Ok(Some(view)) => Ok(view.state.installation),
-        Ok(None) => Err("made when the agent starts".to_owned()),
+        Ok(None) => Err("created when the agent starts".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -135,7 +135,7 @@ impl Preview {
         let Self { disabled_reason, endpoint, operator, installation, gauges, samples } = self;
         let state = match disabled_reason {
             Some(reason) => format!("off: {reason}. If it were on, this would go"),
-            None => "on. The next cycle goes".to_owned(),
+            None => "on. The next export goes".to_owned(),
         };
         let counts = &gauges.counts;
         let note = installation.as_ref().err().map(|reason| format!("  (all zero: {reason})")).unwrap_or_default();
@@ -160,7 +160,7 @@ impl Preview {
         );
         text.push_str(&self.extended_table());
         text.push_str(
-            "\nIf a control plane were created, upgraded and deleted, this would go, without the installation:\n",
+            "\nIf a control plane were created, upgraded and deleted, this would be sent, without the installation:\n",
         );
         for sample in samples {
             text.extend([format!("{:<20}", sample.event.kind().name)]);

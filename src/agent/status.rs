@@ -128,7 +128,7 @@ impl fmt::Display for StatusReport {
         writeln!(f, "\nKamaji's operator     {}", kamaji.operator())?;
         writeln!(f, "Kamaji's version      {}", kamaji.sourced_version())?;
         let Some(installation) = installation else {
-            return writeln!(f, "\nNo agent keeps any state in this namespace.");
+            return writeln!(f, "\nThis namespace has no state of an agent.");
         };
         let or_none = |time: &Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
         let events = if *baseline { "reported" } else { "not reported: the control planes are counted only" };

@@ -1,4 +1,4 @@
-//! The table of all routes of the HTTP port, with what each of them requires. [`AuthLayer`](super::AuthLayer) refuses
+//! The table of all routes of the HTTP port, with what each of them requires. The authorization layer rejects
 //! every request that is not in it, so no route is reachable without an entry.
 
 use http::Method;

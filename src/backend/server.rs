@@ -172,6 +172,7 @@ async fn serve_stores(
     let (health_monitor, health_service) = HealthMonitor::new(readiness.clone()).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
     let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
+    let listed_tokens = reader_tokens.clone();
     log_start(&grpc, &http, &auth, &limits)?;
 
     let limiter = Limiter::new(&limits);
@@ -194,7 +195,7 @@ async fn serve_stores(
     let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
-    let retention = retention::run(stores, retention, shutdown.clone());
+    let retention = retention::run(stores, retention, listed_tokens, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };

@@ -77,7 +77,9 @@ impl ApiError {
 /// Returns whether a status code says nothing about the requested resource, because the server is overloaded, starting
 /// or failing.
 fn is_transient_status(code: u16) -> bool {
-    code == StatusCode::TOO_MANY_REQUESTS.as_u16() || code >= StatusCode::INTERNAL_SERVER_ERROR.as_u16()
+    // A list whose next page has expired is complete when it is repeated.
+    let is_expired = code == StatusCode::GONE.as_u16();
+    is_expired || code == StatusCode::TOO_MANY_REQUESTS.as_u16() || code >= StatusCode::INTERNAL_SERVER_ERROR.as_u16()
 }
 
 impl fmt::Display for ApiError {

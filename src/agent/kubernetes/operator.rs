@@ -100,7 +100,7 @@ pub async fn find(client: &Client, location: &OperatorLocation) -> Result<Operat
 fn read_named(deployment: Option<&Deployment>, location: &OperatorLocation) -> Result<Operator, OperatorError> {
     let location = location.clone();
     let Some(deployment) = deployment else { return Err(OperatorError::NotFound { location, found: Vec::new() }) };
-    match Reading::new(deployment) {
+    match Reading::new(deployment, true) {
         Reading::Operator(operator) => Ok(operator),
         Reading::Undecidable { reason, version } => Err(OperatorError::Undecidable { location, reason, version }),
         Reading::OtherSubcommand | Reading::Foreign => Err(OperatorError::NotOperator { location }),
@@ -125,7 +125,7 @@ impl<'a> Search<'a> {
 
     fn add(&mut self, deployment: &Deployment) {
         let is_labelled = label(deployment, NAME_LABEL.0) == Some(NAME_LABEL.1);
-        match Reading::new(deployment) {
+        match Reading::new(deployment, is_labelled) {
             Reading::Operator(operator) => self.operators.push((operator, is_labelled)),
             Reading::Undecidable { reason, version } => self.add_undecidable(deployment, reason, version),
             // Whoever labels a Deployment as Kamaji may run it from an image of another name. Its switch is not known.
@@ -196,12 +196,13 @@ enum Reading {
 }
 
 impl Reading {
-    fn new(deployment: &Deployment) -> Self {
+    /// Reads a Deployment. `is_kamaji` tells whether it is said to be Kamaji's, by its label or by its name.
+    fn new(deployment: &Deployment, is_kamaji: bool) -> Self {
         let mut reading = Self::Foreign;
         for container in containers(deployment) {
             let image = Image::parse(container.image.as_deref().unwrap_or_default());
             let version = image::version(image, label(deployment, VERSION_LABEL));
-            match command_line::role(container, image.is_kamaji()) {
+            match command_line::role(container, image.is_kamaji(), is_kamaji) {
                 ContainerRole::Foreign => {}
                 ContainerRole::OtherSubcommand => {
                     if let Self::Foreign = reading {

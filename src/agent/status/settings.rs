@@ -47,7 +47,9 @@ impl Settings {
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
         let argument = |flag: &str| containers.iter().find_map(|container| argument(container, flag));
         let flags: Vec<_> = containers.iter().copied().map(operator::has_disable_flag).collect();
-        let by_argument = flags.contains(&Ok(true));
+        // A value that the agent rejects keeps it from starting: telemetry is off then, too.
+        let by_argument = boolean_argument(&containers, "--disable-telemetry")
+            .map_or_else(|| flags.contains(&Ok(true)), |value| parse_boolean(&value).unwrap_or(true));
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
         let switch = if by_argument { Some("--disable-telemetry") } else { by_variable };
         let by_reference =
@@ -62,7 +64,7 @@ impl Settings {
                 .or_else(|| has_env_from.then(|| "variables come from other objects (envFrom)".to_owned())),
             kamaji_opt_out: boolean_argument(&containers, FOLLOW_FLAG)
                 .or_else(|| value(FOLLOW_VARIABLE))
-                .and_then(|value| BoolishValueParser::new().parse_ref(&Command::new(""), None, value.as_ref()).ok())
+                .and_then(|value| parse_boolean(&value))
                 .map(KamajiOptOut::from),
             kamaji_namespace: argument("--kamaji-namespace").or_else(|| value("KAMAJI_TELEMETRY_KAMAJI_NAMESPACE")),
             kamaji_deployment: argument("--kamaji-deployment")
@@ -77,6 +79,11 @@ impl Settings {
 
 fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
     container.env.iter().flatten()
+}
+
+/// Parses a boolean as the agent's flags do.
+fn parse_boolean(value: &str) -> Option<bool> {
+    BoolishValueParser::new().parse_ref(&Command::new(""), None, value.as_ref()).ok()
 }
 
 /// Returns the value of a boolean flag: the part after its equals sign, or `true` for the flag alone. The last
@@ -123,6 +130,10 @@ mod tests {
         assert_eq!(settings(&json!({"name": "agent", "args": ["agent"]})), Settings::default());
         let by_argument = settings(&json!({"name": "agent", "args": ["agent", "--disable-telemetry=true"]}));
         assert_eq!(by_argument.disabled_reason.unwrap(), "--disable-telemetry is set in the Deployment \"agent\"");
+        for value in ["no", "off", "N", "false", "0"] {
+            let args = ["agent".to_owned(), format!("--disable-telemetry={value}")];
+            assert_eq!(settings(&json!({"name": "agent", "args": args})).disabled_reason, None, "{value}");
+        }
         for name in SWITCHES {
             let with = |value: &str| settings(&json!({"name": "agent", "env": [{"name": name, "value": value}]}));
             assert!(with("1").disabled_reason.unwrap().contains(name));

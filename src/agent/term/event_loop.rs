@@ -102,7 +102,7 @@ impl EventLoop<'_> {
                     }
                 }
                 outcome = self.exporter.finished() => self.on_delivered(&outcome),
-                () = sleep_until_some(next_wakeup) => {}
+                () = sleep_until_some(next_wakeup) => self.promote_flush(),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The tokens of readers from a file (`--reader-token-file`), beside those in the store.
 //!
-//! A token is valid exactly as long as the file lists it. Only memory holds it: the store has the sessions made from
-//! it, and the audit log names it.
+//! A token is valid as long as the file listed it when it could last be read. Only memory holds it: the store has the
+//! sessions made from it, and the audit log names it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -94,6 +94,11 @@ impl ReaderTokens {
     /// Returns whether there are no tokens.
     pub(in crate::backend) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|file| lock::read(&file.tokens).0.is_empty())
+    }
+
+    /// Returns the prefixes of all tokens.
+    pub(in crate::backend) fn prefixes(&self) -> Vec<String> {
+        self.0.as_ref().map_or_else(Vec::new, |file| lock::read(&file.tokens).0.keys().cloned().collect())
     }
 
     /// Returns the holder of the token with this prefix, if `digest` is that of its whole text.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use tokio_util::sync::CancellationToken;
 
 use super::repeat::repeat;
+use crate::backend::auth::ReaderTokens;
 use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Stores, WriteError, utc_day};
 
 /// The minimum number of days for which uids of events are stored, whatever the retention: a day longer than the oldest
@@ -50,14 +51,19 @@ fn days_before(now: Timestamp, days: u16) -> Timestamp {
 }
 
 /// Deletes rows that are too old, at each interval of `retention`, until `shutdown`.
-pub(in crate::backend) async fn run(stores: Stores, retention: Retention, shutdown: CancellationToken) {
-    let stores = &stores;
-    repeat(retention.interval, shutdown, || prune(stores, retention)).await;
+pub(in crate::backend) async fn run(
+    stores: Stores,
+    retention: Retention,
+    reader_tokens: ReaderTokens,
+    shutdown: CancellationToken,
+) {
+    let (stores, reader_tokens) = (&stores, &reader_tokens);
+    repeat(retention.interval, shutdown, || prune(stores, retention, reader_tokens)).await;
 }
 
 /// Deletes rows that are too old, and logs one line about it.
-async fn prune(stores: &Stores, retention: Retention) {
-    match try_prune(stores, retention).await {
+async fn prune(stores: &Stores, retention: Retention, reader_tokens: &ReaderTokens) {
+    match try_prune(stores, retention, reader_tokens).await {
         Ok((rows, auth)) => log(rows, auth, retention),
         Err(error) => tracing::error!(
             %error, retry_after = ?retention.interval,
@@ -66,10 +72,15 @@ async fn prune(stores: &Stores, retention: Retention) {
     }
 }
 
-async fn try_prune(stores: &Stores, retention: Retention) -> Result<(Pruned, PrunedAuth), WriteError> {
+async fn try_prune(
+    stores: &Stores,
+    retention: Retention,
+    reader_tokens: &ReaderTokens,
+) -> Result<(Pruned, PrunedAuth), WriteError> {
     let now = Timestamp::now();
     let rows = stores.rows.prune(retention.cutoffs(now)).await?;
-    Ok((rows, stores.auth.prune_auth(days_before(now, retention.audit_log), now).await?))
+    let before = days_before(now, retention.audit_log);
+    Ok((rows, stores.auth.prune_auth(before, now, reader_tokens.prefixes()).await?))
 }
 
 fn log(rows: Pruned, auth: PrunedAuth, retention: Retention) {

@@ -73,8 +73,14 @@ pub trait AuthStore: Send + Sync + 'static {
     fn audit_log(&self, limit: u32) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, ReadError>>;
 
     /// Deletes the entries of the audit log before `before`, the tokens that ended before it, and the sessions that
-    /// expired before `now`.
-    fn prune_auth(&self, before: Timestamp, now: Timestamp) -> BoxFuture<'_, Result<PrunedAuth, WriteError>>;
+    /// expired before `now`. Tokens with a prefix in `listed` are retained: the row is what keeps a token that ended from
+    /// being valid again through the file that lists it.
+    fn prune_auth(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        listed: Vec<String>,
+    ) -> BoxFuture<'_, Result<PrunedAuth, WriteError>>;
 }
 
 /// The role of a token, which says what its holder may do. Each role includes those before it.

@@ -37,6 +37,8 @@ pub enum Undecidable {
     Subcommand(String),
     /// There are no arguments, so that the command line is that of the image.
     NoArguments,
+    /// The container runs `manager` from an image that is not Kamaji's, in a Deployment without Kamaji's label.
+    UnknownImage,
     /// The Deployment has Kamaji's label, and no container that is known to be Kamaji's.
     OnlyLabelled,
 }
@@ -58,8 +60,9 @@ pub(super) enum ContainerRole {
 }
 
 /// Returns the role of `container`. `is_kamaji_image` tells whether its image is Kamaji's, so that Kamaji's program is
-/// the entry point of a container without a command.
-pub(super) fn role(container: &Container, is_kamaji_image: bool) -> ContainerRole {
+/// the entry point of a container without a command. `is_kamaji_deployment` tells whether its Deployment is said to be
+/// Kamaji's, by a label or by the flag that names it: then `manager` is Kamaji's subcommand in any image.
+pub(super) fn role(container: &Container, is_kamaji_image: bool, is_kamaji_deployment: bool) -> ContainerRole {
     let variables = Variables::new(container);
     let mut words = command_line(container);
     let has_command = container.command.iter().flatten().next().is_some();
@@ -77,6 +80,10 @@ pub(super) fn role(container: &Container, is_kamaji_image: bool) -> ContainerRol
         return if is_kamaji { Undecidable::NoArguments.into() } else { ContainerRole::Foreign };
     };
     match variables.expand(word) {
+        // Other operators have a subcommand of this name too, and their flags say nothing about Kamaji's.
+        Expanded::Literal(subcommand) if subcommand == MANAGER && !is_kamaji && !is_kamaji_deployment => {
+            Undecidable::UnknownImage.into()
+        }
         Expanded::Literal(subcommand) if subcommand == MANAGER => match read_flags(words, &variables) {
             Ok(telemetry_disabled) => ContainerRole::Operator { telemetry_disabled },
             Err(undecidable) => undecidable.into(),
@@ -85,7 +92,7 @@ pub(super) fn role(container: &Container, is_kamaji_image: bool) -> ContainerRol
         Expanded::Literal(subcommand) if OTHER_SUBCOMMANDS.contains(&subcommand.as_str()) => {
             ContainerRole::OtherSubcommand
         }
-        Expanded::Literal(_) => Undecidable::Subcommand(printable(word)).into(),
+        Expanded::Literal(_) => Undecidable::Subcommand(printable_subcommand(word)).into(),
         Expanded::Unknown { .. } => Undecidable::Variable(printable(word)).into(),
     }
 }
@@ -118,14 +125,22 @@ fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 
-/// Returns the beginning of a word that can be logged.
+/// Returns the beginning of a word that can be logged: up to the end of its first reference to a variable.
 fn printable(word: &str) -> String {
     let is_of_name = |c: &char| c.is_ascii_alphanumeric() || "-_./$()".contains(*c);
-    word.chars().take_while(is_of_name).take(MAX_WORD).collect()
+    let end = word.find(')').map_or(word.len(), |position| position + 1);
+    word[..end].chars().take_while(is_of_name).take(MAX_WORD).collect()
+}
+
+/// Returns an argument in the place of a subcommand if it looks like one. Anything else may be a secret.
+fn printable_subcommand(word: &str) -> String {
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    let is_subcommand = name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    if is_subcommand { name.chars().take(MAX_WORD).collect() } else { "…".to_owned() }
 }
 
 /// Reads the flags as Go's `pflag` does: alone or with `=` and one of Go's words for a boolean, the last one wins, and
-/// parsing ends at `--`. One dash, which other flag packages of Go accept, counts as two.
+/// parsing ends at `--`. One dash, which only other flag packages of Go accept, can disable telemetry and not enable it.
 ///
 /// A value that Go rejects prevents the operator from starting; it is read as disabled. The word after a flag without
 /// `=` may be its value, and then neither ends the flags nor sets one: there, only words that disable telemetry count.
@@ -141,7 +156,8 @@ fn read_flags<'a>(words: impl Iterator<Item = &'a str>, variables: &Variables) -
         if literal == "--" && !may_be_value {
             break;
         }
-        let value = flag_value(&literal).filter(|is_disabled| *is_disabled || !may_be_value);
+        let may_enable = !may_be_value && literal.starts_with("--");
+        let value = flag_value(&literal).filter(|is_disabled| *is_disabled || may_enable);
         telemetry_disabled = value.unwrap_or(telemetry_disabled);
         may_be_value = literal.starts_with('-') && !literal.contains('=') && !FLAGS.contains(&literal.as_str());
     }
@@ -153,7 +169,8 @@ fn flag_value(word: &str) -> Option<bool> {
     let value = FLAGS.into_iter().find_map(|flag| word.strip_prefix(flag))?;
     match value.strip_prefix('=') {
         Some(value) => Some(!matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")),
-        None => value.is_empty().then_some(true),
+        // Another flag goes on with a dash. Whatever else follows the name, pflag rejects.
+        None => (!value.starts_with('-')).then_some(true),
     }
 }
 
@@ -237,6 +254,10 @@ impl fmt::Display for Undecidable {
             Self::Program(word) => write!(f, "it is started by {word:?}, expected Kamaji's own program"),
             Self::Subcommand(word) => write!(f, "its first argument is {word:?}, expected \"{MANAGER}\""),
             Self::NoArguments => write!(f, "it has no arguments, expected \"{MANAGER}\" and its flags"),
+            Self::UnknownImage => write!(
+                f,
+                "it runs \"{MANAGER}\" from an image that is not called {PROGRAM:?}; --kamaji-deployment names it as Kamaji's"
+            ),
             Self::OnlyLabelled => write!(f, "it has Kamaji's label and does not run \"{PROGRAM} {MANAGER}\""),
         }
     }

@@ -66,7 +66,6 @@ fn the_operator_is_found_by_what_it_runs() {
         "image": "ghcr.io/cozystack/cozystack/kamaji:v1.1.7@sha256:abc",
         "args": ["manager", "--disable-telemetry"],
     }]});
-    let renamed = json!({"containers": [{"name": "m", "image": "acme.test/tcp-operator:v7", "args": ["manager"]}]});
     for (operator, expected) in [
         (charted("kamaji", &["manager"]), ("kamaji", "v1.0.0", false)),
         (installed_by_manifest(&["manager", "--disable-telemetry"]), ("kamaji-controller-manager", "v0.4.1", true)),
@@ -74,13 +73,21 @@ fn the_operator_is_found_by_what_it_runs() {
             deployment("kamaji", &[NAME_LABEL, (VERSION_LABEL, "26.3.6-edge")], &cozystack),
             ("kamaji", "26.3.6-edge", true),
         ),
-        (deployment("a", &[("app.kubernetes.io/name", "tenants")], &renamed), ("a", "unknown", false)),
     ] {
         let (name, version, is_disabled) = expected;
         let expected = (name.to_owned(), version.to_owned(), is_disabled);
         let other = deployment("web", &[], &json!({"containers": [{"name": "web", "image": "nginx:1"}]}));
         assert_eq!(found(&[other, operator, kubeconfig_generator()]), expected);
     }
+}
+
+#[test]
+fn the_manager_of_an_image_of_another_name_is_the_operator_only_with_kamajis_label_or_by_its_name() {
+    let renamed = json!({"containers": [{"name": "m", "image": "acme.test/tcp-operator:v7", "args": ["manager"]}]});
+    let unlabelled = deployment("a", &[("app.kubernetes.io/name", "tenants")], &renamed);
+    assert!(message(std::slice::from_ref(&unlabelled)).contains("--kamaji-deployment"));
+    assert_eq!(named(&unlabelled).unwrap().deployment, "a");
+    assert_eq!(found(&[deployment("a", &[NAME_LABEL], &renamed)]), ("a".to_owned(), "unknown".to_owned(), false));
 }
 
 #[test]

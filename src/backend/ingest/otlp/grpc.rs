@@ -95,6 +95,10 @@ impl Protocol for GrpcProtocol {
         if *flag != 1 || !is_gzip {
             return Ok(body);
         }
+        // A frame that was cut is not repaired by decompressing what is there.
+        if message.len() != length {
+            return Err(MALFORMED);
+        }
         let plain = gunzip(message, MAX_MESSAGE)?;
         head.headers.remove(GRPC_ENCODING);
         let mut frame = BytesMut::with_capacity(FRAME + plain.len());

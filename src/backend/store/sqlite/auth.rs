@@ -97,11 +97,18 @@ impl AuthStore for SqliteStore {
             .boxed()
     }
 
-    fn prune_auth(&self, before: Timestamp, now: Timestamp) -> BoxFuture<'_, Result<PrunedAuth, WriteError>> {
+    fn prune_auth(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        listed: Vec<String>,
+    ) -> BoxFuture<'_, Result<PrunedAuth, WriteError>> {
         async move {
+            let listed = serde_json::Value::from(listed).to_string();
             let mut all = PrunedAuth::default();
             loop {
-                let step = self.writer.run(move |connection| prune(connection, before, now)).await?;
+                let listed = listed.clone();
+                let step = self.writer.run(move |connection| prune(connection, before, now, &listed)).await?;
                 all.entries += step.entries;
                 all.tokens += step.tokens;
                 if step.entries < u64::from(MAX_STEP_ROWS) {
@@ -209,14 +216,16 @@ fn insert_entry(connection: &Connection, entry: &AuditLogEntry) -> rusqlite::Res
     Ok(())
 }
 
-fn prune(connection: &mut Connection, before: Timestamp, now: Timestamp) -> rusqlite::Result<PrunedAuth> {
+/// Runs one step. `listed` is a JSON array of the prefixes of tokens that are retained.
+fn prune(connection: &mut Connection, before: Timestamp, now: Timestamp, listed: &str) -> rusqlite::Result<PrunedAuth> {
     let (before, now) = (before.as_millisecond(), now.as_millisecond());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let old = "DELETE FROM audit_log WHERE number IN (SELECT number FROM audit_log WHERE time < ?1 LIMIT ?2)";
     let entries = transaction.execute(old, params![before, MAX_STEP_ROWS])? as u64;
     transaction.execute("DELETE FROM sessions WHERE expires <= ?1", params![now])?;
-    let ended = "DELETE FROM tokens WHERE expires < ?1 OR revoked < ?1";
-    let tokens = transaction.execute(ended, params![before])? as u64;
+    let ended = "DELETE FROM tokens WHERE (expires < ?1 OR revoked < ?1)
+                 AND prefix NOT IN (SELECT value FROM json_each(?2))";
+    let tokens = transaction.execute(ended, params![before, listed])? as u64;
     transaction.commit()?;
     Ok(PrunedAuth { entries, tokens })
 }

@@ -203,8 +203,13 @@ impl AuthStore for PartialLog {
         self.0.audit_log(limit)
     }
 
-    fn prune_auth(&self, before: Timestamp, now: Timestamp) -> BoxFuture<'_, Result<PrunedAuth, WriteError>> {
-        self.0.prune_auth(before, now)
+    fn prune_auth(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        listed: Vec<String>,
+    ) -> BoxFuture<'_, Result<PrunedAuth, WriteError>> {
+        self.0.prune_auth(before, now, listed)
     }
 }
 

@@ -217,13 +217,19 @@ async fn what_ended_before_the_cutoff_is_deleted_and_the_rest_stays(auth_store: 
     // More than one step of a deletion takes.
     auth_store.record((0..3_000).map(|_| read(&valid, hours_ago(25))).collect()).await.unwrap();
     auth_store.record((0..5).map(|_| read(&valid, hours_ago(24))).collect()).await.unwrap();
-    let commands_before = 5 + 1;
-    let trimmed = auth_store.prune_auth(hours_ago(24), noon()).await.unwrap();
+    let commands_before = 5 + 1 + 2 + 1;
+    for (number, name) in [(6, "listed"), (7, "listed-expired")] {
+        let expired = Token { expires: hours_ago(50), ..token(number, name) };
+        auth_store.create_token(expired, Digest::of("")).await.unwrap();
+    }
+    auth_store.revoke_token("listed".into(), hours_ago(50)).await.unwrap();
+    let listed: Vec<_> = [6, 7].map(|number| token(number, "").prefix).into();
+    let trimmed = auth_store.prune_auth(hours_ago(24), noon(), listed.clone()).await.unwrap();
     assert_eq!(trimmed, PrunedAuth { entries: 3_000 + commands_before, tokens: 2 });
     let names: Vec<_> = auth_store.tokens().await.unwrap().into_iter().map(|used| used.token.name).collect();
-    assert_eq!(names, ["valid", "revoked-late", "expired-5"]);
+    assert_eq!(names, ["valid", "revoked-late", "expired-5", "listed", "listed-expired"]);
     assert_eq!(auth_store.audit_log(10_000).await.unwrap().len(), 5 + 1);
-    assert_eq!(auth_store.prune_auth(hours_ago(24), noon()).await.unwrap(), PrunedAuth::default());
+    assert_eq!(auth_store.prune_auth(hours_ago(24), noon(), listed).await.unwrap(), PrunedAuth::default());
 }
 
 async fn a_session_is_opened_only_with_the_secret_of_a_valid_token(auth_store: Shared) {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn role_of(container: &Value, is_kamaji_image: bool) -> ContainerRole {
-    role(&serde_json::from_value(container.clone()).unwrap(), is_kamaji_image)
+    role(&serde_json::from_value(container.clone()).unwrap(), is_kamaji_image, false)
 }
 
 fn with_args(args: &[&str], env: &Value) -> ContainerRole {
@@ -43,6 +43,8 @@ fn the_flag_is_read_as_go_reads_it() {
         (&["--disable-telemetry", "--disable-telemetry=false"], ON),
         (&["--disable-telemetry=false", "--disable-telemetry"], OFF),
         (&["--disable-telemetry-not"], ON),
+        (&["--disable-telemetry\n"], OFF),
+        (&["--disable-telemetry", "-disable-telemetry=false"], OFF),
         (&["--", "--disable-telemetry"], ON),
     ] {
         let words: Vec<_> = std::iter::once("manager").chain(args.iter().copied()).collect();
@@ -182,7 +184,25 @@ fn kamajis_own_program_is_read_however_it_is_started() {
     ] {
         let container = json!({"name": "manager", "command": command, "args": args});
         assert_eq!(role_of(&container, true), OFF, "{container}");
-        assert_eq!(role_of(&container, false), OFF, "{container}");
+        let of_unknown_image = serde_json::from_value(container.clone()).unwrap();
+        assert_eq!(role(&of_unknown_image, false, true), OFF, "{container}");
+    }
+}
+
+#[test]
+fn the_manager_of_an_unknown_image_is_kamajis_only_if_its_deployment_is() {
+    for command in [json!(null), json!([])] {
+        let container = json!({"name": "acme", "command": command, "args": ["manager", "--leader-elect"]});
+        assert_eq!(role_of(&container, false), Undecidable::UnknownImage.into(), "{container}");
+        assert_eq!(role_of(&container, true), ON, "{container}");
+    }
+}
+
+#[test]
+fn no_secret_is_part_of_a_message() {
+    for (args, secret) in [(&["manager", "$(UNDEFINED)hunter2"][..], "hunter2"), (&["s3cr3tToken"], "s3cr3t")] {
+        let ContainerRole::Undecidable(reason) = with_args(args, &json!([])) else { panic!("{args:?}") };
+        assert!(!reason.to_string().contains(secret), "{reason}");
     }
 }
 

@@ -108,7 +108,7 @@ impl<K: Eq + Hash> TokenBuckets<K> {
     /// Returns the number of keys.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.state.lock().unwrap().full_at.len()
+        lock(&self.state).full_at.len()
     }
 
     fn fill(&self, full_at: &mut Instant, unit: Duration, units: u32, now: Instant) {

@@ -26,8 +26,11 @@ pub mod store;
 mod metrics;
 mod reload;
 
+mod clock;
+
+pub use clock::{Clock, ManualClock};
 pub use jobs::retention::Retention;
 pub use net::tls::{TlsFiles, TlsIdentity};
 pub use rate_limit::{InvalidNetwork, Limits, parse_network};
-pub use server::{Config, Listeners, SecurityConfig, run, serve};
+pub use server::{Config, Listeners, SecurityConfig, Settings, run, serve};
 pub use store::{StoreLocation, Stores, UnknownStore};

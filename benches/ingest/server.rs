@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kamaji_telemetry::backend::store::SqliteStore;
-use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Stores};
+use kamaji_telemetry::backend::{self, Limits, Listeners, SecurityConfig, Settings, Stores};
 use tokio_util::sync::CancellationToken;
 
 use crate::null_store::NullStore;
@@ -53,7 +53,7 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
         trusted_proxies: Vec::new(),
     };
     let security = SecurityConfig { limits, ..SecurityConfig::default() };
-    backend::serve(listeners, stores, Retention::default(), security, shutdown).await
+    backend::serve(listeners, stores, Settings { security, ..Settings::default() }, shutdown).await
 }
 
 fn print_figures() -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTokens};
+use super::clock::Clock;
 use super::ingest::{self, Ingester};
 use super::jobs::health::HealthMonitor;
 use super::jobs::retention::{self, Retention};
@@ -45,10 +46,19 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// The store.
     pub store: StoreLocation,
+    /// The settings of what is served.
+    pub settings: Settings,
+}
+
+/// The settings of a backend whose addresses are bound and whose store is open.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
     /// The retention of records.
     pub retention: Retention,
     /// Limits, TLS and authentication.
     pub security: SecurityConfig,
+    /// The clock of everything that is stored or deleted.
+    pub clock: Clock,
 }
 
 /// Limits, TLS and authentication.
@@ -92,8 +102,8 @@ impl Listeners {
 /// Runs a backend until `shutdown`: binds its addresses, opens the store, and serves. The probes are served from the
 /// beginning.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Config { grpc, http, health, store, retention, security } = config;
-    security.auth.check()?;
+    let Config { grpc, http, health, store, settings } = config;
+    settings.security.auth.check()?;
     check_distinct(&[("--grpc-addr", Some(grpc)), ("--http-addr", Some(http)), ("--health-addr", health)])?;
     let (grpc, http) = (BoundSocket::bind(grpc, "--grpc-addr")?, BoundSocket::bind(http, "--http-addr")?);
     let probes = probes(health.map(listen_for_probes).transpose()?);
@@ -103,28 +113,27 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let serving = async {
         let Some(stores) = open(store, &stop).await? else { return Ok(()) };
         let listeners = StoreListeners { grpc: grpc.listen()?, http: http.listen()? };
-        serve_stores(listeners, stores, retention, security, state, stop).await
+        serve_stores(listeners, stores, settings, state, stop).await
     };
     probes.serve_while(serving, shutdown).await
 }
 
 /// Serves `stores` on bound sockets until `shutdown`, then finishes the requests in flight, for at most 10 s. Meanwhile it
-/// deletes records by `retention`. Authentication is by the tokens in `stores` and by `security`.
+/// deletes records by the retention of `settings`. Authentication is by the tokens in `stores` and by `settings`.
 ///
 /// Every acknowledged record is committed, whatever happens later. Fails at the start if a socket cannot be used, or the
 /// store or a file of tokens cannot be read.
 pub async fn serve(
     listeners: Listeners,
     stores: Stores,
-    retention: Retention,
-    security: SecurityConfig,
+    settings: Settings,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
     let probes = probes(health);
     let state = probes.state.clone();
     let listeners = StoreListeners { grpc, http };
-    let serving = serve_stores(listeners, stores, retention, security, state, shutdown.clone());
+    let serving = serve_stores(listeners, stores, settings, state, shutdown.clone());
     probes.serve_while(serving, shutdown).await
 }
 
@@ -162,8 +171,7 @@ async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::
 async fn serve_stores(
     listeners: StoreListeners,
     stores: Stores,
-    retention: Retention,
-    security: SecurityConfig,
+    Settings { retention, security, clock }: Settings,
     ProbeState { readiness, has_metrics }: ProbeState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -179,12 +187,12 @@ async fn serve_stores(
     let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.auth));
     let secure = auth.is_secure(tls.is_some());
     let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
-    let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers);
+    let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers, clock.clone());
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer) };
-    let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows)));
+    let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows), clock.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
-    let http_routes = http_routes(&stores, ingester, &layers, readiness, grpc.local_addr()?).await?;
+    let http_routes = http_routes(&stores, ingester, &layers, &clock, readiness, grpc.local_addr()?).await?;
 
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
     let grpc = acceptor.clone().serve(grpc, Port::Grpc, grpc_routes, shutdown.clone());
@@ -195,7 +203,7 @@ async fn serve_stores(
     let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
-    let retention = retention::run(stores, retention, listed_tokens, shutdown.clone());
+    let retention = retention::run(stores, retention, listed_tokens, clock, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };
@@ -219,6 +227,7 @@ async fn http_routes(
     stores: &Stores,
     ingester: Arc<Ingester>,
     layers: &Layers,
+    clock: &Clock,
     readiness: Readiness,
     grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
@@ -232,8 +241,8 @@ async fn http_routes(
     };
     let probes = RateLimitLayer { scope: LimitScope::Nothing, ..pages.clone() };
     let otlp = ingest::otlp::http::routes(ingester, auth, Arc::clone(limiter));
-    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, auth, Arc::clone(limiter));
-    let pages = pages.layer(web::routes(stores.clone(), auth, grpc));
+    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, clock.clone(), auth, Arc::clone(limiter));
+    let pages = pages.layer(web::routes(stores.clone(), auth, clock.clone(), grpc));
     let probes = probes.layer(web::probes(readiness, auth));
     Ok(traced(otlp.merge(kamaji).merge(pages).merge(probes)))
 }

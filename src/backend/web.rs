@@ -17,12 +17,12 @@ use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
-use jiff::Timestamp;
 use maud::Markup;
 
 use super::auth::{AuthError, AuthLayer, Principal};
+use super::clock::Clock;
 use super::insights::{self, Overview};
-use super::store::{ReadError, Store, Stores};
+use super::store::{ReadError, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
 
@@ -51,12 +51,13 @@ const MAX_BODY: usize = 1_024;
 struct Web {
     stores: Stores,
     auth: Arc<AuthLayer>,
+    clock: Clock,
     /// The address of OTLP/gRPC, which a page without data names.
     grpc: SocketAddr,
 }
 
 /// Returns the routes of readers, behind `auth`. `grpc` is the address of OTLP/gRPC.
-pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, grpc: SocketAddr) -> Router {
+pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, clock: Clock, grpc: SocketAddr) -> Router {
     let routes = Router::new()
         .route("/", get(front))
         .route("/audit-log", get(audit_log::page))
@@ -70,7 +71,7 @@ pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, grpc: SocketAddr) ->
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(async |response: Response| with_security_headers(response)))
-        .with_state(Web { stores, auth: Arc::clone(auth), grpc });
+        .with_state(Web { stores, auth: Arc::clone(auth), clock, grpc });
     auth.layer(routes, respond)
 }
 
@@ -114,21 +115,21 @@ impl IntoResponse for PageError {
     }
 }
 
-async fn read_overview(store: &dyn Store) -> Result<Overview, ReadError> {
-    let now = Timestamp::now();
-    let data = store.overview(insights::overview_query(now)).await?;
+async fn read_overview(web: &Web) -> Result<Overview, ReadError> {
+    let now = web.clock.now();
+    let data = web.stores.rows.overview(insights::overview_query(now)).await?;
     Ok(insights::overview(data, now))
 }
 
 /// Shows the overview to a reader, and the login form to others.
 async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, PageError> {
     let Some(Extension(principal)) = principal else { return login::page(&web, None).await };
-    let overview = read_overview(web.stores.rows.as_ref()).await?;
+    let overview = read_overview(&web).await?;
     Ok(with_form(page::overview(&overview, web.grpc, &principal)))
 }
 
-async fn overview(State(Web { stores, .. }): State<Web>) -> Result<Json<Overview>, PageError> {
-    Ok(Json(read_overview(stores.rows.as_ref()).await?))
+async fn overview(State(web): State<Web>) -> Result<Json<Overview>, PageError> {
+    Ok(Json(read_overview(&web).await?))
 }
 
 async fn style() -> impl IntoResponse {

@@ -29,7 +29,7 @@ use crate::agent::export::connection::ExporterConfig;
 use crate::agent::kubernetes::operator::OperatorLocation;
 use crate::backend::auth::token;
 use crate::backend::store::{AuthStore, OverviewQuery, Role, SqliteStore, Store};
-use crate::backend::{self, Listeners, Retention, SecurityConfig, Stores};
+use crate::backend::{self, Listeners, Settings, Stores};
 use crate::{agent, process};
 
 /// The default address of the page: the port of OTLP over HTTP, which the backend serves as well.
@@ -101,13 +101,7 @@ impl Demo {
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(
-            listeners,
-            stores,
-            Retention::default(),
-            SecurityConfig::default(),
-            agent_ended.clone(),
-        ));
+        tasks.spawn(backend::serve(listeners, stores, Settings::default(), agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,

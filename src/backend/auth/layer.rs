@@ -23,6 +23,7 @@ use super::principal::{Credentials, Principal};
 use super::reader_tokens::ReaderTokens;
 use super::routes::{self, Route, RouteAccess};
 use super::token::prefix_of;
+use crate::backend::clock::Clock;
 use crate::backend::rate_limit::TokenBuckets;
 use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token, TokenRef};
 
@@ -41,6 +42,7 @@ pub(in crate::backend) struct AuthLayer {
     public_url: Option<PublicUrl>,
     ingest_tokens: IngestTokens,
     reader_tokens: ReaderTokens,
+    pub(super) clock: Clock,
 }
 
 /// The middleware. It needs the matched path, so it is a layer of the routes and not of their router.
@@ -64,10 +66,21 @@ impl AuthLayer {
         is_secure: bool,
         ingest_tokens: IngestTokens,
         reader_tokens: ReaderTokens,
+        clock: Clock,
     ) -> Self {
         let login_throttle = LoginThrottle::new(Instant::now());
         let log_entries = TokenBuckets::new(MAX_LOG_ENTRIES_PER_SECOND);
-        Self { auth_store, audit_log, login_throttle, log_entries, is_secure, public_url, ingest_tokens, reader_tokens }
+        Self {
+            auth_store,
+            audit_log,
+            login_throttle,
+            log_entries,
+            is_secure,
+            public_url,
+            ingest_tokens,
+            reader_tokens,
+            clock,
+        }
     }
 
     /// Forgets the sources and tokens that are within their limits again.
@@ -152,12 +165,12 @@ impl AuthLayer {
     async fn record(&self, route: &Route, actor: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
         let action = format!("{} {}", route.method, route.path);
         let status = status.map(|status| status.as_u16());
-        let entry = AuditLogEntry { time: Timestamp::now(), actor: Some(actor.clone()), action, status, count: 1 };
+        let entry = AuditLogEntry { time: self.clock.now(), actor: Some(actor.clone()), action, status, count: 1 };
         self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         if let Some(authorization) = headers.get(AUTHORIZATION) {
             let Some(text) = bearer(authorization.as_bytes()) else { return Ok(Credentials::Invalid) };
             let holder = self.token_holder(text, now).await?;
@@ -172,7 +185,7 @@ impl AuthLayer {
 
     /// Returns whether any token is valid, in the store or in the file.
     pub(in crate::backend) async fn has_valid_token(&self) -> Result<bool, ReadError> {
-        Ok(!self.reader_tokens.is_empty() || self.auth_store.has_valid_token(Timestamp::now()).await?)
+        Ok(!self.reader_tokens.is_empty() || self.auth_store.has_valid_token(self.clock.now()).await?)
     }
 
     /// Returns the holder of the token with this whole text, if it is valid.
@@ -240,7 +253,7 @@ mod tests {
         let auth_store: Arc<dyn AuthStore> = Arc::new(SqliteStore::open(&folder.path().join("auth.db")).unwrap());
         let (audit_log, _) = AuditLogWriter::new(Arc::clone(&auth_store));
         let (ingest_tokens, reader_tokens) = (IngestTokens::open(None).unwrap(), ReaderTokens::open(None).unwrap());
-        let auth = AuthLayer::new(auth_store, audit_log, None, false, ingest_tokens, reader_tokens);
+        let auth = AuthLayer::new(auth_store, audit_log, None, false, ingest_tokens, reader_tokens, Clock::default());
         (Arc::new(auth).layer(routes, IntoResponse::into_response), folder)
     }
 

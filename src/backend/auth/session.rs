@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::header::{HeaderName, SET_COOKIE};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::cookie;
 use super::error::AuthUnavailable;
@@ -38,7 +38,7 @@ pub(in crate::backend) enum LoginError {
 impl AuthLayer {
     /// Opens a session for the holder of the token `text`.
     pub(in crate::backend) async fn log_in(&self, client: ClientKey, text: &str) -> Result<SetCookie, LoginError> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let text = text.trim();
         let Some(holder) = self.token_holder(text, now).await? else { return self.deny_login(client).await };
         self.check_rate(&holder, 1).map_err(LoginError::TooManyAttempts)?;
@@ -73,7 +73,7 @@ impl AuthLayer {
     /// Records a login. The token and the client of a failed login are not recorded.
     async fn record_login(&self, actor: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
         let entry =
-            AuditLogEntry { time: Timestamp::now(), actor, action: LOGIN.to_owned(), status: Some(status), count: 1 };
+            AuditLogEntry { time: self.clock.now(), actor, action: LOGIN.to_owned(), status: Some(status), count: 1 };
         self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 }

@@ -17,12 +17,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::error::IngestError;
 use super::stack::{self, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
+use crate::backend::clock::Clock;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
 use crate::backend::store::{PseudonymKey, Store};
@@ -40,12 +40,14 @@ enum KamajiProtocol {}
 struct KamajiReceiver {
     store: Arc<dyn Store>,
     key: PseudonymKey,
+    clock: Clock,
 }
 
 /// Returns the routes `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms.
 pub(in crate::backend) fn routes(
     store: Arc<dyn Store>,
     key: PseudonymKey,
+    clock: Clock,
     auth: &Arc<AuthLayer>,
     limiter: Arc<Limiter>,
 ) -> Router {
@@ -54,7 +56,7 @@ pub(in crate::backend) fn routes(
         .route("/create", post(receive::<Create>))
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
-        .with_state(KamajiReceiver { store, key });
+        .with_state(KamajiReceiver { store, key, clock });
     stack::layers::<KamajiProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
 }
 
@@ -131,8 +133,8 @@ async fn receive<P: Payload>(
 }
 
 async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
-    let KamajiReceiver { store, key } = receiver;
-    let context = ReceiveContext { now: Timestamp::now(), uid: Uuid::new_v4(), key };
+    let KamajiReceiver { store, key, clock } = receiver;
+    let context = ReceiveContext { now: clock.now(), uid: Uuid::new_v4(), key };
     // serde's own error would repeat what was sent.
     let payload: Option<P> = serde_json::from_slice(body).ok();
     let records =

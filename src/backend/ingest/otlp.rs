@@ -7,7 +7,6 @@ mod rejection_log;
 use std::iter;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
@@ -20,6 +19,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::error::IngestError;
 use super::stack;
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
+use crate::backend::clock::Clock;
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
 use crate::backend::store::{Store, WriteError};
@@ -40,11 +40,12 @@ const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
 pub(in crate::backend) struct Ingester {
     store: Arc<dyn Store>,
     rejection_log: RejectionLog,
+    clock: Clock,
 }
 
 impl Ingester {
-    pub(in crate::backend) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, rejection_log: RejectionLog::new() }
+    pub(in crate::backend) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { store, rejection_log: RejectionLog::new(), clock }
     }
 
     async fn metrics(
@@ -53,7 +54,7 @@ impl Ingester {
         permit: Permit,
     ) -> Result<ExportMetricsServiceResponse, IngestError> {
         let items = items_in_metrics(&request);
-        let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, Timestamp::now()));
+        let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, self.clock.now()));
         // A message takes many times the memory of its records, which may have to wait for a commit.
         drop(request);
         let rejections = self.store(items, validated, permit).await?;
@@ -69,7 +70,7 @@ impl Ingester {
         permit: Permit,
     ) -> Result<ExportLogsServiceResponse, IngestError> {
         let items = items_in_logs(&request);
-        let validated = (items <= MAX_ITEMS).then(|| validate_logs(&request, Timestamp::now()));
+        let validated = (items <= MAX_ITEMS).then(|| validate_logs(&request, self.clock.now()));
         drop(request);
         let rejections = self.store(items, validated, permit).await?;
         let partial_success = partial_success(&rejections).map(|(rejected_log_records, error_message)| {

@@ -32,6 +32,7 @@ mod tests {
 
     use super::*;
     use crate::backend::auth::{AuditLogWriter, IngestTokens, ReaderTokens};
+    use crate::backend::clock::Clock;
     use crate::backend::rate_limit::{ClientKey, Limits};
     use crate::backend::store::SqliteStore;
 
@@ -41,7 +42,8 @@ mod tests {
         let store: Arc<SqliteStore> = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
         let (audit_log, _writes) = AuditLogWriter::new(store.clone());
         let (ingest_tokens, reader_tokens) = (IngestTokens::open(None).unwrap(), ReaderTokens::open(None).unwrap());
-        let auth = Arc::new(AuthLayer::new(store, audit_log, None, false, ingest_tokens, reader_tokens));
+        let auth =
+            Arc::new(AuthLayer::new(store, audit_log, None, false, ingest_tokens, reader_tokens, Clock::default()));
         // Full again at once, since the buckets' clock is not paused.
         let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
         let job = tokio::spawn(run(Arc::clone(&limiter), auth, CancellationToken::new()));

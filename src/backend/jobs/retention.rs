@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::repeat::repeat;
 use crate::backend::auth::ReaderTokens;
+use crate::backend::clock::Clock;
 use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Stores, WriteError, utc_day};
 
 /// The minimum number of days for which uids of events are stored, whatever the retention: a day longer than the oldest
@@ -55,15 +56,16 @@ pub(in crate::backend) async fn run(
     stores: Stores,
     retention: Retention,
     reader_tokens: ReaderTokens,
+    clock: Clock,
     shutdown: CancellationToken,
 ) {
-    let (stores, reader_tokens) = (&stores, &reader_tokens);
-    repeat(retention.interval, shutdown, || prune(stores, retention, reader_tokens)).await;
+    let (stores, reader_tokens, clock) = (&stores, &reader_tokens, &clock);
+    repeat(retention.interval, shutdown, || prune(stores, retention, reader_tokens, clock.now())).await;
 }
 
 /// Deletes rows that are too old, and logs one line about it.
-async fn prune(stores: &Stores, retention: Retention, reader_tokens: &ReaderTokens) {
-    match try_prune(stores, retention, reader_tokens).await {
+async fn prune(stores: &Stores, retention: Retention, reader_tokens: &ReaderTokens, now: Timestamp) {
+    match try_prune(stores, retention, reader_tokens, now).await {
         Ok((rows, auth)) => log(rows, auth, retention),
         Err(error) => tracing::error!(
             %error, retry_after = ?retention.interval,
@@ -76,8 +78,8 @@ async fn try_prune(
     stores: &Stores,
     retention: Retention,
     reader_tokens: &ReaderTokens,
+    now: Timestamp,
 ) -> Result<(Pruned, PrunedAuth), WriteError> {
-    let now = Timestamp::now();
     let rows = stores.rows.prune(retention.cutoffs(now)).await?;
     let before = days_before(now, retention.audit_log);
     Ok((rows, stores.auth.prune_auth(before, now, reader_tokens.prefixes()).await?))

@@ -5,7 +5,6 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{PageError, Web, page, with_form};
@@ -51,5 +50,5 @@ pub(super) async fn page(
     Extension(principal): Extension<Principal>,
 ) -> Result<Response, PageError> {
     let entries = web.stores.auth.audit_log(PAGE_LIMIT).await?;
-    Ok(with_form(page::audit_log(&entries, Timestamp::now(), &principal)))
+    Ok(with_form(page::audit_log(&entries, web.clock.now(), &principal)))
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
-use crate::backend::{self, Limits, Retention, SecurityConfig, TlsFiles, TlsIdentity, parse_network};
+use crate::backend::{self, Clock, Limits, Retention, SecurityConfig, Settings, TlsFiles, TlsIdentity, parse_network};
 use crate::cli::interval;
 use crate::process;
 
@@ -134,7 +134,8 @@ impl ServeArgs {
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
-        Ok(backend::Config { grpc, http, health, store, retention, security })
+        let settings = Settings { retention, security, clock: Clock::default() };
+        Ok(backend::Config { grpc, http, health, store, settings })
     }
 }
 

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use kamaji_telemetry::backend::auth::{AuthConfig, token};
 use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{AuthStore, Role, SqliteStore, Store};
-use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Stores};
+use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Settings, Stores};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -91,6 +91,11 @@ impl Backend {
 
     /// Serves the given stores.
     pub(crate) async fn serve(folder: TempDir, stores: Stores, retention: Retention, security: SecurityConfig) -> Self {
+        Self::serve_with(folder, stores, Settings { retention, security, ..Settings::default() }).await
+    }
+
+    /// Serves the given stores with the given settings.
+    pub(crate) async fn serve_with(folder: TempDir, stores: Stores, settings: Settings) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
@@ -98,7 +103,7 @@ impl Backend {
         let auth = Arc::clone(&stores.auth);
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
         let (_, admin) = token::create(auth.as_ref(), name, Role::Admin, 1).await.unwrap();
-        let task = tokio::spawn(backend::serve(listeners, stores, retention, security, shutdown.clone()));
+        let task = tokio::spawn(backend::serve(listeners, stores, settings, shutdown.clone()));
         let admin = format!("Bearer {admin}");
         Self { grpc, http, auth, admin, folder, task, shutdown: shutdown.drop_guard() }
     }

@@ -1,0 +1,69 @@
+//! The clock of the backend.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::process::lock::lock;
+
+/// A source of the time of day: the system's, or one that a test moves.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Option<ManualClock>);
+
+/// A clock that stands still until it is moved. Clones are the same clock.
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<Mutex<Timestamp>>);
+
+impl Clock {
+    /// Returns the time.
+    pub fn now(&self) -> Timestamp {
+        self.0.as_ref().map_or_else(Timestamp::now, ManualClock::now)
+    }
+}
+
+impl ManualClock {
+    /// Creates a clock that stands at `time`.
+    pub fn new(time: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(time)))
+    }
+
+    /// Returns the time.
+    pub fn now(&self) -> Timestamp {
+        *lock(&self.0)
+    }
+
+    /// Moves the clock to `time`, which may be in the past.
+    pub fn set(&self, time: Timestamp) {
+        *lock(&self.0) = time;
+    }
+
+    /// Moves the clock by `duration`, which may be negative.
+    pub fn advance(&self, duration: SignedDuration) {
+        *lock(&self.0) += duration;
+    }
+}
+
+impl From<ManualClock> for Clock {
+    fn from(clock: ManualClock) -> Self {
+        Self(Some(clock))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_stands_still_until_it_is_moved_and_the_systems_does_not() {
+        let start: Timestamp = "2026-11-23T20:00:00Z".parse().unwrap();
+        let manual = ManualClock::new(start);
+        let clock = Clock::from(manual.clone());
+        assert_eq!((clock.now(), clock.now()), (start, start));
+        manual.advance(SignedDuration::from_hours(-1));
+        assert_eq!(clock.now().to_string(), "2026-11-23T19:00:00Z");
+        manual.set(Timestamp::UNIX_EPOCH);
+        assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
+        let before = Timestamp::now();
+        assert!(Clock::default().now() >= before);
+    }
+}

@@ -1,4 +1,4 @@
-//! Turns requests into records: OTLP over gRPC and HTTP, and the JSON of Kamaji's built-in telemetry.
+//! Turns requests into records: OTLP over gRPC and HTTP, in protobuf and JSON, and the JSON of Kamaji's built-in telemetry.
 //!
 //! ```text
 //! stack ──▶ otlp   ──▶ validate ──▶ store
@@ -8,6 +8,7 @@
 //! The response to a request is sent after the commit of its records.
 
 mod error;
+pub mod json;
 pub(super) mod kamaji;
 pub(super) mod otlp;
 mod stack;

@@ -13,6 +13,9 @@ mod connection;
 mod connection_limit;
 mod in_flight;
 pub(super) mod probes;
+mod refusals;
+mod request_body;
+pub(super) mod security_headers;
 pub(super) mod tls;
 pub(super) mod trace;
 

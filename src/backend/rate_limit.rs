@@ -7,6 +7,7 @@
 //! logged or counted.
 
 mod client_ip;
+mod decoders;
 mod error;
 mod layer;
 mod limiter;
@@ -19,7 +20,7 @@ pub(super) use client_ip::ClientKey;
 pub use client_ip::{InvalidNetwork, parse_network};
 pub(super) use error::{RateLimitError, RateLimited};
 pub(super) use layer::{RateLimitLayer, within_deadline};
-pub(super) use limiter::{LimitScope, Limiter, PeerAddr, Permit};
+pub(super) use limiter::{Decompressed, LimitScope, Limiter, PeerAddr, Permit};
 pub(super) use quota::{Quota, QuotaExceeded, Reservation};
 pub(super) use token_bucket::TokenBuckets;
 

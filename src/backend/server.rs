@@ -20,6 +20,7 @@ use super::jobs::retention::{self, Retention};
 use super::jobs::{checkpoint, evict};
 use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
+use super::net::security_headers::secured;
 use super::net::tls::TlsIdentity;
 use super::net::trace::traced;
 use super::net::{Acceptor, Port};
@@ -244,7 +245,7 @@ async fn http_routes(
     let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, clock.clone(), auth, Arc::clone(limiter));
     let pages = pages.layer(web::routes(stores.clone(), auth, clock.clone(), grpc));
     let probes = probes.layer(web::probes(readiness, auth));
-    Ok(traced(otlp.merge(kamaji).merge(pages).merge(probes)))
+    Ok(traced(secured(otlp.merge(kamaji).merge(pages).merge(probes))))
 }
 
 fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: &Limits) -> anyhow::Result<()> {

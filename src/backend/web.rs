@@ -11,33 +11,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use maud::Markup;
 
-use super::auth::{AuthError, AuthLayer, Principal};
+use super::auth::{AuthLayer, Principal};
 use super::clock::Clock;
 use super::insights::{self, Overview};
 use super::store::{ReadError, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
-
-/// The security headers of every response. A page loads its own style and icon and nothing else, runs no script, sends
-/// no form, and is in no frame and no cache. It sends no referrer to other sites. It sends one to itself, since a
-/// browser without it omits the origin of a form, too.
-const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "same-origin"),
-    (CACHE_CONTROL, "no-store"),
-];
 
 /// The policy of a page whose form is sent to this backend alone.
 const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
@@ -70,27 +56,13 @@ pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, clock: Clock, grpc: 
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(map_response(async |response: Response| with_security_headers(response)))
         .with_state(Web { stores, auth: Arc::clone(auth), clock, grpc });
-    auth.layer(routes, respond)
+    auth.layer(routes, IntoResponse::into_response)
 }
 
 /// Returns the routes of the probes. They report the last result of the health check, so that no probe reads the store.
 pub(super) fn probes(readiness: Readiness, auth: &Arc<AuthLayer>) -> Router {
-    let routes = probes::probes(readiness);
-    auth.layer(routes.layer(map_response(async |response: Response| with_security_headers(response))), respond)
-}
-
-fn respond(error: AuthError) -> Response {
-    with_security_headers(error.into_response())
-}
-
-/// Adds the security headers that a response does not set itself.
-fn with_security_headers(mut response: Response) -> Response {
-    for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    response
+    auth.layer(probes::probes(readiness), IntoResponse::into_response)
 }
 
 /// Returns a page with a form.

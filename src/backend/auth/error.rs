@@ -74,7 +74,7 @@ fn seconds(wait: Duration) -> u64 {
 
 impl AuthError {
     /// Returns the HTTP status of the response.
-    pub(super) const fn status(&self) -> StatusCode {
+    pub(in crate::backend) const fn status(&self) -> StatusCode {
         match self {
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossOrigin | Self::Role { .. } => StatusCode::FORBIDDEN,

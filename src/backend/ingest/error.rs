@@ -16,9 +16,18 @@ pub(super) enum IngestError {
     /// A limit, or a body that was not read.
     #[error(transparent)]
     RateLimit(#[from] RateLimitError),
-    /// A media type or an encoding that the route does not take, with the one that it takes.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// A path, a service or a signal that is not served.
+    #[error(
+        "only the metrics and logs of kamaji-telemetry are taken here: expected POST /v1/metrics or /v1/logs over HTTP, \
+         MetricsService/Export or LogsService/Export over gRPC"
+    )]
+    Unrouted,
+    /// A media type that the route does not take, with those that it takes.
+    #[error("unsupported content type: expected {0}")]
+    UnsupportedType(&'static str),
+    /// An encoding other than gzip.
+    #[error("unsupported content encoding: expected gzip, identity or none")]
+    UnsupportedEncoding,
     /// A body that is larger after decompression than a plain one may be.
     #[error("the message is too large: expected at most {0} bytes after decompression")]
     TooLargeDecompressed(usize),

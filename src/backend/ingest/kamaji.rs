@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
 use super::error::IngestError;
@@ -24,7 +24,7 @@ use super::stack::{self, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
 use crate::backend::clock::Clock;
 use crate::backend::metrics::{self, Transport};
-use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
+use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
 use crate::backend::store::{PseudonymKey, Store};
 use payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
 
@@ -64,20 +64,24 @@ impl Protocol for KamajiProtocol {
     const TRANSPORT: Transport = Transport::Kamaji;
     const MAX_BODY: usize = MAX_BODY;
 
+    type Format = ();
+
+    fn format(_: &HeaderMap) {}
+
     fn check_head(head: &Parts) -> Result<(), IngestError> {
-        if media_type(head).eq_ignore_ascii_case("application/json") {
+        if media_type(&head.headers).eq_ignore_ascii_case("application/json") {
             return Ok(());
         }
-        Err(IngestError::Unsupported("unsupported content type: expected application/json"))
+        Err(IngestError::UnsupportedType("application/json"))
     }
 
     /// Returns the body as it is: Kamaji's client sends plain bodies only.
-    fn decompress(_: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
-        Ok(body)
+    fn decompress(_: &mut Parts, body: Bytes) -> Decompressed<IngestError> {
+        Decompressed::plain(body)
     }
 
     /// Renders an error in plain text.
-    fn respond(error: IngestError) -> Response {
+    fn respond(error: IngestError, (): ()) -> Response {
         if let Some(reason) = reject_reason(&error) {
             metrics::records_rejected(reason, 1);
         }
@@ -92,7 +96,9 @@ impl Protocol for KamajiProtocol {
             IngestError::RateLimit(limit) => text(limit.code()),
             IngestError::Store(_) => text(StatusCode::SERVICE_UNAVAILABLE),
             IngestError::TooLargeDecompressed(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
-            IngestError::Unsupported(_)
+            IngestError::Unrouted
+            | IngestError::UnsupportedType(_)
+            | IngestError::UnsupportedEncoding
             | IngestError::Encoding
             | IngestError::Malformed(_)
             | IngestError::Rejected(_) => text(StatusCode::BAD_REQUEST),
@@ -112,11 +118,13 @@ impl Protocol for KamajiProtocol {
 /// Returns the label under which a body is counted as rejected; `None` if the sender is not to blame.
 const fn reject_reason(error: &IngestError) -> Option<&'static str> {
     match error {
-        IngestError::Unsupported(_) => Some("content_type"),
+        IngestError::UnsupportedType(_) => Some("content_type"),
         IngestError::RateLimit(RateLimitError::TooLarge(_)) | IngestError::TooLargeDecompressed(_) => Some("too_large"),
-        IngestError::RateLimit(RateLimitError::Broken) | IngestError::Encoding => Some("broken"),
+        IngestError::RateLimit(RateLimitError::Broken) | IngestError::UnsupportedEncoding | IngestError::Encoding => {
+            Some("broken")
+        }
         IngestError::Malformed(_) | IngestError::Rejected(_) => Some("malformed"),
-        IngestError::RateLimit(_) | IngestError::Auth(_) | IngestError::Store(_) => None,
+        IngestError::Unrouted | IngestError::RateLimit(_) | IngestError::Auth(_) | IngestError::Store(_) => None,
     }
 }
 
@@ -128,7 +136,7 @@ async fn receive<P: Payload>(
 ) -> Response {
     match store::<P>(&receiver, permit, &body).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(error) => KamajiProtocol::respond(error),
+        Err(error) => stack::reject(error),
     }
 }
 

@@ -7,18 +7,22 @@ mod rejection_log;
 use std::iter;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use prost::Message;
+use serde::de::DeserializeOwned;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::IngestError;
 use super::stack;
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
+use crate::backend::auth::AuthError;
 use crate::backend::clock::Clock;
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
@@ -36,6 +40,26 @@ const MAX_ITEMS: usize = 2_000;
 /// The error of a body that cannot be decoded.
 const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
 
+/// The messages of a signal.
+trait Signal {
+    type Request: Message + Default + DeserializeOwned + Send;
+    type Response: Message;
+
+    /// The member of the response in JSON that counts what was rejected.
+    const REJECTED: &'static str;
+
+    fn items(request: &Self::Request) -> usize;
+
+    fn validate(request: &Self::Request, now: Timestamp) -> Validated;
+
+    /// Returns the response where records were rejected, with their number and a message, or none.
+    fn response(partial_success: Option<(i64, String)>) -> Self::Response;
+}
+
+enum Metrics {}
+
+enum Logs {}
+
 /// Validates and stores messages. The response to each is sent after its commit.
 pub(in crate::backend) struct Ingester {
     store: Arc<dyn Store>,
@@ -43,40 +67,70 @@ pub(in crate::backend) struct Ingester {
     clock: Clock,
 }
 
+impl Signal for Metrics {
+    type Request = ExportMetricsServiceRequest;
+    type Response = ExportMetricsServiceResponse;
+
+    const REJECTED: &'static str = "rejectedDataPoints";
+
+    fn items(request: &Self::Request) -> usize {
+        items_in_metrics(request)
+    }
+
+    fn validate(request: &Self::Request, now: Timestamp) -> Validated {
+        validate_metrics(request, now)
+    }
+
+    fn response(partial_success: Option<(i64, String)>) -> Self::Response {
+        let partial_success = partial_success.map(|(rejected_data_points, error_message)| {
+            ExportMetricsPartialSuccess { rejected_data_points, error_message }
+        });
+        ExportMetricsServiceResponse { partial_success }
+    }
+}
+
+impl Signal for Logs {
+    type Request = ExportLogsServiceRequest;
+    type Response = ExportLogsServiceResponse;
+
+    const REJECTED: &'static str = "rejectedLogRecords";
+
+    fn items(request: &Self::Request) -> usize {
+        items_in_logs(request)
+    }
+
+    fn validate(request: &Self::Request, now: Timestamp) -> Validated {
+        validate_logs(request, now)
+    }
+
+    fn response(partial_success: Option<(i64, String)>) -> Self::Response {
+        let partial_success = partial_success.map(|(rejected_log_records, error_message)| ExportLogsPartialSuccess {
+            rejected_log_records,
+            error_message,
+        });
+        ExportLogsServiceResponse { partial_success }
+    }
+}
+
 impl Ingester {
     pub(in crate::backend) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self { store, rejection_log: RejectionLog::new(), clock }
     }
 
-    async fn metrics(
+    /// Validates a message and stores its records. Returns the count and the message of OTLP's `partial_success`; `None`
+    /// if all was accepted.
+    async fn ingest<S: Signal>(
         &self,
-        request: ExportMetricsServiceRequest,
+        request: S::Request,
         permit: Permit,
-    ) -> Result<ExportMetricsServiceResponse, IngestError> {
-        let items = items_in_metrics(&request);
-        let validated = (items <= MAX_ITEMS).then(|| validate_metrics(&request, self.clock.now()));
+    ) -> Result<Option<(i64, String)>, IngestError> {
+        let items = S::items(&request);
+        let validated = (items <= MAX_ITEMS).then(|| S::validate(&request, self.clock.now()));
         // A message takes many times the memory of its records, which may have to wait for a commit.
         drop(request);
         let rejections = self.store(items, validated, permit).await?;
-        let partial_success = partial_success(&rejections).map(|(rejected_data_points, error_message)| {
-            ExportMetricsPartialSuccess { rejected_data_points, error_message }
-        });
-        Ok(ExportMetricsServiceResponse { partial_success })
-    }
-
-    async fn logs(
-        &self,
-        request: ExportLogsServiceRequest,
-        permit: Permit,
-    ) -> Result<ExportLogsServiceResponse, IngestError> {
-        let items = items_in_logs(&request);
-        let validated = (items <= MAX_ITEMS).then(|| validate_logs(&request, self.clock.now()));
-        drop(request);
-        let rejections = self.store(items, validated, permit).await?;
-        let partial_success = partial_success(&rejections).map(|(rejected_log_records, error_message)| {
-            ExportLogsPartialSuccess { rejected_log_records, error_message }
-        });
-        Ok(ExportLogsServiceResponse { partial_success })
+        let rejected = i64::try_from(rejections.total()).unwrap_or(i64::MAX);
+        Ok((rejected > 0).then(|| (rejected, rejections.to_string())))
     }
 
     /// Charges for a message of `items` items, and stores its valid records. `validated` is `None` if there are too many
@@ -102,16 +156,11 @@ impl Ingester {
     }
 }
 
-/// Returns the count and the message of OTLP's `partial_success`; `None` if all was accepted.
-fn partial_success(rejections: &Rejections) -> Option<(i64, String)> {
-    let rejected = i64::try_from(rejections.total()).unwrap_or(i64::MAX);
-    (rejected > 0).then(|| (rejected, rejections.to_string()))
-}
-
 /// Returns the gRPC status of an error, which OTLP over HTTP has as its body. Senders try again only if `RetryInfo` says
 /// so. The cause of an error of the store is for our own log.
 fn status(error: &IngestError) -> Status {
     let (code, message) = match error {
+        IngestError::Auth(AuthError::MethodNotAllowed(_)) => (Code::Unimplemented, error.to_string()),
         IngestError::Auth(_) => (Code::Unauthenticated, error.to_string()),
         IngestError::RateLimit(limit) => match limit {
             RateLimitError::Limited(_) | RateLimitError::NoRoom => (Code::ResourceExhausted, error.to_string()),
@@ -123,17 +172,30 @@ fn status(error: &IngestError) -> Status {
             RateLimitError::TooSlow => (Code::DeadlineExceeded, error.to_string()),
         },
         IngestError::TooLargeDecompressed(_) => (Code::ResourceExhausted, error.to_string()),
-        IngestError::Unsupported(_) | IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => {
-            (Code::InvalidArgument, error.to_string())
-        }
+        IngestError::Unrouted | IngestError::UnsupportedEncoding => (Code::Unimplemented, error.to_string()),
+        IngestError::UnsupportedType(_)
+        | IngestError::Encoding
+        | IngestError::Malformed(_)
+        | IngestError::Rejected(_) => (Code::InvalidArgument, error.to_string()),
         IngestError::Store(WriteError::Overloaded { .. }) => {
             (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
         }
         IngestError::Store(WriteError::Unavailable(_)) => (Code::Unavailable, error.to_string()),
     };
-    match error.retry_after() {
-        Some(wait) => Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(wait))),
+    match details(error) {
+        Some(details) => Status::with_error_details(code, message, details),
         None => Status::new(code, message),
+    }
+}
+
+/// Returns the time after which to try again, or what is wrong with a body that is rejected whenever it is sent.
+fn details(error: &IngestError) -> Option<ErrorDetails> {
+    match error {
+        IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => {
+            // The message as a whole: a path to a field would repeat what was sent.
+            Some(ErrorDetails::with_bad_request_violation("", error.to_string()))
+        }
+        _ => Some(ErrorDetails::with_retry_info(Some(error.retry_after()?))),
     }
 }
 

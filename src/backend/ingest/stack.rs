@@ -1,11 +1,14 @@
 //! The layers in front of every ingest route, the same for each protocol.
 //!
 //! ```text
-//! request ──▶ count responses ──▶ check limits ──▶ check the ingest token ──▶ read and decompress the body ──▶ handler
+//! request ──▶ render and count ──▶ check limits ──▶ check the ingest token ──▶ check the head ──▶ read the body ──▶ handler
 //! ```
 //!
 //! A rejected request counts as one, so the limits come before the token. A body is read only if the sender may
-//! send. Behind the stack, a body is complete, plain, and no longer than its protocol allows.
+//! send, and if its head is one that the route takes: whatever the head decides is answered at once. Behind the stack, a
+//! body is complete, plain, and no longer than its protocol allows.
+//!
+//! An error travels outwards as an extension of its response, and is rendered once, in the format of the request.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,17 +16,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 use super::error::IngestError;
 use crate::backend::auth::AuthError;
 use crate::backend::metrics::{self, Transport};
-use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitError, within_deadline};
+use crate::backend::rate_limit::{Decompressed, LimitScope, Limiter, Permit, RateLimitError, within_deadline};
 use crate::backend::store::{Batch, Store};
 
 /// The protocol-specific parts of the ingest stack.
@@ -34,18 +38,28 @@ pub(super) trait Protocol: 'static {
     /// The largest body in bytes, before decompression.
     const MAX_BODY: usize;
 
-    /// Checks the head of a request, before its body is decompressed.
+    /// The format of a request, in which it is answered.
+    type Format: Send;
+
+    /// Returns the format of a request with these headers.
+    fn format(headers: &HeaderMap) -> Self::Format;
+
+    /// Checks the head of a request, before its body is read.
     fn check_head(head: &Parts) -> Result<(), IngestError>;
 
     /// Decompresses a body, and removes its encoding from the head.
-    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError>;
+    fn decompress(head: &mut Parts, body: Bytes) -> Decompressed<IngestError>;
 
     /// Renders an error.
-    fn respond(error: IngestError) -> Response;
+    fn respond(error: IngestError, format: Self::Format) -> Response;
 
     /// Returns the result of a request for the metrics: one of a few status codes.
     fn result(response: &Response) -> String;
 }
+
+/// An error on its way to the layer that renders it.
+#[derive(Clone)]
+struct Rejected(Arc<IngestError>);
 
 /// Returns `routes` behind the layers. `auth` adds the one that checks the ingest token.
 pub(super) fn layers<P: Protocol>(
@@ -54,9 +68,19 @@ pub(super) fn layers<P: Protocol>(
     auth: impl FnOnce(Router, fn(AuthError) -> Response) -> Router,
 ) -> Router {
     let routes = routes.layer(from_fn(read::<P>));
-    auth(routes, |error| P::respond(error.into()))
-        .layer(from_fn_with_state(limiter, check::<P>))
-        .layer(map_response(count::<P>))
+    outer_layers::<P>(auth(routes, |error| reject(error.into())), limiter)
+}
+
+/// Returns `routes`, whose requests are rejected by their heads alone, behind the layers that read no body.
+pub(super) fn outer_layers<P: Protocol>(routes: Router, limiter: Arc<Limiter>) -> Router {
+    routes.layer(from_fn_with_state(limiter, check)).layer(from_fn(render::<P>))
+}
+
+/// Returns the response to a request that is rejected; the outermost layer renders it.
+pub(super) fn reject(error: IngestError) -> Response {
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(Rejected(Arc::new(error)));
+    response
 }
 
 /// Charges for a request of `items` items, and stores its accepted `records`. Returns after the commit.
@@ -73,46 +97,72 @@ pub(super) async fn write(store: &dyn Store, permit: Permit, items: usize, recor
 }
 
 /// Decompresses gzip into at most `max` bytes. Nothing beyond is decompressed, so that a bomb costs no more than a message.
-pub(super) fn gunzip(compressed: &[u8], max: usize) -> Result<Vec<u8>, IngestError> {
+pub(super) fn gunzip(compressed: &[u8], max: usize) -> Decompressed<IngestError> {
     let mut plain = Vec::new();
-    let mut decoder = MultiGzDecoder::new(compressed).take(max as u64 + 1);
-    decoder.read_to_end(&mut plain).map_err(|_| IngestError::Encoding)?;
-    if plain.len() > max { Err(IngestError::TooLargeDecompressed(max)) } else { Ok(plain) }
+    let read = MultiGzDecoder::new(compressed).take(max as u64 + 1).read_to_end(&mut plain);
+    let bytes = plain.len();
+    let body = match read {
+        Err(_) => Err(IngestError::Encoding),
+        Ok(_) if bytes > max => Err(IngestError::TooLargeDecompressed(max)),
+        Ok(_) => Ok(plain.into()),
+    };
+    Decompressed { body, bytes }
 }
 
 /// Returns the media type of a body, without parameters; empty if there is none.
-pub(super) fn media_type(head: &Parts) -> &str {
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split_once(';').map_or(content_type, |(media_type, _)| media_type).trim()
 }
 
-async fn count<P: Protocol>(response: Response) -> Response {
+/// Returns whether a body is compressed with gzip, by the header `name`; fails if it has any other encoding.
+///
+/// Names of encodings are in any case, `x-gzip` is another name of gzip, and `identity` stands for none (RFC 9110,
+/// section 8.4.1).
+pub(super) fn is_gzip(headers: &HeaderMap, name: &str) -> Result<bool, IngestError> {
+    let mut is_gzip = false;
+    for line in headers.get_all(name) {
+        for encoding in line.to_str().map_err(|_| IngestError::UnsupportedEncoding)?.split(',').map(str::trim) {
+            if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+                continue;
+            }
+            let is_known = encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip");
+            if !is_known || std::mem::replace(&mut is_gzip, true) {
+                return Err(IngestError::UnsupportedEncoding);
+            }
+        }
+    }
+    Ok(is_gzip)
+}
+
+async fn render<P: Protocol>(request: Request, next: Next) -> Response {
+    let format = P::format(request.headers());
+    let mut response = next.run(request).await;
+    let rejected = response.extensions_mut().remove().and_then(|Rejected(error)| Arc::into_inner(error));
+    let response = rejected.map_or(response, |error| P::respond(error, format));
     metrics::requests(P::TRANSPORT, P::result(&response));
     response
 }
 
-async fn check<P: Protocol>(State(limiter): State<Arc<Limiter>>, mut request: Request, next: Next) -> Response {
+async fn check(State(limiter): State<Arc<Limiter>>, mut request: Request, next: Next) -> Response {
     match limiter.check(&request, LimitScope::Items) {
         Ok(permit) => {
             request.extensions_mut().insert(permit);
             next.run(request).await
         }
-        Err(error) => P::respond(error.into()),
+        Err(error) => reject(error.into()),
     }
 }
 
 async fn read<P: Protocol>(request: Request, next: Next) -> Response {
     let response = within_deadline(async {
         let (mut head, body) = request.into_parts();
-        let head_check = P::check_head(&head);
+        P::check_head(&head)?;
         let permit: Permit = head.extensions.get().cloned().ok_or(RateLimitError::Broken)?;
-        let decompress = |body| if head_check.is_ok() { P::decompress(&mut head, body) } else { Ok(body) };
-        let body = permit.read_body(body, P::MAX_BODY, decompress).await?;
-        // The body is read first, so that the sender gets the response rather than a reset connection.
-        head_check?;
+        let body = permit.read_body(body, P::MAX_BODY, |body| P::decompress(&mut head, body)).await?;
         // The handler has the last permit, so that an undecodable body is charged before its response is sent.
         drop(permit);
         Ok(next.run(Request::from_parts(head, Body::from(body))).await)
     });
-    response.await.unwrap_or_else(P::respond)
+    response.await.unwrap_or_else(reject)
 }

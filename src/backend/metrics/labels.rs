@@ -37,7 +37,7 @@ pub(in crate::backend) enum TokenFile {
     Ingest,
 }
 
-/// The reason for which a connection is closed before anything is read from it.
+/// The reason for which a connection is closed: unread, except for [`ConnectionRejection::Refusals`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend) enum ConnectionRejection {
     /// There are as many connections as there may be.
@@ -48,6 +48,8 @@ pub(in crate::backend) enum ConnectionRejection {
     Rate,
     /// The TLS handshake failed, or took too long.
     Tls,
+    /// Too many requests in a row were refused.
+    Refusals,
 }
 
 impl LimitKind {
@@ -67,7 +69,7 @@ impl LimitKind {
 }
 
 impl ConnectionRejection {
-    pub(super) const ALL: [Self; 4] = [Self::All, Self::Client, Self::Rate, Self::Tls];
+    pub(super) const ALL: [Self; 5] = [Self::All, Self::Client, Self::Rate, Self::Tls, Self::Refusals];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +77,7 @@ impl ConnectionRejection {
             Self::Client => "client",
             Self::Rate => "rate",
             Self::Tls => "tls",
+            Self::Refusals => "refusals",
         }
     }
 }

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,6 +19,8 @@ use tonic::codegen::Service;
 
 use super::Port;
 use super::in_flight::{InFlight, ResponseBody};
+use super::refusals::Refusals;
+use super::request_body::lingering;
 use crate::backend::metrics::{self, ConnectionRejection};
 use crate::backend::rate_limit::PeerAddr;
 
@@ -73,6 +74,11 @@ const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 /// Requests that were reset for the peer's violations of the protocol, after which the connection ends.
 const MAX_ERROR_RESETS: usize = 4 * MAX_STREAMS as usize;
 
+/// The refusals in a row after which a connection is closed. An agent that looks for the one record of 500 that is refused
+/// gets 9 of 18 requests refused; a gateway that has as many requests in flight as a connection may have, one for each of 32
+/// agents, gets them all refused four times before it counts as one that does not listen.
+const MAX_REFUSALS: usize = 4 * MAX_STREAMS as usize;
+
 /// The path of a call whose response lasts as long as its connection. It does not count as in flight: a client that
 /// does no more than listen would hold its slot.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -90,7 +96,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves the connection until it ends, is idle for too long, is evicted, or `shutdown`.
+    /// Serves the connection until it ends, is idle for too long, had too many requests refused, is evicted, or `shutdown`.
     pub(super) async fn serve(self, stream: TcpStream, shutdown: CancellationToken) {
         // Without TCP_NODELAY a response waits up to 40 ms for the peer's delayed acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
@@ -115,7 +121,8 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { port, peer, tls: _, routes, in_flight, evicted } = self;
-        let service = service_fn(|request| handle(request, peer, routes.clone(), in_flight.clone()));
+        let refusals = Refusals::new(MAX_REFUSALS);
+        let service = service_fn(|request| handle(request, peer, routes.clone(), in_flight.clone(), refusals.clone()));
         let builder = builder(port);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         // An error is of the peer or of the network, and the peer sends unanswered requests again.
@@ -125,6 +132,7 @@ impl Connection {
             () = tokio::time::sleep(MAX_CONNECTION_AGE) => {}
             () = shutdown.cancelled() => {}
             () = evicted.cancelled() => {}
+            () = refusals.exceeded() => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
@@ -170,11 +178,13 @@ async fn handle(
     peer: IpAddr,
     mut routes: Router,
     in_flight: InFlight,
+    refusals: Refusals,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let guard = in_flight.begin();
     let is_watch = request.uri().path() == WATCH;
-    let mut request = request.map(Body::new);
+    let mut request = lingering(request);
     request.extensions_mut().insert(PeerAddr(peer));
     let response = routes.call(request).await?;
+    refusals.count(&response);
     Ok(response.map(|body| ResponseBody::new(body, (!is_watch).then_some(guard))))
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 
 use super::error::DEADLINE;
-use super::{LimitScope, Limiter, RateLimitError};
+use super::{Decompressed, LimitScope, Limiter, RateLimitError};
 use crate::backend::metrics::{self, LimitKind};
 
 /// Limits the requests of routes that take no telemetry.
@@ -36,9 +36,12 @@ async fn limit(State(layer): State<RateLimitLayer>, request: Request, next: Next
         Ok(permit) => permit,
         Err(error) => return respond(error),
     };
+    let is_routed = request.extensions().get::<MatchedPath>().is_some();
     let response = within_deadline(async {
         let (head, body) = request.into_parts();
-        let body = permit.read_body(body, max_body, Ok::<_, RateLimitError>).await?;
+        // The path alone decides what the response is.
+        let body = if is_routed { body } else { Body::empty() };
+        let body = permit.read_body(body, max_body, Decompressed::<RateLimitError>::plain).await?;
         let mut request = Request::from_parts(head, Body::from(body));
         request.extensions_mut().insert(permit.client());
         Ok::<_, RateLimitError>(next.run(request).await)

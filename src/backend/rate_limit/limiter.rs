@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::Request;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::decoders::{Decoder, Decoders};
 use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
 use crate::backend::metrics::{self, LimitKind};
 use crate::process::lock::lock;
@@ -19,11 +20,6 @@ use crate::process::lock::lock;
 /// Bytes that cost as much as one item: the size of an event. Reading takes time and memory also for a body that holds
 /// few items, or that cannot be decoded at all.
 const BYTES_PER_ITEM: usize = 300;
-
-/// Bodies that are decoded at once. Decoding is work for the processor alone, so that more of them would not be done
-/// earlier, and each takes up to 64 MiB meanwhile: 256 MiB in all. One client may
-/// hold all of them briefly: its next body is refused once these were charged.
-const MAX_READERS: usize = 4;
 
 /// Bytes of bodies in memory before they are decoded: 128 of the largest.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -57,7 +53,7 @@ pub(in crate::backend) struct Limiter {
     items_per_day: TokenBuckets<ClientKey>,
     snapshots: TokenBuckets<Uuid>,
     body_bytes: Arc<Quota>,
-    readers: Arc<Semaphore>,
+    decoders: Arc<Decoders>,
 }
 
 /// A request that passed [`Limiter::check`]. It is an extension of the request.
@@ -81,7 +77,16 @@ struct ReadBody {
     /// Its length before or after decompression, whichever is greater.
     bytes: usize,
     _reservation: Reservation,
-    _reader: OwnedSemaphorePermit,
+    _decoder: Decoder,
+}
+
+/// A body after decompression.
+#[derive(Debug)]
+pub(in crate::backend) struct Decompressed<E> {
+    /// The plain body, or the reason for which there is none.
+    pub(in crate::backend) body: Result<Bytes, E>,
+    /// The number of bytes that were decompressed, also before an error.
+    pub(in crate::backend) bytes: usize,
 }
 
 impl Limiter {
@@ -103,7 +108,7 @@ impl Limiter {
             items_per_day: TokenBuckets::daily(*items_per_day),
             snapshots: TokenBuckets::new(*snapshots),
             body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CLIENT),
-            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            decoders: Decoders::new(),
         })
     }
 
@@ -186,6 +191,18 @@ impl Limiter {
     }
 }
 
+impl<E> Decompressed<E> {
+    /// Returns a body that was plain.
+    pub(in crate::backend) fn plain(body: Bytes) -> Self {
+        Self { bytes: body.len(), body: Ok(body) }
+    }
+
+    /// Returns the error of a body of which nothing was decompressed.
+    pub(in crate::backend) const fn failed(error: E) -> Self {
+        Self { body: Err(error), bytes: 0 }
+    }
+}
+
 impl Permit {
     /// Returns the client of the request.
     pub(in crate::backend) fn client(&self) -> ClientKey {
@@ -195,29 +212,28 @@ impl Permit {
     /// Reads a body of at most `max` bytes to its end, within the client's quota, and decompresses it.
     ///
     /// The whole body is buffered first, since a decoder that began earlier could be kept waiting with all that it has
-    /// decoded. Where items are limited, the body is decompressed once one of [`MAX_READERS`] is free, which is then held
-    /// until [`Permit::charge`].
+    /// decoded. Where items are limited, the body is decompressed once a [`Decoder`] is free, which is then held until
+    /// [`Permit::charge`].
     pub(in crate::backend) async fn read_body<E: From<RateLimitError>>(
         &self,
         body: Body,
         max: usize,
-        decompress: impl FnOnce(Bytes) -> Result<Bytes, E>,
+        decompress: impl FnOnce(Bytes) -> Decompressed<E>,
     ) -> Result<Bytes, E> {
         let PermitState { limiter, client, scope, uncharged } = self.0.as_ref();
         let mut reservation = limiter.body_bytes.open(*client);
         let body = collect(body, max, &mut reservation).await?;
         if *scope != LimitScope::Items {
-            return decompress(body);
+            return decompress(body).body;
         }
-        let reader = Arc::clone(&limiter.readers).acquire_owned().await.map_err(|_| RateLimitError::NoRoom)?;
+        let decoder = limiter.decoders.acquire(*client).await?;
         // Bodies of the same client that were decoded meanwhile may have been too much.
         limiter.check_items_owed(*client).map_err(RateLimitError::from)?;
         let compressed_len = body.len();
-        let decompressed = decompress(body);
-        // The length that was decompressed before an error is not known.
-        let bytes = decompressed.as_ref().map_or(max, Bytes::len).max(compressed_len);
-        *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _reader: reader });
-        decompressed
+        let Decompressed { body, bytes } = decompress(body);
+        let bytes = bytes.max(compressed_len);
+        *lock(uncharged) = Some(ReadBody { bytes, _reservation: reservation, _decoder: decoder });
+        body
     }
 
     /// Charges the client for `items`, or for the equivalent of the body's size if that is more, and checks that
@@ -233,7 +249,7 @@ impl Permit {
         installations: impl Iterator<Item = Uuid> + Clone,
     ) -> Result<(), RateLimited> {
         let PermitState { limiter, client, scope: _, uncharged } = self.0.as_ref();
-        // The reader is free from here on: storing waits for a commit, which many requests share.
+        // The decoder is free from here on: storing waits for a commit, which many requests share.
         if let Some(ReadBody { bytes, .. }) = lock(uncharged).take() {
             limiter.charge_items(*client, items, bytes);
         }
@@ -255,7 +271,12 @@ fn limited(limit: LimitKind, retry_after: Duration) -> RateLimited {
 }
 
 /// Buffers a body of at most `max` bytes, as far as `reservation` can grow.
+///
+/// A length that the head states is checked before anything is read.
 async fn collect(mut body: Body, max: usize, reservation: &mut Reservation) -> Result<Bytes, RateLimitError> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(RateLimitError::TooLarge(max));
+    }
     let mut buffer = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| RateLimitError::Broken)?.into_data() else { continue };

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use axum::body::Body;
 use http::{HeaderMap, Request};
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,7 +14,7 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::harness::{Backend, GZIP, JSON, PROTOBUF, gzip, try_request, unlimited};
+use super::harness::{Backend, JSON, PROTOBUF, gzip, try_request, unlimited};
 use super::samples::{attribute, created, logs_request, now, text};
 use crate::servers::checkout;
 
@@ -24,57 +23,109 @@ const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 /// A mark in each input that carries a text. No response may repeat it.
 const MARK: &str = "acmebank";
 
+/// The form of a body over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Protobuf,
+    Json,
+}
+
 /// A hostile input, as the body of OTLP.
 struct Input {
     name: &'static str,
-    body: fn() -> Vec<u8>,
+    body: Body,
     encoding: Option<&'static str>,
-    /// The responses over HTTP and over gRPC.
-    expected: (u16, Code),
+    /// The responses over HTTP in protobuf and in JSON, and over gRPC.
+    expected: (u16, u16, Code),
+}
+
+/// The body of an input.
+enum Body {
+    Message(fn() -> ExportLogsServiceRequest),
+    Bytes(fn(Form) -> Vec<u8>),
 }
 
 impl Input {
-    const fn new(name: &'static str, expected: (u16, Code), body: fn() -> Vec<u8>) -> Self {
-        Self { name, body, encoding: None, expected }
+    const fn new(name: &'static str, expected: (u16, u16, Code), body: fn() -> ExportLogsServiceRequest) -> Self {
+        Self { name, body: Body::Message(body), encoding: None, expected }
     }
 
-    const fn encoded(name: &'static str, encoding: &'static str, expected: (u16, Code), body: fn() -> Vec<u8>) -> Self {
-        Self { name, body, encoding: Some(encoding), expected }
+    const fn bytes(name: &'static str, expected: (u16, u16, Code), body: fn(Form) -> Vec<u8>) -> Self {
+        Self { name, body: Body::Bytes(body), encoding: None, expected }
+    }
+
+    const fn encoded(
+        name: &'static str,
+        encoding: &'static str,
+        expected: (u16, u16, Code),
+        body: fn(Form) -> Vec<u8>,
+    ) -> Self {
+        Self { name, body: Body::Bytes(body), encoding: Some(encoding), expected }
+    }
+
+    fn body(&self, form: Form) -> Vec<u8> {
+        match self.body {
+            Body::Message(message) => form.encode(&message()),
+            Body::Bytes(bytes) => bytes(form),
+        }
     }
 }
 
-const INVALID: (u16, Code) = (400, Code::InvalidArgument);
+impl Form {
+    fn encode(self, message: &ExportLogsServiceRequest) -> Vec<u8> {
+        match self {
+            Self::Protobuf => message.encode_to_vec(),
+            Self::Json => serde_json::to_vec(message).unwrap(),
+        }
+    }
+
+    fn content_type(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Protobuf => PROTOBUF,
+            Self::Json => JSON,
+        }
+    }
+}
+
+const INVALID: (u16, u16, Code) = (400, 400, Code::InvalidArgument);
+
+/// Small in protobuf, and too large in JSON, which names each field.
+const LARGE_IN_JSON: (u16, u16, Code) = (400, 413, Code::InvalidArgument);
 
 const INPUTS: [Input; 20] = [
-    Input::new("bytes that are no protobuf", INVALID, || MARK.as_bytes().to_vec()),
-    Input::new("a message that ends early", INVALID, || {
-        let mut body = good();
+    Input::bytes("bytes that are neither protobuf nor JSON", INVALID, |_| MARK.as_bytes().to_vec()),
+    Input::bytes("a message that ends early", INVALID, |form| {
+        let mut body = form.encode(&good());
         body.truncate(body.len() - 9);
         body
     }),
-    Input::encoded("gzip that ends early", "gzip", INVALID, || gzip(&good())[..20].to_vec()),
-    Input::encoded("what says that it is gzip and is not", "gzip", INVALID, good),
-    Input::encoded("an encoding other than gzip", "br", (415, Code::Unimplemented), good),
-    Input::encoded("64 MB of zeros in 300 kB of gzip", "gzip", (413, Code::ResourceExhausted), || {
+    Input::encoded("gzip that ends early", "gzip", INVALID, |form| gzip(&form.encode(&good()))[..20].to_vec()),
+    Input::encoded("what says that it is gzip and is not", "gzip", INVALID, |form| form.encode(&good())),
+    Input::encoded("an encoding other than gzip", "br", (415, 415, Code::Unimplemented), |form| form.encode(&good())),
+    Input::encoded("64 MB of zeros in 300 kB of gzip", "gzip", (413, 413, Code::ResourceExhausted), |_| {
         gzip(&vec![0; 64 << 20])
     }),
-    Input::new("a message of more than 512 KiB", (413, Code::InvalidArgument), || {
+    Input::new("a message of more than 512 KiB", (413, 413, Code::InvalidArgument), || {
         record(|record| record.severity_text = "a".repeat(512 << 10))
     }),
-    Input::encoded("250,000 empty records in 2 kB of gzip", "gzip", INVALID, || {
-        gzip(&logs_request(vec![LogRecord::default(); 250_000]).encode_to_vec())
+    Input::encoded("250,000 empty records in a few kB of gzip", "gzip", (400, 413, Code::InvalidArgument), |form| {
+        gzip(&form.encode(&logs_request(vec![LogRecord::default(); 250_000])))
     }),
-    Input::new("250,000 empty resources", INVALID, || {
-        ExportLogsServiceRequest { resource_logs: vec![ResourceLogs::default(); 250_000] }.encode_to_vec()
+    Input::new("250,000 empty resources", LARGE_IN_JSON, || ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs::default(); 250_000],
     }),
-    Input::new("250,000 empty scopes", INVALID, || {
+    Input::new("250,000 empty scopes", LARGE_IN_JSON, || {
         let mut request = logs_request(vec![]);
         request.resource_logs[0].scope_logs = vec![ScopeLogs::default(); 250_000];
-        request.encode_to_vec()
+        request
     }),
-    Input::new("2,001 records", INVALID, || logs_request(vec![event(); 2_001]).encode_to_vec()),
-    Input::new("a value in a value, 1,000 deep", INVALID, || {
-        record(|record| record.attributes.push(attribute("a", nested(1_000))))
+    Input::new("2,001 records", LARGE_IN_JSON, || logs_request(vec![event(); 2_001])),
+    Input::bytes("a value in a value, 1,000 deep", INVALID, |form| match form {
+        Form::Protobuf => form.encode(&record(|record| record.attributes.push(attribute("a", nested(1_000))))),
+        Form::Json => {
+            let (begin, end) = (r#"{"arrayValue":{"values":["#.repeat(1_000), "]}}".repeat(1_000));
+            format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{begin}{end}}}]}}]}}]}}"#).into()
+        }
     }),
     Input::new("a value in a value, 20 deep", INVALID, || {
         record(|record| record.body = Some(AnyValue { value: Some(nested(20)) }))
@@ -85,8 +136,8 @@ const INPUTS: [Input; 20] = [
     Input::new("a key of 400 kB", INVALID, || {
         record(|record| record.attributes.push(text(&"a".repeat(400_000), MARK)))
     }),
-    Input::new("10,000 attributes of one record", INVALID, || {
-        record(|record| record.attributes.extend(vec![text(MARK, MARK); 10_000]))
+    Input::new("8,000 attributes of one record", INVALID, || {
+        record(|record| record.attributes.extend(vec![text(MARK, MARK); 8_000]))
     }),
     Input::new("the same attribute twice", INVALID, || {
         record(|record| record.attributes.push(record.attributes[0].clone()))
@@ -102,14 +153,14 @@ fn event() -> LogRecord {
     created(Uuid::new_v4(), now())
 }
 
-fn good() -> Vec<u8> {
-    logs_request(vec![event()]).encode_to_vec()
+fn good() -> ExportLogsServiceRequest {
+    logs_request(vec![event()])
 }
 
-fn record(change: impl FnOnce(&mut LogRecord)) -> Vec<u8> {
+fn record(change: impl FnOnce(&mut LogRecord)) -> ExportLogsServiceRequest {
     let mut record = event();
     change(&mut record);
-    logs_request(vec![record]).encode_to_vec()
+    logs_request(vec![record])
 }
 
 /// Returns a value in a value, to a depth.
@@ -139,10 +190,15 @@ async fn call_with(address: SocketAddr, path: &str, encoding: Option<&str>, body
     if let Some(encoding) = encoding {
         request = request.header("grpc-encoding", encoding);
     }
-    let response = sender.send_request(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let response = sender.send_request(request.body(axum::body::Body::from(body)).unwrap()).await.unwrap();
     connection.abort();
     let headers = response.headers().clone();
     (headers.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes())), headers)
+}
+
+/// Returns the code of the response to a call of the service of logs with this body.
+pub(super) async fn call_logs(address: SocketAddr, encoding: Option<&str>, body: Vec<u8>) -> Code {
+    call_with(address, LOGS, encoding, body).await.0
 }
 
 fn repeats_nothing(response: &[u8]) -> bool {
@@ -168,21 +224,73 @@ fn assert_documented(row: &str) {
 #[tokio::test]
 async fn hostile_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeated() {
     let backend = Backend::limited(unlimited()).await;
-    for Input { name: input, body, encoding, expected: (status, code) } in INPUTS {
-        let body = body();
+    for input in &INPUTS {
+        let Input { name: input_name, encoding, expected: (protobuf, json, code), .. } = *input;
         let encodings = encoding.map(|encoding| ("content-encoding", encoding));
-        let headers: Vec<_> = [PROTOBUF].into_iter().chain(encodings).collect();
-        let reply = try_request(backend.http, "POST", "/v1/logs", &headers, &body).await.unwrap();
-        assert_eq!(reply.status, status, "{input}: {reply:?}");
-        assert!(repeats_nothing(&reply.body), "{input}: {reply:?}");
-        let (called, headers) = call(backend.grpc, LOGS, encoding, &body).await;
-        assert_eq!(called, code, "{input}: {headers:?}");
-        assert!(repeats_nothing(format!("{headers:?}").as_bytes()), "{input}: {headers:?}");
-        assert_documented(&format!("| {input} | {status} | {} |", name(code)));
+        for (form, status) in [(Form::Protobuf, protobuf), (Form::Json, json)] {
+            let headers: Vec<_> = [form.content_type()].into_iter().chain(encodings).collect();
+            let reply = try_request(backend.http, "POST", "/v1/logs", &headers, &input.body(form)).await.unwrap();
+            assert_eq!(reply.status, status, "{input_name}, {form:?}: {reply:?}");
+            assert!(repeats_nothing(&reply.body), "{input_name}, {form:?}: {reply:?}");
+            assert_eq!(reply.header("content-type"), Some(form.content_type().1), "{input_name}");
+        }
+        let (called, headers) = call(backend.grpc, LOGS, encoding, &input.body(Form::Protobuf)).await;
+        assert_eq!(called, code, "{input_name}: {headers:?}");
+        assert!(repeats_nothing(format!("{headers:?}").as_bytes()), "{input_name}: {headers:?}");
+        assert_documented(&format!("| {input_name} | {protobuf} | {json} | {} |", name(code)));
     }
     assert_eq!(backend.rows(), 0);
-    assert_eq!(call(backend.grpc, "/acme.Service/Export", None, &[]).await.0, Code::Unimplemented);
-    assert_eq!(try_request(backend.http, "POST", "/v1/traces", &[PROTOBUF, GZIP], &[]).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn hostile_json_of_otlp_is_answered_as_documented_and_nothing_is_stored_or_repeated() {
+    let backend = Backend::limited(unlimited()).await;
+    let good = String::from_utf8(Form::Json.encode(&good())).unwrap();
+    let replaced = |from: &str, to: &str| {
+        assert!(good.contains(from), "{good} lacks {from}");
+        good.replacen(from, to, 1)
+    };
+    for (input, body) in [
+        ("nothing at all", String::new()),
+        ("two messages", format!("{good}{good}")),
+        ("lists in lists, 2,000 deep", "[".repeat(2_000)),
+        ("a list in place of the message", format!("[{good}]")),
+        ("a list in place of the message", "[]".to_owned()),
+        ("100,000 empty objects", format!(r#"{{"resourceLogs":[{}{{}}]}}"#, "{},".repeat(100_000))),
+        ("100,000 empty objects", format!(r#"{{"{MARK}":[{}{{}}]}}"#, "{},".repeat(100_000))),
+        ("a key that is there twice", replaced(r#"{"resourceLogs":"#, r#"{"resourceLogs":[],"resourceLogs":"#)),
+        (
+            "a key that is there twice",
+            replaced(r#""stringValue":"#, &format!(r#""stringValue":"{MARK}","stringValue":"#)),
+        ),
+        (
+            "a key that is there twice",
+            replaced(r#"{"resourceLogs":"#, &format!(r#"{{"{MARK}":1,"{MARK}":1,"resourceLogs":"#)),
+        ),
+        ("an enum as text", replaced(r#""severityNumber":9"#, r#""severityNumber":"SEVERITY_NUMBER_INFO""#)),
+        (
+            "a time with a fraction, or of more than 64 bits",
+            replaced(r#""timeUnixNano":"#, r#""timeUnixNano":0.5,"a":"#),
+        ),
+        (
+            "a time with a fraction, or of more than 64 bits",
+            replaced(r#""timeUnixNano":"#, r#""timeUnixNano":"18446744073709551616","a":"#),
+        ),
+        (
+            "text in place of an object, or the reverse",
+            replaced(r#""attributes":["#, &format!(r#""attributes":"{MARK}","a":["#)),
+        ),
+        ("text in place of an object, or the reverse", replaced(r#""severityText":"#, r#""severityText":{},"a":"#)),
+        ("an id that is not hexadecimal", replaced(r#""traceId":"#, &format!(r#""traceId":"{MARK}","a":"#))),
+    ] {
+        let reply = try_request(backend.http, "POST", "/v1/logs", &[JSON], body.as_bytes()).await.unwrap();
+        assert_eq!(reply.status, 400, "{input}: {reply:?}");
+        assert!(repeats_nothing(&reply.body), "{input}: {reply:?}");
+        assert_documented(&format!("| {input} | 400 |"));
+    }
+    assert_eq!(backend.rows(), 0);
+    assert_eq!(try_request(backend.http, "POST", "/v1/logs", &[JSON], good.as_bytes()).await.unwrap().status, 200);
+    assert_eq!(backend.rows(), 1);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use uuid::Uuid;
 
+use super::answers::call_logs;
 use super::harness::{Backend, GZIP, PROTOBUF, gzip, request_from, unlimited};
 use super::samples::{attribute, created, logs_request, now};
 
@@ -111,4 +112,15 @@ async fn a_body_that_is_long_once_decompressed_costs_as_many_items_as_would_be_a
     let next = client.export(record(|_| {})).await.unwrap_err();
     assert_eq!(next.code(), Code::ResourceExhausted, "{next:?}");
     assert_eq!(backend.rows(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_malformed_costs_as_much_as_its_bytes() {
+    let backend = Backend::limited(limits()).await;
+    // Neither is decompressed: a second message, and one whose end is missing.
+    for body in [&[0, 0, 0, 0, 0, 0][..], &[1, 0, 0, 0, 9, 31, 139]] {
+        assert_eq!(call_logs(backend.grpc, Some("gzip"), body.to_vec()).await, Code::InvalidArgument);
+    }
+    let next = call_logs(backend.grpc, None, vec![0; 5]).await;
+    assert_eq!(next, Code::Ok, "nothing is owed");
 }

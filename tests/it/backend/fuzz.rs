@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::ingest::json;
 use kamaji_telemetry::backend::ingest::validate::{Validated, points_in, records_in, validate_logs, validate_metrics};
 use kamaji_telemetry::catalog::{EVENT_KINDS, MAX_COUNT, METRICS};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -18,6 +19,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use prost::Message;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::samples::{created_with, extended_gauges, logs_request, metrics_request, now, state_gauges, updated};
@@ -270,6 +273,11 @@ fn check_metrics(request: &ExportMetricsServiceRequest) -> TestCaseResult {
     Ok(())
 }
 
+/// Decodes the JSON of a message, which loses what JSON cannot express, such as numbers that are not finite.
+fn from_json<M: Serialize + DeserializeOwned>(message: &M) -> Option<M> {
+    json::decode(&serde_json::to_vec(message).unwrap()).ok()
+}
+
 /// Returns `good` with some bytes changed, some removed, and some inserted.
 fn corrupted(mut good: Vec<u8>, changes: &[(u16, u8, u8)]) -> Vec<u8> {
     for (place, how, byte) in changes {
@@ -287,13 +295,43 @@ fn corrupted(mut good: Vec<u8>, changes: &[(u16, u8, u8)]) -> Vec<u8> {
 #[test]
 fn anything_grown_as_logs_is_accepted_as_the_catalog_allows_or_rejected() {
     let types = Types::new("logs", "ExportLogsServiceRequest", "LogRecord");
-    proptest!(|(bytes in vec(any::<u8>(), 0..300))| check_logs(&logs(&types, &mut Choices(&bytes)))?);
+    proptest!(|(bytes in vec(any::<u8>(), 0..300))| {
+        let request = logs(&types, &mut Choices(&bytes));
+        check_logs(&request)?;
+        if let Some(request) = from_json(&request) {
+            check_logs(&request)?;
+        }
+    });
 }
 
 #[test]
 fn anything_grown_as_metrics_is_accepted_as_the_catalog_allows_or_rejected() {
     let types = Types::new("metrics", "ExportMetricsServiceRequest", "Metric");
-    proptest!(|(bytes in vec(any::<u8>(), 0..300))| check_metrics(&metrics(&types, &mut Choices(&bytes)))?);
+    proptest!(|(bytes in vec(any::<u8>(), 0..300))| {
+        let request = metrics(&types, &mut Choices(&bytes));
+        check_metrics(&request)?;
+        if let Some(request) = from_json(&request) {
+            check_metrics(&request)?;
+        }
+    });
+}
+
+#[test]
+fn a_good_request_is_the_same_in_json_and_anything_at_all_as_json_is_accepted_as_the_catalog_allows_or_rejected() {
+    let (logs, metrics) = (good_logs(), good_metrics());
+    assert_eq!((from_json(&logs), from_json(&metrics)), (Some(logs.clone()), Some(metrics.clone())));
+    let (logs, metrics) = (serde_json::to_vec(&logs).unwrap(), serde_json::to_vec(&metrics).unwrap());
+    let changes = vec(any::<(u16, u8, u8)>(), 0..6);
+    proptest!(|(raw in vec(any::<u8>(), 0..200), changes in changes)| {
+        for bytes in [raw, corrupted(logs.clone(), &changes), corrupted(metrics.clone(), &changes)] {
+            if let Ok(request) = json::decode::<ExportLogsServiceRequest>(&bytes) {
+                check_logs(&request)?;
+            }
+            if let Ok(request) = json::decode::<ExportMetricsServiceRequest>(&bytes) {
+                check_metrics(&request)?;
+            }
+        }
+    });
 }
 
 #[test]

@@ -229,7 +229,10 @@ async fn a_public_url_without_a_proxy_is_warned_of() {
 /// Opens a connection with a request in flight, whose body is missing.
 async fn hold(backend: &Backend, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect_from(from, backend.http).await.unwrap();
-    let head = "POST /v1/logs HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n",
+        PROTOBUF.0, PROTOBUF.1
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).await.unwrap();
@@ -334,7 +337,7 @@ async fn a_client_that_sends_nothing_or_half_of_a_request_is_not_waited_for() {
     let backend = Backend::start().await;
     let half_a_body =
         format!("POST /v1/logs HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 9\r\n\r\nhalf", PROTOBUF.0, PROTOBUF.1);
-    let half_a_form = half_a_body.replace("/v1/logs", "/stats");
+    let half_a_form = half_a_body.replace("/v1/logs", "/stats").replace(PROTOBUF.1, JSON.1);
     for (address, begin, expected) in [
         (backend.http, "", ""),
         (backend.http, "GET /livez HTTP/1.1\r\nho", ""),

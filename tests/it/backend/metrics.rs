@@ -43,7 +43,7 @@ async fn the_metrics_count_requests_and_the_outcome_of_their_records() {
     let gauges = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, 4], now())).encode_to_vec();
     let post = async |path, header, body: &[u8]| request(backend.http(), "POST", path, &[header], body).await.status;
     assert_eq!(post("/v1/metrics", PROTOBUF, &gauges).await, 200);
-    assert_eq!(post("/v1/metrics", JSON, &gauges).await, 415);
+    assert_eq!(post("/v1/metrics", ("content-type", "text/plain"), &gauges).await, 415);
     assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await, 200);
     assert_eq!(post("/stats", JSON, b"acmebank").await, 400);
 

@@ -7,24 +7,24 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
-use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::{Ingester, MALFORMED, MAX_MESSAGE, status};
+use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, Signal, status};
 use crate::backend::auth::IngestTokens;
 use crate::backend::ingest::error::IngestError;
-use crate::backend::ingest::stack::{self, Protocol, gunzip};
+use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
 use crate::backend::metrics::Transport;
-use crate::backend::rate_limit::{LimitScope, Limiter, Permit, RateLimitLayer};
+use crate::backend::rate_limit::{Decompressed, LimitScope, Limiter, RateLimitLayer};
 use crate::process::grpc_code::result_label;
 
 /// The bytes before a message: a flag for compression, and the length in four bytes.
@@ -34,6 +34,10 @@ const FRAME: usize = 5;
 const MAX_HEALTH_BODY: usize = 1024;
 
 const GRPC_ENCODING: &str = "grpc-encoding";
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
+/// The media types of gRPC with messages in protobuf.
+const MEDIA_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 
 /// The names of the two services in gRPC health.
 pub(in crate::backend) const METRICS: &str = <MetricsServiceServer<Services> as NamedService>::NAME;
@@ -54,62 +58,79 @@ pub(in crate::backend) fn routes(
     limiter: Arc<Limiter>,
 ) -> Router {
     let services = Services(ingester);
-    // Bodies are plain by then. Gzip is accepted here so that the response to any other encoding names it.
-    let metrics = MetricsServiceServer::new(services.clone())
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MAX_MESSAGE);
-    let logs = LogsServiceServer::new(services)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MAX_MESSAGE);
-    let services = Routes::new(metrics).add_service(logs).into_axum_router();
+    // Bodies are plain by then.
+    let metrics = MetricsServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE);
+    let logs = LogsServiceServer::new(services).max_decoding_message_size(MAX_MESSAGE);
+    let services = Routes::new(metrics).add_service(logs).into_axum_router().reset_fallback();
     let services = services.layer(map_response(replace_internal));
     let services =
         stack::layers::<GrpcProtocol>(services, Arc::clone(&limiter), |routes, respond| tokens.layer(routes, respond));
+    let unrouted = Router::new().fallback(async || stack::reject(IngestError::Unrouted));
+    let unrouted = stack::outer_layers::<GrpcProtocol>(unrouted, Arc::clone(&limiter));
     let health = Routes::new(health).into_axum_router().reset_fallback();
     let health_limits = RateLimitLayer {
         limiter,
         scope: LimitScope::Nothing,
         max_body: MAX_HEALTH_BODY,
-        respond: |error| GrpcProtocol::respond(error.into()),
+        respond: |error| GrpcProtocol::respond(error.into(), ()),
     };
-    services.merge(health_limits.layer(health))
+    services.merge(health_limits.layer(health)).merge(unrouted)
 }
 
 impl Protocol for GrpcProtocol {
     const TRANSPORT: Transport = Transport::Grpc;
     const MAX_BODY: usize = FRAME + MAX_MESSAGE;
 
-    /// Accepts every head: tonic rejects those that are not gRPC, or whose encoding it does not know.
-    fn check_head(_: &Parts) -> Result<(), IngestError> {
-        Ok(())
+    type Format = ();
+
+    fn format(_: &HeaderMap) {}
+
+    fn check_head(head: &Parts) -> Result<(), IngestError> {
+        if !MEDIA_TYPES.iter().any(|expected| media_type(&head.headers).eq_ignore_ascii_case(expected)) {
+            return Err(IngestError::UnsupportedType(MEDIA_TYPES[0]));
+        }
+        let service = head.uri.path().strip_prefix('/').and_then(|path| path.strip_suffix("/Export"));
+        if head.method != Method::POST || ![Some(METRICS), Some(LOGS)].contains(&service) {
+            return Err(IngestError::Unrouted);
+        }
+        is_gzip(&head.headers, GRPC_ENCODING).map(drop)
     }
 
     /// Decompresses the one message of a call. tonic would decode further messages too, each of which may be as large.
-    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
-        let Some(([flag, length @ ..], message)) = body.split_first_chunk::<FRAME>() else { return Ok(body) };
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if message.len() > length {
-            return Err(MALFORMED);
-        }
-        let is_gzip = head.headers.get(GRPC_ENCODING).is_some_and(|encoding| encoding == "gzip");
-        if *flag != 1 || !is_gzip {
-            return Ok(body);
-        }
-        // A frame that was cut is not repaired by decompressing what is there.
-        if message.len() != length {
-            return Err(MALFORMED);
-        }
-        let plain = gunzip(message, MAX_MESSAGE)?;
+    fn decompress(head: &mut Parts, body: Bytes) -> Decompressed<IngestError> {
+        let is_gzip = match is_gzip(&head.headers, GRPC_ENCODING) {
+            Ok(is_gzip) => is_gzip,
+            Err(error) => return Decompressed::failed(error),
+        };
         head.headers.remove(GRPC_ENCODING);
-        let mut frame = BytesMut::with_capacity(FRAME + plain.len());
-        frame.put_u8(0);
-        frame.put_u32(u32::try_from(plain.len()).unwrap_or(u32::MAX));
-        frame.put_slice(&plain);
-        Ok(frame.freeze())
+        let Some(([flag, length @ ..], message)) = body.split_first_chunk::<FRAME>() else {
+            return Decompressed::plain(body);
+        };
+        // One message, and all of it: one that was cut is not repaired by decompressing what is there.
+        if usize::try_from(u32::from_be_bytes(*length)) != Ok(message.len()) {
+            return Decompressed::failed(MALFORMED);
+        }
+        match flag {
+            0 => Decompressed::plain(body),
+            1 if is_gzip => {
+                let Decompressed { body, bytes } = gunzip(message, MAX_MESSAGE);
+                Decompressed { body: body.map(|plain| frame(&plain)), bytes }
+            }
+            _ => Decompressed::failed(MALFORMED),
+        }
     }
 
-    fn respond(error: IngestError) -> Response {
-        status(&error).into_http()
+    fn respond(error: IngestError, (): ()) -> Response {
+        let mut response = status(&error).into_http();
+        match error {
+            // The status that gRPC's specification gives to a client that does not speak gRPC.
+            IngestError::UnsupportedType(_) => *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            IngestError::UnsupportedEncoding => {
+                response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("gzip,identity"));
+            }
+            _ => {}
+        }
+        response
     }
 
     /// Returns `success`, or the code in lower snake case.
@@ -118,11 +139,20 @@ impl Protocol for GrpcProtocol {
     }
 }
 
+/// Returns the frame of a plain message.
+fn frame(message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(FRAME + message.len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    frame.put_slice(message);
+    frame.freeze()
+}
+
 /// Replaces tonic's `INTERNAL` for an undecodable message with `INVALID_ARGUMENT` and a short text, as over HTTP. tonic's
 /// text is as long as the message is deep. Nothing else of these services is `INTERNAL`.
 async fn replace_internal(response: Response) -> Response {
     match code(&response) {
-        Code::Internal => GrpcProtocol::respond(MALFORMED),
+        Code::Internal => stack::reject(MALFORMED),
         _ => response,
     }
 }
@@ -138,8 +168,7 @@ impl MetricsService for Services {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
-        let (permit, request) = split(request)?;
-        self.0.metrics(request, permit).await.map(tonic::Response::new).map_err(|error| status(&error))
+        self.ingest::<Metrics>(request).await
     }
 }
 
@@ -149,14 +178,18 @@ impl LogsService for Services {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, Status> {
-        let (permit, request) = split(request)?;
-        self.0.logs(request, permit).await.map(tonic::Response::new).map_err(|error| status(&error))
+        self.ingest::<Logs>(request).await
     }
 }
 
-/// Splits a request into its permit and its message.
-fn split<M>(mut request: Request<M>) -> Result<(Permit, M), Status> {
-    let permit = request.extensions_mut().remove();
-    let permit = permit.ok_or_else(|| Status::internal("the request has no permit of the rate limit"))?;
-    Ok((permit, request.into_inner()))
+impl Services {
+    async fn ingest<S: Signal>(
+        &self,
+        mut request: Request<S::Request>,
+    ) -> Result<tonic::Response<S::Response>, Status> {
+        let permit = request.extensions_mut().remove();
+        let permit = permit.ok_or_else(|| Status::internal("the request has no permit of the rate limit"))?;
+        let result = self.0.ingest::<S>(request.into_inner(), permit).await;
+        result.map(|rejected| tonic::Response::new(S::response(rejected))).map_err(|error| status(&error))
+    }
 }

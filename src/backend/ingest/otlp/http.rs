@@ -1,85 +1,103 @@
-//! OTLP over HTTP: binary protobuf, plain or gzip.
+//! OTLP over HTTP: binary protobuf or JSON, plain or gzip.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use prost::Message;
+use serde_json::{Value, json};
 use tonic::Status;
+use tonic_types::StatusExt;
 
-use super::{Ingester, MALFORMED, MAX_MESSAGE, status};
+use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, Signal, status};
 use crate::backend::auth::{AuthError, AuthLayer};
 use crate::backend::ingest::error::IngestError;
-use crate::backend::ingest::stack::{self, Protocol, gunzip, media_type};
+use crate::backend::ingest::json;
+use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
 use crate::backend::metrics::Transport;
-use crate::backend::rate_limit::{Limiter, Permit, RateLimitError};
-
-/// The one media type of OTLP that is accepted, and the one of responses.
-const PROTOBUF: &str = "application/x-protobuf";
+use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
 
 /// OTLP over HTTP, for the ingest stack.
 enum HttpProtocol {}
 
-/// Returns the routes `POST /v1/metrics` and `POST /v1/logs`.
+/// The format of a request's body, and of its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+/// Returns the routes `POST /v1/metrics` and `POST /v1/logs`. Every other path below `/v1` is answered with what is taken.
 pub(in crate::backend) fn routes(ingester: Arc<Ingester>, auth: &Arc<AuthLayer>, limiter: Arc<Limiter>) -> Router {
-    let routes = Router::new().route("/v1/metrics", post(metrics)).route("/v1/logs", post(logs)).with_state(ingester);
-    stack::layers::<HttpProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
+    let routes = Router::new()
+        .route("/v1/metrics", post(export::<Metrics>))
+        .route("/v1/logs", post(export::<Logs>))
+        .with_state(ingester);
+    let routes =
+        stack::layers::<HttpProtocol>(routes, Arc::clone(&limiter), |routes, respond| auth.layer(routes, respond));
+    let unrouted = Router::new().route("/v1/{*path}", any(async || stack::reject(IngestError::Unrouted)));
+    routes.merge(stack::outer_layers::<HttpProtocol>(unrouted, limiter))
 }
 
 impl Protocol for HttpProtocol {
     const TRANSPORT: Transport = Transport::Http;
     const MAX_BODY: usize = MAX_MESSAGE;
 
-    fn check_head(head: &Parts) -> Result<(), IngestError> {
-        if !media_type(head).eq_ignore_ascii_case(PROTOBUF) {
-            return Err(IngestError::Unsupported("unsupported content type: expected application/x-protobuf"));
-        }
-        match head.headers.get(CONTENT_ENCODING) {
-            Some(encoding) if encoding != "gzip" => {
-                Err(IngestError::Unsupported("unsupported content encoding: expected gzip or none"))
-            }
-            _ => Ok(()),
-        }
+    type Format = Format;
+
+    /// Returns the format, which is protobuf unless the media type is that of JSON.
+    fn format(headers: &HeaderMap) -> Format {
+        let is_json = media_type(headers).eq_ignore_ascii_case(Format::Json.media_type());
+        if is_json { Format::Json } else { Format::Protobuf }
     }
 
-    fn decompress(head: &mut Parts, body: Bytes) -> Result<Bytes, IngestError> {
-        match head.headers.remove(CONTENT_ENCODING) {
-            Some(_) => Ok(gunzip(&body, MAX_MESSAGE)?.into()),
-            None => Ok(body),
+    fn check_head(head: &Parts) -> Result<(), IngestError> {
+        if !media_type(&head.headers).eq_ignore_ascii_case(Self::format(&head.headers).media_type()) {
+            return Err(IngestError::UnsupportedType("application/x-protobuf or application/json"));
+        }
+        is_gzip(&head.headers, CONTENT_ENCODING.as_str()).map(drop)
+    }
+
+    fn decompress(head: &mut Parts, body: Bytes) -> Decompressed<IngestError> {
+        match is_gzip(&head.headers, CONTENT_ENCODING.as_str()) {
+            Ok(false) => Decompressed::plain(body),
+            Ok(true) => gunzip(&body, MAX_MESSAGE),
+            Err(error) => Decompressed::failed(error),
         }
     }
 
     /// Renders an error as a status code and a `google.rpc.Status` in the body.
-    fn respond(error: IngestError) -> Response {
-        let error = match error {
-            // A method that the path does not have, which is no matter of OTLP.
-            IngestError::Auth(error) if !matches!(error, AuthError::SenderTokenRequired) => {
-                return error.into_response();
-            }
-            error => error,
-        };
+    fn respond(error: IngestError, format: Format) -> Response {
         let code = match &error {
-            IngestError::Auth(_) => StatusCode::UNAUTHORIZED,
+            IngestError::Unrouted => StatusCode::NOT_FOUND,
+            IngestError::Auth(error) => error.status(),
             // Senders drop a request that gets a 408, and try again after 503.
             IngestError::RateLimit(RateLimitError::TooSlow) | IngestError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             IngestError::RateLimit(limit) => limit.code(),
-            IngestError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            IngestError::UnsupportedType(_) | IngestError::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             IngestError::TooLargeDecompressed(_) => StatusCode::PAYLOAD_TOO_LARGE,
             IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => StatusCode::BAD_REQUEST,
         };
-        let mut response = protobuf(code, rpc_status(&status(&error)));
-        if let Some(wait) = error.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
-        }
-        if code == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let status = status(&error);
+        let mut response = format.response(code, || rpc_status(&status), || rpc_status_json(&status));
+        let retry_after = error.retry_after().map(|wait| (RETRY_AFTER, HeaderValue::from(wait.as_secs())));
+        let other = match error {
+            IngestError::Auth(AuthError::SenderTokenRequired) => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
+            IngestError::Auth(AuthError::MethodNotAllowed(allowed)) => {
+                HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed))
+            }
+            IngestError::UnsupportedEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"))),
+            _ => None,
+        };
+        response.headers_mut().extend(retry_after.into_iter().chain(other));
         response
     }
 
@@ -89,23 +107,53 @@ impl Protocol for HttpProtocol {
     }
 }
 
-async fn metrics(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
-    into_response(async { ingester.metrics(decode(body)?, permit).await }).await
-}
-
-async fn logs(State(ingester): State<Arc<Ingester>>, Extension(permit): Extension<Permit>, body: Bytes) -> Response {
-    into_response(async { ingester.logs(decode(body)?, permit).await }).await
-}
-
-fn decode<M: Message + Default>(body: Bytes) -> Result<M, IngestError> {
-    M::decode(body).map_err(|_| MALFORMED)
-}
-
-async fn into_response<M: Message>(result: impl Future<Output = Result<M, IngestError>>) -> Response {
-    match result.await {
-        Ok(message) => protobuf(StatusCode::OK, message.encode_to_vec()),
-        Err(error) => HttpProtocol::respond(error),
+impl Format {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
     }
+
+    fn decode<S: Signal>(self, body: &Bytes) -> Result<S::Request, IngestError> {
+        match self {
+            Self::Protobuf => S::Request::decode(body.as_ref()).map_err(|_| MALFORMED),
+            Self::Json => json::decode(body).map_err(|_| MALFORMED),
+        }
+    }
+
+    fn response(self, code: StatusCode, protobuf: impl FnOnce() -> Vec<u8>, json: impl FnOnce() -> Value) -> Response {
+        let body = match self {
+            Self::Protobuf => protobuf(),
+            Self::Json => json().to_string().into_bytes(),
+        };
+        (code, [(CONTENT_TYPE, self.media_type())], body).into_response()
+    }
+}
+
+async fn export<S: Signal + 'static>(
+    State(ingester): State<Arc<Ingester>>,
+    Extension(permit): Extension<Permit>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let format = HttpProtocol::format(&headers);
+    let result = async { ingester.ingest::<S>(format.decode::<S>(&body)?, permit).await };
+    match result.await {
+        Ok(partial_success) => {
+            let json = response_json::<S>(partial_success.as_ref());
+            format.response(StatusCode::OK, || S::response(partial_success).encode_to_vec(), || json)
+        }
+        Err(error) => stack::reject(error),
+    }
+}
+
+/// Returns the response to an export as JSON, in which integers of 64 bits are text.
+fn response_json<S: Signal>(partial_success: Option<&(i64, String)>) -> Value {
+    partial_success.map_or_else(
+        || json!({}),
+        |(rejected, message)| json!({"partialSuccess": {S::REJECTED: rejected.to_string(), "errorMessage": message}}),
+    )
 }
 
 /// Returns the `google.rpc.Status` of a gRPC status, which carries one itself where it has details.
@@ -117,6 +165,17 @@ fn rpc_status(status: &Status) -> Vec<u8> {
     tonic_types::pb::Status { code: status.code().into(), message, details: Vec::new() }.encode_to_vec()
 }
 
-fn protobuf(code: StatusCode, body: Vec<u8>) -> Response {
-    (code, [(CONTENT_TYPE, PROTOBUF)], body).into_response()
+/// Returns the `google.rpc.Status` of a gRPC status as JSON.
+fn rpc_status_json(status: &Status) -> Value {
+    let retry_info = status.get_details_retry_info().and_then(|info| info.retry_delay).map(|delay| {
+        let delay = format!("{}s", delay.as_secs());
+        json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    });
+    let bad_request = status.get_details_bad_request().map(|details| {
+        let violation = |violation: tonic_types::FieldViolation| json!({"description": violation.description});
+        let violations: Vec<_> = details.field_violations.into_iter().map(violation).collect();
+        json!({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations})
+    });
+    let details: Vec<_> = retry_info.into_iter().chain(bad_request).collect();
+    json!({"code": i32::from(status.code()), "message": status.message(), "details": details})
 }

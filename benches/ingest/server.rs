@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kamaji_telemetry::backend::store::SqliteStore;
-use kamaji_telemetry::backend::{self, Limits, Listeners, SecurityConfig, Settings, Stores};
+use kamaji_telemetry::backend::{self, Limits, Listeners, SecurityConfig, Settings, Stores, TrustedProxies};
 use tokio_util::sync::CancellationToken;
 
 use crate::null_store::NullStore;
@@ -50,7 +50,7 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
         snapshots: 0,
         max_connections: unlimited,
         max_connections_per_client: unlimited,
-        trusted_proxies: Vec::new(),
+        trusted_proxies: TrustedProxies::default(),
     };
     let security = SecurityConfig { limits, ..SecurityConfig::default() };
     backend::serve(listeners, stores, Settings { security, ..Settings::default() }, shutdown).await

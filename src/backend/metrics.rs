@@ -85,7 +85,11 @@ fn describe() {
     describe_gauge!(READY, Unit::Count, "1 if the store can be read, else 0.");
     describe_counter!(REQUESTS_RATE_LIMITED_TOTAL, Unit::Count, "Requests that exceeded a limit, by limit.");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections, by port.");
-    describe_counter!(CONNECTIONS_REJECTED_TOTAL, Unit::Count, "Connections that were closed unread or after many refusals, by reason.");
+    describe_counter!(
+        CONNECTIONS_REJECTED_TOTAL,
+        Unit::Count,
+        "Connections that were closed unread or after many refusals, by reason."
+    );
     describe_gauge!(
         TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS,
         Unit::Seconds,

@@ -9,15 +9,14 @@
 mod client_ip;
 mod decoders;
 mod error;
+mod forwarded;
 mod layer;
 mod limiter;
 mod quota;
 mod token_bucket;
 
-use ipnet::IpNet;
-
 pub(super) use client_ip::ClientKey;
-pub use client_ip::{InvalidNetwork, parse_network};
+pub use client_ip::{InvalidHeader, InvalidNetwork, TrustedHeader, TrustedProxies, parse_network};
 pub(super) use error::{RateLimitError, RateLimited};
 pub(super) use layer::{RateLimitLayer, within_deadline};
 pub(super) use limiter::{Decompressed, LimitScope, Limiter, PeerAddr, Permit};
@@ -39,8 +38,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Connections of one client at once.
     pub max_connections_per_client: usize,
-    /// Proxies whose `X-Forwarded-For` or `Forwarded` has the client of a request.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Proxies that name the client of a request in a header.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for Limits {
@@ -53,7 +52,7 @@ impl Default for Limits {
             snapshots: 1,
             max_connections: 900,
             max_connections_per_client: 128,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

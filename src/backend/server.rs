@@ -250,7 +250,7 @@ async fn http_routes(
 
 fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: &Limits) -> anyhow::Result<()> {
     tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "listening");
-    if let Some(public_url) = auth.public_url.as_ref().filter(|_| limits.trusted_proxies.is_empty()) {
+    if let Some(public_url) = auth.public_url.as_ref().filter(|_| limits.trusted_proxies.networks.is_empty()) {
         tracing::warn!(
             %public_url,
             "--public-url without --trusted-proxy: all that comes through a proxy is limited as one client; name the proxy, if there is one"

@@ -81,6 +81,8 @@ Returns the environment variables of the backend. Settings are variables rather 
 {{- with .Values.trustedProxies }}
 - name: KAMAJI_TELEMETRY_TRUSTED_PROXY
   value: {{ join "," . | quote }}
+- name: KAMAJI_TELEMETRY_TRUSTED_HEADER
+  value: {{ $.Values.trustedHeader | quote }}
 {{- end }}
 {{- with .Values.publicUrl }}
 - name: KAMAJI_TELEMETRY_PUBLIC_URL

@@ -2,13 +2,35 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
-use http::HeaderMap;
 use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// The older of the two headers that proxies write, which has no standard.
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
+use super::forwarded;
+
+/// The header that most proxies write, which has no standard: a list of addresses.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies in front of the backend, and the header in which they name the client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// The networks of the proxies.
+    pub networks: Vec<IpNet>,
+    /// The header that all of them write.
+    pub header: TrustedHeader,
+}
+
+/// The one header that is read for the client of a request: `Forwarded` by RFC 7239, `X-Forwarded-For` as a list, and any
+/// other, such as `X-Real-IP`, as one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedHeader(HeaderName);
+
+/// Text that is not the name of a header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no name of a header: expected Forwarded, X-Forwarded-For, or that of one address, such as X-Real-IP")]
+pub struct InvalidHeader(String);
 
 /// The first 56 bits of an IPv6 address, which stand for one client. A site is given a /56 or a /48 (RIPE-690) and chooses
 /// among its addresses freely. A hosting company gives each machine a /64 or more, so that up to 256 neighbours are one
@@ -47,27 +69,18 @@ impl ClientKey {
     }
 
     /// Returns the key of a peer, which may be one of `proxies`.
-    pub(super) fn of_peer(peer: IpAddr, proxies: &[IpNet]) -> Self {
-        Self { is_proxy: contains(proxies, peer), ..Self::of(peer) }
+    pub(super) fn of_peer(peer: IpAddr, proxies: &TrustedProxies) -> Self {
+        Self { is_proxy: proxies.contain(peer), ..Self::of(peer) }
     }
 
     /// Returns the key of the client of a request: the peer or, if the peer is one of `proxies`, the address that it
-    /// forwards for.
+    /// forwards for. Where the header is missing or malformed, that is the proxy itself.
     ///
     /// Each proxy appends the address that called it, so the last address that is not a proxy's is the nearest that can
-    /// be trusted; a client may have written those before it. A proxy appends to one of two headers, and passes the other
-    /// on unchanged. If both are present and differ, neither is trusted.
-    pub(super) fn of_request(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
-        if !contains(proxies, peer) {
-            return Self::of(peer);
-        }
-        let plain = nearest(values(headers, X_FORWARDED_FOR).map(address), proxies);
-        let structured = nearest(values(headers, FORWARDED.as_str()).map(forwarded_for), proxies);
-        match (plain, structured) {
-            (Some(one), Some(other)) if one != other => Self::of_peer(peer, proxies),
-            (Some(address), _) | (None, Some(address)) => Self::of(address),
-            (None, None) => Self::of_peer(peer, proxies),
-        }
+    /// be trusted; a client may have written those before it.
+    pub(super) fn of_request(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
+        let address = if proxies.contain(peer) { proxies.client(headers) } else { None };
+        address.map_or_else(|| Self::of_peer(peer, proxies), Self::of)
     }
 
     /// Returns whether the client is a proxy, whose requests are those of many senders.
@@ -82,15 +95,49 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// Returns the last address that is not a proxy's; `None` if there is none, or if it is not an address.
-fn nearest(hops: impl DoubleEndedIterator<Item = Option<IpAddr>>, proxies: &[IpNet]) -> Option<IpAddr> {
-    hops.rev().find(|hop| hop.is_none_or(|hop| !contains(proxies, hop))).flatten()
+impl TrustedProxies {
+    fn contain(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
+    /// Returns the last address in the header that is not a proxy's; `None` if there is none, or if it cannot be told.
+    fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let hops = self.header.hops(headers)?;
+        hops.into_iter().rev().find(|hop| hop.is_none_or(|hop| !self.contain(hop))).flatten()
+    }
 }
 
-/// Returns the elements of a header that is a list, over all its lines.
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default()).collect();
-    lines.into_iter().flat_map(|line| line.split(',').map(str::trim).collect::<Vec<_>>())
+impl TrustedHeader {
+    /// Returns the addresses of the header, over all its lines, where `None` is one that is hidden or malformed. Returns
+    /// `None` if the header is malformed as a whole.
+    fn hops(&self, headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
+        let lines = headers.get_all(&self.0).iter().map(|line| line.to_str().ok());
+        let lines: Vec<_> = lines.collect::<Option<_>>()?;
+        if self.0 == FORWARDED {
+            let lines: Option<Vec<_>> = lines.into_iter().map(forwarded::addresses).collect();
+            return lines.map(|lines| lines.concat());
+        }
+        if self.0 == X_FORWARDED_FOR {
+            return Some(lines.into_iter().flat_map(|line| line.split(',').map(str::trim).map(address)).collect());
+        }
+        // Of several lines, a client may have written any.
+        let [line] = lines[..] else { return None };
+        Some(vec![address(line.trim())])
+    }
+}
+
+impl Default for TrustedHeader {
+    fn default() -> Self {
+        Self(X_FORWARDED_FOR)
+    }
+}
+
+impl FromStr for TrustedHeader {
+    type Err = InvalidHeader;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHeader> {
+        text.parse().map(Self).map_err(|_| InvalidHeader(text.to_owned()))
+    }
 }
 
 /// Parses an address with or without a port.
@@ -98,17 +145,6 @@ fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
     bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
-}
-
-/// Parses the `for` of one element of `Forwarded` (RFC 7239).
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
-    address(value.trim_matches('"'))
-}
-
-fn contains(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// Parses an address or a network in CIDR notation, such as `192.0.2.0/24`.
@@ -131,9 +167,11 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Returns the client of a request from `peer`, where 10.0.0.0/8 and `2001:db8:f::/48` are proxies.
-    fn client(peer: &str, headers: &[(&'static str, &str)]) -> ClientKey {
-        let proxies = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| parse_network(network).unwrap());
+    /// Returns the client of a request from `peer` with these headers, of which `trusted` is read, where 10.0.0.0/8 and
+    /// `2001:db8:f::/48` are proxies.
+    fn client(peer: &str, trusted: &str, headers: &[(&'static str, &str)]) -> ClientKey {
+        let networks = ["10.0.0.0/8", "2001:db8:f::/48"].map(|network| parse_network(network).unwrap()).into();
+        let proxies = TrustedProxies { networks, header: trusted.parse().unwrap() };
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         ClientKey::of_request(ip(peer), &headers, &proxies)
     }
@@ -149,33 +187,61 @@ mod tests {
 
     #[test]
     fn only_a_proxy_is_trusted_and_only_the_address_that_it_appended() {
-        let peer = |address| ClientKey::of(ip(address));
-        for (from, headers, expected) in [
-            ("192.0.2.9", &[("x-forwarded-for", "198.51.100.1")][..], "192.0.2.9"),
-            ("10.0.0.1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
-            ("::ffff:10.0.0.1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
-            ("10.0.0.1", &[("x-forwarded-for", "203.0.113.7, 198.51.100.1 ,10.2.3.4")], "198.51.100.1"),
-            ("10.0.0.1", &[("x-forwarded-for", "203.0.113.7"), ("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
-            ("10.0.0.1", &[("x-forwarded-for", "198.51.100.1:1234, [2001:db8:f::1]:80")], "198.51.100.1"),
-            ("10.0.0.1", &[("forwarded", "for=203.0.113.7, proto=https;For=\"[2001:db8::1]:4711\"")], "2001:db8::1"),
-            ("10.0.0.1", &[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.1")], "192.0.2.1"),
+        const LIST: &str = "x-forwarded-for";
+        for (from, trusted, headers, expected) in [
+            ("192.0.2.9", LIST, &[(LIST, "198.51.100.1")][..], "192.0.2.9"),
+            ("10.0.0.1", LIST, &[(LIST, "198.51.100.1")], "198.51.100.1"),
+            ("::ffff:10.0.0.1", LIST, &[(LIST, "198.51.100.1")], "198.51.100.1"),
+            ("10.0.0.1", LIST, &[(LIST, "203.0.113.7, 198.51.100.1 ,10.2.3.4")], "198.51.100.1"),
+            ("10.0.0.1", LIST, &[(LIST, "203.0.113.7"), (LIST, "198.51.100.1")], "198.51.100.1"),
+            ("10.0.0.1", LIST, &[(LIST, "198.51.100.1:1234, [2001:db8:f::1]:80")], "198.51.100.1"),
+            ("10.0.0.1", LIST, &[(LIST, "nonsense, 198.51.100.1")], "198.51.100.1"),
+            ("10.0.0.1", LIST, &[(LIST, "198.51.100.1"), ("forwarded", "for=203.0.113.7")], "198.51.100.1"),
+            ("10.0.0.1", "Forwarded", &[(LIST, "203.0.113.7"), ("forwarded", "for=198.51.100.1")], "198.51.100.1"),
+            (
+                "10.0.0.1",
+                "forwarded",
+                &[("forwarded", "for=203.0.113.7, proto=https;For=\"[2001:db8::1]:4711\"")],
+                "2001:db8::1",
+            ),
+            ("10.0.0.1", "forwarded", &[("forwarded", "for=203.0.113.7"), ("forwarded", "for=192.0.2.1")], "192.0.2.1"),
+            ("10.0.0.1", "forwarded", &[("forwarded", "for=192.0.2.1;host=\"a,for=1.1.1.1\"")], "192.0.2.1"),
+            ("10.0.0.1", "X-Real-IP", &[("x-real-ip", "192.0.2.1"), (LIST, "203.0.113.7")], "192.0.2.1"),
         ] {
-            assert_eq!(client(from, headers).prefix, peer(expected).prefix, "{from} {headers:?}");
+            let client = client(from, trusted, headers);
+            assert!(!client.is_proxy(), "{from} {headers:?}");
+            assert_eq!(client.prefix, ClientKey::of(ip(expected)).prefix, "{from} {headers:?}");
         }
     }
 
     #[test]
     fn an_address_that_cannot_be_trusted_counts_as_the_proxy() {
-        for headers in [
-            &[][..],
-            &[("x-forwarded-for", "unknown")],
-            &[("x-forwarded-for", "198.51.100.1, secret")],
-            &[("x-forwarded-for", "10.1.1.1")],
-            &[("forwarded", "for=_hidden")],
-            &[("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "198.51.100.1")],
+        const LIST: &str = "x-forwarded-for";
+        for (trusted, headers) in [
+            (LIST, &[][..]),
+            (LIST, &[(LIST, "unknown")]),
+            (LIST, &[(LIST, "198.51.100.1, secret")]),
+            (LIST, &[(LIST, "198.51.100.1, \u{fc}")]),
+            (LIST, &[(LIST, "10.1.1.1")]),
+            (LIST, &[("forwarded", "for=203.0.113.7")]),
+            ("forwarded", &[("forwarded", "for=_hidden")]),
+            ("forwarded", &[(LIST, "198.51.100.1")]),
+            ("forwarded", &[("forwarded", "for=203.0.113.7;host=\""), ("forwarded", "for=198.51.100.1")]),
+            ("forwarded", &[("forwarded", "for=198.51.100.1, for=203.0.113.7;for=1.1.1.1")]),
+            ("x-real-ip", &[("x-real-ip", "203.0.113.7, 198.51.100.1")]),
+            ("x-real-ip", &[("x-real-ip", "203.0.113.7"), ("x-real-ip", "198.51.100.1")]),
+            ("x-real-ip", &[("x-real-ip", "")]),
         ] {
-            let client = client("10.0.0.1", headers);
-            assert!(client.is_proxy() && client.prefix == ip("10.0.0.1"), "{headers:?}");
+            let client = client("10.0.0.1", trusted, headers);
+            assert!(client.is_proxy() && client.prefix == ip("10.0.0.1"), "{trusted} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name() {
+        for bad in ["", "X Real IP", "for:", "\u{fc}"] {
+            let error = bad.parse::<TrustedHeader>().unwrap_err().to_string();
+            assert!(error.contains("expected Forwarded"), "{error}");
         }
     }
 

@@ -9,11 +9,10 @@ use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::decoders::{Decoder, Decoders};
-use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets};
+use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets, TrustedProxies};
 use crate::backend::metrics::{self, LimitKind};
 use crate::process::lock::lock;
 
@@ -46,7 +45,7 @@ pub(in crate::backend) enum LimitScope {
 /// Applies [`Limits`].
 #[derive(Debug)]
 pub(in crate::backend) struct Limiter {
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: TrustedProxies,
     connections: TokenBuckets<ClientKey>,
     requests: TokenBuckets<ClientKey>,
     items: TokenBuckets<ClientKey>,

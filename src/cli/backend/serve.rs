@@ -10,7 +10,10 @@ use ipnet::IpNet;
 
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
-use crate::backend::{self, Clock, Limits, Retention, SecurityConfig, Settings, TlsFiles, TlsIdentity, parse_network};
+use crate::backend::{
+    self, Clock, Limits, Retention, SecurityConfig, Settings, TlsFiles, TlsIdentity, TrustedHeader, TrustedProxies,
+    parse_network,
+};
 use crate::cli::interval;
 use crate::process;
 
@@ -102,10 +105,20 @@ struct LimitArgs {
     /// Open connections per client.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT", default_value = "128", value_name = "NUMBER")]
     max_connections_per_client: usize,
-    /// Proxy, or network of proxies, whose X-Forwarded-For or Forwarded header names the client. Repeatable.
+    /// Proxy, or network of proxies, whose --trusted-header names the client. Repeatable.
     #[arg(long, env = "KAMAJI_TELEMETRY_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',',
           value_parser = parse_network)]
     trusted_proxy: Vec<IpNet>,
+    /// The one header that trusted proxies write: X-Forwarded-For, Forwarded (RFC 7239), or any that holds one address,
+    /// such as X-Real-IP.
+    #[arg(
+        long,
+        env = "KAMAJI_TELEMETRY_TRUSTED_HEADER",
+        default_value = "X-Forwarded-For",
+        value_name = "NAME",
+        requires = "trusted_proxy"
+    )]
+    trusted_header: TrustedHeader,
 }
 
 /// Runs the backend until a signal ends it.
@@ -157,6 +170,7 @@ impl LimitArgs {
             max_connections,
             max_connections_per_client,
             trusted_proxy,
+            trusted_header,
         } = self;
         let unlimited_if_zero = |limit| if limit == 0 { usize::MAX } else { limit };
         Limits {
@@ -166,7 +180,7 @@ impl LimitArgs {
             snapshots: rate_limit_snapshots,
             max_connections: unlimited_if_zero(max_connections),
             max_connections_per_client: unlimited_if_zero(max_connections_per_client),
-            trusted_proxies: trusted_proxy,
+            trusted_proxies: TrustedProxies { networks: trusted_proxy, header: trusted_header },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kamaji_telemetry::backend::{Limits, parse_network};
+use kamaji_telemetry::backend::{Limits, TrustedProxies, parse_network};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -200,7 +200,8 @@ async fn one_installation_is_limited_without_its_client() {
 
 #[tokio::test]
 async fn a_forwarded_address_is_trusted_of_a_proxy_only() {
-    let trusted_proxies = vec![parse_network("127.0.1.1").unwrap()];
+    let networks = vec![parse_network("127.0.1.1").unwrap()];
+    let trusted_proxies = TrustedProxies { networks, ..TrustedProxies::default() };
     let backend = Backend::limited(Limits { requests: 1, trusted_proxies, ..unlimited() }).await;
     let forwarded = |address| [("x-forwarded-for", address)];
     let exhaust = async |from, headers: &[(&str, &str)]| {
@@ -218,6 +219,28 @@ async fn a_forwarded_address_is_trusted_of_a_proxy_only() {
     while converse(&mut stream, "GET", "/", &[], &[]).await.status == 200 {}
     assert_eq!(converse(&mut stream, "GET", "/", &forwarded("192.0.2.3"), &[]).await.status, 429);
     assert_eq!(send(&backend, ONE, &forwarded("192.0.2.3")).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn one_header_is_read_and_a_quoted_text_in_it_is_no_address() {
+    let flags = ["--trusted-proxy=127.0.0.1", "--trusted-header=Forwarded", "--rate-limit-requests=1"];
+    let backend = program::Backend::start_with(&flags).await;
+    let get =
+        async |headers: &[(&str, &str)]| try_request(backend.http(), "GET", "/", headers, &[]).await.unwrap().status;
+    let mut served = 0;
+    // The client chooses the host, which the proxy quotes, and another header.
+    while get(&[
+        ("forwarded", &format!("for=192.0.2.1;host=\"a,for=192.0.3.{served}\"")),
+        ("x-forwarded-for", "192.0.2.9"),
+    ])
+    .await
+        == 200
+    {
+        served += 1;
+        assert!(served < 100, "each host is another client");
+    }
+    assert_eq!(get(&[("forwarded", "for=192.0.2.2")]).await, 200);
+    assert_eq!(get(&[("forwarded", "for=192.0.2.1")]).await, 429);
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"publicUrl": "https://telemetry.example.org/page"}), "at '/publicUrl'"),
         (json!({"trustedProxies": ["ingress.example.org"]}), "at '/trustedProxies/0'"),
         // A network of every address.
+        (json!({"trustedHeader": "X Real IP"}), "at '/trustedHeader'"),
         (json!({"trustedProxies": ["0.0.0.0/0"]}), "at '/trustedProxies/0'"),
         (json!({"trustedProxies": ["10.0.0.0/8", "::/0"]}), "at '/trustedProxies/1'"),
         (json!({"trustedProxies": ["0.0.0.0/00"]}), "at '/trustedProxies/0'"),

@@ -35,7 +35,7 @@ pub const MAX_COUNT: u32 = 1_000_000;
 pub const DRIVERS: &[&str] = &["etcd", "MySQL", "PostgreSQL", "NATS"];
 
 /// The values that an attribute may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Values {
     /// A string in the canonical form of [`KubernetesVersion`].
     KubernetesVersion,
@@ -92,7 +92,7 @@ fn is_canonical_uuid(text: &str) -> bool {
 }
 
 /// An attribute of a resource, a data point or a log record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attribute {
     /// The key on the wire.
     pub key: &'static str,
@@ -105,7 +105,7 @@ pub struct Attribute {
 }
 
 /// A metric, which is always a gauge of whole numbers from 0 to [`MAX_COUNT`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Metric {
     /// The name on the wire.
     pub name: &'static str,
@@ -122,7 +122,7 @@ pub struct Metric {
 }
 
 /// A kind of event: a log record with this `EventName`, severity INFO, and no body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventKind {
     /// The `EventName` on the wire.
     pub name: &'static str,

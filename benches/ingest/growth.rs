@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    Batch, Dimension, EventRow, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, truncate_to_hour,
+    Batch, Dimension, EventRow, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store, truncate_to_hour,
 };
 use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
 use uuid::Uuid;
@@ -69,14 +69,21 @@ fn snapshot(
     let points = of.into_iter().chain(drivers).filter(|_| extended);
     Ok(GaugeSnapshot {
         installation,
-        time: noon + SignedDuration::from_secs(random.i64(0..40_000)),
-        counts: StateCounts { running: random.u32(0..300), sleeping: random.u32(0..20), not_ready: 0, upgrading: 0 },
-        source: Source::Agent("0.1.0".parse()?),
-        kamaji_version: "v1.10.2".parse()?,
-        kubernetes_version: "v1.35.1".parse()?,
-        dimensions: points
-            .map(|(metric, value)| Ok((Dimension::new(metric, value)?, random.u32(0..300))))
-            .collect::<anyhow::Result<_>>()?,
+        received: Hour::of(noon + SignedDuration::from_secs(random.i64(0..40_000))),
+        report: Report {
+            counts: StateCounts {
+                running: random.u32(0..300),
+                sleeping: random.u32(0..20),
+                not_ready: 0,
+                upgrading: 0,
+            },
+            source: Source::Agent("0.1.0".parse()?),
+            kamaji_version: "v1.10.2".parse()?,
+            kubernetes_version: "v1.35.1".parse()?,
+            dimensions: points
+                .map(|(metric, value)| Ok((Dimension::new(metric, value)?, random.u32(0..300))))
+                .collect::<anyhow::Result<_>>()?,
+        },
     })
 }
 

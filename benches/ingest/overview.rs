@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::insights::overview_query;
-use kamaji_telemetry::backend::store::{SqliteStore, Store};
+use kamaji_telemetry::backend::store::{Hour, SqliteStore, Store};
 use rusqlite::{Connection, named_params};
 
 /// The number of queries: enough for a 99th percentile.
@@ -14,43 +14,61 @@ const QUERIES: usize = 500;
 /// The number of events of each installation.
 const EVENTS: u32 = 2;
 
-/// The installations: of ten, eight report now, one has stopped in the course of the year, and one reported for a day.
-/// Each has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has extended gauges.
+/// The words: 24 versions of Kamaji from id 1, 12 of Kubernetes from id 101, the agent's version, a kind and a dimension.
+const WORDS: &str = "
+    WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < 23)
+    INSERT INTO words (id, word)
+    SELECT 1 + n, 'v1.' || n || '.0' FROM number
+    UNION ALL SELECT 101 + n, 'v1.35.' || n FROM number WHERE n < 12
+    UNION ALL VALUES (201, '0.1.0'), (202, 'kamaji.tcp.created'), (203, 'kamaji.tcp.by_version=v1.35')";
+
+/// The installations: of ten, eight report now, one has stopped in the course of the year, and one is not confirmed. Each
+/// has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has an extended gauge.
 const LATEST: &str = "
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :installations)
-    INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
-                        source, agent_version, kamaji_version, kubernetes_version)
-    SELECT uuid, CASE WHEN n % 10 = 1 THEN time / 86400000 ELSE time / 86400000 - 1 - random() % 300 / 2 - 150 END, time,
-           n % 40, n % 7, n % 3, n % 2, 'agent', '0.1.0', 'v1.' || (abs(spread) % 24) || '.0', 'v1.35.' || (abs(spread) / 24 % 12)
-    FROM (SELECT n, randomblob(16) AS uuid, random() AS spread,
-                 :now - CASE WHEN n % 10 < 2 THEN abs(random()) % 31536000000 ELSE abs(random()) % 300000 END AS time
-          FROM number)
+    INSERT INTO latest (installation, source, first_seen, confirmed, last_seen, running, sleeping, not_ready, upgrading,
+                        agent, kamaji, kubernetes, dimensions)
+    SELECT uuid, 1, first_seen, CASE WHEN n % 10 = 1 THEN NULL ELSE first_seen + 24 END, last_seen,
+           n % 40, n % 7, n % 3, n % 2, 201, 1 + abs(spread) % 24, 101 + abs(spread) / 24 % 12,
+           CASE WHEN n % 5 = 0 THEN x'CB0000000A000000' ELSE x'' END
+    FROM (SELECT *, CASE WHEN n % 10 = 1 THEN last_seen ELSE last_seen - 24 - abs(spread) % 7200 END AS first_seen
+          FROM (SELECT n, randomblob(16) AS uuid, random() AS spread,
+                       :hour - CASE WHEN n % 10 < 2 THEN abs(random()) % 8760 ELSE 0 END AS last_seen
+                FROM number))
     ORDER BY uuid";
 
 /// The rows of one day, of the installations that existed then. Versions were one lower a month earlier.
 const DAYS: &str = "
-    INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
-                      source, agent_version, kamaji_version, kubernetes_version)
-    SELECT :day, installation, min(time, :day * 86400000 + 86399999), running, sleeping, not_ready, upgrading,
-           source, agent_version, 'v1.' || (substr(kamaji_version, 4, instr(substr(kamaji_version, 4), '.') - 1) + :age / 30) || '.0',
-           kubernetes_version
-    FROM latest WHERE first_day <= :day AND time / 86400000 >= :day";
-
-const DIMENSIONS: &str = "
-    INSERT INTO dimensions (day, installation, metric, value, count)
-    SELECT time / 86400000, installation, metric, value, running
-    FROM latest, (SELECT 'kamaji.tcp.by_version' AS metric, 'v1.34' AS value
-                  UNION ALL SELECT 'kamaji.tcp.by_version', 'v1.35'
-                  UNION ALL SELECT 'kamaji.datastore.count', 'etcd'
-                  UNION ALL SELECT 'kamaji.datastore.used_by', 'etcd')
-    WHERE running % 5 = 0";
+    INSERT INTO days (day, installation, source, confirmed, running, sleeping, not_ready, upgrading,
+                      agent, kamaji, kubernetes, dimensions)
+    SELECT :day, installation, source, coalesce(confirmed / 24 <= :day, 0), running, sleeping, not_ready, upgrading,
+           agent, 1 + (kamaji + :age / 30) % 24, kubernetes, dimensions
+    FROM latest WHERE first_seen / 24 <= :day AND last_seen / 24 >= :day";
 
 const EVENTS_OF_A_YEAR: &str = "
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :events)
-    INSERT INTO events (uid, time, kind, source, agent_version, kamaji_version, kubernetes_version, tcp_version)
-    SELECT randomblob(16), (:now - abs(random()) % 31536000000) / 3600000 * 3600000, 'kamaji.tcp.created', 'agent',
-           '0.1.0', 'v1.' || (n % 24) || '.0', 'v1.35.' || (n % 12), 'v1.35.' || (n % 12)
+    INSERT INTO events
+    SELECT 1, :hour - abs(random()) % 8760, randomblob(16), 202, 201, 1 + n % 24, 101 + n % 12, 101 + n % 12, 0, 0, 0, 0
     FROM number";
+
+/// The rollups of the rows.
+const ROLLUPS: &str = "
+    INSERT INTO latest_rollup
+    SELECT source, confirmed IS NOT NULL, last_seen, kamaji, kubernetes, count(*),
+           sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
+    FROM latest GROUP BY 1, 2, 3, 4, 5;
+    INSERT INTO dimension_rollup
+    SELECT source, last_seen, 203, count(*), 10 * count(*)
+    FROM latest WHERE confirmed IS NOT NULL AND length(dimensions) > 0 GROUP BY 1, 2;
+    INSERT INTO day_rollup
+    SELECT source, component, day, version, count(*), sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
+    FROM (SELECT *, 0 AS component, 0 AS version FROM days
+          UNION ALL SELECT *, 1, kamaji FROM days
+          UNION ALL SELECT *, 2, kubernetes FROM days)
+    WHERE confirmed GROUP BY 1, 2, 3, 4;
+    INSERT INTO event_hour_rollup SELECT source, hour, kind, count(*) FROM events GROUP BY 1, 2, 3;
+    INSERT INTO event_day_rollup
+    SELECT source, hour / 24, kind, kamaji, tcp_version, count(*) FROM events GROUP BY 1, 2, 3, 4, 5;";
 
 /// Generates a store and queries its overview.
 pub(crate) fn run(installations: u32, days: u32) -> anyhow::Result<()> {
@@ -76,16 +94,16 @@ pub(crate) fn run(installations: u32, days: u32) -> anyhow::Result<()> {
 fn generate(file: &Path, installations: u32, days: u32) -> anyhow::Result<usize> {
     let mut connection = Connection::open(file)?;
     connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")?;
-    let now = Timestamp::now().as_millisecond();
+    let hour = Hour::of(Timestamp::now()).number();
     let transaction = connection.transaction()?;
-    transaction.execute(LATEST, named_params! { ":installations": installations, ":now": now })?;
+    transaction.execute(WORDS, [])?;
+    transaction.execute(LATEST, named_params! { ":installations": installations, ":hour": hour })?;
     let mut rows = 0;
-    for age in (0..days).rev() {
-        let day = now / 86_400_000 - i64::from(age);
-        rows += transaction.execute(DAYS, named_params! { ":day": day, ":age": age })?;
+    for age in (0..i32::try_from(days)?).rev() {
+        rows += transaction.execute(DAYS, named_params! { ":day": hour / 24 - age, ":age": age })?;
     }
-    transaction.execute(DIMENSIONS, [])?;
-    transaction.execute(EVENTS_OF_A_YEAR, named_params! { ":events": installations * EVENTS, ":now": now })?;
+    transaction.execute(EVENTS_OF_A_YEAR, named_params! { ":events": installations * EVENTS, ":hour": hour })?;
+    transaction.execute_batch(ROLLUPS)?;
     transaction.commit()?;
     Ok(rows)
 }

@@ -25,12 +25,11 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
     }
-    let Erased { latest, days, dimensions } = erased;
+    let Erased { latest, days } = erased;
     let latest = if latest { "its latest state" } else { "no latest state" };
-    let [days, points] = [plural(days, "day"), plural(dimensions, "point")];
+    let days = plural(days, "day");
     Ok(format!(
-        "Erased {latest}, {days} and {points} of extended gauges. What it sends from now on is stored again, and backups \
-         still hold what they held.\n"
+        "Erased {latest} and {days}. What it sends from now on is stored again, and backups still hold what they held.\n"
     ))
 }
 

@@ -3,11 +3,10 @@
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::store::{
-    ActiveCounts, DayTotals, Dimension, EventRow, InstallationRow, KamajiTotals, OverviewData, OverviewQuery, Totals,
-    utc_day,
+    ActiveCounts, DayTotals, Dimension, EventRow, InstallationRow, KamajiTotals, OverviewData, OverviewQuery,
+    PseudonymKey, Report, Source, Totals, utc_day,
 };
 use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
 
@@ -32,11 +31,11 @@ const MIN_DAYS: i32 = 30;
 pub struct Overview {
     /// The time at which the store was read.
     pub generated_at: Timestamp,
-    /// Installations by the window in which they were last seen.
+    /// Installations by the window in which they were last received.
     pub seen: ActiveWindows,
-    /// Installations seen in the last 24 hours, and what they run.
+    /// Installations that are active in the last 24 hours, and what they run.
     pub current: CurrentFleet,
-    /// Installations, most recently seen first; 25 at most.
+    /// Confirmed installations, most recently seen first; 25 at most.
     pub installations: Vec<InstallationEntry>,
     /// Events, newest first; 25 at most. These count events, not installations.
     pub events: Vec<EventEntry>,
@@ -46,7 +45,7 @@ pub struct Overview {
     pub by_kamaji: KamajiTotals,
 }
 
-/// Installations by the window in which they were last seen. A longer window includes the shorter ones.
+/// Installations by the window in which they were last received. A longer window includes the shorter ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveWindows {
     /// The last 24 hours.
@@ -57,7 +56,7 @@ pub struct ActiveWindows {
     pub month: ActiveCounts,
 }
 
-/// The installations that were seen in the last 24 hours.
+/// The installations that are active in the last 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentFleet {
     /// Their number.
@@ -101,14 +100,14 @@ pub struct ExtendedSum {
     pub count: u64,
 }
 
-/// The latest state of one installation.
+/// A confirmed installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallationEntry {
-    /// Its random UUID.
-    pub uuid: Uuid,
-    /// The first UTC day on which it was seen.
-    pub first_day: Date,
-    /// The time of its latest snapshot.
+    /// The name by which readers know it: 16 hexadecimal digits of a keyed hash of its UUID.
+    pub id: String,
+    /// The hour of its first receipt.
+    pub first_seen: Timestamp,
+    /// The hour of its last receipt.
     pub last_seen: Timestamp,
     /// Control planes whose API answers.
     pub running: u32,
@@ -123,7 +122,7 @@ pub struct InstallationEntry {
     /// The version of its management cluster.
     pub kubernetes_version: String,
     /// The version of its agent.
-    pub agent_version: String,
+    pub agent_version: Option<String>,
 }
 
 /// An event. Attributes of other kinds are absent.
@@ -170,8 +169,8 @@ pub fn overview_query(now: Timestamp) -> OverviewQuery {
     }
 }
 
-/// Creates the overview from the answer to [`overview_query`] with the same `now`.
-pub fn overview(data: OverviewData, now: Timestamp) -> Overview {
+/// Creates the overview from the answer to [`overview_query`] with the same `now`. `key` hides the UUIDs.
+pub fn overview(data: OverviewData, key: &PseudonymKey, now: Timestamp) -> Overview {
     let OverviewData {
         day,
         week,
@@ -185,7 +184,7 @@ pub fn overview(data: OverviewData, now: Timestamp) -> Overview {
         days,
         kamaji,
     } = data;
-    let current = day.total();
+    let current = day.active;
     Overview {
         generated_at: now,
         seen: ActiveWindows { day, week, month },
@@ -196,7 +195,7 @@ pub fn overview(data: OverviewData, now: Timestamp) -> Overview {
             kubernetes_versions: versions(&kubernetes_versions, current),
             extended: dimensions.into_iter().map(Into::into).collect(),
         },
-        installations: installations.into_iter().map(Into::into).collect(),
+        installations: installations.into_iter().map(|row| installation(row, key)).collect(),
         events: events.into_iter().map(Into::into).collect(),
         days: every_day(&days, utc_day(now)),
         by_kamaji: kamaji,
@@ -230,22 +229,23 @@ impl From<(Dimension, u64)> for ExtendedSum {
     }
 }
 
-impl From<InstallationRow> for InstallationEntry {
-    fn from(row: InstallationRow) -> Self {
-        let InstallationRow { uuid, first_day, last_seen, counts, agent_version, kamaji_version, kubernetes_version } =
-            row;
-        Self {
-            uuid,
-            first_day,
-            last_seen,
-            running: counts.running,
-            sleeping: counts.sleeping,
-            not_ready: counts.not_ready,
-            upgrading: counts.upgrading,
-            kamaji_version: kamaji_version.to_string(),
-            kubernetes_version: kubernetes_version.to_string(),
-            agent_version: agent_version.to_string(),
-        }
+fn installation(row: InstallationRow, key: &PseudonymKey) -> InstallationEntry {
+    let InstallationRow { uuid, first_seen, last_seen, report } = row;
+    let Report { counts, source, kamaji_version, kubernetes_version, dimensions: _ } = report;
+    InstallationEntry {
+        id: key.installation_id(uuid).to_string(),
+        first_seen: first_seen.start(),
+        last_seen: last_seen.start(),
+        running: counts.running,
+        sleeping: counts.sleeping,
+        not_ready: counts.not_ready,
+        upgrading: counts.upgrading,
+        kamaji_version: kamaji_version.to_string(),
+        kubernetes_version: kubernetes_version.to_string(),
+        agent_version: match source {
+            Source::Agent(version) => Some(version.to_string()),
+            Source::Kamaji => None,
+        },
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod auth;
 mod deletion;
+pub mod fold;
+mod hour;
 mod location;
 mod pseudonym;
 mod rows;
@@ -27,11 +29,12 @@ pub use auth::{
     StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
 pub use deletion::{Cutoffs, EraseError, Erased, Pruned, erase_installation};
+pub use hour::{Day, Hour};
 pub use location::{StoreLocation, UnknownStore};
-pub use pseudonym::{PseudonymKey, RandomError};
+pub use pseudonym::{InstallationId, PseudonymKey, RandomError};
 pub use rows::{
-    AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Source,
-    StateCounts, truncate_to_hour, utc_day,
+    AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Report, Source,
+    SourceKind, StateCounts, truncate_to_hour, utc_day,
 };
 pub use sqlite::SqliteStore;
 pub use stores::Stores;
@@ -41,9 +44,12 @@ pub use stores::Stores;
 /// Every implementation passes the same conformance suite:
 /// - [`Store::write`] returns after the rows are durable. It stores all of a batch or nothing of it.
 /// - Writing a batch twice has the same effect as writing it once.
-/// - An installation's newest snapshot is its latest state, and its newest snapshot of a UTC day is its row of that day,
-///   in whatever order they arrive. Of two snapshots of the same millisecond either may stay.
-/// - The uid of an event is its key: the first event with a uid stays.
+/// - An installation's last received snapshot is its latest state, and its last one of a UTC day is its row of that day. A
+///   receipt never moves an installation back in time. Of an hour, the first snapshot is stored, and each that says
+///   something else than the one before.
+/// - An installation is *confirmed* by a receipt on another UTC day than its first, at least 20 hours later, and from then
+///   on.
+/// - The uid of an event is unique among those of the last 31 days: the first event with a uid stays.
 /// - An installation keeps its first source: rows of another source are acknowledged and dropped.
 /// - No stored value ties an event to an installation, or events to each other. After a checkpoint, neither does the order
 ///   of arrival.
@@ -132,16 +138,16 @@ pub struct OverviewQuery {
 
 /// The data of the overview.
 ///
-/// An installation is *current* if its newest snapshot is at most [`CURRENT`] old. Stores count by the hour, so each
-/// window begins with a whole hour: the last 24 hours are up to 25. All but [`OverviewData::kamaji`] comes from this
-/// project's agents alone.
+/// An installation is *active* in a window if it is confirmed and was received in it. It is *current* if it is active in
+/// the last [`CURRENT`] hours. Stores count by the hour, so each window begins with a whole hour: the last 24 hours are up
+/// to 25. All but [`OverviewData::kamaji`] comes from this project's agents alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OverviewData {
-    /// Installations seen in the last 24 hours.
+    /// Installations received in the last 24 hours.
     pub day: ActiveCounts,
-    /// Installations seen in the last 7 times 24 hours.
+    /// Installations received in the last 7 times 24 hours.
     pub week: ActiveCounts,
-    /// Installations seen in the last 30 times 24 hours.
+    /// Installations received in the last 30 times 24 hours.
     pub month: ActiveCounts,
     /// Control planes of current installations.
     pub control_planes: Totals,
@@ -151,11 +157,11 @@ pub struct OverviewData {
     pub kubernetes_versions: Vec<(KubernetesVersion, u64)>,
     /// The extended gauges of current installations, summed, most first within a metric.
     pub dimensions: Vec<(Dimension, u64)>,
-    /// Installations, most recently seen first.
+    /// Confirmed installations, most recently seen first; within an hour in no particular order.
     pub installations: Vec<InstallationRow>,
     /// Events, newest first; within an hour in no particular order.
     pub events: Vec<EventRow>,
-    /// The days that have rows, oldest first.
+    /// The days that have rows of confirmed installations, oldest first.
     pub days: Vec<DayTotals>,
     /// The totals of Kamaji's built-in telemetry.
     pub kamaji: KamajiTotals,
@@ -164,11 +170,11 @@ pub struct OverviewData {
 /// Totals of Kamaji's built-in telemetry. An installation may be counted here and among the agents' as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KamajiTotals {
-    /// Installations seen in the last 24 hours.
+    /// Installations received in the last 24 hours.
     pub day: ActiveCounts,
-    /// Installations seen in the last 7 times 24 hours.
+    /// Installations received in the last 7 times 24 hours.
     pub week: ActiveCounts,
-    /// Installations seen in the last 30 times 24 hours.
+    /// Installations received in the last 30 times 24 hours.
     pub month: ActiveCounts,
     /// Control planes of the installations seen in the last 24 hours, as Kamaji counts them: one that is being made, or
     /// whose status is unknown, is running.
@@ -188,17 +194,17 @@ pub struct EventTotals {
     pub deleted: u64,
 }
 
-/// The maximum age of a current installation's newest snapshot: long enough for a maintenance window or a night without
+/// The maximum age of a current installation's last receipt: long enough for a maintenance window or a night without
 /// egress, short enough that an installation that is gone does not count.
 pub const CURRENT: Duration = Duration::from_hours(24);
 
-/// Installations seen in a window.
+/// Installations received in a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveCounts {
-    /// Installations seen on at least two UTC days.
+    /// Confirmed installations.
     pub active: u64,
-    /// Installations seen on one UTC day only: trials, CI clusters, and new ones.
-    pub short_lived: u64,
+    /// Installations that are not confirmed: trials, CI clusters, forgeries, and new ones. They are in no other figure.
+    pub not_confirmed: u64,
 }
 
 /// Sums of [`StateCounts`] over installations.
@@ -214,13 +220,6 @@ pub struct Totals {
     pub upgrading: u64,
 }
 
-impl ActiveCounts {
-    /// Returns the sum.
-    pub const fn total(self) -> u64 {
-        self.active + self.short_lived
-    }
-}
-
 impl Totals {
     /// Returns the sum.
     pub const fn total(self) -> u64 {
@@ -228,31 +227,25 @@ impl Totals {
     }
 }
 
-/// The latest state of one installation.
+/// A confirmed installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallationRow {
     /// The installation.
     pub uuid: Uuid,
-    /// The first UTC day on which it was seen.
-    pub first_day: Date,
-    /// The time of its newest snapshot.
-    pub last_seen: Timestamp,
-    /// Its control planes.
-    pub counts: StateCounts,
-    /// The version of its agent.
-    pub agent_version: AgentVersion,
-    /// The version of its Kamaji.
-    pub kamaji_version: KamajiVersion,
-    /// The version of its management cluster.
-    pub kubernetes_version: KubernetesVersion,
+    /// The hour of its first receipt.
+    pub first_seen: Hour,
+    /// The hour of its last receipt.
+    pub last_seen: Hour,
+    /// Its last report.
+    pub report: Report,
 }
 
-/// A UTC day over all installations.
+/// A UTC day over all confirmed installations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayTotals {
     /// The day.
     pub day: Date,
-    /// Installations seen on it.
+    /// Installations received on it that were confirmed by then.
     pub installations: u64,
     /// Their control planes, each installation as it was last seen on that day.
     pub control_planes: Totals,

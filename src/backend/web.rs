@@ -88,9 +88,9 @@ impl IntoResponse for PageError {
 }
 
 async fn read_overview(web: &Web) -> Result<Overview, ReadError> {
-    let now = web.clock.now();
-    let data = web.stores.rows.overview(insights::overview_query(now)).await?;
-    Ok(insights::overview(data, now))
+    let (store, now) = (web.stores.rows.as_ref(), web.clock.now());
+    let data = store.overview(insights::overview_query(now)).await?;
+    Ok(insights::overview(data, &store.pseudonym_key().await?, now))
 }
 
 /// Shows the overview to a reader, and the login form to others.

@@ -7,7 +7,9 @@ mod releases;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::backend::store::{Batch, EventRow, GaugeSnapshot, Source, Store, WriteError, truncate_to_hour};
+use crate::backend::store::{
+    Batch, EventRow, GaugeSnapshot, Hour, Report, Source, Store, WriteError, truncate_to_hour,
+};
 use crate::catalog::{Event, EventRecord, SERVICE_VERSION};
 use installation::{Installation, uuid};
 
@@ -69,12 +71,14 @@ fn snapshot_time(random: &mut Rng, now: Timestamp, age: i64) -> Timestamp {
 fn snapshot(installation: &Installation, age: i64, time: Timestamp, source: &Source) -> GaugeSnapshot {
     GaugeSnapshot {
         installation: installation.uuid,
-        time,
-        counts: installation.counts(age),
-        source: source.clone(),
-        kamaji_version: installation.kamaji(age),
-        kubernetes_version: installation.kubernetes(age),
-        dimensions: Vec::new(),
+        received: Hour::of(time),
+        report: Report {
+            counts: installation.counts(age),
+            source: source.clone(),
+            kamaji_version: installation.kamaji(age),
+            kubernetes_version: installation.kubernetes(age),
+            dimensions: Vec::new(),
+        },
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
         let overview = store.overview(OverviewQuery { now, ..QUERY }).await.unwrap();
         assert!(overview.days.len() >= 180, "{} days", overview.days.len());
         assert!(overview.day.active > 100, "{:?}", overview.day);
-        assert!(overview.month.short_lived > 5, "{:?}", overview.month);
+        assert!(overview.month.not_confirmed > 5, "{:?}", overview.month);
         assert!(overview.kamaji_versions.len() > 4 && overview.kubernetes_versions.len() > 3);
         assert!(
             overview.control_planes.sleeping > 0 && overview.control_planes.not_ready > 0,

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::program::{AgentOptions, Backend};
+use crate::servers::store::{self, Installation};
 use crate::servers::{ApiServer, Collector, Tcp, checkout, eventually, tcp, upstream, web};
 
 /// The backend, as read by the maintainers.
@@ -24,13 +25,12 @@ impl Maintainers {
         serde_json::from_str(&overview).unwrap()
     }
 
-    /// Waits until the only installation satisfies `is`, and returns it.
-    async fn installation(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until the only installation satisfies `is`, and returns it. It is not shown before it is confirmed.
+    async fn installation(&self, what: &str, is: impl Fn(&Installation) -> bool) -> Installation {
         eventually(what, async || {
-            let overview = self.overview().await;
-            let installations = overview["installations"].as_array().unwrap();
+            let installations = store::installations(self.backend.file());
             assert!(installations.len() <= 1, "one agent is one installation: {installations:?}");
-            installations.first().filter(|installation| is(installation)).cloned()
+            installations.into_iter().find(|installation| is(installation))
         })
         .await
     }
@@ -43,10 +43,6 @@ impl Maintainers {
         })
         .await
     }
-}
-
-fn counts(installation: &Value) -> [u64; 4] {
-    ["running", "sleeping", "not_ready", "upgrading"].map(|count| installation[count].as_u64().unwrap())
 }
 
 fn only(events: &[Value], name: &str) -> Value {
@@ -71,13 +67,11 @@ async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
 
     let mut agent = AgentOptions::new(&cluster, &relay.endpoint()).argument("--export-interval=1s").start().await;
     let first = maintainers.installation("the first gauges", |_| true).await;
-    assert_eq!(counts(&first), [1, 1, 0, 0]);
-    assert_eq!((&first["kamaji_version"], &first["kubernetes_version"]), (&"v1.0.0".into(), &"v1.36.3".into()));
-    assert_eq!(
-        maintainers.overview().await["events"],
-        Value::Array(Vec::new()),
-        "an existing control plane is not reported as created"
-    );
+    assert_eq!(first.counts, [1, 1, 0, 0]);
+    assert_eq!((first.kamaji_version.as_str(), first.kubernetes_version.as_str()), ("v1.0.0", "v1.36.3"));
+    let overview = maintainers.overview().await;
+    assert_eq!(overview["seen"]["day"], serde_json::json!({"active": 0, "not_confirmed": 1}));
+    assert_eq!(overview["events"], Value::Array(Vec::new()), "an existing control plane is not reported as created");
 
     cluster.create_dry_run(clone("never")).await;
     cluster.create(clone("three").version("v1.35.1-acme.7").status("Ready").held()).await;
@@ -85,11 +79,11 @@ async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     cluster.report("three", "NotReady").await;
     cluster.upgrade("three", "v1.36.0").await;
     cluster.report("three", "Upgrading").await;
-    maintainers.installation("the upgrade to be counted", |counted| counts(counted) == [1, 1, 0, 1]).await;
+    maintainers.installation("the upgrade to be counted", |counted| counted.counts == [1, 1, 0, 1]).await;
     cluster.delete("three").await;
     cluster.report("three", "NotReady").await;
     cluster.release("three").await;
-    maintainers.installation("the end to be counted", |counted| counts(counted) == [1, 1, 0, 0]).await;
+    maintainers.installation("the end to be counted", |counted| counted.counts == [1, 1, 0, 0]).await;
 
     let events = maintainers.events(3).await;
     let created = only(&events, "kamaji.tcp.created");

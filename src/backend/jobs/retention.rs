@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::repeat::repeat;
 use crate::backend::auth::ReaderTokens;
 use crate::backend::clock::Clock;
-use crate::backend::store::{Cutoffs, Pruned, PrunedAuth, Stores, WriteError, utc_day};
+use crate::backend::store::{Cutoffs, Hour, Pruned, PrunedAuth, Stores, WriteError};
 
 /// The minimum number of days for which uids of events are stored, whatever the retention: a day longer than the oldest
 /// event that is accepted. The extra day covers the rounding to hours and clock skew.
@@ -40,9 +40,9 @@ impl Retention {
     pub fn cutoffs(&self, now: Timestamp) -> Cutoffs {
         let Self { events, installations, audit_log: _, interval: _ } = *self;
         Cutoffs {
-            events: days_before(now, events),
-            uids: days_before(now, events.max(MIN_UID_DAYS)),
-            installations: utc_day(now).saturating_sub(i32::from(installations).days()),
+            events: Hour::of(days_before(now, events)),
+            uids: Hour::of(days_before(now, events.max(MIN_UID_DAYS))),
+            installations: Hour::of(now).day().minus(installations.into()),
         }
     }
 }
@@ -86,13 +86,12 @@ async fn try_prune(
 }
 
 fn log(rows: Pruned, auth: PrunedAuth, retention: Retention) {
-    let Pruned { events, uids, days, dimensions, installations } = rows;
+    let Pruned { events, uids, days, installations } = rows;
     let PrunedAuth { entries, tokens } = auth;
     tracing::info!(
         events,
         uids,
         days,
-        dimensions,
         installations,
         audit_log = entries,
         tokens,
@@ -112,9 +111,9 @@ mod tests {
         let now: Timestamp = "2026-11-23T20:00:00Z".parse().unwrap();
         let cutoffs = |events, installations| Retention { events, installations, ..Retention::default() }.cutoffs(now);
         let short = cutoffs(7, 1);
-        assert_eq!(short.events.to_string(), "2026-11-16T20:00:00Z");
-        assert_eq!(short.uids.to_string(), "2026-10-23T20:00:00Z");
-        assert_eq!(short.installations.to_string(), "2026-11-22");
+        assert_eq!(short.events.start().to_string(), "2026-11-16T20:00:00Z");
+        assert_eq!(short.uids.start().to_string(), "2026-10-23T20:00:00Z");
+        assert_eq!(short.installations.date().to_string(), "2026-11-22");
         let long = cutoffs(400, 400);
         assert_eq!(long.uids, long.events);
     }

@@ -1,22 +1,21 @@
 //! Deletion of rows, by age and on request.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::hour::{Day, Hour};
 use super::{ReadError, Store, WriteError};
 
-/// The times before which [`Store::prune`] deletes rows.
+/// The hours and the day before which [`Store::prune`] deletes rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// The time before which events lose everything but their uid and their hour.
-    pub events: Timestamp,
-    /// The time before which uid and hour are deleted as well. It is no later than `events`, and no later than the
-    /// oldest event that is accepted: a repeat of a forgotten event would be stored again.
-    pub uids: Timestamp,
+    /// The hour before which events lose everything but their uid and their hour.
+    pub events: Hour,
+    /// The hour before which uid and hour are deleted as well. It is no later than `events`, and no later than the oldest
+    /// event that is accepted: a repeat of a forgotten event would be stored again.
+    pub uids: Hour,
     /// The oldest day to retain. Installations last seen before it are deleted.
-    pub installations: Date,
+    pub installations: Day,
 }
 
 /// The number of rows that [`Store::prune`] deleted.
@@ -28,8 +27,6 @@ pub struct Pruned {
     pub uids: u64,
     /// Days of installations.
     pub days: u64,
-    /// Points of extended gauges.
-    pub dimensions: u64,
     /// Installations that were not seen since.
     pub installations: u64,
 }
@@ -41,8 +38,6 @@ pub struct Erased {
     pub latest: bool,
     /// Its days.
     pub days: u64,
-    /// Its points of extended gauges.
-    pub dimensions: u64,
 }
 
 /// An error of an erasure.
@@ -60,9 +55,5 @@ pub enum EraseError {
 pub async fn erase_installation(store: &dyn Store, installation: Uuid) -> Result<Erased, EraseError> {
     let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
     let [by_uuid, by_pseudonym] = [store.erase(installation).await?, store.erase(pseudonym).await?];
-    Ok(Erased {
-        latest: by_uuid.latest || by_pseudonym.latest,
-        days: by_uuid.days + by_pseudonym.days,
-        dimensions: by_uuid.dimensions + by_pseudonym.dimensions,
-    })
+    Ok(Erased { latest: by_uuid.latest || by_pseudonym.latest, days: by_uuid.days + by_pseudonym.days })
 }

@@ -1,6 +1,8 @@
 //! Pseudonyms of clusters. Kamaji's built-in telemetry names an installation by the UID of an object in its cluster,
 //! which becomes a pseudonym before anything is stored.
 
+use std::fmt;
+
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::{Builder, Uuid};
@@ -9,6 +11,10 @@ use uuid::{Builder, Uuid};
 /// its UID.
 #[derive(Debug, Clone)]
 pub struct PseudonymKey(Key);
+
+/// The name by which readers know an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstallationId(u64);
 
 /// The error of a system that gives no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +40,27 @@ impl PseudonymKey {
         bytes.copy_from_slice(&tag.as_ref()[..16]);
         Builder::from_custom_bytes(bytes).into_uuid()
     }
+
+    /// Returns the name by which readers know an installation: 16 hexadecimal digits of a keyed hash. Its UUID is what it
+    /// writes by, and is not shown.
+    pub fn installation_id(&self, installation: Uuid) -> InstallationId {
+        // A pseudonym is the hash of a UUID alone.
+        let tag = sign(&self.0, &[b"installation id", installation.as_bytes().as_slice()].concat());
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&tag.as_ref()[..8]);
+        InstallationId(u64::from_be_bytes(bytes))
+    }
 }
 
 impl From<[u8; PseudonymKey::LENGTH]> for PseudonymKey {
     fn from(bytes: [u8; Self::LENGTH]) -> Self {
         Self(Key::new(HMAC_SHA256, &bytes))
+    }
+}
+
+impl fmt::Display for InstallationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -60,6 +82,17 @@ mod tests {
         let [first, second] = [(); 2].map(|()| PseudonymKey::from(PseudonymKey::random().unwrap()));
         assert_ne!(first.pseudonym(cluster), second.pseudonym(cluster));
         assert_eq!(first.pseudonym(cluster), first.clone().pseudonym(cluster));
+    }
+
+    #[test]
+    fn readers_know_an_installation_by_a_hash_that_is_no_pseudonym() {
+        let [installation, other] = [(); 2].map(|()| Uuid::new_v4());
+        let key = PseudonymKey::from(PseudonymKey::random().unwrap());
+        let id = key.installation_id(installation);
+        assert_eq!(id, key.installation_id(installation));
+        assert_ne!(id, key.installation_id(other));
+        assert_eq!(id.to_string().len(), 16);
+        assert!(!key.pseudonym(installation).simple().to_string().starts_with(&id.to_string()[..8]));
     }
 
     #[test]

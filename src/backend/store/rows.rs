@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+use super::hour::Hour;
 use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
 /// A batch of rows, stored atomically.
@@ -24,8 +24,15 @@ pub struct Batch {
 pub struct GaugeSnapshot {
     /// The installation.
     pub installation: Uuid,
-    /// The time of its measurement, which stores keep to the millisecond.
-    pub time: Timestamp,
+    /// The hour of the receipt. The sender's own time decides nothing.
+    pub received: Hour,
+    /// What it says.
+    pub report: Report,
+}
+
+/// What an installation reports of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
     /// Its control planes.
     pub counts: StateCounts,
     /// The kind of its sender.
@@ -34,7 +41,7 @@ pub struct GaugeSnapshot {
     pub kamaji_version: KamajiVersion,
     /// The version of its management cluster.
     pub kubernetes_version: KubernetesVersion,
-    /// The points of the extended gauges, each dimension once. A day's newest snapshot replaces those before.
+    /// The points of the extended gauges, each dimension once.
     pub dimensions: Vec<(Dimension, u32)>,
 }
 
@@ -52,7 +59,7 @@ pub struct StateCounts {
 }
 
 /// The dimension of an extended gauge's point: the gauge, and the value of its own attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Dimension {
     metric: &'static Metric,
     value: String,
@@ -81,6 +88,15 @@ pub enum Source {
     Kamaji,
 }
 
+/// A [`Source`] without the version, by which rows are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// This project's agents.
+    Agent,
+    /// Kamaji's built-in telemetry.
+    Kamaji,
+}
+
 /// The version of an agent: `X.Y.Z`, with a pre-release stage where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AgentVersion(String);
@@ -93,13 +109,30 @@ pub struct InvalidAgentVersion;
 impl Batch {
     /// Returns the number of rows, dimensions included.
     pub fn len(&self) -> usize {
-        let dimensions: usize = self.snapshots.iter().map(|snapshot| snapshot.dimensions.len()).sum();
+        let dimensions: usize = self.snapshots.iter().map(|snapshot| snapshot.report.dimensions.len()).sum();
         self.snapshots.len() + dimensions + self.events.len()
     }
 
     /// Returns whether it holds no rows.
     pub fn is_empty(&self) -> bool {
         self.snapshots.is_empty() && self.events.is_empty()
+    }
+}
+
+impl Source {
+    /// Returns the kind.
+    pub const fn kind(&self) -> SourceKind {
+        match self {
+            Self::Agent(_) => SourceKind::Agent,
+            Self::Kamaji => SourceKind::Kamaji,
+        }
+    }
+}
+
+impl StateCounts {
+    /// Returns the number of control planes.
+    pub fn total(&self) -> u64 {
+        [self.running, self.sleeping, self.not_ready, self.upgrading].into_iter().map(u64::from).sum()
     }
 }
 
@@ -151,12 +184,10 @@ impl fmt::Display for AgentVersion {
 
 /// Returns the UTC day of `time`.
 pub fn utc_day(time: Timestamp) -> Date {
-    time.to_zoned(TimeZone::UTC).date()
+    Hour::of(time).day().date()
 }
 
 /// Returns the beginning of the hour of `time`.
 pub fn truncate_to_hour(time: Timestamp) -> Timestamp {
-    const HOUR: i64 = 3_600;
-    let seconds = time.as_second().div_euclid(HOUR) * HOUR;
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN)
+    Hour::of(time).start()
 }

@@ -3,12 +3,17 @@
 mod auth;
 pub mod backup;
 mod columns;
+mod events;
 mod file;
+mod inbox;
 mod lock;
 mod migrate;
 mod prune;
 mod reader;
+mod rollups;
 mod rows;
+mod uids;
+mod words;
 mod writer;
 
 use std::error::Error;
@@ -29,7 +34,7 @@ use file::{beside, connect, create_private};
 use lock::{Lock, LockError};
 use migrate::{SCHEMA, Schema, SchemaError};
 use reader::SqliteReader;
-use writer::SqliteWriter;
+use writer::{RowWriter, SqliteWriter};
 
 /// The pages of 4 kB in the write-ahead log after which they are copied into the file: a page that many commits change
 /// is copied once then. A killed backend reads 16 MB within 100 ms at its next start.
@@ -125,7 +130,7 @@ impl SqliteStore {
 
     fn open_with(path: &Path, schema: Schema, cancelled: CancellationToken) -> Result<Self, OpenError> {
         let migrate = |connection: &mut Connection| schema.migrate(connection, cancelled);
-        Self::try_open(path, migrate).map_err(|cause| OpenError { path: path.to_owned(), cause })
+        Self::try_open(path, migrate, RowWriter::load_uids).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
     fn open_existing_with(path: &Path, schema: Schema) -> Result<Self, OpenError> {
@@ -133,7 +138,7 @@ impl SqliteStore {
             if !exists {
                 return Err(OpenCause::Missing);
             }
-            Self::try_open(path, |connection| schema.require(connection))
+            Self::try_open(path, |connection| schema.require(connection), |_| Ok(()))
         };
         let opened = path.try_exists().map_err(OpenCause::from).and_then(open);
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
@@ -142,6 +147,7 @@ impl SqliteStore {
     fn try_open(
         path: &Path,
         check_schema: impl FnOnce(&mut Connection) -> Result<(), SchemaError>,
+        prepare: impl FnOnce(&mut RowWriter) -> rusqlite::Result<()>,
     ) -> Result<Self, OpenCause> {
         let lock = Lock::shared(path)?;
         create_private(path)?;
@@ -156,10 +162,12 @@ impl SqliteStore {
         writing.pragma_update(None, "cache_size", -CACHE_KB)?;
         check_schema(&mut writing)?;
         let pseudonym_key = pseudonym_key(&writing)?;
+        let mut rows = RowWriter::new(writing);
+        prepare(&mut rows)?;
         let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self {
             reader: SqliteReader::new(reading),
-            writer: SqliteWriter::start(writing)?,
+            writer: SqliteWriter::start(rows)?,
             pseudonym_key,
             path: path.to_owned(),
             _lock: lock,
@@ -186,8 +194,8 @@ impl Store for SqliteStore {
         async move {
             let mut all = Pruned::default();
             loop {
-                let step = move |connection: &mut Connection| prune::step(connection, cutoffs, all);
-                let (pruned, has_more) = self.writer.run(step).await?;
+                let step = move |rows: &mut RowWriter| prune::step(rows, cutoffs, all);
+                let (pruned, has_more) = self.writer.run_on_rows(step).await?;
                 all = pruned;
                 if !has_more {
                     return Ok(all);
@@ -198,15 +206,26 @@ impl Store for SqliteStore {
     }
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
-        self.writer.run(move |connection| prune::erase(connection, installation)).boxed()
+        self.writer.run_on_rows(move |rows| prune::erase(rows, installation)).boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer.run(prune::truncate_wal).boxed()
+        let tidy = |rows: &mut RowWriter| {
+            rows.merge()?;
+            prune::truncate_wal(rows.parts().0)
+        };
+        self.writer.run_on_rows(tidy).boxed()
     }
 
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
-        self.reader.run(move |connection| reader::overview(connection, query)).boxed()
+        async move {
+            // A store that can't write is read all the same: the events of the last minute are missing then.
+            if let Err(error) = self.writer.run_on_rows(RowWriter::merge).await {
+                tracing::debug!(%error, "failed to merge the newest events before a question");
+            }
+            self.reader.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
+        }
+        .boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

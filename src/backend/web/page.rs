@@ -43,13 +43,13 @@ pub(super) fn overview(overview: &Overview, grpc: SocketAddr, principal: &Princi
                     (key_figures(seen, current))
                     (history(days))
                     (versions_in_use(current))
-                    (tables::installations(installations, seen.month.total(), *generated_at))
+                    (tables::installations(installations, seen.month.active))
                     (tables::events(events))
                 }
             }
             footer {
                 p {
-                    "An installation is a random UUID. Nothing here names a cluster, a tenant or a host, and nothing ties an event to an installation."
+                    "An installation is shown by a hash of its random UUID. Nothing here names a cluster, a tenant or a host, and nothing ties an event to an installation."
                 }
             }
         },
@@ -156,7 +156,7 @@ fn figure(name: &str, counts: ActiveCounts) -> Markup {
         div.panel.figure {
             h2 { (name) }
             p.value { (number(counts.active)) }
-            p.muted { "and " (number(counts.short_lived)) " seen on one day only" }
+            p.muted { "and " (number(counts.not_confirmed)) " not confirmed" }
         }
     }
 }

@@ -9,8 +9,8 @@ use kamaji_telemetry::backend::store::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::harness::count;
 use crate::program::PROGRAM;
+use crate::servers::store::count;
 
 /// A store, and a directory of backups.
 struct Scene(TempDir);

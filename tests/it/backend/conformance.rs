@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Batch, Cutoffs, Dimension, Erased, EventRow, EventTotals, GaugeSnapshot, KamajiTotals, OverviewData,
-    OverviewQuery, Pruned, Source, SqliteStore, StateCounts, Store, Totals, truncate_to_hour, utc_day,
+    ActiveCounts, Batch, Cutoffs, Dimension, Erased, EventRow, EventTotals, GaugeSnapshot, Hour, KamajiTotals,
+    OverviewData, OverviewQuery, Pruned, Report, Source, SqliteStore, StateCounts, Store, Totals, truncate_to_hour,
+    utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -21,12 +22,13 @@ macro_rules! conformance {
         conformance!(@ $open,
             an_empty_store_has_an_empty_overview,
             writing_again_changes_nothing,
-            the_newest_snapshot_wins_in_whatever_order_they_come,
+            the_last_received_snapshot_stands_whatever_its_hour,
             an_installation_has_one_row_a_day,
             dimensions_go_with_their_snapshot,
-            the_first_event_with_a_uid_stays,
+            the_first_event_with_a_uid_stays_whatever_its_hour_and_its_sender,
             every_event_reads_back_as_it_was_written,
-            installations_are_active_from_their_second_day,
+            installations_are_active_once_they_are_confirmed,
+            those_that_are_not_confirmed_are_in_no_other_figure,
             only_installations_of_the_last_day_are_current,
             lists_are_sorted_and_bounded,
             concurrent_writers_lose_and_repeat_nothing,
@@ -86,15 +88,25 @@ async fn overview(store: &Shared) -> OverviewData {
 }
 
 fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot {
-    GaugeSnapshot {
-        installation,
-        time,
+    let report = Report {
         counts: StateCounts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
         source: Source::Agent("0.1.0".parse().unwrap()),
         kamaji_version: "v1.0.0".parse().unwrap(),
         kubernetes_version: "v1.35.1".parse().unwrap(),
         dimensions: vec![],
-    }
+    };
+    GaugeSnapshot { installation, received: Hour::of(time), report }
+}
+
+/// Returns a snapshot with points of extended gauges.
+fn extended(snapshot: GaugeSnapshot, dimensions: Vec<(Dimension, u32)>) -> GaugeSnapshot {
+    let GaugeSnapshot { installation, received, report } = snapshot;
+    GaugeSnapshot { installation, received, report: Report { dimensions, ..report } }
+}
+
+/// Returns a snapshot that confirms its installation, after one that was received two days earlier.
+fn confirming(snapshot: GaugeSnapshot) -> [GaugeSnapshot; 2] {
+    [GaugeSnapshot { received: snapshot.received.minus(48), ..snapshot.clone() }, snapshot]
 }
 
 fn event(uid: Uuid, event: Event) -> EventRow {
@@ -127,9 +139,10 @@ async fn an_empty_store_has_an_empty_overview(store: Shared) {
 }
 
 async fn writing_again_changes_nothing(store: Shared) {
+    let minor = Dimension::new(&BY_VERSION, "v1.35").unwrap();
+    let current = extended(snapshot(Uuid::new_v4(), hours_ago(1), 5), vec![(minor, 5)]);
     let mut batch =
-        of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 5), snapshot(Uuid::new_v4(), hours_ago(30), 6)]);
-    batch.snapshots[0].dimensions = vec![(Dimension::new(&BY_VERSION, "v1.35").unwrap(), 5)];
+        of_snapshots([confirming(current), confirming(snapshot(Uuid::new_v4(), hours_ago(30), 6))].concat());
     batch.events = vec![created(Uuid::new_v4(), "v1.35.1"), created(Uuid::new_v4(), "v1.35.1")];
     store.write(batch.clone()).await.unwrap();
     let once = overview(&store).await;
@@ -140,58 +153,65 @@ async fn writing_again_changes_nothing(store: Shared) {
     assert_eq!(overview(&store).await, once);
 }
 
-async fn the_newest_snapshot_wins_in_whatever_order_they_come(store: Shared) {
-    let times = [(hours_ago(26), 1), (hours_ago(25), 2), (hours_ago(1), 3)];
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-        let installation = Uuid::new_v4();
-        for position in order {
-            let (time, running) = times[position];
-            store.write(of_snapshots(vec![snapshot(installation, time, running)])).await.unwrap();
-        }
-    }
-    let overview = overview(&store).await;
-    assert_eq!(overview.installations.len(), 6);
-    for row in &overview.installations {
-        assert_eq!((row.last_seen, row.counts.running), (hours_ago(1), 3));
-        assert_eq!(row.first_day, utc_day(hours_ago(26)));
-    }
-    let running: Vec<_> =
-        overview.days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
-    assert_eq!(running, [(utc_day(hours_ago(26)), 6, 12), (utc_day(hours_ago(1)), 6, 18)]);
+async fn the_last_received_snapshot_stands_whatever_its_hour(store: Shared) {
+    let installation = Uuid::new_v4();
+    let receive = async |hours, running| {
+        store.write(of_snapshots(vec![snapshot(installation, hours_ago(hours), running)])).await.unwrap();
+        let overview = overview(&store).await;
+        overview.installations.first().map(|row| (row.last_seen, row.report.counts.running))
+    };
+    assert_eq!(receive(26, 1).await, None, "it is not confirmed");
+    assert_eq!(receive(1, 2).await, Some((Hour::of(hours_ago(1)), 2)));
+    assert_eq!(receive(1, 3).await, Some((Hour::of(hours_ago(1)), 3)));
+    assert_eq!(receive(3, 4).await, Some((Hour::of(hours_ago(1)), 4)), "a clock that was set back");
+    assert_eq!(receive(0, 4).await, Some((Hour::of(noon()), 4)));
+    assert_eq!(overview(&store).await.installations[0].first_seen, Hour::of(hours_ago(26)));
 }
 
 async fn an_installation_has_one_row_a_day(store: Shared) {
     let installation = Uuid::new_v4();
     let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let last_moment = midnight - SignedDuration::from_millis(1);
-    for (time, running) in [(last_moment, 1), (midnight, 2), (midnight + SignedDuration::from_millis(1), 3)] {
+    for (time, running) in [(hours_ago(72), 9), (last_moment, 1), (midnight, 2), (hours_ago(6), 3)] {
         store.write(of_snapshots(vec![snapshot(installation, time, running)])).await.unwrap();
     }
     let days = overview(&store).await.days;
     let rows: Vec<_> = days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
-    assert_eq!(rows, [(utc_day(last_moment), 1, 1), (utc_day(midnight), 1, 3)]);
+    assert_eq!(
+        rows,
+        [(utc_day(last_moment), 1, 1), (utc_day(midnight), 1, 3)],
+        "not of the days before it was confirmed"
+    );
 }
 
 async fn dimensions_go_with_their_snapshot(store: Shared) {
     let installation = Uuid::new_v4();
     let minor = |minor| Dimension::new(&BY_VERSION, minor).unwrap();
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
-    let with = |time, dimensions| of_snapshots(vec![GaugeSnapshot { dimensions, ..snapshot(installation, time, 1) }]);
+    let with = |time, dimensions| of_snapshots(vec![extended(snapshot(installation, time, 1), dimensions)]);
+    store.write(with(hours_ago(30), vec![(minor("v1.32"), 5)])).await.unwrap();
     store.write(with(hours_ago(2), vec![(minor("v1.34"), 4), (minor("v1.33"), 1)])).await.unwrap();
     store.write(with(hours_ago(1), vec![(minor("v1.35"), 2), (minor("v1.34"), 3), (etcd.clone(), 1)])).await.unwrap();
-    store.write(with(hours_ago(3), vec![(minor("v1.32"), 5)])).await.unwrap();
-    let newest = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
-    assert_eq!(overview(&store).await.dimensions, newest);
+    let last = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
+    assert_eq!(overview(&store).await.dimensions, last);
     store.write(with(noon(), vec![])).await.unwrap();
     assert_eq!(overview(&store).await.dimensions, vec![]);
 }
 
-async fn the_first_event_with_a_uid_stays(store: Shared) {
+async fn the_first_event_with_a_uid_stays_whatever_its_hour_and_its_sender(store: Shared) {
     let uid = Uuid::new_v4();
     let first = created(uid, "v1.35.1");
     store.write(of_events(vec![first.clone(), created(uid, "v1.34.2")])).await.unwrap();
-    store.write(of_events(vec![created(uid, "v1.33.0")])).await.unwrap();
-    assert_eq!(overview(&store).await.events, [first]);
+    let repeat = |hours| {
+        let mut event = created(uid, "v1.33.0");
+        event.record.time = truncate_to_hour(hours_ago(hours));
+        event
+    };
+    store.write(of_events(vec![repeat(0), repeat(7)])).await.unwrap();
+    assert_eq!(overview(&store).await.events, std::slice::from_ref(&first));
+    let foreign = EventRow { source: Source::Kamaji, ..repeat(700) };
+    store.write(of_events(vec![repeat(0), repeat(700), foreign])).await.unwrap();
+    assert_eq!(overview(&store).await, OverviewData { events: vec![first], ..OverviewData::default() });
 }
 
 async fn every_event_reads_back_as_it_was_written(store: Shared) {
@@ -214,26 +234,38 @@ async fn every_event_reads_back_as_it_was_written(store: Shared) {
     assert_eq!(read, rows);
 }
 
-async fn installations_are_active_from_their_second_day(store: Shared) {
-    let seen = [vec![1], vec![1, 49], vec![72], vec![24 * 20, 24 * 25], vec![24 * 40, 24 * 45]];
+async fn installations_are_active_once_they_are_confirmed(store: Shared) {
+    let seen =
+        [vec![1], vec![49, 1], vec![72], vec![24 * 25, 24 * 20], vec![24 * 45, 24 * 40], vec![20, 2], vec![14, 1]];
     for hours in seen {
         let installation = Uuid::new_v4();
         let snapshots = hours.into_iter().map(|hours| snapshot(installation, hours_ago(hours), 1)).collect();
         store.write(of_snapshots(snapshots)).await.unwrap();
     }
     let overview = overview(&store).await;
-    assert_eq!(overview.day, ActiveCounts { active: 1, short_lived: 1 });
-    assert_eq!(overview.week, ActiveCounts { active: 1, short_lived: 2 });
-    assert_eq!(overview.month, ActiveCounts { active: 2, short_lived: 2 });
+    assert_eq!(overview.day, ActiveCounts { active: 1, not_confirmed: 3 });
+    assert_eq!(overview.week, ActiveCounts { active: 1, not_confirmed: 4 });
+    assert_eq!(overview.month, ActiveCounts { active: 2, not_confirmed: 4 });
+}
+
+async fn those_that_are_not_confirmed_are_in_no_other_figure(store: Shared) {
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let not_confirmed = extended(snapshot(Uuid::new_v4(), hours_ago(1), 5), vec![(etcd, 1)]);
+    store.write(of_snapshots(vec![not_confirmed])).await.unwrap();
+    let counts = ActiveCounts { active: 0, not_confirmed: 1 };
+    let expected = OverviewData { day: counts, week: counts, month: counts, ..OverviewData::default() };
+    assert_eq!(overview(&store).await, expected);
 }
 
 async fn only_installations_of_the_last_day_are_current(store: Shared) {
-    let mut current = snapshot(Uuid::new_v4(), hours_ago(24), 5);
-    current.kamaji_version = "edge-24.12.1".parse().unwrap();
-    let gone = GaugeSnapshot { kamaji_version: KamajiVersion::Unknown, ..snapshot(Uuid::new_v4(), hours_ago(25), 7) };
-    let newest =
-        |count| GaugeSnapshot { kamaji_version: KamajiVersion::Latest, ..snapshot(Uuid::new_v4(), noon(), count) };
-    store.write(of_snapshots(vec![current, gone, newest(1), newest(2)])).await.unwrap();
+    let with = |hours, running, version: &str| {
+        let mut snapshot = snapshot(Uuid::new_v4(), hours_ago(hours), running);
+        snapshot.report.kamaji_version = version.parse().unwrap();
+        confirming(snapshot)
+    };
+    let installations =
+        [with(24, 5, "edge-24.12.1"), with(25, 7, "unknown"), with(0, 1, "latest"), with(0, 2, "latest")];
+    store.write(of_snapshots(installations.concat())).await.unwrap();
     let overview = overview(&store).await;
     assert_eq!(overview.control_planes, Totals { running: 8, sleeping: 3, not_ready: 6, upgrading: 9 });
     assert_eq!(overview.kamaji_versions, [(KamajiVersion::Latest, 2), ("edge-24.12.1".parse().unwrap(), 1)]);
@@ -243,19 +275,18 @@ async fn only_installations_of_the_last_day_are_current(store: Shared) {
 
 async fn lists_are_sorted_and_bounded(store: Shared) {
     for position in 0..6_u16 {
-        let minutes = SignedDuration::from_mins(i64::from(position));
         let version = format!("v1.{}.0", position / 3);
-        let mut snapshot = snapshot(Uuid::new_v4(), noon() - minutes, position.into());
-        snapshot.kamaji_version = version.parse().unwrap();
+        let mut snapshot = snapshot(Uuid::new_v4(), hours_ago(position.into()), position.into());
+        snapshot.report.kamaji_version = version.parse().unwrap();
         let mut event = created(Uuid::new_v4(), "v1.35.1");
         event.record.time = truncate_to_hour(hours_ago(i64::from(position)));
-        store.write(Batch { snapshots: vec![snapshot], events: vec![event] }).await.unwrap();
+        store.write(Batch { snapshots: confirming(snapshot).to_vec(), events: vec![event] }).await.unwrap();
     }
-    store.write(of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 9)])).await.unwrap();
+    store.write(of_snapshots(confirming(snapshot(Uuid::new_v4(), hours_ago(6), 9)).to_vec())).await.unwrap();
     let query = OverviewQuery { now: noon(), versions: 1, dimensions: 1, installations: 2, events: 3, days: 1 };
     let overview = store.overview(query).await.unwrap();
     assert_eq!(overview.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
-    let running: Vec<_> = overview.installations.iter().map(|row| row.counts.running).collect();
+    let running: Vec<_> = overview.installations.iter().map(|row| row.report.counts.running).collect();
     assert_eq!(running, [0, 1]);
     let times: Vec<_> = overview.events.iter().map(|row| row.record.time).collect();
     assert_eq!(times, [hours_ago(0), hours_ago(1), hours_ago(2)]);
@@ -267,13 +298,14 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
     const BATCHES: usize = 25;
     let shared: Vec<_> = (0..BATCHES).map(|_| Uuid::new_v4()).collect();
     let installation = Uuid::new_v4();
+    store.write(of_snapshots(vec![snapshot(installation, hours_ago(99), 9)])).await.unwrap();
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let (store, shared) = (Arc::clone(&store), shared.clone());
         writers.spawn(async move {
             for (position, uid) in shared.into_iter().enumerate() {
-                let time = hours_ago(1) + SignedDuration::from_secs(i64::try_from(position).unwrap());
-                let snapshots = vec![snapshot(installation, time, u32::try_from(position).unwrap())];
+                let time = hours_ago(i64::try_from(BATCHES - position).unwrap());
+                let snapshots = vec![snapshot(installation, time, 7)];
                 let events = vec![created(uid, "v1.35.1"), created(Uuid::new_v4(), "v1.34.2")];
                 store.write(Batch { snapshots, events }).await.unwrap_or_else(|error| panic!("{writer}: {error}"));
             }
@@ -282,8 +314,8 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
     writers.join_all().await;
     let overview = overview(&store).await;
     assert_eq!(overview.events.len(), BATCHES + WRITERS * BATCHES);
-    assert_eq!(overview.installations[0].counts.running, u32::try_from(BATCHES).unwrap() - 1);
-    assert_eq!((overview.installations.len(), overview.days.len()), (1, 1));
+    assert_eq!((overview.installations.len(), overview.installations[0].last_seen), (1, Hour::of(hours_ago(1))));
+    assert_eq!(overview.control_planes.running, 7);
 }
 
 async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
@@ -294,9 +326,9 @@ async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
 
 /// A batch of everything from Kamaji's built-in telemetry.
 fn by_kamaji(installation: Uuid) -> Batch {
-    let mut snapshot = GaugeSnapshot { source: Source::Kamaji, ..snapshot(installation, hours_ago(1), 5) };
-    snapshot.dimensions = vec![(Dimension::new(&DATASTORE_COUNT, "etcd").unwrap(), 5)];
-    let yesterday = GaugeSnapshot { time: hours_ago(25), ..snapshot.clone() };
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let mut snapshot = extended(snapshot(installation, hours_ago(1), 5), vec![(etcd, 5)]);
+    snapshot.report.source = Source::Kamaji;
     let version = KubernetesVersion::Unknown;
     let events = [
         Event::Created { tcp_version: version, extended: None },
@@ -306,38 +338,38 @@ fn by_kamaji(installation: Uuid) -> Batch {
     let row = |kind| EventRow { source: Source::Kamaji, ..event(Uuid::new_v4(), kind) };
     let mut events: Vec<_> = events.into_iter().map(row).collect();
     events[0].record.time = hours_ago(25);
-    Batch { snapshots: vec![snapshot, yesterday], events }
+    Batch { snapshots: confirming(snapshot).to_vec(), events }
 }
 
 async fn kamajis_built_in_telemetry_is_counted_apart(store: Shared) {
     store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
     let kamaji = KamajiTotals {
-        day: ActiveCounts { active: 1, short_lived: 0 },
-        week: ActiveCounts { active: 1, short_lived: 0 },
-        month: ActiveCounts { active: 1, short_lived: 0 },
+        day: ActiveCounts { active: 1, not_confirmed: 0 },
+        week: ActiveCounts { active: 1, not_confirmed: 0 },
+        month: ActiveCounts { active: 1, not_confirmed: 0 },
         control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
         events: EventTotals { created: 0, updated: 1, deleted: 1 },
     };
     assert_eq!(overview(&store).await, OverviewData { kamaji, ..OverviewData::default() });
     let agents = Batch {
-        snapshots: vec![snapshot(Uuid::new_v4(), hours_ago(1), 7)],
+        snapshots: confirming(snapshot(Uuid::new_v4(), hours_ago(1), 7)).to_vec(),
         events: vec![created(Uuid::new_v4(), "v1.35.1")],
     };
     store.write(agents).await.unwrap();
     let both = overview(&store).await;
     assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
-    assert_eq!((both.day.total(), both.installations.len(), both.events.len()), (1, 1, 1));
+    assert_eq!((both.day.active, both.installations.len(), both.events.len()), (1, 1, 1));
     assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.dimensions.len()), (1, 1, 0));
 }
 
 async fn an_installation_keeps_its_source(store: Shared) {
     let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
     store.write(by_kamaji(theirs)).await.unwrap();
-    store.write(of_snapshots(vec![snapshot(ours, hours_ago(1), 7)])).await.unwrap();
+    store.write(of_snapshots(confirming(snapshot(ours, hours_ago(1), 7)).to_vec())).await.unwrap();
     let before = overview(&store).await;
     for hours in [0, 50] {
         let mut foreign = vec![snapshot(theirs, hours_ago(hours), 9), snapshot(ours, hours_ago(hours), 9)];
-        foreign[1].source = Source::Kamaji;
+        foreign[1].report.source = Source::Kamaji;
         store.write(of_snapshots(foreign)).await.unwrap();
     }
     assert_eq!(overview(&store).await, before);
@@ -352,26 +384,27 @@ async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
 /// Deletes what is older than this many hours; uids only after ten times as many.
 async fn prune(store: &Shared, hours: i64) -> Pruned {
     let before = hours_ago(hours);
-    let cutoffs = Cutoffs { events: before, uids: hours_ago(10 * hours), installations: utc_day(before) };
+    let uids = Hour::of(hours_ago(10 * hours));
+    let cutoffs = Cutoffs { events: Hour::of(before), uids, installations: Hour::of(before).day() };
     store.prune(cutoffs).await.unwrap()
 }
 
 async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Shared) {
     let [lasting, gone] = [(); 2].map(|()| Uuid::new_v4());
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
-    let with = |snapshot| GaugeSnapshot { dimensions: vec![(etcd.clone(), 1)], ..snapshot };
+    let with = |snapshot| extended(snapshot, vec![(etcd.clone(), 1)]);
     let snapshots = vec![
-        with(snapshot(lasting, hours_ago(1), 1)),
-        with(snapshot(lasting, hours_ago(48), 2)),
-        with(snapshot(lasting, hours_ago(72), 3)),
         with(snapshot(gone, hours_ago(96), 4)),
+        with(snapshot(lasting, hours_ago(72), 3)),
+        with(snapshot(lasting, hours_ago(48), 2)),
+        with(snapshot(lasting, hours_ago(1), 1)),
     ];
     store.write(of_snapshots(snapshots)).await.unwrap();
     let mut events: Vec<_> = (0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     events[1].record.time = hours_ago(48);
     events[2].record.time = hours_ago(49);
     store.write(of_events(events)).await.unwrap();
-    let expected = Pruned { events: 1, uids: 0, days: 2, dimensions: 2, installations: 1 };
+    let expected = Pruned { events: 1, uids: 0, days: 2, installations: 1 };
     assert_eq!(prune(&store, 48).await, expected);
     let left = overview(&store).await;
     assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
@@ -400,7 +433,8 @@ async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
         })
         .collect();
     store.write(of_events(old)).await.unwrap();
-    let cutoffs = Cutoffs { events: hours_ago(24), uids: hours_ago(24), installations: utc_day(hours_ago(24)) };
+    let before = Hour::of(hours_ago(24));
+    let cutoffs = Cutoffs { events: before, uids: before, installations: before.day() };
     let mut prune = store.prune(cutoffs);
     assert!(futures::poll!(&mut prune).is_pending());
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
@@ -413,13 +447,12 @@ async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: 
     let [erased, kept] = [(); 2].map(|()| Uuid::new_v4());
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
     for installation in [erased, kept] {
-        let times = [hours_ago(1), hours_ago(50), hours_ago(500)];
-        let snapshots =
-            times.map(|time| GaugeSnapshot { dimensions: vec![(etcd.clone(), 1)], ..snapshot(installation, time, 1) });
+        let times = [hours_ago(900), hours_ago(500), hours_ago(50), hours_ago(1)];
+        let snapshots = times.map(|time| extended(snapshot(installation, time, 1), vec![(etcd.clone(), 1)]));
         store.write(of_snapshots(snapshots.to_vec())).await.unwrap();
     }
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
-    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 3, dimensions: 3 });
+    assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 4 });
     assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
     let overview = overview(&store).await;
     assert_eq!((overview.installations.len(), overview.installations[0].uuid), (1, kept));

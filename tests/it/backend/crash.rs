@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::harness::{JSON, PROTOBUF, Reply, try_request};
 use super::samples::{created, logs_request, metrics_request, now, state_gauges};
 use crate::program::Backend;
-use crate::servers::eventually;
+use crate::servers::{eventually, store};
 
 /// The number of kills.
 const KILLS: usize = 50;
@@ -80,9 +80,12 @@ impl Load {
 
     /// Checks that each acknowledged row is in `file`, and that the file is sound; gives the number of rows.
     fn check(&self, file: &Path) -> usize {
+        // The file is opened as the crash left it, and checked, before its inbox is merged.
         let connection = Connection::open(file).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok");
+        drop(connection);
+        let connection = store::open(file);
         let mut event = connection.prepare("SELECT count(*) FROM events WHERE uid = ?1").unwrap();
         let mut gauges = connection
             .prepare("SELECT count(*) FROM latest JOIN days USING (installation) WHERE installation = ?1")
@@ -97,7 +100,7 @@ impl Load {
         }
         let count =
             |sql| -> usize { connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap() };
-        let kamaji = count("SELECT count(*) FROM events WHERE source = 'kamaji'");
+        let kamaji = count("SELECT count(*) FROM events WHERE source = 2");
         let of_kamaji = |all: &[Sent]| all.iter().filter(|sent| matches!(sent, Sent::Kamaji)).count();
         assert!((of_kamaji(&self.acknowledged)..=of_kamaji(&self.sent)).contains(&kamaji), "{kamaji}");
         count("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM latest)")

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::ingest::json;
 use kamaji_telemetry::backend::ingest::validate::{Validated, points_in, records_in, validate_logs, validate_metrics};
+use kamaji_telemetry::backend::store::{GaugeSnapshot, Hour};
 use kamaji_telemetry::catalog::{EVENT_KINDS, MAX_COUNT, METRICS};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -228,20 +229,16 @@ fn check(validated: &Validated, at: Timestamp) -> TestCaseResult {
     prop_assert!(!kept.contains(MARK), "{kept}");
     prop_assert!(!message.contains(MARK) && message.len() < MAX_REJECTION_LENGTH, "{message}");
     let (oldest, newest) = (at - SignedDuration::from_hours(30 * 24 + 1), at + SignedDuration::from_mins(10));
-    let times = records
-        .events
-        .iter()
-        .map(|event| event.record.time)
-        .chain(records.snapshots.iter().map(|snapshot| snapshot.time));
-    for time in times {
-        prop_assert!((oldest..=newest).contains(&time), "{time}");
+    for event in &records.events {
+        prop_assert!((oldest..=newest).contains(&event.record.time), "{}", event.record.time);
     }
-    for snapshot in &records.snapshots {
-        let counts = snapshot.counts;
+    for GaugeSnapshot { installation: _, received, report } in &records.snapshots {
+        prop_assert_eq!(*received, Hour::of(at));
+        let counts = report.counts;
         let states = [counts.running, counts.sleeping, counts.not_ready, counts.upgrading];
-        let dimensions = snapshot.dimensions.iter().map(|(_, count)| *count);
+        let dimensions = report.dimensions.iter().map(|(_, count)| *count);
         prop_assert!(states.into_iter().chain(dimensions).all(|count| count <= MAX_COUNT));
-        prop_assert!(snapshot.dimensions.len() <= MAX_POINTS * (METRICS.len() - states.len()));
+        prop_assert!(report.dimensions.len() <= MAX_POINTS * (METRICS.len() - states.len()));
     }
     Ok(())
 }
@@ -262,7 +259,7 @@ fn check_metrics(request: &ExportMetricsServiceRequest) -> TestCaseResult {
     let at = Timestamp::now();
     let validated = validate_metrics(request, at);
     check(&validated, at)?;
-    let kept: usize = validated.records.snapshots.iter().map(|snapshot| 4 + snapshot.dimensions.len()).sum();
+    let kept: usize = validated.records.snapshots.iter().map(|snapshot| 4 + snapshot.report.dimensions.len()).sum();
     let accounted = kept as u64 + validated.rejections.total() + validated.expired;
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);

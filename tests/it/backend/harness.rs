@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use kamaji_telemetry::backend::auth::{AuthConfig, token};
 use kamaji_telemetry::backend::insights::Overview;
-use kamaji_telemetry::backend::store::{AuthStore, Role, SqliteStore, Store};
+use kamaji_telemetry::backend::store::{
+    AuthStore, Batch, GaugeSnapshot, Hour, Report, Role, Source, SqliteStore, StateCounts, Store,
+};
 use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Settings, Stores};
+use kamaji_telemetry::catalog::{KamajiVersion, KubernetesVersion, SERVICE_VERSION};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use tempfile::TempDir;
@@ -21,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
-use crate::servers::DEADLINE;
+use crate::servers::{DEADLINE, store};
 
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
@@ -32,6 +36,7 @@ pub(crate) struct Backend {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) auth: Arc<dyn AuthStore>,
+    rows: Arc<dyn Store>,
     /// The `Authorization` of an admin.
     admin: String,
     folder: TempDir,
@@ -100,17 +105,17 @@ impl Backend {
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let auth = Arc::clone(&stores.auth);
+        let (auth, rows) = (Arc::clone(&stores.auth), Arc::clone(&stores.rows));
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
         let (_, admin) = token::create(auth.as_ref(), name, Role::Admin, 1).await.unwrap();
         let task = tokio::spawn(backend::serve(listeners, stores, settings, shutdown.clone()));
         let admin = format!("Bearer {admin}");
-        Self { grpc, http, auth, admin, folder, task, shutdown: shutdown.drop_guard() }
+        Self { grpc, http, auth, rows, admin, folder, task, shutdown: shutdown.drop_guard() }
     }
 
     /// Stops the backend, and waits until it has stopped.
     pub(crate) async fn stop(self) -> TempDir {
-        drop((self.shutdown, self.auth));
+        drop((self.shutdown, self.auth, self.rows));
         self.task.await.unwrap().unwrap();
         self.folder
     }
@@ -125,11 +130,35 @@ impl Backend {
 
     /// Counts the rows of a table through a connection of its own.
     pub(crate) fn count(&self, table: &str) -> u64 {
-        count(&self.file(), table)
+        store::count(&self.file(), table)
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        ["latest", "days", "dimensions", "events"].into_iter().map(|table| self.count(table)).sum()
+        ["latest", "days", "events"].into_iter().map(|table| self.count(table)).sum()
+    }
+
+    /// Stores a receipt of two days ago, so that the next one confirms the installation.
+    pub(crate) async fn received_before(&self, installation: Uuid) {
+        self.store_receipt(installation, Source::Agent(SERVICE_VERSION.parse().unwrap())).await;
+    }
+
+    /// Stores a receipt of two days ago of a cluster with Kamaji's built-in telemetry.
+    pub(crate) async fn received_from_kamaji_before(&self, cluster: Uuid) {
+        let installation = self.rows.pseudonym_key().await.unwrap().pseudonym(cluster);
+        self.store_receipt(installation, Source::Kamaji).await;
+    }
+
+    async fn store_receipt(&self, installation: Uuid, source: Source) {
+        let report = Report {
+            counts: StateCounts::default(),
+            source,
+            kamaji_version: KamajiVersion::Unknown,
+            kubernetes_version: KubernetesVersion::Unknown,
+            dimensions: vec![],
+        };
+        let received = Hour::of(Timestamp::now()).minus(48);
+        let snapshots = vec![GaugeSnapshot { installation, received, report }];
+        self.rows.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -200,12 +229,6 @@ impl Reply {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
-}
-
-pub(crate) fn count(file: &Path, table: &str) -> u64 {
-    let connection = rusqlite::Connection::open(file).unwrap();
-    let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
-    count.try_into().unwrap()
 }
 
 /// Returns all bytes of the files in a store's folder.

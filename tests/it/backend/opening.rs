@@ -9,10 +9,11 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::harness::{Reply, count, request};
+use super::harness::{Reply, request};
 use super::samples::{created, logs_request, now};
 use crate::program::Backend;
 use crate::servers::eventually;
+use crate::servers::store::count;
 
 /// A file whose schema takes for ever to be migrated, as one of many rows takes minutes. There is one migration so far:
 /// that of a file that has none.

@@ -9,8 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::harness::{Backend, count};
+use super::harness::Backend;
 use super::samples::{created, logs_request, now};
+use crate::servers::store::count;
 
 /// Sends a request's head, and returns when the server waits for its body.
 async fn begin(address: SocketAddr, length: usize) -> TcpStream {

@@ -4,21 +4,25 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
-use kamaji_telemetry::backend::store::{Batch, GaugeSnapshot, Source, SqliteStore, StateCounts, Store, WriteError};
+use kamaji_telemetry::backend::store::{
+    Batch, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store, WriteError,
+};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::harness::count;
+use crate::servers::store::count;
 
 fn snapshots(rows: usize) -> Batch {
     let snapshot = |_| GaugeSnapshot {
         installation: Uuid::new_v4(),
-        time: jiff::Timestamp::now(),
-        counts: StateCounts::default(),
-        source: Source::Agent("0.1.0".parse().unwrap()),
-        kamaji_version: "unknown".parse().unwrap(),
-        kubernetes_version: "unknown".parse().unwrap(),
-        dimensions: vec![],
+        received: Hour::of(jiff::Timestamp::now()),
+        report: Report {
+            counts: StateCounts::default(),
+            source: Source::Agent("0.1.0".parse().unwrap()),
+            kamaji_version: "unknown".parse().unwrap(),
+            kubernetes_version: "unknown".parse().unwrap(),
+            dimensions: vec![],
+        },
     };
     Batch { snapshots: (0..rows).map(snapshot).collect(), ..Batch::default() }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kamaji_telemetry::backend::ingest::validate::{RejectReason, Validated, validate_logs, validate_metrics};
-use kamaji_telemetry::backend::store::truncate_to_hour;
+use kamaji_telemetry::backend::store::{Hour, truncate_to_hour};
 use kamaji_telemetry::catalog::{self, BY_VERSION, MAX_COUNT};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -213,9 +213,9 @@ fn every_part_of_a_metric_and_its_point_is_checked() {
             gauge.data_points[0].attributes[0] = text("kamaji_version", "latest");
         }
     });
-    assert_eq!(latest.records.snapshots[0].kamaji_version.to_string(), "latest");
+    assert_eq!(latest.records.snapshots[0].report.kamaji_version.to_string(), "latest");
     let largest = first_point(|point| point.value = Some(PointValue::AsInt(i64::from(MAX_COUNT))));
-    assert_eq!(largest.records.snapshots[0].counts.running, MAX_COUNT);
+    assert_eq!(largest.records.snapshots[0].report.counts.running, MAX_COUNT);
 }
 
 #[test]
@@ -243,17 +243,17 @@ fn extended_points_belong_to_a_snapshot_and_are_there_once() {
     });
     assert_eq!(reasons(&admitted), [(RejectReason::AttributeValue, 1), (RejectReason::Dimension, 2)]);
     let values: Vec<_> =
-        admitted.records.snapshots[0].dimensions.iter().map(|(dimension, _)| dimension.value()).collect();
+        admitted.records.snapshots[0].report.dimensions.iter().map(|(dimension, _)| dimension.value()).collect();
     assert_eq!(values, ["v1.35", "unknown"]);
     let many = gauges(|metrics| {
         metrics.push(gauge(&BY_VERSION, (0..100).map(|patch| minor(&format!("v1.{patch}"))).collect()));
     });
     assert_eq!(reasons(&many), [(RejectReason::Dimension, 36)]);
-    assert_eq!(many.records.snapshots[0].dimensions.len(), 64);
+    assert_eq!(many.records.snapshots[0].report.dimensions.len(), 64);
 }
 
 #[test]
-fn times_far_off_are_those_of_receipt_or_late() {
+fn an_event_keeps_its_hour_and_a_snapshot_has_that_of_its_receipt() {
     let received: Timestamp = "2026-11-23T20:45:00Z".parse().unwrap();
     let at = |text: &str| {
         let time: u64 = text.parse::<Timestamp>().unwrap().as_nanosecond().try_into().unwrap();
@@ -261,12 +261,16 @@ fn times_far_off_are_those_of_receipt_or_late() {
         let snapshots = validate_metrics(&metrics_request(Uuid::new_v4(), state_gauges([1, 0, 0, 0], time)), received);
         (events, snapshots)
     };
+    for current in ["2026-11-23T19:45:00Z", "2026-11-23T20:55:00Z"] {
+        let (_, snapshots) = at(current);
+        assert_eq!(snapshots.records.snapshots[0].received, Hour::of(received), "{current}");
+    }
     let (events, snapshots) = at("2026-11-23T18:30:00Z");
     assert_eq!(events.records.events[0].record.time, "2026-11-23T18:00:00Z".parse().unwrap());
-    assert_eq!(snapshots.records.snapshots[0].time, "2026-11-23T18:30:00Z".parse().unwrap());
+    assert_eq!((snapshots.expired, snapshots.records.snapshots.len()), (4, 0), "an agent sends no old gauges");
     let (events, snapshots) = at("2099-01-01T00:00:00Z");
     assert_eq!(events.records.events[0].record.time, truncate_to_hour(received));
-    assert_eq!(snapshots.records.snapshots[0].time, received);
+    assert_eq!((snapshots.expired, snapshots.records.snapshots.len()), (4, 0), "nor is its clock far ahead");
     let (events, snapshots) = at("2026-10-20T00:00:00Z");
     assert_eq!((events.expired, events.records.events.len(), events.rejections.total()), (1, 0, 0));
     assert_eq!((snapshots.expired, snapshots.records.snapshots.len(), snapshots.rejections.total()), (4, 0, 0));

@@ -7,7 +7,7 @@ use super::helm::{Helm, NAMESPACE};
 use super::pod::{JOURNAL, NAME, Pod, deployment, journal};
 use super::release::assert_objects;
 use crate::program::Backend;
-use crate::servers::{ApiServer, CountingProxy, Request, definition, documents, eventually, tcp, web};
+use crate::servers::{ApiServer, CountingProxy, Request, definition, documents, eventually, store, tcp, web};
 
 /// The tool that installs the chart.
 #[derive(Clone, Copy)]
@@ -115,8 +115,8 @@ impl Scene {
         })
         .await;
         let stored = async || {
-            let installations = self.overview().await["installations"].to_string();
-            installations.contains(&uuid).then_some(())
+            let installations = store::installations(self.backend.file());
+            installations.iter().any(|row| row.uuid.to_string() == uuid).then_some(())
         };
         eventually("the gauges of this installation", stored).await;
         assert!(self.listener.connections() > before, "telemetry that is on connects to the backend");

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use kamaji_telemetry::catalog::{CREATED, DELETED, KubernetesVersion, Status, UPDATED};
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::Row;
+
+use crate::servers::store;
 
 /// A lifecycle change, as reported by an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +41,9 @@ impl fmt::Display for StoredEvent {
 
 /// Reads every event in the backend's file, while its process may be running or not.
 pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
-    let connection = open(file);
-    let columns = "kind, tcp_version, old_tcp_version, new_tcp_version, status";
+    let connection = store::open(file);
+    let word = |column: &str| format!("(SELECT word FROM words WHERE id = events.{column}) AS {column}");
+    let columns = ["kind", "tcp_version", "old_tcp_version", "status"].map(word).join(", ");
     let mut statement = connection.prepare(&format!("SELECT {columns} FROM events")).expect("the file has events");
     let rows = statement.query_map([], |row| Ok(event(row))).expect("events can be read");
     rows.map(|row| row.expect("a row can be read")).collect()
@@ -48,13 +51,7 @@ pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
 
 /// Returns the number of events in the file.
 pub(super) fn count(file: &Path) -> usize {
-    let count: i64 = open(file).query_row("SELECT count(*) FROM events", [], |row| row.get(0)).expect("it can be read");
-    usize::try_from(count).expect("a count is positive")
-}
-
-/// Opens the file. Reading the writer's log requires write access.
-fn open(file: &Path) -> Connection {
-    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the backend's file can be opened")
+    usize::try_from(store::count(file, "events")).expect("a count fits into memory")
 }
 
 fn event(row: &Row<'_>) -> StoredEvent {
@@ -67,7 +64,7 @@ fn event(row: &Row<'_>) -> StoredEvent {
     };
     let change = match text("kind").as_deref() {
         Some(kind) if kind == CREATED.name => Change::Created(version("tcp_version")),
-        Some(kind) if kind == UPDATED.name => Change::Updated(version("old_tcp_version"), version("new_tcp_version")),
+        Some(kind) if kind == UPDATED.name => Change::Updated(version("old_tcp_version"), version("tcp_version")),
         Some(kind) if kind == DELETED.name => Change::Deleted(version("tcp_version")),
         kind => panic!("a kind that is not in the catalog: {kind:?}"),
     };

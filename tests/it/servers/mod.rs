@@ -6,6 +6,7 @@ mod collector;
 mod etcd;
 mod fleet;
 mod process;
+pub(crate) mod store;
 mod tcp;
 pub(crate) mod web;
 

@@ -104,9 +104,9 @@ fn check(body: &[u8]) -> TestCaseResult {
         let rows = format!("{snapshots:?} {events:?}");
         prop_assert!(!rows.contains(MARK) && !rows.contains("6f8bd8e2"), "{rows}");
         for snapshot in snapshots {
-            let counts = snapshot.counts;
+            let counts = snapshot.report.counts;
             let states = [counts.running, counts.sleeping, counts.not_ready, counts.upgrading];
-            let dimensions = snapshot.dimensions.iter().map(|(_, count)| *count);
+            let dimensions = snapshot.report.dimensions.iter().map(|(_, count)| *count);
             prop_assert!(states.into_iter().chain(dimensions).all(|count| count <= MAX_COUNT));
         }
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::backend::store::{
-    Batch, Dimension, EventRow, GaugeSnapshot, PseudonymKey, Source, StateCounts, truncate_to_hour,
+    Batch, Dimension, EventRow, GaugeSnapshot, Hour, PseudonymKey, Report, Source, StateCounts, truncate_to_hour,
 };
 use crate::catalog::{
     DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -125,12 +125,14 @@ impl Payload for Stats {
         let (kamaji_version, kubernetes_version) = versions.normalize();
         let snapshot = GaugeSnapshot {
             installation: context.key.pseudonym(uuid),
-            time: context.now,
-            counts: StateCounts { running, sleeping, not_ready, upgrading },
-            source: Source::Kamaji,
-            kamaji_version,
-            kubernetes_version,
-            dimensions,
+            received: Hour::of(context.now),
+            report: Report {
+                counts: StateCounts { running, sleeping, not_ready, upgrading },
+                source: Source::Kamaji,
+                kamaji_version,
+                kubernetes_version,
+                dimensions,
+            },
         };
         Some(Batch { snapshots: vec![snapshot], ..Batch::default() })
     }
@@ -256,11 +258,11 @@ mod tests {
     #[test]
     fn stats_become_a_snapshot_under_a_pseudonym() {
         let snapshot = records::<Stats>(&stats()).unwrap().snapshots.remove(0);
-        assert_eq!(snapshot.counts, StateCounts { running: 4, sleeping: 3, not_ready: 2, upgrading: 1 });
-        assert_eq!(snapshot.source, Source::Kamaji);
+        assert_eq!(snapshot.report.counts, StateCounts { running: 4, sleeping: 3, not_ready: 2, upgrading: 1 });
+        assert_eq!(snapshot.report.source, Source::Kamaji);
         assert_ne!(snapshot.installation.to_string(), stats()["uuid"]);
         let dimensions: Vec<_> =
-            snapshot.dimensions.iter().map(|(of, count)| (of.metric().name, of.value(), *count)).collect();
+            snapshot.report.dimensions.iter().map(|(of, count)| (of.metric().name, of.value(), *count)).collect();
         let expected = [
             ("kamaji.datastore.count", "etcd", 1),
             ("kamaji.datastore.used_by", "etcd", 9),

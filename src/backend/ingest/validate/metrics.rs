@@ -8,9 +8,9 @@ use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, Re
 
 use super::envelope::{Attributes, check_scope, excess_attributes, excess_resource_attributes, read_resource};
 use super::snapshot::{AgentIdentity, DataPoint, SnapshotBuilder};
-use super::time::classify;
+use super::time::is_current;
 use super::{RejectReason, Validated};
-use crate::backend::store::Dimension;
+use crate::backend::store::{Dimension, Hour};
 use crate::catalog::{
     self, KAMAJI_VERSION, KUBERNETES_VERSION, MAX_COUNT, METRIC_RESOURCE, METRICS, SERVICE_INSTANCE_ID,
     SERVICE_VERSION_ATTRIBUTE,
@@ -92,7 +92,7 @@ fn validate_snapshot(agent: &AgentIdentity, metrics: &[Metric], now: Timestamp, 
             Err(reason) => validated.rejections.add(reason, points(metric)),
         }
     }
-    snapshot.finish(agent, validated);
+    snapshot.finish(agent, Hour::of(now), validated);
 }
 
 /// Validates a metric; returns the catalog's metric and the points. Unit and description are the catalog's, as the SDK
@@ -138,7 +138,7 @@ fn read_point(
     Ok(DataPoint {
         metric,
         dimension,
-        time: classify(*time_unix_nano, now)?,
+        is_current: is_current(*time_unix_nano, now)?,
         count: count.ok_or(RejectReason::Value)?,
         versions: (attributes.parse(&KAMAJI_VERSION)?, attributes.parse(&KUBERNETES_VERSION)?),
     })

@@ -1,8 +1,7 @@
 //! Assembly of a gauge snapshot from its points: the four state gauges once each, and the extended gauges.
 
-use super::time::Timestamped;
 use super::{RejectReason, Validated};
-use crate::backend::store::{AgentVersion, Dimension, GaugeSnapshot, Source, StateCounts};
+use crate::backend::store::{AgentVersion, Dimension, GaugeSnapshot, Hour, Report, Source, StateCounts};
 use uuid::Uuid;
 
 use crate::catalog::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING};
@@ -24,7 +23,8 @@ pub(super) struct DataPoint {
     pub(super) metric: &'static Metric,
     /// The dimension that the point counts, if its metric is extended.
     pub(super) dimension: Option<Dimension>,
-    pub(super) time: Timestamped,
+    /// Whether its time is near enough to the time of receipt.
+    pub(super) is_current: bool,
     pub(super) count: u32,
     pub(super) versions: (KamajiVersion, KubernetesVersion),
 }
@@ -44,37 +44,27 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Builds the snapshot and adds it to `validated`, or rejects its points.
-    pub(super) fn finish(self, agent: &AgentIdentity, validated: &mut Validated) {
+    /// Builds the snapshot and adds it to `validated`, or rejects its points. Its hour is that of the receipt: the sender's
+    /// time only tells whether it is expired.
+    pub(super) fn finish(self, agent: &AgentIdentity, received: Hour, validated: &mut Validated) {
         let Self { states, dimensions } = self;
         let Some((counts, versions)) = complete(&states) else {
             validated.rejections.add(RejectReason::Snapshot, states.len());
             validated.rejections.add(RejectReason::Dimension, dimensions.len());
             return;
         };
-        // The gauges of one snapshot are observed one after the other: its time is that of the last.
-        let time = states.iter().filter_map(|point| match point.time {
-            Timestamped::At(time) => Some(time),
-            Timestamped::Expired => None,
-        });
-        let Some(time) = time.max() else {
+        if !states.iter().all(|point| point.is_current) {
             validated.expired += u64::try_from(states.len() + dimensions.len()).unwrap_or(u64::MAX);
             return;
-        };
+        }
         let sent = dimensions.len();
         let dimensions = distinct(dimensions, versions);
         validated.rejections.add(RejectReason::Dimension, sent - dimensions.len());
         let (kamaji_version, kubernetes_version) = versions;
         let AgentIdentity { installation, agent_version } = agent.clone();
-        validated.records.snapshots.push(GaugeSnapshot {
-            installation,
-            time,
-            counts,
-            source: Source::Agent(agent_version),
-            kamaji_version,
-            kubernetes_version,
-            dimensions,
-        });
+        let source = Source::Agent(agent_version);
+        let report = Report { counts, source, kamaji_version, kubernetes_version, dimensions };
+        validated.records.snapshots.push(GaugeSnapshot { installation, received, report });
     }
 }
 

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::file::{MODE, beside, connect};
+use super::inbox;
 use super::lock::{Lock, LockError};
 use super::migrate::{self, SCHEMA};
+use super::words::Words;
 
 /// The suffix of a file that is not complete.
 const PART: &str = ".part";
@@ -81,6 +83,7 @@ fn try_backup(path: &Path, backup: &Path) -> Result<(), BackupCause> {
     let part = PartialFile(beside(backup, PART));
     // The last connection to a store deletes its write-ahead log, which a read-only one may not.
     duplicate(&connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &part.0)?;
+    merge_inbox(&part.0)?;
     check(&open(&part.0)?)?;
     publish(&part.0, backup)
 }
@@ -138,6 +141,16 @@ fn duplicate(from: &Connection, to: &Path) -> Result<(), BackupCause> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(to)?;
     let to = to.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidFilename, "expected a name in UTF-8"))?;
     from.execute("VACUUM INTO ?1", params![to])?;
+    Ok(())
+}
+
+/// Merges the inbox of a copy, so that no backup shows in which order its events came.
+fn merge_inbox(path: &Path) -> Result<(), BackupCause> {
+    let mut copy = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    copy.pragma_update(None, "secure_delete", "ON")?;
+    if migrate::version(&copy)? == Some(SCHEMA.version()) {
+        inbox::merge(&mut copy, &mut Words::default())?;
+    }
     Ok(())
 }
 

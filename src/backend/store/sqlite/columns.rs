@@ -1,42 +1,56 @@
 //! Conversions between rows and columns.
 
-use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::Date;
-use jiff::{Span, Timestamp};
+use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Error, Result, Row};
+use rusqlite::{Connection, Error, Result, Row};
 
-use crate::backend::store::{Source, utc_day};
-use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
+use super::words::{WordId, Words};
+use crate::backend::store::hour::{Day, Hour};
+use crate::backend::store::{Dimension, Report, Source, SourceKind, StateCounts};
 
-/// The milliseconds of a day.
-pub(super) const DAY_MS: i64 = 86_400_000;
+/// The source of an event that is deleted but for its uid.
+pub(super) const NO_SOURCE: i64 = 0;
 
-/// The milliseconds of an hour.
-const HOUR_MS: i64 = 3_600_000;
+/// The sources of all other rows.
+pub(super) const SOURCES: [SourceKind; 2] = [SourceKind::Agent, SourceKind::Kamaji];
 
-/// Returns the stored hour of `time`.
-pub(super) fn hour(time: Timestamp) -> i64 {
-    time.as_millisecond().div_euclid(HOUR_MS)
+/// The bytes of a point of an extended gauge: the id of its word, and the count.
+const POINT_BYTES: usize = 8;
+
+/// Returns the stored number of a source.
+pub(super) const fn source(kind: SourceKind) -> i64 {
+    match kind {
+        SourceKind::Agent => 1,
+        SourceKind::Kamaji => 2,
+    }
 }
 
-/// Returns the stored day of `time`.
-pub(super) fn day(time: Timestamp) -> i64 {
-    time.as_millisecond().div_euclid(DAY_MS)
+/// Returns the source with this number, and with the word of the agent's version.
+pub(super) fn parse_source(number: i64, agent: &str) -> Result<Source> {
+    if number == source(SourceKind::Kamaji) {
+        return Ok(Source::Kamaji);
+    }
+    agent.parse().map(Source::Agent).map_err(|error| corrupt("agent", error))
 }
 
-/// Returns the stored day of `date`.
-pub(super) fn day_of(date: Date) -> i64 {
-    i64::from((date - utc_day(Timestamp::UNIX_EPOCH)).get_days())
+/// Returns the id of the agent's version; 0 for Kamaji's built-in telemetry.
+pub(super) fn agent(words: &mut Words, connection: &Connection, source: &Source) -> Result<WordId> {
+    match source {
+        Source::Agent(version) => words.id(connection, &version.to_string()),
+        Source::Kamaji => Ok(0),
+    }
+}
+
+/// Reads an hour.
+pub(super) fn hour(row: &Row<'_>, column: &str) -> Result<Hour> {
+    Ok(Hour::from_number(row.get(column)?))
 }
 
 /// Reads a day.
-pub(super) fn date(row: &Row<'_>, column: &str) -> Result<Date> {
-    let days: i64 = row.get(column)?;
-    let epoch = utc_day(Timestamp::UNIX_EPOCH);
-    Span::new().try_days(days).and_then(|span| epoch.checked_add(span)).map_err(|error| corrupt(column, error))
+pub(super) fn day(row: &Row<'_>, column: &str) -> Result<Day> {
+    Ok(Day::from_number(row.get(column)?))
 }
 
 /// Reads a time.
@@ -52,6 +66,22 @@ where
     row.get_ref(column)?.as_str()?.parse().map_err(|error| corrupt(column, error))
 }
 
+/// Reads the id of a word as a value of its type.
+pub(super) fn word<T>(words: &mut Words, connection: &Connection, row: &Row<'_>, column: &str) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    parse_word(words, connection, row.get(column)?, column)
+}
+
+/// Returns the word with this id as a value of its type.
+pub(super) fn parse_word<T>(words: &mut Words, connection: &Connection, id: WordId, column: &str) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    words.word(connection, id)?.parse().map_err(|error| corrupt(column, error))
+}
+
 /// Reads a sum or a count.
 pub(super) fn sum(row: &Row<'_>, column: &str) -> Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|error| corrupt(column, error))
@@ -62,72 +92,55 @@ pub(super) fn corrupt(column: &str, error: impl std::error::Error + Send + Sync 
     Error::FromSqlConversionFailure(0, Type::Text, format!("{column}: {error}").into())
 }
 
-/// The source of this project's agents.
-pub(super) const AGENT: &str = "agent";
+/// Reads the columns of a report.
+pub(super) fn report(words: &mut Words, connection: &Connection, row: &Row<'_>) -> Result<Report> {
+    Ok(Report {
+        counts: StateCounts {
+            running: row.get("running")?,
+            sleeping: row.get("sleeping")?,
+            not_ready: row.get("not_ready")?,
+            upgrading: row.get("upgrading")?,
+        },
+        source: match row.get("agent")? {
+            0 => Source::Kamaji,
+            agent => parse_source(row.get("source")?, words.word(connection, agent)?)?,
+        },
+        kamaji_version: word(words, connection, row, "kamaji")?,
+        kubernetes_version: word(words, connection, row, "kubernetes")?,
+        dimensions: dimensions(words, connection, row.get_ref("dimensions")?.as_blob()?)?,
+    })
+}
 
-/// The source of Kamaji's built-in telemetry.
-pub(super) const KAMAJI: &str = "kamaji";
+/// Returns the word of a dimension.
+pub(super) fn dimension_word(dimension: &Dimension) -> String {
+    format!("{}={}", dimension.metric().name, dimension.value())
+}
 
-/// Returns the values of `source` and `agent_version`.
-pub(super) fn source(source: &Source) -> (&'static str, String) {
-    match source {
-        Source::Agent(version) => (AGENT, version.to_string()),
-        Source::Kamaji => (KAMAJI, String::new()),
+/// Returns the dimension of a word.
+pub(super) fn parse_dimension(word: &str) -> Result<Dimension> {
+    let (metric, value) = word.split_once('=').unwrap_or((word, ""));
+    Dimension::parse(metric, value).map_err(|error| corrupt("dimensions", error))
+}
+
+/// Returns the column of the points of extended gauges.
+pub(super) fn encode_dimensions(
+    words: &mut Words,
+    connection: &Connection,
+    dimensions: &[(Dimension, u32)],
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(dimensions.len() * POINT_BYTES);
+    for (dimension, count) in dimensions {
+        bytes.extend(words.id(connection, &dimension_word(dimension))?.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
     }
+    Ok(bytes)
 }
 
-/// The columns of an event that depend on its kind.
-#[derive(Default)]
-pub(super) struct EventColumns {
-    pub(super) tcp_version: Option<String>,
-    pub(super) old_tcp_version: Option<String>,
-    pub(super) new_tcp_version: Option<String>,
-    pub(super) status: Option<&'static str>,
-    pub(super) cluster_api: Option<bool>,
-    pub(super) network_profile: Option<&'static str>,
-}
-
-impl From<Event> for EventColumns {
-    fn from(event: Event) -> Self {
-        let text = |value: &dyn fmt::Display| Some(value.to_string());
-        match event {
-            Event::Created { tcp_version, extended } => Self {
-                tcp_version: text(&tcp_version),
-                cluster_api: extended.map(|extended| extended.cluster_api),
-                network_profile: extended.and_then(|extended| extended.network_profile).map(NetworkProfile::as_str),
-                ..Self::default()
-            },
-            Event::Updated { old_tcp_version, new_tcp_version } => Self {
-                old_tcp_version: text(&old_tcp_version),
-                new_tcp_version: text(&new_tcp_version),
-                ..Self::default()
-            },
-            Event::Deleted { status, tcp_version } => {
-                Self { status: Some(status.as_str()), tcp_version: text(&tcp_version), ..Self::default() }
-            }
-        }
-    }
-}
-
-/// Reads the event of a row of `events`.
-pub(super) fn event(row: &Row<'_>) -> Result<Event> {
-    match row.get_ref("kind")?.as_str()? {
-        kind if kind == crate::catalog::CREATED.name => {
-            Ok(Event::Created { tcp_version: parse(row, "tcp_version")?, extended: extended(row)? })
-        }
-        kind if kind == crate::catalog::UPDATED.name => Ok(Event::Updated {
-            old_tcp_version: parse(row, "old_tcp_version")?,
-            new_tcp_version: parse(row, "new_tcp_version")?,
-        }),
-        _ => Ok(Event::Deleted { status: parse(row, "status")?, tcp_version: parse(row, "tcp_version")? }),
-    }
-}
-
-fn extended(row: &Row<'_>) -> Result<Option<ExtendedAttributes>> {
-    let Some(cluster_api) = row.get("cluster_api")? else { return Ok(None) };
-    let network_profile = match row.get_ref("network_profile")?.as_str_or_null()? {
-        Some(_) => Some(parse(row, "network_profile")?),
-        None => None,
+fn dimensions(words: &mut Words, connection: &Connection, bytes: &[u8]) -> Result<Vec<(Dimension, u32)>> {
+    let (points, _) = bytes.as_chunks::<POINT_BYTES>();
+    let point = |[a, b, c, d, count @ ..]: &[u8; POINT_BYTES]| {
+        let word = words.word(connection, WordId::from_le_bytes([*a, *b, *c, *d]))?;
+        Ok((parse_dimension(word)?, u32::from_le_bytes(*count)))
     };
-    Ok(Some(ExtendedAttributes { cluster_api, network_profile }))
+    points.iter().map(point).collect()
 }

@@ -2,91 +2,200 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Params, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::columns;
+use super::columns::{NO_SOURCE, SOURCES, source};
+use super::events::EventColumns;
 use super::file::BUSY_TIMEOUT;
+use super::rollups;
+use super::rows::{day_row, latest_row, read_latest};
+use super::words::Words;
+use super::writer::RowWriter;
+use crate::backend::store::fold::{RollupChanges, Sign};
+use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Cutoffs, Erased, Pruned};
 
 /// The maximum number of rows of one kind that one step deletes: a quarter of those that one commit writes, so that a
 /// write waits for a step no longer than for the commit before it.
 const MAX_STEP_ROWS: u32 = 1_024;
 
+/// What is left of an event that is older than the retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remains {
+    /// Its uid and its hour, by which a repeat is known.
+    Uid,
+    Nothing,
+}
+
+/// A deletion in progress: a transaction, and what it takes out of the rollups.
+struct Deletion<'a> {
+    transaction: &'a Transaction<'a>,
+    words: &'a mut Words,
+    changes: RollupChanges,
+}
+
 /// Deletes rows kind by kind, at most [`MAX_STEP_ROWS`] of each, and stops at the first kind that reaches the bound.
 /// Returns the updated counts and whether another step is needed. Runs in one transaction.
-pub(super) fn step(
-    connection: &mut Connection,
-    cutoffs: Cutoffs,
-    mut pruned: Pruned,
-) -> rusqlite::Result<(Pruned, bool)> {
+pub(super) fn step(writer: &mut RowWriter, cutoffs: Cutoffs, mut pruned: Pruned) -> rusqlite::Result<(Pruned, bool)> {
+    writer.merge()?;
+    let (connection, words) = writer.parts();
     let Cutoffs { events: events_before, uids: uids_before, installations: first_day } = cutoffs;
-    let (events_before, uids_before) = (events_before.as_millisecond(), uids_before.as_millisecond());
-    let day = columns::day_of(first_day);
-    let Pruned { events, uids, days, dimensions, installations } = &mut pruned;
+    let Pruned { events, uids, days, installations } = &mut pruned;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
     // A stripped event was counted in `events` when it was stripped, and is counted in `uids` now.
-    let has_more = run(&transaction, DELETE_STRIPPED_EVENTS, params![uids_before, MAX_STEP_ROWS], uids)?
-        || run(&transaction, DELETE_EVENTS, params![uids_before, MAX_STEP_ROWS], events)?
-        || run(&transaction, STRIP_EVENTS, params![events_before, MAX_STEP_ROWS], events)?
-        || run(&transaction, DELETE_DIMENSIONS, params![day, MAX_STEP_ROWS], dimensions)?
-        || run(&transaction, DELETE_DAYS, params![day, MAX_STEP_ROWS], days)?
-        || run(&transaction, DELETE_LATEST, params![day * columns::DAY_MS, MAX_STEP_ROWS], installations)?;
+    let has_more = deletion.delete_uids(uids_before, uids)?
+        || deletion.delete_events(uids_before, Remains::Nothing, events)?
+        || deletion.delete_events(events_before, Remains::Uid, events)?
+        || deletion.delete_days(first_day, days)?
+        || deletion.delete_latest(first_day.first_hour(), installations)?;
+    deletion.write_rollups()?;
     transaction.commit()?;
+    if !has_more {
+        writer.forget_uids_before(uids_before);
+    }
     Ok((pruned, has_more))
 }
 
-const DELETE_STRIPPED_EVENTS: &str = "
-    DELETE FROM events WHERE uid IN (SELECT uid FROM events WHERE source = 'none' AND time < ?1 LIMIT ?2)";
+impl Deletion<'_> {
+    fn delete_uids(&mut self, before: Hour, count: &mut u64) -> rusqlite::Result<bool> {
+        let sql = "DELETE FROM events
+                   WHERE (source, hour, uid)
+                      IN (SELECT source, hour, uid FROM events WHERE source = ?1 AND hour < ?2 LIMIT ?3)";
+        let rows = self.run(sql, params![NO_SOURCE, before.number(), MAX_STEP_ROWS])?;
+        *count += rows as u64;
+        Ok(is_full(rows))
+    }
 
-const DELETE_EVENTS: &str = "
-    DELETE FROM events
-    WHERE uid IN (SELECT uid FROM events WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
+    fn delete_events(&mut self, before: Hour, remains: Remains, count: &mut u64) -> rusqlite::Result<bool> {
+        for kind in SOURCES {
+            let sql = "SELECT * FROM events WHERE source = ?1 AND hour < ?2 ORDER BY hour, uid LIMIT ?3";
+            let mut select = self.transaction.prepare_cached(sql)?;
+            let rows = select.query_map(params![source(kind), before.number(), MAX_STEP_ROWS], EventColumns::read)?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            for columns in &rows {
+                self.delete_event(columns, remains)?;
+            }
+            *count += rows.len() as u64;
+            if is_full(rows.len()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 
-/// Leaves an event its uid and its time. No query names its new source.
-const STRIP_EVENTS: &str = "
-    UPDATE events
-    SET source = 'none', kind = '', agent_version = '', kamaji_version = '', kubernetes_version = '',
-        tcp_version = NULL, old_tcp_version = NULL, new_tcp_version = NULL, status = NULL,
-        cluster_api = NULL, network_profile = NULL
-    WHERE uid IN (SELECT uid FROM events WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
+    fn delete_event(&mut self, columns: &EventColumns, remains: Remains) -> rusqlite::Result<()> {
+        let EventColumns { source, hour, uid, .. } = columns;
+        self.changes.event(&columns.event(self.transaction, self.words)?, Sign::Minus);
+        self.run("DELETE FROM events WHERE source = ?1 AND hour = ?2 AND uid = ?3", params![source, hour, uid])?;
+        if remains == Remains::Uid {
+            self.run(
+                "INSERT INTO events VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                params![NO_SOURCE, hour, uid],
+            )?;
+        }
+        Ok(())
+    }
 
-const DELETE_DIMENSIONS: &str = "
-    DELETE FROM dimensions
-    WHERE (day, installation, metric, value)
-       IN (SELECT day, installation, metric, value FROM dimensions WHERE day < ?1 LIMIT ?2)";
+    fn delete_days(&mut self, before: Day, count: &mut u64) -> rusqlite::Result<bool> {
+        let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day < ?1 LIMIT ?2")?;
+        let mut rows = select.query(params![before.number(), MAX_STEP_ROWS])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let day = Day::from_number(row.get("day")?);
+            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
+            keys.push((day, row.get("installation")?));
+        }
+        for (day, installation) in &keys {
+            self.delete_day(*day, *installation)?;
+        }
+        *count += keys.len() as u64;
+        Ok(is_full(keys.len()))
+    }
 
-const DELETE_DAYS: &str = "
-    DELETE FROM days
-    WHERE (day, installation) IN (SELECT day, installation FROM days WHERE day < ?1 LIMIT ?2)";
+    fn delete_day(&self, day: Day, installation: Uuid) -> rusqlite::Result<()> {
+        self.run("DELETE FROM days WHERE day = ?1 AND installation = ?2", params![day.number(), installation])?;
+        Ok(())
+    }
 
-const DELETE_LATEST: &str = "
-    DELETE FROM latest
-    WHERE installation
-       IN (SELECT installation FROM latest WHERE source IN ('agent', 'kamaji') AND time < ?1 LIMIT ?2)";
+    fn delete_latest(&mut self, before: Hour, count: &mut u64) -> rusqlite::Result<bool> {
+        let [agent, kamaji] = SOURCES.map(source);
+        let mut select = self.transaction.prepare_cached(
+            "SELECT * FROM latest
+             WHERE source IN (?1, ?2) AND (confirmed IS NULL) IN (0, 1) AND last_seen < ?3 LIMIT ?4",
+        )?;
+        let mut rows = select.query(params![agent, kamaji, before.number(), MAX_STEP_ROWS])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            self.changes.latest(&latest_row(self.transaction, self.words, row)?, Sign::Minus);
+            keys.push(row.get::<_, Uuid>("installation")?);
+        }
+        for installation in &keys {
+            self.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
+        }
+        *count += keys.len() as u64;
+        Ok(is_full(keys.len()))
+    }
 
-/// Runs one deletion, and returns whether it reached its bound.
-fn run(connection: &Connection, sql: &str, params: impl Params, count: &mut u64) -> rusqlite::Result<bool> {
-    let rows = connection.prepare_cached(sql)?.execute(params)?;
-    *count += rows as u64;
-    Ok(rows >= MAX_STEP_ROWS as usize)
+    fn write_rollups(&mut self) -> rusqlite::Result<()> {
+        rollups::write(self.transaction, self.words, &std::mem::take(&mut self.changes).without_zeros())
+    }
+
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(params)
+    }
+}
+
+/// Returns whether a deletion reached its bound.
+const fn is_full(rows: usize) -> bool {
+    rows >= MAX_STEP_ROWS as usize
 }
 
 /// Deletes every row of an installation in one transaction.
-pub(super) fn erase(connection: &mut Connection, installation: Uuid) -> rusqlite::Result<Erased> {
+pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Result<Erased> {
+    let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let delete = |sql: &str| transaction.execute(sql, params![installation]);
-    let erased = Erased {
-        latest: delete("DELETE FROM latest WHERE installation = ?1")? > 0,
-        days: delete(&from_every_day("days"))? as u64,
-        dimensions: delete(&from_every_day("dimensions"))? as u64,
-    };
+    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
+    let latest = read_latest(&transaction, deletion.words, installation)?;
+    if let Some(row) = &latest {
+        deletion.changes.latest(row, Sign::Minus);
+        deletion.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
+    }
+    let days = deletion.erase_days(installation)?;
+    deletion.write_rollups()?;
     transaction.commit()?;
     // A reader of an older state keeps the log; the next checkpoint truncates it. The rows are erased all the same.
     if let Err(error) = truncate_wal(connection) {
         tracing::warn!(%error, "failed to truncate the write-ahead log, which still holds erased rows; retrying later");
     }
-    Ok(erased)
+    Ok(Erased { latest: latest.is_some(), days })
+}
+
+impl Deletion<'_> {
+    /// Deletes the days of an installation. The key leads with the day, and looking each day up is faster than a scan of
+    /// all rows.
+    fn erase_days(&mut self, installation: Uuid) -> rusqlite::Result<u64> {
+        let mut select = self.transaction.prepare(
+            "WITH RECURSIVE stored (day) AS (
+                 SELECT min(day) FROM days
+                 UNION ALL
+                 SELECT (SELECT min(day) FROM days WHERE day > stored.day) FROM stored WHERE stored.day IS NOT NULL
+             )
+             SELECT * FROM days WHERE day IN (SELECT day FROM stored) AND installation = ?1",
+        )?;
+        let mut rows = select.query(params![installation])?;
+        let mut erased = Vec::new();
+        while let Some(row) = rows.next()? {
+            let day = Day::from_number(row.get("day")?);
+            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
+            erased.push(day);
+        }
+        for day in &erased {
+            self.delete_day(*day, installation)?;
+        }
+        Ok(erased.len() as u64)
+    }
 }
 
 /// Truncates the write-ahead log, which still holds deleted rows and reveals the order of commits. The log stays while
@@ -96,17 +205,4 @@ pub(super) fn truncate_wal(connection: &mut Connection) -> rusqlite::Result<()> 
     let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(BUSY_TIMEOUT)?;
     truncated
-}
-
-/// Returns the statement that deletes an installation from `table`, whose key leads with the day. It looks each day up,
-/// which is faster than a scan of all rows.
-fn from_every_day(table: &str) -> String {
-    format!(
-        "WITH RECURSIVE stored (day) AS (
-             SELECT min(day) FROM {table}
-             UNION ALL
-             SELECT (SELECT min(day) FROM {table} WHERE day > stored.day) FROM stored WHERE stored.day IS NOT NULL
-         )
-         DELETE FROM {table} WHERE day IN (SELECT day FROM stored) AND installation = ?1"
-    )
 }

@@ -1,26 +1,36 @@
 //! The read-only connection, used outside the threads of the runtime.
 
+use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::Mutex;
 
-use super::columns::{self, date, parse, sum, time};
+use super::columns::{self, sum};
+use super::events::EventColumns;
+use super::words::Words;
 use crate::backend::store::{
-    ActiveCounts, CURRENT, DayTotals, Dimension, EventRow, EventTotals, InstallationRow, KamajiTotals, OverviewData,
-    OverviewQuery, ReadError, Source, StateCounts, Totals,
+    ActiveCounts, CURRENT, DayTotals, Dimension, EventRow, EventTotals, Hour, InstallationRow, KamajiTotals,
+    OverviewData, OverviewQuery, ReadError, SourceKind, Totals,
 };
-use crate::catalog::{CREATED, DELETED, EventKind, EventRecord, METRICS, UPDATED};
+use crate::catalog::{CREATED, DELETED, EventKind, METRICS, UPDATED};
 
 /// A handle of the connection. Readers queue for it without a thread.
 #[derive(Debug)]
-pub(super) struct SqliteReader(Arc<Mutex<Connection>>);
+pub(super) struct SqliteReader(Arc<Mutex<ReadConnection>>);
+
+/// The connection, and the words that it has read.
+#[derive(Debug)]
+pub(super) struct ReadConnection {
+    connection: Connection,
+    words: Words,
+}
 
 impl SqliteReader {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)))
+        Self(Arc::new(Mutex::new(ReadConnection { connection, words: Words::default() })))
     }
 
     pub(super) async fn run<T, F>(&self, query: F) -> Result<T, ReadError>
@@ -28,9 +38,20 @@ impl SqliteReader {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let mut connection = Arc::clone(&self.0).lock_owned().await;
-        let answer = tokio::task::spawn_blocking(move || query(&mut connection)).await;
-        let error = match answer {
+        self.run_with_words(|connection, _| query(connection)).await
+    }
+
+    pub(super) async fn run_with_words<T, F>(&self, query: F) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection, &mut Words) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let mut reader = Arc::clone(&self.0).lock_owned().await;
+        let answer = tokio::task::spawn_blocking(move || {
+            let ReadConnection { connection, words } = &mut *reader;
+            query(connection, words)
+        });
+        let error = match answer.await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -39,71 +60,168 @@ impl SqliteReader {
     }
 }
 
+/// A consistent state of the store, and the end of the windows.
+struct Query<'a> {
+    connection: &'a Connection,
+    words: &'a mut Words,
+    now: Hour,
+}
+
 /// Reads the overview in one transaction, so that all of its parts are of the same state. Each query names its source.
 /// The lists are bounded by an index; everything else is read from the rollups.
-pub(super) fn overview(connection: &mut Connection, query: OverviewQuery) -> rusqlite::Result<OverviewData> {
-    let OverviewQuery { now, versions, dimensions: values, installations, events, days } = query;
+pub(super) fn overview(
+    connection: &mut Connection,
+    words: &mut Words,
+    query: OverviewQuery,
+) -> rusqlite::Result<OverviewData> {
+    let OverviewQuery { now, versions, dimensions, installations, events, days } = query;
     let connection = &*connection.transaction()?;
-    let current = hour_before(now, CURRENT);
-    let [day, week, month] = active_counts(connection, columns::AGENT, now)?;
+    let mut query = Query { connection, words, now: Hour::of(now) };
+    let [day, week, month] = query.active_counts(SourceKind::Agent)?;
     Ok(OverviewData {
         day,
         week,
         month,
-        control_planes: control_planes(connection, columns::AGENT, current)?,
-        kamaji_versions: list(connection, &top_versions("kamaji_version"), params![current, versions], |row| {
-            Ok((parse(row, "version")?, sum(row, "installations")?))
-        })?,
-        kubernetes_versions: list(
-            connection,
-            &top_versions("kubernetes_version"),
-            params![current, versions],
-            |row| Ok((parse(row, "version")?, sum(row, "installations")?)),
-        )?,
-        dimensions: dimensions(connection, current, values)?,
-        installations: list(connection, INSTALLATIONS, params![installations], installation)?,
-        events: list(connection, EVENTS, params![events], event)?,
-        days: list(connection, DAYS, params![columns::day(now) - i64::from(days)], day_totals)?,
-        kamaji: kamaji(connection, now)?,
+        control_planes: query.control_planes(SourceKind::Agent)?,
+        kamaji_versions: query.top_versions("kamaji", versions)?,
+        kubernetes_versions: query.top_versions("kubernetes", versions)?,
+        dimensions: query.dimensions(dimensions)?,
+        installations: query.installations(installations)?,
+        events: query.events(events)?,
+        days: query.days(days)?,
+        kamaji: query.kamaji()?,
     })
 }
 
-/// Reads the totals of Kamaji's built-in telemetry.
-fn kamaji(connection: &Connection, now: Timestamp) -> rusqlite::Result<KamajiTotals> {
-    let current = hour_before(now, CURRENT);
-    let [day, week, month] = active_counts(connection, columns::KAMAJI, now)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT coalesce(sum(events), 0) AS events FROM event_hour_rollup
-         WHERE source = 'kamaji' AND hour >= ?1 AND kind = ?2",
-    )?;
-    let mut count = |kind: &EventKind| statement.query_row(params![current, kind.name], |row| sum(row, "events"));
-    Ok(KamajiTotals {
-        day,
-        week,
-        month,
-        control_planes: control_planes(connection, columns::KAMAJI, current)?,
-        events: EventTotals { created: count(&CREATED)?, updated: count(&UPDATED)?, deleted: count(&DELETED)? },
-    })
-}
+impl Query<'_> {
+    /// Returns the hour with which a window of this length begins.
+    fn since(&self, length: Duration) -> i32 {
+        Hour::of(self.now.start() - length).number()
+    }
 
-/// The order is that of the index, read backwards: any other would sort all events of an hour.
-const EVENTS: &str = "SELECT * FROM events WHERE source = 'agent' ORDER BY time DESC, uid DESC LIMIT ?1";
+    /// Reads the installations received in the last 1, 7 and 30 days.
+    fn active_counts(&self, source: SourceKind) -> rusqlite::Result<[ActiveCounts; 3]> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT coalesce(sum(installations), 0) AS installations
+             FROM latest_rollup WHERE source = ?1 AND confirmed = ?2 AND hour >= ?3",
+        )?;
+        let mut count = |confirmed: bool, days: u64| -> rusqlite::Result<u64> {
+            let since = self.since(Duration::from_hours(24 * days));
+            let row = params![columns::source(source), confirmed, since];
+            statement.query_row(row, |row| sum(row, "installations"))
+        };
+        let mut counts = |days| -> rusqlite::Result<_> {
+            Ok(ActiveCounts { active: count(true, days)?, not_confirmed: count(false, days)? })
+        };
+        Ok([counts(1)?, counts(7)?, counts(30)?])
+    }
 
-/// The order is that of the index, too.
-const INSTALLATIONS: &str =
-    "SELECT * FROM latest WHERE source = 'agent' ORDER BY time DESC, installation DESC LIMIT ?1";
+    fn control_planes(&self, source: SourceKind) -> rusqlite::Result<Totals> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
+                    coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
+             FROM latest_rollup WHERE source = ?1 AND confirmed = 1 AND hour >= ?2",
+        )?;
+        statement.query_row(params![columns::source(source), self.since(CURRENT)], totals)
+    }
 
-const DAYS: &str = "
-    SELECT day, installations, running, sleeping, not_ready, upgrading
-    FROM day_rollup WHERE source = 'agent' AND component = 'all' AND day > ?1 ORDER BY day";
+    /// Reads current installations by a column of versions.
+    fn top_versions<T>(&mut self, column: &'static str, limit: u32) -> rusqlite::Result<Vec<(T, u64)>>
+    where
+        T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        let sql = format!(
+            "SELECT {column} AS version, sum(installations) AS installations FROM latest_rollup
+             WHERE source = ?1 AND confirmed = 1 AND hour >= ?2
+             GROUP BY version ORDER BY 2 DESC, version DESC LIMIT ?3"
+        );
+        let row = params![columns::source(SourceKind::Agent), self.since(CURRENT), limit];
+        list(self.connection, &sql, row, |row| {
+            Ok((columns::word(self.words, self.connection, row, "version")?, sum(row, "installations")?))
+        })
+    }
 
-/// Returns the query of current installations by a column of versions.
-fn top_versions(column: &'static str) -> String {
-    format!(
-        "SELECT {column} AS version, sum(installations) AS installations FROM latest_rollup
-         WHERE source = 'agent' AND hour >= ?1
-         GROUP BY version ORDER BY 2 DESC, version DESC LIMIT ?2"
-    )
+    /// Reads the sums of the extended gauges of current installations.
+    fn dimensions(&mut self, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
+        let sql = "SELECT dimension, sum(count) AS count
+                   FROM dimension_rollup WHERE source = ?1 AND hour >= ?2 GROUP BY dimension";
+        let row = params![columns::source(SourceKind::Agent), self.since(CURRENT)];
+        let mut all = list(self.connection, sql, row, |row| {
+            let word = self.words.word(self.connection, row.get("dimension")?)?;
+            Ok((columns::parse_dimension(word)?, sum(row, "count")?))
+        })?;
+        // By metric in the catalog's order, then the largest first.
+        let rank = |dimension: &Dimension| METRICS.iter().position(|metric| *metric == dimension.metric());
+        all.sort_by(|(left, left_count), (right, right_count)| {
+            (rank(left), right_count, right.value()).cmp(&(rank(right), left_count, left.value()))
+        });
+        let mut listed = HashMap::<_, u32>::new();
+        all.retain(|(dimension, _)| {
+            let of_metric = listed.entry(dimension.metric().name).or_default();
+            *of_metric += 1;
+            *of_metric <= limit
+        });
+        Ok(all)
+    }
+
+    /// Reads confirmed installations. The order is that of the index, read backwards: any other would sort all of them.
+    fn installations(&mut self, limit: u32) -> rusqlite::Result<Vec<InstallationRow>> {
+        let sql = "SELECT * FROM latest WHERE source = ?1 AND (confirmed IS NULL) = 0
+                   ORDER BY last_seen DESC, installation DESC LIMIT ?2";
+        list(self.connection, sql, params![columns::source(SourceKind::Agent), limit], |row| {
+            Ok(InstallationRow {
+                uuid: row.get("installation")?,
+                first_seen: columns::hour(row, "first_seen")?,
+                last_seen: columns::hour(row, "last_seen")?,
+                report: columns::report(self.words, self.connection, row)?,
+            })
+        })
+    }
+
+    /// Reads events. The order is that of the key, read backwards.
+    fn events(&mut self, limit: u32) -> rusqlite::Result<Vec<EventRow>> {
+        let sql = "SELECT * FROM events WHERE source = ?1 ORDER BY hour DESC, uid DESC LIMIT ?2";
+        list(self.connection, sql, params![columns::source(SourceKind::Agent), limit], |row| {
+            EventColumns::read(row)?.event(self.connection, self.words)
+        })
+    }
+
+    fn days(&self, days: u32) -> rusqlite::Result<Vec<DayTotals>> {
+        let sql = "SELECT day, installations, running, sleeping, not_ready, upgrading
+                   FROM day_rollup WHERE source = ?1 AND component = 0 AND day > ?2 ORDER BY day";
+        let before = self.now.day().minus(i32::try_from(days).unwrap_or(i32::MAX));
+        list(self.connection, sql, params![columns::source(SourceKind::Agent), before.number()], |row| {
+            Ok(DayTotals {
+                day: columns::day(row, "day")?.date(),
+                installations: sum(row, "installations")?,
+                control_planes: totals(row)?,
+            })
+        })
+    }
+
+    /// Reads the totals of Kamaji's built-in telemetry.
+    fn kamaji(&mut self) -> rusqlite::Result<KamajiTotals> {
+        let [day, week, month] = self.active_counts(SourceKind::Kamaji)?;
+        Ok(KamajiTotals {
+            day,
+            week,
+            month,
+            control_planes: self.control_planes(SourceKind::Kamaji)?,
+            events: EventTotals {
+                created: self.kamaji_events(&CREATED)?,
+                updated: self.kamaji_events(&UPDATED)?,
+                deleted: self.kamaji_events(&DELETED)?,
+            },
+        })
+    }
+
+    fn kamaji_events(&self, kind: &EventKind) -> rusqlite::Result<u64> {
+        let sql = "SELECT coalesce(sum(events), 0) AS events FROM event_hour_rollup
+                   WHERE source = ?1 AND hour >= ?2 AND kind = (SELECT id FROM words WHERE word = ?3)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let row = params![columns::source(SourceKind::Kamaji), self.since(CURRENT), kind.name];
+        statement.query_row(row, |row| sum(row, "events"))
+    }
 }
 
 fn list<T>(
@@ -115,51 +233,6 @@ fn list<T>(
     connection.prepare_cached(sql)?.query_map(params, read)?.collect()
 }
 
-/// Returns the stored hour of `now` less `age`, with which a window begins.
-fn hour_before(now: Timestamp, age: Duration) -> i64 {
-    columns::hour(now - age)
-}
-
-/// Reads the installations seen in the last 1, 7 and 30 days.
-fn active_counts(connection: &Connection, source: &str, now: Timestamp) -> rusqlite::Result<[ActiveCounts; 3]> {
-    let mut statement = connection.prepare_cached(
-        "SELECT coalesce(sum(active), 0) AS active, coalesce(sum(installations - active), 0) AS short_lived
-         FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
-    )?;
-    let mut count = |days: u64| {
-        let since = hour_before(now, Duration::from_hours(24 * days));
-        let counts =
-            |row: &Row<'_>| Ok(ActiveCounts { active: sum(row, "active")?, short_lived: sum(row, "short_lived")? });
-        statement.query_row(params![source, since], counts)
-    };
-    Ok([count(1)?, count(7)?, count(30)?])
-}
-
-fn control_planes(connection: &Connection, source: &str, since: i64) -> rusqlite::Result<Totals> {
-    let mut statement = connection.prepare_cached(
-        "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
-                coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
-         FROM latest_rollup WHERE source = ?1 AND hour >= ?2",
-    )?;
-    statement.query_row(params![source, since], totals)
-}
-
-/// Reads the sums of the extended gauges of current installations, of the day of each one's newest snapshot.
-fn dimensions(connection: &Connection, since: i64, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
-    let sql = "SELECT metric, value, sum(count) AS count FROM dimension_rollup
-               WHERE source = 'agent' AND hour >= ?1 AND metric = ?2
-               GROUP BY value ORDER BY 3 DESC, value DESC LIMIT ?3";
-    let mut all = Vec::new();
-    for metric in METRICS.iter().filter(|metric| metric.extended) {
-        all.extend(list(connection, sql, params![since, metric.name, limit], |row| {
-            let dimension = Dimension::parse(row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?)
-                .map_err(|error| columns::corrupt("value", error))?;
-            Ok((dimension, sum(row, "count")?))
-        })?);
-    }
-    Ok(all)
-}
-
 fn totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
     Ok(Totals {
         running: sum(row, "running")?,
@@ -167,36 +240,4 @@ fn totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
         not_ready: sum(row, "not_ready")?,
         upgrading: sum(row, "upgrading")?,
     })
-}
-
-fn installation(row: &Row<'_>) -> rusqlite::Result<InstallationRow> {
-    Ok(InstallationRow {
-        uuid: row.get("installation")?,
-        first_day: date(row, "first_day")?,
-        last_seen: time(row, "time")?,
-        counts: StateCounts {
-            running: row.get("running")?,
-            sleeping: row.get("sleeping")?,
-            not_ready: row.get("not_ready")?,
-            upgrading: row.get("upgrading")?,
-        },
-        agent_version: parse(row, "agent_version")?,
-        kamaji_version: parse(row, "kamaji_version")?,
-        kubernetes_version: parse(row, "kubernetes_version")?,
-    })
-}
-
-fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
-    let record = EventRecord {
-        uid: row.get("uid")?,
-        time: time(row, "time")?,
-        kamaji_version: parse(row, "kamaji_version")?,
-        kubernetes_version: parse(row, "kubernetes_version")?,
-        event: columns::event(row)?,
-    };
-    Ok(EventRow { record, source: Source::Agent(parse(row, "agent_version")?) })
-}
-
-fn day_totals(row: &Row<'_>) -> rusqlite::Result<DayTotals> {
-    Ok(DayTotals { day: date(row, "day")?, installations: sum(row, "installations")?, control_planes: totals(row)? })
 }

@@ -1,153 +1,136 @@
-//! The writing of snapshots and events.
+//! The rows of installations: reading those before, and writing what the fold returns.
 
-use rusqlite::{Transaction, named_params, params};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::columns::{self, EventColumns};
-use crate::backend::store::{Dimension, EventRow, GaugeSnapshot};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use uuid::Uuid;
 
-/// Writes a snapshot as the latest state and as the row of its day, unless there is a newer one.
-pub(super) fn write_snapshot(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
-    if has_other_source(transaction, snapshot)? {
-        return Ok(());
+use super::columns::{self, hour, report};
+use super::rollups;
+use super::words::Words;
+use crate::backend::store::fold::{DayRow, LatestRow, SnapshotChanges, fold_snapshots};
+use crate::backend::store::hour::{Day, Hour};
+use crate::backend::store::{GaugeSnapshot, Report};
+
+/// Folds snapshots into the rows and the rollups. Returns whether anything has changed.
+pub(super) fn write_snapshots<'a>(
+    connection: &Connection,
+    words: &mut Words,
+    snapshots: impl Iterator<Item = &'a GaugeSnapshot> + Clone,
+) -> rusqlite::Result<bool> {
+    let installations: BTreeSet<_> = snapshots.clone().map(|snapshot| snapshot.installation).collect();
+    let mut before = BTreeMap::new();
+    for installation in installations {
+        before.extend(read_latest(connection, words, installation)?.map(|row| (installation, row)));
     }
-    if write_newest(transaction, snapshot, LATEST)? == 0 {
-        let mut statement = transaction.prepare_cached(FIRST_DAY)?;
-        statement.execute(params![snapshot.installation, columns::day(snapshot.time)])?;
+    let SnapshotChanges { latest, days, rollups } = fold_snapshots(&before, snapshots);
+    for (installation, row) in &latest {
+        write_latest(connection, words, *installation, row)?;
     }
-    if write_newest(transaction, snapshot, DAY)? > 0 {
-        write_dimensions(transaction, snapshot)?;
+    for ((day, installation), row) in &days {
+        write_day(connection, words, *day, *installation, row)?;
     }
-    Ok(())
+    rollups::write(connection, words, &rollups)?;
+    Ok(!latest.is_empty())
 }
 
-/// Returns whether the installation has another source: an agent that sends the pseudonym of another cluster is
-/// ignored.
-fn has_other_source(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
-    let mut statement = transaction.prepare_cached(SOURCE)?;
-    let (known, _) = columns::source(&snapshot.source);
-    let mut rows = statement.query(params![snapshot.installation])?;
-    let Some(row) = rows.next()? else { return Ok(false) };
-    Ok(row.get_ref("source")?.as_str()? != known)
+/// Reads the latest row of an installation.
+pub(super) fn read_latest(
+    connection: &Connection,
+    words: &mut Words,
+    installation: Uuid,
+) -> rusqlite::Result<Option<LatestRow>> {
+    let mut select = connection.prepare_cached("SELECT * FROM latest WHERE installation = ?1")?;
+    select.query_row(params![installation], |row| latest_row(connection, words, row)).optional()
 }
 
-/// The upsert of the latest state. It has the same parameters as [`DAY`].
+/// Reads a row of `latest`.
+pub(super) fn latest_row(connection: &Connection, words: &mut Words, row: &Row<'_>) -> rusqlite::Result<LatestRow> {
+    Ok(LatestRow {
+        first_seen: hour(row, "first_seen")?,
+        confirmed: row.get::<_, Option<i32>>("confirmed")?.map(Hour::from_number),
+        last_seen: hour(row, "last_seen")?,
+        report: report(words, connection, row)?,
+    })
+}
+
+/// Reads a row of `days`.
+pub(super) fn day_row(connection: &Connection, words: &mut Words, row: &Row<'_>) -> rusqlite::Result<DayRow> {
+    Ok(DayRow { confirmed: row.get("confirmed")?, report: report(words, connection, row)? })
+}
+
 const LATEST: &str = "
-    INSERT INTO latest (installation, first_day, time, running, sleeping, not_ready, upgrading,
-                        source, agent_version, kamaji_version, kubernetes_version)
-    VALUES (:installation, :day, :time, :running, :sleeping, :not_ready, :upgrading,
-            :source, :agent_version, :kamaji_version, :kubernetes_version)
-    ON CONFLICT (installation) DO UPDATE SET
-        first_day = min(first_day, excluded.first_day), time = excluded.time,
+    INSERT INTO latest (installation, source, first_seen, confirmed, last_seen, running, sleeping, not_ready, upgrading,
+                        agent, kamaji, kubernetes, dimensions)
+    VALUES (:installation, :source, :first_seen, :confirmed, :last_seen, :running, :sleeping, :not_ready, :upgrading,
+            :agent, :kamaji, :kubernetes, :dimensions)
+    ON CONFLICT DO UPDATE SET
+        confirmed = excluded.confirmed, last_seen = excluded.last_seen,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
-        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
-        kubernetes_version = excluded.kubernetes_version
-    WHERE excluded.time > time";
+        agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
+        dimensions = excluded.dimensions";
 
-/// The update by a snapshot that is older than the latest: the installation was seen before.
-const FIRST_DAY: &str = "UPDATE latest SET first_day = ?2 WHERE installation = ?1 AND first_day > ?2";
-
-/// The source of an installation.
-const SOURCE: &str = "SELECT source FROM latest WHERE installation = ?1";
-
-/// The upsert of the row of a day.
-const DAY: &str = "
-    INSERT INTO days (day, installation, time, running, sleeping, not_ready, upgrading,
-                      source, agent_version, kamaji_version, kubernetes_version)
-    VALUES (:day, :installation, :time, :running, :sleeping, :not_ready, :upgrading,
-            :source, :agent_version, :kamaji_version, :kubernetes_version)
-    ON CONFLICT (day, installation) DO UPDATE SET
-        time = excluded.time,
-        running = excluded.running, sleeping = excluded.sleeping,
-        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
-        agent_version = excluded.agent_version, kamaji_version = excluded.kamaji_version,
-        kubernetes_version = excluded.kubernetes_version
-    WHERE excluded.time > time";
-
-/// Runs one of the two upserts, and returns the number of rows that it changed.
-fn write_newest(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot, upsert: &str) -> rusqlite::Result<usize> {
-    let GaugeSnapshot { installation, time, counts, source, kamaji_version, kubernetes_version, dimensions: _ } =
-        snapshot;
-    let (source, agent_version) = columns::source(source);
-    transaction.prepare_cached(upsert)?.execute(named_params! {
-        ":day": columns::day(*time),
+fn write_latest(
+    connection: &Connection,
+    words: &mut Words,
+    installation: Uuid,
+    row: &LatestRow,
+) -> rusqlite::Result<()> {
+    let LatestRow { first_seen, confirmed, last_seen, report } = row;
+    let Report { counts, source, kamaji_version, kubernetes_version, dimensions } = report;
+    connection.prepare_cached(LATEST)?.execute(named_params! {
         ":installation": installation,
-        ":time": time.as_millisecond(),
+        ":source": columns::source(source.kind()),
+        ":first_seen": first_seen.number(),
+        ":confirmed": confirmed.map(Hour::number),
+        ":last_seen": last_seen.number(),
         ":running": counts.running,
         ":sleeping": counts.sleeping,
         ":not_ready": counts.not_ready,
         ":upgrading": counts.upgrading,
-        ":source": source,
-        ":agent_version": agent_version,
-        ":kamaji_version": kamaji_version.to_string(),
-        ":kubernetes_version": kubernetes_version.to_string(),
-    })
-}
-
-/// Replaces the day's dimensions: a version that is no longer in use has no point. They rarely change, and comparing
-/// them costs less than writing them.
-fn write_dimensions(transaction: &Transaction<'_>, snapshot: &GaugeSnapshot) -> rusqlite::Result<()> {
-    let day = columns::day(snapshot.time);
-    if has_dimensions(transaction, day, snapshot)? {
-        return Ok(());
-    }
-    transaction
-        .prepare_cached("DELETE FROM dimensions WHERE day = ?1 AND installation = ?2")?
-        .execute(params![day, snapshot.installation])?;
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO dimensions (day, installation, metric, value, count) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO NOTHING",
-    )?;
-    for (dimension, count) in &snapshot.dimensions {
-        insert.execute(params![day, snapshot.installation, dimension.metric().name, dimension.value(), count])?;
-    }
+        ":agent": columns::agent(words, connection, source)?,
+        ":kamaji": words.id(connection, &kamaji_version.to_string())?,
+        ":kubernetes": words.id(connection, &kubernetes_version.to_string())?,
+        ":dimensions": columns::encode_dimensions(words, connection, dimensions)?,
+    })?;
     Ok(())
 }
 
-/// Returns whether the stored dimensions are those of the snapshot.
-fn has_dimensions(transaction: &Transaction<'_>, day: i64, snapshot: &GaugeSnapshot) -> rusqlite::Result<bool> {
-    let mut select = transaction
-        .prepare_cached("SELECT metric, value, count FROM dimensions WHERE day = ?1 AND installation = ?2")?;
-    let mut rows = select.query(params![day, snapshot.installation])?;
-    let mut stored = 0;
-    while let Some(row) = rows.next()? {
-        stored += 1;
-        let (metric, value, count): (_, _, u32) =
-            (row.get_ref("metric")?.as_str()?, row.get_ref("value")?.as_str()?, row.get("count")?);
-        let is_same = |(dimension, new): &(Dimension, u32)| {
-            dimension.metric().name == metric && dimension.value() == value && *new == count
-        };
-        if !snapshot.dimensions.iter().any(is_same) {
-            return Ok(false);
-        }
-    }
-    Ok(stored == snapshot.dimensions.len())
-}
+const DAY: &str = "
+    INSERT INTO days (day, installation, source, confirmed, running, sleeping, not_ready, upgrading,
+                      agent, kamaji, kubernetes, dimensions)
+    VALUES (:day, :installation, :source, :confirmed, :running, :sleeping, :not_ready, :upgrading,
+            :agent, :kamaji, :kubernetes, :dimensions)
+    ON CONFLICT DO UPDATE SET
+        confirmed = excluded.confirmed,
+        running = excluded.running, sleeping = excluded.sleeping,
+        not_ready = excluded.not_ready, upgrading = excluded.upgrading,
+        agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
+        dimensions = excluded.dimensions";
 
-/// Writes an event, unless there is one with its uid.
-pub(super) fn write_event(transaction: &Transaction<'_>, row: &EventRow) -> rusqlite::Result<()> {
-    let EventRow { record, source } = row;
-    let (source, agent_version) = columns::source(source);
-    let own = EventColumns::from(record.event);
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO events (uid, time, kind, source, agent_version, kamaji_version, kubernetes_version, tcp_version,
-                             old_tcp_version, new_tcp_version, status, cluster_api, network_profile)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
-    )?;
-    insert.execute(params![
-        record.uid,
-        record.time.as_millisecond(),
-        record.event.kind().name,
-        source,
-        agent_version,
-        record.kamaji_version.to_string(),
-        record.kubernetes_version.to_string(),
-        own.tcp_version,
-        own.old_tcp_version,
-        own.new_tcp_version,
-        own.status,
-        own.cluster_api,
-        own.network_profile,
-    ])?;
+fn write_day(
+    connection: &Connection,
+    words: &mut Words,
+    day: Day,
+    installation: Uuid,
+    row: &DayRow,
+) -> rusqlite::Result<()> {
+    let DayRow { confirmed, report } = row;
+    let Report { counts, source, kamaji_version, kubernetes_version, dimensions } = report;
+    connection.prepare_cached(DAY)?.execute(named_params! {
+        ":day": day.number(),
+        ":installation": installation,
+        ":source": columns::source(source.kind()),
+        ":confirmed": confirmed,
+        ":running": counts.running,
+        ":sleeping": counts.sleeping,
+        ":not_ready": counts.not_ready,
+        ":upgrading": counts.upgrading,
+        ":agent": columns::agent(words, connection, source)?,
+        ":kamaji": words.id(connection, &kamaji_version.to_string())?,
+        ":kubernetes": words.id(connection, &kubernetes_version.to_string())?,
+        ":dimensions": columns::encode_dimensions(words, connection, dimensions)?,
+    })?;
     Ok(())
 }

@@ -10,8 +10,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::field;
 
-use super::rows::{write_event, write_snapshot};
+use super::uids::KnownUids;
+use super::words::Words;
+use super::{inbox, rows};
 use crate::backend::metrics;
+use crate::backend::store::hour::Hour;
 use crate::backend::store::{Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
 
@@ -23,6 +26,19 @@ const MAX_QUEUED_ROWS: usize = 16_384;
 /// The number of rows after which a commit takes no further batch from the queue: half a second of work, so that the
 /// first batch does not wait for the whole queue.
 const MAX_COMMIT_ROWS: usize = 4_096;
+
+/// The maximum number of events in the inbox. Merging as many takes about 50 ms, and a crash leaves no more for the next
+/// start.
+const MAX_WAITING: usize = 4_096;
+
+/// The writing connection, and what it holds in memory. Nobody else may write rows while it is open; other processes
+/// delete some.
+pub(super) struct RowWriter {
+    connection: Connection,
+    words: Words,
+    /// Read before the first commit: processes that only delete rows need none.
+    uids: Option<KnownUids>,
+}
 
 /// A handle of the thread. Dropping it waits until the thread has written the queue.
 #[derive(Debug)]
@@ -40,7 +56,7 @@ enum Job {
     Task(Task),
 }
 
-type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+type Task = Box<dyn FnOnce(&mut RowWriter) + Send>;
 
 #[derive(Debug)]
 struct Write {
@@ -58,10 +74,9 @@ struct WriteReply {
 }
 
 impl SqliteWriter {
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+    pub(super) fn start(rows: RowWriter) -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let thread =
-            std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(connection, receiver))?;
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(rows, receiver))?;
         Ok(Self { jobs: Some(sender), capacity: Arc::new(Semaphore::new(MAX_QUEUED_ROWS)), thread: Some(thread) })
     }
 
@@ -82,10 +97,19 @@ impl SqliteWriter {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.run_on_rows(|rows| task(&mut rows.connection)).await
+    }
+
+    /// Runs `task`, which changes rows, between two commits.
+    pub(super) async fn run_on_rows<T, F>(&self, task: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut RowWriter) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (done, answer) = oneshot::channel();
-        self.send(Job::Task(Box::new(move |connection| {
+        self.send(Job::Task(Box::new(move |rows| {
             // A caller that was dropped needs no answer.
-            let _ = done.send(task(connection));
+            let _ = done.send(rows.or_forget(task));
         })))?;
         answer.await.map_err(|_| closed())?.map_err(|error| unavailable(&error))
     }
@@ -123,27 +147,27 @@ impl Drop for SqliteWriter {
 }
 
 /// Runs jobs until every handle is dropped and the queue is empty.
-fn run_jobs(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<Job>) {
+fn run_jobs(mut rows: RowWriter, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let throttle = LogThrottle::per_minute();
     while let Some(first) = jobs.blocking_recv() {
         let (writes, task) = next_group(first, &mut jobs);
         if !writes.is_empty() {
-            let result = commit_measured(&mut connection, &writes);
+            let result = commit_measured(&mut rows, &writes);
             log_result(&result, writes.len(), &throttle);
             reply(writes, result);
         }
         if let Some(task) = task {
-            task(&mut connection);
+            task(&mut rows);
         }
     }
 }
 
-/// Commits the batches of `writes`, in a span with the number of rows and the duration.
-fn commit_measured(connection: &mut Connection, writes: &[Write]) -> Result<(), WriteError> {
-    let rows: usize = writes.iter().map(|write| write.batch.len()).sum();
-    let span = tracing::debug_span!("commit", batches = writes.len(), rows, duration = field::Empty).entered();
+/// Commits the batches of `writes`, in a span with the number of records and the duration.
+fn commit_measured(rows: &mut RowWriter, writes: &[Write]) -> Result<(), WriteError> {
+    let records: usize = writes.iter().map(|write| write.batch.len()).sum();
+    let span = tracing::debug_span!("commit", batches = writes.len(), records, duration = field::Empty).entered();
     let start = Instant::now();
-    let result = commit(connection, writes).map_err(|error| unavailable(&error));
+    let result = rows.or_forget(|rows| rows.commit(writes)).map_err(|error| unavailable(&error));
     let duration = start.elapsed();
     span.record("duration", field::debug(duration));
     metrics::commits(result.is_ok(), duration);
@@ -205,11 +229,66 @@ fn log_result(result: &Result<(), WriteError>, batches: usize, throttle: &LogThr
     }
 }
 
-fn commit(connection: &mut Connection, writes: &[Write]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for Write { batch: Batch { snapshots, events }, .. } in writes {
-        snapshots.iter().try_for_each(|snapshot| write_snapshot(&transaction, snapshot))?;
-        events.iter().try_for_each(|event| write_event(&transaction, event))?;
+impl RowWriter {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, words: Words::default(), uids: None }
     }
-    transaction.commit()
+
+    /// Merges the inbox.
+    pub(super) fn merge(&mut self) -> rusqlite::Result<()> {
+        inbox::merge(&mut self.connection, &mut self.words)?;
+        if let Some(uids) = &mut self.uids {
+            uids.merged();
+        }
+        Ok(())
+    }
+
+    /// Merges what an earlier process left in the inbox, and reads the uids of recent events. Does nothing later.
+    pub(super) fn load_uids(&mut self) -> rusqlite::Result<()> {
+        if self.uids.is_none() {
+            self.merge()?;
+            self.uids = Some(KnownUids::load(&self.connection)?);
+        }
+        Ok(())
+    }
+
+    /// Forgets the uids of hours before `hour`.
+    pub(super) fn forget_uids_before(&mut self, hour: Hour) {
+        if let Some(uids) = &mut self.uids {
+            uids.forget_before(hour);
+        }
+    }
+
+    /// Returns the connection and the words, for changes of rows that are no batch.
+    pub(super) fn parts(&mut self) -> (&mut Connection, &mut Words) {
+        (&mut self.connection, &mut self.words)
+    }
+
+    /// Commits batches: none of them if that fails. Without anything new there is no commit.
+    fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
+        self.load_uids()?;
+        let events: usize = writes.iter().map(|write| write.batch.events.len()).sum();
+        if self.uids.as_ref().is_some_and(|uids| uids.waiting() + events > MAX_WAITING) {
+            self.merge()?;
+        }
+        let Self { connection, words, uids: Some(uids) } = self else { return Ok(()) };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let events = uids.new_events(&transaction, writes.iter().flat_map(|write| &write.batch.events))?;
+        inbox::append(&transaction, words, &events)?;
+        let snapshots = writes.iter().flat_map(|write| &write.batch.snapshots);
+        if rows::write_snapshots(&transaction, words, snapshots)? || !events.is_empty() {
+            transaction.commit()?;
+        }
+        uids.add(&events);
+        Ok(())
+    }
+
+    /// Runs `task`. If it fails, the words that it may have stored and rolled back are forgotten.
+    fn or_forget<T>(&mut self, task: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let result = task(self);
+        if result.is_err() {
+            self.words.clear();
+        }
+        result
+    }
 }

@@ -1,14 +1,13 @@
 //! The two tables of the front page. On a narrow screen each row becomes a card with the labels of `data-label`.
 
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::backend::insights::{EventEntry, InstallationEntry};
-use crate::backend::web::format::{ago, minute, number};
+use crate::backend::web::format::{minute, number};
 use crate::catalog::{CREATED, DELETED, UPDATED};
 
 /// Renders the installations. `total` is the number of those that were seen in 30 days.
-pub(super) fn installations(rows: &[InstallationEntry], total: u64, now: Timestamp) -> Markup {
+pub(super) fn installations(rows: &[InstallationEntry], total: u64) -> Markup {
     html! {
         section.panel {
             h2 {
@@ -23,24 +22,24 @@ pub(super) fn installations(rows: &[InstallationEntry], total: u64, now: Timesta
                         th { "Kamaji" } th { "Kubernetes" } th { "Since" } th { "Last seen" }
                     }
                 }
-                tbody { @for row in rows { (installation(row, now)) } }
+                tbody { @for row in rows { (installation(row)) } }
             }
         }
     }
 }
 
-fn installation(row: &InstallationEntry, now: Timestamp) -> Markup {
+fn installation(row: &InstallationEntry) -> Markup {
     html! {
         tr {
-            td.wide data-label="Installation" { code { (row.uuid) } }
+            td.wide data-label="Installation" { code { (row.id) } }
             (count("Running", "running", row.running))
             (count("Sleeping", "sleeping", row.sleeping))
             (count("Upgrading", "upgrading", row.upgrading))
             (count("Not ready", "not-ready", row.not_ready))
             td data-label="Kamaji" { (row.kamaji_version) }
             td data-label="Kubernetes" { (row.kubernetes_version) }
-            td data-label="Since" { (row.first_day) }
-            td data-label="Last seen" { time datetime=(row.last_seen) title=(minute(row.last_seen)) { (ago(row.last_seen, now)) } }
+            td data-label="Since" { time datetime=(row.first_seen) { (minute(row.first_seen)) } }
+            td data-label="Last seen" { time datetime=(row.last_seen) { (minute(row.last_seen)) } }
         }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Batch, CURRENT, Cutoffs, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot, InstallationRow,
-    KamajiTotals, OverviewData, Source, StateCounts, Store, Totals, truncate_to_hour, utc_day,
+    ActiveCounts, Batch, CURRENT, Cutoffs, Day, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot, Hour,
+    InstallationRow, KamajiTotals, OverviewData, Report, Source, StateCounts, Store, Totals,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
@@ -81,27 +79,21 @@ fn hours() -> impl Strategy<Value = i64> {
 }
 
 impl Step {
-    /// The rows of a step at this position of its history. No two snapshots are of the same millisecond.
-    fn batch(rows: &[Row], position: usize) -> Batch {
+    fn batch(rows: &[Row]) -> Batch {
         let mut batch = Batch::default();
-        for (number, row) in rows.iter().enumerate() {
-            let moment = SignedDuration::from_millis(i64::try_from(position * 100 + number).unwrap());
+        for row in rows {
             match row {
                 Row::GaugeSnapshot { installation, from, hours, counts, dimensions } => {
-                    batch.snapshots.push(GaugeSnapshot {
-                        installation: Uuid::from_u128(*installation),
-                        time: hours_ago(*hours) + moment,
-                        counts: StateCounts {
-                            running: counts[0],
-                            sleeping: counts[1],
-                            not_ready: counts[2],
-                            upgrading: counts[3],
-                        },
+                    let [running, sleeping, not_ready, upgrading] = *counts;
+                    let report = Report {
+                        counts: StateCounts { running, sleeping, not_ready, upgrading },
                         source: source(*from),
                         kamaji_version: kamaji(*from),
                         kubernetes_version: kubernetes(from.2),
                         dimensions: points(dimensions),
-                    });
+                    };
+                    let (installation, received) = (Uuid::from_u128(*installation), Hour::of(hours_ago(*hours)));
+                    batch.snapshots.push(GaugeSnapshot { installation, received, report });
                 }
                 Row::Event { uid, from, hours, kind } => batch.events.push(event(*uid, *from, *hours, *kind)),
             }
@@ -113,7 +105,7 @@ impl Step {
     pub(crate) async fn take(self, store: &dyn Store, written: &mut Vec<Batch>, model: &mut Model) {
         match self {
             Self::Write(rows) => {
-                let batch = Self::batch(&rows, written.len());
+                let batch = Self::batch(&rows);
                 written.push(batch.clone());
                 model.write(&batch);
                 store.write(batch).await.unwrap();
@@ -131,9 +123,9 @@ impl Step {
             }
             Self::Prune(events, uids, days) => {
                 let cutoffs = Cutoffs {
-                    events: hours_ago(events * 10),
-                    uids: hours_ago((events + uids) * 10),
-                    installations: utc_day(hours_ago(days * 10)),
+                    events: Hour::of(hours_ago(events * 10)),
+                    uids: Hour::of(hours_ago((events + uids) * 10)),
+                    installations: Hour::of(hours_ago(days * 10)).day(),
                 };
                 model.prune(cutoffs);
                 store.prune(cutoffs).await.unwrap();
@@ -186,10 +178,34 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
 /// The rows that a store is to keep.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    latest: BTreeMap<Uuid, (Date, GaugeSnapshot)>,
-    days: BTreeMap<(Date, Uuid), GaugeSnapshot>,
-    /// `None` where only the uid is still known, with the time.
-    events: BTreeMap<Uuid, (Timestamp, Option<EventRow>)>,
+    latest: BTreeMap<Uuid, Installation>,
+    /// With whether the installation was confirmed by then.
+    days: BTreeMap<(Day, Uuid), (bool, Report)>,
+    /// `None` where only the uid is still known, with the hour.
+    events: BTreeMap<Uuid, (Hour, Option<EventRow>)>,
+}
+
+/// The hours of all receipts of an installation, and its last report.
+#[derive(Debug)]
+struct Installation {
+    receipts: Vec<Hour>,
+    report: Report,
+}
+
+impl Installation {
+    fn first_seen(&self) -> Hour {
+        self.receipts[0]
+    }
+
+    fn last_seen(&self) -> Hour {
+        self.receipts[self.receipts.len() - 1]
+    }
+
+    /// Any receipt of another day and at least 20 hours after the first confirms it.
+    fn is_confirmed(&self) -> bool {
+        let first = self.first_seen();
+        self.receipts.iter().any(|hour| hour.day() != first.day() && hour.number() - first.number() >= 20)
+    }
 }
 
 impl Model {
@@ -198,78 +214,74 @@ impl Model {
             self.write_snapshot(snapshot);
         }
         for row in &batch.events {
-            self.events.entry(row.record.uid).or_insert((row.record.time, Some(row.clone())));
+            let hour = Hour::of(row.record.time);
+            self.events.entry(row.record.uid).or_insert((hour, Some(row.clone())));
         }
     }
 
-    fn write_snapshot(&mut self, snapshot: &GaugeSnapshot) {
-        let day = utc_day(snapshot.time);
-        let (first_day, latest) = self.latest.entry(snapshot.installation).or_insert((day, snapshot.clone()));
-        if is_agents(&latest.source) != is_agents(&snapshot.source) {
+    fn write_snapshot(&mut self, GaugeSnapshot { installation, received, report }: &GaugeSnapshot) {
+        let new = || Installation { receipts: vec![*received], report: report.clone() };
+        let row = self.latest.entry(*installation).or_insert_with(new);
+        if is_agents(&row.report.source) != is_agents(&report.source) {
             return;
         }
-        *first_day = day.min(*first_day);
-        if snapshot.time > latest.time {
-            *latest = snapshot.clone();
-        }
-        let of_day = self.days.entry((day, snapshot.installation)).or_insert(snapshot.clone());
-        if snapshot.time > of_day.time {
-            *of_day = snapshot.clone();
-        }
+        row.receipts.push((*received).max(row.last_seen()));
+        row.report = report.clone();
+        self.days.insert((row.last_seen().day(), *installation), (row.is_confirmed(), report.clone()));
     }
 
     fn prune(&mut self, cutoffs: Cutoffs) {
-        self.latest.retain(|_, (_, snapshot)| utc_day(snapshot.time) >= cutoffs.installations);
+        self.latest.retain(|_, row| row.last_seen().day() >= cutoffs.installations);
         self.days.retain(|(day, _), _| *day >= cutoffs.installations);
-        self.events.retain(|_, (time, _)| *time >= cutoffs.uids);
-        for (_, row) in self.events.values_mut().filter(|(time, _)| *time < cutoffs.events) {
+        self.events.retain(|_, (hour, _)| *hour >= cutoffs.uids);
+        for (_, row) in self.events.values_mut().filter(|(hour, _)| *hour < cutoffs.events) {
             *row = None;
         }
     }
 
     fn overview(&self) -> OverviewData {
-        let [day, week, month] = [1, 7, 30].map(|days| self.seen(true, days));
+        let [day, week, month] = [1, 7, 30].map(|days| self.received(true, days));
         let current = || self.current(true);
-        let all_days = self.days.iter().filter(|(_, snapshot)| is_agents(&snapshot.source));
+        let all_days = self.days.iter().filter(|(_, (confirmed, report))| *confirmed && is_agents(&report.source));
         OverviewData {
             day,
             week,
             month,
-            control_planes: totals(current().map(|(_, snapshot)| snapshot)),
-            kamaji_versions: count(current().map(|(_, snapshot)| (snapshot.kamaji_version, 1))),
-            kubernetes_versions: count(current().map(|(_, snapshot)| (snapshot.kubernetes_version, 1))),
-            dimensions: count(current().flat_map(|(_, snapshot)| snapshot.dimensions.iter().cloned())),
-            installations: self
-                .latest
-                .values()
-                .filter(|(_, snapshot)| is_agents(&snapshot.source))
-                .map(installation)
-                .collect(),
+            control_planes: totals(current()),
+            kamaji_versions: count(current().map(|report| (report.kamaji_version, 1))),
+            kubernetes_versions: count(current().map(|report| (report.kubernetes_version, 1))),
+            dimensions: count(current().flat_map(|report| report.dimensions.iter().cloned())),
+            installations: self.confirmed(true).map(|(uuid, row)| installation(*uuid, row)).collect(),
             events: self.events(true).cloned().collect(),
             days: all_days.fold(Vec::new(), add_day),
             kamaji: KamajiTotals {
-                day: self.seen(false, 1),
-                week: self.seen(false, 7),
-                month: self.seen(false, 30),
-                control_planes: totals(self.current(false).map(|(_, snapshot)| snapshot)),
+                day: self.received(false, 1),
+                week: self.received(false, 7),
+                month: self.received(false, 30),
+                control_planes: totals(self.current(false)),
                 events: kinds(self.events(false).filter(|row| row.record.time >= hours_ago(24))),
             },
         }
     }
 
-    fn current(&self, agents: bool) -> impl Iterator<Item = &(Date, GaugeSnapshot)> {
-        let since = truncate_to_hour(noon() - CURRENT);
-        self.latest
-            .values()
-            .filter(move |(_, snapshot)| is_agents(&snapshot.source) == agents && snapshot.time >= since)
+    fn of_source(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
+        self.latest.iter().filter(move |(_, row)| is_agents(&row.report.source) == agents)
     }
 
-    fn seen(&self, agents: bool, days: i64) -> ActiveCounts {
-        let of_source = self.latest.values().filter(|(_, snapshot)| is_agents(&snapshot.source) == agents);
-        let within = of_source.filter(|(_, snapshot)| snapshot.time >= hours_ago(24 * days));
-        let (active, short_lived): (Vec<_>, Vec<_>) =
-            within.partition(|(first_day, snapshot)| *first_day < utc_day(snapshot.time));
-        ActiveCounts { active: active.len() as u64, short_lived: short_lived.len() as u64 }
+    fn confirmed(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
+        self.of_source(agents).filter(|(_, row)| row.is_confirmed())
+    }
+
+    fn current(&self, agents: bool) -> impl Iterator<Item = &Report> {
+        let since = Hour::of(noon() - CURRENT);
+        self.confirmed(agents).filter(move |(_, row)| row.last_seen() >= since).map(|(_, row)| &row.report)
+    }
+
+    fn received(&self, agents: bool, days: i64) -> ActiveCounts {
+        let since = Hour::of(hours_ago(24 * days));
+        let within = self.of_source(agents).filter(|(_, row)| row.last_seen() >= since);
+        let (active, not_confirmed): (Vec<_>, Vec<_>) = within.partition(|(_, row)| row.is_confirmed());
+        ActiveCounts { active: active.len() as u64, not_confirmed: not_confirmed.len() as u64 }
     }
 
     fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
@@ -281,8 +293,8 @@ fn is_agents(source: &Source) -> bool {
     matches!(source, Source::Agent(_))
 }
 
-fn totals<'a>(snapshots: impl Iterator<Item = &'a GaugeSnapshot>) -> Totals {
-    snapshots.fold(Totals::default(), |sum, snapshot| add(sum, snapshot.counts))
+fn totals<'a>(reports: impl Iterator<Item = &'a Report>) -> Totals {
+    reports.fold(Totals::default(), |sum, report| add(sum, report.counts))
 }
 
 fn add(sum: Totals, counts: StateCounts) -> Totals {
@@ -305,27 +317,19 @@ fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
     counts
 }
 
-fn installation((first_day, snapshot): &(Date, GaugeSnapshot)) -> InstallationRow {
-    let Source::Agent(agent_version) = snapshot.source.clone() else { panic!("{snapshot:?}") };
-    InstallationRow {
-        uuid: snapshot.installation,
-        first_day: *first_day,
-        last_seen: snapshot.time,
-        counts: snapshot.counts,
-        agent_version,
-        kamaji_version: snapshot.kamaji_version,
-        kubernetes_version: snapshot.kubernetes_version,
-    }
+fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
+    InstallationRow { uuid, first_seen: row.first_seen(), last_seen: row.last_seen(), report: row.report.clone() }
 }
 
 /// The rows come in the order of their days.
-fn add_day(mut days: Vec<DayTotals>, ((day, _), snapshot): (&(Date, Uuid), &GaugeSnapshot)) -> Vec<DayTotals> {
-    if days.last().is_none_or(|last| last.day != *day) {
-        days.push(DayTotals { day: *day, installations: 0, control_planes: Totals::default() });
+fn add_day(mut days: Vec<DayTotals>, ((day, _), (_, report)): (&(Day, Uuid), &(bool, Report))) -> Vec<DayTotals> {
+    let day = day.date();
+    if days.last().is_none_or(|last| last.day != day) {
+        days.push(DayTotals { day, installations: 0, control_planes: Totals::default() });
     }
     let last = days.last_mut().unwrap();
     last.installations += 1;
-    last.control_planes = add(last.control_planes, snapshot.counts);
+    last.control_planes = add(last.control_planes, report.counts);
     days
 }
 

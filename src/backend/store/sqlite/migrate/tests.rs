@@ -9,33 +9,39 @@ use uuid::Uuid;
 
 use super::*;
 use crate::backend::store::sqlite::{OpenError, SqliteStore};
-use crate::backend::store::{Batch, GaugeSnapshot, OverviewData, OverviewQuery, Source, StateCounts, Store};
+use crate::backend::store::{
+    Batch, GaugeSnapshot, Hour, OverviewData, OverviewQuery, Report, Source, StateCounts, Store,
+};
 
 const LATER: Schema = Schema(&[
     SCHEMA.0[0],
     (
         "V2__first_seen",
         "CREATE TABLE first_seen (installation BLOB NOT NULL PRIMARY KEY, day INTEGER NOT NULL) STRICT;
-         INSERT INTO first_seen SELECT installation, first_day FROM latest;",
+         INSERT INTO first_seen SELECT installation, first_seen / 24 FROM latest;",
     ),
-    ("V3__doubled", "UPDATE latest SET running = 2 * running;"),
+    ("V3__doubled", "UPDATE latest_rollup SET running = 2 * running;"),
 ]);
 
-/// A directory with a store of [`SCHEMA`] that has a snapshot of one installation.
+/// A directory with a store of [`SCHEMA`] that has two snapshots of one installation.
 async fn store(installation: Uuid) -> TempDir {
     assert_eq!(SCHEMA.version(), 1);
     let folder = tempfile::tempdir().unwrap();
-    let snapshot = GaugeSnapshot {
+    let now = Hour::of(Timestamp::now());
+    let snapshot = |received| GaugeSnapshot {
         installation,
-        time: Timestamp::now(),
-        counts: StateCounts { running: 4, ..StateCounts::default() },
-        source: Source::Agent("0.1.0".parse().unwrap()),
-        kamaji_version: "v1.0.0".parse().unwrap(),
-        kubernetes_version: "v1.35.1".parse().unwrap(),
-        dimensions: vec![],
+        received,
+        report: Report {
+            counts: StateCounts { running: 4, ..StateCounts::default() },
+            source: Source::Agent("0.1.0".parse().unwrap()),
+            kamaji_version: "v1.0.0".parse().unwrap(),
+            kubernetes_version: "v1.35.1".parse().unwrap(),
+            dimensions: vec![],
+        },
     };
     let store = SqliteStore::open(&path(&folder)).unwrap();
-    store.write(Batch { snapshots: vec![snapshot], events: vec![] }).await.unwrap();
+    let snapshots = vec![snapshot(now.minus(48)), snapshot(now)];
+    store.write(Batch { snapshots, events: vec![] }).await.unwrap();
     folder
 }
 

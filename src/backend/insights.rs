@@ -13,7 +13,7 @@ use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
 /// The maximum number of versions in a list; the rest is summed up. Ten are all that a maintainer supports.
 const MAX_VERSIONS: u32 = 10;
 
-/// The maximum number of values of an extended gauge. One installation reports 64 at most. Nothing is left out unless
+/// The maximum number of values of an extended gauge. One installation reports 16 at most. Nothing is left out unless
 /// the whole fleet has more values than this.
 const MAX_DIMENSIONS: u32 = 256;
 

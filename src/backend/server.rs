@@ -26,7 +26,7 @@ use super::net::trace::traced;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
 use super::store::{SqliteStore, StoreLocation, Stores};
-use super::web;
+use super::web::{self, WebConfig};
 use crate::process::probes::Readiness;
 
 /// The time that requests in flight may take after a shutdown: longer than the 5 s that a relay waits for one, and a third
@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 /// The settings of a backend whose addresses are bound and whose store is open.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The retention of records.
     pub retention: Retention,
@@ -60,6 +60,22 @@ pub struct Settings {
     pub security: SecurityConfig,
     /// The clock of everything that is stored or deleted.
     pub clock: Clock,
+    /// The time for which readers share an answer.
+    pub insights_max_age: Duration,
+}
+
+/// The default of [`Settings::insights_max_age`]: half the interval in which a browser reloads the page.
+const INSIGHTS_MAX_AGE: Duration = Duration::from_secs(15);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retention: Retention::default(),
+            security: SecurityConfig::default(),
+            clock: Clock::default(),
+            insights_max_age: INSIGHTS_MAX_AGE,
+        }
+    }
 }
 
 /// Limits, TLS and authentication.
@@ -172,7 +188,7 @@ async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::
 async fn serve_stores(
     listeners: StoreListeners,
     stores: Stores,
-    Settings { retention, security, clock }: Settings,
+    Settings { retention, security, clock, insights_max_age: max_age }: Settings,
     ProbeState { readiness, has_metrics }: ProbeState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -193,7 +209,8 @@ async fn serve_stores(
     let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows), clock.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
-    let http_routes = http_routes(&stores, ingester, &layers, &clock, readiness, grpc.local_addr()?).await?;
+    let web = WebConfig { clock: clock.clone(), max_age, grpc: grpc.local_addr()? };
+    let http_routes = http_routes(&stores, ingester, &layers, web, readiness).await?;
 
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
     let grpc = acceptor.clone().serve(grpc, Port::Grpc, grpc_routes, shutdown.clone());
@@ -228,9 +245,8 @@ async fn http_routes(
     stores: &Stores,
     ingester: Arc<Ingester>,
     layers: &Layers,
-    clock: &Clock,
+    web: WebConfig,
     readiness: Readiness,
-    grpc: SocketAddr,
 ) -> anyhow::Result<Router> {
     let Layers { limiter, auth } = layers;
     let key = stores.rows.pseudonym_key().await?;
@@ -242,8 +258,8 @@ async fn http_routes(
     };
     let probes = RateLimitLayer { scope: LimitScope::Nothing, ..pages.clone() };
     let otlp = ingest::otlp::http::routes(ingester, auth, Arc::clone(limiter));
-    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, clock.clone(), auth, Arc::clone(limiter));
-    let pages = pages.layer(web::routes(stores.clone(), auth, clock.clone(), grpc));
+    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, web.clock.clone(), auth, Arc::clone(limiter));
+    let pages = pages.layer(web::routes(stores.clone(), auth, web));
     let probes = probes.layer(web::probes(readiness, auth));
     Ok(traced(secured(otlp.merge(kamaji).merge(pages).merge(probes))))
 }

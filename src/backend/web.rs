@@ -6,9 +6,11 @@ mod erase;
 mod format;
 mod page;
 mod login;
+mod shared_answer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -24,6 +26,7 @@ use super::insights::{self, Overview};
 use super::store::{ReadError, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
+use shared_answer::SharedAnswer;
 
 /// The policy of a page whose form is sent to this backend alone.
 const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
@@ -32,18 +35,29 @@ const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self';
 /// The maximum number of bytes of a body: a token has 77.
 const MAX_BODY: usize = 1_024;
 
+/// The settings of the routes.
+#[derive(Debug, Clone)]
+pub(super) struct WebConfig {
+    /// The clock by which windows end.
+    pub(super) clock: Clock,
+    /// The time for which readers share an answer.
+    pub(super) max_age: Duration,
+    /// The address of OTLP/gRPC, which a page without data names.
+    pub(super) grpc: SocketAddr,
+}
+
 /// The state of the handlers.
 #[derive(Clone)]
 struct Web {
     stores: Stores,
     auth: Arc<AuthLayer>,
-    clock: Clock,
-    /// The address of OTLP/gRPC, which a page without data names.
-    grpc: SocketAddr,
+    config: WebConfig,
+    overview: Arc<SharedAnswer<Overview>>,
 }
 
-/// Returns the routes of readers, behind `auth`. `grpc` is the address of OTLP/gRPC.
-pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, clock: Clock, grpc: SocketAddr) -> Router {
+/// Returns the routes of readers, behind `auth`.
+pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, config: WebConfig) -> Router {
+    let shared = Arc::new(SharedAnswer::new(config.max_age));
     let routes = Router::new()
         .route("/", get(front))
         .route("/audit-log", get(audit_log::page))
@@ -56,7 +70,7 @@ pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, clock: Clock, grpc: 
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Web { stores, auth: Arc::clone(auth), clock, grpc });
+        .with_state(Web { stores, auth: Arc::clone(auth), config, overview: shared });
     auth.layer(routes, IntoResponse::into_response)
 }
 
@@ -87,21 +101,24 @@ impl IntoResponse for PageError {
     }
 }
 
-async fn read_overview(web: &Web) -> Result<Overview, ReadError> {
-    let (store, now) = (web.stores.rows.as_ref(), web.clock.now());
-    let data = store.overview(insights::overview_query(now)).await?;
-    Ok(insights::overview(data, &store.pseudonym_key().await?, now))
+async fn read_overview(web: &Web) -> Result<Arc<Overview>, ReadError> {
+    let ask = async {
+        let (store, now) = (web.stores.rows.as_ref(), web.config.clock.now());
+        let data = store.overview(insights::overview_query(now)).await?;
+        Ok(insights::overview(data, &store.pseudonym_key().await?, now))
+    };
+    web.overview.get(ask).await
 }
 
 /// Shows the overview to a reader, and the login form to others.
 async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, PageError> {
     let Some(Extension(principal)) = principal else { return login::page(&web, None).await };
     let overview = read_overview(&web).await?;
-    Ok(with_form(page::overview(&overview, web.grpc, &principal)))
+    Ok(with_form(page::overview(&overview, web.config.grpc, &principal)))
 }
 
-async fn overview(State(web): State<Web>) -> Result<Json<Overview>, PageError> {
-    Ok(Json(read_overview(&web).await?))
+async fn overview(State(web): State<Web>) -> Result<Response, PageError> {
+    Ok(Json(&*read_overview(&web).await?).into_response())
 }
 
 async fn style() -> impl IntoResponse {

@@ -101,7 +101,8 @@ impl Demo {
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        tasks.spawn(backend::serve(listeners, stores, Settings::default(), agent_ended.clone()));
+        let settings = Settings { insights_max_age: EXPORT_INTERVAL, ..Settings::default() };
+        tasks.spawn(backend::serve(listeners, stores, settings, agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
             Some(collector) => start_relay(&mut tasks, &collector, page, &agent_ended).await?,
@@ -269,6 +270,7 @@ fn print_introduction(page: SocketAddr, token: &str, folder: &DataFolder) {
     };
     print_line(&format!(
         "The real agent watches a simulated cluster of {FLEET_SIZE} control planes, and exports every {EXPORT_INTERVAL:?}.\n\
+         Its events are on the page at once; its counts only once an installation is confirmed, on another day.\n\
          {end}\n\n    The page:  http://{page}/\n    Its token: {token}\n    \
          As JSON:   curl -H \"Authorization: Bearer {token}\" http://{page}/api/v1/insights/overview\n"
     ));
@@ -298,12 +300,13 @@ mod tests {
         client.request(request).await.unwrap()
     }
 
-    /// Waits until the overview has extended signals, which the history lacks and the agent sends.
+    /// Waits until the overview has an event with extended attributes, which the history lacks and the agent sends.
     async fn until_the_agent_has_reported(demo: &Demo) -> Value {
+        let is_extended = |event: &Value| event.get("cluster_api").is_some();
         let reported = async {
             loop {
                 let overview = overview(demo).await;
-                if overview["current"]["extended"].as_array().is_some_and(|sums| !sums.is_empty()) {
+                if overview["events"].as_array().is_some_and(|events| events.iter().any(is_extended)) {
                     return overview;
                 }
                 sleep(Duration::from_millis(50)).await;

@@ -49,6 +49,8 @@ const CACHE_KB: i64 = 16_000;
 pub struct SqliteStore {
     /// Dropped before the writer: the last connection deletes the write-ahead log, which a read-only one may not.
     reader: SqliteReader,
+    /// A connection of its own for questions about all rows, so that sessions, tokens and probes don't wait for them.
+    insights: SqliteReader,
     writer: SqliteWriter,
     pseudonym_key: PseudonymKey,
     path: PathBuf,
@@ -164,9 +166,10 @@ impl SqliteStore {
         let pseudonym_key = pseudonym_key(&writing)?;
         let mut rows = RowWriter::new(writing);
         prepare(&mut rows)?;
-        let reading = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let reader = || Ok::<_, OpenCause>(SqliteReader::new(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?));
         Ok(Self {
-            reader: SqliteReader::new(reading),
+            reader: reader()?,
+            insights: reader()?,
             writer: SqliteWriter::start(rows)?,
             pseudonym_key,
             path: path.to_owned(),
@@ -223,7 +226,7 @@ impl Store for SqliteStore {
             if let Err(error) = self.writer.run_on_rows(RowWriter::merge).await {
                 tracing::debug!(%error, "failed to merge the newest events before a question");
             }
-            self.reader.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
+            self.insights.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
         }
         .boxed()
     }

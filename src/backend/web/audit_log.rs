@@ -50,5 +50,5 @@ pub(super) async fn page(
     Extension(principal): Extension<Principal>,
 ) -> Result<Response, PageError> {
     let entries = web.stores.auth.audit_log(PAGE_LIMIT).await?;
-    Ok(with_form(page::audit_log(&entries, web.clock.now(), &principal)))
+    Ok(with_form(page::audit_log(&entries, web.config.clock.now(), &principal)))
 }

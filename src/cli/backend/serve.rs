@@ -43,6 +43,9 @@ pub(super) struct ServeArgs {
     /// Interval between two deletions of data that is past its retention, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INTERVAL", default_value = "24h", value_parser = interval)]
     retention_interval: Duration,
+    /// Longest time for which readers share an answer, from 1s to 24h.
+    #[arg(long, env = "KAMAJI_TELEMETRY_INSIGHTS_MAX_AGE", default_value = "15s", value_parser = interval, hide = true)]
+    insights_max_age: Duration,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -138,6 +141,7 @@ impl ServeArgs {
             retention_installations: installations,
             retention_audit_log: audit_log,
             retention_interval: interval,
+            insights_max_age,
             tls,
             auth,
             limits,
@@ -147,7 +151,7 @@ impl ServeArgs {
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
-        let settings = Settings { retention, security, clock: Clock::default() };
+        let settings = Settings { retention, security, clock: Clock::default(), insights_max_age };
         Ok(backend::Config { grpc, http, health, store, settings })
     }
 }

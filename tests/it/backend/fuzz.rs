@@ -34,7 +34,7 @@ const MARK: &str = "acmebank";
 const DEPTH: usize = 12;
 
 /// The most points of one extended gauge.
-const MAX_POINTS: usize = 64;
+const MAX_POINTS: usize = 16;
 
 /// The longest message about rejections: all twenty reasons, with their counts.
 const MAX_REJECTION_LENGTH: usize = 2_000;

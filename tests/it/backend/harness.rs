@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -99,8 +100,9 @@ impl Backend {
         Self::serve_with(folder, stores, Settings { retention, security, ..Settings::default() }).await
     }
 
-    /// Serves the given stores with the given settings.
+    /// Serves the given stores with the given settings. Readers get a new answer each time.
     pub(crate) async fn serve_with(folder: TempDir, stores: Stores, settings: Settings) -> Self {
+        let settings = Settings { insights_max_age: Duration::ZERO, ..settings };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());

@@ -248,8 +248,8 @@ fn extended_points_belong_to_a_snapshot_and_are_there_once() {
     let many = gauges(|metrics| {
         metrics.push(gauge(&BY_VERSION, (0..100).map(|patch| minor(&format!("v1.{patch}"))).collect()));
     });
-    assert_eq!(reasons(&many), [(RejectReason::Dimension, 36)]);
-    assert_eq!(many.records.snapshots[0].report.dimensions.len(), 64);
+    assert_eq!(reasons(&many), [(RejectReason::Dimension, 84)]);
+    assert_eq!(many.records.snapshots[0].report.dimensions.len(), 16);
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn launch(
     let mut arguments: Vec<_> = before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
     arguments.extend([format!("--grpc-addr={grpc}"), format!("--http-addr={http}"), format!("--health-addr={health}")]);
     arguments.push(format!("--store=sqlite:{}", file.display()));
+    arguments.push("--insights-max-age=1s".to_owned());
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let addresses = Addresses { url: format!("http://{http}"), grpc, http, health, file };

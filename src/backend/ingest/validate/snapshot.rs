@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use crate::catalog::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING};
 
-/// The most points of one extended gauge. Kubernetes has about 40 minor versions, and three more each year: this is room for
-/// a fleet that runs all of the next eight years'. There are fewer drivers.
-const MAX_POINTS: usize = 64;
+/// The most points of one extended gauge. Kubernetes has three minor versions a year and supports each for 14 months: this
+/// is room for a cluster whose control planes are of all versions of five years. There are fewer drivers.
+const MAX_POINTS: usize = 16;
 
 /// The agent that sent the metrics, from their resource.
 #[derive(Debug, Clone)]

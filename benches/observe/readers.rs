@@ -128,7 +128,6 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         export_interval: Duration::from_mins(5),
         operator_poll_interval: Duration::from_mins(3),
         erase_interval: Duration::from_mins(1),
-        acknowledge_interval: Duration::from_secs(30),
         retry_max_interval: Duration::from_mins(1),
         operator_location: OperatorLocation { namespace: KAMAJI_NAMESPACE.to_owned(), deployment: None },
         kamaji_opt_out: KamajiOptOut::Ignore,

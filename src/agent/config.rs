@@ -23,8 +23,6 @@ pub struct Config {
     pub operator_poll_interval: Duration,
     /// The interval between two deletions of the journal while telemetry is off.
     pub erase_interval: Duration,
-    /// The maximum time for which an acknowledgement waits to be part of another write.
-    pub acknowledge_interval: Duration,
     /// The maximum wait before any retry.
     pub retry_max_interval: Duration,
     /// The place of Kamaji's operator.

@@ -7,7 +7,10 @@
 //! [`Journal`] does no I/O. [`config_map`] reads and writes it.
 
 pub mod config_map;
+mod adopt;
+mod budget;
 mod codec;
+pub mod handle;
 mod quarantine;
 mod state;
 mod store;
@@ -39,7 +42,7 @@ pub const OUTBOX_LIMIT: usize = 5_000;
 pub enum Flush {
     /// No change waits for a write.
     Never,
-    /// The change is part of the next write, or gets one of its own after a while.
+    /// The change is part of the next write, or gets one of its own after a while, like an acknowledgement.
     Later,
     /// The change is written at once, because an event waits for it.
     Now,

@@ -72,6 +72,9 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
 /// Reads the identity of the installation. The user may lack the permission to read it, and gets the rest of the preview.
 async fn installation(config: &Config, client: &Client) -> Result<Uuid, String> {
     match config.journal_store(client, None).read().await {
+        Ok(Some(view)) if view.is_copy => {
+            Err("the journal is a copy, in place of which the agent begins a new installation".to_owned())
+        }
         Ok(Some(view)) => Ok(view.state.installation),
         Ok(None) => Err("created when the agent starts".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -3,6 +3,7 @@
 mod settings;
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -16,6 +17,10 @@ use super::journal::config_map::JournalView;
 use super::kubernetes::operator::{self, OperatorLocation, OperatorReport};
 use super::kubernetes::{self, owner};
 use settings::Settings;
+
+const COPIED: &str = "The state in this namespace is a copy: it was written to another ConfigMap, in another cluster or \
+    namespace, or before a\nbackup was restored. Nothing of it is sent. An agent that is on begins a new installation in \
+    its place, with a new UUID.";
 
 /// The settings of a report.
 #[derive(Debug, Clone)]
@@ -43,12 +48,17 @@ pub struct StatusReport {
     kamaji: OperatorReport,
     /// The address of the collector.
     endpoint: Option<String>,
-    /// The identity of the installation; none if the namespace has no state of an agent.
+    /// The identity of the installation; none if the namespace has no state of an agent, or only a copy.
     installation: Option<Uuid>,
+    /// True if the state is a copy, from another cluster or namespace or a backup: the agent replaces it by that of a new
+    /// installation.
+    copied: bool,
     /// True if events are reported: there is a baseline, and there are not too many control planes.
     baseline: bool,
-    /// The number of events that the collector has not acknowledged, as of the last write of the state.
+    /// The number of events whose acknowledgement by the collector is not written.
     pending: usize,
+    /// The time within which an acknowledgement is written, in seconds: fewer events may be pending.
+    acknowledgement_delay_seconds: Option<u64>,
     /// The time of the oldest of them.
     oldest_pending: Option<Timestamp>,
     /// The time of the last acknowledgement, as of the last write of the state.
@@ -88,6 +98,11 @@ async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Resul
     Ok(Settings::from_deployment(&deployment))
 }
 
+/// Rounds up to whole seconds.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 impl StatusReport {
     fn new(
         reason: Option<String>,
@@ -95,6 +110,9 @@ impl StatusReport {
         kamaji: OperatorReport,
         view: Option<JournalView>,
     ) -> Self {
+        let copied = view.as_ref().is_some_and(|view| view.is_copy);
+        let view = view.filter(|view| !view.is_copy);
+        let acknowledgement_delay = view.as_ref().map(|view| view.acknowledgement_delay);
         let (state, endpoint) = view.map(|view| (view.state, view.endpoint)).unzip();
         let outbox = state.iter().flat_map(|state| &state.outbox);
         Self {
@@ -104,17 +122,29 @@ impl StatusReport {
             kamaji,
             endpoint: endpoint.flatten(),
             installation: state.as_ref().map(|state| state.installation),
+            copied,
             baseline: state.as_ref().is_some_and(|state| state.baseline),
             pending: outbox.clone().count(),
+            acknowledgement_delay_seconds: acknowledgement_delay.map(whole_seconds),
             oldest_pending: outbox.map(|event| event.time).min(),
             last_acknowledgement: state.as_ref().and_then(|state| state.acknowledged),
         }
     }
 }
 
+impl StatusReport {
+    fn pending(&self) -> String {
+        let pending = self.pending;
+        match self.acknowledgement_delay_seconds.filter(|_| pending > 0) {
+            Some(seconds) => format!("{pending}  (or fewer: an acknowledgement is written within {seconds} s)"),
+            None => pending.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enabled: _, reason, unverified, kamaji, endpoint, installation, baseline, pending, .. } = self;
+        let Self { enabled: _, reason, unverified, kamaji, endpoint, installation, copied, baseline, .. } = self;
         match reason {
             None => writeln!(f, "Telemetry is on, as far as can be seen.")?,
             Some(reason) => writeln!(f, "Telemetry is off: {reason}.")?,
@@ -127,6 +157,9 @@ impl fmt::Display for StatusReport {
         }
         writeln!(f, "\nKamaji's operator     {}", kamaji.operator())?;
         writeln!(f, "Kamaji's version      {}", kamaji.sourced_version())?;
+        if *copied {
+            return writeln!(f, "\n{COPIED}");
+        }
         let Some(installation) = installation else {
             return writeln!(f, "\nThis namespace has no state of an agent.");
         };
@@ -135,7 +168,7 @@ impl fmt::Display for StatusReport {
         writeln!(f, "installation          {installation}")?;
         writeln!(f, "endpoint              {}", endpoint.as_deref().unwrap_or("unknown"))?;
         writeln!(f, "events                {events}")?;
-        writeln!(f, "pending               {pending}")?;
+        writeln!(f, "pending               {}", self.pending())?;
         writeln!(f, "oldest pending        {}", or_none(&self.oldest_pending))?;
         writeln!(f, "last acknowledgement  {}", or_none(&self.last_acknowledgement))
     }

@@ -11,10 +11,10 @@
 mod event_loop;
 mod pipeline;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -51,6 +51,8 @@ pub(super) struct TermContext<'a> {
 pub(super) struct LogThrottles {
     export_health: Arc<ExportHealth>,
     journal: Arc<LogThrottle>,
+    journal_check: LogThrottle,
+    journal_watch_denied: Once,
     watch: LogThrottle,
     datastores: LogThrottle,
     objects: ObjectWarnings,
@@ -61,6 +63,8 @@ impl Default for LogThrottles {
         Self {
             export_health: Arc::default(),
             journal: Arc::new(LogThrottle::hourly()),
+            journal_check: LogThrottle::hourly(),
+            journal_watch_denied: Once::new(),
             watch: LogThrottle::hourly(),
             datastores: LogThrottle::hourly(),
             objects: ObjectWarnings::default(),
@@ -115,6 +119,7 @@ async fn run_opened(
     let export_health = || Arc::clone(&throttles.export_health);
     let (synced, is_synced) = watch::channel(false);
     let (sender, watch_events) = mpsc::channel(WATCH_EVENT_BUFFER);
+    let (handle, journal_deleted) = (fenced.handle(), Notify::new());
     let (journal, baseline, rows) = Journal::open(state);
     let options = IndexOptions { extended: config.extended, limit: ROW_LIMIT };
     let index: SharedIndex = Arc::new(Mutex::new(Index::restore(options, baseline, rows)));
@@ -129,6 +134,9 @@ async fn run_opened(
         cluster_info: cluster_info.clone(),
         index: Arc::clone(&index),
         is_synced,
+        journal: &handle,
+        journal_deleted: &journal_deleted,
+        journal_throttle: &throttles.journal_check,
         instruments,
         export_health: export_health(),
         datastores_throttle: &throttles.datastores,
@@ -142,6 +150,7 @@ async fn run_opened(
         cluster_info: cluster_info.clone(),
         flush_deadline: None,
         next_check: Instant::now() + config.operator_poll_interval,
+        journal_deleted: &journal_deleted,
         writer: TaskSlot::Idle(JournalWriter::new(fenced, config.retry_max_interval, Arc::clone(&throttles.journal))),
         exporter: new_exporter(),
     };
@@ -151,5 +160,6 @@ async fn run_opened(
             TermEnd::Fenced("the watch has ended")
         }
         () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
+        never = handle.watch_deletion(&journal_deleted, &throttles.journal_watch_denied) => match never {},
     }
 }

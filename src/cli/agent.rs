@@ -85,10 +85,6 @@ pub(super) struct AgentArgs {
     /// Interval between two deletions of the agent's state while telemetry is off, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_ERASE_INTERVAL", default_value = "1m", value_parser = interval, hide = true)]
     erase_interval: Duration,
-    /// Longest time that an acknowledgement waits to share another write of the state, from 1s to 24h.
-    #[arg(long, env = "KAMAJI_TELEMETRY_ACKNOWLEDGE_INTERVAL", default_value = "30s", value_parser = interval,
-          hide = true)]
-    acknowledge_interval: Duration,
     /// Longest time between two attempts of an export, a write or a watch that fails, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETRY_MAX_INTERVAL", default_value = "1m", value_parser = interval)]
     retry_max_interval: Duration,
@@ -122,7 +118,6 @@ impl AgentArgs {
             disable_telemetry,
             operator_poll_interval,
             erase_interval,
-            acknowledge_interval,
             retry_max_interval,
             otlp,
         } = self;
@@ -132,7 +127,6 @@ impl AgentArgs {
             export_interval: resolve_export_interval(export_interval, |name| std::env::var(name).ok())?,
             operator_poll_interval,
             erase_interval,
-            acknowledge_interval,
             retry_max_interval,
             operator_location: operator_location(kamaji_namespace, kamaji_deployment),
             kamaji_opt_out: follow_kamaji_opt_out.into(),
@@ -223,7 +217,7 @@ mod tests {
     #[test]
     fn the_help_leaves_out_the_flags_of_the_tests() {
         let help = help();
-        assert!(!help.contains("--erase-interval") && !help.contains("--acknowledge-interval"), "{help}");
+        assert!(!help.contains("--erase-interval"), "{help}");
     }
 
     #[test]

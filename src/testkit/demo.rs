@@ -247,7 +247,6 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         export_interval: EXPORT_INTERVAL,
         operator_poll_interval: POLL_INTERVAL,
         erase_interval: POLL_INTERVAL,
-        acknowledge_interval: POLL_INTERVAL,
         retry_max_interval: EXPORT_INTERVAL,
         operator_location: OperatorLocation { namespace: fleet::KAMAJI_NAMESPACE.to_owned(), deployment: None },
         kamaji_opt_out: KamajiOptOut::Ignore,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::health::ExportHealth;
 use super::instruments::{ExtendedValues, GaugeInstruments, GaugeValues};
 use crate::agent::backoff::Backoff;
+use crate::agent::journal::handle::JournalHandle;
 use crate::agent::kubernetes::{ClusterInfo, datastores};
 use crate::agent::metrics::{self, Signal};
 use crate::agent::observe::SharedIndex;
@@ -27,6 +28,11 @@ pub(in crate::agent) struct GaugeExporter<'a> {
     pub(in crate::agent) cluster_info: watch::Receiver<ClusterInfo>,
     pub(in crate::agent) index: SharedIndex,
     pub(in crate::agent) is_synced: watch::Receiver<bool>,
+    /// The journal, which has the installation's identity.
+    pub(in crate::agent) journal: &'a JournalHandle,
+    /// Notified when the journal is found deleted.
+    pub(in crate::agent) journal_deleted: &'a Notify,
+    pub(in crate::agent) journal_throttle: &'a LogThrottle,
     pub(in crate::agent) instruments: GaugeInstruments,
     pub(in crate::agent) export_health: Arc<ExportHealth>,
     pub(in crate::agent) datastores_throttle: &'a LogThrottle,
@@ -87,16 +93,39 @@ impl GaugeExporter<'_> {
         result.is_ok()
     }
 
-    /// Returns the current values, or `None` while the cluster can't be read.
+    /// Returns the current values, or `None` while the cluster can't be read or if the installation was forgotten.
     async fn values(&self) -> Option<GaugeValues> {
         let info = self.cluster_info.borrow().clone();
         if info.is_transient() {
             return None;
         }
         let extended = if self.options.extended { Some(self.extended_values().await) } else { None };
+        if !self.journal_exists().await {
+            return None;
+        }
         // Counted last, so that no await makes the counts old.
         let counts = lock(&self.index).counts()?;
         Some(GaugeValues { versions: info.versions(self.options.kamaji_version), counts, extended })
+    }
+
+    /// Returns whether the journal is known to exist. Otherwise the identity was deleted, and what was stored under it may
+    /// be erased in the backend by now.
+    async fn journal_exists(&self) -> bool {
+        match self.journal.exists().await {
+            Ok(exists) => {
+                self.journal_throttle.recovered(|| tracing::info!("the journal can be read again"));
+                if !exists {
+                    self.journal_deleted.notify_one();
+                }
+                exists
+            }
+            Err(error) => {
+                self.journal_throttle.failed(|_| {
+                    tracing::warn!(%error, "failed to read the journal; retrying, and sending no gauges meanwhile");
+                });
+                false
+            }
+        }
     }
 
     /// Returns the values of the datastores. If they can't be read, their gauges are left out.

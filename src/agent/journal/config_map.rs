@@ -3,29 +3,31 @@
 //! A term begins by writing a new epoch. That makes a new resourceVersion, so the API server refuses every write of an
 //! earlier term that is still in flight. Each further write names the resourceVersion that the one before made. A
 //! conflict or a missing ConfigMap ends the term: nothing overwrites what somebody else has written, and a journal is
-//! created only where a term begins.
+//! created only where a term begins. [`adopt`] tells a copy from the original.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use kube::api::{GetParams, PartialObjectMeta, PostParams, Preconditions};
+use kube::api::{GetParams, PartialObjectMeta, PostParams};
 use kube::core::Request;
 use serde::{Serialize, Serializer};
 
+use super::adopt::{self, Adopted, KEY_UID, Origin};
+use super::budget::acknowledgement_delay;
 use super::codec::{self, CorruptJournal, EncodedJournal};
+use super::handle::JournalHandle;
 use super::quarantine;
 use super::state::JournalState;
 use super::store::{JournalStore, RESOURCE};
 use crate::agent::kubernetes::api_error::ApiError;
 use crate::agent::kubernetes::within_deadline;
 
-/// The name of the ConfigMap.
-pub const NAME: &str = "kamaji-telemetry";
+pub use super::store::NAME;
 
 /// The key of the collector's address, which `status` shows. The agent itself never reads it back.
 const KEY_ENDPOINT: &str = "endpoint";
@@ -54,8 +56,11 @@ pub struct FencedJournal {
     client: Client,
     request: Request,
     endpoint: String,
-    /// The metadata as last written, with the resourceVersion that fences the next write.
+    /// The metadata as last written: the UID that is part of the content, and the resourceVersion that fences the next
+    /// write.
     metadata: ObjectMeta,
+    /// The size of the last write in bytes.
+    size: usize,
 }
 
 /// An error of opening or writing the journal.
@@ -85,26 +90,44 @@ pub enum JournalReadError {
 pub struct JournalView {
     /// The state.
     pub state: JournalState,
+    /// True if the state was written to another ConfigMap, so that the agent does not go on from it.
+    pub is_copy: bool,
     /// The collector's address.
     pub endpoint: Option<String>,
     /// The name of the Deployment that owns the journal.
     pub owner: Option<String>,
+    /// The maximum time after which an acknowledgement is written, so that fewer events may be pending.
+    pub acknowledgement_delay: Duration,
 }
 
 impl JournalStore {
-    /// Opens the journal for a new term. Creates it if there is none, and replaces one that can't be read.
+    /// Opens the journal for a new term. Creates it if there is none, and begins a new installation in place of a copy and
+    /// of what can't be read.
     pub async fn open(&self, endpoint: &str) -> Result<(FencedJournal, JournalState), JournalWriteError> {
         let found = self.get(NAME).await.map_err(|error| failed(&error))?;
-        let (state, metadata) = match found {
-            None => (JournalState::new(), ObjectMeta::default()),
-            Some(config_map) => self.adopt(config_map).await?,
+        let Adopted { state, metadata, copied_from } = match found {
+            None => Adopted::nothing(),
+            Some(config_map) => Adopted::from(self, config_map).await.map_err(|error| failed(&error))?,
         };
-        let state = JournalState { epoch: state.epoch + 1, ..state };
         let metadata = self.merge_metadata(metadata);
-        let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
-        let (client, endpoint) = (self.client.clone(), endpoint.to_owned());
-        let mut journal = FencedJournal { client, request: Request::new(path), endpoint, metadata };
+        let (client, endpoint, request) = (self.client.clone(), endpoint.to_owned(), self.request());
+        let mut journal = FencedJournal { client, request, endpoint, metadata, size: 0 };
+        if journal.metadata.uid.is_none() {
+            // The response to the creation has the UID, which the next write holds. Until then the journal is blank.
+            journal.write(state.clone()).await?;
+        }
+        let state = JournalState { epoch: state.epoch + 1, ..state };
         journal.write(state.clone()).await?;
+        if let Some(copied_from) = copied_from {
+            tracing::warn!(
+                name = NAME,
+                namespace = self.namespace,
+                uid = journal.metadata.uid,
+                copied_from,
+                "the journal was copied or restored from a backup: its ConfigMap has another UID than the one that it \
+                 was written to; beginning a new installation"
+            );
+        }
         Ok((journal, state))
     }
 
@@ -120,39 +143,21 @@ impl JournalStore {
         metadata
     }
 
-    /// Reads the state of an existing ConfigMap. One that is no journal is copied to the quarantine and deleted rather
-    /// than overwritten, since it may be immutable.
-    async fn adopt(&self, found: ConfigMap) -> Result<(JournalState, ObjectMeta), JournalWriteError> {
-        match codec::decode(&encoded(&found)) {
-            Ok(state) => Ok((state, found.metadata)),
-            Err(error) => {
-                let ObjectMeta { uid, resource_version, .. } = found.metadata.clone();
-                quarantine::copy(self, found).await.map_err(|error| failed(&error))?;
-                let preconditions = Some(Preconditions { uid, resource_version });
-                self.delete(NAME, preconditions).await.map_err(|error| failed(&error))?;
-                tracing::error!(
-                    %error,
-                    name = NAME,
-                    namespace = self.namespace,
-                    copy = quarantine::NAME,
-                    "the ConfigMap is no journal of this program; beginning a new installation"
-                );
-                Ok((JournalState::new(), ObjectMeta::default()))
-            }
-        }
-    }
-
-    /// Reads the journal, if there is one.
+    /// Reads the journal, if there is one. One that was created and not written again has nothing to read yet.
     pub async fn read(&self) -> Result<Option<JournalView>, JournalReadError> {
         let found = self.get(NAME).await;
         let found = found.map_err(|error| JournalReadError::Failed(ApiError::from_kube(RESOURCE, &error)))?;
-        let view = |config_map: ConfigMap| {
-            let state = codec::decode(&encoded(&config_map))?;
-            let owners = config_map.metadata.owner_references.into_iter().flatten();
-            let owner = owners.filter(|owner| owner.kind == "Deployment").map(|owner| owner.name).next();
-            Ok(JournalView { state, owner, endpoint: config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT)) })
-        };
-        found.map(view).transpose()
+        let Some(config_map) = found else { return Ok(None) };
+        let (state, origin) = adopt::decode(&config_map)?;
+        if origin == Origin::New {
+            return Ok(None);
+        }
+        let owners = config_map.metadata.owner_references.into_iter().flatten();
+        let owner = owners.filter(|owner| owner.kind == "Deployment").map(|owner| owner.name).next();
+        let endpoint = config_map.data.and_then(|mut data| data.remove(KEY_ENDPOINT));
+        let size = config_map.binary_data.iter().flatten().map(|(_, bytes)| bytes.0.len()).sum();
+        let acknowledgement_delay = acknowledgement_delay(base64_size(size));
+        Ok(Some(JournalView { state, is_copy: origin == Origin::Copy, owner, endpoint, acknowledgement_delay }))
     }
 
     /// Deletes the journal, and the installation's identity with it, and the quarantine. Returns whether there was
@@ -167,17 +172,18 @@ impl JournalStore {
 }
 
 impl FencedJournal {
-    /// Writes a state, all of it or nothing. Returns the size of the request body in bytes.
+    /// Writes a state, all of it or nothing.
     ///
     /// After [`JournalWriteError::Failed`] the same or a later state may be written again. If the first write has
     /// arrived after all, the second is a conflict and ends the term.
-    pub async fn write(&mut self, state: JournalState) -> Result<usize, JournalWriteError> {
+    pub async fn write(&mut self, state: JournalState) -> Result<(), JournalWriteError> {
         let body = self.body(state).map_err(|error| failed(&kube::Error::SerdeError(error)))?;
         let size = body.len();
         match self.put(body).await {
             Ok(written) => {
-                self.metadata.resource_version = written.metadata.resource_version;
-                Ok(size)
+                let ObjectMeta { uid, resource_version, .. } = written.metadata;
+                (self.metadata.uid, self.metadata.resource_version, self.size) = (uid, resource_version, size);
+                Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Err(JournalWriteError::Fenced(WRITTEN)),
             Err(kube::Error::Api(status)) if status.code == 404 && self.metadata.resource_version.is_some() => {
@@ -185,6 +191,16 @@ impl FencedJournal {
             }
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Returns the size of the last write in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns a handle of the ConfigMap that does not depend on writes.
+    pub fn handle(&self) -> JournalHandle {
+        JournalHandle::new(self.client.clone(), self.request.clone(), self.metadata.uid.clone())
     }
 
     /// Checks that the journal is as this term wrote it.
@@ -215,7 +231,8 @@ impl FencedJournal {
         let EncodedJournal { mut data, binary_data } = codec::encode(&state);
         drop(state);
         data.insert(KEY_ENDPOINT.to_owned(), self.endpoint.clone());
-        let size = binary_data.values().map(Vec::len).sum::<usize>() / 3 * 4;
+        data.extend(self.metadata.uid.clone().map(|uid| (KEY_UID.to_owned(), uid)));
+        let size = base64_size(binary_data.values().map(Vec::len).sum());
         let mut body = Vec::with_capacity(size + FRAME_BYTES);
         let binary_data = binary_data.iter().map(|(key, bytes)| (key.as_str(), Base64(bytes))).collect();
         let object =
@@ -238,16 +255,15 @@ struct ConfigMapBody<'a> {
 
 struct Base64<'a>(&'a [u8]);
 
+/// Returns the approximate size of the base64 of this number of bytes.
+const fn base64_size(bytes: usize) -> usize {
+    bytes / 3 * 4
+}
+
 impl Serialize for Base64<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
     }
-}
-
-fn encoded(config_map: &ConfigMap) -> EncodedJournal {
-    let ConfigMap { data, binary_data, .. } = config_map;
-    let binary_data = binary_data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), bytes.clone()));
-    EncodedJournal { data: data.clone().unwrap_or_default(), binary_data: binary_data.collect() }
 }
 
 fn failed(error: &kube::Error) -> JournalWriteError {

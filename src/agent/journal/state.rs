@@ -29,6 +29,11 @@ impl JournalState {
         let installation = Uuid::new_v4();
         Self { installation, epoch: 0, baseline: false, acknowledged: None, rows: Vec::new(), outbox: Vec::new() }
     }
+
+    /// Returns whether nothing was observed yet, and so nothing reported.
+    pub fn is_blank(&self) -> bool {
+        !self.baseline && self.rows.is_empty() && self.outbox.is_empty()
+    }
 }
 
 impl Default for JournalState {

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::{Api, Client};
+use kube::core::Request;
+use kube::{Api, Client, Resource as _};
 
 use crate::agent::kubernetes::api_error::Resource;
 use crate::agent::kubernetes::within_deadline;
 use crate::catalog::SERVICE_NAME;
 
+/// The name of the journal's ConfigMap.
+pub const NAME: &str = "kamaji-telemetry";
+
 pub(super) const RESOURCE: Resource =
-    Resource { plural: "configmaps", group: "", verbs: "create, get, update, delete", is_custom: false };
+    Resource { plural: "configmaps", group: "", verbs: "create, get, watch, update, delete", is_custom: false };
 
 /// The namespace that holds the journal, and the owner of what the agent creates there.
 #[derive(Clone)]
@@ -28,6 +32,11 @@ pub struct JournalStore {
 impl JournalStore {
     fn api(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Returns the builder of requests that `Api` can't make.
+    pub(super) fn request(&self) -> Request {
+        Request::new(ConfigMap::url_path(&(), Some(&self.namespace)))
     }
 
     /// Returns the metadata of an object that the agent creates: its name, namespace, labels and owner.

@@ -1,17 +1,15 @@
 //! The journal's writer: one write at a time, within a budget of bytes, with backoff after failures.
 
-mod budget;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget::{Budget, acknowledgement_delay};
 use super::config_map::{FencedJournal, JournalWriteError};
 use super::{Checkpoint, JournalState};
 use crate::agent::backoff::Backoff;
 use crate::process::log_throttle::LogThrottle;
-use budget::Budget;
 
 /// The wait after a first failure: enough for an API server that was briefly unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -44,6 +42,11 @@ impl JournalWriter {
         self.budget.ready_at()
     }
 
+    /// Returns how long an acknowledgement waits to be part of another write, before it gets one of its own.
+    pub(in crate::agent) fn acknowledgement_delay(&self) -> Duration {
+        acknowledgement_delay(self.journal.size())
+    }
+
     /// Writes `state`. After a failure it sleeps before it returns, so that the retry writes the state that is then the
     /// newest.
     #[tracing::instrument(name = "journal_write", skip_all, fields(rows = state.rows.len(), events = state.outbox.len()))]
@@ -54,8 +57,9 @@ impl JournalWriter {
     ) -> (Self, WriterOutcome) {
         let result = self.journal.write(state).await;
         match &result {
-            Ok(bytes) => {
-                self.budget.spend(*bytes);
+            Ok(()) => {
+                let bytes = self.journal.size();
+                self.budget.spend(bytes);
                 self.backoff = Backoff::new(RETRY_MIN, self.retry_max_interval);
                 self.throttle.recovered(|| tracing::info!(bytes, "the journal is written again"));
             }
@@ -67,7 +71,7 @@ impl JournalWriter {
                 tokio::time::sleep(self.backoff.wait()).await;
             }
         }
-        (self, (Some(checkpoint), result.map(drop)))
+        (self, (Some(checkpoint), result))
     }
 
     /// Checks that the journal is as this term wrote it. Without the check, a deletion would go unnoticed until the next

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub(super) struct EventLoop<'a> {
     pub(super) flush_deadline: Option<Instant>,
     /// The time of the next check that nobody else has written or deleted the journal.
     pub(super) next_check: Instant,
+    /// Notified when the journal was or may have been deleted, so that the check is due at once.
+    pub(super) journal_deleted: &'a Notify,
     pub(super) writer: TaskSlot<JournalWriter, WriterOutcome>,
     pub(super) exporter: ExporterSlot,
 }
@@ -64,6 +66,7 @@ impl EventLoop<'_> {
                 outcome = self.writer.finished() => self.on_written(&outcome),
                 outcome = self.exporter.finished() => { self.on_delivered(&outcome); None }
                 () = sleep_until_some(next_wakeup) => { self.promote_flush(); None }
+                () = self.journal_deleted.notified() => { self.next_check = Instant::now(); None }
                 _ = self.cluster_info.changed() => None,
             };
             if fenced.is_some() {
@@ -129,8 +132,8 @@ impl EventLoop<'_> {
         if !batch.is_empty() {
             self.exporter.start(|exporter| deliver(exporter, batch));
         }
-        if self.journal.next_flush() == Flush::Later {
-            self.flush_deadline.get_or_insert(now + self.config.acknowledge_interval);
+        if let (Flush::Later, Some(writer)) = (self.journal.next_flush(), self.writer.idle()) {
+            self.flush_deadline.get_or_insert(now + writer.acknowledgement_delay());
         }
     }
 

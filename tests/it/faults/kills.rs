@@ -53,7 +53,7 @@ async fn a_baseline_that_is_interrupted_is_taken_again() {
     for number in 0..3 {
         scene.create(&format!("before-{number}")).await;
     }
-    // Its first write makes the journal, and its second holds the baseline.
+    // Its first write creates the journal, the second opens it, and the third holds the baseline.
     let mut first = scene.api.hold(Target::JournalWrite, Point::BeforeResponse);
     let mut agent = scene.agent("a").start().await;
     first.reached().await;

@@ -18,6 +18,7 @@ mod short;
 mod network;
 mod api_server;
 mod journal;
+mod copies;
 mod objects;
 mod kills;
 mod takeover;

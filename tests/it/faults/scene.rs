@@ -118,7 +118,7 @@ impl Scene {
         let relay = format!("http://{}", self.relay_connections.address());
         let options = AgentOptions::with_kubeconfig(&kubeconfig, &relay).variable("POD_NAME", identity);
         let settings = ["--namespace=kamaji-telemetry", "--owner-deployment=kamaji-telemetry"];
-        let waits = ["--timeout=2000", "--retry-max-interval=1s", "--acknowledge-interval=1s"];
+        let waits = ["--timeout=2000", "--retry-max-interval=1s"];
         settings.into_iter().chain(waits).fold(options, AgentOptions::argument)
     }
 

@@ -51,7 +51,16 @@ pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
 
 /// Returns the number of events in the file.
 pub(super) fn count(file: &Path) -> usize {
-    usize::try_from(store::count(file, "events")).expect("a count fits into memory")
+    rows(file, "events")
+}
+
+/// Returns the number of installations in the file.
+pub(super) fn installations(file: &Path) -> usize {
+    rows(file, "latest")
+}
+
+fn rows(file: &Path, table: &str) -> usize {
+    usize::try_from(store::count(file, table)).expect("a count fits into memory")
 }
 
 fn event(row: &Row<'_>) -> StoredEvent {

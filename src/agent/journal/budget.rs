@@ -11,6 +11,26 @@ const BURST_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 /// revisions of 10 minutes fill a twelfth of etcd's default quota of 2 GiB, whatever changes in the cluster.
 const BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
 
+/// The part of the rate that acknowledgements may take with writes of their own: small beside what the budget allows, so
+/// that they never hold up an event.
+const ACKNOWLEDGEMENT_SHARE: f64 = 1.0 / 8.0;
+
+/// The minimum wait of an acknowledgement. Journals of up to 64 kB, of 1,800 control planes, have it. It bounds the
+/// number of writes, each of which is a revision in etcd: one event after another causes no more than one in 2 s.
+const MIN_ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_secs(2);
+
+/// The maximum wait of an acknowledgement: beyond it, nobody would believe `status`. The largest journal of 1.25 MB then
+/// takes a sixth of the rate instead of an eighth.
+const MAX_ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_secs(30);
+
+/// Returns how long an acknowledgement waits to be part of another write of a journal of `bytes`, before it gets a write
+/// of its own.
+#[expect(clippy::cast_precision_loss, reason = "a journal has far fewer than 2^53 bytes")]
+pub(super) fn acknowledgement_delay(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / (BYTES_PER_SECOND * ACKNOWLEDGEMENT_SHARE))
+        .clamp(MIN_ACKNOWLEDGEMENT_DELAY, MAX_ACKNOWLEDGEMENT_DELAY)
+}
+
 /// A token bucket that one write may overdraw.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -39,6 +59,19 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn acknowledgements_take_a_small_part_of_the_rate_whatever_the_size() {
+        for bytes in [0, 1_000, 65_536, 65_537, 350_000, 983_040, 1_300_000] {
+            let delay = acknowledgement_delay(bytes);
+            #[expect(clippy::cast_precision_loss, reason = "the sizes are small")]
+            let rate = bytes as f64 / delay.as_secs_f64();
+            assert!(rate <= BYTES_PER_SECOND / 6.0, "{bytes}: {rate}");
+            assert!((2..=30).contains(&delay.as_secs()), "{bytes}: {delay:?}");
+        }
+        assert_eq!(acknowledgement_delay(10_000), Duration::from_secs(2), "a small journal does not wait for long");
+        assert!(acknowledgement_delay(350_000) > Duration::from_secs(10), "and a large one is not written often");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_not_held_up_and_a_flood_is() {

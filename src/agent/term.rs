@@ -160,6 +160,6 @@ async fn run_opened(
             TermEnd::Fenced("the watch has ended")
         }
         () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
-        never = handle.watch_deletion(&journal_deleted, &throttles.journal_watch_denied) => match never {},
+        never = Box::pin(handle.watch_deletion(&journal_deleted, &throttles.journal_watch_denied)) => match never {},
     }
 }

@@ -7,7 +7,7 @@ use kube::api::DeleteParams;
 use tokio::process::Command;
 
 use crate::program::{Agent, AgentOptions, PROGRAM};
-use crate::servers::{ApiServer, CountingProxy, User, eventually, fixture, tcp};
+use crate::servers::{ApiServer, CountingProxy, Request, User, eventually, fixture, tcp};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
@@ -73,7 +73,8 @@ async fn a_server_that_cannot_stream_is_listed_in_pages() {
     assert!(lists.iter().all(|list| !list.uri.contains("resourceVersion")), "{lists:?}");
     let watched = async || {
         let requests = cluster.requests_of(User::Agent);
-        requests.iter().any(|request| request.verb == "watch" && request.code == 200).then_some(())
+        let is_watch = |request: &&Request| request.verb == "watch" && request.resource == "tenantcontrolplanes";
+        requests.iter().filter(is_watch).any(|request| request.code == 200).then_some(())
     };
     eventually("a watch after the list", watched).await;
 }

@@ -20,8 +20,9 @@ async fn leads(agent: &Agent) -> bool {
     agent.metrics().await.lines().any(|line| line == "kamaji_telemetry_agent_leader 1")
 }
 
-fn watches(cluster: &ApiServer) -> usize {
-    cluster.requests_of(User::Agent).iter().filter(|request| request.verb == "watch").count()
+fn watches(cluster: &ApiServer, resource: &str) -> usize {
+    let requests = cluster.requests_of(User::Agent);
+    requests.iter().filter(|request| request.verb == "watch" && request.resource == resource).count()
 }
 
 #[tokio::test]
@@ -38,7 +39,9 @@ async fn one_replica_leads_the_other_is_ready_and_a_rollout_hands_over_at_once()
     second.ready().await;
     assert!(leads(&first).await && !leads(&second).await);
     assert_eq!(holder(&cluster).await.as_deref(), Some("one"));
-    assert_eq!(watches(&cluster), 1, "the other holds no watch");
+    eventually("a watch of the journal", async || (watches(&cluster, "configmaps") > 0).then_some(())).await;
+    let watches = ["tenantcontrolplanes", "configmaps"].map(|resource| watches(&cluster, resource));
+    assert_eq!(watches, [1, 1], "the other holds no watch");
 
     assert_eq!(first.terminate().await, Some(0), "{}", first.log());
     eventually("the other to lead", async || leads(&second).await.then_some(())).await;

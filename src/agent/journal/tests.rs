@@ -96,7 +96,7 @@ fn a_journal_continues_from_what_was_written() {
 }
 
 #[test]
-fn an_acknowledgement_makes_no_write_of_its_own() {
+fn an_acknowledgement_waits_for_another_write() {
     let mut journal = journal();
     journal.append(vec![change()], VERSIONS);
     write(&mut journal);

@@ -3,7 +3,7 @@
 //! A term begins by writing a new epoch. That makes a new resourceVersion, so the API server refuses every write of an
 //! earlier term that is still in flight. Each further write names the resourceVersion that the one before made. A
 //! conflict or a missing ConfigMap ends the term: nothing overwrites what somebody else has written, and a journal is
-//! created only where a term begins. [`adopt`] tells a copy from the original.
+//! created only where a term begins. The UID in it tells a copy from the original.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

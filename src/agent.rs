@@ -26,6 +26,8 @@ pub mod observe;
 pub mod metrics;
 mod backoff;
 mod task_slot;
+mod tls_error;
+mod error_chain;
 
 use anyhow::Context;
 use tokio::net::TcpListener;

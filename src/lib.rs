@@ -33,7 +33,7 @@
 //!   consent
 //!   kubernetes
 //!   observe
-//!   metrics, backoff, task_slot
+//!   metrics, backoff, task_slot, tls_error, error_chain
 //!
 //! backend
 //!   server

@@ -1,10 +1,12 @@
 //! The export to the collector: gauges and events over one connection.
 
 pub mod connection;
+mod diagnosis;
 pub mod events;
 pub mod gauges;
 pub mod health;
 pub mod instruments;
+pub mod metric_exporter;
 mod reporting_exporter;
 mod retry;
 

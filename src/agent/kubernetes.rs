@@ -1,7 +1,10 @@
 //! The management cluster: its API server, and the objects that the agent reads from it.
 
 mod client;
+mod kubeconfig;
+mod proxy;
 pub mod api_error;
+mod auth_error;
 mod lenient;
 
 mod cluster_info;

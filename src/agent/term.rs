@@ -24,7 +24,8 @@ use super::export::connection::CollectorChannel;
 use super::export::events::EventExporter;
 use super::export::gauges::{GaugeExporter, GaugeOptions};
 use super::export::health::ExportHealth;
-use super::export::instruments::{self, GaugeInstruments};
+use super::export::instruments::GaugeInstruments;
+use super::export::metric_exporter::OtlpMetricExporter;
 use super::journal::config_map::{FencedJournal, JournalWriteError};
 use super::journal::writer::JournalWriter;
 use super::journal::{Journal, JournalState, JournalStore, ROW_LIMIT};
@@ -87,10 +88,8 @@ pub(super) enum TermEnd {
 pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> TermEnd {
     let TermContext { config, shutdown, .. } = context;
     // Opened again in each term, because certificate files may have been replaced since the last.
-    let connected =
-        config.exporter.connect().and_then(|connection| Ok((instruments::metric_exporter(&connection)?, connection)));
-    let (metric_exporter, connection) = match connected {
-        Ok(connected) => connected,
+    let connection = match config.exporter.connect() {
+        Ok(connection) => connection,
         Err(error) => return TermEnd::OpenFailed(format!("{error:#}")),
     };
     let opened = tokio::select! {
@@ -99,7 +98,7 @@ pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> Term
     };
     match opened {
         Ok((fenced, state)) => {
-            let instruments = GaugeInstruments::new(metric_exporter, state.installation);
+            let instruments = GaugeInstruments::new(OtlpMetricExporter::new(&connection), state.installation);
             let span = tracing::info_span!("term", namespace = store.namespace, epoch = state.epoch);
             run_opened(context, connection, fenced, state, instruments).instrument(span).await
         }

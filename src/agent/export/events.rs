@@ -22,7 +22,8 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::connection::{CollectorChannel, Headers};
-use super::health::{ExportHealth, truncated};
+use super::diagnosis::{Diagnosis, truncated};
+use super::health::ExportHealth;
 use super::resource;
 use super::retry::{RetryDecision, decide};
 use crate::agent::backoff::Backoff;
@@ -55,6 +56,7 @@ pub struct EventExporter {
     /// Reset only by a success.
     backoff: Backoff,
     retry_max_interval: Duration,
+    diagnosis: Diagnosis,
     export_health: Arc<ExportHealth>,
     rejected_throttle: LogThrottle,
 }
@@ -151,6 +153,7 @@ impl EventExporter {
             client,
             backoff,
             retry_max_interval,
+            diagnosis: connection.diagnosis(),
             export_health,
             rejected_throttle: LogThrottle::hourly(),
         }
@@ -202,7 +205,7 @@ impl EventExporter {
                 RetryDecision::MaxBackoff => self.backoff.max_wait(),
             };
             self.export_health.failed(Signal::Logs, |_| {
-                let (code, error) = (status.code(), truncated(status.message()));
+                let (code, error) = (status.code(), self.diagnosis.describe(&status));
                 tracing::warn!(?code, error, "failed to export events; retrying, and keeping them in the journal");
             });
             tokio::time::sleep(wait).await;
@@ -226,7 +229,7 @@ impl EventExporter {
 
     fn reject(&self, event: &EventRecord, status: &Status) {
         metrics::events_rejected(1);
-        let (event_name, error) = (event.event.kind().name, truncated(status.message()));
+        let (event_name, error) = (event.event.kind().name, self.diagnosis.describe(status));
         self.rejected_throttle.failed(|_| {
             tracing::warn!(event_name, error, "the collector rejected an event; it is dropped");
         });

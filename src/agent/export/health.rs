@@ -5,10 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::agent::metrics::Signal;
 use crate::process::log_throttle::LogThrottle;
 
-/// The maximum number of characters of a collector's message that are logged: a sentence or two, however long the
-/// message is.
-const MAX_MESSAGE_CHARS: usize = 200;
-
 /// The state of both signals. It logs that the export of one fails, and that both succeed again.
 #[derive(Debug)]
 pub struct ExportHealth {
@@ -50,11 +46,6 @@ impl ExportHealth {
     }
 }
 
-/// Returns the beginning of a collector's message, on one line.
-pub(super) fn truncated(message: &str) -> String {
-    message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,11 +66,5 @@ mod tests {
         assert!(was_failing(&health), "no recovery was logged");
         health.recovered(Signal::Logs);
         assert!(!was_failing(&health));
-    }
-
-    #[test]
-    fn a_message_is_cut_and_stays_on_one_line() {
-        assert_eq!(truncated("no\nroom\u{1b}[31m"), "no room [31m");
-        assert_eq!(truncated(&"ä".repeat(1_000)).chars().count(), MAX_MESSAGE_CHARS);
     }
 }

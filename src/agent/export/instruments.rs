@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
-use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::CollectorChannel;
 use super::reporting_exporter::{LastError, ReportingExporter};
 use super::resource;
 use crate::agent::kubernetes::ComponentVersions;
@@ -62,20 +60,6 @@ pub struct ExportError(String);
 /// The values that the instruments observe. There are none between two exports, so that an export by the SDK itself sends
 /// nothing.
 type CurrentValues = Arc<Mutex<Option<GaugeValues>>>;
-
-/// Builds the exporter that sends gauges over `connection`. It does not retry, because a later attempt has fresh counts.
-pub fn metric_exporter(connection: &CollectorChannel) -> anyhow::Result<MetricExporter> {
-    let mut exporter = MetricExporter::builder()
-        .with_tonic()
-        .with_channel(connection.channel.clone())
-        .with_metadata(connection.headers.metadata())
-        .with_timeout(connection.timeout)
-        .with_retry_policy(RetryPolicy::disabled());
-    if connection.gzip {
-        exporter = exporter.with_compression(opentelemetry_otlp::Compression::Gzip);
-    }
-    Ok(exporter.build()?)
-}
 
 impl GaugeInstruments {
     /// Creates the instruments of `installation`.

@@ -35,7 +35,10 @@ impl<E: PushMetricExporter> PushMetricExporter for ReportingExporter<E> {
             Either::Left(_) => Err(OTelSdkError::AlreadyShutdown),
             Either::Right((result, _)) => result,
         };
-        *lock(&self.last_error) = result.as_ref().err().map(ToString::to_string);
+        *lock(&self.last_error) = result.as_ref().err().map(|error| match error {
+            OTelSdkError::InternalFailure(reason) => reason.clone(),
+            error => error.to_string(),
+        });
         result
     }
 

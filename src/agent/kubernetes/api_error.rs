@@ -3,6 +3,28 @@
 use std::fmt;
 
 use http::StatusCode;
+use kube::client::AuthError;
+use kube::core::Status;
+
+use super::auth_error;
+use crate::agent::error_chain;
+use crate::agent::tls_error::{self, TlsSettings};
+
+/// The limit on the characters of a message of the API server, or of a webhook behind it: a few sentences.
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// The reason that kube gives for an answer that is no `Status`.
+const NO_STATUS: &str = "Failed to parse error data";
+
+/// What is told instead of such an answer.
+const NO_STATUS_MESSAGE: &str =
+    "the answer is no Status of the Kubernetes API: is a proxy or another server in between?";
+
+/// The settings of the connection in a kubeconfig.
+const TLS_SETTINGS: TlsSettings = TlsSettings {
+    trusted: "the kubeconfig's certificate-authority",
+    identity: "the kubeconfig's client-certificate and client-key",
+};
 
 /// A resource of the Kubernetes API, with the verbs that the agent uses on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +80,11 @@ pub enum ApiError {
 impl ApiError {
     /// Classifies the error of a request for `resource`.
     pub fn from_kube(resource: Resource, error: &kube::Error) -> Self {
-        let kube::Error::Api(status) = error else { return Self::Unreachable { message: error_chain(error) } };
-        let message = status.message.clone();
+        let kube::Error::Api(status) = error else { return Self::Unreachable { message: unreachable(error) } };
+        let message = message(status);
         match status.code {
+            // JSON that is no `Status` is read as an empty one.
+            0 => Self::Unreachable { message: NO_STATUS_MESSAGE.to_owned() },
             404 if resource.is_custom => Self::NotServed { resource },
             401 | 403 => Self::Forbidden { resource, message },
             code if is_transient_status(code) => Self::Unreachable { message: format!("it answers {code}: {message}") },
@@ -72,6 +96,32 @@ impl ApiError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
+}
+
+/// Describes why a request got no answer.
+fn unreachable(error: &kube::Error) -> String {
+    if let Some(error) = error_chain::causes(error).find_map(|cause| cause.downcast_ref::<AuthError>()) {
+        return auth_error::describe(error);
+    }
+    if let Some(text) = tls_error::describe(error, TLS_SETTINGS) {
+        return text;
+    }
+    let text = error_chain::text(error);
+    // The types of the proxies' errors are private to hyper-util.
+    let is_of_proxy = |cause: &str| ["tunnel error", "SOCKS error"].into_iter().any(|kind| cause.starts_with(kind));
+    if error_chain::causes(error).any(|cause| is_of_proxy(&cause.to_string())) {
+        return format!("{text}; the proxy is set by HTTPS_PROXY or by the kubeconfig's proxy-url");
+    }
+    text
+}
+
+/// Returns the beginning of the API server's message. The body of an answer that is no `Status` is left out: it comes from
+/// a proxy or another server, and may repeat the request with its token.
+fn message(status: &Status) -> String {
+    if status.reason == NO_STATUS {
+        return NO_STATUS_MESSAGE.to_owned();
+    }
+    status.message.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
 /// Returns whether a status code says nothing about the requested resource, because the server is overloaded, starting
@@ -104,18 +154,4 @@ impl fmt::Display for ApiError {
             Self::Unreachable { message } => write!(f, "the API server can't be reached: {message}"),
         }
     }
-}
-
-/// Joins an error and its causes with colons. A cause whose text its parent already contains is left out.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use kube::Client;
+use kube::client::RustlsTlsError;
+use kube::config::{KubeconfigError, LoadDataError};
+
+use super::{auth_error, kubeconfig};
+use crate::agent::error_chain;
 
 /// The limit on opening a connection to the API server. A healthy one in the same cluster takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -13,8 +18,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// small.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Creates a client for the cluster of `config`, or else of the environment: `KUBECONFIG`, then the service account of
-/// the pod. No connection is opened yet.
+/// Creates a client for the cluster of `config`, or else of the environment: the kubeconfig, then the service account of
+/// the pod. No connection is opened yet, and the proxy is the one that kubectl would use.
 ///
 /// # Errors
 ///
@@ -22,16 +27,43 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub async fn connect(config: Option<kube::Config>) -> anyhow::Result<Client> {
     let mut config = match config {
         Some(config) => config,
-        None => kube::Config::infer()
-            .await
-            .context("no cluster to watch: set KUBECONFIG, or run in a pod with a service account token")?,
+        None => kubeconfig::load()?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(WRITE_TIMEOUT);
     // A retry inside the client would hide an outage for minutes. Every loop of the agent backs off by itself and logs
     // the reason.
     config.default_retry = false;
-    Client::try_from(config).context("the cluster's configuration can't be used")
+    Client::try_from(config).map_err(|error| anyhow!("{}", unusable(&error)))
+}
+
+/// Describes a configuration that can't be used. kube's own texts may repeat credentials, or parts of their files.
+fn unusable(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Auth(error) => auth_error::describe(error),
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(error)) => {
+            unloadable("client-certificate", error)
+        }
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientKey(error)) => unloadable("client-key", error),
+        kube::Error::RustlsTls(
+            RustlsTlsError::InvalidIdentityPem(_)
+            | RustlsTlsError::MissingPrivateKey
+            | RustlsTlsError::MissingCertificate
+            | RustlsTlsError::InvalidPrivateKey(_)
+            | RustlsTlsError::UnknownPrivateKeyFormat,
+        ) => "the client-certificate and the client-key of the kubeconfig are no pair: expected PEM".to_owned(),
+        error => format!("the configuration of the API server can't be used: {}", error_chain::text(error)),
+    }
+}
+
+fn unloadable(name: &str, error: &LoadDataError) -> String {
+    match error {
+        LoadDataError::DecodeBase64(_) => format!("the {name}-data of the kubeconfig is no base64"),
+        LoadDataError::ReadFile(error, path) => {
+            format!("the {name} {} of the kubeconfig can't be read: {error}", path.display())
+        }
+        LoadDataError::NoBase64DataOrFile => format!("the kubeconfig has no {name}"),
+    }
 }
 
 /// Runs `request`, and fails with a timeout after [`REQUEST_TIMEOUT`].

@@ -14,7 +14,7 @@ use super::api_error::{ApiError, Resource};
 use super::client::within_deadline;
 use crate::catalog::KamajiVersion;
 use command_line::ContainerRole;
-pub use command_line::{Undecidable, has_disable_flag};
+pub use command_line::{Undecidable, has_disable_flag, literal};
 pub use error::OperatorError;
 use image::Image;
 pub use image::VersionSource;

@@ -106,6 +106,19 @@ pub fn has_disable_flag(container: &Container) -> Result<bool, Undecidable> {
     read_flags(command_line(container), &Variables::new(container))
 }
 
+/// Returns the words of the command line with their variables expanded, and the variables themselves, as far as their values
+/// are literal.
+///
+/// Returns `None` if a word depends on a variable without a literal value.
+pub fn literal(container: &Container) -> Option<(Vec<String>, HashMap<String, String>)> {
+    let variables = Variables::new(container);
+    let words = command_line(container).map(|word| match variables.expand(word) {
+        Expanded::Literal(literal) => Some(literal),
+        Expanded::Unknown { .. } => None,
+    });
+    Some((words.collect::<Option<_>>()?, variables.0))
+}
+
 /// Returns the words of the command line, as the manifest contains them.
 fn command_line(container: &Container) -> impl Iterator<Item = &str> {
     container.command.iter().chain(&container.args).flatten().map(String::as_str)

@@ -8,18 +8,22 @@ mod catalog;
 mod completion;
 #[cfg(feature = "demo")]
 mod demo;
+mod environment;
 #[cfg(feature = "agent")]
 mod forget;
+#[cfg(feature = "agent")]
+mod operator;
 #[cfg(feature = "agent")]
 mod preview;
 #[cfg(feature = "agent")]
 mod status;
 
 use std::io::Write;
+use std::num::NonZero;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use tokio::runtime;
 
@@ -42,7 +46,8 @@ enum Command {
     /// Show what the agent would send now, without sending it.
     #[cfg(feature = "agent")]
     Preview(preview::PreviewArgs),
-    /// Show whether telemetry is on and what is still to be delivered, read from the agent's state in the cluster.
+    /// Show whether telemetry is on and what is still to be delivered, read from the agent's state in the cluster. What
+    /// the agent's Deployment sets takes precedence over the flags.
     #[cfg(feature = "agent")]
     Status(status::StatusArgs),
     /// Delete the agent's state from the cluster, including the installation's UUID.
@@ -70,6 +75,13 @@ pub enum LogFormat {
 }
 
 impl Cli {
+    /// Parses the command line and the environment. For a help text or an error, prints it and exits the process.
+    pub fn parse_or_exit() -> Self {
+        let matches = environment::prepare(Self::command()).try_get_matches();
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        cli.unwrap_or_else(|error| environment::without_secrets(error).exit())
+    }
+
     /// Runs the command until its end.
     pub fn run(self) -> anyhow::Result<()> {
         // One thread where a command waits nearly always: every worker costs memory.
@@ -93,6 +105,10 @@ impl Cli {
 }
 
 fn block_on(mut builder: runtime::Builder, task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // tokio panics at an empty variable, where one that is unset stands for the processors.
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_some_and(|value| value.is_empty()) {
+        builder.worker_threads(std::thread::available_parallelism().map_or(1, NonZero::get));
+    }
     let runtime = builder.enable_all().build().context("the runtime can't start")?;
     let result = runtime.block_on(task);
     // A blocking export to a collector that does not answer may still run, and nothing needs its result.
@@ -110,18 +126,41 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// Parses a duration from one second to one day. Anything shorter would put load on the other side, and an installation
 /// that reports less than once a day would not be counted as active.
-fn interval(text: &str) -> Result<Duration, String> {
-    let expected = "expected a duration from 1s to 24h, such as 5m or 90s";
-    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
-    let duration = Duration::try_from(duration).map_err(|error| format!("{error}; {expected}"))?;
+fn interval(text: &str) -> Result<Duration, &'static str> {
     let allowed = Duration::from_secs(1)..=Duration::from_hours(24);
-    if allowed.contains(&duration) { Ok(duration) } else { Err(expected.to_owned()) }
+    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    duration
+        .filter(|duration| allowed.contains(duration))
+        .ok_or("expected a duration from 1s to 24h, such as 5m or 90s")
+}
+
+/// Parses the name of a namespace: a label of DNS.
+#[cfg(feature = "agent")]
+fn namespace(text: &str) -> Result<String, &'static str> {
+    let is_valid = text.len() <= 63 && is_dns_label(text);
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or("expected a namespace: lower-case letters, digits and '-', such as kamaji-system")
+}
+
+/// Parses the name of an object: labels of DNS, separated by dots.
+#[cfg(feature = "agent")]
+fn object_name(text: &str) -> Result<String, &'static str> {
+    let is_valid = text.len() <= 253 && text.split('.').all(is_dns_label);
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or("expected the name of an object: lower-case letters, digits, '-' and '.', such as kamaji")
+}
+
+/// Returns whether `text` is a label as RFC 1123 defines it, whatever its length.
+#[cfg(feature = "agent")]
+fn is_dns_label(text: &str) -> bool {
+    let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(is_edge) && text.ends_with(is_edge) && text.chars().all(|c| is_edge(c) || c == '-')
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -135,6 +174,21 @@ mod tests {
         assert_eq!(interval("1m30s"), Ok(Duration::from_secs(90)));
         for bad in ["0s", "-5m", "25h", "5", "", "soon", "999999999999999999h"] {
             assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[cfg(feature = "agent")]
+    #[test]
+    fn a_name_is_one_that_the_api_server_can_have() {
+        for good in ["a", "kamaji-system", "0"] {
+            assert_eq!(namespace(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "a.b", "A", "-a", "a-", "a/b", "a b", &"a".repeat(64)] {
+            assert!(namespace(bad).is_err(), "{bad}");
+        }
+        assert!(object_name("a.b-c").is_ok());
+        for bad in ["", "a..b", ".a", "a/b", "Kamaji"] {
+            assert!(object_name(bad).is_err(), "{bad}");
         }
     }
 }

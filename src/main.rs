@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use kamaji_telemetry::cli::{Cli, LogFormat};
 use kamaji_telemetry::process::json_log::FlatJson;
 use tracing_subscriber::EnvFilter;
@@ -14,7 +13,7 @@ use tracing_subscriber::fmt::format::JsonFields;
 const DEFAULT_FILTER: &str = "kamaji_telemetry=info";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_or_exit();
     let format = cli.log_format;
     log_to_stderr(format);
     match cli.run() {
@@ -37,7 +36,10 @@ fn print_error(format: LogFormat, error: &anyhow::Error) {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    // An empty variable is unset, where `EnvFilter` would log errors only.
+    let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
+    let filter = variable.and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

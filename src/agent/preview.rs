@@ -35,7 +35,8 @@ pub enum PreviewOutput {
 pub struct Preview {
     /// The reason why nothing is sent, if telemetry is off.
     disabled_reason: Option<DisabledReason>,
-    endpoint: String,
+    /// The collector, or the reason why an agent that is off would refuse it if it were on.
+    endpoint: Result<String, String>,
     /// Kamaji's operator and the source of its version.
     operator: OperatorReport,
     /// The identity of the installation, or the reason why it is shown as all zero.
@@ -47,13 +48,23 @@ pub struct Preview {
 
 /// Reads the cluster as the agent does, whether telemetry is on or off. Nothing is written, and no connection to the
 /// collector is opened.
+///
+/// # Errors
+///
+/// Fails if the cluster can't be read, and in the agent's words if the agent would not start.
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
+    let disabled_reason = config.opt_out.disabled_reason();
+    let endpoint = match config.exporter.check() {
+        Ok(_) => Ok(config.exporter.endpoint.clone()),
+        // An agent that is off needs no collector.
+        Err(error) if disabled_reason.is_some() => Err(format!("{error:#}")),
+        Err(error) => return Err(error),
+    };
     let client = kubernetes::connect(config.cluster.clone()).await?;
     // The versions are shown even if Kamaji's operator turns telemetry off.
     let cluster_info = kubernetes::read_cluster_info(&client, &config.operator_location, |_| true).await;
     let mut index = Index::new(IndexOptions { extended: config.extended, limit: usize::MAX });
     watch::list(&client, &mut index).await.map_err(|error| anyhow!("{error}"))?;
-    let disabled_reason = config.opt_out.disabled_reason();
     let gauges = GaugeValues {
         versions: cluster_info.versions(config.kamaji_version),
         counts: index.counts().unwrap_or_default(),
@@ -61,7 +72,7 @@ pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     };
     Ok(Preview {
         disabled_reason: disabled_reason.or_else(|| config.kamaji_opt_out.disabled_reason(&cluster_info.operator)),
-        endpoint: config.exporter.endpoint.clone(),
+        endpoint,
         operator: OperatorReport::new(&cluster_info.operator, &config.operator_location, config.kamaji_version),
         installation: installation(config, &client).await,
         samples: samples(&index, gauges.versions),
@@ -136,15 +147,16 @@ impl Preview {
 
     fn table(&self) -> String {
         let Self { disabled_reason, endpoint, operator, installation, gauges, samples } = self;
-        let state = match disabled_reason {
-            Some(reason) => format!("off: {reason}. If it were on, this would go"),
-            None => "on. The next export goes".to_owned(),
+        let state = match (disabled_reason, endpoint) {
+            (None, Ok(endpoint) | Err(endpoint)) => format!("on. The next export goes to {endpoint}"),
+            (Some(reason), Ok(endpoint)) => format!("off: {reason}. If it were on, this would go to {endpoint}"),
+            (Some(reason), Err(error)) => format!("off: {reason}. If it were on, the agent would not start: {error}"),
         };
         let counts = &gauges.counts;
         let note = installation.as_ref().err().map(|reason| format!("  (all zero: {reason})")).unwrap_or_default();
         let installation = self.installation_or_zero();
         let mut text = format!(
-            "Telemetry is {state} to {endpoint}\n\n\
+            "Telemetry is {state}\n\n\
              installation        {installation}{note}\n\
              operator            {}\n\
              kamaji_version      {}\n\

@@ -2,6 +2,7 @@
 
 mod settings;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -33,6 +34,19 @@ pub struct StatusOptions {
     pub operator_location: OperatorLocation,
     /// The effect of Kamaji's own switch, unless the Deployment sets another.
     pub kamaji_opt_out: KamajiOptOut,
+    /// The agent's check of its command line: the reason why it does not start with it.
+    pub refusal: fn(&AgentCommandLine) -> Option<String>,
+}
+
+/// The command line of an agent, as its Deployment has it.
+#[derive(Debug, Clone, Default)]
+pub struct AgentCommandLine {
+    /// The words after the program.
+    pub words: Vec<String>,
+    /// The environment variables with a literal value.
+    pub variables: HashMap<String, String>,
+    /// True if there are no other variables.
+    pub is_complete: bool,
 }
 
 /// The report on an agent.
@@ -70,14 +84,14 @@ pub struct StatusReport {
 ///
 /// Switches in the environment of the caller are ignored, because they say nothing about the agent.
 pub async fn read(options: StatusOptions) -> anyhow::Result<StatusReport> {
-    let StatusOptions { namespace, deployment, operator_location, kamaji_opt_out } = options;
+    let StatusOptions { namespace, deployment, operator_location, kamaji_opt_out, refusal } = options;
     let client = kubernetes::connect(None).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let store = JournalStore { client: client.clone(), namespace, owner: None };
     let view = store.read().await.context("the agent's state can't be read")?;
     let deployment = deployment.or_else(|| view.as_ref()?.owner.clone());
     let settings = match deployment {
-        Some(name) => settings(&client, &store.namespace, &name).await?,
+        Some(name) => settings(&client, &store.namespace, &name, refusal).await?,
         None => Settings::unverified("its Deployment is not known: name it with --owner-deployment"),
     };
     let operator_location = OperatorLocation {
@@ -92,10 +106,15 @@ pub async fn read(options: StatusOptions) -> anyhow::Result<StatusReport> {
     Ok(StatusReport::new(reason, settings.unverified, operator, view))
 }
 
-async fn settings(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Settings> {
+async fn settings(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    refusal: fn(&AgentCommandLine) -> Option<String>,
+) -> anyhow::Result<Settings> {
     let deployment = owner::get(client, namespace, name).await;
     let deployment = deployment.map_err(|error| anyhow!("the Deployment {name:?} in {namespace:?}: {error}"))?;
-    Ok(Settings::from_deployment(&deployment))
+    Ok(Settings::from_deployment(&deployment, refusal))
 }
 
 /// Rounds up to whole seconds.

@@ -1,6 +1,7 @@
 //! `kamaji-telemetry agent`: the flags of the agent, which the preview shares.
 
 mod otlp;
+mod refusal;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +10,15 @@ use anyhow::{Context, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
-use super::interval;
+use super::environment::variable;
+use super::operator::OperatorArgs;
+use super::{interval, namespace, object_name};
 use crate::agent::consent::{DISABLE_TELEMETRY, OptOut, is_set};
-use crate::agent::kubernetes::operator::OperatorLocation;
 use crate::agent::{self, ElectionConfig};
 use crate::catalog::KamajiVersion;
 use crate::process;
+use crate::process::redact::redacted;
+pub(super) use refusal::refusal;
 
 /// The interval of OpenTelemetry's SDKs, in milliseconds.
 const OTEL_METRIC_EXPORT_INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
@@ -28,7 +32,6 @@ const DEFAULT_EXPORT_INTERVAL: Duration = Duration::from_mins(5);
 const DISABLE_TELEMETRY_HELP: &str = "Watches nothing and sends nothing. Each of KAMAJI_TELEMETRY_DISABLE_TELEMETRY, \
     DO_NOT_TRACK and OTEL_SDK_DISABLED does the same if it is set to true, whatever the value of this flag";
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 pub(super) struct AgentArgs {
     /// URL of the OpenTelemetry collector, which is reached by OTLP/gRPC: http://HOST:PORT or https://HOST:PORT.
@@ -37,26 +40,15 @@ pub(super) struct AgentArgs {
     #[arg(long, env = "KAMAJI_TELEMETRY_EXPORT_INTERVAL", value_parser = interval, help = EXPORT_INTERVAL_HELP)]
     export_interval: Option<Duration>,
     /// Namespace of the agent's own state [default: the namespace of the kubeconfig or of the service account].
-    #[arg(long, env = "POD_NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
-    /// Namespace of Kamaji's operator.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_NAMESPACE", default_value = "kamaji-system")]
-    kamaji_namespace: String,
-    /// Deployment of Kamaji's operator [default: the one that runs "kamaji manager"]. With a name, the agent needs no
-    /// permission to list Deployments, only to get this one.
-    #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT")]
-    kamaji_deployment: Option<String>,
-    /// Turns telemetry off if Kamaji's operator runs with --disable-telemetry, or if that can't be determined. Set it
-    /// to false if Kamaji's built-in telemetry is off because this one replaces it.
-    #[arg(long, env = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT", action = ArgAction::Set, num_args = 0..=1,
-          require_equals = true, default_value = "true", default_missing_value = "true",
-          value_parser = BoolishValueParser::new())]
-    follow_kamaji_opt_out: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
     /// Kamaji's version, such as v1.2.3, if it can't be read from its Deployment.
     #[arg(long, env = "KAMAJI_TELEMETRY_KAMAJI_VERSION")]
     kamaji_version: Option<String>,
     /// Deployment that the agent runs in. It becomes the owner of the agent's objects, which are deleted with it.
-    #[arg(long, env = "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT")]
+    #[arg(long, env = "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT", value_parser = object_name)]
     owner_deployment: Option<String>,
     /// Sends the extended signals as well: tenant versions, datastores, Cluster API, network profiles.
     #[arg(long, env = "KAMAJI_TELEMETRY_EXTENDED", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -95,19 +87,17 @@ pub(super) struct AgentArgs {
 /// Runs the agent until a signal ends it.
 pub(super) async fn run(args: AgentArgs) -> anyhow::Result<()> {
     let shutdown = process::shutdown::shutdown_on_signals()?;
-    agent::run(args.into_config()?, shutdown).await
+    agent::run(args.into_config(variable)?, shutdown).await
 }
 
 impl AgentArgs {
     /// Checks the flags and the variables beside them, and returns the agent's configuration.
-    pub(super) fn into_config(self) -> anyhow::Result<agent::Config> {
+    pub(super) fn into_config(self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<agent::Config> {
         let Self {
             endpoint,
             export_interval,
             namespace,
-            kamaji_namespace,
-            kamaji_deployment,
-            follow_kamaji_opt_out,
+            operator,
             kamaji_version,
             owner_deployment,
             extended,
@@ -121,15 +111,17 @@ impl AgentArgs {
             retry_max_interval,
             otlp,
         } = self;
+        let (operator_location, kamaji_opt_out) = operator.into_parts();
+        let is_true = |name| variable(name).is_some_and(|value| is_set(&value));
         let election = leader_elect.then(|| election(leader_elect_identity, lease_duration)).transpose()?;
         Ok(agent::Config {
-            exporter: otlp.into_config(endpoint)?,
-            export_interval: resolve_export_interval(export_interval, |name| std::env::var(name).ok())?,
+            exporter: otlp.into_config(endpoint, &variable)?,
+            export_interval: resolve_export_interval(export_interval, &variable)?,
             operator_poll_interval,
             erase_interval,
             retry_max_interval,
-            operator_location: operator_location(kamaji_namespace, kamaji_deployment),
-            kamaji_opt_out: follow_kamaji_opt_out.into(),
+            operator_location,
+            kamaji_opt_out,
             kamaji_version: kamaji_version.map(|version| parse_version(&version)).transpose()?,
             namespace,
             owner_deployment,
@@ -138,24 +130,24 @@ impl AgentArgs {
             health_addr,
             opt_out: OptOut {
                 disable_telemetry,
-                disabled_by_variable: variable_is_set(DISABLE_TELEMETRY),
-                do_not_track: variable_is_set("DO_NOT_TRACK"),
-                otel_sdk_disabled: variable_is_set("OTEL_SDK_DISABLED"),
+                disabled_by_variable: is_true(DISABLE_TELEMETRY),
+                do_not_track: is_true("DO_NOT_TRACK"),
+                otel_sdk_disabled: is_true("OTEL_SDK_DISABLED"),
             },
             cluster: None,
         })
     }
 }
 
-/// Returns the interval of the flag or its variable, else that of OpenTelemetry's variable, else the default. An empty
-/// variable counts as unset, as OpenTelemetry specifies.
+/// Returns the interval of the flag or its variable, else that of OpenTelemetry's variable, else the default.
 fn resolve_export_interval(
     flag: Option<Duration>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Duration> {
     let from_variable = || {
-        let text = variable(OTEL_METRIC_EXPORT_INTERVAL).filter(|text| !text.is_empty())?;
+        let text = variable(OTEL_METRIC_EXPORT_INTERVAL)?;
         Some(interval(&format!("{text}ms")).map_err(|_| {
+            let text = redacted(&text);
             anyhow::anyhow!(
                 "{OTEL_METRIC_EXPORT_INTERVAL} is set to {text:?}: expected milliseconds from 1000 to 86400000"
             )
@@ -169,7 +161,7 @@ fn resolve_export_interval(
 
 /// Returns how the leader is elected. The host name of a pod is the pod's name, and stays when its container restarts.
 fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Result<ElectionConfig> {
-    let identity = match identity.filter(|identity| !identity.is_empty()) {
+    let identity = match identity {
         Some(identity) => identity,
         None => std::fs::read_to_string("/proc/sys/kernel/hostname")
             .context("--leader-elect needs an identity for this replica: set --leader-elect-identity (POD_NAME)")?
@@ -179,20 +171,12 @@ fn election(identity: Option<String>, lease_duration: Duration) -> anyhow::Resul
     Ok(ElectionConfig { identity, lease_duration })
 }
 
-/// Returns the place of Kamaji's operator. An empty variable names no Deployment.
-pub(super) fn operator_location(namespace: String, deployment: Option<String>) -> OperatorLocation {
-    OperatorLocation { namespace, deployment: deployment.filter(|name| !name.is_empty()) }
-}
-
 fn parse_version(text: &str) -> anyhow::Result<KamajiVersion> {
     let version = KamajiVersion::normalize(text);
     let expected = "vX.Y.Z, edge-X.Y.Z, X.Y.Z-edge or latest";
+    let text = redacted(text);
     ensure!(version != KamajiVersion::Unknown, "--kamaji-version {text:?} is no version: expected {expected}");
     Ok(version)
-}
-
-fn variable_is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| is_set(&value.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -231,7 +215,6 @@ mod tests {
         let ninety = Some(Duration::from_secs(90));
         assert_eq!(resolve(ninety, Some("60000")).unwrap(), Duration::from_secs(90));
         assert_eq!(resolve(None, Some("60000")).unwrap(), Duration::from_mins(1));
-        assert_eq!(resolve(None, Some("")).unwrap(), DEFAULT_EXPORT_INTERVAL);
         assert_eq!(resolve(None, None).unwrap(), DEFAULT_EXPORT_INTERVAL);
         for bad in ["0", "999", "86400001", "-60000", "1m", "soon"] {
             let error = resolve(None, Some(bad)).unwrap_err().to_string();

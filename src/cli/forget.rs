@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::print;
+use super::{namespace, print};
 use crate::agent::forget;
 
 #[derive(Debug, Args)]
 pub(super) struct ForgetArgs {
     /// Namespace of the agent's own state [default: the namespace of the kubeconfig or of the service account].
-    #[arg(long, env = "POD_NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::agent::AgentArgs;
+use super::environment::variable;
 use super::print;
 use crate::agent::preview::{self, PreviewOutput};
 
@@ -18,5 +19,5 @@ pub(super) struct PreviewArgs {
 /// Prints what the agent would send with the same flags.
 pub(super) async fn run(args: PreviewArgs) -> anyhow::Result<()> {
     let PreviewArgs { output, agent } = args;
-    print(&preview::read(&agent.into_config()?).await?.print(output)?)
+    print(&preview::read(&agent.into_config(variable)?).await?.print(output)?)
 }

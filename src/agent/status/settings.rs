@@ -5,6 +5,7 @@ use clap::builder::{BoolishValueParser, TypedValueParser};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 
+use super::AgentCommandLine;
 use crate::agent::consent::{DISABLE_TELEMETRY, KamajiOptOut, is_set};
 use crate::agent::kubernetes::operator;
 use crate::catalog::KamajiVersion;
@@ -16,7 +17,7 @@ const FOLLOW_VARIABLE: &str = "KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT";
 /// The settings that decide whether telemetry is on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// The switch of the agent that turns telemetry off.
+    /// The switch of the agent that turns telemetry off, or the setting that keeps it from starting.
     pub(super) disabled_reason: Option<String>,
     /// The reason why some of the agent's switches could not be read.
     pub(super) unverified: Option<String>,
@@ -39,8 +40,11 @@ impl Settings {
     /// Reads the arguments and the variables of every container.
     ///
     /// An argument takes precedence over its variable, as it does in the agent. The switches that turn telemetry off
-    /// are the exception: each of them suffices.
-    pub(super) fn from_deployment(deployment: &Deployment) -> Self {
+    /// are the exception: each of them suffices. `refusal` is the agent's own check.
+    pub(super) fn from_deployment(
+        deployment: &Deployment,
+        refusal: impl Fn(&AgentCommandLine) -> Option<String>,
+    ) -> Self {
         let containers: Vec<_> = operator::containers(deployment).collect();
         let variable =
             |name: &str| containers.iter().copied().flat_map(variables).find(|variable| variable.name == name);
@@ -58,8 +62,12 @@ impl Settings {
         let undecidable = flags.into_iter().find_map(Result::err).map(|undecidable| undecidable.to_string());
         let unverified = by_reference.map(|name| format!("{name} comes from another object")).or(undecidable);
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
+        let refused = || containers.iter().copied().filter_map(agent_command_line).find_map(|line| refusal(&line));
+        let refused = || refused().map(|error| format!("the agent of the Deployment {name:?} does not start: {error}"));
         Self {
-            disabled_reason: switch.map(|switch| format!("{switch} is set in the Deployment {name:?}")),
+            disabled_reason: switch
+                .map(|switch| format!("{switch} is set in the Deployment {name:?}"))
+                .or_else(refused),
             unverified: unverified
                 .or_else(|| has_env_from.then(|| "variables come from other objects (envFrom)".to_owned())),
             kamaji_opt_out: boolean_argument(&containers, FOLLOW_FLAG)
@@ -75,6 +83,18 @@ impl Settings {
                 .map(|version| KamajiVersion::normalize(&version)),
         }
     }
+}
+
+/// Returns the command line of an agent's container, unless it depends on other objects.
+fn agent_command_line(container: &Container) -> Option<AgentCommandLine> {
+    let (mut words, literal_variables) = operator::literal(container)?;
+    if container.command.iter().flatten().next().is_some() {
+        words.remove(0);
+    }
+    let is_complete = container.env_from.iter().flatten().next().is_none()
+        && variables(container).all(|variable| literal_variables.contains_key(&variable.name));
+    let is_agent = words.iter().any(|word| word == "agent");
+    is_agent.then_some(AgentCommandLine { words, variables: literal_variables, is_complete })
 }
 
 fn variables(container: &Container) -> impl Iterator<Item = &EnvVar> {
@@ -122,7 +142,22 @@ mod tests {
             "metadata": {"name": "agent"},
             "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "relay"}, container]}}},
         });
-        Settings::from_deployment(&serde_json::from_value(deployment).unwrap())
+        let refusal = |line: &AgentCommandLine| line.words.contains(&"refused".to_owned()).then(|| "no".to_owned());
+        Settings::from_deployment(&serde_json::from_value(deployment).unwrap(), refusal)
+    }
+
+    #[test]
+    fn an_agent_that_does_not_start_is_reported_unless_a_switch_turns_it_off() {
+        let refused = settings(&json!({"name": "a", "command": ["/kamaji-telemetry"], "args": ["agent", "refused"]}));
+        assert_eq!(refused.disabled_reason.unwrap(), "the agent of the Deployment \"agent\" does not start: no");
+        let off = settings(&json!({"name": "a", "args": ["agent", "refused", "--disable-telemetry"]}));
+        assert!(off.disabled_reason.unwrap().starts_with("--disable-telemetry is set"));
+        let other = settings(&json!({"name": "a", "args": ["serve", "refused"]}));
+        assert_eq!(other.disabled_reason, None);
+        let expanded = json!([{"name": "WORD", "value": "refused"}]);
+        assert!(
+            settings(&json!({"name": "a", "args": ["agent", "$(WORD)"], "env": expanded})).disabled_reason.is_some()
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::open;
 use crate::backend::auth::token::{self, CreateTokenError, TokenName};
 use crate::backend::store::{AuthStore, Role, StoreLocation, StoreTokenError, Token, UsedToken};
+use crate::process::redact::redacted;
 
 /// A new token.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
 pub async fn revoke(store: StoreLocation, name_or_prefix: String) -> anyhow::Result<String> {
     let revoked = open(store).await?.revoke_token(name_or_prefix.clone(), Timestamp::now()).await?;
     let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
+        // Somebody may have passed the whole token.
+        let name_or_prefix = redacted(&name_or_prefix);
         format!("{name_or_prefix:?} is no token that can be revoked: expected a NAME or a PREFIX of `kamaji-telemetry backend token list`")
     })?;
     Ok(match revoked {

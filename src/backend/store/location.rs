@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::process::redact::redacted;
+
 /// The location of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreLocation {
@@ -10,7 +12,7 @@ pub enum StoreLocation {
     Sqlite(PathBuf),
 }
 
-/// A text that is not a [`StoreLocation`].
+/// A text that is not a [`StoreLocation`]. A URL of a database, which may hold a password, is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
 pub struct UnknownStore(String);
@@ -21,7 +23,7 @@ impl FromStr for StoreLocation {
     fn from_str(text: &str) -> Result<Self, UnknownStore> {
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(UnknownStore(text.to_owned())),
+            _ => Err(UnknownStore(redacted(text).to_owned())),
         }
     }
 }

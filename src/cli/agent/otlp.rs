@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::agent::export::connection::{ExporterConfig, parse_headers};
+use crate::process::redact::redacted;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "OTLP")]
@@ -31,7 +32,7 @@ pub(super) struct OtlpArgs {
     )]
     client_key: Option<PathBuf>,
     /// Headers of each request, as KEY=VALUE,KEY=VALUE with percent-encoded values.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true, default_value = "")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", default_value = "")]
     headers: String,
     /// Compression of each request.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_COMPRESSION", value_enum, default_value = "gzip")]
@@ -52,8 +53,12 @@ enum Compression {
 
 impl OtlpArgs {
     /// Returns the configuration of the exporters. Fails for settings of OpenTelemetry that the agent does not support.
-    pub(super) fn into_config(self, endpoint: String) -> anyhow::Result<ExporterConfig> {
-        reject_unsupported_variables(|name| std::env::var(name).ok())?;
+    pub(super) fn into_config(
+        self,
+        endpoint: String,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<ExporterConfig> {
+        reject_unsupported_variables(variable)?;
         let Self { ca, client_certificate, client_key, headers, compression, timeout_ms } = self;
         Ok(ExporterConfig {
             endpoint,
@@ -66,20 +71,31 @@ impl OtlpArgs {
     }
 }
 
-/// Fails if a variable asks for more than one gRPC connection for both signals: to ignore it would send telemetry
-/// somewhere else than the operator has asked for.
+/// The settings of a connection that OpenTelemetry specifies for each signal, as the ends of their variables.
+/// `…_INSECURE` is not among them: it applies to an endpoint without a scheme, which is refused anyway.
+const CONNECTION_SETTINGS: [&str; 8] =
+    ["ENDPOINT", "HEADERS", "TIMEOUT", "COMPRESSION", "PROTOCOL", "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
+
+/// Fails if a variable asks for another protocol, or for a setting of one signal alone: to ignore it would send telemetry
+/// somewhere else, or otherwise, than the operator has asked for.
+///
+/// Values are not repeated, because they may be secrets.
 fn reject_unsupported_variables(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    for signal in ["METRICS", "LOGS"] {
-        let name = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        if let Some(value) = variable(&name) {
-            anyhow::bail!(
-                "{name} is set to {value:?}, yet one connection serves both signals: set OTEL_EXPORTER_OTLP_ENDPOINT"
+    let is_grpc = |protocol: &str| protocol.trim().eq_ignore_ascii_case("grpc");
+    for setting in CONNECTION_SETTINGS {
+        for signal in ["METRICS", "LOGS"] {
+            let name = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
+            let is_supported = |value: &String| setting == "PROTOCOL" && is_grpc(value);
+            ensure!(
+                variable(&name).as_ref().is_none_or(is_supported),
+                "{name} is set, yet one connection serves both signals: set OTEL_EXPORTER_OTLP_{setting} instead"
             );
         }
     }
-    let protocol = variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| protocol != "grpc");
+    let protocol = variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| !is_grpc(protocol));
     if let Some(protocol) = protocol {
-        anyhow::bail!("OTEL_EXPORTER_OTLP_PROTOCOL is set to {protocol:?}, yet the agent supports only grpc");
+        let protocol = redacted(&protocol);
+        bail!("OTEL_EXPORTER_OTLP_PROTOCOL is set to {protocol:?}, yet the agent supports only grpc");
     }
     Ok(())
 }
@@ -88,16 +104,30 @@ fn reject_unsupported_variables(variable: impl Fn(&str) -> Option<String>) -> an
 mod tests {
     use super::*;
 
+    fn only(name: &str, value: &str) -> anyhow::Result<()> {
+        reject_unsupported_variables(|read| (read == name).then(|| value.to_owned()))
+    }
+
     #[test]
     fn a_variable_that_would_be_ignored_is_rejected() {
-        let only = |name: &'static str, value: &'static str| {
-            reject_unsupported_variables(move |read| (read == name).then(|| value.to_owned()))
-        };
-        for name in ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"] {
-            let error = only(name, "http://other:4317").unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains("http://other:4317"), "{error}");
+        for setting in CONNECTION_SETTINGS {
+            for signal in ["METRICS", "LOGS"] {
+                let name = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
+                let error = only(&name, "https://user:secret@other:4317").unwrap_err().to_string();
+                assert!(error.contains(&name) && !error.contains("secret"), "{error}");
+            }
         }
-        assert!(only("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").is_err());
-        assert!(only("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").is_ok());
+        assert!(
+            only("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").unwrap_err().to_string().contains("http/protobuf")
+        );
+    }
+
+    #[test]
+    fn grpc_is_supported_in_any_case_and_for_each_signal() {
+        for name in
+            ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"]
+        {
+            assert!(only(name, "grpc").is_ok() && only(name, "GRPC").is_ok(), "{name}");
+        }
     }
 }

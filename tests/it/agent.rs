@@ -102,7 +102,7 @@ async fn with_an_event_that_cannot_be_delivered() -> (Agent, ApiServer, Counting
     agent.ready().await;
     cluster.create(tcp("a")).await;
     let log = agent.logged("failed to export").await;
-    assert!(log.contains("gRPC code"), "the warning says why: {log}");
+    assert!(log.contains("the port may be one of another protocol"), "the warning says why: {log}");
     (agent, cluster, collector)
 }
 
@@ -146,6 +146,8 @@ async fn a_variable_that_would_be_ignored_stops_the_start() {
         let output = agent.output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{name}={value}");
-        assert!(error.contains(value), "{name}={value}: {error}");
+        // The value of an endpoint may hold a password.
+        let is_named = error.contains(name) || error.contains(value);
+        assert!(is_named, "{name}={value}: {error}");
     }
 }

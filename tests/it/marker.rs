@@ -9,7 +9,7 @@ use prost_reflect::{
 };
 
 /// The marker, with the required length of a span ID.
-const MARKER: &str = "LEAKLEAK";
+pub(crate) const MARKER: &str = "LEAKLEAK";
 
 /// The marker in hexadecimal digits.
 const MARKER_DIGITS: &str = "4c45414b4c45414b";

@@ -1,6 +1,7 @@
 //! The tested program, as a separate process.
 
 mod backend;
+pub(crate) mod command;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -20,8 +20,9 @@ const INTRODUCTION: &str = "\
 
 # Reference
 
-Flags and variables of each command, and the metrics of both programs. A flag wins over its variable. The charts' values
-are in the READMEs of [kamaji-telemetry-agent](../charts/kamaji-telemetry-agent/README.md#values) and
+Flags and variables of each command, and the metrics of both programs. A flag wins over its variable. A variable that is
+empty is unset, and words such as `gzip` are read in any case. The charts' values are in the READMEs of
+[kamaji-telemetry-agent](../charts/kamaji-telemetry-agent/README.md#values) and
 [kamaji-telemetry-backend](../charts/kamaji-telemetry-backend/README.md#values); the signals that are sent are in
 [signals.md](signals.md).
 

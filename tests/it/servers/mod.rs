@@ -6,8 +6,10 @@ mod collector;
 mod etcd;
 mod fleet;
 mod process;
+mod proxy;
 pub(crate) mod store;
 mod tcp;
+mod tls;
 pub(crate) mod web;
 
 use std::path::PathBuf;
@@ -19,7 +21,9 @@ pub(crate) use collector::Collector;
 use etcd::Etcd;
 pub(crate) use fleet::{Tcp, tcp};
 pub(crate) use process::{Launch, Process, free_address, tool_path};
+pub(crate) use proxy::ForwardProxy;
 pub(crate) use tcp::CountingProxy;
+pub(crate) use tls::{Authority, RefusedCertificate, TlsServer};
 pub(crate) use web::{Arrived, CapturingBackend};
 
 /// The timeout of a server's start and of a condition: many times as long as on an idle machine (3 s for an API

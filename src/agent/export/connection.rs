@@ -63,7 +63,10 @@ impl ExporterConfig {
 
     /// Returns whether headers, which may be secrets, are sent in plain text to another host.
     pub fn exposes_headers(&self) -> bool {
-        let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        // The host of a URI keeps the brackets of an IPv6 address.
+        let is_loopback =
+            |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_local = |host: &str| host == "localhost" || is_loopback(host);
         let uri = self.endpoint.parse::<http::Uri>().unwrap_or_default();
         let is_plain = uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_local);
         is_plain && !self.headers.is_empty()
@@ -214,7 +217,9 @@ mod tests {
     #[test]
     fn headers_are_exposed_only_over_plain_http_to_another_host() {
         assert!(config("http://collector.example:4317").exposes_headers());
-        for safe in ["https://collector.example:4317", "http://localhost:4317", "http://127.0.0.1:4317"] {
+        for safe in
+            ["https://collector.example:4317", "http://localhost:4317", "http://127.0.0.1:4317", "http://[::1]:4317"]
+        {
             assert!(!config(safe).exposes_headers(), "{safe}");
         }
         assert!(

@@ -46,6 +46,9 @@ impl fmt::Display for Resource {
     }
 }
 
+/// The words by which an authorizer refuses: `User "…" cannot list resource "…"`.
+const RBAC_REFUSAL: &str = " cannot ";
+
 /// An error of a request to the API server, by what an operator has to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
@@ -140,6 +143,10 @@ impl fmt::Display for ApiError {
                 "the API server does not serve {resource}: is Kamaji installed in this cluster? \
                  Its CustomResourceDefinition is needed: kubectl get crd {resource}"
             ),
+            // A quota, an admission policy and a namespace that ends refuse with 403 as well.
+            Self::Forbidden { resource, message } if !message.contains(RBAC_REFUSAL) => {
+                write!(f, "the API server refuses {resource}: {message}")
+            }
             Self::Forbidden { resource, message } => write!(
                 f,
                 "the API server refuses {resource}: {message}. Allow it to this service account, with the chart's \
@@ -152,6 +159,26 @@ impl fmt::Display for ApiError {
                 write!(f, "the API server answers {code} to a request for {resource}: {message}")
             }
             Self::Unreachable { message } => write!(f, "the API server can't be reached: {message}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_authorizers_refusal_ends_in_the_rule_that_allows_the_request() {
+        let resource = Resource { plural: "configmaps", group: "", verbs: "get", is_custom: false };
+        let text = |message: &str| ApiError::Forbidden { resource, message: message.to_owned() }.to_string();
+        let of_rbac = "configmaps is forbidden: User \"agent\" cannot get resource \"configmaps\" in API group \"\"";
+        assert!(text(of_rbac).contains("resources: [configmaps], verbs: [get]"), "{}", text(of_rbac));
+        for other in [
+            "configmaps \"a\" is forbidden: exceeded quota: none, requested: count/configmaps=1, used: 0, limited: 0",
+            "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'names' with binding 'names' denied request: no",
+            "configmaps \"a\" is forbidden: unable to create new content in namespace n because it is being terminated",
+        ] {
+            assert!(!text(other).contains("verbs") && text(other).contains(other), "{}", text(other));
         }
     }
 }

@@ -4,7 +4,10 @@ use kube::Client;
 
 use super::client::within_deadline;
 use super::operator::{self, Operator, OperatorError, OperatorLocation};
+use crate::agent::error_chain;
+
 use crate::catalog::{KamajiVersion, KubernetesVersion};
+use crate::process::log_throttle::LogThrottle;
 
 /// The versions that every metric and every event carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +50,24 @@ pub async fn read_cluster_info(
 }
 
 async fn read_kubernetes_version(client: &Client) -> KubernetesVersion {
-    let info = within_deadline(client.apiserver_version()).await;
-    info.map_or(KubernetesVersion::Unknown, |info| KubernetesVersion::normalize(&info.git_version))
+    static THROTTLE: LogThrottle = LogThrottle::hourly();
+    match within_deadline(client.apiserver_version()).await {
+        Ok(info) => {
+            THROTTLE.recovered(|| tracing::info!("the version of the API server can be read again"));
+            KubernetesVersion::normalize(&info.git_version)
+        }
+        Err(error) => {
+            let error = error_chain::text(&error);
+            THROTTLE.failed(|_| {
+                tracing::warn!(
+                    error,
+                    "failed to read the version of the API server, which is unknown until then; a ClusterRole with \
+                     {{nonResourceURLs: [/version], verbs: [get]}} allows it"
+                );
+            });
+            KubernetesVersion::Unknown
+        }
+    }
 }
 
 impl ClusterInfo {

@@ -160,7 +160,9 @@ impl Ingester {
 /// so. The cause of an error of the store is for our own log.
 fn status(error: &IngestError) -> Status {
     let (code, message) = match error {
-        IngestError::Auth(AuthError::MethodNotAllowed(_)) => (Code::Unimplemented, error.to_string()),
+        IngestError::Auth(AuthError::MethodNotAllowed(_))
+        | IngestError::Unrouted
+        | IngestError::UnsupportedEncoding => (Code::Unimplemented, error.to_string()),
         IngestError::Auth(_) => (Code::Unauthenticated, error.to_string()),
         IngestError::RateLimit(limit) => match limit {
             RateLimitError::Limited(_) | RateLimitError::NoRoom => (Code::ResourceExhausted, error.to_string()),
@@ -172,7 +174,6 @@ fn status(error: &IngestError) -> Status {
             RateLimitError::TooSlow => (Code::DeadlineExceeded, error.to_string()),
         },
         IngestError::TooLargeDecompressed(_) => (Code::ResourceExhausted, error.to_string()),
-        IngestError::Unrouted | IngestError::UnsupportedEncoding => (Code::Unimplemented, error.to_string()),
         IngestError::UnsupportedType(_)
         | IngestError::Encoding
         | IngestError::Malformed(_)

@@ -5,6 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Text that is not a node.
+struct NotANode;
+
 /// Parses one line, and returns the address of the `for` of each element: `None` for one that has none, or hides it.
 ///
 /// Returns `None` if the line is not what the grammar of section 4 allows.
@@ -12,8 +15,7 @@ pub(super) fn addresses(line: &str) -> Option<Vec<Option<IpAddr>>> {
     let mut rest = line.trim_matches(is_space);
     let mut addresses = Vec::new();
     loop {
-        let (address, after) = element(rest)?;
-        addresses.extend(address);
+        let after = element(rest, &mut addresses)?;
         match after.trim_start_matches(is_space).strip_prefix(',') {
             Some(next) => rest = next.trim_start_matches(is_space),
             None if after.is_empty() => return Some(addresses),
@@ -22,9 +24,9 @@ pub(super) fn addresses(line: &str) -> Option<Vec<Option<IpAddr>>> {
     }
 }
 
-/// Parses an element, `[ pair ] *( ";" [ pair ] )`. Returns the address of its `for`, or `None` if the element is empty, as
-/// one of a list may be, and the rest of the line.
-fn element(mut rest: &str) -> Option<(Option<Option<IpAddr>>, &str)> {
+/// Parses an element, `[ pair ] *( ";" [ pair ] )`, and returns the rest of the line. Adds the address of its `for`, unless the
+/// element is empty, as one of a list may be.
+fn element<'a>(mut rest: &'a str, addresses: &mut Vec<Option<IpAddr>>) -> Option<&'a str> {
     let mut names: Vec<String> = Vec::new();
     let mut address = None;
     loop {
@@ -32,7 +34,7 @@ fn element(mut rest: &str) -> Option<(Option<Option<IpAddr>>, &str)> {
             let (value, after) = value(after.strip_prefix('=')?)?;
             let name = name.to_ascii_lowercase();
             if name == "for" {
-                address = node(&value)?;
+                address = node(&value).ok()?;
             }
             if names.contains(&name) {
                 return None;
@@ -40,10 +42,11 @@ fn element(mut rest: &str) -> Option<(Option<Option<IpAddr>>, &str)> {
             names.push(name);
             rest = after;
         }
-        match rest.strip_prefix(';') {
-            Some(next) => rest = next,
-            None => return Some(((!names.is_empty()).then_some(address), rest)),
-        }
+        let Some(next) = rest.strip_prefix(';') else {
+            addresses.extend((!names.is_empty()).then_some(address));
+            return Some(rest);
+        };
+        rest = next;
     }
 }
 
@@ -70,23 +73,25 @@ fn value(text: &str) -> Option<(String, &str)> {
 }
 
 /// Parses a node (section 6), with or without a port: an address, `unknown`, or a name that begins with an underscore.
-/// Returns `None` if it is none of these.
-fn node(text: &str) -> Option<Option<IpAddr>> {
+/// Fails if it is none of these.
+fn node(text: &str) -> Result<Option<IpAddr>, NotANode> {
     let (name, port) = match text.rsplit_once(':') {
         Some((name, port)) if !text.ends_with(']') => (name, Some(port)),
         _ => (text, None),
     };
     let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+') || is_obfuscated(port);
     if !port.is_none_or(is_port) {
-        return None;
+        return Err(NotANode);
     }
     if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().ok().map(|address| Some(IpAddr::from(address).to_canonical()));
+        let address: Ipv6Addr = address.parse().map_err(|_| NotANode)?;
+        return Ok(Some(IpAddr::from(address).to_canonical()));
     }
     if name.eq_ignore_ascii_case("unknown") || is_obfuscated(name) {
-        return Some(None);
+        return Ok(None);
     }
-    name.parse::<Ipv4Addr>().ok().map(|address| Some(address.into()))
+    let address: Ipv4Addr = name.parse().map_err(|_| NotANode)?;
+    Ok(Some(address.into()))
 }
 
 fn is_obfuscated(name: &str) -> bool {

@@ -205,7 +205,7 @@ async fn serve_stores(
     let secure = auth.is_secure(tls.is_some());
     let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
     let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers, clock.clone());
-    let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer) };
+    let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer), is_secure: secure };
     let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows), clock.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
@@ -238,6 +238,8 @@ async fn serve_stores(
 struct Layers {
     limiter: Arc<Limiter>,
     auth: Arc<AuthLayer>,
+    /// Whether browsers reach the page over TLS.
+    is_secure: bool,
 }
 
 /// Returns all routes of the HTTP port. Before each route, limits come first, then authentication, then the body.
@@ -248,7 +250,7 @@ async fn http_routes(
     web: WebConfig,
     readiness: Readiness,
 ) -> anyhow::Result<Router> {
-    let Layers { limiter, auth } = layers;
+    let Layers { limiter, auth, is_secure } = layers;
     let key = stores.rows.pseudonym_key().await?;
     let pages = RateLimitLayer {
         limiter: Arc::clone(limiter),
@@ -261,7 +263,7 @@ async fn http_routes(
     let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, web.clock.clone(), auth, Arc::clone(limiter));
     let pages = pages.layer(web::routes(stores.clone(), auth, web));
     let probes = probes.layer(web::probes(readiness, auth));
-    Ok(traced(secured(otlp.merge(kamaji).merge(pages).merge(probes))))
+    Ok(traced(secured(otlp.merge(kamaji).merge(pages).merge(probes), *is_secure)))
 }
 
 fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: &Limits) -> anyhow::Result<()> {

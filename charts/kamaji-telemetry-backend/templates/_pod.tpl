@@ -128,6 +128,11 @@ changes of the Secret.
 {{- end }}
 {{- end }}
 
+{{/* Returns the mode of files of secrets: 0440, for root and the pod's fsGroup alone. */}}
+{{- define "kamaji-telemetry-backend.secretMode" -}}
+288
+{{- end }}
+
 {{/* Returns the volumes of the backend's pod. */}}
 {{- define "kamaji-telemetry-backend.volumes" -}}
 - name: store
@@ -144,12 +149,14 @@ changes of the Secret.
 - name: tls
   secret:
     secretName: {{ . | quote }}
+    defaultMode: {{ include "kamaji-telemetry-backend.secretMode" . }}
 {{- end }}
 {{- with .Values.auth.ingestTokensSecret }}
 {{- if .name }}
 - name: ingest-tokens
   secret:
     secretName: {{ .name | quote }}
+    defaultMode: {{ include "kamaji-telemetry-backend.secretMode" . }}
     items:
       - key: {{ .key | quote }}
         path: tokens
@@ -160,6 +167,7 @@ changes of the Secret.
 - name: reader-tokens
   secret:
     secretName: {{ .name | quote }}
+    defaultMode: {{ include "kamaji-telemetry-backend.secretMode" . }}
     items:
       - key: {{ .key | quote }}
         path: readers

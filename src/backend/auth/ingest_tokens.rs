@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{AuthError, Respond};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload;
+use crate::backend::reload::{self, Secret};
 use crate::backend::store::Digest;
 use crate::process::lock;
 
@@ -59,7 +59,7 @@ impl IngestTokens {
     /// Reads the file, if there is one. Blocks.
     pub(in crate::backend) fn open(file: Option<PathBuf>) -> Result<Self, IngestTokensError> {
         let Some(path) = file else { return Ok(Self(None)) };
-        let digests = RwLock::new(read(&path)?);
+        let digests = RwLock::new(read(&path)?.content);
         Ok(Self(Some(Arc::new(IngestTokenFile { path, digests }))))
     }
 
@@ -106,9 +106,9 @@ pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn read(path: &Path) -> Result<Vec<Digest>, IngestTokensError> {
-    let text = reload::read_text(path).map_err(IngestTokensCause::from);
-    text.and_then(|text| parse(&text)).map_err(|cause| IngestTokensError { path: path.to_owned(), cause })
+fn read(path: &Path) -> Result<Secret<Vec<Digest>>, IngestTokensError> {
+    let read = || reload::read_secret(path)?.try_map(|content| parse(&reload::text(content)?));
+    read().map_err(|cause: IngestTokensCause| IngestTokensError { path: path.to_owned(), cause })
 }
 
 /// Reads one token a line. Empty lines and lines that begin with `#` are skipped.

@@ -13,7 +13,7 @@ use super::principal::Principal;
 use super::token::{InvalidTokenName, TokenName, prefix_of};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload;
+use crate::backend::reload::{self, Secret};
 use crate::backend::store::{Digest, Role, TokenRef};
 use crate::process::lock;
 
@@ -87,7 +87,7 @@ impl ReaderTokens {
     /// Reads the file, if there is one. Blocks.
     pub(in crate::backend) fn open(file: Option<PathBuf>) -> Result<Self, ReaderTokensError> {
         let Some(path) = file else { return Ok(Self(None)) };
-        let tokens = RwLock::new(read(&path)?);
+        let tokens = RwLock::new(read(&path)?.content);
         Ok(Self(Some(Arc::new(ReaderTokenFile { path, tokens, warned: Mutex::default() }))))
     }
 
@@ -142,9 +142,9 @@ impl ReaderTokenFile {
     }
 }
 
-fn read(path: &Path) -> Result<FileTokens, ReaderTokensError> {
-    let text = reload::read_text(path).map_err(ReaderTokensCause::from);
-    text.and_then(|text| parse(&text)).map_err(|cause| ReaderTokensError { path: path.to_owned(), cause })
+fn read(path: &Path) -> Result<Secret<FileTokens>, ReaderTokensError> {
+    let read = || reload::read_secret(path)?.try_map(|content| parse(&reload::text(content)?));
+    read().map_err(|cause: ReaderTokensCause| ReaderTokensError { path: path.to_owned(), cause })
 }
 
 /// Reads one token a line. Empty lines and lines that begin with `#` are skipped. A file may list no token: removing

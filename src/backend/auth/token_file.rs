@@ -6,17 +6,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::metrics::{self, TokenFile};
-use crate::backend::reload::FileWatcher;
+use crate::backend::reload::{FileWatcher, Secret};
 
 /// The interval between two reads of a token file: an operator can wait for it, and reading a small file costs nothing.
 pub(super) const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reads a token file until `shutdown`, and calls `apply` with its content at the start and after each change.
 ///
-/// A file that cannot be used is logged once for each reason, and changes nothing.
+/// A file that cannot be used is logged once for each reason, and changes nothing. One that every user may read is warned of
+/// at the start and after each change.
 pub(super) async fn watch<C, E>(
     file: TokenFile,
-    read: impl Fn() -> Result<C, E> + Clone + Send + 'static,
+    read: impl Fn() -> Result<Secret<C>, E> + Clone + Send + 'static,
     shutdown: CancellationToken,
     apply: impl Fn(&C),
 ) where
@@ -33,8 +34,9 @@ pub(super) async fn watch<C, E>(
     while let Some(content) = watcher.changed().await {
         metrics::token_file_reloads(file, content.is_ok());
         match content {
-            Ok(content) => {
-                apply(content);
+            Ok(secret) => {
+                secret.warn(flag);
+                apply(&secret.content);
                 if std::mem::take(&mut is_failing) {
                     tracing::info!(flag, "the token file can be used again");
                 }

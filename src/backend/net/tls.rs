@@ -18,7 +18,7 @@ use x509_parser::parse_x509_certificate;
 
 use super::Port;
 use crate::backend::metrics;
-use crate::backend::reload::{self, FileWatcher};
+use crate::backend::reload::{self, FileWatcher, Secret};
 use crate::process::lock;
 
 /// The files of a certificate and its key.
@@ -48,7 +48,7 @@ struct CertificateInUse(RwLock<Arc<CertifiedKey>>);
 #[derive(PartialEq, Eq)]
 struct PemFiles {
     certificate: Vec<u8>,
-    key: Vec<u8>,
+    key: Secret<Vec<u8>>,
 }
 
 /// A certificate and the key that belongs to it.
@@ -82,7 +82,10 @@ impl TlsIdentity {
         let files = self.files.clone();
         let mut watcher = FileWatcher::new(files.reload_interval, shutdown, move || PemFiles::read(&files));
         while let Some(found) = watcher.changed().await {
-            self.replace(found.and_then(|found| found.parse(&self.files)));
+            self.replace(found.and_then(|found| {
+                found.key.warn("--tls-key");
+                found.parse(&self.files)
+            }));
         }
     }
 
@@ -129,11 +132,13 @@ fn provider() -> Arc<CryptoProvider> {
 impl PemFiles {
     fn read(files: &TlsFiles) -> anyhow::Result<Self> {
         let TlsFiles { certificate, key, reload_interval: _ } = files;
-        let read = |flag, path: &Path| {
-            let context = || format!("{flag} {}: expected a PEM file that this user can read", path.display());
-            reload::read(path).with_context(context)
+        let context = |flag, path: &Path| {
+            let path = path.display().to_string();
+            move || format!("{flag} {path}: expected a PEM file that this user can read")
         };
-        Ok(Self { certificate: read("--tls-cert", certificate)?, key: read("--tls-key", key)? })
+        let certificate = reload::read(certificate).with_context(context("--tls-cert", certificate))?;
+        let key = reload::read_secret(key).with_context(context("--tls-key", key))?;
+        Ok(Self { certificate, key })
     }
 
     fn parse(&self, files: &TlsFiles) -> anyhow::Result<CertifiedPair> {
@@ -146,7 +151,8 @@ impl PemFiles {
         let first = chain.first().ok_or_else(|| anyhow!("there is none in it")).with_context(of_certificate)?;
         let (_, parsed) = parse_x509_certificate(first).map_err(anyhow::Error::new).with_context(of_certificate)?;
         let expires = Timestamp::from_second(parsed.validity().not_after.timestamp()).with_context(of_certificate)?;
-        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(anyhow::Error::new).with_context(of_key)?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&self.key.content).map_err(anyhow::Error::new).with_context(of_key)?;
         let pair = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
             Error::InconsistentKeys(_) => {
                 anyhow!("it is not the key of the certificate in --tls-cert {}", certificate.display())

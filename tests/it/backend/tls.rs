@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use uuid::Uuid;
 
+use super::harness::request;
 use super::samples::{created, logs_request, now};
 use crate::program::{Backend, PROGRAM};
 use crate::servers::eventually;
@@ -230,4 +231,26 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
     assert!(missing.contains("--tls-cert /nowhere/tls.crt: expected a PEM file"), "{missing}");
     assert!(exit_of(&[cert_flag]).contains("--tls-key"));
     assert!(!Path::new("kamaji-telemetry.db").exists());
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_come_over_tls_alone_where_they_do() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue(2100);
+    authority.put((&certificate, &key));
+    let backend = authority.start().await;
+    let hsts = "strict-transport-security: max-age=31536000\r\n";
+    for path in ["/", "/livez", "/v1/logs", "/nowhere"] {
+        let response = authority.get(backend.http(), path, "none").await;
+        assert!(response.contains(hsts), "{path}: {response}");
+    }
+    for (flags, is_told) in [
+        (&["--public-url=https://telemetry.example.org"][..], true),
+        (&["--public-url=http://telemetry.example.org"], false),
+        (&[], false),
+    ] {
+        let backend = Backend::start_with(flags).await;
+        let reply = request(backend.http(), "GET", "/style.css", &[("x-forwarded-proto", "https")], &[]).await;
+        assert_eq!(reply.header("strict-transport-security").is_some(), is_told, "{flags:?}");
+    }
 }

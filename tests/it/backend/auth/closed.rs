@@ -1,6 +1,7 @@
 //! Ingest that only those with a sender's token reach.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -202,6 +203,34 @@ fn a_file_without_tokens_is_named_with_what_was_expected() {
         let named = ["--ingest-token-file", path.to_str().unwrap(), "expected"].iter().all(|part| error.contains(part));
         assert!(!output.status.success() && named && !error.contains("acme"), "{error}");
         assert!(!folder.path().join("telemetry.db").exists(), "before the store is opened");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_secrets_that_anybody_may_write_is_refused_and_one_that_anybody_may_read_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secrets");
+    let set_mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let reader = format!("alice viewer ktt_00000001_{}", "0".repeat(64));
+    for (flag, content) in [("--ingest-token-file", FIRST), ("--reader-token-file", &reader)] {
+        std::fs::write(&path, content).unwrap();
+        let flag = format!("{flag}={}", path.display());
+        set_mode(0o666);
+        let mut refused = std::process::Command::new(PROGRAM);
+        refused.args(["backend", "serve", &flag]).env_clear().current_dir(folder.path());
+        let refused = refused.output().unwrap();
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && error.contains("any user may write it (its mode is 666)"), "{error}");
+
+        set_mode(0o644);
+        let backend = program::Backend::start_with(&[&flag]).await;
+        backend.logged("any user of this system may read a file of secrets").await;
+        set_mode(0o640);
+        std::fs::write(&path, format!("{content}\n# changed\n")).unwrap();
+        set_mode(0o606);
+        backend.logged("any user may write it (its mode is 606)").await;
+        let warnings = backend.log().matches("any user of this system may read").count();
+        assert_eq!(warnings, 1, "{}", backend.log());
     }
 }
 

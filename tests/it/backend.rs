@@ -5,6 +5,7 @@ mod auth;
 mod metrics;
 mod validation;
 mod answers;
+mod file;
 mod fuzz;
 mod conformance;
 mod backup;

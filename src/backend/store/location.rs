@@ -22,7 +22,7 @@ impl FromStr for StoreLocation {
 
     fn from_str(text: &str) -> Result<Self, UnknownStore> {
         match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("sqlite", path)) if !path.is_empty() && path != ":memory:" => Ok(Self::Sqlite(path.into())),
             _ => Err(UnknownStore(redacted(text).to_owned())),
         }
     }

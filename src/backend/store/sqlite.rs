@@ -4,7 +4,7 @@ mod auth;
 pub mod backup;
 mod columns;
 mod events;
-mod file;
+pub mod file;
 mod inbox;
 mod lock;
 mod migrate;
@@ -19,6 +19,7 @@ mod writer;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,7 +31,7 @@ use super::{
     Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, Store,
     WriteError,
 };
-use file::{beside, connect, create_private};
+use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
 use migrate::{SCHEMA, Schema, SchemaError};
 use reader::SqliteReader;
@@ -44,6 +45,9 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// page. This holds the uids of 100,000 events.
 const CACHE_KB: i64 = 16_000;
 
+/// The error of a store whose file is no longer at its path.
+const LOST: &str = "its file was moved, deleted or replaced";
+
 /// A store in one file. Dropping it writes what is queued, and closes the file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -54,8 +58,26 @@ pub struct SqliteStore {
     writer: SqliteWriter,
     pseudonym_key: PseudonymKey,
     path: PathBuf,
-    /// Dropped last, so that it outlives the connections.
-    _lock: Lock,
+    /// Dropped after the connections, as the locks are.
+    file: Arc<StoreFile>,
+    _locks: StoreLocks,
+}
+
+/// The locks of an open store.
+#[derive(Debug)]
+struct StoreLocks {
+    _used: Lock,
+    /// `None` for a command beside the backend that serves the store.
+    _served: Option<Lock>,
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be served, by one process, which creates it.
+    Serve,
+    /// For a command beside the backend that serves it.
+    Command,
 }
 
 /// An error that kept a file from being opened as a store.
@@ -85,8 +107,14 @@ impl OpenError {
 enum OpenCause {
     #[error("it is being replaced by a backup; try again when that has ended")]
     Replaced,
+    #[error("another process serves it")]
+    Served,
+    #[error("its file was replaced meanwhile; try again")]
+    Moved,
     #[error("there is no such file")]
     Missing,
+    #[error(transparent)]
+    NoStore(FileError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error(transparent)]
@@ -107,6 +135,7 @@ impl OpenCause {
             Self::Schema(SchemaError::TooOld { .. }) => {
                 "the program that serves it, or one to serve it that is as new as this"
             }
+            Self::Served => "one backend for a store",
             _ => "a file that this program made, or none yet, in an existing directory where this user may write",
         }
     }
@@ -132,7 +161,7 @@ impl SqliteStore {
 
     fn open_with(path: &Path, schema: Schema, cancelled: CancellationToken) -> Result<Self, OpenError> {
         let migrate = |connection: &mut Connection| schema.migrate(connection, cancelled);
-        Self::try_open(path, migrate, RowWriter::load_uids).map_err(|cause| OpenError { path: path.to_owned(), cause })
+        Self::try_open(path, Purpose::Serve, migrate).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
     fn open_existing_with(path: &Path, schema: Schema) -> Result<Self, OpenError> {
@@ -140,7 +169,7 @@ impl SqliteStore {
             if !exists {
                 return Err(OpenCause::Missing);
             }
-            Self::try_open(path, |connection| schema.require(connection), |_| Ok(()))
+            Self::try_open(path, Purpose::Command, |connection| schema.require(connection))
         };
         let opened = path.try_exists().map_err(OpenCause::from).and_then(open);
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
@@ -148,12 +177,18 @@ impl SqliteStore {
 
     fn try_open(
         path: &Path,
+        purpose: Purpose,
         check_schema: impl FnOnce(&mut Connection) -> Result<(), SchemaError>,
-        prepare: impl FnOnce(&mut RowWriter) -> rusqlite::Result<()>,
     ) -> Result<Self, OpenCause> {
-        let lock = Lock::shared(path)?;
-        create_private(path)?;
+        // Before anything is written, so that nothing is left beside a file of another program.
+        file::check(path)?;
+        let locks = StoreLocks::take(path, purpose)?;
+        let file = Arc::new(StoreFile::open(path)?);
         let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if file.is_new() {
+            // Before the write-ahead log, so that it is in the file's header from its first page on.
+            writing.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
         // The file records the journal mode; the reader finds it there.
         writing.pragma_update(None, "journal_mode", "WAL")?;
         writing.pragma_update(None, "synchronous", "FULL")?;
@@ -165,16 +200,62 @@ impl SqliteStore {
         check_schema(&mut writing)?;
         let pseudonym_key = pseudonym_key(&writing)?;
         let mut rows = RowWriter::new(writing);
-        prepare(&mut rows)?;
+        if purpose == Purpose::Serve {
+            rows.load_uids()?;
+        }
         let reader = || Ok::<_, OpenCause>(SqliteReader::new(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?));
+        let (reader, insights) = (reader()?, reader()?);
+        if !file.compare() {
+            return Err(OpenCause::Moved);
+        }
+        if file.is_new() {
+            tracing::info!(path = %path.display(), "created the store");
+        }
         Ok(Self {
-            reader: reader()?,
-            insights: reader()?,
+            reader,
+            insights,
             writer: SqliteWriter::start(rows)?,
             pseudonym_key,
             path: path.to_owned(),
-            _lock: lock,
+            file,
+            _locks: locks,
         })
+    }
+
+    /// Runs `task` on the writing connection, unless the file is no longer the one that is open.
+    async fn run<T, F>(&self, task: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.check_file()?;
+        self.writer.run(task).await
+    }
+
+    /// Runs `task`, which changes rows, as [`SqliteStore::run`] does.
+    async fn run_on_rows<T, F>(&self, task: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut RowWriter) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.check_file()?;
+        self.writer.run_on_rows(task).await
+    }
+
+    fn check_file(&self) -> Result<(), WriteError> {
+        if self.file.is_lost() { Err(WriteError::Unavailable(LOST.into())) } else { Ok(()) }
+    }
+}
+
+impl StoreLocks {
+    fn take(path: &Path, purpose: Purpose) -> Result<Self, OpenCause> {
+        let used = Lock::shared(path)?;
+        let served = (purpose == Purpose::Serve).then(|| Lock::serving(path)).transpose();
+        let served = served.map_err(|error| match error {
+            LockError::Used => OpenCause::Served,
+            LockError::File(error) => OpenCause::File(error),
+        })?;
+        Ok(Self { _used: used, _served: served })
     }
 }
 
@@ -190,7 +271,13 @@ fn pseudonym_key(connection: &Connection) -> Result<PseudonymKey, OpenCause> {
 
 impl Store for SqliteStore {
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer.write(batch).boxed()
+        async move {
+            self.check_file()?;
+            self.writer.write(batch).await?;
+            // Nothing is acknowledged that is in a file which nobody will find.
+            self.check_file()
+        }
+        .boxed()
     }
 
     fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
@@ -198,7 +285,7 @@ impl Store for SqliteStore {
             let mut all = Pruned::default();
             loop {
                 let step = move |rows: &mut RowWriter| prune::step(rows, cutoffs, all);
-                let (pruned, has_more) = self.writer.run_on_rows(step).await?;
+                let (pruned, has_more) = self.run_on_rows(step).await?;
                 all = pruned;
                 if !has_more {
                     return Ok(all);
@@ -209,7 +296,7 @@ impl Store for SqliteStore {
     }
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
-        self.writer.run_on_rows(move |rows| prune::erase(rows, installation)).boxed()
+        self.run_on_rows(move |rows| prune::erase(rows, installation)).boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -244,9 +331,24 @@ impl Store for SqliteStore {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
-        self.reader
-            .run(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM latest)", [], |_| Ok(())))
-            .boxed()
+        async move {
+            let file = Arc::clone(&self.file);
+            let is_same = self.reader.run(move |connection| {
+                connection.query_row("SELECT EXISTS (SELECT 1 FROM latest)", [], |_| Ok(()))?;
+                Ok(file.compare())
+            });
+            if is_same.await? { Ok(()) } else { Err(ReadError(LOST.into())) }
+        }
+        .boxed()
+    }
+}
+
+impl From<FileError> for OpenCause {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::File(error) => Self::File(error),
+            error => Self::NoStore(error),
+        }
     }
 }
 

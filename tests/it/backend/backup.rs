@@ -132,7 +132,7 @@ fn a_backup_that_was_not_made_costs_no_older_one() {
     drop(held);
     fs::write(scene.store(), "no store").unwrap();
     let message = error(scene.back_up("1"));
-    assert!(message.contains("no backup was made") && message.contains("not a database"), "{message}");
+    assert!(message.contains("no backup was made") && message.contains("it is no store"), "{message}");
     assert_eq!(scene.names(), expected);
     fs::remove_file(scene.store()).unwrap();
     assert!(error(scene.back_up("1")).contains("no such file"));

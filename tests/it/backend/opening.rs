@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use kamaji_telemetry::backend::store::SqliteStore;
+use kamaji_telemetry::backend::store::sqlite::file::APPLICATION_ID;
 use rusqlite::Connection;
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -24,7 +25,8 @@ fn endless(path: &Path) {
                        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n;
                    CREATE TRIGGER endless BEFORE INSERT ON refinery_schema_history
                    BEGIN SELECT count(*) FROM numbers; END;";
-    Connection::open(path).unwrap().execute_batch(endless).unwrap();
+    let store = format!("PRAGMA application_id = {APPLICATION_ID}; {endless}");
+    Connection::open(path).unwrap().execute_batch(&store).unwrap();
 }
 
 async fn probe(backend: &Backend, path: &str) -> Reply {

@@ -227,7 +227,10 @@ fn a_copy_is_the_owners_alone_and_never_replaces_a_file() {
     let left = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut left: Vec<_> = left.collect();
     left.sort_unstable();
-    assert_eq!(left, ["copy.db", "other.db", "other.db.lock", "telemetry.db", "telemetry.db.lock"]);
+    assert_eq!(
+        left,
+        ["copy.db", "other.db", "other.db.lock", "telemetry.db", "telemetry.db.lock", "telemetry.db.serve.lock"]
+    );
 }
 
 #[tokio::test]

@@ -31,8 +31,6 @@ fn snapshots(rows: usize) -> Batch {
 async fn the_file_and_those_beside_it_are_the_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("telemetry.db");
-    std::fs::write(&path, b"").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     store.write(snapshots(1)).await.unwrap();
     let modes =

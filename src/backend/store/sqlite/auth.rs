@@ -16,14 +16,14 @@ use crate::backend::store::{
 impl AuthStore for SqliteStore {
     fn create_token(&self, token: Token, digest: Digest) -> BoxFuture<'_, Result<(), StoreTokenError>> {
         async move {
-            let is_free = self.writer.run(move |connection| create_token(connection, &token, digest)).await?;
+            let is_free = self.run(move |connection| create_token(connection, &token, digest)).await?;
             if is_free { Ok(()) } else { Err(StoreTokenError::NameTaken) }
         }
         .boxed()
     }
 
     fn revoke_token(&self, name_or_prefix: String, now: Timestamp) -> BoxFuture<'_, Result<Option<Token>, WriteError>> {
-        self.writer.run(move |connection| revoke_token(connection, &name_or_prefix, now)).boxed()
+        self.run(move |connection| revoke_token(connection, &name_or_prefix, now)).boxed()
     }
 
     fn has_valid_token(&self, now: Timestamp) -> BoxFuture<'_, Result<bool, ReadError>> {
@@ -57,7 +57,7 @@ impl AuthStore for SqliteStore {
     }
 
     fn open_session(&self, session: Session, now: Timestamp) -> BoxFuture<'_, Result<bool, WriteError>> {
-        self.writer.run(move |connection| open_session(connection, &session, now)).boxed()
+        self.run(move |connection| open_session(connection, &session, now)).boxed()
     }
 
     fn session(&self, digest: Digest) -> BoxFuture<'_, Result<Option<StoredSession>, ReadError>> {
@@ -70,22 +70,20 @@ impl AuthStore for SqliteStore {
     }
 
     fn close_session(&self, digest: Digest) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer
-            .run(move |connection| {
-                connection.execute("DELETE FROM sessions WHERE digest = ?1", params![digest.bytes()])?;
-                Ok(())
-            })
-            .boxed()
+        self.run(move |connection| {
+            connection.execute("DELETE FROM sessions WHERE digest = ?1", params![digest.bytes()])?;
+            Ok(())
+        })
+        .boxed()
     }
 
     fn record(&self, entries: Vec<AuditLogEntry>) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.writer
-            .run(move |connection| {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                entries.iter().try_for_each(|entry| insert_entry(&transaction, entry))?;
-                transaction.commit()
-            })
-            .boxed()
+        self.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            entries.iter().try_for_each(|entry| insert_entry(&transaction, entry))?;
+            transaction.commit()
+        })
+        .boxed()
     }
 
     fn audit_log(&self, limit: u32) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, ReadError>> {
@@ -108,7 +106,7 @@ impl AuthStore for SqliteStore {
             let mut all = PrunedAuth::default();
             loop {
                 let listed = listed.clone();
-                let step = self.writer.run(move |connection| prune(connection, before, now, &listed)).await?;
+                let step = self.run(move |connection| prune(connection, before, now, &listed)).await?;
                 all.entries += step.entries;
                 all.tokens += step.tokens;
                 if step.entries < u64::from(MAX_STEP_ROWS) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::file::{MODE, beside, connect};
+use super::file::{self, FileError, MODE, beside, connect};
 use super::inbox;
 use super::lock::{Lock, LockError};
 use super::migrate::{self, SCHEMA};
@@ -93,15 +93,17 @@ fn try_backup(path: &Path, backup: &Path) -> Result<(), BackupCause> {
 ///
 /// Fails if the store is in use, or if the backup is damaged or of a later version of this program.
 pub fn restore(backup: &Path, path: &Path) -> Result<(), BackupError> {
+    let of_store = |cause| BackupError { path: path.to_owned(), cause };
+    file::check(path).map_err(|error| of_store(error.into()))?;
     let lock = Lock::exclusive(path).map_err(|error| match error {
         LockError::Used => BackupCause::InUse,
         LockError::File(error) => error.into(),
     });
-    let _lock = lock.map_err(|cause| BackupError { path: path.to_owned(), cause })?;
+    let _lock = lock.map_err(of_store)?;
     require(backup)
         .and_then(|()| check(&open(backup)?))
         .map_err(|cause| BackupError { path: backup.to_owned(), cause })?;
-    replace(backup, path).map_err(|cause| BackupError { path: path.to_owned(), cause })
+    replace(backup, path).map_err(of_store)
 }
 
 fn replace(backup: &Path, path: &Path) -> Result<(), BackupCause> {
@@ -126,8 +128,13 @@ impl Drop for PartialFile {
     }
 }
 
+/// Fails if there is no file, or if it is no store, or if there is nothing in it.
 fn require(path: &Path) -> Result<(), BackupCause> {
-    if path.try_exists()? { Ok(()) } else { Err(BackupCause::Missing) }
+    if !path.try_exists()? {
+        return Err(BackupCause::Missing);
+    }
+    file::check(path)?;
+    if path.metadata()?.len() == 0 { Err(BackupCause::NoStore) } else { Ok(()) }
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -161,6 +168,15 @@ fn publish(part: &Path, name: &Path) -> Result<(), BackupCause> {
     let directory = name.parent().filter(|directory| !directory.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
+}
+
+impl From<FileError> for BackupCause {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::File(error) => Self::File(error),
+            FileError::Memory | FileError::NotRegular | FileError::Foreign => Self::NoStore,
+        }
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {

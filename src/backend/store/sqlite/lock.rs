@@ -1,4 +1,5 @@
-//! The lock of a store's file: for many processes that use it, or for one that replaces it.
+//! The locks of a store's file: one for many processes that use it, or for one that replaces it, and one for the process
+//! that serves it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -7,7 +8,7 @@ use std::path::Path;
 
 use super::file::{MODE, beside};
 
-/// A lock on the file `PATH.lock`, which is not deleted. The system releases the lock when the process ends in any way.
+/// A lock on a file beside the store's, which is not deleted. The store's own file has the locks of `SQLite`. The system releases the lock when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, and never read")] File);
 
@@ -23,21 +24,30 @@ pub(super) enum LockError {
 impl Lock {
     /// Locks the file for one of many processes that use it.
     pub(super) fn shared(path: &Path) -> Result<Self, LockError> {
-        let file = open(path)?;
+        let file = open(path, ".lock")?;
         file.try_lock_shared()?;
         Ok(Self(file))
     }
 
     /// Locks the file for the process that replaces it.
     pub(super) fn exclusive(path: &Path) -> Result<Self, LockError> {
-        let file = open(path)?;
+        let file = open(path, ".lock")?;
+        file.try_lock()?;
+        Ok(Self(file))
+    }
+
+    /// Locks the file for the one process that serves it.
+    pub(super) fn serving(path: &Path) -> Result<Self, LockError> {
+        let file = open(path, ".serve.lock")?;
         file.try_lock()?;
         Ok(Self(file))
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(beside(path, ".lock"))
+/// Opens the file of a lock. All names of a store that are links have the same one.
+fn open(path: &Path, suffix: &str) -> io::Result<File> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(beside(&path, suffix))
 }
 
 impl From<TryLockError> for LockError {

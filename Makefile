@@ -107,9 +107,10 @@ tests: tools binaries ## Run the tests, and print the figures of each fault
 	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
 
 .PHONY: soak
-soak: tools ## Fuzz validation with a million inputs, and run half an hour of random faults; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
+soak: tools ## Fuzz validation with a million inputs, run half an hour of random faults, and move the clock with libfaketime; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
 	$(call step,anything,PROPTEST_CASES=1000000 cargo test $(CARGO_FLAGS) --lib --test it anything_)
 	$(call step,soak,cargo test $(CARGO_FLAGS) --test it -- --ignored --exact --nocapture $(SOAK))
+	$(call step,clock,cargo test $(CARGO_FLAGS) --test it -- --ignored backend::clock)
 
 .PHONY: measure
 measure: tools ## Measure the relay's memory against the chart's limit: takes minutes

@@ -25,6 +25,7 @@ pub mod store;
 
 mod metrics;
 mod reload;
+mod clock_guard;
 
 mod clock;
 

@@ -45,7 +45,8 @@
 //!   net
 //!   rate_limit
 //!   store
-//!   metrics, reload, clock
+//!   clock_guard, metrics, reload
+//!   clock
 //! ```
 //!
 //! In every folder, the imports between its modules form no ring. A module is its file and its folder: an import from

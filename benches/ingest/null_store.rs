@@ -2,8 +2,9 @@
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, Store, WriteError,
+    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store, WriteError,
 };
 use uuid::Uuid;
 
@@ -15,6 +16,18 @@ impl Store for NullStore {
     }
 
     fn prune(&self, _: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
+        ready(Ok(Pruned::default())).boxed()
+    }
+
+    fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn stale_rows(&self, _: Cutoffs) -> BoxFuture<'_, Result<StaleRows, ReadError>> {
+        ready(Ok(StaleRows::default())).boxed()
+    }
+
+    fn delete_after(&self, _: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
         ready(Ok(Pruned::default())).boxed()
     }
 

@@ -15,6 +15,7 @@ mod stack;
 pub mod validate;
 
 pub(super) use otlp::Ingester;
+pub(super) use stack::GuardedStore;
 
 /// Returns the labels of the reasons for which records are rejected, for the metrics.
 pub(super) fn reject_reasons() -> impl Iterator<Item = &'static str> {

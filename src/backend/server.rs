@@ -9,12 +9,14 @@ use axum::Router;
 use axum::response::IntoResponse;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::civil::Date;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTokens};
 use super::clock::Clock;
-use super::ingest::{self, Ingester};
+use super::clock_guard::{ClockGuard, utc_date};
+use super::ingest::{self, GuardedStore, Ingester};
 use super::jobs::health::HealthMonitor;
 use super::jobs::retention::{self, Retention};
 use super::jobs::{checkpoint, evict};
@@ -25,7 +27,7 @@ use super::net::tls::TlsIdentity;
 use super::net::trace::traced;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
-use super::store::{SqliteStore, StoreLocation, Stores};
+use super::store::{Pruned, SqliteStore, StoreLocation, Stores};
 use super::web::{self, WebConfig};
 use crate::process::probes::Readiness;
 
@@ -60,6 +62,10 @@ pub struct Settings {
     pub security: SecurityConfig,
     /// The clock of everything that is stored or deleted.
     pub clock: Clock,
+    /// The UTC day on which the clock is right although it disagrees with the store.
+    pub trust_clock: Option<Date>,
+    /// The UTC day on which records of the future are deleted at the start.
+    pub delete_future_records: Option<Date>,
     /// The time for which readers share an answer.
     pub insights_max_age: Duration,
 }
@@ -73,6 +79,8 @@ impl Default for Settings {
             retention: Retention::default(),
             security: SecurityConfig::default(),
             clock: Clock::default(),
+            trust_clock: None,
+            delete_future_records: None,
             insights_max_age: INSIGHTS_MAX_AGE,
         }
     }
@@ -188,13 +196,15 @@ async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::
 async fn serve_stores(
     listeners: StoreListeners,
     stores: Stores,
-    Settings { retention, security, clock, insights_max_age: max_age }: Settings,
+    settings: Settings,
     ProbeState { readiness, has_metrics }: ProbeState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let StoreListeners { grpc, http } = listeners;
+    let guard = clock_guard(&stores, &settings).await?;
+    let Settings { retention, security, clock, insights_max_age: max_age, .. } = settings;
     let SecurityConfig { limits, tls, auth } = security;
-    let (health_monitor, health_service) = HealthMonitor::new(readiness.clone()).await;
+    let (health_monitor, health_service) = HealthMonitor::new(readiness.clone(), Arc::clone(&guard)).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
     let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
     let listed_tokens = reader_tokens.clone();
@@ -206,11 +216,12 @@ async fn serve_stores(
     let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
     let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers, clock.clone());
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer), is_secure: secure };
-    let ingester = Arc::new(Ingester::new(Arc::clone(&stores.rows), clock.clone()));
+    let intake = GuardedStore::new(Arc::clone(&stores.rows), Arc::clone(&guard));
+    let ingester = Arc::new(Ingester::new(intake.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
     let web = WebConfig { clock: clock.clone(), max_age, grpc: grpc.local_addr()? };
-    let http_routes = http_routes(&stores, ingester, &layers, web, readiness).await?;
+    let http_routes = http_routes(&stores, intake, ingester, &layers, web, readiness).await?;
 
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
     let grpc = acceptor.clone().serve(grpc, Port::Grpc, grpc_routes, shutdown.clone());
@@ -221,7 +232,7 @@ async fn serve_stores(
     let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
-    let retention = retention::run(stores, retention, listed_tokens, clock, shutdown.clone());
+    let retention = retention::run(stores, retention, listed_tokens, guard, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };
@@ -232,6 +243,26 @@ async fn serve_stores(
     let all = async { tokio::join!(tasks, jobs) }.map(drop).boxed();
     within_grace(all, shutdown).await;
     Ok(())
+}
+
+/// Compares the clock with the newest record, once records of the future are deleted if that is wanted today.
+async fn clock_guard(stores: &Stores, settings: &Settings) -> anyhow::Result<Arc<ClockGuard>> {
+    let Settings { clock, trust_clock, delete_future_records, .. } = settings;
+    let now = clock.now();
+    let today = utc_date(now);
+    for (flag, date) in [("--trust-clock", trust_clock), ("--delete-future-records", delete_future_records)] {
+        if let Some(date) = date.filter(|date| *date != today) {
+            tracing::warn!(flag, %date, %today, "the flag names another day than today, and has no effect");
+        }
+    }
+    if *delete_future_records == Some(today) {
+        let Pruned { events, uids: _, days, installations } = stores.rows.delete_after(now).await?;
+        tracing::warn!(after = %now, events, days, installations, "deleted records of the future");
+    }
+    let guard = ClockGuard::new(clock.clone(), *trust_clock, stores.rows.newest_record().await?);
+    // The first comparison is logged before anything is served.
+    let _ = guard.now();
+    Ok(Arc::new(guard))
 }
 
 /// The layers of the HTTP port.
@@ -245,6 +276,7 @@ struct Layers {
 /// Returns all routes of the HTTP port. Before each route, limits come first, then authentication, then the body.
 async fn http_routes(
     stores: &Stores,
+    intake: GuardedStore,
     ingester: Arc<Ingester>,
     layers: &Layers,
     web: WebConfig,
@@ -260,7 +292,7 @@ async fn http_routes(
     };
     let probes = RateLimitLayer { scope: LimitScope::Nothing, ..pages.clone() };
     let otlp = ingest::otlp::http::routes(ingester, auth, Arc::clone(limiter));
-    let kamaji = ingest::kamaji::routes(Arc::clone(&stores.rows), key, web.clock.clone(), auth, Arc::clone(limiter));
+    let kamaji = ingest::kamaji::routes(intake, key, auth, Arc::clone(limiter));
     let pages = pages.layer(web::routes(stores.clone(), auth, web));
     let probes = probes.layer(web::probes(readiness, auth));
     Ok(traced(secured(otlp.merge(kamaji).merge(pages).merge(probes), *is_secure)))

@@ -28,7 +28,7 @@ pub use auth::{
     AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
     StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
-pub use deletion::{Cutoffs, EraseError, Erased, Pruned, erase_installation};
+pub use deletion::{Cutoffs, EraseError, Erased, Pruned, StaleRows, erase_installation};
 pub use hour::{Day, Hour};
 pub use location::{StoreLocation, UnknownStore};
 pub use pseudonym::{InstallationId, PseudonymKey, RandomError};
@@ -64,6 +64,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Fails with [`WriteError`] if not all of them were deleted. Those of the steps before stay deleted.
     fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>>;
+
+    /// Returns the time of the newest snapshot or event; `None` if there is none.
+    fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>>;
+
+    /// Counts the rows, and those that [`Store::prune`] would delete.
+    fn stale_rows(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<StaleRows, ReadError>>;
+
+    /// Deletes rows that are later than `time`, all of them or none: those of a clock that was wrong.
+    fn delete_after(&self, time: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>>;
 
     /// Removes the traces of deleted rows and of the order of arrival, such as a write-ahead log. Called every minute.
     /// Does nothing while a reader needs them.

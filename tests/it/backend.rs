@@ -7,6 +7,7 @@ mod validation;
 mod answers;
 mod file;
 mod fuzz;
+mod clock;
 mod conformance;
 mod backup;
 mod costs;

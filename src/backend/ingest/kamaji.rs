@@ -20,12 +20,11 @@ use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
 use super::error::IngestError;
-use super::stack::{self, Protocol, media_type};
+use super::stack::{self, GuardedStore, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
-use crate::backend::clock::Clock;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
-use crate::backend::store::{PseudonymKey, Store};
+use crate::backend::store::PseudonymKey;
 use payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
 
 /// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
@@ -38,16 +37,14 @@ enum KamajiProtocol {}
 /// The state of the handlers.
 #[derive(Clone)]
 struct KamajiReceiver {
-    store: Arc<dyn Store>,
+    store: GuardedStore,
     key: PseudonymKey,
-    clock: Clock,
 }
 
 /// Returns the routes `POST /stats`, `/create`, `/update` and `/delete`. `key` makes the pseudonyms.
 pub(in crate::backend) fn routes(
-    store: Arc<dyn Store>,
+    store: GuardedStore,
     key: PseudonymKey,
-    clock: Clock,
     auth: &Arc<AuthLayer>,
     limiter: Arc<Limiter>,
 ) -> Router {
@@ -56,7 +53,7 @@ pub(in crate::backend) fn routes(
         .route("/create", post(receive::<Create>))
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
-        .with_state(KamajiReceiver { store, key, clock });
+        .with_state(KamajiReceiver { store, key });
     stack::layers::<KamajiProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
 }
 
@@ -141,11 +138,12 @@ async fn receive<P: Payload>(
 }
 
 async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8]) -> Result<(), IngestError> {
-    let KamajiReceiver { store, key, clock } = receiver;
-    let context = ReceiveContext { now: clock.now(), uid: Uuid::new_v4(), key };
+    let KamajiReceiver { store, key } = receiver;
+    let now = store.now()?;
+    let context = ReceiveContext { now, uid: Uuid::new_v4(), key };
     // serde's own error would repeat what was sent.
     let payload: Option<P> = serde_json::from_slice(body).ok();
     let records =
         payload.and_then(|payload| payload.into_records(&context)).ok_or(IngestError::Malformed(P::EXPECTED))?;
-    stack::write(store.as_ref(), permit, 1, records).await
+    stack::write(store, now, permit, 1, records).await
 }

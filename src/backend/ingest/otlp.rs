@@ -5,7 +5,6 @@ pub(in crate::backend) mod http;
 mod rejection_log;
 
 use std::iter;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
@@ -20,13 +19,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::IngestError;
-use super::stack;
+use super::stack::{self, GuardedStore};
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
 use crate::backend::auth::AuthError;
-use crate::backend::clock::Clock;
 use crate::backend::metrics;
 use crate::backend::rate_limit::{Permit, RateLimitError};
-use crate::backend::store::{Store, WriteError};
+use crate::backend::store::WriteError;
 use rejection_log::RejectionLog;
 
 /// The largest message in bytes, after decompression: three times the largest that an agent sends, 500 events of 300
@@ -62,9 +60,8 @@ enum Logs {}
 
 /// Validates and stores messages. The response to each is sent after its commit.
 pub(in crate::backend) struct Ingester {
-    store: Arc<dyn Store>,
+    store: GuardedStore,
     rejection_log: RejectionLog,
-    clock: Clock,
 }
 
 impl Signal for Metrics {
@@ -113,8 +110,8 @@ impl Signal for Logs {
 }
 
 impl Ingester {
-    pub(in crate::backend) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { store, rejection_log: RejectionLog::new(), clock }
+    pub(in crate::backend) fn new(store: GuardedStore) -> Self {
+        Self { store, rejection_log: RejectionLog::new() }
     }
 
     /// Validates a message and stores its records. Returns the count and the message of OTLP's `partial_success`; `None`
@@ -124,11 +121,12 @@ impl Ingester {
         request: S::Request,
         permit: Permit,
     ) -> Result<Option<(i64, String)>, IngestError> {
+        let now = self.store.now()?;
         let items = S::items(&request);
-        let validated = (items <= MAX_ITEMS).then(|| S::validate(&request, self.clock.now()));
+        let validated = (items <= MAX_ITEMS).then(|| S::validate(&request, now));
         // A message takes many times the memory of its records, which may have to wait for a commit.
         drop(request);
-        let rejections = self.store(items, validated, permit).await?;
+        let rejections = self.store(now, items, validated, permit).await?;
         let rejected = i64::try_from(rejections.total()).unwrap_or(i64::MAX);
         Ok((rejected > 0).then(|| (rejected, rejections.to_string())))
     }
@@ -137,6 +135,7 @@ impl Ingester {
     /// items. A retry can't succeed; an agent splits the batch.
     async fn store(
         &self,
+        now: Timestamp,
         items: usize,
         validated: Option<Validated>,
         permit: Permit,
@@ -151,7 +150,7 @@ impl Ingester {
         rejections.iter().for_each(|(reason, count)| metrics::records_rejected(reason.label(), count));
         metrics::records_expired(expired);
         self.rejection_log.log(&rejections, expired);
-        stack::write(self.store.as_ref(), permit, items, records).await?;
+        stack::write(&self.store, now, permit, items, records).await?;
         if is_fully_rejected { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }
     }
 }

@@ -23,12 +23,14 @@ use flate2::read::MultiGzDecoder;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 
 use super::error::IngestError;
 use crate::backend::auth::AuthError;
+use crate::backend::clock_guard::ClockGuard;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, LimitScope, Limiter, Permit, RateLimitError, within_deadline};
-use crate::backend::store::{Batch, Store};
+use crate::backend::store::{Batch, Store, WriteError};
 
 /// The protocol-specific parts of the ingest stack.
 pub(super) trait Protocol: 'static {
@@ -83,8 +85,33 @@ pub(super) fn reject(error: IngestError) -> Response {
     response
 }
 
-/// Charges for a request of `items` items, and stores its accepted `records`. Returns after the commit.
-pub(super) async fn write(store: &dyn Store, permit: Permit, items: usize, records: Batch) -> Result<(), IngestError> {
+/// The store behind the guard of the clock.
+#[derive(Clone)]
+pub(in crate::backend) struct GuardedStore {
+    store: Arc<dyn Store>,
+    guard: Arc<ClockGuard>,
+}
+
+impl GuardedStore {
+    pub(in crate::backend) fn new(store: Arc<dyn Store>, guard: Arc<ClockGuard>) -> Self {
+        Self { store, guard }
+    }
+
+    /// Returns the time of receipt. Fails while the clock disagrees with the store: nothing can be stored then.
+    pub(super) fn now(&self) -> Result<Timestamp, IngestError> {
+        self.guard.now().map_err(|off| WriteError::Unavailable(off.to_string().into()).into())
+    }
+}
+
+/// Charges for a request of `items` items that was received at `now`, and stores its accepted `records`. Returns after
+/// the commit.
+pub(super) async fn write(
+    GuardedStore { store, guard }: &GuardedStore,
+    now: Timestamp,
+    permit: Permit,
+    items: usize,
+    records: Batch,
+) -> Result<(), IngestError> {
     let (snapshots, events) = (records.snapshots.len(), records.events.len());
     let installations = records.snapshots.iter().map(|snapshot| snapshot.installation);
     permit.charge(items, snapshots + events, installations).map_err(RateLimitError::from)?;
@@ -92,6 +119,7 @@ pub(super) async fn write(store: &dyn Store, permit: Permit, items: usize, recor
         return Ok(());
     }
     store.write(records).await?;
+    guard.received(now);
     metrics::records_accepted(snapshots, events);
     Ok(())
 }

@@ -10,6 +10,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::repeat::repeat;
+use crate::backend::clock_guard::ClockGuard;
 use crate::backend::ingest::otlp::grpc::{LOGS, METRICS};
 use crate::backend::metrics;
 use crate::backend::store::Store;
@@ -19,18 +20,22 @@ use crate::process::probes::{self, Readiness};
 /// kubelet probes again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A monitor that checks whether the store can be read, and reports it.
+/// A monitor that checks whether the store can be read and the clock agrees with it, and reports it.
 pub(in crate::backend) struct HealthMonitor {
     readiness: Readiness,
     reporter: HealthReporter,
+    guard: Arc<ClockGuard>,
 }
 
 impl HealthMonitor {
     /// Creates a monitor that reports "not ready" until the first check, to `readiness` for the probes and through the
     /// service over gRPC.
-    pub(in crate::backend) async fn new(readiness: Readiness) -> (Self, HealthServer<impl Health>) {
+    pub(in crate::backend) async fn new(
+        readiness: Readiness,
+        guard: Arc<ClockGuard>,
+    ) -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = health_reporter();
-        let monitor = Self { readiness, reporter };
+        let monitor = Self { readiness, reporter, guard };
         monitor.report(false).await;
         (monitor, service)
     }
@@ -41,7 +46,8 @@ impl HealthMonitor {
         let (monitor, store) = (&self, &store);
         repeat(CHECK_INTERVAL, shutdown, || async move {
             // A store that does not answer cannot be read either.
-            let is_ready = timeout(CHECK_INTERVAL, store.ready()).await.is_ok_and(|answer| answer.is_ok());
+            let answers = timeout(CHECK_INTERVAL, store.ready()).await.is_ok_and(|answer| answer.is_ok());
+            let is_ready = answers && monitor.guard.now().is_ok();
             monitor.report(is_ready).await;
             if has_metrics {
                 metrics::ready(is_ready);
@@ -74,12 +80,14 @@ mod tests {
     use futures::FutureExt;
     use futures::future::{BoxFuture, pending, ready};
     use http::{Request, StatusCode};
+    use jiff::Timestamp;
     use tower::ServiceExt;
     use uuid::Uuid;
 
     use super::*;
+    use crate::backend::clock::Clock;
     use crate::backend::store::{
-        Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, WriteError,
+        Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, WriteError,
     };
 
     /// A store that can be read unless it hangs, and does nothing else.
@@ -92,6 +100,18 @@ mod tests {
         }
 
         fn prune(&self, _: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
+            pending().boxed()
+        }
+
+        fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
+            pending().boxed()
+        }
+
+        fn stale_rows(&self, _: Cutoffs) -> BoxFuture<'_, Result<StaleRows, ReadError>> {
+            pending().boxed()
+        }
+
+        fn delete_after(&self, _: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
             pending().boxed()
         }
 
@@ -123,7 +143,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_ready_until_it_answers_again() {
         let readiness = Readiness::new();
-        let (monitor, _service) = HealthMonitor::new(readiness.clone()).await;
+        let guard = Arc::new(ClockGuard::new(Clock::default(), None, None));
+        let (monitor, _service) = HealthMonitor::new(readiness.clone(), guard).await;
         let probes = probes::routes(readiness);
         let store = Arc::new(HangingStore::default());
         tokio::spawn(monitor.run(Arc::clone(&store) as _, false, CancellationToken::new()));

@@ -31,6 +31,15 @@ pub struct Pruned {
     pub installations: u64,
 }
 
+/// The number of rows that [`Store::prune`] would delete, of all: events, days and installations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StaleRows {
+    /// Rows that are older than the retention.
+    pub stale: u64,
+    /// All rows.
+    pub total: u64,
+}
+
 /// The number of rows that an erasure deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {

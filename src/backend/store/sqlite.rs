@@ -1,5 +1,6 @@
 //! A store in one `SQLite` file: a write-ahead log, full synchronization, one writer, and group commits.
 
+mod age;
 mod auth;
 pub mod backup;
 mod columns;
@@ -23,13 +24,14 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, Store,
-    WriteError,
+    Batch, Cutoffs, Erased, Hour, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, StaleRows,
+    Store, WriteError,
 };
 use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
@@ -297,6 +299,18 @@ impl Store for SqliteStore {
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
         self.run_on_rows(move |rows| prune::erase(rows, installation)).boxed()
+    }
+
+    fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
+        self.reader.run(|connection| age::newest_record(connection)).boxed()
+    }
+
+    fn stale_rows(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<StaleRows, ReadError>> {
+        self.reader.run(move |connection| age::stale_rows(connection, cutoffs)).boxed()
+    }
+
+    fn delete_after(&self, time: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
+        self.run_on_rows(move |rows| prune::delete_after(rows, Hour::of(time))).boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
+use jiff::civil::Date;
 
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
@@ -40,9 +41,20 @@ pub(super) struct ServeArgs {
     /// Retention of the audit log, and of tokens that have expired or were revoked, from 1d to 3650d.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_AUDIT_LOG", default_value = "90d", value_parser = days)]
     retention_audit_log: u16,
+    /// Time from the start to the first deletion of data that is past its retention, from 1s to 24h.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_DELAY", default_value = "5m", value_parser = interval)]
+    retention_delay: Duration,
     /// Interval between two deletions of data that is past its retention, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_INTERVAL", default_value = "24h", value_parser = interval)]
     retention_interval: Duration,
+    /// UTC date of today, such as 2026-11-24: the clock is right although it disagrees with the store, and deletes as much as
+    /// it makes stale. On any other day it has no effect.
+    #[arg(long, env = "KAMAJI_TELEMETRY_TRUST_CLOCK", value_name = "DATE")]
+    trust_clock: Option<Date>,
+    /// UTC date of today: the records that are later than now are deleted at the start, since they are of a clock that was
+    /// wrong. On any other day it has no effect.
+    #[arg(long, env = "KAMAJI_TELEMETRY_DELETE_FUTURE_RECORDS", value_name = "DATE")]
+    delete_future_records: Option<Date>,
     /// Longest time for which readers share an answer, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_INSIGHTS_MAX_AGE", default_value = "15s", value_parser = interval, hide = true)]
     insights_max_age: Duration,
@@ -140,18 +152,22 @@ impl ServeArgs {
             retention_events: events,
             retention_installations: installations,
             retention_audit_log: audit_log,
+            retention_delay: delay,
             retention_interval: interval,
+            trust_clock,
+            delete_future_records,
             insights_max_age,
             tls,
             auth,
             limits,
         } = self;
         let store = store.location()?;
-        let retention = Retention { events, installations, audit_log, interval };
+        let retention = Retention { events, installations, audit_log, interval, delay };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
-        let settings = Settings { retention, security, clock: Clock::default(), insights_max_age };
+        let clock = Clock::default();
+        let settings = Settings { retention, security, clock, trust_clock, delete_future_records, insights_max_age };
         Ok(backend::Config { grpc, http, health, store, settings })
     }
 }

@@ -10,10 +10,11 @@ use rusqlite::Connection;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::harness::{count, request};
+use super::harness::request;
 use super::samples::{created, logs_request, now};
 use crate::program::{Backend, PROGRAM};
 use crate::servers::eventually;
+use crate::servers::store::count;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).arg("backend").args(arguments).env_clear().output().unwrap()

@@ -78,13 +78,15 @@ impl Backend {
         Self::serve(folder, Arc::new(store).into(), Retention::default(), security).await
     }
 
-    /// Serves the given store with the given retention.
+    /// Serves the given store with the given retention, whose first deletion may take as much as it finds.
     pub(crate) async fn with_retention(
         folder: TempDir,
         store: Arc<impl Store + AuthStore>,
         retention: Retention,
     ) -> Self {
-        Self::serve(folder, store.into(), retention, SecurityConfig::default()).await
+        let today = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
+        let settings = Settings { retention, trust_clock: Some(today), ..Settings::default() };
+        Self::serve_with(folder, store.into(), settings).await
     }
 
     /// Starts a backend with the given limits.

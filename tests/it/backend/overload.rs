@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, Store,
-    WriteError,
+    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, StaleRows,
+    Store, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use prost::Message;
@@ -34,6 +35,18 @@ impl Store for Failing {
 
     fn prune(&self, _: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
         futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn stale_rows(&self, _: Cutoffs) -> BoxFuture<'_, Result<StaleRows, ReadError>> {
+        async { Ok(StaleRows::default()) }.boxed()
+    }
+
+    fn delete_after(&self, _: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
+        async { Ok(Pruned::default()) }.boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::Retention;
@@ -46,6 +47,11 @@ fn event(days_ago: i64) -> EventRow {
     EventRow { record, source: Source::Kamaji }
 }
 
+/// Returns the UTC date of today.
+fn today() -> String {
+    Timestamp::now().strftime("%F").to_string()
+}
+
 /// Rows that are 1 and 10 days old, or events, which count to the hour, 2 days.
 async fn aged() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
@@ -72,7 +78,7 @@ fn location(file: &Path) -> String {
 #[tokio::test]
 async fn a_serving_backend_deletes_what_is_too_old() {
     let (folder, store) = aged().await;
-    let retention = Retention { events: 7, installations: 7, ..Retention::default() };
+    let retention = Retention { events: 7, installations: 7, delay: Duration::ZERO, ..Retention::default() };
     let backend = Backend::with_retention(folder, store, retention).await;
     eventually("the old installation to be deleted", async || (backend.count("latest") == 1).then_some(())).await;
     assert_eq!((backend.count("days"), backend.count("events")), (1, 2));
@@ -86,6 +92,8 @@ async fn the_program_says_in_one_line_what_it_deleted() {
         "--retention-installations=7d",
         "--retention-audit-log=5d",
         "--retention-interval=1h",
+        "--retention-delay=1s",
+        &format!("--trust-clock={}", today()),
     ];
     let mut backend = program::Backend::start_with(&flags).await;
     backend.kill();

@@ -55,8 +55,14 @@ impl Backend {
 
     /// Starts a backend with the file that `prepare` creates and waits until it is alive, but not until it is ready.
     pub(crate) async fn start_with_file(prepare: impl Fn(&Path)) -> Self {
+        Self::start_alive(&[], &[], prepare).await
+    }
+
+    /// Starts a backend with the file that `prepare` creates and further flags and variables, and waits until it is alive, but
+    /// not until it is ready.
+    pub(crate) async fn start_alive(flags: &[&str], environment: &[(&str, &str)], prepare: impl Fn(&Path)) -> Self {
         let launch = |folder: &Path| {
-            let (launch, addresses) = launch(folder, &[], PROGRAM, &[], &[]);
+            let (launch, addresses) = launch(folder, flags, PROGRAM, &[], environment);
             prepare(&addresses.file);
             (launch, addresses)
         };

@@ -198,6 +198,69 @@ impl Deletion<'_> {
     }
 }
 
+/// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. The last day of an
+/// installation goes with its latest row.
+pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Result<Pruned> {
+    writer.merge()?;
+    let (connection, words) = writer.parts();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
+    let mut deleted = Pruned::default();
+    deletion.delete_latest_after(hour, &mut deleted)?;
+    deletion.delete_days_after(hour.day(), &mut deleted)?;
+    deletion.delete_events_after(hour, &mut deleted)?;
+    deletion.write_rollups()?;
+    transaction.commit()?;
+    Ok(deleted)
+}
+
+impl Deletion<'_> {
+    fn delete_latest_after(&mut self, hour: Hour, deleted: &mut Pruned) -> rusqlite::Result<()> {
+        let mut select = self.transaction.prepare("SELECT * FROM latest WHERE last_seen > ?1")?;
+        let mut rows = select.query(params![hour.number()])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let latest = latest_row(self.transaction, self.words, row)?;
+            self.changes.latest(&latest, Sign::Minus);
+            let (day, day_row) = latest.day_row();
+            self.changes.day(day, &day_row, Sign::Minus);
+            keys.push((day, row.get::<_, Uuid>("installation")?));
+        }
+        for (day, installation) in &keys {
+            self.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
+            self.delete_day(*day, *installation)?;
+        }
+        deleted.installations += keys.len() as u64;
+        deleted.days += keys.len() as u64;
+        Ok(())
+    }
+
+    fn delete_days_after(&mut self, day: Day, deleted: &mut Pruned) -> rusqlite::Result<()> {
+        let mut select = self.transaction.prepare("SELECT * FROM days WHERE day > ?1")?;
+        let mut rows = select.query(params![day.number()])?;
+        while let Some(row) = rows.next()? {
+            let day = Day::from_number(row.get("day")?);
+            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
+            deleted.days += 1;
+        }
+        drop(rows);
+        self.run("DELETE FROM days WHERE day > ?1", params![day.number()])?;
+        Ok(())
+    }
+
+    fn delete_events_after(&mut self, hour: Hour, deleted: &mut Pruned) -> rusqlite::Result<()> {
+        for kind in SOURCES {
+            let mut select = self.transaction.prepare("SELECT * FROM events WHERE source = ?1 AND hour > ?2")?;
+            let rows = select.query_map(params![source(kind), hour.number()], EventColumns::read)?;
+            for columns in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+                self.delete_event(&columns, Remains::Nothing)?;
+                deleted.events += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Truncates the write-ahead log, which still holds deleted rows and reveals the order of commits. The log stays while
 /// a reader, such as a backup, uses an older state. This does not wait for readers, since writes would wait too.
 pub(super) fn truncate_wal(connection: &mut Connection) -> rusqlite::Result<()> {

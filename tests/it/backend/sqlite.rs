@@ -118,9 +118,17 @@ fn a_file_that_is_no_store_is_named_with_what_was_expected() {
 #[test]
 fn a_store_is_named_by_kind_and_path() {
     assert_eq!("sqlite:/var/lib/a:b.db".parse(), Ok(StoreLocation::Sqlite("/var/lib/a:b.db".into())));
-    for wrong in ["", "sqlite", "sqlite:", "/var/lib/telemetry.db", "postgres:x"] {
+    for (wrong, shown) in [
+        ("", ""),
+        ("sqlite", "sqlite"),
+        ("sqlite:", "sqlite:"),
+        ("sqlite::memory:", "sqlite::memory:"),
+        ("postgres:x", "postgres:x"),
+        ("postgres://admin:secret@db/telemetry", "…"),
+    ] {
         let message = wrong.parse::<StoreLocation>().unwrap_err().to_string();
-        assert!(message.contains("expected sqlite:PATH") && message.contains(wrong), "{message}");
+        assert!(message.contains("expected sqlite:PATH") && message.contains(&format!("{shown:?}")), "{message}");
+        assert!(!message.contains("secret"), "{message}");
     }
 }
 

@@ -69,7 +69,7 @@ fn what_is_wrong_is_named_with_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("telemetry.db");
     for (arguments, expected) in [
-        (vec!["create", "--name=a b"], vec!["--name", "a b", "letters"]),
+        (vec!["create", "--name=-a"], vec!["--name", "-a", "letters"]),
         (vec!["create", "--name=ci", "--role=root"], vec!["--role", "root", "viewer", "admin"]),
         (vec!["create", "--name=ci", "--expires=0d"], vec!["--expires", "0d", "1d to 3650d"]),
         (vec!["create", "--name=ci", "--expires=3651d"], vec!["--expires", "3651d", "1d to 3650d"]),

@@ -30,6 +30,8 @@ pub(super) struct Observation {
     pub(super) spans: Vec<Span>,
     /// The outages, in which the agent could miss states.
     pub(super) outages: Vec<Outage>,
+    /// The events of histories that a restore has undone. They were true when they were stored.
+    pub(super) undone: Vec<StoredEvent>,
 }
 
 /// A span in which telemetry was on. Commits after its baseline are reported.
@@ -75,11 +77,21 @@ const MAX_FINDINGS: usize = 10;
 impl Observation {
     /// Returns an observation with telemetry on from `baseline` on.
     pub(super) fn since(baseline: Revision) -> Self {
-        Self { spans: vec![Span { baseline, end: Revision::MAX }], outages: Vec::new() }
+        Self { spans: vec![Span { baseline, end: Revision::MAX }], ..Self::default() }
+    }
+
+    /// Records that etcd was restored to `backup`, and that `undone` was stored of what followed the backup. The history
+    /// is from now on the one up to the backup and what follows the restore.
+    pub(super) fn restore(&mut self, backup: Revision, undone: Vec<StoredEvent>) {
+        self.undone.extend(undone);
+        for outage in &mut self.outages {
+            *outage = Outage { after: outage.after.min(backup), until: outage.until.min(backup) };
+        }
     }
 
     /// Compares `stored` with `history`.
     pub(super) fn compare(&self, history: &History, stored: &[StoredEvent]) -> Report {
+        let stored = &without(stored, &self.undone);
         let mut of_number = by_number(stored);
         let mut report = Report { stored: stored.len(), ..Report::default() };
         for life in &history.lives {
@@ -97,7 +109,7 @@ impl Observation {
     /// Returns the last revision up to which every change since the last outage is stored. An outage that begins now
     /// begins there, because later commits may not have been observed.
     pub(super) fn delivered_until(&self, history: &History, stored: &[StoredEvent]) -> Revision {
-        let of_number = by_number(stored);
+        let of_number = by_number(&without(stored, &self.undone));
         let last_outage = self.outages.iter().map(|outage| outage.until).max().unwrap_or_default();
         let missing = history.lives.iter().filter_map(|life| {
             let events = of_number.get(&number(life)).map_or(&[][..], Vec::as_slice);
@@ -154,6 +166,17 @@ impl fmt::Display for Report {
              invented {invented}"
         )
     }
+}
+
+/// Returns `stored` without `events`, each of which is removed once.
+pub(super) fn without(stored: &[StoredEvent], events: &[StoredEvent]) -> Vec<StoredEvent> {
+    let mut rest = stored.to_vec();
+    for event in events {
+        if let Some(at) = rest.iter().position(|other| other == event) {
+            rest.swap_remove(at);
+        }
+    }
+    rest
 }
 
 fn listed(events: &[StoredEvent]) -> String {

@@ -3,15 +3,17 @@
 mod agent_metrics;
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use kamaji_telemetry::catalog::KubernetesVersion;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
+use serde_json::Value;
 
 use super::history::{Recorder, Revision};
-use super::oracle::{Observation, Outage, Report, Span};
+use super::oracle::{Observation, Outage, Report, Span, without};
 use super::proxies::{ApiProxy, Mode, Protocol, TcpProxy};
 use super::stored::{self, Change, StoredEvent};
 use crate::program::{Agent, AgentOptions, Backend};
@@ -52,6 +54,14 @@ pub(super) struct Numbers(Arc<AtomicU16>);
 /// An outage that has begun.
 #[must_use]
 pub(super) struct OpenOutage(Revision);
+
+/// A backup of etcd, and what was stored and reported then.
+pub(super) struct EtcdBackup {
+    folder: PathBuf,
+    revision: Revision,
+    events: Vec<StoredEvent>,
+    reported: Report,
+}
 
 /// The outcome of a test.
 #[derive(Debug)]
@@ -219,6 +229,40 @@ impl Scene {
         // later event is delivered, it is written.
         self.wait_until_delivered().await;
         self.observation.outages.push(Outage { after, until });
+    }
+
+    /// Backs up etcd, which is down meanwhile, as is the API server. All events must be stored before.
+    pub(super) async fn back_up(&mut self, name: &str) -> EtcdBackup {
+        let revision = self.cluster.revision().await;
+        let folder = self.cluster.back_up(name).await;
+        self.recorder = Recorder::start(&self.cluster).await;
+        EtcdBackup { folder, revision, events: self.events(), reported: self.reported.clone() }
+    }
+
+    /// Restores etcd from a backup, and adds `bump` to its revision. All events must be stored before.
+    pub(super) async fn restore(&mut self, backup: &EtcdBackup, bump: usize) {
+        let EtcdBackup { folder, revision, events, reported } = backup;
+        self.observation.restore(*revision, without(&self.events(), events));
+        self.reported = reported.clone();
+        self.cluster.restore(folder, bump).await;
+        // etcd is never compacted, so that it still has the history up to the backup.
+        self.recorder = Recorder::start(&self.cluster).await;
+    }
+
+    /// Waits until the latest snapshot of gauges counts the control planes that are there, by their status.
+    pub(super) async fn wait_until_counted(&self) {
+        let tcps = self.cluster.tcps().list(&ListParams::default()).await.expect("they can be listed");
+        let mut expected = [0; 3];
+        for tcp in tcps {
+            let status = tcp.data.pointer("/status/kubernetesResources/version/status");
+            expected[match status.and_then(Value::as_str) {
+                Some("Ready") => 0,
+                Some("Sleeping") => 1,
+                _ => 2,
+            }] += 1;
+        }
+        let counts = async || (stored::counts(self.backend.file()) == Some(expected)).then_some(());
+        eventually(&format!("the counts to be {expected:?}"), counts).await;
     }
 
     /// Waits until the stored events match the history, and returns the outcome since the last call. Nothing may change

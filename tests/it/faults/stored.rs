@@ -54,6 +54,14 @@ pub(super) fn count(file: &Path) -> usize {
     rows(file, "events")
 }
 
+/// Returns the running, sleeping and not ready control planes in the latest snapshot, if there is one. A test has one
+/// installation.
+pub(super) fn counts(file: &Path) -> Option<[u32; 3]> {
+    let installation = store::installations(file).into_iter().next()?;
+    let [running, sleeping, not_ready, _] = installation.counts;
+    Some([running, sleeping, not_ready])
+}
+
 /// Returns the number of installations in the file.
 pub(super) fn installations(file: &Path) -> usize {
     rows(file, "latest")

@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::files::Files;
 use super::process::{Launch, Process, free_address, tool_path};
@@ -213,6 +213,30 @@ impl ApiServer {
     /// Kills the API server.
     pub(crate) fn stop(&mut self) {
         self.process.stop();
+    }
+
+    /// Stops the API server and etcd, copies etcd's data into a folder of this name, and starts both again. Returns the
+    /// folder.
+    pub(crate) async fn back_up(&mut self, name: &str) -> PathBuf {
+        self.stop();
+        self.etcd.stop();
+        let backup = self.etcd.back_up(name);
+        self.etcd.resume().await;
+        self.resume().await;
+        backup
+    }
+
+    /// Stops the API server and etcd, replaces etcd's data with a backup, and starts both again. `bump` is added to the
+    /// revision in between, as `etcdutl snapshot restore --bump-revision` does.
+    pub(crate) async fn restore(&mut self, backup: &Path, bump: usize) {
+        self.stop();
+        self.etcd.stop();
+        self.etcd.restore(backup);
+        self.etcd.resume().await;
+        for _ in 0..bump {
+            self.query_etcd("/v3/kv/put", &json!({"key": "YnVtcA==", "value": ""})).await;
+        }
+        self.resume().await;
     }
 
     /// Starts the API server again on the same port with the same data, and waits until it is ready.

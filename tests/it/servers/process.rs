@@ -23,7 +23,7 @@ pub(crate) struct Process {
     child: Option<Child>,
     output: PathBuf,
     /// Removed after the process has ended, in the drop of [`Process`].
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The command line and environment of a server.
@@ -59,7 +59,7 @@ impl Process {
     fn new(launch: Launch, folder: TempDir) -> Self {
         let Launch { program, arguments, environment } = launch;
         let output = folder.path().join("output.log");
-        Self { program, arguments, environment, child: None, output, _folder: folder }
+        Self { program, arguments, environment, child: None, output, folder }
     }
 
     /// Starts the process without the inherited environment, which may have proxies and OTLP settings.
@@ -89,6 +89,11 @@ impl Process {
     /// Returns the exit status if the process has ended.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("a child can be waited for")
+    }
+
+    /// Returns its own folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Returns the process ID.

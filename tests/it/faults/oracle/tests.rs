@@ -202,7 +202,7 @@ fn what_can_not_be_read_is_not_reported_until_it_can() {
 #[test]
 fn what_happened_while_telemetry_was_off_is_not_reported() {
     let spans = vec![Span { baseline: 10, end: 50 }, Span { baseline: 80, end: Revision::MAX }];
-    let observation = Observation { spans, outages: Vec::new() };
+    let observation = Observation { spans, ..Observation::default() };
     let lives = history(vec![
         life(1, &[(20, 0), (60, 1), (90, 2)], None),
         life(2, &[(5, 0)], Some(70)),
@@ -224,6 +224,24 @@ fn an_outage_begins_where_something_is_not_stored_yet() {
     assert_eq!(delivered_until(&[Created(v(1, 0)), first, second]), 1000, "all that is known");
     assert_eq!(delivered_until(&[Created(v(1, 0)), second]), 209);
     assert_eq!(delivered_until(&[Created(v(1, 0)), first]), 219);
+}
+
+#[test]
+fn what_was_stored_of_a_history_that_a_restore_has_undone_is_allowed_once() {
+    // Upgraded at 20 and again at 60. The first upgrade, the deletion of another and a creation were undone.
+    let lives = history(vec![life(1, &[(5, 0), (60, 1)], None), life(2, &[(5, 0)], None)]);
+    let undone = [Updated(v(1, 0), v(1, 1)), Deleted(v(2, 0)), Created(v(3, 0))];
+    let mut observation = Observation { outages: vec![Outage { after: 30, until: 70 }], ..Observation::since(10) };
+    observation.restore(15, stored(&undone));
+    assert_eq!(observation.outages, [Outage { after: 15, until: 15 }], "the outage was undone too");
+    let right = [&undone[..], &[Updated(v(1, 0), v(1, 1))]].concat();
+    let report = observation.compare(&lives, &stored(&right));
+    assert!(report.is_clean() && (report.changes, report.stored) == (1, 1), "{report:?}");
+    assert_eq!(observation.delivered_until(&lives, &stored(&undone)), 59);
+    for wrong in [Updated(v(1, 1), v(1, 0)), Created(v(2, 0)), Deleted(v(3, 0)), Created(v(3, 0))] {
+        let report = observation.compare(&lives, &stored(&[&right[..], &[wrong]].concat()));
+        assert_eq!(report.repeated + report.invented, 1, "{wrong:?}");
+    }
 }
 
 /// A random life with repeating versions, and which of its states somebody saw that missed only what can be missed.

@@ -1,6 +1,6 @@
 //! A proxy of the API server, which terminates TLS and fails single requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use http::header::TRANSFER_ENCODING;
 use http::{Method, StatusCode};
 use kube::Client;
 use serde_json::json;
@@ -26,8 +27,12 @@ pub(in crate::faults) enum Target {
     JournalWrite,
     /// A write of the Lease.
     LeaseWrite,
-    /// A list or watch of control planes.
+    /// A streamed list of control planes, with the watch that follows it.
+    StreamedList,
+    /// Another list or watch of control planes.
     Watch,
+    /// A read of the position of the API server.
+    Position,
 }
 
 /// A reverse proxy that forwards every request unless a fault is set.
@@ -52,17 +57,24 @@ struct Faults {
     responses: HashMap<Target, StatusCode>,
     /// The hold of the next request.
     holds: HashMap<Target, (Point, Held)>,
+    /// The targets whose responses are passed on once they are complete.
+    buffered: HashSet<Target>,
+    /// The next read of the position is answered with an early one.
+    is_next_position_early: bool,
 }
 
 impl Target {
     fn of(request: &Request) -> Option<Self> {
         let is_write = !matches!(*request.method(), Method::GET | Method::HEAD);
-        let path = request.uri().path();
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
         match is_write {
             true if path.contains("/configmaps") => Some(Self::JournalWrite),
             true if path.contains("/leases") => Some(Self::LeaseWrite),
-            false if path.contains("/tenantcontrolplanes") => Some(Self::Watch),
-            _ => None,
+            true => None,
+            false if !path.contains("/tenantcontrolplanes") => None,
+            false if query.contains("sendInitialEvents=true") => Some(Self::StreamedList),
+            false if query.split('&').any(|parameter| parameter == "limit=1") => Some(Self::Position),
+            false => Some(Self::Watch),
         }
     }
 }
@@ -97,6 +109,16 @@ impl ApiProxy {
     /// Forwards requests again.
     pub(in crate::faults) fn pass(&self, target: Target) {
         self.shared.faults().responses.remove(&target);
+    }
+
+    /// Answers the next read of the position from long ago, as a member that is behind does.
+    pub(in crate::faults) fn answer_from_behind(&self) {
+        self.shared.faults().is_next_position_early = true;
+    }
+
+    /// Holds each response back until it is complete, as a proxy that buffers does.
+    pub(in crate::faults) fn buffer(&self, target: Target) {
+        self.shared.faults().buffered.insert(target);
     }
 
     /// Holds the next request at `point`.
@@ -135,6 +157,21 @@ impl Shared {
     }
 
     async fn forward(&self, request: Request) -> Response {
+        let is_buffered = Target::of(&request).is_some_and(|target| self.faults().buffered.contains(&target));
+        let response = self.forward_at_once(request).await;
+        if !is_buffered {
+            return response;
+        }
+        let (mut head, body) = response.into_parts();
+        // The length is known then.
+        head.headers.remove(TRANSFER_ENCODING);
+        match to_bytes(body, usize::MAX).await {
+            Ok(body) => Response::from_parts(head, body.into()),
+            Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        }
+    }
+
+    async fn forward_at_once(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         // A ConfigMap holds 1 MiB.
         let body = to_bytes(body, 4 << 20).await.unwrap_or_default();
@@ -167,6 +204,11 @@ fn broken() -> std::io::Error {
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let Some(target) = Target::of(&request) else { return shared.forward(request).await };
     shared.requests.send_modify(|requests| *requests.entry(target).or_default() += 1);
+    if target == Target::Position && std::mem::take(&mut shared.faults().is_next_position_early) {
+        let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"resourceVersion": "1"}, "items": []});
+        return axum::Json(list).into_response();
+    }
     match shared.fault(target) {
         (Some(status), _) => error_response(status),
         (None, None) => shared.forward(request).await,

@@ -35,7 +35,7 @@ impl ApiServer {
         self.query_etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).await;
     }
 
-    async fn query_etcd(&self, path: &str, query: &Value) -> Value {
+    pub(super) async fn query_etcd(&self, path: &str, query: &Value) -> Value {
         let request = Request::post(path).body(query.to_string().into_bytes()).expect("a path makes a request");
         self.etcd_client().request(request).await.expect("etcd answers")
     }

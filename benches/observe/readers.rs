@@ -9,11 +9,11 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use kamaji_telemetry::agent::consent::{KamajiOptOut, OptOut};
 use kamaji_telemetry::agent::export::connection::ExporterConfig;
+use kamaji_telemetry::agent::kubernetes::connect;
 use kamaji_telemetry::agent::kubernetes::operator::OperatorLocation;
-use kamaji_telemetry::agent::kubernetes::{connect, watch};
+use kamaji_telemetry::agent::kubernetes::watch::{self, WatchIntervals, WatchMemory};
 use kamaji_telemetry::agent::observe::{Index, IndexOptions, WatcherEvent};
 use kamaji_telemetry::agent::{self, Config};
-use kamaji_telemetry::process::log_throttle::LogThrottle;
 use kamaji_telemetry::testkit::fleet::KAMAJI_NAMESPACE;
 use tokio::sync::mpsc;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -76,7 +76,8 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
     let client = connect(Some(access.config()?)).await?;
     // The capacity of the agent's channel between watch and fold.
     let (sender, mut events) = mpsc::channel(100);
-    let log_throttle = LogThrottle::hourly();
+    let (memory, minute) = (WatchMemory::default(), Duration::from_mins(1));
+    let intervals = WatchIntervals { retry_max: minute, compare: minute };
     let mut index = Index::new(IndexOptions { extended: false, limit: usize::MAX });
     let fold = async {
         while let Some(next) = events.recv().await {
@@ -92,7 +93,7 @@ pub(crate) async fn watch(access: Access) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     tokio::select! {
-        () = watch::run(&client, Duration::from_mins(1), &log_throttle, sender) => anyhow::bail!("the watch ended"),
+        () = watch::run(&client, intervals, &memory, sender) => anyhow::bail!("the watch ended"),
         done = fold => done,
     }
 }

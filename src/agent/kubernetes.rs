@@ -6,6 +6,7 @@ mod proxy;
 pub mod api_error;
 mod auth_error;
 mod lenient;
+pub(super) mod resource_version;
 
 mod cluster_info;
 pub mod operator;

@@ -13,7 +13,7 @@ use super::journal::JournalStore;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;
 use super::metrics::LeaderGuard;
-use super::term::{self, LogThrottles, TermContext, TermEnd};
+use super::term::{self, TermContext, TermEnd, TermMemory};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
 
@@ -28,9 +28,9 @@ pub(super) async fn run(
     cluster_info: watch::Receiver<ClusterInfo>,
     readiness: &Readiness,
     shutdown: &CancellationToken,
-    throttles: &LogThrottles,
+    memory: &TermMemory,
 ) {
-    let context = TermContext { config, client, cluster_info, readiness, shutdown, throttles };
+    let context = TermContext { config, client, cluster_info, readiness, shutdown, memory };
     // Boxed, because the futures of a term are large and the supervisor's own would contain them.
     let terms = async {
         match &config.election {

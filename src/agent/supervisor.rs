@@ -12,7 +12,7 @@ use super::config::Config;
 use super::consent::DisabledReason;
 use super::kubernetes::operator::{self, OperatorError};
 use super::kubernetes::{self, ClusterInfo};
-use super::term::LogThrottles;
+use super::term::TermMemory;
 use super::{leader, metrics};
 use crate::catalog::KamajiVersion;
 use crate::process::log_throttle::LogThrottle;
@@ -36,7 +36,7 @@ struct Supervisor<'a> {
     readiness: &'a Readiness,
     shutdown: &'a CancellationToken,
     erase_throttle: LogThrottle,
-    throttles: LogThrottles,
+    memory: TermMemory,
 }
 
 /// Runs until `shutdown`. The agent's own switches are checked first, and then Kamaji's operator.
@@ -115,7 +115,7 @@ impl<'a> Supervisor<'a> {
             readiness,
             shutdown,
             erase_throttle: LogThrottle::hourly(),
-            throttles: LogThrottles::default(),
+            memory: TermMemory::default(),
         }
     }
 
@@ -155,9 +155,9 @@ impl<'a> Supervisor<'a> {
         // sent, and its next answer decides.
         let opt_out = self.config.kamaji_opt_out;
         let withdrawn = consent.wait_for(|info| !info.is_transient() && !opt_out.permits(&info.operator));
-        let Self { client, readiness, shutdown, throttles, .. } = self;
+        let Self { client, readiness, shutdown, memory, .. } = self;
         tokio::select! {
-            () = leader::run(self.config, client, cluster_info.clone(), readiness, shutdown, throttles) => {}
+            () = leader::run(self.config, client, cluster_info.clone(), readiness, shutdown, memory) => {}
             _ = withdrawn => {}
         }
         metrics::enabled(false);

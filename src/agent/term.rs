@@ -29,6 +29,7 @@ use super::export::metric_exporter::OtlpMetricExporter;
 use super::journal::config_map::{FencedJournal, JournalWriteError};
 use super::journal::writer::JournalWriter;
 use super::journal::{Journal, JournalState, JournalStore, ROW_LIMIT};
+use super::kubernetes::watch::{WatchIntervals, WatchMemory};
 use super::kubernetes::{self, ClusterInfo};
 use super::observe::{Index, IndexOptions, SharedIndex};
 use super::task_slot::TaskSlot;
@@ -44,29 +45,30 @@ pub(super) struct TermContext<'a> {
     pub(super) cluster_info: watch::Receiver<ClusterInfo>,
     pub(super) readiness: &'a Readiness,
     pub(super) shutdown: &'a CancellationToken,
-    pub(super) throttles: &'a LogThrottles,
+    pub(super) memory: &'a TermMemory,
 }
 
-/// Log throttles that outlive a term, so that each message appears at most once an hour whichever term logs it.
+/// What outlives a term: log throttles, so that each message appears at most once an hour whichever term logs it, and
+/// what the watch has learnt about the API server.
 #[derive(Debug)]
-pub(super) struct LogThrottles {
+pub(super) struct TermMemory {
     export_health: Arc<ExportHealth>,
     journal: Arc<LogThrottle>,
     journal_check: LogThrottle,
     journal_watch_denied: Once,
-    watch: LogThrottle,
+    watch: WatchMemory,
     datastores: LogThrottle,
     objects: ObjectWarnings,
 }
 
-impl Default for LogThrottles {
+impl Default for TermMemory {
     fn default() -> Self {
         Self {
             export_health: Arc::default(),
             journal: Arc::new(LogThrottle::hourly()),
             journal_check: LogThrottle::hourly(),
             journal_watch_denied: Once::new(),
-            watch: LogThrottle::hourly(),
+            watch: WatchMemory::default(),
             datastores: LogThrottle::hourly(),
             objects: ObjectWarnings::default(),
         }
@@ -78,7 +80,7 @@ impl Default for LogThrottles {
 pub(super) enum TermEnd {
     /// The shutdown was requested, and the outbox is drained as far as possible.
     Shutdown,
-    /// The journal was written or deleted by somebody else.
+    /// The journal was written or deleted by somebody else, or what is in memory is of a history that was replaced.
     Fenced(&'static str),
     /// The journal or the connection to the collector could not be opened.
     OpenFailed(String),
@@ -114,8 +116,8 @@ async fn run_opened(
     state: JournalState,
     instruments: GaugeInstruments,
 ) -> TermEnd {
-    let &TermContext { config, client, ref cluster_info, readiness, shutdown, throttles } = context;
-    let export_health = || Arc::clone(&throttles.export_health);
+    let &TermContext { config, client, ref cluster_info, readiness, shutdown, memory } = context;
+    let export_health = || Arc::clone(&memory.export_health);
     let (synced, is_synced) = watch::channel(false);
     let (sender, watch_events) = mpsc::channel(WATCH_EVENT_BUFFER);
     let (handle, journal_deleted) = (fenced.handle(), Notify::new());
@@ -135,30 +137,31 @@ async fn run_opened(
         is_synced,
         journal: &handle,
         journal_deleted: &journal_deleted,
-        journal_throttle: &throttles.journal_check,
+        journal_throttle: &memory.journal_check,
         instruments,
         export_health: export_health(),
-        datastores_throttle: &throttles.datastores,
+        datastores_throttle: &memory.datastores,
     };
     let new_exporter = || TaskSlot::Idle(EventExporter::new(&connection, config.retry_max_interval, export_health()));
     let event_loop = EventLoop {
         config,
         journal,
-        pipeline: Pipeline { index, readiness, synced, warnings: &throttles.objects, counted_coalesced: 0 },
+        pipeline: Pipeline { index, readiness, synced, warnings: &memory.objects, counted_coalesced: 0 },
         watch_events,
         cluster_info: cluster_info.clone(),
         flush_deadline: None,
         next_check: Instant::now() + config.operator_poll_interval,
         journal_deleted: &journal_deleted,
-        writer: TaskSlot::Idle(JournalWriter::new(fenced, config.retry_max_interval, Arc::clone(&throttles.journal))),
+        writer: TaskSlot::Idle(JournalWriter::new(fenced, config.retry_max_interval, Arc::clone(&memory.journal))),
         exporter: new_exporter(),
     };
+    let intervals = WatchIntervals { retry_max: config.retry_max_interval, compare: config.operator_poll_interval };
     tokio::select! {
         fenced = event_loop.run(new_exporter, shutdown) => fenced.map_or(TermEnd::Shutdown, TermEnd::Fenced),
-        () = kubernetes::watch::run(client, config.retry_max_interval, &throttles.watch, sender) => {
-            TermEnd::Fenced("the watch has ended")
+        () = kubernetes::watch::run(client, intervals, &memory.watch, sender) => {
+            TermEnd::Fenced("the API server has another history than the one that was watched")
         }
         () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
-        never = Box::pin(handle.watch_deletion(&journal_deleted, &throttles.journal_watch_denied)) => match never {},
+        never = Box::pin(handle.watch_deletion(&journal_deleted, &memory.journal_watch_denied)) => match never {},
     }
 }

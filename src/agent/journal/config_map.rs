@@ -25,7 +25,7 @@ use super::quarantine;
 use super::state::JournalState;
 use super::store::{JournalStore, RESOURCE};
 use crate::agent::kubernetes::api_error::ApiError;
-use crate::agent::kubernetes::within_deadline;
+use crate::agent::kubernetes::{resource_version, within_deadline};
 
 pub use super::store::NAME;
 
@@ -47,6 +47,7 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 /// The reasons for which a term loses its journal.
 const WRITTEN: &str = "the journal was written by another term, or by somebody else";
 const DELETED: &str = "the journal was deleted";
+const OLDER: &str = "the journal in the cluster is older than what was written, as after a restore of etcd";
 
 /// The capacity in bytes for what surrounds the binary values: metadata with our own annotation and some of others.
 const FRAME_BYTES: usize = 4 * 1024;
@@ -61,6 +62,8 @@ pub struct FencedJournal {
     metadata: ObjectMeta,
     /// The size of the last write in bytes.
     size: usize,
+    /// True if the last check found an older journal.
+    is_older: bool,
 }
 
 /// An error of opening or writing the journal.
@@ -111,7 +114,7 @@ impl JournalStore {
         };
         let metadata = self.merge_metadata(metadata);
         let (client, endpoint, request) = (self.client.clone(), endpoint.to_owned(), self.request());
-        let mut journal = FencedJournal { client, request, endpoint, metadata, size: 0 };
+        let mut journal = FencedJournal { client, request, endpoint, metadata, size: 0, is_older: false };
         if journal.metadata.uid.is_none() {
             // The response to the creation has the UID, which the next write holds. Until then the journal is blank.
             journal.write(state.clone()).await?;
@@ -203,13 +206,19 @@ impl FencedJournal {
         JournalHandle::new(self.client.clone(), self.request.clone(), self.metadata.uid.clone())
     }
 
-    /// Checks that the journal is as this term wrote it.
-    pub async fn check(&self) -> Result<(), JournalWriteError> {
+    /// Checks that the journal is as this term wrote it. An older one is no reason before it is found twice: the API
+    /// server may have answered from behind, and nobody else has written.
+    pub async fn check(&mut self) -> Result<(), JournalWriteError> {
         let request = self.request.get_metadata(NAME, &GetParams::default());
         let request = request.map_err(|error| failed(&kube::Error::BuildRequest(error)))?;
         match within_deadline(self.client.request::<PartialObjectMeta<ConfigMap>>(request)).await {
-            Ok(found) if found.metadata.resource_version == self.metadata.resource_version => Ok(()),
-            Ok(_) => Err(JournalWriteError::Fenced(WRITTEN)),
+            Ok(found) if found.metadata.resource_version == self.metadata.resource_version => {
+                self.is_older = false;
+                Ok(())
+            }
+            Ok(found) if !is_earlier(&found.metadata, &self.metadata) => Err(JournalWriteError::Fenced(WRITTEN)),
+            Ok(_) if std::mem::replace(&mut self.is_older, true) => Err(JournalWriteError::Fenced(OLDER)),
+            Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Err(JournalWriteError::Fenced(DELETED)),
             Err(error) => Err(failed(&error)),
         }
@@ -266,6 +275,14 @@ impl Serialize for Base64<'_> {
     }
 }
 
+fn is_earlier(found: &ObjectMeta, written: &ObjectMeta) -> bool {
+    let versions = found.resource_version.as_deref().zip(written.resource_version.as_deref());
+    versions.is_some_and(|(found, written)| resource_version::is_earlier(found, written))
+}
+
 fn failed(error: &kube::Error) -> JournalWriteError {
     JournalWriteError::Failed(ApiError::from_kube(RESOURCE, error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl JournalWriter {
 
     /// Checks that the journal is as this term wrote it. Without the check, a deletion would go unnoticed until the next
     /// write, which may be weeks away.
-    pub(in crate::agent) async fn check(self) -> (Self, WriterOutcome) {
+    pub(in crate::agent) async fn check(mut self) -> (Self, WriterOutcome) {
         let result = self.journal.check().await;
         (self, (None, result))
     }

@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The limit on a request that is no watch. The API server itself gives up after 60 s, and the agent's requests are
 /// small.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Creates a client for the cluster of `config`, or else of the environment: the kubeconfig, then the service account of
 /// the pod. No connection is opened yet, and the proxy is the one that kubectl would use.
@@ -70,8 +70,11 @@ fn unloadable(name: &str, error: &LoadDataError) -> String {
 pub(in crate::agent) async fn within_deadline<T>(
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, kube::Error> {
-    tokio::time::timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(|_| {
-        let message = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
-        Err(kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()))
-    })
+    tokio::time::timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(|_| Err(no_answer()))
+}
+
+/// Returns the error of a request that had no answer within [`REQUEST_TIMEOUT`].
+pub(super) fn no_answer() -> kube::Error {
+    let message = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
+    kube::Error::Service(std::io::Error::new(std::io::ErrorKind::TimedOut, message).into())
 }

@@ -4,23 +4,31 @@
 //! resourceVersion), or listed in pages without a resourceVersion if the server cannot stream. `resourceVersion=0` is
 //! never requested, because an API server of an HA control plane may answer it with a state from the past.
 //! Source: "Resource versions" and "Streaming lists" of the Kubernetes API concepts.
+//!
+//! Before each request that continues from a position, and at each poll while one is running, `history` checks that the
+//! server still has that position.
 
+mod history;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{StreamExt, pin_mut};
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::watch::Bookmark;
 use kube::core::{ObjectList, Request};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 use super::api_error::{ApiError, Resource};
-use super::client::within_deadline;
+use super::client::{REQUEST_TIMEOUT, no_answer, within_deadline};
 use super::tenant_control_plane::TenantControlPlane;
 use crate::agent::backoff::Backoff;
 use crate::agent::observe::{Index, WatcherEvent};
 use crate::process::log_throttle::LogThrottle;
+use history::{History, Standing};
 
 const RESOURCE: Resource =
     Resource { plural: "tenantcontrolplanes", group: "kamaji.clastix.io", verbs: "list, watch", is_custom: true };
@@ -30,9 +38,15 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// The time after which the server ends a watch.
 const WATCH_SECONDS: u32 = 290;
-/// The silence after which a watch is considered dead, however healthy its connection looks: the server should have
-/// ended it 10 s before.
-const MAX_WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+/// The silence, beyond the time after which the server ends a watch, after which the watch is considered dead, however
+/// healthy its connection looks.
+const SILENCE_MARGIN: Duration = Duration::from_secs(10);
+/// The time after which the server ends a watch whose response something holds back until its end: less than the limit
+/// on the wait for a response, and long enough for 6 requests a minute.
+const SHORT_WATCH_SECONDS: u32 = 10;
+/// The time after which a watch that ends without an event has not been cut, but nothing has changed, and something on the
+/// way drops bookmarks.
+const MIN_WATCH_TIME: Duration = Duration::from_secs(SHORT_WATCH_SECONDS as u64 / 2);
 /// The number of objects in a page of a list. A page of real objects is about 1 MB, and one page at a time is in memory.
 const PAGE_SIZE: u32 = 100;
 
@@ -59,28 +73,64 @@ enum WatchEnd {
     Expired,
     /// The server cannot stream a list.
     StreamingUnsupported,
+    /// The server, which answers other requests, has sent nothing within the limit on a request.
+    HeldBack,
+    /// The server is behind the position, and may catch up.
+    Behind,
+    /// The server has another history than the one that was watched.
+    HistoryReplaced,
     /// The receiver of the events was dropped.
     ReceiverDropped,
 }
 
-/// Watches until the receiver of `events` is dropped.
+/// The way in which responses arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// As they are sent.
+    Immediate,
+    /// Perhaps only at their end: one was held back. The next request shows whether the server can be reached at all.
+    Suspected,
+    /// Only at their end, because of a proxy that buffers them. Lists are in pages, and watches are short.
+    Buffered,
+}
+
+/// What a process knows of the API server, beyond one term.
+#[derive(Debug)]
+pub struct WatchMemory {
+    history: History,
+    /// True once a response was held back and the same was received by short requests.
+    is_buffered: AtomicBool,
+    throttle: LogThrottle,
+}
+
+impl Default for WatchMemory {
+    fn default() -> Self {
+        Self { history: History::new(), is_buffered: AtomicBool::new(false), throttle: LogThrottle::hourly() }
+    }
+}
+
+/// The intervals of a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchIntervals {
+    /// The maximum wait before a retry, which is 30 s at most.
+    pub retry_max: Duration,
+    /// The interval between two comparisons of the watch's position with the server's.
+    pub compare: Duration,
+}
+
+/// Watches until the history of the API server was replaced, or the receiver of `events` is dropped.
 ///
-/// A failed request is retried for ever, after a wait of at most `retry_max_interval` or 30 s. Failures and the recovery
-/// are logged through `throttle`.
-pub async fn run(
-    client: &Client,
-    retry_max_interval: Duration,
-    throttle: &LogThrottle,
-    events: mpsc::Sender<WatcherEvent>,
-) {
-    Watch::new(client, retry_max_interval.min(MAX_BACKOFF), throttle, events).run().await;
+/// A failed request is retried for ever. Failures and the recovery are logged, at most once an hour.
+pub async fn run(client: &Client, intervals: WatchIntervals, memory: &WatchMemory, events: mpsc::Sender<WatcherEvent>) {
+    Watch::new(client, intervals, memory, events).run().await;
 }
 
 /// Folds one complete list into `index`, or returns the first error.
 pub async fn list(client: &Client, index: &mut Index) -> Result<(), ApiError> {
     let (sender, mut receiver) = mpsc::channel(PAGE_SIZE as usize);
-    let throttle = LogThrottle::hourly();
-    let mut watch = Watch::new(client, MAX_BACKOFF, &throttle, sender);
+    let memory = WatchMemory::default();
+    let intervals = WatchIntervals { retry_max: MAX_BACKOFF, compare: Duration::MAX };
+    let mut watch = Watch::new(client, intervals, &memory, sender);
     let fold = async {
         while let Some(event) = receiver.recv().await {
             index.fold(event, Timestamp::now(), 0);
@@ -101,49 +151,48 @@ struct Watch<'a> {
     position: Position,
     /// False once the server has rejected a streamed list.
     streaming: bool,
+    delivery: Delivery,
     backoff: Backoff,
-    max_backoff: Duration,
-    throttle: &'a LogThrottle,
-}
-
-fn watch_params(initial_events: bool) -> WatchParams {
-    let params = if initial_events { WatchParams::streaming_lists() } else { WatchParams::default() };
-    params.timeout(WATCH_SECONDS)
+    intervals: WatchIntervals,
+    memory: &'a WatchMemory,
 }
 
 impl<'a> Watch<'a> {
     fn new(
         client: &'a Client,
-        max_backoff: Duration,
-        throttle: &'a LogThrottle,
+        intervals: WatchIntervals,
+        memory: &'a WatchMemory,
         events: mpsc::Sender<WatcherEvent>,
     ) -> Self {
-        let backoff = Backoff::new(MIN_BACKOFF, max_backoff);
-        let position = Position::Start;
-        Self { client, events, position, streaming: true, backoff, max_backoff, throttle }
+        let intervals = WatchIntervals { retry_max: intervals.retry_max.min(MAX_BACKOFF), ..intervals };
+        let backoff = Backoff::new(MIN_BACKOFF, intervals.retry_max);
+        let is_buffered = memory.is_buffered.load(Ordering::Relaxed);
+        let delivery = if is_buffered { Delivery::Buffered } else { Delivery::Immediate };
+        Self { client, events, position: Position::Start, streaming: true, delivery, backoff, intervals, memory }
     }
 
     async fn run_until_error(&mut self) -> kube::Error {
         loop {
             match self.request(&mut false).await {
                 Ok(WatchEnd::StreamingUnsupported) => self.streaming = false,
+                Ok(WatchEnd::HeldBack) => self.delivery = Delivery::Suspected,
                 Ok(WatchEnd::Expired) => self.position = Position::Start,
-                Ok(WatchEnd::Closed | WatchEnd::ReceiverDropped) => self.back_off().await,
+                Ok(_) => self.back_off().await,
                 Err(error) => return error,
             }
         }
     }
 
-    /// Makes one request after the other. A request that ended without progress is followed by a wait, whatever its end:
-    /// a proxy that cuts each watch at once must not cause a busy loop. The one exception is the first paged list, which
+    /// Makes one request after the other. A request that ended at once and without progress is followed by a wait, whatever
+    /// its end: a proxy that cuts each watch must not cause a busy loop. The one exception is the first paged list, which
     /// follows the rejected streamed list at once.
     async fn run(mut self) {
         loop {
-            let mut progress = false;
-            match self.request(&mut progress).await {
-                Ok(WatchEnd::ReceiverDropped) => return,
-                Ok(WatchEnd::Closed) if progress => {}
-                Ok(WatchEnd::Closed) => self.back_off().await,
+            let (started, has_position, mut progress) = (Instant::now(), self.position != Position::Start, false);
+            match self.checked_request(&mut progress).await {
+                Ok(WatchEnd::ReceiverDropped | WatchEnd::HistoryReplaced) => return,
+                Ok(WatchEnd::Closed) if progress || (has_position && started.elapsed() >= MIN_WATCH_TIME) => {}
+                Ok(WatchEnd::Closed | WatchEnd::Behind) => self.back_off().await,
                 Ok(WatchEnd::Expired) => {
                     self.position = Position::Start;
                     if !progress {
@@ -151,26 +200,63 @@ impl<'a> Watch<'a> {
                     }
                 }
                 Ok(WatchEnd::StreamingUnsupported) => self.streaming = false,
-                Err(error) => {
-                    let error = ApiError::from_kube(RESOURCE, &error);
-                    self.throttle.failed(|failures| {
-                        tracing::warn!(%error, failures, "failed to watch TenantControlPlanes; retrying");
-                    });
-                    self.back_off().await;
-                }
+                Ok(WatchEnd::HeldBack) => self.delivery = Delivery::Suspected,
+                Err(error) => self.on_error(&error).await,
             }
         }
+    }
+
+    async fn on_error(&mut self, error: &kube::Error) {
+        // The server could not be reached at all.
+        if self.delivery == Delivery::Suspected {
+            self.delivery = Delivery::Immediate;
+        }
+        let error = ApiError::from_kube(RESOURCE, error);
+        self.memory.throttle.failed(|failures| {
+            tracing::warn!(%error, failures, "failed to watch TenantControlPlanes; retrying");
+        });
+        self.back_off().await;
     }
 
     async fn back_off(&mut self) {
         tokio::time::sleep(self.backoff.wait()).await;
     }
 
-    /// Records that the request has moved the position on, which ends an outage.
-    fn record_progress(&mut self, progress: &mut bool) {
-        *progress = true;
-        self.backoff = Backoff::new(MIN_BACKOFF, self.max_backoff);
-        self.throttle.recovered(|| tracing::info!(resource = %RESOURCE, "watching TenantControlPlanes again"));
+    /// Moves the position on, which ends an outage.
+    fn advance(&mut self, version: String, progress: &mut bool) {
+        self.memory.history.advance(&version);
+        self.position = Position::At(version);
+        if std::mem::replace(progress, true) {
+            return;
+        }
+        self.backoff = Backoff::new(MIN_BACKOFF, self.intervals.retry_max);
+        self.memory.throttle.recovered(|| tracing::info!(resource = %RESOURCE, "watching TenantControlPlanes again"));
+        if self.delivery == Delivery::Suspected {
+            self.delivery = Delivery::Buffered;
+            self.memory.is_buffered.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                timeout = ?REQUEST_TIMEOUT,
+                watch_seconds = SHORT_WATCH_SECONDS,
+                "a watch brought nothing in time, as behind a proxy that buffers; listing in pages and watching in short requests"
+            );
+        }
+    }
+
+    /// Makes one request, unless the server is behind the position, and ends it if the server turns out to be.
+    async fn checked_request(&mut self, progress: &mut bool) -> Result<WatchEnd, kube::Error> {
+        let (client, compare, history) = (self.client, self.intervals.compare, &self.memory.history);
+        match history.compare(client, compare).await? {
+            Standing::Reached => {}
+            // A restored server may have passed the position meanwhile. A list is right in either case.
+            Standing::CaughtUp => self.position = Position::Start,
+            Standing::Behind => return Ok(WatchEnd::Behind),
+            Standing::Replaced => return Ok(WatchEnd::HistoryReplaced),
+        }
+        tokio::select! {
+            biased;
+            end = self.request(progress) => end,
+            () = history.wait_until_replaced(client, compare) => Ok(WatchEnd::HistoryReplaced),
+        }
     }
 
     /// Makes one request that continues from the position, and forwards its events until it ends. `progress` is set
@@ -178,12 +264,16 @@ impl<'a> Watch<'a> {
     async fn request(&mut self, progress: &mut bool) -> Result<WatchEnd, kube::Error> {
         if let Position::At(version) = &self.position {
             let version = version.clone();
-            return self.watch(&watch_params(false), &version, progress).await;
+            return self.watch(&WatchParams::default(), &version, progress).await;
         }
         if self.events.send(WatcherEvent::Init).await.is_err() {
             return Ok(WatchEnd::ReceiverDropped);
         }
-        if self.streaming { self.watch(&watch_params(true), "", progress).await } else { self.list(progress).await }
+        if self.streaming && self.delivery == Delivery::Immediate {
+            self.watch(&WatchParams::streaming_lists(), "", progress).await
+        } else {
+            self.list(progress).await
+        }
     }
 
     /// Watches from the resourceVersion `version`, with the initial events first if `params` requests them.
@@ -193,22 +283,36 @@ impl<'a> Watch<'a> {
         version: &str,
         progress: &mut bool,
     ) -> Result<WatchEnd, kube::Error> {
-        let request = Request::new(PATH).watch(params, version).map_err(kube::Error::BuildRequest)?;
-        let events = match within_deadline(self.client.request_events::<TenantControlPlane>(request)).await {
-            Ok(events) => events,
-            Err(kube::Error::Api(status)) if status.code == 410 => return Ok(WatchEnd::Expired),
-            Err(kube::Error::Api(status)) if params.send_initial_events && matches!(status.code, 400 | 422) => {
+        let seconds = if self.delivery == Delivery::Immediate { WATCH_SECONDS } else { SHORT_WATCH_SECONDS };
+        let params = params.clone().timeout(seconds);
+        let request = Request::new(PATH).watch(&params, version).map_err(kube::Error::BuildRequest)?;
+        let response = self.client.request_events::<TenantControlPlane>(request);
+        let events = match timeout(REQUEST_TIMEOUT, response).await {
+            Err(_) if self.delivery == Delivery::Immediate => return Ok(WatchEnd::HeldBack),
+            Err(_) => return Err(no_answer()),
+            Ok(Ok(events)) => events,
+            Ok(Err(kube::Error::Api(status))) if status.code == 410 => return Ok(WatchEnd::Expired),
+            Ok(Err(kube::Error::Api(status))) if params.send_initial_events && matches!(status.code, 400 | 422) => {
                 return Ok(WatchEnd::StreamingUnsupported);
             }
-            Err(error) => return Err(error),
+            Ok(Err(error)) => return Err(error),
         };
         pin_mut!(events);
-        while let Some(event) = next_event(&mut events).await? {
-            if let Some(end) = self.forward(event, progress).await? {
+        loop {
+            // Until the initial events end, there is always another one to send.
+            let is_listing = self.position == Position::Start;
+            let max_silence =
+                if is_listing { REQUEST_TIMEOUT } else { Duration::from_secs(seconds.into()) + SILENCE_MARGIN };
+            let end = match timeout(max_silence, events.next()).await {
+                Err(_) if is_listing => Some(WatchEnd::HeldBack),
+                Err(_) => return Err(silence(max_silence)),
+                Ok(None) => Some(WatchEnd::Closed),
+                Ok(Some(event)) => self.forward(event?, progress).await?,
+            };
+            if let Some(end) = end {
                 return Ok(end);
             }
         }
-        Ok(WatchEnd::Closed)
     }
 
     /// Forwards an event, and returns the end of the watch if the event ends it.
@@ -236,10 +340,7 @@ impl<'a> Watch<'a> {
         // The initial events come in no order, so there is no position to resume from before they end. They are no
         // progress either: a list that is cut each time must be followed by a wait.
         if self.position != Position::Start || forwarded == Some(WatcherEvent::InitDone) {
-            self.position = Position::At(version);
-            if !*progress {
-                self.record_progress(progress);
-            }
+            self.advance(version, progress);
         }
         match forwarded {
             Some(event) if self.events.send(event).await.is_err() => Ok(Some(WatchEnd::ReceiverDropped)),
@@ -263,8 +364,7 @@ impl<'a> Watch<'a> {
                 }
             }
             let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-                self.record_progress(progress);
-                self.position = Position::At(page.metadata.resource_version.unwrap_or_default());
+                self.advance(page.metadata.resource_version.unwrap_or_default(), progress);
                 let is_sent = self.events.send(WatcherEvent::InitDone).await.is_ok();
                 return Ok(if is_sent { WatchEnd::Closed } else { WatchEnd::ReceiverDropped });
             };
@@ -273,19 +373,12 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Returns the next event, `None` at the end of the watch, or an error after [`MAX_WATCH_SILENCE`].
-async fn next_event(
-    events: &mut (impl Stream<Item = Result<WatchEvent<TenantControlPlane>, kube::Error>> + Unpin),
-) -> Result<Option<WatchEvent<TenantControlPlane>>, kube::Error> {
-    tokio::time::timeout(MAX_WATCH_SILENCE, events.next()).await.map_or_else(
-        |_| {
-            Err(kube::Error::ReadEvents(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("the watch has been silent for {} s", MAX_WATCH_SILENCE.as_secs()),
-            )))
-        },
-        Option::transpose,
-    )
+/// Returns the error of a watch that is silent although the server should have ended it.
+fn silence(max_silence: Duration) -> kube::Error {
+    kube::Error::ReadEvents(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("the watch has been silent for {} s", max_silence.as_secs()),
+    ))
 }
 
 #[cfg(test)]

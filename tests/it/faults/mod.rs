@@ -17,6 +17,8 @@ mod short;
 
 mod network;
 mod api_server;
+mod restore;
+mod held_back;
 mod journal;
 mod copies;
 mod objects;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::config::Config;
 use super::journal::JournalStore;
+use super::journal::config_map::WRITTEN;
 use super::kubernetes::{ClusterInfo, owner};
 use super::lease::Lease;
 use super::metrics::LeaderGuard;
@@ -20,6 +21,10 @@ use crate::process::probes::Readiness;
 /// The wait between two terms. It doubles up to the maximum, and is reset by a term that outlasted the maximum. Without
 /// it, two agents that both consider themselves the leader would make each other list for ever.
 const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// The longest term that counts as ended by a rival. Two agents end each other's terms within the longest wait between two
+/// of them, a minute by default, and the interval at which the journal is checked.
+const RIVAL_TERM: Duration = Duration::from_mins(10);
 
 /// Runs terms until `shutdown`. Dropping the future releases everything but the Lease, which then expires.
 pub(super) async fn run(
@@ -92,10 +97,33 @@ async fn run_elected(lease: &mut Lease, context: &TermContext<'_>) {
     }
 }
 
+/// The terms that somebody else has ended in a row.
+#[derive(Debug)]
+struct Rivalry {
+    ended: u32,
+    throttle: LogThrottle,
+}
+
+impl Rivalry {
+    /// Counts a term, and warns about another agent where one has ended two terms in a row, each within [`RIVAL_TERM`].
+    fn term_ended(&mut self, is_by_another: bool, lasted: Duration) {
+        self.ended = if is_by_another && lasted < RIVAL_TERM { self.ended + 1 } else { 0 };
+        if self.ended >= 2 {
+            self.throttle.failed(|_| {
+                tracing::warn!(
+                    "another process writes this journal again and again: run one replica, or all of them with \
+                     --leader-elect"
+                );
+            });
+        }
+    }
+}
+
 /// Runs one term after another until a shutdown ends one.
 async fn run_terms(context: &TermContext<'_>) {
     let _leader = LeaderGuard::new();
     let (fenced_throttle, open_throttle) = (LogThrottle::hourly(), LogThrottle::hourly());
+    let mut rivalry = Rivalry { ended: 0, throttle: LogThrottle::hourly() };
     let retry_max_interval = context.config.retry_max_interval;
     let mut backoff = Backoff::new(RETRY_MIN, retry_max_interval);
     while !context.shutdown.is_cancelled() {
@@ -107,6 +135,9 @@ async fn run_terms(context: &TermContext<'_>) {
                 fenced_throttle.failed(|_| {
                     tracing::info!(reason, "the term has ended; a new one begins from what is written");
                 });
+                if context.config.election.is_none() {
+                    rivalry.term_ended(reason == WRITTEN, started.elapsed());
+                }
                 if started.elapsed() > retry_max_interval {
                     backoff = Backoff::new(RETRY_MIN, retry_max_interval);
                 }

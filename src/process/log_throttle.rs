@@ -15,10 +15,14 @@ const HOUR: Duration = Duration::from_hours(1);
 /// trying something, and bounds the log to 1,440 lines a day.
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// The period between two lines if the first failure has recovered: the second may be another one, which would be unknown
+/// for an hour after a short outage. It bounds the log to 12 lines an hour where a failure comes and goes.
+const AFTER_RECOVERY: Duration = Duration::from_mins(10);
+
 /// A limit on how often one failure is logged.
 ///
-/// The first failure is logged at once, later ones at most once a period. The recovery is logged once, if the failure
-/// was.
+/// The first failure is logged at once, later ones at most once a period; after a recovery at most once in 10 minutes. The
+/// recovery is logged once, if the failure was.
 #[derive(Debug)]
 pub struct LogThrottle {
     period: Duration,
@@ -53,7 +57,8 @@ impl LogThrottle {
     pub fn failed(&self, log: impl FnOnce(u64)) {
         let mut state = lock(&self.state);
         state.count += 1;
-        if state.last_logged.is_none_or(|last| last.elapsed() >= self.period) {
+        let period = if state.is_failing { self.period } else { self.period.min(AFTER_RECOVERY) };
+        if state.last_logged.is_none_or(|last| last.elapsed() >= period) {
             let count = state.count;
             *state = ThrottleState { last_logged: Some(Instant::now()), count: 0, is_failing: true };
             log(count);
@@ -84,9 +89,15 @@ mod tests {
         throttle.failed(|_| lines.push("failed"));
         throttle.recovered(|| lines.push("recovered"));
         assert_eq!(lines, ["failed", "recovered"]);
-        tokio::time::advance(HOUR).await;
+        tokio::time::advance(AFTER_RECOVERY).await;
         throttle.failed(|_| lines.push("failed"));
-        assert_eq!(lines, ["failed", "recovered", "failed"]);
+        assert_eq!(lines, ["failed", "recovered", "failed"], "a failure after a recovery may be another one");
+        tokio::time::advance(HOUR / 2).await;
+        throttle.failed(|_| lines.push("failed"));
+        assert_eq!(lines.len(), 3);
+        tokio::time::advance(HOUR / 2).await;
+        throttle.failed(|_| lines.push("failed"));
+        assert_eq!(lines.len(), 4);
     }
 
     #[tokio::test(start_paused = true)]

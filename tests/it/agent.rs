@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use tokio::process::Command;
 
 use crate::program::{Agent, AgentOptions, PROGRAM};
-use crate::servers::{ApiServer, CountingProxy, Request, User, eventually, fixture, tcp};
+use crate::servers::{ApiServer, Collector, CountingProxy, Request, User, checkout, eventually, fixture, tcp};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
@@ -93,6 +94,44 @@ async fn an_api_server_that_restarts_is_watched_again() {
     agent.logged("watching TenantControlPlanes again").await;
     assert!(agent.is_ready().await, "an outage does not make it unready");
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
+}
+
+/// Gauges that are sent while nothing can be observed would be wrong without a sign.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn no_gauge_leaves_while_the_right_to_watch_is_missing() {
+    let mut cluster = ApiServer::start_with_kamaji().await;
+    cluster.create(tcp("a").status("Ready")).await;
+    let collector = Collector::start(&checkout("otel-collector/debug.yaml"), &[], &[]).await;
+    let options = AgentOptions::new(&cluster, &collector.endpoint()).argument("--export-interval=1s");
+    let agent = options.argument("--operator-poll-interval=1s").start().await;
+    let gauges = || collector.output().matches("Name: kamaji.tcp.running").count();
+    eventually("gauges", async || (gauges() > 0).then_some(())).await;
+
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.admin().clone());
+    let mut binding = bindings.get("kamaji-telemetry").await.unwrap();
+    bindings.delete("kamaji-telemetry", &DeleteParams::default()).await.unwrap();
+    // The running watch ends with the API server.
+    cluster.stop();
+    cluster.resume().await;
+    let count = |is: &dyn Fn(&Request) -> bool| cluster.requests_of(User::Agent).iter().filter(|one| is(one)).count();
+    let refused = || count(&|one| one.resource == "tenantcontrolplanes" && one.code == 403);
+    let polls = || count(&|one| one.is_operator_read() && one.code == 200);
+    let polled = async |times: usize| {
+        let until = polls() + times;
+        eventually("polls of the operator", async || (polls() >= until).then_some(())).await;
+    };
+    eventually("two refusals", async || (refused() >= 2).then_some(())).await;
+    polled(2).await;
+    let before = gauges();
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.admin().clone());
+    // As many intervals of the gauges as of the polls.
+    polled(4).await;
+    assert_eq!(gauges(), before, "{}", agent.log());
+
+    binding.metadata = ObjectMeta { name: binding.metadata.name, ..ObjectMeta::default() };
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+    eventually("gauges again", async || (gauges() > before).then_some(())).await;
 }
 
 async fn with_an_event_that_cannot_be_delivered() -> (Agent, ApiServer, CountingProxy) {

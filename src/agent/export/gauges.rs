@@ -93,10 +93,11 @@ impl GaugeExporter<'_> {
         result.is_ok()
     }
 
-    /// Returns the current values, or `None` while the cluster can't be read or if the installation was forgotten.
+    /// Returns the current values, or `None` while the cluster can't be read or watched, or if the installation was
+    /// forgotten.
     async fn values(&self) -> Option<GaugeValues> {
         let info = self.cluster_info.borrow().clone();
-        if info.is_transient() {
+        if info.is_transient() || !*self.is_synced.borrow() {
             return None;
         }
         let extended = if self.options.extended { Some(self.extended_values().await) } else { None };

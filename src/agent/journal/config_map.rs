@@ -45,7 +45,7 @@ const DESCRIPTION: (&str, &str) = (
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// The reasons for which a term loses its journal.
-const WRITTEN: &str = "the journal was written by another term, or by somebody else";
+pub(in crate::agent) const WRITTEN: &str = "the journal was written by another term, or by somebody else";
 const DELETED: &str = "the journal was deleted";
 const OLDER: &str = "the journal in the cluster is older than what was written, as after a restore of etcd";
 

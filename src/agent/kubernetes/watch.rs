@@ -152,6 +152,8 @@ struct Watch<'a> {
     /// False once the server has rejected a streamed list.
     streaming: bool,
     delivery: Delivery,
+    /// True between [`WatcherEvent::Interrupted`] and [`WatcherEvent::Resumed`].
+    is_interrupted: bool,
     backoff: Backoff,
     intervals: WatchIntervals,
     memory: &'a WatchMemory,
@@ -168,7 +170,17 @@ impl<'a> Watch<'a> {
         let backoff = Backoff::new(MIN_BACKOFF, intervals.retry_max);
         let is_buffered = memory.is_buffered.load(Ordering::Relaxed);
         let delivery = if is_buffered { Delivery::Buffered } else { Delivery::Immediate };
-        Self { client, events, position: Position::Start, streaming: true, delivery, backoff, intervals, memory }
+        Self {
+            client,
+            events,
+            position: Position::Start,
+            streaming: true,
+            delivery,
+            is_interrupted: false,
+            backoff,
+            intervals,
+            memory,
+        }
     }
 
     async fn run_until_error(&mut self) -> kube::Error {
@@ -192,7 +204,11 @@ impl<'a> Watch<'a> {
             match self.checked_request(&mut progress).await {
                 Ok(WatchEnd::ReceiverDropped | WatchEnd::HistoryReplaced) => return,
                 Ok(WatchEnd::Closed) if progress || (has_position && started.elapsed() >= MIN_WATCH_TIME) => {}
-                Ok(WatchEnd::Closed | WatchEnd::Behind) => self.back_off().await,
+                Ok(WatchEnd::Closed) => self.back_off().await,
+                Ok(WatchEnd::Behind) => {
+                    self.interrupt().await;
+                    self.back_off().await;
+                }
                 Ok(WatchEnd::Expired) => {
                     self.position = Position::Start;
                     if !progress {
@@ -213,9 +229,24 @@ impl<'a> Watch<'a> {
         }
         let error = ApiError::from_kube(RESOURCE, error);
         self.memory.throttle.failed(|failures| {
-            tracing::warn!(%error, failures, "failed to watch TenantControlPlanes; retrying");
+            tracing::warn!(%error, failures, "failed to watch TenantControlPlanes; retrying, and sending no gauges meanwhile");
         });
+        self.interrupt().await;
         self.back_off().await;
+    }
+
+    /// Tells the receiver that what it has may be old. A receiver that was dropped is noticed by the next request.
+    async fn interrupt(&mut self) {
+        if !std::mem::replace(&mut self.is_interrupted, true) {
+            let _ = self.events.send(WatcherEvent::Interrupted).await;
+        }
+    }
+
+    /// Tells the receiver that the watch continues, once the server has accepted the position.
+    async fn resume(&mut self) {
+        if std::mem::take(&mut self.is_interrupted) {
+            let _ = self.events.send(WatcherEvent::Resumed).await;
+        }
     }
 
     async fn back_off(&mut self) {
@@ -266,6 +297,8 @@ impl<'a> Watch<'a> {
             let version = version.clone();
             return self.watch(&WatchParams::default(), &version, progress).await;
         }
+        // A list says by itself when it is complete.
+        self.is_interrupted = false;
         if self.events.send(WatcherEvent::Init).await.is_err() {
             return Ok(WatchEnd::ReceiverDropped);
         }
@@ -297,6 +330,9 @@ impl<'a> Watch<'a> {
             }
             Ok(Err(error)) => return Err(error),
         };
+        if self.position != Position::Start {
+            self.resume().await;
+        }
         pin_mut!(events);
         loop {
             // Until the initial events end, there is always another one to send.

@@ -41,4 +41,8 @@ pub enum WatcherEvent {
     Delete(Uuid),
     /// The end of a list. Objects that the list did not contain are gone.
     InitDone,
+    /// The watch can't be continued for now, so that changes may be missing.
+    Interrupted,
+    /// The watch continues after [`WatcherEvent::Interrupted`]. Missing changes follow.
+    Resumed,
 }

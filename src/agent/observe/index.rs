@@ -110,6 +110,8 @@ impl Index {
             WatcherEvent::Apply(object) => self.apply(object, now, remaining_capacity),
             WatcherEvent::Delete(uid) => self.delete(uid, now, remaining_capacity),
             WatcherEvent::InitDone => self.finish_list(now, remaining_capacity),
+            // What is known stays as it is, and is brought up to date by what follows.
+            WatcherEvent::Interrupted | WatcherEvent::Resumed => Vec::new(),
         };
         self.enforce_limit();
         changes

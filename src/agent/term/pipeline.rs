@@ -20,7 +20,7 @@ const MAX_UNREADABLE_LOGGED: usize = 10;
 pub(super) struct Pipeline<'a> {
     pub(super) index: SharedIndex,
     pub(super) readiness: &'a Readiness,
-    /// Tells the gauge exporter that the index is complete.
+    /// Tells the gauge exporter that the index is complete, and the watch continues.
     pub(super) synced: watch::Sender<bool>,
     pub(super) warnings: &'a ObjectWarnings,
     /// Superseded states that the metrics count already.
@@ -72,6 +72,12 @@ impl Pipeline<'_> {
             WatcherEvent::InitDone => {
                 self.synced.send_replace(true);
                 self.readiness.set(true);
+            }
+            WatcherEvent::Interrupted => {
+                self.synced.send_replace(false);
+            }
+            WatcherEvent::Resumed => {
+                self.synced.send_replace(true);
             }
             WatcherEvent::Apply(_) | WatcherEvent::Delete(_) => {}
         }

@@ -104,8 +104,8 @@ async fn change_after_backup(scene: &mut Scene) -> EtcdBackup {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_journal_that_was_restored_with_etcd_is_what_was_reported() {
-    // What is acknowledged stays in the journal, so that the restored one has it to send.
-    let (mut scene, agent) = start(&["--acknowledge-interval=1h"]).await;
+    // What was acknowledged within 2 s before the backup is in the restored journal, and is sent again.
+    let (mut scene, agent) = start(&[]).await;
     let backup = change_after_backup(&mut scene).await;
     scene.restore(&backup, 0).await;
     let outcome = change_and_compare(&mut scene).await;
@@ -121,7 +121,7 @@ async fn a_journal_that_was_restored_with_etcd_is_what_was_reported() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_restore_with_a_revision_bump_is_noticed_by_the_watch_that_expires() {
-    let (mut scene, agent) = start(&["--acknowledge-interval=1h"]).await;
+    let (mut scene, agent) = start(&[]).await;
     let backup = change_after_backup(&mut scene).await;
     scene.restore(&backup, 500).await;
     let outcome = change_and_compare(&mut scene).await;
@@ -133,7 +133,7 @@ async fn a_restore_with_a_revision_bump_is_noticed_by_the_watch_that_expires() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn an_agent_that_is_down_during_a_restore_continues_from_the_restored_journal() {
-    let (mut scene, mut agent) = start(&["--acknowledge-interval=1h"]).await;
+    let (mut scene, mut agent) = start(&[]).await;
     let backup = change_after_backup(&mut scene).await;
     agent.kill();
     scene.restore(&backup, 0).await;

@@ -221,6 +221,26 @@ async fn a_truncated_line_is_no_event_and_is_requested_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_known_may_be_old_from_the_first_failure_until_the_watch_continues() {
+    let server = Server::default();
+    let answer = |request| match request {
+        0 => Answer::Body(end_of_list("5")),
+        1 | 2 => Answer::Status(StatusCode::FORBIDDEN),
+        _ => Answer::Body(line("MODIFIED", &object(7))),
+    };
+    let client = server.client(answer, positions(["1000"]));
+    let events = watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 5).await.unwrap();
+    assert!(
+        matches!(
+            events[..],
+            [WatcherEvent::Init, WatcherEvent::InitDone, WatcherEvent::Interrupted, WatcherEvent::Resumed, _, ..]
+        ) && is_applied(&events[4], 7),
+        "{events:?}"
+    );
+    assert!(events[5..].iter().all(|event| is_applied(event, 7)), "once: {events:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_is_cut_each_time_is_retried_with_growing_waits() {
     let (_, made) = watch(|_| line("ADDED", &object(1)), 6).await;
     let waits = made.windows(2).map(|pair| pair[1].time - pair[0].time);

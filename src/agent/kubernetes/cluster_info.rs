@@ -4,7 +4,6 @@ use kube::Client;
 
 use super::client::within_deadline;
 use super::operator::{self, Operator, OperatorError, OperatorLocation};
-use crate::agent::error_chain;
 
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 use crate::process::log_throttle::LogThrottle;
@@ -56,17 +55,18 @@ async fn read_kubernetes_version(client: &Client) -> KubernetesVersion {
             THROTTLE.recovered(|| tracing::info!("the version of the API server can be read again"));
             KubernetesVersion::normalize(&info.git_version)
         }
-        Err(error) => {
-            let error = error_chain::text(&error);
+        Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
             THROTTLE.failed(|_| {
                 tracing::warn!(
-                    error,
-                    "failed to read the version of the API server, which is unknown until then; a ClusterRole with \
+                    code = status.code,
+                    "the API server refuses its version, which is unknown until then; a ClusterRole with \
                      {{nonResourceURLs: [/version], verbs: [get]}} allows it"
                 );
             });
             KubernetesVersion::Unknown
         }
+        // A server that can't be reached is told by the requests that matter more.
+        Err(_) => KubernetesVersion::Unknown,
     }
 }
 

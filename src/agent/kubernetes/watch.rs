@@ -204,8 +204,7 @@ impl<'a> Watch<'a> {
             match self.checked_request(&mut progress).await {
                 Ok(WatchEnd::ReceiverDropped | WatchEnd::HistoryReplaced) => return,
                 Ok(WatchEnd::Closed) if progress || (has_position && started.elapsed() >= MIN_WATCH_TIME) => {}
-                Ok(WatchEnd::Closed) => self.back_off().await,
-                Ok(WatchEnd::Behind) => {
+                Ok(WatchEnd::Closed | WatchEnd::Behind) => {
                     self.interrupt().await;
                     self.back_off().await;
                 }
@@ -242,7 +241,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells the receiver that the watch continues, once the server has accepted the position.
+    /// Tells the receiver that the watch continues: it has brought an event, or has been open for [`MIN_WATCH_TIME`]. A
+    /// server that can't read the objects accepts a watch and closes it at once.
     async fn resume(&mut self) {
         if std::mem::take(&mut self.is_interrupted) {
             let _ = self.events.send(WatcherEvent::Resumed).await;
@@ -330,20 +330,31 @@ impl<'a> Watch<'a> {
             }
             Ok(Err(error)) => return Err(error),
         };
-        if self.position != Position::Start {
-            self.resume().await;
-        }
         pin_mut!(events);
         loop {
             // Until the initial events end, there is always another one to send.
             let is_listing = self.position == Position::Start;
-            let max_silence =
-                if is_listing { REQUEST_TIMEOUT } else { Duration::from_secs(seconds.into()) + SILENCE_MARGIN };
+            let is_resuming = self.is_interrupted && !is_listing;
+            let max_silence = match (is_listing, is_resuming) {
+                (true, _) => REQUEST_TIMEOUT,
+                (_, true) => MIN_WATCH_TIME,
+                _ => Duration::from_secs(seconds.into()) + SILENCE_MARGIN,
+            };
             let end = match timeout(max_silence, events.next()).await {
+                Err(_) if is_resuming => {
+                    self.resume().await;
+                    continue;
+                }
                 Err(_) if is_listing => Some(WatchEnd::HeldBack),
                 Err(_) => return Err(silence(max_silence)),
                 Ok(None) => Some(WatchEnd::Closed),
-                Ok(Some(event)) => self.forward(event?, progress).await?,
+                Ok(Some(event)) => {
+                    let end = self.forward(event?, progress).await?;
+                    if self.position != Position::Start {
+                        self.resume().await;
+                    }
+                    end
+                }
             };
             if let Some(end) = end {
                 return Ok(end);

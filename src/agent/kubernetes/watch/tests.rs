@@ -233,11 +233,27 @@ async fn what_is_known_may_be_old_from_the_first_failure_until_the_watch_continu
     assert!(
         matches!(
             events[..],
-            [WatcherEvent::Init, WatcherEvent::InitDone, WatcherEvent::Interrupted, WatcherEvent::Resumed, _, ..]
-        ) && is_applied(&events[4], 7),
+            [WatcherEvent::Init, WatcherEvent::InitDone, WatcherEvent::Interrupted, _, WatcherEvent::Resumed, ..]
+        ) && is_applied(&events[3], 7),
         "{events:?}"
     );
     assert!(events[5..].iter().all(|event| is_applied(event, 7)), "once: {events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_accepted_and_closed_at_once_has_not_continued_and_one_that_stays_open_has() {
+    let server = Server::default();
+    let answer = |request| match request {
+        0 => Answer::Body(end_of_list("5")),
+        1..10 => Answer::Body(String::new()),
+        _ => Answer::Open(String::new()),
+    };
+    let client = server.client(answer, positions(["1000"]));
+    let begun = Instant::now();
+    let events = watch_until(&client, &WatchMemory::default(), || begun.elapsed() > Duration::from_mins(10)).await;
+    let expected = [WatcherEvent::Init, WatcherEvent::InitDone, WatcherEvent::Interrupted, WatcherEvent::Resumed];
+    assert_eq!(events.unwrap()[..4], expected);
+    assert!(server.requests().len() >= 11);
 }
 
 #[tokio::test(start_paused = true)]

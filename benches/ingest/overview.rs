@@ -20,7 +20,8 @@ const WORDS: &str = "
     INSERT INTO words (id, word)
     SELECT 1 + n, 'v1.' || n || '.0' FROM number
     UNION ALL SELECT 101 + n, 'v1.35.' || n FROM number WHERE n < 12
-    UNION ALL VALUES (201, '0.1.0'), (202, 'kamaji.tcp.created'), (203, 'kamaji.tcp.by_version=v1.35')";
+    UNION ALL VALUES (201, '0.1.0'), (202, 'kamaji.tcp.created'), (203, 'kamaji.tcp.by_version=v1.35'),
+                     (204, 'unknown')";
 
 /// The installations: of ten, eight report now, one has stopped in the course of the year, and one is not confirmed. Each
 /// has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has an extended gauge.
@@ -54,7 +55,8 @@ const EVENTS_OF_A_YEAR: &str = "
 /// The rollups of the rows.
 const ROLLUPS: &str = "
     INSERT INTO latest_rollup
-    SELECT source, confirmed IS NOT NULL, last_seen, kamaji, kubernetes, count(*),
+    SELECT source, confirmed IS NOT NULL, last_seen, iif(confirmed IS NULL, 204, kamaji),
+           iif(confirmed IS NULL, 204, kubernetes), count(*),
            sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
     FROM latest GROUP BY 1, 2, 3, 4, 5;
     INSERT INTO dimension_rollup

@@ -70,9 +70,10 @@ impl ClockGuard {
         self.trusted == Some(utc_date(now))
     }
 
-    /// Takes note of a record that was received at `now` and is stored.
-    pub(in crate::backend) fn received(&self, now: Timestamp) {
-        *lock(&self.newest) = Some(now);
+    /// Takes note of the time under which a record is stored.
+    pub(in crate::backend) fn received(&self, time: Timestamp) {
+        let mut newest = lock(&self.newest);
+        *newest = (*newest).max(Some(time));
     }
 }
 

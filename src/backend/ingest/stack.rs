@@ -118,8 +118,10 @@ pub(super) async fn write(
     if records.is_empty() {
         return Ok(());
     }
+    // Snapshots are stored under the hour of their receipt, and events under their own.
+    let newest = if snapshots > 0 { Some(now) } else { records.events.iter().map(|event| event.record.time).max() };
     store.write(records).await?;
-    guard.received(now);
+    newest.into_iter().for_each(|newest| guard.received(newest));
     metrics::records_accepted(snapshots, events);
     Ok(())
 }

@@ -125,6 +125,8 @@ async fn try_prune(
     guard: &ClockGuard,
 ) -> Result<(Pruned, PrunedAuth), PruneError> {
     let now = guard.now().map_err(|_| PruneError::ClockOff)?;
+    let before = days_before(now, retention.audit_log);
+    let auth = stores.auth.prune_auth(before, now, reader_tokens.prefixes()).await?;
     let cutoffs = retention.cutoffs(now);
     let StaleRows { stale, total } = stores.rows.stale_rows(cutoffs).await?;
     #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -132,9 +134,7 @@ async fn try_prune(
     if is_too_many && !guard.trusts(now) {
         return Err(PruneError::TooMany { stale, total, today: utc_date(now) });
     }
-    let rows = stores.rows.prune(cutoffs).await?;
-    let before = days_before(now, retention.audit_log);
-    Ok((rows, stores.auth.prune_auth(before, now, reader_tokens.prefixes()).await?))
+    Ok((stores.rows.prune(cutoffs).await?, auth))
 }
 
 fn log(rows: Pruned, auth: PrunedAuth, retention: Retention) {

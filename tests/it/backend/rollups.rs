@@ -13,9 +13,10 @@ use crate::servers::store;
 const ROLLUPS: [(&str, &str); 4] = [
     (
         "latest_rollup",
-        "SELECT source, confirmed IS NOT NULL, last_seen, kamaji, kubernetes, count(*),
+        "SELECT source, confirmed IS NOT NULL, last_seen, iif(confirmed IS NULL, unknown, kamaji),
+                iif(confirmed IS NULL, unknown, kubernetes), count(*),
                 sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
-         FROM latest GROUP BY 1, 2, 3, 4, 5",
+         FROM latest LEFT JOIN (SELECT id AS unknown FROM words WHERE word = 'unknown') GROUP BY 1, 2, 3, 4, 5",
     ),
     (
         "day_rollup",

@@ -27,9 +27,9 @@ pub struct LatestKey {
     pub confirmed: bool,
     /// The hour in which they were last seen.
     pub hour: Hour,
-    /// Their Kamaji's version.
+    /// Their Kamaji's version; unknown for those that are not confirmed.
     pub kamaji: KamajiVersion,
-    /// The version of their management cluster.
+    /// The version of their management cluster; unknown for those that are not confirmed.
     pub kubernetes: KubernetesVersion,
 }
 
@@ -165,7 +165,10 @@ impl RollupChanges {
         let LatestRow { first_seen: _, confirmed, last_seen: hour, report } = row;
         let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions } = report;
         let (source, confirmed, hour) = (source.kind(), confirmed.is_some(), *hour);
-        let key = LatestKey { source, confirmed, hour, kamaji: *kamaji, kubernetes: *kubernetes };
+        // No question asks for the versions of those that are not confirmed, which strangers choose.
+        let (kamaji, kubernetes) =
+            if confirmed { (*kamaji, *kubernetes) } else { (KamajiVersion::Unknown, KubernetesVersion::Unknown) };
+        let key = LatestKey { source, confirmed, hour, kamaji, kubernetes };
         self.latest.entry(key).or_default().add(*counts, sign);
         if !confirmed {
             return;

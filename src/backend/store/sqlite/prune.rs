@@ -9,10 +9,10 @@ use super::columns::{NO_SOURCE, SOURCES, source};
 use super::events::EventColumns;
 use super::file::BUSY_TIMEOUT;
 use super::rollups;
-use super::rows::{day_row, latest_row, read_latest};
+use super::rows::{day_row, latest_row, read_latest, write_latest};
 use super::words::Words;
 use super::writer::RowWriter;
-use crate::backend::store::fold::{RollupChanges, Sign};
+use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges, Sign};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Cutoffs, Erased, Pruned};
 
@@ -91,7 +91,7 @@ impl Deletion<'_> {
         self.run("DELETE FROM events WHERE source = ?1 AND hour = ?2 AND uid = ?3", params![source, hour, uid])?;
         if remains == Remains::Uid {
             self.run(
-                "INSERT INTO events VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                "INSERT INTO events VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
                 params![NO_SOURCE, hour, uid],
             )?;
         }
@@ -198,8 +198,12 @@ impl Deletion<'_> {
     }
 }
 
-/// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. The last day of an
-/// installation goes with its latest row.
+/// The number of days before an hour in which the last report of an installation is looked for: more than a clock may be
+/// wrong unnoticed.
+const MAX_LOOK_BACK: i32 = 40;
+
+/// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. An installation that
+/// was known before keeps the hours that are not later, and its last report before.
 pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Result<Pruned> {
     writer.merge()?;
     let (connection, words) = writer.parts();
@@ -211,6 +215,7 @@ pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Resu
     deletion.delete_events_after(hour, &mut deleted)?;
     deletion.write_rollups()?;
     transaction.commit()?;
+    writer.forget_uids();
     Ok(deleted)
 }
 
@@ -224,15 +229,48 @@ impl Deletion<'_> {
             self.changes.latest(&latest, Sign::Minus);
             let (day, day_row) = latest.day_row();
             self.changes.day(day, &day_row, Sign::Minus);
-            keys.push((day, row.get::<_, Uuid>("installation")?));
+            keys.push((latest, row.get::<_, Uuid>("installation")?));
         }
-        for (day, installation) in &keys {
+        for (latest, installation) in keys {
+            self.delete_day(latest.last_seen.day(), installation)?;
             self.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
-            self.delete_day(*day, *installation)?;
+            if let Some(before) = self.latest_before(hour, latest, installation)? {
+                self.changes.latest(&before, Sign::Plus);
+                write_latest(self.transaction, self.words, installation, &before)?;
+            } else {
+                deleted.installations += 1;
+            }
+            deleted.days += 1;
         }
-        deleted.installations += keys.len() as u64;
-        deleted.days += keys.len() as u64;
         Ok(())
+    }
+
+    /// Returns the latest row as it was at `hour`, from the last day that is left.
+    fn latest_before(
+        &mut self,
+        hour: Hour,
+        latest: LatestRow,
+        installation: Uuid,
+    ) -> rusqlite::Result<Option<LatestRow>> {
+        let LatestRow { first_seen, confirmed, last_seen: _, report: _ } = latest;
+        if first_seen > hour {
+            return Ok(None);
+        }
+        let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day = ?1 AND installation = ?2")?;
+        for day in (0..MAX_LOOK_BACK).map(|days| hour.day().minus(days)) {
+            let mut rows = select.query(params![day.number(), installation])?;
+            if let Some(row) = rows.next()? {
+                let DayRow { confirmed: is_confirmed, report } = day_row(self.transaction, self.words, row)?;
+                let last_seen = day.first_hour().minus(-23).min(hour).max(first_seen);
+                return Ok(Some(LatestRow {
+                    first_seen,
+                    confirmed: confirmed.filter(|_| is_confirmed),
+                    last_seen,
+                    report,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     fn delete_days_after(&mut self, day: Day, deleted: &mut Pruned) -> rusqlite::Result<()> {

@@ -71,7 +71,8 @@ const LATEST: &str = "
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
         dimensions = excluded.dimensions";
 
-fn write_latest(
+/// Writes a row of `latest`.
+pub(super) fn write_latest(
     connection: &Connection,
     words: &mut Words,
     installation: Uuid,

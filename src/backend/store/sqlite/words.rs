@@ -10,6 +10,19 @@ pub(super) type WordId = u32;
 /// The number of words after which the cache is emptied. A fleet uses some hundreds; this is 10 MB of forged ones.
 const MAX_CACHED: usize = 65_536;
 
+/// Stores a new word under a random id. Consecutive ones would tell which words came together, and so tie events to an
+/// installation.
+fn insert(connection: &Connection, word: &str) -> rusqlite::Result<WordId> {
+    const INSERT: &str = "
+        INSERT INTO words (id, word) VALUES (1 + abs(random() % 4294967295), ?1) ON CONFLICT (id) DO NOTHING RETURNING id";
+    let mut insert = connection.prepare_cached(INSERT)?;
+    loop {
+        if let Some(id) = insert.query_row(params![word], |row| row.get(0)).optional()? {
+            return Ok(id);
+        }
+    }
+}
+
 /// A cache of the table of words, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Words {
@@ -26,9 +39,7 @@ impl Words {
         let mut select = connection.prepare_cached("SELECT id FROM words WHERE word = ?1")?;
         let id = match select.query_row(params![word], |row| row.get(0)).optional()? {
             Some(id) => id,
-            None => connection
-                .prepare_cached("INSERT INTO words (word) VALUES (?1) RETURNING id")?
-                .query_row(params![word], |row| row.get(0))?,
+            None => insert(connection, word)?,
         };
         self.remember(id, word.to_owned());
         Ok(id)

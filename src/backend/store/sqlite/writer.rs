@@ -252,6 +252,11 @@ impl RowWriter {
         Ok(())
     }
 
+    /// Forgets all uids, which are read again before the next commit: the newest event is another one now.
+    pub(super) fn forget_uids(&mut self) {
+        self.uids = None;
+    }
+
     /// Forgets the uids of hours before `hour`.
     pub(super) fn forget_uids_before(&mut self, hour: Hour) {
         if let Some(uids) = &mut self.uids {

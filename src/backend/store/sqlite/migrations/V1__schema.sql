@@ -8,6 +8,7 @@
 --
 -- A column of a version, a name or a state is the id of its word. 0 is no word.
 
+-- The ids are random, so that they don't tell which words came together.
 CREATE TABLE words (
     id   INTEGER NOT NULL PRIMARY KEY,
     word TEXT    NOT NULL UNIQUE
@@ -124,7 +125,8 @@ CREATE INDEX audit_log_by_token ON audit_log (token, time);
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too. A sum over no rows is deleted.
 
--- Sums over latest, by the hour in which an installation was last seen.
+-- Sums over latest, by the hour in which an installation was last seen. The versions of installations that are not confirmed
+-- are summed up as unknown.
 CREATE TABLE latest_rollup (
     source        INTEGER NOT NULL,
     confirmed     INTEGER NOT NULL,

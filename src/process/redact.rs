@@ -1,5 +1,7 @@
 //! Redaction of text of an operator before it is printed.
 
+use std::path::Path;
+
 /// The limit on the characters of a printed value. Secrets are longer: the backend's shortest token has 24.
 const MAX_CHARS: usize = 20;
 
@@ -16,9 +18,29 @@ pub fn redacted(value: &str) -> &str {
     if can_be_printed { value } else { REDACTED }
 }
 
+/// Returns whether `path` can be printed. A variable may hold the content of a file by mistake, which has line breaks,
+/// quotes, braces or more characters than a path.
+pub fn is_printable(path: &Path) -> bool {
+    const MAX_PATH_CHARS: usize = 1_024;
+    let text = path.to_string_lossy();
+    let is_of_content = |c: char| c.is_control() || "{}\"'".contains(c);
+    text.len() <= MAX_PATH_CHARS && !text.contains(is_of_content) && !text.contains("-----")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_content_of_a_file_is_no_path() {
+        for path in ["/root/.kube/config", "relative/a b.pem", "/tmp/ü.pem", ""] {
+            assert!(is_printable(Path::new(path)), "{path}");
+        }
+        let long = "a".repeat(2_000);
+        for content in ["a: b\ntoken: c", "-----BEGIN PRIVATE KEY-----", r#"{"token":"a"}"#, &long] {
+            assert!(!is_printable(Path::new(content)), "{content}");
+        }
+    }
 
     #[test]
     fn only_what_can_be_no_secret_is_printed() {

@@ -15,7 +15,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status};
 
 use super::diagnosis::Diagnosis;
-use crate::process::redact::redacted;
+use crate::process::redact::{is_printable, redacted};
 
 /// The timeout for opening a connection. It allows for two retransmissions of a SYN, after one and three seconds, and
 /// bounds what a black-holed address costs.
@@ -112,6 +112,7 @@ impl ExporterConfig {
 }
 
 fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    ensure!(is_printable(path), "a setting has the content of a PEM file: expected its path");
     std::fs::read(path).with_context(|| format!("{} can't be read: expected a PEM file", path.display()))
 }
 

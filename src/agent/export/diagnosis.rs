@@ -69,7 +69,7 @@ impl Diagnosis {
 
     /// Describes a status that the collector sent, or that stands for its HTTP status.
     fn describe_answer(&self, status: &Status) -> String {
-        let message = truncated(&self.without_headers(status.message()));
+        let message = self.message(status.message());
         // A proxy answers so for a server that is down or wants a token. Neither is a wrong port.
         let is_of_proxy = matches!(status.code(), Code::Unavailable | Code::Unauthenticated | Code::PermissionDenied);
         if is_not_grpc(status.message()) && !is_of_proxy {
@@ -77,6 +77,11 @@ impl Diagnosis {
         } else {
             message
         }
+    }
+
+    /// Returns a collector's message as it is printed: short, on one line, and without the values of headers.
+    pub(super) fn message(&self, message: &str) -> String {
+        truncated(&self.without_headers(message))
     }
 
     /// Replaces the values of headers in a collector's message.

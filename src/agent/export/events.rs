@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::connection::{CollectorChannel, Headers};
-use super::diagnosis::{Diagnosis, truncated};
+use super::diagnosis::Diagnosis;
 use super::health::ExportHealth;
 use super::resource;
 use super::retry::{RetryDecision, decide};
@@ -218,7 +218,7 @@ impl EventExporter {
         let response = answer?.into_inner();
         self.export_health.recovered(Signal::Logs);
         if let Some(partial) = response.partial_success.filter(|partial| partial.rejected_log_records > 0) {
-            let (rejected, error) = (partial.rejected_log_records, truncated(&partial.error_message));
+            let (rejected, error) = (partial.rejected_log_records, self.diagnosis.message(&partial.error_message));
             metrics::events_rejected(rejected.unsigned_abs());
             self.rejected_throttle.failed(|_| {
                 tracing::warn!(rejected, error, "the collector rejected some events of a request; they are dropped");

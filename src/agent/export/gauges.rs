@@ -104,7 +104,10 @@ impl GaugeExporter<'_> {
         if !self.journal_exists().await {
             return None;
         }
-        // Counted last, so that no await makes the counts old.
+        // Counted last, so that no await makes the counts old. The watch may have ended meanwhile.
+        if !*self.is_synced.borrow() {
+            return None;
+        }
         let counts = lock(&self.index).counts()?;
         Some(GaugeValues { versions: info.versions(self.options.kamaji_version), counts, extended })
     }

@@ -15,7 +15,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use super::connection::{CollectorChannel, Headers};
-use super::diagnosis::{Diagnosis, truncated};
+use super::diagnosis::Diagnosis;
 use crate::process::log_throttle::LogThrottle;
 
 /// An exporter over OTLP/gRPC.
@@ -45,7 +45,7 @@ impl PushMetricExporter for OtlpMetricExporter {
         })?;
         let partial = response.into_inner().partial_success;
         if let Some(partial) = partial.filter(|partial| partial.rejected_data_points > 0) {
-            let (rejected, error) = (partial.rejected_data_points, truncated(&partial.error_message));
+            let (rejected, error) = (partial.rejected_data_points, self.diagnosis.message(&partial.error_message));
             self.rejected_throttle.failed(|_| {
                 tracing::warn!(rejected, error, "the collector rejected some data points of the gauges");
             });

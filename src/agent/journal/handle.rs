@@ -46,7 +46,8 @@ impl JournalHandle {
     /// Returns whether the ConfigMap exists. Another one of the same name is none.
     pub async fn exists(&self) -> Result<bool, ApiError> {
         match self.get().await {
-            Ok(found) => Ok(found.metadata.uid == self.uid),
+            // One that waits for a finalizer is as good as deleted.
+            Ok(found) => Ok(found.metadata.uid == self.uid && found.metadata.deletion_timestamp.is_none()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(ApiError::from_kube(RESOURCE, &error)),
         }

@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::proxy;
+use crate::process::redact::is_printable;
 
 const KUBECONFIG: &str = "KUBECONFIG";
 
@@ -71,6 +72,10 @@ impl Files {
     /// Reads and merges the files. Those that do not exist are skipped.
     fn read(&self) -> anyhow::Result<Kubeconfig> {
         let mut merged = Kubeconfig::default();
+        ensure!(
+            self.paths.iter().all(|path| is_printable(path)),
+            "{KUBECONFIG} has characters of a file's content: expected paths of files"
+        );
         for path in &self.paths {
             if !path.try_exists().unwrap_or(true) {
                 if self.is_from_variable {
@@ -78,7 +83,9 @@ impl Files {
                 }
                 continue;
             }
-            let file = Kubeconfig::read_from(path).map_err(|error| unreadable(path, &error))?;
+            let mut file = Kubeconfig::read_from(path).map_err(|error| unreadable(path, &error))?;
+            // kubectl writes an empty one into new files, and looks in the next file then.
+            file.current_context = file.current_context.filter(|context| !context.is_empty());
             merged = merged.merge(file).map_err(|error| unreadable(path, &error))?;
         }
         Ok(merged)

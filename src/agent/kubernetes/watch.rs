@@ -47,6 +47,8 @@ const SHORT_WATCH_SECONDS: u32 = 10;
 /// The time after which a watch that ends without an event has not been cut, but nothing has changed, and something on the
 /// way drops bookmarks.
 const MIN_WATCH_TIME: Duration = Duration::from_secs(SHORT_WATCH_SECONDS as u64 / 2);
+/// The longest gap between two events that were missed: the server has all of them, and sends without a pause.
+const MAX_CATCH_UP_GAP: Duration = Duration::from_secs(1);
 /// The number of objects in a page of a list. A page of real objects is about 1 MB, and one page at a time is in memory.
 const PAGE_SIZE: u32 = 100;
 
@@ -154,6 +156,8 @@ struct Watch<'a> {
     delivery: Delivery,
     /// True between [`WatcherEvent::Interrupted`] and [`WatcherEvent::Resumed`].
     is_interrupted: bool,
+    /// The time of the last request.
+    requested: Instant,
     backoff: Backoff,
     intervals: WatchIntervals,
     memory: &'a WatchMemory,
@@ -177,6 +181,7 @@ impl<'a> Watch<'a> {
             streaming: true,
             delivery,
             is_interrupted: false,
+            requested: Instant::now(),
             backoff,
             intervals,
             memory,
@@ -189,7 +194,10 @@ impl<'a> Watch<'a> {
                 Ok(WatchEnd::StreamingUnsupported) => self.streaming = false,
                 Ok(WatchEnd::HeldBack) => self.delivery = Delivery::Suspected,
                 Ok(WatchEnd::Expired) => self.position = Position::Start,
-                Ok(_) => self.back_off().await,
+                Ok(_) => {
+                    self.streaming = false;
+                    self.back_off().await;
+                }
                 Err(error) => return error,
             }
         }
@@ -200,11 +208,18 @@ impl<'a> Watch<'a> {
     /// follows the rejected streamed list at once.
     async fn run(mut self) {
         loop {
-            let (started, has_position, mut progress) = (Instant::now(), self.position != Position::Start, false);
+            let (has_position, mut progress) = (self.position != Position::Start, false);
             match self.checked_request(&mut progress).await {
                 Ok(WatchEnd::ReceiverDropped | WatchEnd::HistoryReplaced) => return,
-                Ok(WatchEnd::Closed) if progress || (has_position && started.elapsed() >= MIN_WATCH_TIME) => {}
-                Ok(WatchEnd::Closed | WatchEnd::Behind) => {
+                Ok(WatchEnd::Closed) if progress || (has_position && self.requested.elapsed() >= MIN_WATCH_TIME) => {
+                    self.resume().await;
+                }
+                Ok(WatchEnd::Closed) => {
+                    self.on_early_close();
+                    self.interrupt().await;
+                    self.back_off().await;
+                }
+                Ok(WatchEnd::Behind) => {
                     self.interrupt().await;
                     self.back_off().await;
                 }
@@ -241,12 +256,23 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells the receiver that the watch continues: it has brought an event, or has been open for [`MIN_WATCH_TIME`]. A
-    /// server that can't read the objects accepts a watch and closes it at once.
+    /// Tells the receiver that the watch continues: it has brought what was missed, or has been open for
+    /// [`MIN_WATCH_TIME`]. A server that can't read the objects accepts a watch and closes it at once.
     async fn resume(&mut self) {
         if std::mem::take(&mut self.is_interrupted) {
             let _ = self.events.send(WatcherEvent::Resumed).await;
         }
+    }
+
+    /// Logs that a response ended before it brought anything. A streamed list that is cut is tried in pages, which are
+    /// complete or fail.
+    fn on_early_close(&mut self) {
+        if self.position == Position::Start {
+            self.streaming = false;
+        }
+        self.memory.throttle.failed(|failures| {
+            tracing::warn!(failures, "a watch of TenantControlPlanes ended before it brought anything; retrying");
+        });
     }
 
     async fn back_off(&mut self) {
@@ -279,7 +305,10 @@ impl<'a> Watch<'a> {
         match history.compare(client, compare).await? {
             Standing::Reached => {}
             // A restored server may have passed the position meanwhile. A list is right in either case.
-            Standing::CaughtUp => self.position = Position::Start,
+            Standing::CaughtUp => {
+                history.listed();
+                self.position = Position::Start;
+            }
             Standing::Behind => return Ok(WatchEnd::Behind),
             Standing::Replaced => return Ok(WatchEnd::HistoryReplaced),
         }
@@ -293,6 +322,7 @@ impl<'a> Watch<'a> {
     /// Makes one request that continues from the position, and forwards its events until it ends. `progress` is set
     /// once the position has moved on, also if the request fails after that.
     async fn request(&mut self, progress: &mut bool) -> Result<WatchEnd, kube::Error> {
+        self.requested = Instant::now();
         if let Position::At(version) = &self.position {
             let version = version.clone();
             return self.watch(&WatchParams::default(), &version, progress).await;
@@ -331,13 +361,14 @@ impl<'a> Watch<'a> {
             Ok(Err(error)) => return Err(error),
         };
         pin_mut!(events);
+        let mut max_quiet = MIN_WATCH_TIME;
         loop {
             // Until the initial events end, there is always another one to send.
             let is_listing = self.position == Position::Start;
             let is_resuming = self.is_interrupted && !is_listing;
             let max_silence = match (is_listing, is_resuming) {
                 (true, _) => REQUEST_TIMEOUT,
-                (_, true) => MIN_WATCH_TIME,
+                (_, true) => max_quiet,
                 _ => Duration::from_secs(seconds.into()) + SILENCE_MARGIN,
             };
             let end = match timeout(max_silence, events.next()).await {
@@ -349,11 +380,9 @@ impl<'a> Watch<'a> {
                 Err(_) => return Err(silence(max_silence)),
                 Ok(None) => Some(WatchEnd::Closed),
                 Ok(Some(event)) => {
-                    let end = self.forward(event?, progress).await?;
-                    if self.position != Position::Start {
-                        self.resume().await;
-                    }
-                    end
+                    // What was missed comes at once, one after the other.
+                    max_quiet = MAX_CATCH_UP_GAP;
+                    self.forward(event?, progress).await?
                 }
             };
             if let Some(end) = end {

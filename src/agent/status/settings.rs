@@ -1,5 +1,7 @@
 //! The switches of an agent, as its Deployment sets them.
 
+use std::path::Path;
+
 use clap::Command;
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -89,7 +91,11 @@ impl Settings {
 fn agent_command_line(container: &Container) -> Option<AgentCommandLine> {
     let (mut words, literal_variables) = operator::literal(container)?;
     if container.command.iter().flatten().next().is_some() {
-        words.remove(0);
+        let program = words.remove(0);
+        // Another program may have a command of the same name, such as a sidecar's.
+        if Path::new(&program).file_name().is_none_or(|name| name != env!("CARGO_PKG_NAME")) {
+            return None;
+        }
     }
     let is_complete = container.env_from.iter().flatten().next().is_none()
         && variables(container).all(|variable| literal_variables.contains_key(&variable.name));

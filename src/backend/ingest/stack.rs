@@ -121,7 +121,9 @@ pub(super) async fn write(
     // Snapshots are stored under the hour of their receipt, and events under their own.
     let newest = if snapshots > 0 { Some(now) } else { records.events.iter().map(|event| event.record.time).max() };
     store.write(records).await?;
-    newest.into_iter().for_each(|newest| guard.received(newest));
+    if let Some(newest) = newest {
+        guard.received(newest);
+    }
     metrics::records_accepted(snapshots, events);
     Ok(())
 }

@@ -65,7 +65,7 @@ mod sqlite {
     conformance!(super::open_sqlite());
 }
 
-type Shared = Arc<dyn Store>;
+pub(crate) type Shared = Arc<dyn Store>;
 
 fn open_sqlite() -> (Shared, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -73,21 +73,21 @@ fn open_sqlite() -> (Shared, tempfile::TempDir) {
 }
 
 /// A moment in the middle of a day.
-fn noon() -> Timestamp {
+pub(crate) fn noon() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }
 
-fn hours_ago(hours: i64) -> Timestamp {
+pub(crate) fn hours_ago(hours: i64) -> Timestamp {
     noon() - SignedDuration::from_hours(hours)
 }
 
-async fn overview(store: &Shared) -> OverviewData {
+pub(crate) async fn overview(store: &Shared) -> OverviewData {
     let query =
         OverviewQuery { now: noon(), versions: 100, dimensions: 100, installations: 10_000, events: 100_000, days: 90 };
     store.overview(query).await.unwrap()
 }
 
-fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot {
+pub(crate) fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot {
     let report = Report {
         counts: StateCounts { running, sleeping: 1, not_ready: 2, upgrading: 3 },
         source: Source::Agent("0.1.0".parse().unwrap()),

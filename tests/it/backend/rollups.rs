@@ -1,12 +1,15 @@
 //! The `SQLite` store's rollups are what its rows come to.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use kamaji_telemetry::backend::store::SqliteStore;
+use kamaji_telemetry::backend::store::{Batch, OverviewData, SqliteStore};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use uuid::Uuid;
 
 use super::conformance::recomputation::{Model, histories};
+use super::conformance::{Shared, hours_ago, noon, overview, snapshot};
 use crate::servers::store;
 
 /// Each rollup, and its recomputation. Dimensions are not columns, and are recomputed by the conformance suite.
@@ -72,4 +75,32 @@ fn after_any_history_the_rollups_are_what_the_rows_come_to() {
         Ok(())
     });
     result.unwrap();
+}
+
+/// A clock that was ahead has moved an installation into the future, and its records there are deleted.
+#[tokio::test]
+async fn what_was_known_before_stays_when_records_of_the_future_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store: Shared = Arc::new(SqliteStore::open(&path).unwrap());
+    let (known, new) = (Uuid::new_v4(), Uuid::new_v4());
+    let write = async |snapshots| store.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
+    write(vec![snapshot(known, hours_ago(72), 1), snapshot(known, hours_ago(30), 2), snapshot(known, hours_ago(1), 3)])
+        .await;
+    let before = overview(&store).await;
+    for hours in [-3, -30] {
+        write(vec![snapshot(known, hours_ago(hours), 9), snapshot(new, hours_ago(hours), 9)]).await;
+    }
+    let deleted = store.delete_after(noon()).await.unwrap();
+    assert_eq!((deleted.installations, differences(&path)), (1, vec![]));
+    let after = overview(&store).await;
+    assert_eq!((after.installations.len(), after.day.active), (1, 1), "it is still confirmed");
+    assert_eq!(after.installations[0].first_seen, before.installations[0].first_seen);
+    // A day does not tell the hour of its report: today's is that of the clock which was ahead.
+    assert_eq!(after.installations[0].report.counts.running, 9);
+    write(vec![snapshot(known, noon(), 4)]).await;
+    assert_eq!(differences(&path), Vec::<String>::new());
+    store.erase(known).await.unwrap();
+    assert_eq!(overview(&store).await, OverviewData::default());
+    assert_eq!(differences(&path), Vec::<String>::new());
 }

@@ -39,6 +39,9 @@ struct HistoryState {
     position: Option<u64>,
     /// The time at which the server was first seen behind the position, if it was at the last comparison.
     behind_since: Option<Instant>,
+    /// True once the server was behind and has caught up, until the next list: it may have another history, which has passed
+    /// the position.
+    must_list: bool,
 }
 
 /// The result of comparing the server with the position.
@@ -46,7 +49,7 @@ struct HistoryState {
 pub(super) enum Standing {
     /// The server has reached the position.
     Reached,
-    /// The server has reached the position, but was behind it at the last comparison.
+    /// The server has reached the position, but was behind it at a comparison since the last list.
     CaughtUp,
     /// The server is behind the position, and has time to catch up.
     Behind,
@@ -56,7 +59,7 @@ pub(super) enum Standing {
 
 impl History {
     pub(super) const fn new() -> Self {
-        let state = HistoryState { position: None, behind_since: None };
+        let state = HistoryState { position: None, behind_since: None, must_list: false };
         Self { state: Mutex::new(state), throttle: LogThrottle::hourly() }
     }
 
@@ -81,7 +84,8 @@ impl History {
     fn judge(&self, position: u64, server: Option<u64>, catch_up: Duration) -> Standing {
         let mut state = lock(&self.state);
         let Some(server) = server.filter(|server| *server < position) else {
-            return state.behind_since.take().map_or(Standing::Reached, |_| Standing::CaughtUp);
+            state.must_list |= state.behind_since.take().is_some();
+            return if state.must_list { Standing::CaughtUp } else { Standing::Reached };
         };
         if state.behind_since.get_or_insert_with(Instant::now).elapsed() < catch_up {
             return Standing::Behind;
@@ -96,6 +100,11 @@ impl History {
             );
         });
         Standing::Replaced
+    }
+
+    /// Records that a list has begun.
+    pub(super) fn listed(&self) {
+        lock(&self.state).must_list = false;
     }
 
     /// Compares at each `interval`, and returns once the history was replaced.

@@ -314,6 +314,28 @@ async fn a_broken_watch_begins_with_a_list_once_the_server_has_caught_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_was_behind_while_a_watch_was_open_is_listed_after_it() {
+    let server = Server::default();
+    let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["3", "9"]));
+    watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 2).await.unwrap();
+    assert!(server.requests()[1].is_streamed_list(), "the watch may have been of another server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_list_that_is_cut_is_listed_in_pages() {
+    let server = Server::default();
+    let answer = |request| match request {
+        0 => Answer::Body(line("ADDED", &object(1))),
+        1 => Answer::Body(paged_list("5", &[object(1)])),
+        _ => Answer::Open(String::new()),
+    };
+    let client = server.client(answer, positions(["9"]));
+    let events = watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 3).await.unwrap();
+    assert!(server.requests()[1].is_paged_list());
+    assert!(events.contains(&WatcherEvent::InitDone), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_list_of_a_term_is_not_from_behind_the_term_before() {
     let server = Server::default();
     let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["3", "3", "6"]));

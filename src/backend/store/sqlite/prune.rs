@@ -203,7 +203,7 @@ impl Deletion<'_> {
 const MAX_LOOK_BACK: i32 = 40;
 
 /// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. An installation that
-/// was known before keeps the hours that are not later, and its last report before.
+/// was known before keeps the hours that are not later, and the report of the last day that is left.
 pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Result<Pruned> {
     writer.merge()?;
     let (connection, words) = writer.parts();
@@ -234,7 +234,7 @@ impl Deletion<'_> {
         for (latest, installation) in keys {
             self.delete_day(latest.last_seen.day(), installation)?;
             self.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
-            if let Some(before) = self.latest_before(hour, latest, installation)? {
+            if let Some(before) = self.latest_before(hour, &latest, installation)? {
                 self.changes.latest(&before, Sign::Plus);
                 write_latest(self.transaction, self.words, installation, &before)?;
             } else {
@@ -249,10 +249,10 @@ impl Deletion<'_> {
     fn latest_before(
         &mut self,
         hour: Hour,
-        latest: LatestRow,
+        latest: &LatestRow,
         installation: Uuid,
     ) -> rusqlite::Result<Option<LatestRow>> {
-        let LatestRow { first_seen, confirmed, last_seen: _, report: _ } = latest;
+        let &LatestRow { first_seen, confirmed, .. } = latest;
         if first_seen > hour {
             return Ok(None);
         }

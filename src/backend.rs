@@ -33,5 +33,5 @@ pub use clock::{Clock, ManualClock};
 pub use jobs::retention::Retention;
 pub use net::tls::{TlsFiles, TlsIdentity};
 pub use rate_limit::{InvalidHeader, InvalidNetwork, Limits, TrustedHeader, TrustedProxies, parse_network};
-pub use server::{Config, Listeners, SecurityConfig, Settings, run, serve};
+pub use server::{Config, Listeners, SecurityConfig, ServeSettings, run, serve};
 pub use store::{StoreLocation, Stores, UnknownStore};

@@ -50,12 +50,12 @@ pub struct Config {
     /// The store.
     pub store: StoreLocation,
     /// The settings of what is served.
-    pub settings: Settings,
+    pub settings: ServeSettings,
 }
 
 /// The settings of a backend whose addresses are bound and whose store is open.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ServeSettings {
     /// The retention of records.
     pub retention: Retention,
     /// Limits, TLS and authentication.
@@ -70,10 +70,10 @@ pub struct Settings {
     pub insights_max_age: Duration,
 }
 
-/// The default of [`Settings::insights_max_age`]: half the interval in which a browser reloads the page.
+/// The default of [`ServeSettings::insights_max_age`]: half the interval in which a browser reloads the page.
 const INSIGHTS_MAX_AGE: Duration = Duration::from_secs(15);
 
-impl Default for Settings {
+impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             retention: Retention::default(),
@@ -151,7 +151,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 pub async fn serve(
     listeners: Listeners,
     stores: Stores,
-    settings: Settings,
+    settings: ServeSettings,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, http, health } = listeners;
@@ -196,13 +196,13 @@ async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::
 async fn serve_stores(
     listeners: StoreListeners,
     stores: Stores,
-    settings: Settings,
+    settings: ServeSettings,
     ProbeState { readiness, has_metrics }: ProbeState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let StoreListeners { grpc, http } = listeners;
     let guard = clock_guard(&stores, &settings).await?;
-    let Settings { retention, security, clock, insights_max_age: max_age, .. } = settings;
+    let ServeSettings { retention, security, clock, insights_max_age: max_age, .. } = settings;
     let SecurityConfig { limits, tls, auth } = security;
     let (health_monitor, health_service) = HealthMonitor::new(readiness.clone(), Arc::clone(&guard)).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
@@ -246,8 +246,8 @@ async fn serve_stores(
 }
 
 /// Compares the clock with the newest record, once records of the future are deleted if that is wanted today.
-async fn clock_guard(stores: &Stores, settings: &Settings) -> anyhow::Result<Arc<ClockGuard>> {
-    let Settings { clock, trust_clock, delete_future_records, .. } = settings;
+async fn clock_guard(stores: &Stores, settings: &ServeSettings) -> anyhow::Result<Arc<ClockGuard>> {
+    let ServeSettings { clock, trust_clock, delete_future_records, .. } = settings;
     let now = clock.now();
     let today = utc_date(now);
     for (flag, date) in [("--trust-clock", trust_clock), ("--delete-future-records", delete_future_records)] {
@@ -269,7 +269,7 @@ async fn clock_guard(stores: &Stores, settings: &Settings) -> anyhow::Result<Arc
 struct Layers {
     limiter: Arc<Limiter>,
     auth: Arc<AuthLayer>,
-    /// Whether browsers reach the page over TLS.
+    /// True if browsers reach the page over TLS.
     is_secure: bool,
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 /// The limit on the characters of a printed value. Secrets are longer: the backend's shortest token has 24.
 const MAX_CHARS: usize = 20;
 
-/// What is printed in place of a value.
+/// The text in place of a value that may be a secret.
 pub const REDACTED: &str = "…";
 
 /// Returns `value` if it can't be a secret, and `…` otherwise.
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_content_of_a_file_is_no_path() {
-        for path in ["/root/.kube/config", "relative/a b.pem", "/tmp/ü.pem", ""] {
+        for path in ["/etc/kamaji/kubeconfig", "relative/a b.pem", "/srv/ü.pem", ""] {
             assert!(is_printable(Path::new(path)), "{path}");
         }
         let long = "a".repeat(2_000);

@@ -29,7 +29,7 @@ use crate::agent::export::connection::ExporterConfig;
 use crate::agent::kubernetes::operator::OperatorLocation;
 use crate::backend::auth::token;
 use crate::backend::store::{AuthStore, OverviewQuery, Role, SqliteStore, Store};
-use crate::backend::{self, Listeners, Settings, Stores};
+use crate::backend::{self, Listeners, ServeSettings, Stores};
 use crate::{agent, process};
 
 /// The default address of the page: the port of OTLP over HTTP, which the backend serves as well.
@@ -101,7 +101,7 @@ impl Demo {
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        let settings = Settings { insights_max_age: EXPORT_INTERVAL, ..Settings::default() };
+        let settings = ServeSettings { insights_max_age: EXPORT_INTERVAL, ..ServeSettings::default() };
         tasks.spawn(backend::serve(listeners, stores, settings, agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),

@@ -16,7 +16,7 @@ const MAX_MESSAGE_CHARS: usize = 500;
 /// The reason that kube gives for an answer that is no `Status`.
 const NO_STATUS: &str = "Failed to parse error data";
 
-/// What is told instead of such an answer.
+/// The text in place of such an answer.
 const NO_STATUS_MESSAGE: &str =
     "the answer is no Status of the Kubernetes API: is a proxy or another server in between?";
 

@@ -96,7 +96,7 @@ enum Delivery {
     Buffered,
 }
 
-/// What a process knows of the API server, beyond one term.
+/// The knowledge of a process about the API server, beyond one term.
 #[derive(Debug)]
 pub struct WatchMemory {
     history: History,
@@ -214,15 +214,8 @@ impl<'a> Watch<'a> {
                 Ok(WatchEnd::Closed) if progress || (has_position && self.requested.elapsed() >= MIN_WATCH_TIME) => {
                     self.resume().await;
                 }
-                Ok(WatchEnd::Closed) => {
-                    self.on_early_close();
-                    self.interrupt().await;
-                    self.back_off().await;
-                }
-                Ok(WatchEnd::Behind) => {
-                    self.interrupt().await;
-                    self.back_off().await;
-                }
+                Ok(WatchEnd::Closed) => self.on_early_close().await,
+                Ok(WatchEnd::Behind) => self.interrupt().await,
                 Ok(WatchEnd::Expired) => {
                     self.position = Position::Start;
                     if !progress {
@@ -246,14 +239,15 @@ impl<'a> Watch<'a> {
             tracing::warn!(%error, failures, "failed to watch TenantControlPlanes; retrying, and sending no gauges meanwhile");
         });
         self.interrupt().await;
-        self.back_off().await;
     }
 
-    /// Tells the receiver that what it has may be old. A receiver that was dropped is noticed by the next request.
+    /// Tells the receiver that what it has may be old, and waits before the next request. A receiver that was dropped is
+    /// noticed by that.
     async fn interrupt(&mut self) {
         if !std::mem::replace(&mut self.is_interrupted, true) {
             let _ = self.events.send(WatcherEvent::Interrupted).await;
         }
+        self.back_off().await;
     }
 
     /// Tells the receiver that the watch continues: it has brought what was missed, or has been open for
@@ -266,13 +260,14 @@ impl<'a> Watch<'a> {
 
     /// Logs that a response ended before it brought anything. A streamed list that is cut is tried in pages, which are
     /// complete or fail.
-    fn on_early_close(&mut self) {
+    async fn on_early_close(&mut self) {
         if self.position == Position::Start {
             self.streaming = false;
         }
         self.memory.throttle.failed(|failures| {
             tracing::warn!(failures, "a watch of TenantControlPlanes ended before it brought anything; retrying");
         });
+        self.interrupt().await;
     }
 
     async fn back_off(&mut self) {

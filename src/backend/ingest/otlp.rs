@@ -39,7 +39,7 @@ const MAX_ITEMS: usize = 2_000;
 const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
 
 /// The messages of a signal.
-trait Signal {
+trait OtlpSignal {
     type Request: Message + Default + DeserializeOwned + Send;
     type Response: Message;
 
@@ -64,7 +64,7 @@ pub(in crate::backend) struct Ingester {
     rejection_log: RejectionLog,
 }
 
-impl Signal for Metrics {
+impl OtlpSignal for Metrics {
     type Request = ExportMetricsServiceRequest;
     type Response = ExportMetricsServiceResponse;
 
@@ -86,7 +86,7 @@ impl Signal for Metrics {
     }
 }
 
-impl Signal for Logs {
+impl OtlpSignal for Logs {
     type Request = ExportLogsServiceRequest;
     type Response = ExportLogsServiceResponse;
 
@@ -116,7 +116,7 @@ impl Ingester {
 
     /// Validates a message and stores its records. Returns the count and the message of OTLP's `partial_success`; `None`
     /// if all was accepted.
-    async fn ingest<S: Signal>(
+    async fn ingest<S: OtlpSignal>(
         &self,
         request: S::Request,
         permit: Permit,

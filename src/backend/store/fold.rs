@@ -41,7 +41,7 @@ pub struct LatestRow {
 /// The last report of an installation on a UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayRow {
-    /// Whether the installation was confirmed by then. Later days don't change it.
+    /// True if the installation was confirmed by then. Later days don't change it.
     pub confirmed: bool,
     /// The report.
     pub report: Report,
@@ -68,23 +68,19 @@ impl LatestRow {
         (self.last_seen.day(), DayRow { confirmed: self.confirmed.is_some(), report: self.report.clone() })
     }
 
-    /// Takes in a report. Returns whether the row has changed.
+    /// Returns whether a report changes the row.
     ///
     /// A report that is received in the hour of the last one and says the same changes nothing. A report of another kind
     /// of sender is ignored: an agent could send the pseudonym of a cluster.
-    fn receive(&mut self, received: Hour, report: &Report) -> bool {
-        if report.source.kind() != self.report.source.kind() {
-            return false;
-        }
-        // A clock that was set back moves no report into the past.
-        let received = received.max(self.last_seen);
-        if received == self.last_seen && *report == self.report {
-            return false;
-        }
-        self.confirmed = self.confirmed.or_else(|| self.is_confirmed_at(received).then_some(received));
-        self.last_seen = received;
-        self.report.clone_from(report);
-        true
+    fn is_changed_by(&self, received: Hour, report: &Report) -> bool {
+        report.source.kind() == self.report.source.kind() && (received > self.last_seen || *report != self.report)
+    }
+
+    /// Returns the row after a report. A clock that was set back moves no report into the past.
+    fn after(&self, received: Hour, report: Report) -> Self {
+        let last_seen = received.max(self.last_seen);
+        let confirmed = self.confirmed.or_else(|| self.is_confirmed_at(last_seen).then_some(last_seen));
+        Self { first_seen: self.first_seen, confirmed, last_seen, report }
     }
 
     fn is_confirmed_at(&self, received: Hour) -> bool {
@@ -100,15 +96,11 @@ pub fn fold_snapshots<'a>(
     let mut after: BTreeMap<Uuid, LatestRow> = BTreeMap::new();
     let mut days = BTreeMap::new();
     for GaugeSnapshot { installation, received, report } in snapshots {
-        let known = after.get(installation).or_else(|| before.get(installation)).cloned();
-        let row = match known {
+        let row = match after.get(installation).or_else(|| before.get(installation)) {
             None => LatestRow::new(*received, report.clone()),
-            Some(mut row) => {
-                if !row.receive(*received, report) {
-                    continue;
-                }
-                row
-            }
+            // Most say nothing new, and are compared without a copy.
+            Some(known) if !known.is_changed_by(*received, report) => continue,
+            Some(known) => known.after(*received, report.clone()),
         };
         let (day, day_row) = row.day_row();
         days.insert((day, *installation), day_row);

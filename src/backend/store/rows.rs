@@ -26,11 +26,11 @@ pub struct GaugeSnapshot {
     pub installation: Uuid,
     /// The hour of the receipt. The sender's own time decides nothing.
     pub received: Hour,
-    /// What it says.
+    /// The content.
     pub report: Report,
 }
 
-/// What an installation reports of itself.
+/// The report of an installation on itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Its control planes.

@@ -73,7 +73,7 @@ struct StoreLocks {
     _served: Option<Lock>,
 }
 
-/// What a store is opened for.
+/// The purpose for which a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// To be served, by one process, which creates it.

@@ -12,8 +12,8 @@ use jiff::civil::Date;
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
 use crate::backend::{
-    self, Clock, Limits, Retention, SecurityConfig, Settings, TlsFiles, TlsIdentity, TrustedHeader, TrustedProxies,
-    parse_network,
+    self, Clock, Limits, Retention, SecurityConfig, ServeSettings, TlsFiles, TlsIdentity, TrustedHeader,
+    TrustedProxies, parse_network,
 };
 use crate::cli::interval;
 use crate::process;
@@ -167,7 +167,8 @@ impl ServeArgs {
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
         let clock = Clock::default();
-        let settings = Settings { retention, security, clock, trust_clock, delete_future_records, insights_max_age };
+        let settings =
+            ServeSettings { retention, security, clock, trust_clock, delete_future_records, insights_max_age };
         Ok(backend::Config { grpc, http, health, store, settings })
     }
 }

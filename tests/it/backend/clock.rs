@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use kamaji_telemetry::backend::{ManualClock, Settings};
+use kamaji_telemetry::backend::{ManualClock, ServeSettings};
 
 use kamaji_telemetry::backend::store::{Batch, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store};
 use kamaji_telemetry::catalog::{KamajiVersion, KubernetesVersion};
@@ -208,7 +208,7 @@ async fn nothing_is_stored_on_a_clock_that_disagrees_with_the_store_until_it_is_
     let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
     let start = Timestamp::now();
     let clock = ManualClock::new(start);
-    let settings = Settings { clock: clock.clone().into(), ..Settings::default() };
+    let settings = ServeSettings { clock: clock.clone().into(), ..ServeSettings::default() };
     let backend = harness::Backend::serve_with(folder, store.into(), settings).await;
     let send = async || {
         let time = u64::try_from(clock.now().as_nanosecond()).unwrap();

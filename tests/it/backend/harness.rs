@@ -14,7 +14,7 @@ use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{
     AuthStore, Batch, GaugeSnapshot, Hour, Report, Role, Source, SqliteStore, StateCounts, Store,
 };
-use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, Settings, Stores};
+use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, ServeSettings, Stores};
 use kamaji_telemetry::catalog::{KamajiVersion, KubernetesVersion, SERVICE_VERSION};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
@@ -85,7 +85,7 @@ impl Backend {
         retention: Retention,
     ) -> Self {
         let today = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
-        let settings = Settings { retention, trust_clock: Some(today), ..Settings::default() };
+        let settings = ServeSettings { retention, trust_clock: Some(today), ..ServeSettings::default() };
         Self::serve_with(folder, store.into(), settings).await
     }
 
@@ -99,12 +99,12 @@ impl Backend {
 
     /// Serves the given stores.
     pub(crate) async fn serve(folder: TempDir, stores: Stores, retention: Retention, security: SecurityConfig) -> Self {
-        Self::serve_with(folder, stores, Settings { retention, security, ..Settings::default() }).await
+        Self::serve_with(folder, stores, ServeSettings { retention, security, ..ServeSettings::default() }).await
     }
 
     /// Serves the given stores with the given settings. Readers get a new answer each time.
-    pub(crate) async fn serve_with(folder: TempDir, stores: Stores, settings: Settings) -> Self {
-        let settings = Settings { insights_max_age: Duration::ZERO, ..settings };
+    pub(crate) async fn serve_with(folder: TempDir, stores: Stores, settings: ServeSettings) -> Self {
+        let settings = ServeSettings { insights_max_age: Duration::ZERO, ..settings };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kamaji_telemetry::backend::{self, Config, Settings, StoreLocation};
+use kamaji_telemetry::backend::{self, Config, ServeSettings, StoreLocation};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,7 +50,7 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
         (any, taken, [taken.to_string(), "--http-addr".into()]),
         (any, any, ["/nowhere/telemetry.db".into(), "an existing directory".into()]),
     ] {
-        let config = Config { grpc, http, health: None, store: store.clone(), settings: Settings::default() };
+        let config = Config { grpc, http, health: None, store: store.clone(), settings: ServeSettings::default() };
         let error = format!("{:#}", backend::run(config, CancellationToken::new()).await.unwrap_err());
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
     }

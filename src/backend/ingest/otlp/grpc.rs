@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, Signal, status};
+use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, OtlpSignal, status};
 use crate::backend::auth::IngestTokens;
 use crate::backend::ingest::error::IngestError;
 use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
@@ -183,7 +183,7 @@ impl LogsService for Services {
 }
 
 impl Services {
-    async fn ingest<S: Signal>(
+    async fn ingest<S: OtlpSignal>(
         &self,
         mut request: Request<S::Request>,
     ) -> Result<tonic::Response<S::Response>, Status> {

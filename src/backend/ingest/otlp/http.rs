@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, Signal, status};
+use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, OtlpSignal, status};
 use crate::backend::auth::{AuthError, AuthLayer};
 use crate::backend::ingest::error::IngestError;
 use crate::backend::ingest::json;
@@ -115,7 +115,7 @@ impl Format {
         }
     }
 
-    fn decode<S: Signal>(self, body: &Bytes) -> Result<S::Request, IngestError> {
+    fn decode<S: OtlpSignal>(self, body: &Bytes) -> Result<S::Request, IngestError> {
         match self {
             Self::Protobuf => S::Request::decode(body.as_ref()).map_err(|_| MALFORMED),
             Self::Json => json::decode(body).map_err(|_| MALFORMED),
@@ -131,7 +131,7 @@ impl Format {
     }
 }
 
-async fn export<S: Signal + 'static>(
+async fn export<S: OtlpSignal + 'static>(
     State(ingester): State<Arc<Ingester>>,
     Extension(permit): Extension<Permit>,
     headers: HeaderMap,
@@ -149,7 +149,7 @@ async fn export<S: Signal + 'static>(
 }
 
 /// Returns the response to an export as JSON, in which integers of 64 bits are text.
-fn response_json<S: Signal>(partial_success: Option<&(i64, String)>) -> Value {
+fn response_json<S: OtlpSignal>(partial_success: Option<&(i64, String)>) -> Value {
     partial_success.map_or_else(
         || json!({}),
         |(rejected, message)| json!({"partialSuccess": {S::REJECTED: rejected.to_string(), "errorMessage": message}}),

@@ -23,7 +23,7 @@ pub(super) struct DataPoint {
     pub(super) metric: &'static Metric,
     /// The dimension that the point counts, if its metric is extended.
     pub(super) dimension: Option<Dimension>,
-    /// Whether its time is near enough to the time of receipt.
+    /// True if its time is near enough to the time of receipt.
     pub(super) is_current: bool,
     pub(super) count: u32,
     pub(super) versions: (KamajiVersion, KubernetesVersion),

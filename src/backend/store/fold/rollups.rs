@@ -23,7 +23,7 @@ pub enum Sign {
 pub struct LatestKey {
     /// The kind of the sender.
     pub source: SourceKind,
-    /// Whether the installations are confirmed.
+    /// True if the installations are confirmed.
     pub confirmed: bool,
     /// The hour in which they were last seen.
     pub hour: Hour,
@@ -51,7 +51,7 @@ pub struct DayKey {
     pub source: SourceKind,
     /// The day.
     pub day: Day,
-    /// What is summed up.
+    /// The part of the rows that is summed up.
     pub component: Component,
 }
 

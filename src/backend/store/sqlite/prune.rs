@@ -20,7 +20,7 @@ use crate::backend::store::{Cutoffs, Erased, Pruned};
 /// write waits for a step no longer than for the commit before it.
 const MAX_STEP_ROWS: u32 = 1_024;
 
-/// What is left of an event that is older than the retention.
+/// The remains of an event that is older than the retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remains {
     /// Its uid and its hour, by which a repeat is known.
@@ -28,8 +28,8 @@ enum Remains {
     Nothing,
 }
 
-/// A deletion in progress: a transaction, and what it takes out of the rollups.
-struct Deletion<'a> {
+/// A removal of rows in progress: a transaction, and what it takes out of the rollups.
+struct RowRemoval<'a> {
     transaction: &'a Transaction<'a>,
     words: &'a mut Words,
     changes: RollupChanges,
@@ -43,7 +43,7 @@ pub(super) fn step(writer: &mut RowWriter, cutoffs: Cutoffs, mut pruned: Pruned)
     let Cutoffs { events: events_before, uids: uids_before, installations: first_day } = cutoffs;
     let Pruned { events, uids, days, installations } = &mut pruned;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
+    let mut deletion = RowRemoval { transaction: &transaction, words, changes: RollupChanges::default() };
     // A stripped event was counted in `events` when it was stripped, and is counted in `uids` now.
     let has_more = deletion.delete_uids(uids_before, uids)?
         || deletion.delete_events(uids_before, Remains::Nothing, events)?
@@ -58,7 +58,7 @@ pub(super) fn step(writer: &mut RowWriter, cutoffs: Cutoffs, mut pruned: Pruned)
     Ok((pruned, has_more))
 }
 
-impl Deletion<'_> {
+impl RowRemoval<'_> {
     fn delete_uids(&mut self, before: Hour, count: &mut u64) -> rusqlite::Result<bool> {
         let sql = "DELETE FROM events
                    WHERE (source, hour, uid)
@@ -156,7 +156,7 @@ const fn is_full(rows: usize) -> bool {
 pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Result<Erased> {
     let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
+    let mut deletion = RowRemoval { transaction: &transaction, words, changes: RollupChanges::default() };
     let latest = read_latest(&transaction, deletion.words, installation)?;
     if let Some(row) = &latest {
         deletion.changes.latest(row, Sign::Minus);
@@ -172,7 +172,7 @@ pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Res
     Ok(Erased { latest: latest.is_some(), days })
 }
 
-impl Deletion<'_> {
+impl RowRemoval<'_> {
     /// Deletes the days of an installation. The key leads with the day, and looking each day up is faster than a scan of
     /// all rows.
     fn erase_days(&mut self, installation: Uuid) -> rusqlite::Result<u64> {
@@ -208,7 +208,7 @@ pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Resu
     writer.merge()?;
     let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut deletion = Deletion { transaction: &transaction, words, changes: RollupChanges::default() };
+    let mut deletion = RowRemoval { transaction: &transaction, words, changes: RollupChanges::default() };
     let mut deleted = Pruned::default();
     deletion.delete_latest_after(hour, &mut deleted)?;
     deletion.delete_days_after(hour.day(), &mut deleted)?;
@@ -219,7 +219,7 @@ pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Resu
     Ok(deleted)
 }
 
-impl Deletion<'_> {
+impl RowRemoval<'_> {
     fn delete_latest_after(&mut self, hour: Hour, deleted: &mut Pruned) -> rusqlite::Result<()> {
         let mut select = self.transaction.prepare("SELECT * FROM latest WHERE last_seen > ?1")?;
         let mut rows = select.query(params![hour.number()])?;

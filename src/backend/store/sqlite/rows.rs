@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
 
 use super::columns::{self, hour, report};
@@ -60,10 +60,9 @@ pub(super) fn day_row(connection: &Connection, words: &mut Words, row: &Row<'_>)
 }
 
 const LATEST: &str = "
-    INSERT INTO latest (installation, source, first_seen, confirmed, last_seen, running, sleeping, not_ready, upgrading,
+    INSERT INTO latest (installation, first_seen, confirmed, last_seen, source, running, sleeping, not_ready, upgrading,
                         agent, kamaji, kubernetes, dimensions)
-    VALUES (:installation, :source, :first_seen, :confirmed, :last_seen, :running, :sleeping, :not_ready, :upgrading,
-            :agent, :kamaji, :kubernetes, :dimensions)
+    VALUES (?10, ?11, ?12, ?13, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
         confirmed = excluded.confirmed, last_seen = excluded.last_seen,
         running = excluded.running, sleeping = excluded.sleeping,
@@ -79,30 +78,14 @@ pub(super) fn write_latest(
     row: &LatestRow,
 ) -> rusqlite::Result<()> {
     let LatestRow { first_seen, confirmed, last_seen, report } = row;
-    let Report { counts, source, kamaji_version, kubernetes_version, dimensions } = report;
-    connection.prepare_cached(LATEST)?.execute(named_params! {
-        ":installation": installation,
-        ":source": columns::source(source.kind()),
-        ":first_seen": first_seen.number(),
-        ":confirmed": confirmed.map(Hour::number),
-        ":last_seen": last_seen.number(),
-        ":running": counts.running,
-        ":sleeping": counts.sleeping,
-        ":not_ready": counts.not_ready,
-        ":upgrading": counts.upgrading,
-        ":agent": columns::agent(words, connection, source)?,
-        ":kamaji": words.id(connection, &kamaji_version.to_string())?,
-        ":kubernetes": words.id(connection, &kubernetes_version.to_string())?,
-        ":dimensions": columns::encode_dimensions(words, connection, dimensions)?,
-    })?;
-    Ok(())
+    let own = params![installation, first_seen.number(), confirmed.map(Hour::number), last_seen.number()];
+    write(connection, words, LATEST, report, own)
 }
 
 const DAY: &str = "
-    INSERT INTO days (day, installation, source, confirmed, running, sleeping, not_ready, upgrading,
+    INSERT INTO days (day, installation, confirmed, source, running, sleeping, not_ready, upgrading,
                       agent, kamaji, kubernetes, dimensions)
-    VALUES (:day, :installation, :source, :confirmed, :running, :sleeping, :not_ready, :upgrading,
-            :agent, :kamaji, :kubernetes, :dimensions)
+    VALUES (?10, ?11, ?12, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
         confirmed = excluded.confirmed,
         running = excluded.running, sleeping = excluded.sleeping,
@@ -118,20 +101,34 @@ fn write_day(
     row: &DayRow,
 ) -> rusqlite::Result<()> {
     let DayRow { confirmed, report } = row;
+    write(connection, words, DAY, report, params![day.number(), installation, confirmed])
+}
+
+/// Runs an upsert, whose parameters are the columns of the report, and then those that only its table has.
+fn write(
+    connection: &Connection,
+    words: &mut Words,
+    upsert: &str,
+    report: &Report,
+    own: &[&dyn ToSql],
+) -> rusqlite::Result<()> {
     let Report { counts, source, kamaji_version, kubernetes_version, dimensions } = report;
-    connection.prepare_cached(DAY)?.execute(named_params! {
-        ":day": day.number(),
-        ":installation": installation,
-        ":source": columns::source(source.kind()),
-        ":confirmed": confirmed,
-        ":running": counts.running,
-        ":sleeping": counts.sleeping,
-        ":not_ready": counts.not_ready,
-        ":upgrading": counts.upgrading,
-        ":agent": columns::agent(words, connection, source)?,
-        ":kamaji": words.id(connection, &kamaji_version.to_string())?,
-        ":kubernetes": words.id(connection, &kubernetes_version.to_string())?,
-        ":dimensions": columns::encode_dimensions(words, connection, dimensions)?,
-    })?;
+    let agent = columns::agent(words, connection, source)?;
+    let kamaji = words.id(connection, &kamaji_version.to_string())?;
+    let kubernetes = words.id(connection, &kubernetes_version.to_string())?;
+    let dimensions = columns::encode_dimensions(words, connection, dimensions)?;
+    let source = columns::source(source.kind());
+    let of_report: [&dyn ToSql; 9] = [
+        &source,
+        &counts.running,
+        &counts.sleeping,
+        &counts.not_ready,
+        &counts.upgrading,
+        &agent,
+        &kamaji,
+        &kubernetes,
+        &dimensions,
+    ];
+    connection.prepare_cached(upsert)?.execute(&*[&of_report, own].concat())?;
     Ok(())
 }

@@ -48,8 +48,8 @@ pub(super) struct TermContext<'a> {
     pub(super) memory: &'a TermMemory,
 }
 
-/// The state that outlives a term: log throttles, so that each message appears at most once an hour whichever term logs it, and
-/// what the watch has learnt about the API server.
+/// The state that outlives a term: log throttles, so that each message appears at most once an hour whichever term logs
+/// it, and what the watch has learnt about the API server.
 #[derive(Debug)]
 pub(super) struct TermMemory {
     export_health: Arc<ExportHealth>,

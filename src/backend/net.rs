@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! listener ──▶ connection_limit ──▶ tls ──▶ connection ──▶ routes
-//!                                           └ in_flight
+//!                      │                    └ in_flight
+//!                      └──────── eviction_order ┘
 //! ```
 //!
 //! Neither tonic's server nor axum's bounds the number of connections, or closes idle ones. This one serves the routes of
@@ -12,6 +13,7 @@ pub(super) mod bind;
 mod connection;
 mod connection_limit;
 mod in_flight;
+mod eviction_order;
 pub(super) mod probes;
 mod refusals;
 mod request_body;

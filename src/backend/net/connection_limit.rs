@@ -4,13 +4,13 @@
 //! after the handshake's timeout. `an_idle_connection_is_evicted_for_a_new_one` and
 //! `a_health_watch_is_evicted_for_a_new_connection` in tests/it/backend/limits.rs show it.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
 use super::Port;
+use super::eviction_order::{ConnectionId, EvictionOrder};
 use super::in_flight::InFlight;
 use crate::backend::metrics::{self, ConnectionRejection};
 use crate::backend::rate_limit::{ClientKey, Limits, Quota, QuotaExceeded, Reservation};
@@ -20,19 +20,14 @@ use crate::process::lock::lock;
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     quota: Arc<Quota>,
-    table: Mutex<SlotTable>,
-}
-
-#[derive(Debug, Default)]
-struct SlotTable {
-    next: u64,
-    holders: HashMap<u64, SlotHolder>,
+    /// Locked for the whole of each change of the slots, and before `order`.
+    holders: Mutex<HashMap<ConnectionId, SlotHolder>>,
+    /// Locked for one step at a time: requests take it as well, and wait neither for the quota nor for a task to be woken.
+    order: Arc<Mutex<EvictionOrder<ClientKey>>>,
 }
 
 #[derive(Debug)]
 struct SlotHolder {
-    client: ClientKey,
-    in_flight: InFlight,
     evicted: CancellationToken,
     _reservation: Reservation,
 }
@@ -41,7 +36,7 @@ struct SlotHolder {
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
-    number: u64,
+    id: ConnectionId,
     port: Port,
     /// Counts the connection's requests.
     pub(super) in_flight: InFlight,
@@ -52,59 +47,42 @@ pub(super) struct ConnectionSlot {
 impl ConnectionSlots {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let quota = Quota::new(limits.max_connections, limits.max_connections_per_client);
-        Arc::new(Self { quota, table: Mutex::default() })
+        Arc::new(Self { quota, holders: Mutex::default(), order: Arc::default() })
     }
 
     /// Takes a free slot for a connection of `client`, or that of an idle connection. A client at its own bound evicts a
     /// connection of its own.
+    ///
+    /// The number of connections does not matter, as [`EvictionOrder`] says. Where all slots are taken, this runs for each
+    /// new connection.
     pub(super) fn take(self: &Arc<Self>, port: Port, client: ClientKey) -> Result<ConnectionSlot, ConnectionRejection> {
-        let mut table = self.lock();
+        let mut holders = lock(&self.holders);
         let mut reservation = self.quota.open_for_peer(client);
         if let Err(exceeded) = reservation.add(1) {
             let (evict_from, rejection) = match exceeded {
                 QuotaExceeded::All => (None, ConnectionRejection::All),
                 QuotaExceeded::Client => (Some(client), ConnectionRejection::Client),
             };
-            let idle = table.longest_idle(evict_from);
-            let holder = idle.and_then(|number| table.holders.remove(&number)).ok_or(rejection)?;
+            let idle = lock(&self.order).evict(evict_from);
+            let holder = idle.and_then(|id| holders.remove(&id)).ok_or(rejection)?;
             holder.evicted.cancel();
             drop(holder);
             reservation.add(1).map_err(|_| rejection)?;
         }
-        let (in_flight, evicted) = (InFlight::default(), CancellationToken::new());
-        let number = table.next;
-        table.next += 1;
-        let holder =
-            SlotHolder { client, in_flight: in_flight.clone(), evicted: evicted.clone(), _reservation: reservation };
-        table.holders.insert(number, holder);
+        let id = lock(&self.order).insert(client);
+        let (in_flight, evicted) = (InFlight::new(id, Arc::clone(&self.order)), CancellationToken::new());
+        holders.insert(id, SlotHolder { evicted: evicted.clone(), _reservation: reservation });
         metrics::connection_opened(port.as_str());
-        Ok(ConnectionSlot { slots: Arc::clone(self), number, port, in_flight, evicted })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SlotTable> {
-        lock(&self.table)
-    }
-}
-
-impl SlotTable {
-    /// Returns the connection that has been idle for longest, of `client` or of the client with the most connections.
-    ///
-    /// This visits all connections. A call needs a connection for which no slot is free, of which the rate of connections
-    /// bounds the number.
-    fn longest_idle(&self, client: Option<ClientKey>) -> Option<u64> {
-        let mut per_client: HashMap<ClientKey, usize> = HashMap::new();
-        self.holders.values().for_each(|holder| *per_client.entry(holder.client).or_default() += 1);
-        let idle =
-            self.holders.iter().filter_map(|(number, holder)| Some((number, holder, holder.in_flight.idle_since()?)));
-        let idle = idle.filter(|(_, holder, _)| client.is_none_or(|client| client == holder.client));
-        let longest = idle.max_by_key(|(_, holder, since)| (per_client.get(&holder.client), Reverse(*since)));
-        longest.map(|(number, ..)| *number)
+        Ok(ConnectionSlot { slots: Arc::clone(self), id, port, in_flight, evicted })
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.slots.lock().holders.remove(&self.number);
+        let mut holders = lock(&self.slots.holders);
+        lock(&self.slots.order).remove(self.id);
+        holders.remove(&self.id);
+        drop(holders);
         metrics::connection_closed(self.port.as_str());
     }
 }
@@ -142,7 +120,7 @@ mod tests {
         let also = fourth.in_flight.begin();
         assert_eq!(take(1).unwrap_err(), ConnectionRejection::Client);
         drop((third, fourth, other, held, also));
-        assert!(slots.lock().holders.is_empty());
+        assert!(lock(&slots.holders).is_empty() && lock(&slots.order).is_empty());
     }
 
     #[test]

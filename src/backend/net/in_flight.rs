@@ -1,26 +1,35 @@
 //! The requests in flight on a connection, from their heads until the last of their responses is handed over to be sent.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
-#[derive(Debug, Clone, Copy)]
+use super::eviction_order::{ConnectionId, EvictionOrder};
+use crate::backend::rate_limit::ClientKey;
+use crate::process::lock::lock;
+
+#[derive(Debug, Clone, Copy, Default)]
 struct RequestCounts {
     begun: u64,
     in_flight: usize,
-    /// The end of the last request, or the opening of the connection.
-    last_end: Instant,
 }
 
-/// The number of requests in flight on a connection.
+/// The number of requests in flight on a connection, which is busy in the order of eviction while there is one.
 #[derive(Debug, Clone)]
-pub(super) struct InFlight(Arc<watch::Sender<RequestCounts>>);
+pub(super) struct InFlight(Arc<InFlightState>);
+
+#[derive(Debug)]
+struct InFlightState {
+    counts: watch::Sender<RequestCounts>,
+    id: ConnectionId,
+    order: Arc<Mutex<EvictionOrder<ClientKey>>>,
+}
 
 /// A request that is in flight until this is dropped.
 #[derive(Debug)]
@@ -34,31 +43,31 @@ pub(super) struct ResponseBody {
     _guard: Option<InFlightGuard>,
 }
 
-impl Default for InFlight {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(RequestCounts { begun: 0, in_flight: 0, last_end: Instant::now() })))
-    }
-}
-
 impl InFlight {
+    /// Creates the count of the connection `id` in `order`, where it is idle.
+    pub(super) fn new(id: ConnectionId, order: Arc<Mutex<EvictionOrder<ClientKey>>>) -> Self {
+        Self(Arc::new(InFlightState { counts: watch::Sender::default(), id, order }))
+    }
+
     /// Counts a request as in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
-        self.0.send_modify(|counts| {
+        let InFlightState { counts, id, order } = self.0.as_ref();
+        counts.send_modify(|counts| {
             counts.begun += 1;
             counts.in_flight += 1;
+            // Marked within the lock of the counts: requests of a connection begin and end on several threads, and the last
+            // mark has to be that of the last change. Only the first and the last request of a busy time take the lock of the
+            // order, which is held for less than a microsecond.
+            if counts.in_flight == 1 {
+                lock(order).mark_busy(*id);
+            }
         });
         InFlightGuard(self.clone())
     }
 
-    /// Returns the beginning of the idle time; `None` while a request is in flight.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        let counts = *self.0.borrow();
-        (counts.in_flight == 0).then_some(counts.last_end)
-    }
-
     /// Waits until the connection was idle for `before_first`, or for `after_each` once it has served a request.
     pub(super) async fn idle(&self, before_first: Duration, after_each: Duration) {
-        let mut counts = self.0.subscribe();
+        let mut counts = self.0.counts.subscribe();
         loop {
             // `self` holds the sender of the channel, so that neither wait fails.
             let Ok(begun) = counts.wait_for(|counts| counts.in_flight == 0).await.map(|counts| counts.begun) else {
@@ -74,9 +83,12 @@ impl InFlight {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.0.send_modify(|counts| {
+        let InFlightState { counts, id, order } = self.0.0.as_ref();
+        counts.send_modify(|counts| {
             counts.in_flight -= 1;
-            counts.last_end = Instant::now();
+            if counts.in_flight == 0 {
+                lock(order).mark_idle(*id);
+            }
         });
     }
 }
@@ -109,6 +121,8 @@ impl http_body::Body for ResponseBody {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::time::Instant;
 
     use super::*;
@@ -116,9 +130,29 @@ mod tests {
     const BEFORE_FIRST: Duration = Duration::from_secs(1);
     const AFTER_EACH: Duration = Duration::from_secs(10);
 
+    fn in_flight() -> (InFlight, Arc<Mutex<EvictionOrder<ClientKey>>>) {
+        let order = Arc::new(Mutex::new(EvictionOrder::default()));
+        let id = lock(&order).insert(ClientKey::of(Ipv4Addr::LOCALHOST.into()));
+        (InFlight::new(id, Arc::clone(&order)), order)
+    }
+
+    #[test]
+    fn a_connection_is_evicted_once_its_last_request_has_ended() {
+        let (in_flight, order) = in_flight();
+        let (first, second) = (in_flight.begin(), in_flight.begin());
+        assert_eq!(lock(&order).evict(None), None);
+        drop(first);
+        assert_eq!(lock(&order).evict(None), None);
+        drop(second);
+        assert!(lock(&order).evict(None).is_some());
+        // What an evicted connection still does changes nothing.
+        drop(in_flight.begin());
+        assert!(lock(&order).is_empty());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_when_nothing_was_in_flight_for_long_enough() {
-        let (in_flight, began) = (InFlight::default(), Instant::now());
+        let ((in_flight, _), began) = (in_flight(), Instant::now());
         in_flight.idle(BEFORE_FIRST, AFTER_EACH).await;
         assert_eq!(began.elapsed(), BEFORE_FIRST);
 

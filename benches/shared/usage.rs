@@ -19,9 +19,21 @@ pub(crate) fn cpu() -> anyhow::Result<Duration> {
 }
 
 /// Returns the peak of resident memory, in kB.
+#[allow(dead_code, reason = "not every benchmark measures it")]
 pub(crate) fn peak_memory() -> anyhow::Result<u64> {
+    status("VmHWM:")
+}
+
+/// Returns the resident memory, in kB.
+#[allow(dead_code, reason = "not every benchmark measures it")]
+pub(crate) fn memory() -> anyhow::Result<u64> {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM: expected Linux")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name} expected Linux"))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 

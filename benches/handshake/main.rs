@@ -2,10 +2,10 @@
 //! connections and rounds.
 //!
 //! A separate process serves a backend with a store that does nothing. This process connects to it as a relay does: it
-//! makes a TLS handshake and sends one gauge snapshot over HTTP/2, with gzip. It counts the bytes that it hands to TCP and
-//! gets from it, so that the headers of TCP and IP come on top. Further figures are the cost of a new connection while idle
-//! ones have all slots, and the memory of an idle connection. `-- serve MAX_CONNECTIONS [CERTIFICATE KEY]` serves alone, and
-//! prints CPU in microseconds and resident memory in kB for each line of its input.
+//! makes a TLS handshake and sends one gauge snapshot over HTTP/2, with gzip. It counts the bytes that it hands to TCP
+//! and gets from it, so that the headers of TCP and IP come on top. Further figures are the cost of a new connection
+//! while idle ones have all slots, and the memory of an idle connection. `-- serve MAX_CONNECTIONS [CERTIFICATE KEY]`
+//! serves alone, and prints CPU in microseconds and resident memory in kB for each line of its input.
 
 mod certificate;
 mod client;

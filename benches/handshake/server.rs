@@ -55,8 +55,8 @@ impl Server {
     }
 }
 
-/// Serves a store that does nothing. Prints the address of OTLP over HTTP. For each line on standard input, it prints the
-/// CPU time in microseconds and the resident memory in kB. It ends with the input.
+/// Serves a store that does nothing. Prints the address of OTLP over HTTP. For each line on standard input, it prints
+/// the CPU time in microseconds and the resident memory in kB. It ends with the input.
 pub(crate) fn run(max_connections: usize, files: Option<(&Path, &Path)>) -> anyhow::Result<()> {
     // Tokens need a store, although none is used.
     let elsewhere = tempfile::tempdir()?;

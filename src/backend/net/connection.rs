@@ -46,7 +46,7 @@ const EVICTION_GRACE: Duration = Duration::from_millis(100);
 /// The time that requests in flight may take once the end of their connection was announced: as long as a request.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The interval of HTTP/2 pings while a request is in flight, and the time that their acknowledgement may take: peers
+/// The interval of HTTP/2 pings, on an idle connection as well, and the time that their acknowledgement may take: peers
 /// that vanished are dropped.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 

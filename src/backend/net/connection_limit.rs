@@ -22,7 +22,8 @@ pub(super) struct ConnectionSlots {
     quota: Arc<Quota>,
     /// Locked for the whole of each change of the slots, and before `order`.
     holders: Mutex<HashMap<ConnectionId, SlotHolder>>,
-    /// Locked for one step at a time: requests take it as well, and wait neither for the quota nor for a task to be woken.
+    /// Locked for one step at a time: requests take it as well, and wait neither for the quota nor for the waking of a
+    /// task.
     order: Arc<Mutex<EvictionOrder<ClientKey>>>,
 }
 

@@ -12,17 +12,17 @@ pub(super) struct ConnectionId(u64);
 
 /// Open connections, idle or busy, in the order of their eviction.
 ///
-/// First comes a connection of the client with the most connections, busy ones included, among the clients that have an idle
-/// one; of these connections, and of those of clients with equally many, the one that has been idle for longest. Busy
-/// connections are never evicted.
+/// First comes a connection of the client with the most connections, busy ones included, among the clients that have an
+/// idle one; of these connections, and of those of clients with equally many, the one that has been idle for longest.
+/// Busy connections are never evicted.
 ///
-/// Each method takes O(log n) for n connections: a few look-ups by hash, at most one insertion and one removal in the map of
-/// one client's idle connections, and the same in the map of candidates. Neither map is larger than n. For a million
-/// connections that is 20 comparisons in each.
+/// Each method takes O(log n) for n connections: a few look-ups by hash, at most one insertion and one removal in the map
+/// of one client's idle connections, and the same in the map of candidates. Neither map is larger than n. For a million
+/// connections that is 20 comparisons in a binary search.
 #[derive(Debug)]
 pub(super) struct EvictionOrder<C> {
-    /// The next number of a connection, or of the beginning of an idle time. No number is used twice: 64 bits last for half a
-    /// million years at a million a second.
+    /// The next number of a connection, or of the beginning of an idle time. No number is used twice: 64 bits last for
+    /// half a million years at a million a second.
     next: u64,
     connections: HashMap<ConnectionId, OpenConnection<C>>,
     clients: HashMap<C, ClientConnections>,
@@ -45,8 +45,8 @@ struct ClientConnections {
     idle: BTreeMap<u64, ConnectionId>,
 }
 
-/// The rank of a client's longest-idle connection: the greatest is evicted first. No two have the same beginning of their
-/// idle time, so that none hides another.
+/// The rank of a client's longest-idle connection: the greatest is evicted first. No two have the same beginning of
+/// their idle time, so that none hides another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct EvictionPriority {
     open: usize,

@@ -55,9 +55,9 @@ impl InFlight {
         counts.send_modify(|counts| {
             counts.begun += 1;
             counts.in_flight += 1;
-            // Marked within the lock of the counts: requests of a connection begin and end on several threads, and the last
-            // mark has to be that of the last change. Only the first and the last request of a busy time take the lock of the
-            // order, which is held for less than a microsecond.
+            // Marked within the lock of the counts: requests of a connection begin and end on several threads, and the
+            // last mark has to be that of the last change. Only the first and the last request of a busy time take the
+            // lock of the order, which is held for about a microsecond: docs/performance.md has the figures.
             if counts.in_flight == 1 {
                 lock(order).mark_busy(*id);
             }

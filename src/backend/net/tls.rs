@@ -118,6 +118,13 @@ impl ResolvesServerCert for CertificateInUse {
     }
 }
 
+/// Returns the configuration of a port.
+///
+/// Sessions are resumed as rustls does by default: from a cache of 256, of which a connection takes two. That serves
+/// readers and a small fleet of agents without relays. Stateless tickets (`ticketer`) would serve any number of clients,
+/// and are off: a relay is a collector, whose TLS client never resumes and gets no ticket. With an ECDSA key a resumed
+/// session saves a tenth of the CPU of a cycle, as docs/performance.md shows; and over TLS 1.2, whoever learns the key of
+/// the tickets can read the sessions.
 fn server(protocols: &[&[u8]], certificate: Arc<CertificateInUse>) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);

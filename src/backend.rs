@@ -32,6 +32,8 @@ mod clock;
 pub use clock::{Clock, ManualClock};
 pub use jobs::retention::Retention;
 pub use net::tls::{TlsFiles, TlsIdentity};
-pub use rate_limit::{InvalidHeader, InvalidNetwork, Limits, TrustedHeader, TrustedProxies, parse_network};
+pub use rate_limit::{
+    InvalidHeader, InvalidNetwork, Limits, ShareLimits, TrustedHeader, TrustedProxies, parse_network,
+};
 pub use server::{Config, Listeners, SecurityConfig, ServeSettings, run, serve};
 pub use store::{StoreLocation, Stores, UnknownStore};

@@ -101,5 +101,5 @@ fn event(noon: Timestamp, random: &mut fastrand::Rng) -> anyhow::Result<EventRow
         kubernetes_version: "v1.35.1".parse()?,
         event,
     };
-    Ok(EventRow { record, source: Source::Agent("0.1.0".parse()?) })
+    Ok(EventRow { record, source: Source::Agent("0.1.0".parse()?), bulk: false })
 }

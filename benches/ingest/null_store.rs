@@ -1,17 +1,20 @@
 //! A store that does nothing, which leaves the cost of receiving, validating and responding.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations, MatchedRows,
+    OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store, StoreSize, WriteError,
 };
 use uuid::Uuid;
 
 pub(crate) struct NullStore;
 
 impl Store for NullStore {
-    fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
         ready(Ok(())).boxed()
     }
 
@@ -39,6 +42,26 @@ impl Store for NullStore {
         ready(Ok(Erased::default())).boxed()
     }
 
+    fn erase_installations(&self, _: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        ready(Ok(MatchedRows::default())).boxed()
+    }
+
+    fn erase_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        ready(Ok(MatchedRows::default())).boxed()
+    }
+
+    fn installations(&self, _: InstallationFilter, _: usize) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>> {
+        ready(Ok(MatchedInstallations::default())).boxed()
+    }
+
+    fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
+        ready(Ok(MatchedRows::default())).boxed()
+    }
+
+    fn intake(&self, _: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
+        ready(Ok(Intake::default())).boxed()
+    }
+
     fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         ready(Ok(OverviewData::default())).boxed()
     }
@@ -47,8 +70,8 @@ impl Store for NullStore {
         ready(Ok(PseudonymKey::from([0; PseudonymKey::LENGTH]))).boxed()
     }
 
-    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
-        ready(Ok(0)).boxed()
+    fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>> {
+        ready(Ok(StoreSize::default())).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kamaji_telemetry::backend::store::SqliteStore;
-use kamaji_telemetry::backend::{self, Limits, Listeners, SecurityConfig, ServeSettings, Stores, TrustedProxies};
+use kamaji_telemetry::backend::{
+    self, Limits, Listeners, SecurityConfig, ServeSettings, ShareLimits, Stores, TrustedProxies,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::null_store::NullStore;
@@ -46,7 +48,8 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
     let limits = Limits {
         requests: 0,
         items: 0,
-        items_per_day: 0,
+        bytes_per_day: 0,
+        shares: ShareLimits { installations: 0, events: 0, new_installations: 0 },
         snapshots: 0,
         max_connections: unlimited,
         max_connections_per_client: unlimited,

@@ -104,7 +104,7 @@ fn samples(index: &Index, versions: ComponentVersions) -> [EventRecord; 3] {
         KubernetesVersion::Release(release) => {
             KubernetesVersion::Release(VersionNumbers { patch: release.patch + 1, ..release })
         }
-        KubernetesVersion::Unknown => KubernetesVersion::Unknown,
+        unknown => unknown,
     };
     let events = [
         Event::Created { tcp_version, extended },

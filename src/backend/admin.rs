@@ -2,6 +2,7 @@
 //!
 //! Each function returns a text that says what was done, and never repeats an identity.
 
+pub mod rows;
 pub mod token;
 
 use std::path::PathBuf;
@@ -19,8 +20,7 @@ use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, StoreLo
 /// The erasure is added to the audit log before, without the installation. Fails if there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let store = open(store).await?;
-    let entry = AuditLogEntry { time: Timestamp::now(), actor: None, action: ERASE.to_owned(), status: None, count: 1 };
-    store.record(vec![entry]).await?;
+    record_erasure(&store).await?;
     let erased = erase_installation(&store, installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
@@ -66,6 +66,12 @@ pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<Stri
     Ok(done)
 }
 
+/// Adds an erasure to the audit log, without what is erased.
+async fn record_erasure(store: &SqliteStore) -> anyhow::Result<()> {
+    let entry = AuditLogEntry { time: Timestamp::now(), actor: None, action: ERASE.to_owned(), status: None, count: 1 };
+    Ok(store.record(vec![entry]).await?)
+}
+
 /// Opens a store that a backend created, and may be serving.
 async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
     let StoreLocation::Sqlite(path) = store;
@@ -74,4 +80,15 @@ async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
 
 fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Formats rows in columns as wide as their widest cell.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }

@@ -1,6 +1,7 @@
 //! The clock of the backend.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,34 +13,56 @@ pub struct Clock(Option<ManualClock>);
 
 /// A clock that stands still until it is moved. Clones are the same clock.
 #[derive(Debug, Clone)]
-pub struct ManualClock(Arc<Mutex<Timestamp>>);
+pub struct ManualClock(Arc<Mutex<ManualTime>>);
+
+#[derive(Debug)]
+struct ManualTime {
+    start: Timestamp,
+    now: Timestamp,
+    /// The furthest time to which it was moved.
+    furthest: Timestamp,
+}
 
 impl Clock {
     /// Returns the time.
     pub fn now(&self) -> Timestamp {
         self.0.as_ref().map_or_else(Timestamp::now, ManualClock::now)
     }
+
+    /// Returns the time by which rates are limited, which never goes back. It goes on beside a clock that stands still, and
+    /// is moved forward with it.
+    pub fn instant(&self) -> Instant {
+        Instant::now() + self.0.as_ref().map_or(Duration::ZERO, ManualClock::moved)
+    }
 }
 
 impl ManualClock {
     /// Creates a clock that stands at `time`.
     pub fn new(time: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(time)))
+        Self(Arc::new(Mutex::new(ManualTime { start: time, now: time, furthest: time })))
     }
 
     /// Returns the time.
     pub fn now(&self) -> Timestamp {
-        *lock(&self.0)
+        lock(&self.0).now
+    }
+
+    fn moved(&self) -> Duration {
+        let ManualTime { start, furthest, .. } = *lock(&self.0);
+        furthest.duration_since(start).unsigned_abs()
     }
 
     /// Moves the clock to `time`, which may be in the past.
     pub fn set(&self, time: Timestamp) {
-        *lock(&self.0) = time;
+        let mut state = lock(&self.0);
+        state.now = time;
+        state.furthest = state.furthest.max(time);
     }
 
     /// Moves the clock by `duration`, which may be negative.
     pub fn advance(&self, duration: SignedDuration) {
-        *lock(&self.0) += duration;
+        let now = self.now();
+        self.set(now + duration);
     }
 }
 

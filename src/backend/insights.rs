@@ -4,14 +4,21 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
+use super::store::fold::LatestRow;
 use super::store::{
-    ActiveCounts, DayTotals, Dimension, EventRow, InstallationRow, KamajiTotals, OverviewData, OverviewQuery,
+    ActiveCounts, DayTotals, Dimension, EventRow, Hour, InstallationRow, KamajiTotals, OverviewData, OverviewQuery,
     PseudonymKey, Report, Source, Totals, utc_day,
 };
-use crate::catalog::{Event, ExtendedAttributes, NetworkProfile};
+use crate::catalog::{Event, ExtendedAttributes, KamajiVersion, KubernetesVersion, NetworkProfile};
 
 /// The maximum number of versions in a list; the rest is summed up. Ten are all that a maintainer supports.
-const MAX_VERSIONS: u32 = 10;
+const MAX_VERSIONS: usize = 10;
+
+/// The maximum number of versions that are read: all that the store keeps apart in an hour.
+const MAX_READ_VERSIONS: u32 = 256;
+
+/// The version that is shown in place of one that too few installations report.
+const OTHER: &str = "other";
 
 /// The maximum number of values of an extended gauge. One installation reports 16 at most. Nothing is left out unless
 /// the whole fleet has more values than this.
@@ -76,7 +83,7 @@ pub struct CurrentFleet {
 pub struct TopVersions {
     /// The ten most used, most used first.
     pub top: Vec<VersionShare>,
-    /// Installations that run any other.
+    /// Installations that run any other: one that is not among the ten, or that fewer than three installations report.
     pub others: u64,
 }
 
@@ -117,9 +124,9 @@ pub struct InstallationEntry {
     pub not_ready: u32,
     /// Control planes that change their version.
     pub upgrading: u32,
-    /// The version of its Kamaji.
+    /// The version of its Kamaji; `other` if too few installations run it, or none in the last 24 hours.
     pub kamaji_version: String,
-    /// The version of its management cluster.
+    /// The version of its management cluster, likewise.
     pub kubernetes_version: String,
     /// The version of its agent.
     pub agent_version: Option<String>,
@@ -157,11 +164,55 @@ pub struct EventEntry {
     pub kubernetes_version: String,
 }
 
-/// Returns the query whose answer [`overview`] needs.
-pub fn overview_query(now: Timestamp) -> OverviewQuery {
+/// An installation in a list of all that match a filter, those outside of the figures included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedInstallation {
+    /// The name by which readers know it: 16 hexadecimal digits of a keyed hash of its UUID.
+    pub id: String,
+    /// `agent` or `kamaji`.
+    pub source: String,
+    /// The hour of its first receipt.
+    pub first_seen: Timestamp,
+    /// The hour of its last receipt.
+    pub last_seen: Timestamp,
+    /// The hour in which it was confirmed; `None` if it is not.
+    pub confirmed: Option<Timestamp>,
+    /// True if it is beyond its sender's share, or too large.
+    pub bulk: bool,
+    /// Its control planes.
+    pub control_planes: u64,
+    /// The version of its Kamaji.
+    pub kamaji_version: String,
+    /// The version of its management cluster.
+    pub kubernetes_version: String,
+}
+
+impl ListedInstallation {
+    /// Creates an entry. `key` hides the UUID.
+    pub fn new(row: InstallationRow, key: &PseudonymKey) -> Self {
+        let InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report } } = row;
+        let source = if report.source == Source::Kamaji { "kamaji" } else { "agent" };
+        Self {
+            id: key.installation_id(uuid).to_string(),
+            source: source.to_owned(),
+            first_seen: first_seen.start(),
+            last_seen: last_seen.start(),
+            confirmed: confirmed.map(Hour::start),
+            bulk,
+            control_planes: report.counts.total(),
+            kamaji_version: report.kamaji_version.to_string(),
+            kubernetes_version: report.kubernetes_version.to_string(),
+        }
+    }
+}
+
+/// Returns the query whose answer [`overview`] needs. A version that fewer installations than `min_installations` report is
+/// not shown by its name.
+pub fn overview_query(now: Timestamp, min_installations: u64) -> OverviewQuery {
     OverviewQuery {
         now,
-        versions: MAX_VERSIONS,
+        versions: MAX_READ_VERSIONS,
+        min_installations,
         dimensions: MAX_DIMENSIONS,
         installations: MAX_LISTED,
         events: MAX_LISTED,
@@ -185,6 +236,8 @@ pub fn overview(data: OverviewData, key: &PseudonymKey, now: Timestamp) -> Overv
         kamaji,
     } = data;
     let current = day.active;
+    let entry = |row| installation(row, key, &kamaji_versions, &kubernetes_versions);
+    let installations = installations.into_iter().map(entry).collect();
     Overview {
         generated_at: now,
         seen: ActiveWindows { day, week, month },
@@ -195,14 +248,15 @@ pub fn overview(data: OverviewData, key: &PseudonymKey, now: Timestamp) -> Overv
             kubernetes_versions: versions(&kubernetes_versions, current),
             extended: dimensions.into_iter().map(Into::into).collect(),
         },
-        installations: installations.into_iter().map(|row| installation(row, key)).collect(),
+        installations,
         events: events.into_iter().map(Into::into).collect(),
         days: every_day(&days, utc_day(now)),
         by_kamaji: kamaji,
     }
 }
 
-fn versions<V: ToString>(top: &[(V, u64)], all: u64) -> TopVersions {
+fn versions<V: ToString>(listed: &[(V, u64)], all: u64) -> TopVersions {
+    let top = &listed[..listed.len().min(MAX_VERSIONS)];
     let share = |(version, installations): &(V, u64)| VersionShare {
         version: version.to_string(),
         installations: *installations,
@@ -229,8 +283,18 @@ impl From<(Dimension, u64)> for ExtendedSum {
     }
 }
 
-fn installation(row: InstallationRow, key: &PseudonymKey) -> InstallationEntry {
-    let InstallationRow { uuid, first_seen, last_seen, report } = row;
+/// Returns the version by its name if it is among `shown`.
+fn shown_version<V: ToString + PartialEq>(version: &V, shown: &[(V, u64)]) -> String {
+    if shown.iter().any(|(shown, _)| shown == version) { version.to_string() } else { OTHER.to_owned() }
+}
+
+fn installation(
+    row: InstallationRow,
+    key: &PseudonymKey,
+    kamaji_versions: &[(KamajiVersion, u64)],
+    kubernetes_versions: &[(KubernetesVersion, u64)],
+) -> InstallationEntry {
+    let InstallationRow { uuid, latest: LatestRow { first_seen, last_seen, report, .. } } = row;
     let Report { counts, source, kamaji_version, kubernetes_version, dimensions: _ } = report;
     InstallationEntry {
         id: key.installation_id(uuid).to_string(),
@@ -240,8 +304,8 @@ fn installation(row: InstallationRow, key: &PseudonymKey) -> InstallationEntry {
         sleeping: counts.sleeping,
         not_ready: counts.not_ready,
         upgrading: counts.upgrading,
-        kamaji_version: kamaji_version.to_string(),
-        kubernetes_version: kubernetes_version.to_string(),
+        kamaji_version: shown_version(&kamaji_version, kamaji_versions),
+        kubernetes_version: shown_version(&kubernetes_version, kubernetes_versions),
         agent_version: match source {
             Source::Agent(version) => Some(version.to_string()),
             Source::Kamaji => None,
@@ -250,7 +314,7 @@ fn installation(row: InstallationRow, key: &PseudonymKey) -> InstallationEntry {
 }
 
 impl From<EventRow> for EventEntry {
-    fn from(EventRow { record, source: _ }: EventRow) -> Self {
+    fn from(EventRow { record, source: _, bulk: _ }: EventRow) -> Self {
         let entry = Self {
             time: record.time,
             name: record.event.kind().name.to_owned(),

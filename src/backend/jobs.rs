@@ -3,5 +3,6 @@
 pub(super) mod checkpoint;
 pub(super) mod evict;
 pub(super) mod health;
+pub(super) mod intake;
 mod repeat;
 pub(super) mod retention;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::process::probes;
-pub(super) use labels::{ConnectionRejection, LimitKind, TokenFile, Transport};
+pub(super) use labels::{ConnectionRejection, IntakePeriod, LimitKind, TokenFile, Transport};
 
 const REQUESTS_TOTAL: &str = "kamaji_telemetry_backend_requests_total";
 const RECORDS_ACCEPTED_TOTAL: &str = "kamaji_telemetry_backend_records_accepted_total";
@@ -27,6 +27,9 @@ const TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS: &str =
     "kamaji_telemetry_backend_tls_certificate_expiry_timestamp_seconds";
 const TLS_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_tls_reloads_total";
 const TOKEN_FILE_RELOADS_TOTAL: &str = "kamaji_telemetry_backend_token_file_reloads_total";
+const NEW_INSTALLATIONS: &str = "kamaji_telemetry_backend_new_installations";
+const NEW_VERSIONS: &str = "kamaji_telemetry_backend_new_versions";
+const BULK_RECORDS: &str = "kamaji_telemetry_backend_bulk_records";
 const READY: &str = "kamaji_telemetry_backend_ready";
 
 /// The values of the label `result`.
@@ -82,6 +85,21 @@ fn describe() {
         Unit::Seconds,
         "Time of the last commit; 0 if there was none since the start."
     );
+    describe_gauge!(
+        NEW_INSTALLATIONS,
+        Unit::Count,
+        "Installations that were received for the first time, by period: today in UTC, or the median of the 28 days before."
+    );
+    describe_gauge!(
+        NEW_VERSIONS,
+        Unit::Count,
+        "Versions and values of extended gauges that were never seen before, by period: today in UTC, or the median of the 28 days before."
+    );
+    describe_gauge!(
+        BULK_RECORDS,
+        Unit::Count,
+        "New installations and events beyond their client's share, by period: today in UTC, or the median of the 28 days before."
+    );
     describe_gauge!(READY, Unit::Count, "1 if the store can be read, else 0.");
     describe_counter!(REQUESTS_RATE_LIMITED_TOTAL, Unit::Count, "Requests that exceeded a limit, by limit.");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections, by port.");
@@ -109,6 +127,9 @@ fn describe() {
 
 /// Shows each series from the start, so that the first increment is seen as one.
 fn init() {
+    for period in IntakePeriod::ALL {
+        intake(period, 0, 0, 0);
+    }
     for file in TokenFile::ALL {
         for result in RESULTS {
             counter!(TOKEN_FILE_RELOADS_TOTAL, "file" => file.as_str(), "result" => result).increment(0);
@@ -212,6 +233,15 @@ pub(super) fn write_queue_popped(records: usize) {
 #[expect(clippy::cast_precision_loss, reason = "a store of 2^53 bytes is 9 PB")]
 pub(super) fn store_size(bytes: u64) {
     gauge!(STORE_SIZE_BYTES).set(bytes as f64);
+}
+
+/// Sets the numbers of what is new in a period.
+#[expect(clippy::cast_precision_loss, reason = "numbers of rows are far below 2^53")]
+pub(super) fn intake(period: IntakePeriod, installations: u64, versions: u64, bulk: u64) {
+    let period = period.as_str();
+    gauge!(NEW_INSTALLATIONS, "period" => period).set(installations as f64);
+    gauge!(NEW_VERSIONS, "period" => period).set(versions as f64);
+    gauge!(BULK_RECORDS, "period" => period).set(bulk as f64);
 }
 
 /// Sets whether the store can be read.

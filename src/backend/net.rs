@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::Clock;
 use super::metrics::{self, ConnectionRejection};
 use super::rate_limit::{Limiter, Limits};
 use crate::process::log_throttle::LogThrottle;
@@ -87,7 +88,7 @@ impl Acceptor {
             max_connections_per_client: MAX_PROBE_CONNECTIONS,
             ..Limits::default()
         };
-        Self::new(&limits, Limiter::new(&limits), None)
+        Self::new(&limits, Limiter::new(&limits, Clock::default()), None)
     }
 
     /// Serves `routes` until `shutdown`, then waits for the connections that are open.

@@ -13,6 +13,7 @@ mod forwarded;
 mod layer;
 mod limiter;
 mod quota;
+mod shares;
 mod token_bucket;
 
 pub(super) use client_ip::ClientKey;
@@ -21,6 +22,7 @@ pub(super) use error::{RateLimitError, RateLimited};
 pub(super) use layer::{RateLimitLayer, within_deadline};
 pub(super) use limiter::{Decompressed, LimitScope, Limiter, PeerAddr, Permit};
 pub(super) use quota::{Quota, QuotaExceeded, Reservation};
+pub use shares::ShareLimits;
 pub(super) use token_bucket::TokenBuckets;
 
 /// Limits on clients. Rates are per second unless stated otherwise; a rate of zero is unlimited.
@@ -30,10 +32,12 @@ pub struct Limits {
     pub requests: u32,
     /// Items of one client that are read: gauge points and events.
     pub items: u32,
-    /// Items of one client that are stored in a day: gauge snapshots and events.
-    pub items_per_day: u32,
+    /// Bytes that one client writes into the store in a day, by the estimate of the fold.
+    pub bytes_per_day: u32,
     /// Gauge snapshots of one installation.
     pub snapshots: u32,
+    /// What is new in a day.
+    pub shares: ShareLimits,
     /// Connections at once.
     pub max_connections: usize,
     /// Connections of one client at once.
@@ -48,8 +52,9 @@ impl Default for Limits {
         Self {
             requests: 100,
             items: 1_000,
-            items_per_day: 500_000,
+            bytes_per_day: 50_000_000,
             snapshots: 1,
+            shares: ShareLimits::default(),
             max_connections: 900,
             max_connections_per_client: 128,
             trusted_proxies: TrustedProxies::default(),

@@ -17,9 +17,9 @@ use super::auth::{AuditLogWriter, AuthConfig, AuthLayer, IngestTokens, ReaderTok
 use super::clock::Clock;
 use super::clock_guard::{ClockGuard, utc_date};
 use super::ingest::{self, GuardedStore, Ingester};
-use super::jobs::health::HealthMonitor;
+use super::jobs::health::{HealthMonitor, SizeLimit};
 use super::jobs::retention::{self, Retention};
-use super::jobs::{checkpoint, evict};
+use super::jobs::{checkpoint, evict, intake};
 use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
 use super::net::security_headers::secured;
@@ -66,9 +66,17 @@ pub struct ServeSettings {
     pub trust_clock: Option<Date>,
     /// The UTC day on which records of the future are deleted at the start.
     pub delete_future_records: Option<Date>,
+    /// The largest size of the store in bytes; `None` if there is no bound.
+    pub max_store_size: Option<u64>,
     /// The time for which readers share an answer.
     pub insights_max_age: Duration,
+    /// The fewest installations of which a version is shown by its name.
+    pub min_version_installations: u64,
 }
+
+/// The default of [`ServeSettings::min_version_installations`]: a version of one or two installations is a private build, a
+/// forgery, or tells who somebody is.
+const MIN_VERSION_INSTALLATIONS: u64 = 3;
 
 /// The default of [`ServeSettings::insights_max_age`]: half the interval in which a browser reloads the page.
 const INSIGHTS_MAX_AGE: Duration = Duration::from_secs(15);
@@ -81,7 +89,9 @@ impl Default for ServeSettings {
             clock: Clock::default(),
             trust_clock: None,
             delete_future_records: None,
+            max_store_size: None,
             insights_max_age: INSIGHTS_MAX_AGE,
+            min_version_installations: MIN_VERSION_INSTALLATIONS,
         }
     }
 }
@@ -202,15 +212,24 @@ async fn serve_stores(
 ) -> anyhow::Result<()> {
     let StoreListeners { grpc, http } = listeners;
     let guard = clock_guard(&stores, &settings).await?;
-    let ServeSettings { retention, security, clock, insights_max_age: max_age, .. } = settings;
+    let ServeSettings {
+        retention,
+        security,
+        clock,
+        max_store_size,
+        insights_max_age: max_age,
+        min_version_installations,
+        ..
+    } = settings;
     let SecurityConfig { limits, tls, auth } = security;
-    let (health_monitor, health_service) = HealthMonitor::new(readiness.clone(), Arc::clone(&guard)).await;
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
     let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
     let listed_tokens = reader_tokens.clone();
     log_start(&grpc, &http, &auth, &limits)?;
 
-    let limiter = Limiter::new(&limits);
+    let limiter = Limiter::new(&limits, clock.clone());
+    let size_limit = SizeLimit { max: max_store_size, limiter: Arc::clone(&limiter) };
+    let (health_monitor, health_service) = HealthMonitor::new(readiness.clone(), Arc::clone(&guard), size_limit).await;
     let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.auth));
     let secure = auth.is_secure(tls.is_some());
     let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
@@ -220,7 +239,8 @@ async fn serve_stores(
     let ingester = Arc::new(Ingester::new(intake.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
-    let web = WebConfig { clock: clock.clone(), max_age, grpc: grpc.local_addr()? };
+    let min_installations = min_version_installations;
+    let web = WebConfig { clock: clock.clone(), max_age, min_installations, grpc: grpc.local_addr()? };
     let http_routes = http_routes(&stores, intake, ingester, &layers, web, readiness).await?;
 
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
@@ -232,12 +252,13 @@ async fn serve_stores(
     let checkpoint = checkpoint::run(Arc::clone(&stores.rows), shutdown.clone());
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
+    let intake = intake::run(Arc::clone(&stores.rows), clock, shutdown.clone());
     let retention = retention::run(stores, retention, listed_tokens, guard, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };
     let jobs = async {
-        tokio::join!(retention, checkpoint, evict, health);
+        tokio::join!(retention, checkpoint, evict, health, intake);
     };
     // On the heap: it holds the states of all of them.
     let all = async { tokio::join!(tasks, jobs) }.map(drop).boxed();

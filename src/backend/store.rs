@@ -3,10 +3,14 @@
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that no text gets
 //! in that was not validated.
 
+mod admission;
+mod allowance;
 mod auth;
 mod deletion;
+mod filter;
 pub mod fold;
 mod hour;
+mod intake;
 mod location;
 mod pseudonym;
 mod rows;
@@ -24,14 +28,19 @@ use uuid::Uuid;
 
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 
+pub use allowance::{Allowance, Room, Spent, Unlimited};
 pub use auth::{
     AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
     StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
+use fold::LatestRow;
+
 pub use deletion::{Cutoffs, EraseError, Erased, Pruned, StaleRows, erase_installation};
+pub use filter::{EventFilter, FilterTime, HourRange, InstallationFilter, MatchedRows};
 pub use hour::{Day, Hour};
+pub use intake::{DayIntake, Intake};
 pub use location::{StoreLocation, UnknownStore};
-pub use pseudonym::{InstallationId, PseudonymKey, RandomError};
+pub use pseudonym::{InstallationId, InvalidInstallationId, PseudonymKey, RandomError};
 pub use rows::{
     AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Report, Source,
     SourceKind, StateCounts, truncate_to_hour, utc_day,
@@ -50,15 +59,25 @@ pub use stores::Stores;
 /// - An installation is *confirmed* by a receipt on another UTC day than its first, at least 20 hours later, and from then
 ///   on.
 /// - The uid of an event is unique among those of the last 31 days: the first event with a uid stays.
+/// - What exceeds its sender's [`Room`] is stored in bulk, outside of every figure. `bulk` of an installation ends with the
+///   first receipt for which its sender has room; that of an event stays. An installation of more than 25,000 control
+///   planes is in bulk for as long as it reports them.
+/// - Until 28 days after its first receipt, an installation weighs 50 control planes at most in sums.
+/// - An hour adds at most 256 values to a column; the rest is `other`.
 /// - An installation keeps its first source: rows of another source are acknowledged and dropped.
 /// - No stored value ties an event to an installation, or events to each other. After a checkpoint, neither does the order
 ///   of arrival.
 pub trait Store: Send + Sync + 'static {
-    /// Stores `batch`.
+    /// Stores `batch` of a sender with this allowance, and spends it.
     ///
     /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it
     /// again in both cases.
-    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>>;
+    fn write_within(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>>;
+
+    /// Stores `batch` of a sender without limits, as [`Store::write_within`] does.
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.write_within(batch, Arc::new(Unlimited))
+    }
 
     /// Deletes rows older than `cutoffs`, in steps between which writes go on.
     ///
@@ -81,17 +100,47 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
 
+    /// Erases the installations that match, and their days, in steps between which writes go on. Events stay.
+    ///
+    /// Fails with [`WriteError`] if not all of them were erased. Those of the steps before stay erased.
+    fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>>;
+
+    /// Erases the events that match, but for their uids and hours, as [`Store::erase_installations`] does.
+    fn erase_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>>;
+
+    /// Reads installations that match, at most `limit` of them in no particular order, and counts all of them.
+    fn installations(
+        &self,
+        filter: InstallationFilter,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>>;
+
+    /// Counts the events that match.
+    fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>>;
+
+    /// Reads what was new on each of the last 29 days up to `today`.
+    fn intake(&self, today: Day) -> BoxFuture<'_, Result<Intake, ReadError>>;
+
     /// Reads the data of the overview from one consistent state of the store.
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>>;
 
     /// Returns the key that turns cluster UIDs into pseudonyms. It is created with the store, and never changes.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;
 
-    /// Returns the bytes that the store takes on disk.
-    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>>;
+    /// Returns the size of the store.
+    fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>>;
 
     /// Checks that the store can be read.
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>>;
+}
+
+/// The size of a store, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes on disk.
+    pub on_disk: u64,
+    /// Bytes without free space, which new rows take first.
+    pub used: u64,
 }
 
 /// An error of a write, which may be tried again after [`WriteError::retry_after`].
@@ -105,6 +154,12 @@ pub enum WriteError {
         /// The maximum number of queued rows.
         bound: usize,
     },
+    /// The store is as large as it may be.
+    #[error("the store has reached --max-store-size: new installations and events are not stored until there is room")]
+    Full,
+    /// As many new installations were stored today as may be of all senders together.
+    #[error("too many new installations today: no further ones are stored until some of the day has passed")]
+    TooManyInstallations,
     /// The store cannot write: the disk is full or fails, or the store was closed.
     #[error("the store cannot write: {0}")]
     Unavailable(Arc<str>),
@@ -124,6 +179,8 @@ impl WriteError {
             // A full disk waits for its operator. Senders try now and then, and not all at once when there is room
             // again.
             Self::Unavailable(_) => Duration::from_secs(30),
+            // Both last for hours, and a snapshot is sent again every five minutes.
+            Self::Full | Self::TooManyInstallations => Duration::from_mins(5),
         }
     }
 }
@@ -135,6 +192,9 @@ pub struct OverviewQuery {
     pub now: Timestamp,
     /// The maximum number of versions of each component.
     pub versions: u32,
+    /// The fewest installations of a version, or of a value of an extended gauge, that is listed. Values of fewer are added
+    /// up as [`Dimension::other`].
+    pub min_installations: u64,
     /// The maximum number of values of each extended gauge.
     pub dimensions: u32,
     /// The maximum number of installations.
@@ -214,9 +274,11 @@ pub struct ActiveCounts {
     pub active: u64,
     /// Installations that are not confirmed: trials, CI clusters, forgeries, and new ones. They are in no other figure.
     pub not_confirmed: u64,
+    /// Installations beyond their senders' shares, or too large. They are in no other figure.
+    pub bulk: u64,
 }
 
-/// Sums of [`StateCounts`] over installations.
+/// Sums of [`StateCounts`] over installations, of which a young one weighs 50 control planes at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Control planes whose API answers.
@@ -227,26 +289,33 @@ pub struct Totals {
     pub not_ready: u64,
     /// Control planes that change their version.
     pub upgrading: u64,
+    /// Control planes of young installations beyond their weight, which are in no state's sum.
+    pub left_out: u64,
 }
 
 impl Totals {
-    /// Returns the sum.
+    /// Returns the sum of the states.
     pub const fn total(self) -> u64 {
         self.running + self.sleeping + self.not_ready + self.upgrading
     }
 }
 
-/// A confirmed installation.
+/// An installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallationRow {
-    /// The installation.
+    /// Its UUID, by which it writes: readers see its [`InstallationId`].
     pub uuid: Uuid,
-    /// The hour of its first receipt.
-    pub first_seen: Hour,
-    /// The hour of its last receipt.
-    pub last_seen: Hour,
-    /// Its last report.
-    pub report: Report,
+    /// Its latest state.
+    pub latest: LatestRow,
+}
+
+/// Installations that match a filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MatchedInstallations {
+    /// Some of them.
+    pub listed: Vec<InstallationRow>,
+    /// The number of all.
+    pub matching: u64,
 }
 
 /// A UTC day over all confirmed installations.

@@ -4,6 +4,7 @@ mod audit_log;
 mod chart;
 mod erase;
 mod format;
+mod installations;
 mod page;
 mod login;
 mod shared_answer;
@@ -42,6 +43,8 @@ pub(super) struct WebConfig {
     pub(super) clock: Clock,
     /// The time for which readers share an answer.
     pub(super) max_age: Duration,
+    /// The fewest installations of which a version is shown by its name.
+    pub(super) min_installations: u64,
     /// The address of OTLP/gRPC, which a page without data names.
     pub(super) grpc: SocketAddr,
 }
@@ -67,7 +70,9 @@ pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, config: WebConfig) -
         .route("/icon.svg", get(icon))
         .route("/api/v1/insights/overview", get(overview))
         .route("/api/v1/audit-log", get(audit_log::json))
+        .route("/api/v1/installations", get(installations::list).delete(installations::erase))
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
+        .route("/api/v1/events", delete(installations::erase_events))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Web { stores, auth: Arc::clone(auth), config, overview: shared });
@@ -104,7 +109,7 @@ impl IntoResponse for PageError {
 async fn read_overview(web: &Web) -> Result<Arc<Overview>, ReadError> {
     let ask = async {
         let (store, now) = (web.stores.rows.as_ref(), web.config.clock.now());
-        let data = store.overview(insights::overview_query(now)).await?;
+        let data = store.overview(insights::overview_query(now, web.config.min_installations)).await?;
         Ok(insights::overview(data, &store.pseudonym_key().await?, now))
     };
     web.overview.get(ask).await

@@ -38,6 +38,7 @@ pub(super) const SERVICE_PATTERN: &str = concat!(triple!(), stage!());
 
 const UNKNOWN: &str = "unknown";
 const LATEST: &str = "latest";
+const OTHER: &str = "other";
 
 /// The stage of a release. Stages are ordered, and precede their release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +71,8 @@ pub struct VersionNumbers {
 pub enum KubernetesVersion {
     /// An unknown version, or text that is not one.
     Unknown,
+    /// One of more versions than a backend keeps apart. It is never sent, and is not parsed from what is.
+    Other,
     /// A release.
     Release(VersionNumbers),
 }
@@ -96,6 +99,8 @@ pub enum KubernetesMinor {
 pub enum KamajiVersion {
     /// An unknown version, or text that is not one.
     Unknown,
+    /// One of more versions than a backend keeps apart. It is never sent, and is not parsed from what is.
+    Other,
     /// `latest`, the tag that Kamaji's guides install. It says that somebody follows the newest build, and not which.
     Latest,
     /// A release.
@@ -145,7 +150,7 @@ impl KubernetesVersion {
     /// Returns the minor version.
     pub fn to_minor(self) -> KubernetesMinor {
         match self {
-            Self::Unknown => KubernetesMinor::Unknown,
+            Self::Unknown | Self::Other => KubernetesMinor::Unknown,
             Self::Release(VersionNumbers { major, minor, .. }) => KubernetesMinor::Minor { major, minor },
         }
     }
@@ -221,6 +226,7 @@ impl fmt::Display for KubernetesVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str(UNKNOWN),
+            Self::Other => f.write_str(OTHER),
             Self::Release(release) => write!(f, "v{release}"),
         }
     }
@@ -239,6 +245,7 @@ impl fmt::Display for KamajiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str(UNKNOWN),
+            Self::Other => f.write_str(OTHER),
             Self::Latest => f.write_str(LATEST),
             Self::Release(release) => write!(f, "v{release}"),
             Self::EdgePrefix(x, y, z) => write!(f, "edge-{x}.{y}.{z}"),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod erase;
+mod installations;
 mod serve;
 mod token;
 
@@ -20,7 +21,12 @@ pub(super) struct BackendArgs {
 enum BackendCommand {
     /// Serve until a signal ends it.
     Serve(Box<serve::ServeArgs>),
-    /// Delete all data of one installation. The backend may be serving.
+    /// Look at installations, those outside of the figures included. The backend may be serving.
+    Installations {
+        #[command(subcommand)]
+        command: installations::InstallationsCommand,
+    },
+    /// Delete all data of one installation, or of all that match filters. The backend may be serving.
     Erase(erase::EraseArgs),
     /// Back up the store into a new file, or into a directory of backups. The backend may be serving.
     Backup(backup::BackupArgs),
@@ -44,6 +50,7 @@ struct StoreArgs {
 pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
     match args.command {
         BackendCommand::Serve(args) => serve::run(*args).await,
+        BackendCommand::Installations { command } => installations::run(command).await,
         BackendCommand::Erase(args) => erase::run(args).await,
         BackendCommand::Backup(args) => backup::backup(args).await,
         BackendCommand::Restore(args) => backup::restore(args).await,

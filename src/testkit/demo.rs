@@ -176,7 +176,8 @@ async fn create_token(auth_store: &dyn AuthStore) -> anyhow::Result<String> {
 /// Writes the history into a store that is empty.
 async fn fill(store: &dyn Store) -> anyhow::Result<()> {
     let now = Timestamp::now();
-    let query = OverviewQuery { now, versions: 0, dimensions: 0, installations: 0, events: 0, days: 0 };
+    let query =
+        OverviewQuery { now, versions: 0, min_installations: 0, dimensions: 0, installations: 0, events: 0, days: 0 };
     if store.overview(query).await?.month.active > 0 {
         print_line("The directory has a history already.");
         return Ok(());

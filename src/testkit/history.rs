@@ -97,7 +97,7 @@ fn event_row(
         kubernetes_version: installation.kubernetes(age),
         event,
     };
-    EventRow { record, source: source.clone() }
+    EventRow { record, source: source.clone(), bulk: false }
 }
 
 #[cfg(test)]
@@ -108,6 +108,7 @@ mod tests {
     const QUERY: OverviewQuery = OverviewQuery {
         now: Timestamp::UNIX_EPOCH,
         versions: 20,
+        min_installations: 0,
         dimensions: 0,
         installations: 1_000,
         events: 10,

@@ -5,6 +5,7 @@ mod auth;
 mod metrics;
 mod validation;
 mod answers;
+mod attacker;
 mod file;
 mod fuzz;
 mod clock;

@@ -70,10 +70,20 @@ Returns the environment variables of the backend. Settings are variables rather 
   value: {{ $rateLimit.requests | int64 | quote }}
 - name: KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS
   value: {{ $rateLimit.items | int64 | quote }}
-- name: KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS_PER_DAY
-  value: {{ $rateLimit.itemsPerDay | int64 | quote }}
+- name: KAMAJI_TELEMETRY_RATE_LIMIT_BYTES_PER_DAY
+  value: {{ $rateLimit.bytesPerDay | int64 | quote }}
 - name: KAMAJI_TELEMETRY_RATE_LIMIT_SNAPSHOTS
   value: {{ $rateLimit.snapshots | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_COUNTED_INSTALLATIONS
+  value: {{ .Values.maxCountedInstallations | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_COUNTED_EVENTS
+  value: {{ .Values.maxCountedEvents | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_NEW_INSTALLATIONS
+  value: {{ .Values.maxNewInstallations | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_STORE_SIZE
+  value: {{ .Values.maxStoreSize | toString | quote }}
+- name: KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS
+  value: {{ .Values.minVersionInstallations | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS
   value: {{ .Values.maxConnections | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT

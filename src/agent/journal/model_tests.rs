@@ -313,7 +313,7 @@ impl World {
 fn check(index: usize, tcp: &Tcp, events: &[Event]) -> Result<(), String> {
     let minor = |version: KubernetesVersion| match version {
         KubernetesVersion::Release(release) => release.minor,
-        KubernetesVersion::Unknown => 0,
+        KubernetesVersion::Unknown | KubernetesVersion::Other => 0,
     };
     let mut events = events.iter().copied().peekable();
     let mut history = tcp.versions.iter().copied();

@@ -93,7 +93,7 @@ impl ClusterInfo {
             },
             kubernetes_version: match self.kubernetes_version {
                 KubernetesVersion::Unknown => previous.kubernetes_version,
-                version @ KubernetesVersion::Release(_) => version,
+                version => version,
             },
             ..self
         }

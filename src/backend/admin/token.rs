@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::open;
+use super::{open, table};
 use crate::backend::auth::token::{self, CreateTokenError, TokenName};
 use crate::backend::store::{AuthStore, Role, StoreLocation, StoreTokenError, Token, UsedToken};
 use crate::process::redact::redacted;
@@ -78,15 +78,4 @@ fn row(used: UsedToken, now: Timestamp) -> [String; 7] {
 
 fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
-}
-
-/// Formats rows in columns as wide as their widest cell.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let line = |row: &[String; COLUMNS]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }

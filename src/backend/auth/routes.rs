@@ -34,7 +34,7 @@ pub enum RouteAccess {
 }
 
 /// All routes.
-pub static ROUTES: [Route; 17] = [
+pub static ROUTES: [Route; 20] = [
     route(Method::POST, "/v1/metrics", RouteAccess::Sender),
     route(Method::POST, "/v1/logs", RouteAccess::Sender),
     route(Method::POST, "/stats", RouteAccess::Sender),
@@ -49,7 +49,10 @@ pub static ROUTES: [Route; 17] = [
     route(Method::GET, "/icon.svg", RouteAccess::Public),
     route(Method::GET, "/api/v1/insights/overview", RouteAccess::Api(Role::Viewer)),
     route(Method::GET, "/api/v1/audit-log", RouteAccess::Api(Role::Admin)),
+    route(Method::GET, "/api/v1/installations", RouteAccess::Api(Role::Admin)),
+    route(Method::DELETE, "/api/v1/installations", RouteAccess::Api(Role::Admin)),
     route(Method::DELETE, "/api/v1/installations/{uuid}", RouteAccess::Api(Role::Admin)),
+    route(Method::DELETE, "/api/v1/events", RouteAccess::Api(Role::Admin)),
     route(Method::GET, "/livez", RouteAccess::Public),
     route(Method::GET, "/readyz", RouteAccess::Public),
 ];

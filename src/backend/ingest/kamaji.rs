@@ -24,7 +24,7 @@ use super::stack::{self, GuardedStore, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
-use crate::backend::store::PseudonymKey;
+use crate::backend::store::{PseudonymKey, WriteError};
 use payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
 
 /// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
@@ -91,6 +91,9 @@ impl Protocol for KamajiProtocol {
                 (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
             }
             IngestError::RateLimit(limit) => text(limit.code()),
+            IngestError::Store(WriteError::Full | WriteError::TooManyInstallations) => {
+                text(StatusCode::TOO_MANY_REQUESTS)
+            }
             IngestError::Store(_) => text(StatusCode::SERVICE_UNAVAILABLE),
             IngestError::TooLargeDecompressed(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
             IngestError::Unrouted

@@ -4,8 +4,6 @@ pub(in crate::backend) mod grpc;
 pub(in crate::backend) mod http;
 mod rejection_log;
 
-use std::iter;
-
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -141,7 +139,7 @@ impl Ingester {
         permit: Permit,
     ) -> Result<Rejections, IngestError> {
         let Some(validated) = validated else {
-            permit.charge(items, 0, iter::empty()).map_err(RateLimitError::from)?;
+            permit.charge(items);
             let message = format!("too many points or records: expected at most {MAX_ITEMS} in a request");
             return Err(IngestError::Rejected(message));
         };
@@ -181,6 +179,9 @@ fn status(error: &IngestError) -> Status {
             (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
         }
         IngestError::Store(WriteError::Unavailable(_)) => (Code::Unavailable, error.to_string()),
+        IngestError::Store(full @ (WriteError::Full | WriteError::TooManyInstallations)) => {
+            (Code::ResourceExhausted, full.to_string())
+        }
     };
     match details(error) {
         Some(details) => Status::with_error_details(code, message, details),

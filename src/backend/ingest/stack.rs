@@ -113,14 +113,15 @@ pub(super) async fn write(
     records: Batch,
 ) -> Result<(), IngestError> {
     let (snapshots, events) = (records.snapshots.len(), records.events.len());
-    let installations = records.snapshots.iter().map(|snapshot| snapshot.installation);
-    permit.charge(items, snapshots + events, installations).map_err(RateLimitError::from)?;
+    permit.charge(items);
     if records.is_empty() {
         return Ok(());
     }
+    let installations = records.snapshots.iter().map(|snapshot| snapshot.installation);
+    let allowance = permit.allowance(installations).map_err(RateLimitError::from)?;
     // Snapshots are stored under the hour of their receipt, and events under their own.
     let newest = if snapshots > 0 { Some(now) } else { records.events.iter().map(|event| event.record.time).max() };
-    store.write(records).await?;
+    store.write_within(records, allowance).await?;
     if let Some(newest) = newest {
         guard.received(newest);
     }

@@ -18,9 +18,8 @@ const EVICTION_INTERVAL: Duration = Duration::from_mins(1);
 /// in memory.
 pub(in crate::backend) async fn run(limiter: Arc<Limiter>, auth: Arc<AuthLayer>, shutdown: CancellationToken) {
     let evict = || {
-        let now = Instant::now();
-        limiter.evict(now);
-        auth.evict(now);
+        limiter.evict();
+        auth.evict(Instant::now());
         ready(())
     };
     repeat(EVICTION_INTERVAL, shutdown, evict).await;
@@ -45,7 +44,7 @@ mod tests {
         let auth =
             Arc::new(AuthLayer::new(store, audit_log, None, false, ingest_tokens, reader_tokens, Clock::default()));
         // Full again at once, since the buckets' clock is not paused.
-        let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() });
+        let limiter = Limiter::new(&Limits { requests: 1_000_000_000, ..Limits::default() }, Clock::default());
         let job = tokio::spawn(run(Arc::clone(&limiter), auth, CancellationToken::new()));
         tokio::time::sleep(EVICTION_INTERVAL / 2).await;
         limiter.check_connection(ClientKey::of(Ipv4Addr::LOCALHOST.into())).unwrap();

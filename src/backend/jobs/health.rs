@@ -13,6 +13,7 @@ use super::repeat::repeat;
 use crate::backend::clock_guard::ClockGuard;
 use crate::backend::ingest::otlp::grpc::{LOGS, METRICS};
 use crate::backend::metrics;
+use crate::backend::rate_limit::Limiter;
 use crate::backend::store::Store;
 use crate::process::probes::{self, Readiness};
 
@@ -20,11 +21,21 @@ use crate::process::probes::{self, Readiness};
 /// kubelet probes again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A monitor that checks whether the store can be read and the clock agrees with it, and reports it.
+/// A monitor that checks whether the store can be read, the clock agrees with it, and there is room in it.
 pub(in crate::backend) struct HealthMonitor {
     readiness: Readiness,
     reporter: HealthReporter,
     guard: Arc<ClockGuard>,
+    size_limit: SizeLimit,
+}
+
+/// The bound on the size of the store. It is exceeded by as much as is written between two checks: 20 MB at 40,000 events a
+/// second.
+pub(in crate::backend) struct SizeLimit {
+    /// The number of bytes; `None` if there is no bound.
+    pub(in crate::backend) max: Option<u64>,
+    /// The limiter, which refuses what is new while the store is full.
+    pub(in crate::backend) limiter: Arc<Limiter>,
 }
 
 impl HealthMonitor {
@@ -33,9 +44,10 @@ impl HealthMonitor {
     pub(in crate::backend) async fn new(
         readiness: Readiness,
         guard: Arc<ClockGuard>,
+        size_limit: SizeLimit,
     ) -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = health_reporter();
-        let monitor = Self { readiness, reporter, guard };
+        let monitor = Self { readiness, reporter, guard, size_limit };
         monitor.report(false).await;
         (monitor, service)
     }
@@ -49,11 +61,14 @@ impl HealthMonitor {
             let answers = timeout(CHECK_INTERVAL, store.ready()).await.is_ok_and(|answer| answer.is_ok());
             let is_ready = answers && monitor.guard.now().is_ok();
             monitor.report(is_ready).await;
+            if let Ok(Ok(size)) = timeout(CHECK_INTERVAL, store.size()).await {
+                monitor.size_limit.check(size.used);
+                if has_metrics {
+                    metrics::store_size(size.on_disk);
+                }
+            }
             if has_metrics {
                 metrics::ready(is_ready);
-                if let Ok(Ok(bytes)) = timeout(CHECK_INTERVAL, store.size()).await {
-                    metrics::store_size(bytes);
-                }
                 // The recorder keeps each latency until this sorts it into its bucket.
                 probes::metrics_handle().run_upkeep();
             }
@@ -72,6 +87,27 @@ impl HealthMonitor {
     }
 }
 
+impl SizeLimit {
+    /// Refuses what is new while the store is as large as it may be. Logs when that begins and ends.
+    fn check(&self, used: u64) {
+        let is_full = self.max.is_some_and(|max| used >= max);
+        if self.limiter.set_full(is_full) == is_full {
+            return;
+        }
+        let max_store_size = self.max;
+        if is_full {
+            tracing::error!(
+                used,
+                max_store_size,
+                "the store has reached --max-store-size; new installations and events are refused until data is erased or \
+                 expires, or the flag is raised"
+            );
+        } else {
+            tracing::info!(used, max_store_size, "there is room in the store again; everything is stored again");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,8 +122,10 @@ mod tests {
 
     use super::*;
     use crate::backend::clock::Clock;
+    use crate::backend::rate_limit::Limits;
     use crate::backend::store::{
-        Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, WriteError,
+        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations,
+        MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, StoreSize, WriteError,
     };
 
     /// A store that can be read unless it hangs, and does nothing else.
@@ -95,7 +133,7 @@ mod tests {
     struct HangingStore(AtomicBool);
 
     impl Store for HangingStore {
-        fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+        fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
             pending().boxed()
         }
 
@@ -123,6 +161,30 @@ mod tests {
             pending().boxed()
         }
 
+        fn erase_installations(&self, _: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+            pending().boxed()
+        }
+
+        fn erase_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+            pending().boxed()
+        }
+
+        fn installations(
+            &self,
+            _: InstallationFilter,
+            _: usize,
+        ) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>> {
+            pending().boxed()
+        }
+
+        fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
+            pending().boxed()
+        }
+
+        fn intake(&self, _: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
+            pending().boxed()
+        }
+
         fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
             pending().boxed()
         }
@@ -131,7 +193,7 @@ mod tests {
             pending().boxed()
         }
 
-        fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>> {
             pending().boxed()
         }
 
@@ -144,7 +206,9 @@ mod tests {
     async fn a_store_that_hangs_is_not_ready_until_it_answers_again() {
         let readiness = Readiness::new();
         let guard = Arc::new(ClockGuard::new(Clock::default(), None, None));
-        let (monitor, _service) = HealthMonitor::new(readiness.clone(), guard).await;
+        let limiter = Limiter::new(&Limits::default(), Clock::default());
+        let size_limit = SizeLimit { max: None, limiter };
+        let (monitor, _service) = HealthMonitor::new(readiness.clone(), guard, size_limit).await;
         let probes = probes::routes(readiness);
         let store = Arc::new(HangingStore::default());
         tokio::spawn(monitor.run(Arc::clone(&store) as _, false, CancellationToken::new()));

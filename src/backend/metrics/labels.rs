@@ -18,8 +18,8 @@ pub(in crate::backend) enum LimitKind {
     Requests,
     /// Points and records of a client.
     Items,
-    /// Points and records of a client that are stored in a day.
-    ItemsPerDay,
+    /// Bytes that a client writes into the store in a day.
+    BytesPerDay,
     /// Gauge snapshots of an installation.
     Snapshots,
     /// Bytes of bodies in memory.
@@ -52,15 +52,35 @@ pub(in crate::backend) enum ConnectionRejection {
     Refusals,
 }
 
+/// The period of the metrics of what is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum IntakePeriod {
+    /// The UTC day so far.
+    Today,
+    /// The median of the days before.
+    Median,
+}
+
+impl IntakePeriod {
+    pub(super) const ALL: [Self; 2] = [Self::Today, Self::Median];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Today => "today",
+            Self::Median => "median",
+        }
+    }
+}
+
 impl LimitKind {
     pub(super) const ALL: [Self; 6] =
-        [Self::Requests, Self::Items, Self::ItemsPerDay, Self::Snapshots, Self::BodyBytes, Self::Deadline];
+        [Self::Requests, Self::Items, Self::BytesPerDay, Self::Snapshots, Self::BodyBytes, Self::Deadline];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Items => "items",
-            Self::ItemsPerDay => "items_per_day",
+            Self::BytesPerDay => "bytes_per_day",
             Self::Snapshots => "snapshots",
             Self::BodyBytes => "body_bytes",
             Self::Deadline => "deadline",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -12,8 +12,11 @@ use http_body_util::BodyExt;
 use uuid::Uuid;
 
 use super::decoders::{Decoder, Decoders};
+use super::shares::DailyShares;
 use super::{ClientKey, Limits, Quota, RateLimitError, RateLimited, Reservation, TokenBuckets, TrustedProxies};
+use crate::backend::clock::Clock;
 use crate::backend::metrics::{self, LimitKind};
+use crate::backend::store::{Allowance, Room, Spent};
 use crate::process::lock::lock;
 
 /// Bytes that cost as much as one item: the size of an event. Reading takes time and memory also for a body that holds
@@ -49,8 +52,10 @@ pub(in crate::backend) struct Limiter {
     connections: TokenBuckets<ClientKey>,
     requests: TokenBuckets<ClientKey>,
     items: TokenBuckets<ClientKey>,
-    items_per_day: TokenBuckets<ClientKey>,
+    bytes_per_day: TokenBuckets<ClientKey>,
     snapshots: TokenBuckets<Uuid>,
+    shares: DailyShares,
+    clock: Clock,
     body_bytes: Arc<Quota>,
     decoders: Arc<Decoders>,
 }
@@ -89,23 +94,17 @@ pub(in crate::backend) struct Decompressed<E> {
 }
 
 impl Limiter {
-    pub(in crate::backend) fn new(limits: &Limits) -> Arc<Self> {
-        let Limits {
-            requests,
-            items,
-            items_per_day,
-            snapshots,
-            max_connections: _,
-            max_connections_per_client: _,
-            trusted_proxies,
-        } = limits;
+    pub(in crate::backend) fn new(limits: &Limits, clock: Clock) -> Arc<Self> {
+        let Limits { requests, items, bytes_per_day, snapshots, shares, trusted_proxies, .. } = limits;
         Arc::new(Self {
             trusted_proxies: trusted_proxies.clone(),
             connections: TokenBuckets::new(*requests),
             requests: TokenBuckets::new(*requests),
             items: TokenBuckets::new(*items),
-            items_per_day: TokenBuckets::daily(*items_per_day),
+            bytes_per_day: TokenBuckets::daily(*bytes_per_day),
             snapshots: TokenBuckets::new(*snapshots),
+            shares: DailyShares::new(shares),
+            clock,
             body_bytes: Quota::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CLIENT),
             decoders: Decoders::new(),
         })
@@ -122,7 +121,7 @@ impl Limiter {
         if client.is_proxy() {
             return Ok(());
         }
-        self.connections.take(client, 1, Instant::now()).map_err(|retry_after| RateLimited { retry_after })
+        self.connections.take(client, 1, self.clock.instant()).map_err(|retry_after| RateLimited { retry_after })
     }
 
     /// Checks that the client of a request did not send too many requests, or too many items in earlier ones.
@@ -138,7 +137,7 @@ impl Limiter {
         }
         if scope != LimitScope::Nothing {
             self.requests
-                .take(client, 1, Instant::now())
+                .take(client, 1, self.clock.instant())
                 .map_err(|retry_after| limited(LimitKind::Requests, retry_after))?;
         }
         let limiter = Arc::clone(self);
@@ -146,11 +145,18 @@ impl Limiter {
     }
 
     /// Forgets clients and installations whose buckets are full, which changes nothing for them.
-    pub(in crate::backend) fn evict(&self, now: Instant) {
-        for clients in [&self.connections, &self.requests, &self.items, &self.items_per_day] {
+    pub(in crate::backend) fn evict(&self) {
+        let now = self.clock.instant();
+        for clients in [&self.connections, &self.requests, &self.items, &self.bytes_per_day] {
             clients.evict(now);
         }
         self.snapshots.evict(now);
+        self.shares.evict(now);
+    }
+
+    /// Sets whether the store is as large as it may be. Returns whether it was before.
+    pub(in crate::backend) fn set_full(&self, is_full: bool) -> bool {
+        self.shares.set_full(is_full)
     }
 
     /// Returns the number of clients that are remembered by their connections.
@@ -160,32 +166,28 @@ impl Limiter {
     }
 
     fn check_items_owed(&self, client: ClientKey) -> Result<(), RateLimited> {
-        self.items.take(client, 0, Instant::now()).map_err(|retry_after| limited(LimitKind::Items, retry_after))
+        self.items.take(client, 0, self.clock.instant()).map_err(|retry_after| limited(LimitKind::Items, retry_after))
     }
 
     fn charge_items(&self, client: ClientKey, items: usize, bytes: usize) {
         let items = items.max(bytes / BYTES_PER_ITEM).max(1);
-        self.items.charge(client, u32::try_from(items).unwrap_or(u32::MAX), Instant::now());
+        self.items.charge(client, u32::try_from(items).unwrap_or(u32::MAX), self.clock.instant());
     }
 
-    /// Takes `stored_items` of the client's day, and a snapshot of each of `installations`: all of them, or none.
-    fn take_stored_items(
+    /// Checks that the client did not write too much today, and takes a snapshot of each of `installations`: all of them,
+    /// or none. What is written is known, and charged, after the commit.
+    fn take_snapshots(
         &self,
         client: ClientKey,
-        stored_items: usize,
         installations: impl Iterator<Item = Uuid> + Clone,
     ) -> Result<(), RateLimited> {
-        if stored_items == 0 {
-            return Ok(());
-        }
-        let now = Instant::now();
-        self.items_per_day.take(client, 0, now).map_err(|retry_after| limited(LimitKind::ItemsPerDay, retry_after))?;
+        let now = self.clock.instant();
+        self.bytes_per_day.take(client, 0, now).map_err(|retry_after| limited(LimitKind::BytesPerDay, retry_after))?;
         installations
             .clone()
             .try_for_each(|installation| self.snapshots.take(installation, 0, now))
             .map_err(|retry_after| limited(LimitKind::Snapshots, retry_after))?;
         installations.for_each(|installation| self.snapshots.charge(installation, 1, now));
-        self.items_per_day.charge(client, u32::try_from(stored_items).unwrap_or(u32::MAX), now);
         Ok(())
     }
 }
@@ -235,24 +237,29 @@ impl Permit {
         body
     }
 
-    /// Charges the client for `items`, or for the equivalent of the body's size if that is more, and checks that
-    /// `stored_items` may be stored. `installations` has one element for each gauge snapshot among them.
+    /// Charges the client for `items`, or for the equivalent of the body's size if that is more.
     ///
     /// Items are charged whatever becomes of the request: it is too late to reject them, and the client's next request
-    /// waits. Fails if the client stored too much today, or an installation sent too many snapshots; nothing may be
-    /// stored then.
-    pub(in crate::backend) fn charge(
-        &self,
-        items: usize,
-        stored_items: usize,
-        installations: impl Iterator<Item = Uuid> + Clone,
-    ) -> Result<(), RateLimited> {
+    /// waits.
+    pub(in crate::backend) fn charge(&self, items: usize) {
         let PermitState { limiter, client, scope: _, uncharged } = self.0.as_ref();
         // The decoder is free from here on: storing waits for a commit, which many requests share.
         if let Some(ReadBody { bytes, .. }) = lock(uncharged).take() {
             limiter.charge_items(*client, items, bytes);
         }
-        limiter.take_stored_items(*client, stored_items, installations)
+    }
+
+    /// Checks that the client may store something, and returns the allowance within which it may. `installations` has one
+    /// element for each gauge snapshot.
+    ///
+    /// Fails if the client wrote too much today, or an installation sent too many snapshots; nothing may be stored then.
+    pub(in crate::backend) fn allowance(
+        &self,
+        installations: impl Iterator<Item = Uuid> + Clone,
+    ) -> Result<Arc<dyn Allowance>, RateLimited> {
+        let PermitState { limiter, client, .. } = self.0.as_ref();
+        limiter.take_snapshots(*client, installations)?;
+        Ok(Arc::new(ClientAllowance { limiter: Arc::clone(limiter), client: *client }))
     }
 }
 
@@ -261,6 +268,29 @@ impl Drop for PermitState {
         if let Some(ReadBody { bytes, .. }) = lock(&self.uncharged).take() {
             self.limiter.charge_items(self.client, 0, bytes);
         }
+    }
+}
+
+/// The allowance of a client.
+#[derive(Debug)]
+struct ClientAllowance {
+    limiter: Arc<Limiter>,
+    client: ClientKey,
+}
+
+impl Allowance for ClientAllowance {
+    fn sender(&self) -> u64 {
+        self.limiter.shares.sender(self.client)
+    }
+
+    fn room(&self) -> Room {
+        self.limiter.shares.room(self.client, self.limiter.clock.instant())
+    }
+
+    fn spend(&self, spent: Spent) {
+        let now = self.limiter.clock.instant();
+        self.limiter.shares.spend(self.client, spent, now);
+        self.limiter.bytes_per_day.charge(self.client, spent.bytes, now);
     }
 }
 

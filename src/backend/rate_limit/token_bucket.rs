@@ -93,6 +93,16 @@ impl<K: Eq + Hash> TokenBuckets<K> {
         Ok(())
     }
 
+    /// Returns the number of units in the bucket.
+    pub(super) fn left(&self, key: &K, now: Instant) -> u32 {
+        let Some(unit) = self.unit else { return u32::MAX };
+        let state = lock(&self.state);
+        let is_full_map = state.full_at.len() >= MAX_KEYS;
+        let full_at = state.full_at.get(key).copied().unwrap_or(if is_full_map { state.shared_full_at } else { now });
+        let left = self.burst.saturating_sub(full_at.saturating_duration_since(now));
+        u32::try_from(left.as_nanos() / unit.as_nanos().max(1)).unwrap_or(u32::MAX)
+    }
+
     /// Takes `units` even from an empty bucket.
     pub(super) fn charge(&self, key: K, units: u32, now: Instant) {
         let Some(unit) = self.unit else { return };
@@ -177,8 +187,10 @@ mod tests {
     #[test]
     fn a_day_may_be_taken_at_once_and_comes_back_in_a_day() {
         let (buckets, now) = (TokenBuckets::daily(1_000), Instant::now());
+        assert_eq!(buckets.left(&1, now), 1_000);
         assert_eq!(taken(&buckets, 1, now), 1_000);
         assert_eq!(buckets.take(1, 0, now), Err(DAY / 1_000));
+        assert_eq!([DAY / 1_001, DAY / 1_000, DAY / 10].map(|after| buckets.left(&1, now + after)), [0, 1, 100]);
         assert_eq!(taken(&buckets, 1, now + DAY / 10), 100);
         assert_eq!(taken(&buckets, 1, now + 3 * DAY), 1_000);
         buckets.charge(2, 1_300, now);

@@ -1,29 +1,61 @@
 //! The fold: what a group of snapshots and events changes in the rows and rollups of a store. No I/O.
 //!
 //! ```text
-//! rows before + records ─▶ rows to write + changes of the rollups
+//! rows before + records ─▶ rows to write + changes of the rollups + what each sender has spent
 //! ```
 //!
 //! A store reads the rows before by their keys, and writes what the fold returns in the same transaction. Rows that a
 //! store deletes are taken out of the rollups by the same changes, subtracted.
 
+mod distinct;
+mod ledger;
 mod rollups;
+mod weight;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::hour::{Day, Hour};
-use super::rows::{GaugeSnapshot, Report};
+use super::rows::{EventRow, GaugeSnapshot, Report};
 
+pub use distinct::{DistinctValues, Pool};
+pub use ledger::Ledger;
 pub use rollups::{
-    Component, DayKey, DimensionKey, DimensionSums, EventDayKey, EventHourKey, LatestKey, RollupChanges, Sign,
-    StateSums, Version,
+    Component, DayKey, DimensionKey, DimensionSums, EventDayKey, EventHourKey, FirstSeenKey, LatestKey, RollupChanges,
+    Sign, StateSums, Version,
 };
+pub use weight::{MAX_YOUNG_CONTROL_PLANES, YOUNG_DAYS};
 
 /// The hours between the first receipt and one that confirms an installation. With a receipt on another UTC day as well,
 /// a cluster that CI makes before midnight and deletes after it is not confirmed.
 const CONFIRMATION_HOURS: i32 = 20;
+
+/// The most control planes of an installation that counts: as many as an agent's journal holds. An agent of more says so,
+/// and sends its gauges only. It is no flag, since a row has to leave the rollups as it came in.
+pub const MAX_CONTROL_PLANES: u64 = 25_000;
+
+/// The bytes of a file that a report takes at most without its points: 70 in `latest`, 30 in its index, and 65 in `days`,
+/// which are 240 in pages that are two thirds full, and up to 5 rows of rollups of 40 to 50.
+const REPORT_BYTES: u32 = 512;
+
+/// The bytes of a point of an extended gauge: 8 in each of two rows, and a row of a rollup.
+const POINT_BYTES: u32 = 64;
+
+/// The bytes of an event: a row of 75 in pages that are two thirds full, and a row of a rollup.
+const EVENT_BYTES: u32 = 192;
+
+/// The standing of an installation: whether it is in the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Received on one UTC day, or within 20 hours.
+    NotConfirmed,
+    /// Confirmed, and in the figures.
+    Confirmed,
+    /// Beyond its sender's share of new installations, or too large. It is in no figure.
+    Bulk,
+}
 
 /// The latest state of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +66,8 @@ pub struct LatestRow {
     pub confirmed: Option<Hour>,
     /// The hour of its last receipt.
     pub last_seen: Hour,
+    /// True if it is beyond its sender's share, or too large.
+    pub bulk: bool,
     /// The last report.
     pub report: Report,
 }
@@ -41,8 +75,10 @@ pub struct LatestRow {
 /// The last report of an installation on a UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayRow {
-    /// True if the installation was confirmed by then. Later days don't change it.
-    pub confirmed: bool,
+    /// The standing by then. Later days don't change it.
+    pub standing: Standing,
+    /// True if the first receipt was less than 28 days before: its weight in totals is bounded.
+    pub young: bool,
     /// The report.
     pub report: Report,
 }
@@ -59,28 +95,45 @@ pub struct SnapshotChanges {
 }
 
 impl LatestRow {
-    fn new(received: Hour, report: Report) -> Self {
-        Self { first_seen: received, confirmed: None, last_seen: received, report }
+    fn new(received: Hour, report: Report, bulk: bool) -> Self {
+        Self { first_seen: received, confirmed: None, last_seen: received, bulk, report }
+    }
+
+    /// Returns the standing.
+    pub fn standing(&self) -> Standing {
+        match self.confirmed {
+            _ if self.bulk => Standing::Bulk,
+            Some(_) => Standing::Confirmed,
+            None => Standing::NotConfirmed,
+        }
+    }
+
+    /// Returns whether the first receipt was less than 28 days before the last one.
+    pub const fn is_young(&self) -> bool {
+        self.last_seen.since(self.first_seen) < weight::YOUNG_HOURS
     }
 
     /// Returns the row of the day on which the installation was last seen.
     pub fn day_row(&self) -> (Day, DayRow) {
-        (self.last_seen.day(), DayRow { confirmed: self.confirmed.is_some(), report: self.report.clone() })
+        let row = DayRow { standing: self.standing(), young: self.is_young(), report: self.report.clone() };
+        (self.last_seen.day(), row)
     }
 
     /// Returns whether a report changes the row.
     ///
     /// A report that is received in the hour of the last one and says the same changes nothing. A report of another kind
     /// of sender is ignored: an agent could send the pseudonym of a cluster.
-    fn is_changed_by(&self, received: Hour, report: &Report) -> bool {
-        report.source.kind() == self.report.source.kind() && (received > self.last_seen || *report != self.report)
+    fn is_changed_by(&self, received: Hour, report: &Report, has_room: bool) -> bool {
+        let counts_now = self.bulk && has_room && !is_too_large(report);
+        report.source.kind() == self.report.source.kind()
+            && (counts_now || received > self.last_seen || *report != self.report)
     }
 
     /// Returns the row after a report. A clock that was set back moves no report into the past.
-    fn after(&self, received: Hour, report: Report) -> Self {
+    fn after(&self, received: Hour, report: Report, bulk: bool) -> Self {
         let last_seen = received.max(self.last_seen);
         let confirmed = self.confirmed.or_else(|| self.is_confirmed_at(last_seen).then_some(last_seen));
-        Self { first_seen: self.first_seen, confirmed, last_seen, report }
+        Self { first_seen: self.first_seen, confirmed, last_seen, bulk, report }
     }
 
     fn is_confirmed_at(&self, received: Hour) -> bool {
@@ -88,19 +141,39 @@ impl LatestRow {
     }
 }
 
-/// Folds `snapshots` in the order of their arrival. `before` has the rows of all their installations that a store holds.
+fn is_too_large(report: &Report) -> bool {
+    report.counts.total() > MAX_CONTROL_PLANES
+}
+
+/// Folds `snapshots`, each with the position of its sender in `ledger`, in the order of their arrival. `before` has the rows
+/// of all their installations that a store holds.
 pub fn fold_snapshots<'a>(
     before: &BTreeMap<Uuid, LatestRow>,
-    snapshots: impl IntoIterator<Item = &'a GaugeSnapshot>,
+    snapshots: impl IntoIterator<Item = (usize, &'a GaugeSnapshot)>,
+    ledger: &mut Ledger,
+    values: &mut DistinctValues,
 ) -> SnapshotChanges {
     let mut after: BTreeMap<Uuid, LatestRow> = BTreeMap::new();
     let mut days = BTreeMap::new();
-    for GaugeSnapshot { installation, received, report } in snapshots {
-        let row = match after.get(installation).or_else(|| before.get(installation)) {
-            None => LatestRow::new(*received, report.clone()),
-            // Most say nothing new, and are compared without a copy.
-            Some(known) if !known.is_changed_by(*received, report) => continue,
-            Some(known) => known.after(*received, report.clone()),
+    for (sender, GaugeSnapshot { installation, received, report }) in snapshots {
+        let known = after.get(installation).or_else(|| before.get(installation));
+        let (report, words) = values.bound_report(Pool::of(known), *received, report);
+        // Most say nothing new, and are compared without a copy.
+        if known.is_some_and(|known| !known.is_changed_by(*received, &report, ledger.has_room(sender))) {
+            continue;
+        }
+        if known.is_none_or(|known| *received > known.last_seen) {
+            values.count_report(Pool::of(known), *received, &report);
+        }
+        ledger.write(sender, report_bytes(&report), words);
+        let lacks_share = known.is_none_or(|known| known.bulk);
+        let bulk = is_too_large(&report) || (lacks_share && !ledger.take_installation(sender));
+        let row = match known {
+            None => {
+                ledger.add_installation(sender);
+                LatestRow::new(*received, report.into_owned(), bulk)
+            }
+            Some(known) => known.after(*received, report.into_owned(), bulk),
         };
         let (day, day_row) = row.day_row();
         days.insert((day, *installation), day_row);
@@ -108,6 +181,27 @@ pub fn fold_snapshots<'a>(
     }
     let rollups = snapshot_rollups(before, &after, &days);
     SnapshotChanges { latest: after.into_iter().collect(), days, rollups }
+}
+
+/// Folds events that are not stored yet, each with the position of its sender in `ledger`. Returns the rows to write.
+pub fn fold_events<'a>(
+    events: impl IntoIterator<Item = (usize, &'a EventRow)>,
+    received: Hour,
+    ledger: &mut Ledger,
+    values: &mut DistinctValues,
+) -> Vec<EventRow> {
+    let fold = |(sender, event): (usize, &'a EventRow)| {
+        let bulk = !ledger.take_event(sender);
+        let pool = if bulk { Pool::Uncounted } else { Pool::Events };
+        let (event, words) = values.bound_event(pool, received, event);
+        ledger.write(sender, EVENT_BYTES, words);
+        EventRow { bulk, ..Cow::into_owned(event) }
+    };
+    events.into_iter().map(fold).collect()
+}
+
+fn report_bytes(report: &Report) -> u32 {
+    REPORT_BYTES.saturating_add(POINT_BYTES.saturating_mul(u32::try_from(report.dimensions.len()).unwrap_or(u32::MAX)))
 }
 
 fn snapshot_rollups(

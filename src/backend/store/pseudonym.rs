@@ -2,6 +2,7 @@
 //! which becomes a pseudonym before anything is stored.
 
 use std::fmt;
+use std::str::FromStr;
 
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -15,6 +16,11 @@ pub struct PseudonymKey(Key);
 /// The name by which readers know an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstallationId(u64);
+
+/// A text that is not an [`InstallationId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no name of an installation: expected the 16 hexadecimal digits that the page shows")]
+pub struct InvalidInstallationId;
 
 /// The error of a system that gives no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +64,15 @@ impl From<[u8; PseudonymKey::LENGTH]> for PseudonymKey {
     }
 }
 
+impl FromStr for InstallationId {
+    type Err = InvalidInstallationId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInstallationId> {
+        let id = u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidInstallationId)?;
+        if id.to_string() == text { Ok(id) } else { Err(InvalidInstallationId) }
+    }
+}
+
 impl fmt::Display for InstallationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -92,6 +107,10 @@ mod tests {
         assert_eq!(id, key.installation_id(installation));
         assert_ne!(id, key.installation_id(other));
         assert_eq!(id.to_string().len(), 16);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "+123456789abcdef", "0123456789ABCDEF", "0123456789abcde"] {
+            assert_eq!(bad.parse::<InstallationId>(), Err(InvalidInstallationId), "{bad}");
+        }
         assert!(!key.pseudonym(installation).simple().to_string().starts_with(&id.to_string()[..8]));
     }
 

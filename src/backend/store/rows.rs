@@ -10,6 +10,9 @@ use uuid::Uuid;
 use super::hour::Hour;
 use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
+/// The word that stands for more values than a store keeps apart.
+const OTHER: &str = "other";
+
 /// A batch of rows, stored atomically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -77,6 +80,8 @@ pub struct EventRow {
     pub record: EventRecord,
     /// The kind of its sender.
     pub source: Source,
+    /// True if it is beyond its sender's share, and in no figure. A store decides this.
+    pub bulk: bool,
 }
 
 /// The kind of a row's sender. An installation may run both, so their rows are never added up.
@@ -146,9 +151,17 @@ impl Dimension {
         Ok(Self { metric, value: value.to_owned() })
     }
 
+    /// Creates the dimension of more values than a store keeps apart.
+    pub fn other(metric: &'static Metric) -> Self {
+        Self { metric, value: OTHER.to_owned() }
+    }
+
     /// Creates a dimension from its stored form.
     pub fn parse(name: &str, value: &str) -> Result<Self, InvalidDimension> {
         let metric = METRICS.iter().find(|metric| metric.name == name).ok_or(InvalidDimension)?;
+        if value == OTHER && Self::attribute_of(metric).is_some() {
+            return Ok(Self::other(metric));
+        }
         Self::new(metric, value)
     }
 
@@ -165,6 +178,31 @@ impl Dimension {
     /// Returns the value.
     pub fn value(&self) -> &str {
         &self.value
+    }
+}
+
+impl Report {
+    /// Adds the point of `dimension` to the one of all other values of its gauge.
+    pub(super) fn merge_into_other(&mut self, dimension: &Dimension) {
+        let Some(position) = self.dimensions.iter().position(|(known, _)| known == dimension) else { return };
+        let (_, count) = self.dimensions.remove(position);
+        let other = Dimension::other(dimension.metric);
+        match self.dimensions.iter_mut().find(|(known, _)| *known == other) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => self.dimensions.push((other, count)),
+        }
+    }
+}
+
+impl AgentVersion {
+    /// Returns the one that stands for more versions than a store keeps apart.
+    pub fn other() -> Self {
+        Self(OTHER.to_owned())
+    }
+
+    /// Parses the stored form.
+    pub fn parse_stored(text: &str) -> Result<Self, InvalidAgentVersion> {
+        if text == OTHER { Ok(Self::other()) } else { text.parse() }
     }
 }
 

@@ -4,13 +4,18 @@ mod age;
 mod auth;
 pub mod backup;
 mod columns;
+mod erase;
 mod events;
 pub mod file;
+mod future;
+mod group;
 mod inbox;
 mod lock;
+mod matching;
 mod migrate;
 mod prune;
 mod reader;
+mod removal;
 mod rollups;
 mod rows;
 mod uids;
@@ -30,13 +35,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Batch, Cutoffs, Erased, Hour, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, StaleRows,
-    Store, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Hour, InstallationFilter, Intake, MatchedInstallations,
+    MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, StaleRows, Store,
+    StoreSize, WriteError,
 };
 use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
 use migrate::{SCHEMA, Schema, SchemaError};
 use reader::SqliteReader;
+use words::Words;
 use writer::{RowWriter, SqliteWriter};
 
 /// The pages of 4 kB in the write-ahead log after which they are copied into the file: a page that many commits change
@@ -244,6 +251,14 @@ impl SqliteStore {
         self.writer.run_on_rows(task).await
     }
 
+    /// Merges the inbox before a question. A store that can't write is read all the same: the events of the last minute are
+    /// missing then.
+    async fn merge(&self) {
+        if let Err(error) = self.writer.run_on_rows(RowWriter::merge).await {
+            tracing::debug!(%error, "failed to merge the newest events before a question");
+        }
+    }
+
     fn check_file(&self) -> Result<(), WriteError> {
         if self.file.is_lost() { Err(WriteError::Unavailable(LOST.into())) } else { Ok(()) }
     }
@@ -272,10 +287,10 @@ fn pseudonym_key(connection: &Connection) -> Result<PseudonymKey, OpenCause> {
 }
 
 impl Store for SqliteStore {
-    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn write_within(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
         async move {
             self.check_file()?;
-            self.writer.write(batch).await?;
+            self.writer.write(batch, allowance).await?;
             // Nothing is acknowledged that is in a file which nobody will find.
             self.check_file()
         }
@@ -298,7 +313,70 @@ impl Store for SqliteStore {
     }
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
-        self.run_on_rows(move |rows| prune::erase(rows, installation)).boxed()
+        self.run_on_rows(move |rows| erase::erase(rows, installation)).boxed()
+    }
+
+    fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        async move {
+            let mut all = MatchedRows::default();
+            let mut after = Some(Uuid::nil());
+            while let Some(from) = after {
+                let (filter, key) = (filter.clone(), self.pseudonym_key.clone());
+                let step = move |rows: &mut RowWriter| {
+                    let mut erased = all;
+                    let next = erase::erase_installations(rows, &filter, &key, from, &mut erased)?;
+                    Ok((erased, next))
+                };
+                (all, after) = self.run_on_rows(step).await?;
+            }
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn erase_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        async move {
+            let mut all = MatchedRows::default();
+            let mut after = Some((0, i32::MAX, Uuid::max()));
+            while let Some(from) = after {
+                let filter = filter.clone();
+                let step = move |rows: &mut RowWriter| {
+                    let mut erased = all;
+                    let next = erase::erase_events(rows, &filter, from, &mut erased)?;
+                    Ok((erased, next))
+                };
+                (all, after) = self.run_on_rows(step).await?;
+            }
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn installations(
+        &self,
+        filter: InstallationFilter,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>> {
+        let key = self.pseudonym_key.clone();
+        let read = move |connection: &mut Connection, words: &mut Words| {
+            matching::installations(connection, words, &filter, &key, limit)
+        };
+        self.insights.run_with_words(read).boxed()
+    }
+
+    fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
+        async move {
+            self.merge().await;
+            let read = move |connection: &mut Connection, words: &mut Words| {
+                matching::count_events(connection, words, &filter)
+            };
+            self.insights.run_with_words(read).await
+        }
+        .boxed()
+    }
+
+    fn intake(&self, today: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
+        self.reader.run(move |connection| age::intake(connection, today)).boxed()
     }
 
     fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
@@ -310,7 +388,7 @@ impl Store for SqliteStore {
     }
 
     fn delete_after(&self, time: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
-        self.run_on_rows(move |rows| prune::delete_after(rows, Hour::of(time))).boxed()
+        self.run_on_rows(move |rows| future::delete_after(rows, Hour::of(time))).boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -323,10 +401,7 @@ impl Store for SqliteStore {
 
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         async move {
-            // A store that can't write is read all the same: the events of the last minute are missing then.
-            if let Err(error) = self.writer.run_on_rows(RowWriter::merge).await {
-                tracing::debug!(%error, "failed to merge the newest events before a question");
-            }
+            self.merge().await;
             self.insights.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
         }
         .boxed()
@@ -336,12 +411,16 @@ impl Store for SqliteStore {
         futures::future::ready(Ok(self.pseudonym_key.clone())).boxed()
     }
 
-    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
-        let bytes = |path: &Path| path.metadata().map(|file| file.len());
-        // There is no write-ahead log before the first write.
-        let wal = bytes(&beside(&self.path, "-wal")).unwrap_or_default();
-        let size = bytes(&self.path).map(|file| file + wal).map_err(|error| ReadError(error.to_string().into()));
-        futures::future::ready(size).boxed()
+    fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>> {
+        async move {
+            let bytes = |path: &Path| path.metadata().map(|file| file.len());
+            // There is no write-ahead log before the first write.
+            let wal = bytes(&beside(&self.path, "-wal")).unwrap_or_default();
+            let file = bytes(&self.path).map_err(|error| ReadError(error.to_string().into()))?;
+            let used = self.reader.run(|connection| age::used_bytes(connection)).await?;
+            Ok(StoreSize { on_disk: file + wal, used })
+        }
+        .boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -12,6 +12,7 @@ use super::chart::{self, Column, Segment};
 use super::format::{minute, number, percent};
 use crate::backend::auth::Principal;
 use crate::backend::insights::{ActiveWindows, CurrentFleet, ExtendedSum, Overview, TopVersions};
+use crate::backend::store::fold::{MAX_YOUNG_CONTROL_PLANES, YOUNG_DAYS};
 use crate::backend::store::{ActiveCounts, DayTotals, EventTotals, KamajiTotals, Role, Totals};
 use crate::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Metric};
 
@@ -121,6 +122,10 @@ fn key_figures(seen: &ActiveWindows, current: &CurrentFleet) -> Markup {
             div.panel.planes {
                 h2 { "Control planes " span.muted { "of the installations seen in 24 hours" } }
                 p.value { (number(planes.total())) }
+                @if planes.left_out > 0 {
+                    p.muted { "without " (number(planes.left_out)) " of installations younger than " (YOUNG_DAYS) " days, which weigh "
+                        (MAX_YOUNG_CONTROL_PLANES) " at most" }
+                }
                 (chart::stacked_bar(&parts))
                 dl.legend {
                     @for part in parts {
@@ -156,14 +161,17 @@ fn figure(name: &str, counts: ActiveCounts) -> Markup {
         div.panel.figure {
             h2 { (name) }
             p.value { (number(counts.active)) }
-            p.muted { "and " (number(counts.not_confirmed)) " not confirmed" }
+            p.muted {
+                "and " (number(counts.not_confirmed)) " not confirmed"
+                @if counts.bulk > 0 { ", " (number(counts.bulk)) " in bulk" }
+            }
         }
     }
 }
 
 /// Returns the four states in the order of a stacked bar, the running ones at the bottom.
 fn state_parts(totals: Totals) -> [Segment; 4] {
-    let Totals { running, sleeping, not_ready, upgrading } = totals;
+    let Totals { running, sleeping, not_ready, upgrading, left_out: _ } = totals;
     [
         Segment { class: "running", name: "Running", value: running },
         Segment { class: "sleeping", name: "Sleeping", value: sleeping },

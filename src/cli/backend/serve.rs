@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
 use crate::backend::{
-    self, Clock, Limits, Retention, SecurityConfig, ServeSettings, TlsFiles, TlsIdentity, TrustedHeader,
+    self, Clock, Limits, Retention, SecurityConfig, ServeSettings, ShareLimits, TlsFiles, TlsIdentity, TrustedHeader,
     TrustedProxies, parse_network,
 };
 use crate::cli::interval;
@@ -58,6 +58,9 @@ pub(super) struct ServeArgs {
     /// Longest time for which readers share an answer, from 1s to 24h.
     #[arg(long, env = "KAMAJI_TELEMETRY_INSIGHTS_MAX_AGE", default_value = "15s", value_parser = interval, hide = true)]
     insights_max_age: Duration,
+    /// Fewest installations of which a version is shown by its name; the others are shown as other.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS", default_value = "3", value_name = "NUMBER")]
+    min_version_installations: u64,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -108,12 +111,24 @@ struct LimitArgs {
     /// Items per second and client: data points of gauges, and events.
     #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS", default_value = "1000", value_name = "PER_SECOND")]
     rate_limit_items: u32,
-    /// Items per day and client that are stored: snapshots of gauges, and events. A whole day's may arrive at once.
-    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_ITEMS_PER_DAY", default_value = "500000", value_name = "PER_DAY")]
-    rate_limit_items_per_day: u32,
+    /// Bytes per day and client that are written into the store. A whole day's may arrive at once.
+    #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_BYTES_PER_DAY", default_value = "50000000", value_name = "PER_DAY")]
+    rate_limit_bytes_per_day: u32,
     /// Snapshots of gauges per second and installation.
     #[arg(long, env = "KAMAJI_TELEMETRY_RATE_LIMIT_SNAPSHOTS", default_value = "1", value_name = "PER_SECOND")]
     rate_limit_snapshots: u32,
+    /// New installations per day and client that count. Further ones are stored in bulk, which is in no figure.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_COUNTED_INSTALLATIONS", default_value = "20", value_name = "PER_DAY")]
+    max_counted_installations: u32,
+    /// Events per day and client that count. Further ones are stored in bulk, which is in no figure.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_COUNTED_EVENTS", default_value = "1000", value_name = "PER_DAY")]
+    max_counted_events: u32,
+    /// New installations per day of all clients together. Further ones are refused.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_NEW_INSTALLATIONS", default_value = "5000", value_name = "PER_DAY")]
+    max_new_installations: u32,
+    /// Size of the store in bytes, such as 800Mi or 8Gi, from which on new installations and events are refused.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_STORE_SIZE", default_value = "0", value_name = "BYTES", value_parser = bytes)]
+    max_store_size: u64,
     /// Open connections on both ports together.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_CONNECTIONS", default_value = "900", value_name = "NUMBER")]
     max_connections: usize,
@@ -134,6 +149,26 @@ struct LimitArgs {
         requires = "trusted_proxy"
     )]
     trusted_header: TrustedHeader,
+}
+
+/// Parses a number of bytes with a suffix of Kubernetes' quantities, such as `8Gi`, or without one.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match &text[digits.len()..] {
+        "" => Some(1),
+        "k" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        "T" => Some(1_000_000_000_000),
+        "Ki" => Some(1 << 10),
+        "Mi" => Some(1 << 20),
+        "Gi" => Some(1 << 30),
+        "Ti" => Some(1 << 40),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| "expected a number of bytes, such as 800Mi, 8Gi or 8000000000; 0 for no limit".into())
 }
 
 /// Runs the backend until a signal ends it.
@@ -157,6 +192,7 @@ impl ServeArgs {
             trust_clock,
             delete_future_records,
             insights_max_age,
+            min_version_installations,
             tls,
             auth,
             limits,
@@ -165,10 +201,19 @@ impl ServeArgs {
         let retention = Retention { events, installations, audit_log, interval, delay };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
+        let max_store_size = Some(limits.max_store_size).filter(|bytes| *bytes > 0);
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
         let clock = Clock::default();
-        let settings =
-            ServeSettings { retention, security, clock, trust_clock, delete_future_records, insights_max_age };
+        let settings = ServeSettings {
+            retention,
+            security,
+            clock,
+            trust_clock,
+            delete_future_records,
+            max_store_size,
+            insights_max_age,
+            min_version_installations,
+        };
         Ok(backend::Config { grpc, http, health, store, settings })
     }
 }
@@ -186,8 +231,12 @@ impl LimitArgs {
         let Self {
             rate_limit_requests,
             rate_limit_items,
-            rate_limit_items_per_day,
+            rate_limit_bytes_per_day: bytes_per_day,
             rate_limit_snapshots,
+            max_counted_installations,
+            max_counted_events,
+            max_new_installations,
+            max_store_size: _,
             max_connections,
             max_connections_per_client,
             trusted_proxy,
@@ -197,8 +246,13 @@ impl LimitArgs {
         Limits {
             requests: rate_limit_requests,
             items: rate_limit_items,
-            items_per_day: rate_limit_items_per_day,
+            bytes_per_day,
             snapshots: rate_limit_snapshots,
+            shares: ShareLimits {
+                installations: max_counted_installations,
+                events: max_counted_events,
+                new_installations: max_new_installations,
+            },
             max_connections: unlimited_if_zero(max_connections),
             max_connections_per_client: unlimited_if_zero(max_connections_per_client),
             trusted_proxies: TrustedProxies { networks: trusted_proxy, header: trusted_header },

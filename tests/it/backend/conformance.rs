@@ -4,16 +4,18 @@ pub(crate) mod recomputation;
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Batch, Cutoffs, Dimension, Erased, EventRow, EventTotals, GaugeSnapshot, Hour, KamajiTotals,
-    OverviewData, OverviewQuery, Pruned, Report, Source, SqliteStore, StateCounts, Store, Totals, truncate_to_hour,
-    utc_day,
+    ActiveCounts, Allowance, Batch, Cutoffs, Dimension, Erased, EventFilter, EventRow, EventTotals, GaugeSnapshot,
+    Hour, HourRange, InstallationFilter, KamajiTotals, MatchedRows, OverviewData, OverviewQuery, Pruned, Report, Room,
+    Source, SqliteStore, StateCounts, Store, Totals, Unlimited, WriteError, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
     NetworkProfile, Status,
 };
+use recomputation::Within;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -41,6 +43,10 @@ macro_rules! conformance {
             the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
             writes_go_on_between_the_steps_of_a_deletion,
             an_erased_installation_leaves_no_row_and_no_other_one_loses_any,
+            what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored,
+            installations_that_match_a_filter_are_listed_and_erased,
+            events_that_match_a_filter_are_erased_and_their_repeats_are_known,
+            what_is_new_is_counted_by_day,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -82,8 +88,15 @@ pub(crate) fn hours_ago(hours: i64) -> Timestamp {
 }
 
 pub(crate) async fn overview(store: &Shared) -> OverviewData {
-    let query =
-        OverviewQuery { now: noon(), versions: 100, dimensions: 100, installations: 10_000, events: 100_000, days: 90 };
+    let query = OverviewQuery {
+        now: noon(),
+        versions: 100,
+        min_installations: 0,
+        dimensions: 100,
+        installations: 10_000,
+        events: 100_000,
+        days: 90,
+    };
     store.overview(query).await.unwrap()
 }
 
@@ -117,7 +130,7 @@ fn event(uid: Uuid, event: Event) -> EventRow {
         kubernetes_version: KubernetesVersion::Unknown,
         event,
     };
-    EventRow { record, source: Source::Agent("0.1.0-rc.1".parse().unwrap()) }
+    EventRow { record, source: Source::Agent("0.1.0-rc.1".parse().unwrap()), bulk: false }
 }
 
 fn created(uid: Uuid, tcp_version: &str) -> EventRow {
@@ -158,14 +171,14 @@ async fn the_last_received_snapshot_stands_whatever_its_hour(store: Shared) {
     let receive = async |hours, running| {
         store.write(of_snapshots(vec![snapshot(installation, hours_ago(hours), running)])).await.unwrap();
         let overview = overview(&store).await;
-        overview.installations.first().map(|row| (row.last_seen, row.report.counts.running))
+        overview.installations.first().map(|row| (row.latest.last_seen, row.latest.report.counts.running))
     };
     assert_eq!(receive(26, 1).await, None, "it is not confirmed");
     assert_eq!(receive(1, 2).await, Some((Hour::of(hours_ago(1)), 2)));
     assert_eq!(receive(1, 3).await, Some((Hour::of(hours_ago(1)), 3)));
     assert_eq!(receive(3, 4).await, Some((Hour::of(hours_ago(1)), 4)), "a clock that was set back");
     assert_eq!(receive(0, 4).await, Some((Hour::of(noon()), 4)));
-    assert_eq!(overview(&store).await.installations[0].first_seen, Hour::of(hours_ago(26)));
+    assert_eq!(overview(&store).await.installations[0].latest.first_seen, Hour::of(hours_ago(26)));
 }
 
 async fn an_installation_has_one_row_a_day(store: Shared) {
@@ -243,16 +256,16 @@ async fn installations_are_active_once_they_are_confirmed(store: Shared) {
         store.write(of_snapshots(snapshots)).await.unwrap();
     }
     let overview = overview(&store).await;
-    assert_eq!(overview.day, ActiveCounts { active: 1, not_confirmed: 3 });
-    assert_eq!(overview.week, ActiveCounts { active: 1, not_confirmed: 4 });
-    assert_eq!(overview.month, ActiveCounts { active: 2, not_confirmed: 4 });
+    assert_eq!(overview.day, ActiveCounts { active: 1, not_confirmed: 3, bulk: 0 });
+    assert_eq!(overview.week, ActiveCounts { active: 1, not_confirmed: 4, bulk: 0 });
+    assert_eq!(overview.month, ActiveCounts { active: 2, not_confirmed: 4, bulk: 0 });
 }
 
 async fn those_that_are_not_confirmed_are_in_no_other_figure(store: Shared) {
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
     let not_confirmed = extended(snapshot(Uuid::new_v4(), hours_ago(1), 5), vec![(etcd, 1)]);
     store.write(of_snapshots(vec![not_confirmed])).await.unwrap();
-    let counts = ActiveCounts { active: 0, not_confirmed: 1 };
+    let counts = ActiveCounts { active: 0, not_confirmed: 1, bulk: 0 };
     let expected = OverviewData { day: counts, week: counts, month: counts, ..OverviewData::default() };
     assert_eq!(overview(&store).await, expected);
 }
@@ -267,7 +280,7 @@ async fn only_installations_of_the_last_day_are_current(store: Shared) {
         [with(24, 5, "edge-24.12.1"), with(25, 7, "unknown"), with(0, 1, "latest"), with(0, 2, "latest")];
     store.write(of_snapshots(installations.concat())).await.unwrap();
     let overview = overview(&store).await;
-    assert_eq!(overview.control_planes, Totals { running: 8, sleeping: 3, not_ready: 6, upgrading: 9 });
+    assert_eq!(overview.control_planes, Totals { running: 8, sleeping: 3, not_ready: 6, upgrading: 9, left_out: 0 });
     assert_eq!(overview.kamaji_versions, [(KamajiVersion::Latest, 2), ("edge-24.12.1".parse().unwrap(), 1)]);
     assert_eq!(overview.kubernetes_versions, [("v1.35.1".parse().unwrap(), 3)]);
     assert_eq!(overview.installations.len(), 4);
@@ -283,10 +296,18 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
         store.write(Batch { snapshots: confirming(snapshot).to_vec(), events: vec![event] }).await.unwrap();
     }
     store.write(of_snapshots(confirming(snapshot(Uuid::new_v4(), hours_ago(6), 9)).to_vec())).await.unwrap();
-    let query = OverviewQuery { now: noon(), versions: 1, dimensions: 1, installations: 2, events: 3, days: 1 };
+    let query = OverviewQuery {
+        now: noon(),
+        versions: 1,
+        min_installations: 0,
+        dimensions: 1,
+        installations: 2,
+        events: 3,
+        days: 1,
+    };
     let overview = store.overview(query).await.unwrap();
     assert_eq!(overview.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
-    let running: Vec<_> = overview.installations.iter().map(|row| row.report.counts.running).collect();
+    let running: Vec<_> = overview.installations.iter().map(|row| row.latest.report.counts.running).collect();
     assert_eq!(running, [0, 1]);
     let times: Vec<_> = overview.events.iter().map(|row| row.record.time).collect();
     assert_eq!(times, [hours_ago(0), hours_ago(1), hours_ago(2)]);
@@ -314,7 +335,7 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
     writers.join_all().await;
     let overview = overview(&store).await;
     assert_eq!(overview.events.len(), BATCHES + WRITERS * BATCHES);
-    assert_eq!((overview.installations.len(), overview.installations[0].last_seen), (1, Hour::of(hours_ago(1))));
+    assert_eq!((overview.installations.len(), overview.installations[0].latest.last_seen), (1, Hour::of(hours_ago(1))));
     assert_eq!(overview.control_planes.running, 7);
 }
 
@@ -344,10 +365,10 @@ fn by_kamaji(installation: Uuid) -> Batch {
 async fn kamajis_built_in_telemetry_is_counted_apart(store: Shared) {
     store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
     let kamaji = KamajiTotals {
-        day: ActiveCounts { active: 1, not_confirmed: 0 },
-        week: ActiveCounts { active: 1, not_confirmed: 0 },
-        month: ActiveCounts { active: 1, not_confirmed: 0 },
-        control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3 },
+        day: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
+        week: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
+        month: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
+        control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3, left_out: 0 },
         events: EventTotals { created: 0, updated: 1, deleted: 1 },
     };
     assert_eq!(overview(&store).await, OverviewData { kamaji, ..OverviewData::default() });
@@ -461,8 +482,92 @@ async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: 
 }
 
 async fn its_size_is_known_and_grows(store: Shared) {
-    let empty = store.size().await.unwrap();
+    let empty = store.size().await.unwrap().on_disk;
     let events = (0..1_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();
-    assert!(store.size().await.unwrap() > empty);
+    assert!(store.size().await.unwrap().on_disk > empty);
+}
+
+async fn what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored(store: Shared) {
+    let known = Uuid::new_v4();
+    store.write(of_snapshots(confirming(snapshot(known, hours_ago(2), 1)).to_vec())).await.unwrap();
+    let within = |batch, room| store.write_within(batch, Arc::new(Within(room)));
+    let new = || of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 1)]);
+    let event = || of_events(vec![created(Uuid::new_v4(), "v1.35.1")]);
+    let full = Room { is_full: true, ..Unlimited.room() };
+    let of_known = || of_snapshots(vec![snapshot(known, hours_ago(1), 2)]);
+    let written = join_all([within(new(), full), within(event(), full), within(of_known(), full)]).await;
+    assert!(matches!(written[..], [Err(WriteError::Full), Err(WriteError::Full), Ok(())]), "{written:?}");
+    let one = Room { new_installations: 1, ..Unlimited.room() };
+    let written = join_all([within(new(), one), within(new(), one), within(event(), one)]).await;
+    assert!(matches!(written[..], [Ok(()), Err(WriteError::TooManyInstallations), Ok(())]), "{written:?}");
+    let overview = overview(&store).await;
+    assert_eq!((overview.day.active, overview.day.not_confirmed, overview.events.len()), (1, 1, 1));
+    assert_eq!(overview.installations[0].latest.report.counts.running, 2);
+}
+
+async fn installations_that_match_a_filter_are_listed_and_erased(store: Shared) {
+    let no_room = Room { installations: 0, ..Unlimited.room() };
+    let some = |count: usize, hours| -> Vec<_> {
+        (0..count).flat_map(|_| confirming(snapshot(Uuid::new_v4(), hours_ago(hours), 1))).collect()
+    };
+    store.write(of_snapshots(some(3, 1))).await.unwrap();
+    let before = overview(&store).await;
+    // More than one step of an erasure takes.
+    store.write_within(of_snapshots(some(2_500, 2)), Arc::new(Within(no_room))).await.unwrap();
+    assert_eq!(overview(&store).await.day.bulk, 2_500);
+    let count = async |filter: &InstallationFilter| store.installations(filter.clone(), 2).await.unwrap();
+    let bulk = InstallationFilter { bulk: Some(true), ..InstallationFilter::default() };
+    let found = count(&bulk).await;
+    assert_eq!((found.matching, found.listed.len()), (2_500, 2));
+    assert!(found.listed.iter().all(|row| row.latest.bulk && row.latest.confirmed.is_some()));
+    let key = store.pseudonym_key().await.unwrap();
+    let id = InstallationFilter { id: Some(key.installation_id(found.listed[0].uuid)), ..bulk.clone() };
+    assert_eq!(count(&id).await.listed, found.listed[..1]);
+    let later = InstallationFilter {
+        last_seen: HourRange { from: Some(Hour::of(hours_ago(1))), until: None },
+        ..InstallationFilter::default()
+    };
+    assert_eq!(count(&later).await.matching, 3);
+    let erased = store.erase_installations(bulk.clone()).await.unwrap();
+    assert_eq!(erased, MatchedRows { installations: 2_500, days: 5_000, events: 0 });
+    assert_eq!(count(&bulk).await.matching, 0);
+    assert_eq!(overview(&store).await, before);
+}
+
+async fn events_that_match_a_filter_are_erased_and_their_repeats_are_known(store: Shared) {
+    let some = |count: usize, version| -> Vec<_> { (0..count).map(|_| created(Uuid::new_v4(), version)).collect() };
+    let forged = some(2_500, "v9.9.9");
+    store.write(of_events(some(3, "v1.35.1"))).await.unwrap();
+    let before = overview(&store).await;
+    store.write(of_events(forged.clone())).await.unwrap();
+    let filter = EventFilter { tcp_version: Some("v9.9.9".parse().unwrap()), ..EventFilter::default() };
+    assert_eq!(store.count_events(filter.clone()).await.unwrap().events, 2_500);
+    assert_eq!(store.erase_events(filter.clone()).await.unwrap().events, 2_500);
+    assert_eq!(overview(&store).await, before);
+    store.write(of_events(forged)).await.unwrap();
+    assert_eq!(overview(&store).await, before, "a repeat is known");
+    assert_eq!(store.erase_events(filter).await.unwrap(), MatchedRows::default());
+}
+
+async fn what_is_new_is_counted_by_day(store: Shared) {
+    let room = Room { installations: 1, events: 1, ..Unlimited.room() };
+    let write = |batch| store.write_within(batch, Arc::new(Within(room)));
+    let today = Hour::of(noon()).day();
+    write(of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(24), 1)])).await.unwrap();
+    let yesterday = store.intake(today.minus(1)).await.unwrap().today;
+    assert_eq!((yesterday.installations, yesterday.bulk), (1, 0));
+    assert!(yesterday.versions >= 3, "{yesterday:?}");
+    let new = || snapshot(Uuid::new_v4(), hours_ago(1), 1);
+    write(of_snapshots(vec![new(), new(), new()])).await.unwrap();
+    write(of_events((0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect())).await.unwrap();
+    overview(&store).await;
+    let intake = store.intake(today).await.unwrap();
+    assert_eq!((intake.today.installations, intake.today.bulk), (3, 4));
+    assert_eq!((intake.before.len(), intake.before[0]), (28, yesterday));
+    let uuid = store.installations(InstallationFilter::default(), 1).await.unwrap().listed[0].uuid;
+    store.erase(uuid).await.unwrap();
+    let both = [0, 1].map(|days| store.intake(today.minus(days)));
+    let left: u64 = join_all(both).await.into_iter().map(|intake| intake.unwrap().today.installations).sum();
+    assert_eq!(left, 3);
 }

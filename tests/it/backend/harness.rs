@@ -47,7 +47,7 @@ pub(crate) struct Backend {
 
 /// Returns limits without rates.
 pub(crate) fn unlimited() -> Limits {
-    Limits { requests: 0, items: 0, items_per_day: 0, snapshots: 0, ..Limits::default() }
+    Limits { requests: 0, items: 0, bytes_per_day: 0, snapshots: 0, ..Limits::default() }
 }
 
 /// An HTTP response.
@@ -102,16 +102,16 @@ impl Backend {
         Self::serve_with(folder, stores, ServeSettings { retention, security, ..ServeSettings::default() }).await
     }
 
-    /// Serves the given stores with the given settings. Readers get a new answer each time.
+    /// Serves the given stores with the given settings. Readers get a new answer each time, with all versions by name.
     pub(crate) async fn serve_with(folder: TempDir, stores: Stores, settings: ServeSettings) -> Self {
-        let settings = ServeSettings { insights_max_age: Duration::ZERO, ..settings };
+        let settings = ServeSettings { insights_max_age: Duration::ZERO, min_version_installations: 0, ..settings };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(any, any, None).unwrap();
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let (auth, rows) = (Arc::clone(&stores.auth), Arc::clone(&stores.rows));
         let name = format!("harness-{}", Uuid::new_v4().simple()).parse().unwrap();
-        let (_, admin) = token::create(auth.as_ref(), name, Role::Admin, 1).await.unwrap();
+        let (_, admin) = token::create(auth.as_ref(), name, Role::Admin, 400).await.unwrap();
         let task = tokio::spawn(backend::serve(listeners, stores, settings, shutdown.clone()));
         let admin = format!("Bearer {admin}");
         Self { grpc, http, auth, rows, admin, folder, task, shutdown: shutdown.drop_guard() }
@@ -141,12 +141,18 @@ impl Backend {
         ["latest", "days", "events"].into_iter().map(|table| self.count(table)).sum()
     }
 
-    /// Stores a receipt of two days ago, so that the next one confirms the installation.
+    /// Returns the store.
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.rows.as_ref()
+    }
+
+    /// Stores a receipt of 40 days ago, so that the next one confirms the installation,
+    /// which weighs all of its control planes.
     pub(crate) async fn received_before(&self, installation: Uuid) {
         self.store_receipt(installation, Source::Agent(SERVICE_VERSION.parse().unwrap())).await;
     }
 
-    /// Stores a receipt of two days ago of a cluster with Kamaji's built-in telemetry.
+    /// Stores a receipt of 40 days ago of a cluster with Kamaji's built-in telemetry.
     pub(crate) async fn received_from_kamaji_before(&self, cluster: Uuid) {
         let installation = self.rows.pseudonym_key().await.unwrap().pseudonym(cluster);
         self.store_receipt(installation, Source::Kamaji).await;
@@ -160,7 +166,7 @@ impl Backend {
             kubernetes_version: KubernetesVersion::Unknown,
             dimensions: vec![],
         };
-        let received = Hour::of(Timestamp::now()).minus(48);
+        let received = Hour::of(Timestamp::now()).minus(40 * 24);
         let snapshots = vec![GaugeSnapshot { installation, received, report }];
         self.rows.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
     }

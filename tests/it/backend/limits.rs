@@ -114,19 +114,23 @@ async fn items_are_owed_by_the_next_request() {
 }
 
 #[tokio::test]
-async fn the_items_of_one_client_that_are_stored_in_a_day_are_bounded() {
-    let backend = Backend::limited(Limits { items_per_day: 10, ..unlimited() }).await;
-    let some = || logs_request((0..12).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
+async fn the_bytes_of_one_client_that_are_stored_in_a_day_are_bounded() {
+    // An event and a new word count as 192 bytes each.
+    let backend = Backend::limited(Limits { bytes_per_day: 15 * 192, ..unlimited() }).await;
+    let repeated = logs_request(vec![created(Uuid::new_v4(), now())]).encode_to_vec();
+    let some = || logs_request((0..11).map(|_| created(Uuid::new_v4(), now())).collect()).encode_to_vec();
     let post =
         async |path, header, body: &[u8]| request_from(ONE, backend.http, "POST", path, &[header], body).await.unwrap();
-    // Malformed bodies are not stored, and take nothing of the day's items.
+    // What is not stored takes nothing of the day's bytes: malformed bodies, and repeats.
     for _ in 0..20 {
         assert_eq!(post("/v1/logs", PROTOBUF, b"garbage").await.status, 400);
+        assert_eq!(post("/v1/logs", PROTOBUF, &repeated).await.status, 200);
     }
     assert_eq!(post("/v1/logs", PROTOBUF, &some()).await.status, 200);
-    // Two items too many, and the next: three tenths of a day.
-    let tenth = 24 * 360;
-    assert!((2 * tenth..=3 * tenth + 1).contains(&retry_after(&post("/v1/logs", PROTOBUF, &event()).await)));
+    // Twelve events and four words, which is one fifteenth of a day too much. A byte accrues in 30 s.
+    let fifteenth = 24 * 3_600 / 15;
+    let wait = retry_after(&post("/v1/logs", PROTOBUF, &event()).await);
+    assert!((fifteenth..=fifteenth + 32).contains(&wait), "{wait}");
     let gauges = metrics_request(Uuid::new_v4(), state_gauges([1, 2, 3, 4], now())).encode_to_vec();
     retry_after(&post("/v1/metrics", PROTOBUF, &gauges).await);
     assert_eq!(post("/stats", JSON, stats(Uuid::new_v4()).as_bytes()).await.status, 429);

@@ -36,7 +36,7 @@ async fn gauges_over_grpc_are_stored_and_shown() {
     assert_eq!([shown.running, shown.sleeping, shown.not_ready, shown.upgrading], [5, 2, 1, 0]);
     assert_eq!((shown.kamaji_version.as_str(), shown.kubernetes_version.as_str()), ("v1.0.0", "v1.35.1"));
     assert_eq!(overview.current.control_planes.total(), 8);
-    assert_eq!(overview.seen.day, ActiveCounts { active: 1, not_confirmed: 0 });
+    assert_eq!(overview.seen.day, ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 });
     assert_eq!(overview.current.kamaji_versions.top[0].version, "v1.0.0");
 }
 

@@ -7,8 +7,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, Erased, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, StaleRows,
-    Store, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations, MatchedRows,
+    OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, StaleRows, Store, StoreSize, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use prost::Message;
@@ -25,7 +25,7 @@ use super::samples::{created, logs_request, now};
 struct Failing(WriteError, Arc<Barrier>);
 
 impl Store for Failing {
-    fn write(&self, _: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
+    fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
         async {
             self.1.wait().await;
             Err(self.0.clone())
@@ -57,6 +57,26 @@ impl Store for Failing {
         futures::future::ready(Err(self.0.clone())).boxed()
     }
 
+    fn erase_installations(&self, _: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn erase_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn installations(&self, _: InstallationFilter, _: usize) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn intake(&self, _: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
     fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
@@ -65,7 +85,7 @@ impl Store for Failing {
         futures::future::ready(Ok(PseudonymKey::from([0; PseudonymKey::LENGTH]))).boxed()
     }
 
-    fn size(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+    fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 

@@ -84,10 +84,10 @@ async fn the_json_is_the_documented_one() {
     let reply = backend.get("/api/v1/insights/overview").await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(json["seen"]["day"], serde_json::json!({"active": 1, "not_confirmed": 0}));
+    assert_eq!(json["seen"]["day"], serde_json::json!({"active": 1, "not_confirmed": 0, "bulk": 0}));
     assert_eq!(
         json["current"]["control_planes"],
-        serde_json::json!({"running": 5, "sleeping": 2, "not_ready": 1, "upgrading": 0})
+        serde_json::json!({"running": 5, "sleeping": 2, "not_ready": 1, "upgrading": 0, "left_out": 0})
     );
     let id = json["installations"][0]["id"].as_str().unwrap();
     assert!(id.len() == 16 && !installation.simple().to_string().contains(id), "{id}");

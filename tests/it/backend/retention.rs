@@ -44,7 +44,7 @@ fn event(days_ago: i64) -> EventRow {
         kubernetes_version: KubernetesVersion::Unknown,
         event: Event::Created { tcp_version: KubernetesVersion::Unknown, extended: None },
     };
-    EventRow { record, source: Source::Kamaji }
+    EventRow { record, source: Source::Kamaji, bulk: false }
 }
 
 /// Returns the UTC date of today.

@@ -13,28 +13,41 @@ use super::conformance::{Shared, hours_ago, noon, overview, snapshot};
 use crate::servers::store;
 
 /// Each rollup, and its recomputation. Dimensions are not columns, and are recomputed by the conformance suite.
-const ROLLUPS: [(&str, &str); 4] = [
+const ROLLUPS: [(&str, &str); 5] = [
     (
         "latest_rollup",
-        "SELECT source, confirmed IS NOT NULL, last_seen, iif(confirmed IS NULL, unknown, kamaji),
-                iif(confirmed IS NULL, unknown, kubernetes), count(*),
-                sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
-         FROM latest LEFT JOIN (SELECT id AS unknown FROM words WHERE word = 'unknown') GROUP BY 1, 2, 3, 4, 5",
+        "SELECT source, standing, last_seen, iif(standing = 1, kamaji, unknown), iif(standing = 1, kubernetes, unknown),
+                count(*), sum(running * part / whole), sum(sleeping * part / whole), sum(not_ready * part / whole),
+                sum(upgrading * part / whole),
+                sum(total - running * part / whole - sleeping * part / whole - not_ready * part / whole
+                          - upgrading * part / whole)
+         FROM (SELECT *, iif(bounded, 50, 1) AS part, iif(bounded, total, 1) AS whole
+               FROM (SELECT *, iif(bulk, 2, confirmed IS NOT NULL) AS standing, running + sleeping + not_ready + upgrading AS total,
+                            last_seen - first_seen < 672 AND running + sleeping + not_ready + upgrading > 50 AS bounded
+                     FROM latest))
+         LEFT JOIN (SELECT id AS unknown FROM words WHERE word = 'unknown') GROUP BY 1, 2, 3, 4, 5",
     ),
     (
         "day_rollup",
         "SELECT source, component, day, version, count(*),
-                sum(running), sum(sleeping), sum(not_ready), sum(upgrading)
-         FROM (SELECT *, 0 AS component, 0 AS version FROM days
-               UNION ALL SELECT *, 1, kamaji FROM days
-               UNION ALL SELECT *, 2, kubernetes FROM days)
-         WHERE confirmed GROUP BY 1, 2, 3, 4",
+                sum(running * part / whole), sum(sleeping * part / whole), sum(not_ready * part / whole),
+                sum(upgrading * part / whole),
+                sum(total - running * part / whole - sleeping * part / whole - not_ready * part / whole
+                          - upgrading * part / whole)
+         FROM (SELECT *, iif(bounded, 50, 1) AS part, iif(bounded, total, 1) AS whole
+               FROM (SELECT *, running + sleeping + not_ready + upgrading AS total,
+                            young AND running + sleeping + not_ready + upgrading > 50 AS bounded
+                     FROM (SELECT *, 0 AS component, 0 AS version FROM days
+                           UNION ALL SELECT *, 1, kamaji FROM days
+                           UNION ALL SELECT *, 2, kubernetes FROM days)))
+         WHERE standing = 1 GROUP BY 1, 2, 3, 4",
     ),
+    ("first_seen_rollup", "SELECT source, first_seen / 24, bulk, count(*) FROM latest GROUP BY 1, 2, 3"),
     ("event_hour_rollup", "SELECT source, hour, kind, count(*) FROM events WHERE source > 0 GROUP BY 1, 2, 3"),
     (
         "event_day_rollup",
         "SELECT source, hour / 24, kind, kamaji, tcp_version, count(*)
-         FROM events WHERE source > 0 GROUP BY 1, 2, 3, 4, 5",
+         FROM events WHERE source IN (1, 2) GROUP BY 1, 2, 3, 4, 5",
     ),
 ];
 
@@ -95,9 +108,9 @@ async fn what_was_known_before_stays_when_records_of_the_future_are_deleted() {
     assert_eq!((deleted.installations, differences(&path)), (1, vec![]));
     let after = overview(&store).await;
     assert_eq!((after.installations.len(), after.day.active), (1, 1), "it is still confirmed");
-    assert_eq!(after.installations[0].first_seen, before.installations[0].first_seen);
+    assert_eq!(after.installations[0].latest.first_seen, before.installations[0].latest.first_seen);
     // A day does not tell the hour of its report: today's is that of the clock which was ahead.
-    assert_eq!(after.installations[0].report.counts.running, 9);
+    assert_eq!(after.installations[0].latest.report.counts.running, 9);
     write(vec![snapshot(known, noon(), 4)]).await;
     assert_eq!(differences(&path), Vec::<String>::new());
     store.erase(known).await.unwrap();

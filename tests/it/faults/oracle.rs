@@ -190,7 +190,7 @@ const UNREADABLE: u16 = 0;
 /// Returns the number of the control plane that a version belongs to.
 fn number_of(version: KubernetesVersion) -> Option<u16> {
     match version {
-        KubernetesVersion::Unknown => None,
+        KubernetesVersion::Unknown | KubernetesVersion::Other => None,
         KubernetesVersion::Release(release) => Some(release.minor),
     }
 }

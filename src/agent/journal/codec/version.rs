@@ -21,7 +21,7 @@ const LATEST: u16 = 6;
 
 pub(super) fn write_kubernetes(version: KubernetesVersion, to: &mut Vec<u8>) {
     match version {
-        KubernetesVersion::Unknown => write_numbers([UNKNOWN, 0, 0, 0], to),
+        KubernetesVersion::Unknown | KubernetesVersion::Other => write_numbers([UNKNOWN, 0, 0, 0], to),
         KubernetesVersion::Release(release) => write_numbers(release_numbers(release), to),
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn read_kubernetes(from: &mut &[u8]) -> Result<KubernetesVersion, Cor
 
 pub(super) fn write_kamaji(version: KamajiVersion, to: &mut Vec<u8>) {
     let numbers = match version {
-        KamajiVersion::Unknown => [UNKNOWN, 0, 0, 0],
+        KamajiVersion::Unknown | KamajiVersion::Other => [UNKNOWN, 0, 0, 0],
         KamajiVersion::Latest => [0, 0, 0, LATEST * STAGE],
         KamajiVersion::Release(release) => release_numbers(release),
         KamajiVersion::EdgePrefix(x, y, z) => [x, y, z, EDGE_PREFIX * STAGE],

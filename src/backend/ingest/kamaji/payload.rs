@@ -185,7 +185,7 @@ impl PayloadVersions {
         let (kamaji_version, kubernetes_version) = self.normalize();
         let ReceiveContext { now, uid, key: _ } = *context;
         let record = EventRecord { uid, time: truncate_to_hour(now), kamaji_version, kubernetes_version, event };
-        Batch { events: vec![EventRow { record, source: Source::Kamaji }], ..Batch::default() }
+        Batch { events: vec![EventRow { record, source: Source::Kamaji, bulk: false }], ..Batch::default() }
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
         body.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
         let Batch { snapshots, events } = records::<P>(&body)?;
         assert!(snapshots.is_empty() && events.len() < 2);
-        let EventRow { record, source } = events.into_iter().next()?;
+        let EventRow { record, source, bulk: _ } = events.into_iter().next()?;
         assert_eq!((record.uid, source), (Uuid::from_u128(1), Source::Kamaji));
         assert_eq!(record.time.to_string(), "2026-11-23T20:00:00Z");
         assert_eq!(

@@ -22,6 +22,7 @@ use crate::backend::ingest::json;
 use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
 use crate::backend::metrics::Transport;
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
+use crate::backend::store::WriteError;
 
 /// OTLP over HTTP, for the ingest stack.
 enum HttpProtocol {}
@@ -78,6 +79,7 @@ impl Protocol for HttpProtocol {
             IngestError::Unrouted => StatusCode::NOT_FOUND,
             IngestError::Auth(error) => error.status(),
             // Senders drop a request that gets a 408, and try again after 503.
+            IngestError::Store(WriteError::Full | WriteError::TooManyInstallations) => StatusCode::TOO_MANY_REQUESTS,
             IngestError::RateLimit(RateLimitError::TooSlow) | IngestError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             IngestError::RateLimit(limit) => limit.code(),
             IngestError::UnsupportedType(_) | IngestError::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -101,7 +101,7 @@ fn read_record(
         kubernetes_version: attributes.parse(&KUBERNETES_VERSION)?,
         event,
     };
-    Ok(Some(EventRow { record, source: Source::Agent(agent_version) }))
+    Ok(Some(EventRow { record, source: Source::Agent(agent_version), bulk: false }))
 }
 
 fn check_severity(number: i32, text: &str) -> Result<(), RejectReason> {

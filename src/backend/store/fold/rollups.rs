@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::{DayRow, LatestRow};
+use super::weight::weight;
+use super::{DayRow, LatestRow, Standing};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::rows::{Dimension, EventRow, Report, SourceKind, StateCounts};
 use crate::catalog::{Event, EventKind, KamajiVersion, KubernetesVersion};
@@ -23,13 +24,13 @@ pub enum Sign {
 pub struct LatestKey {
     /// The kind of the sender.
     pub source: SourceKind,
-    /// True if the installations are confirmed.
-    pub confirmed: bool,
+    /// Their standing.
+    pub standing: Standing,
     /// The hour in which they were last seen.
     pub hour: Hour,
-    /// Their Kamaji's version; unknown for those that are not confirmed.
+    /// Their Kamaji's version; unknown for those that are in no figure.
     pub kamaji: KamajiVersion,
-    /// The version of their management cluster; unknown for those that are not confirmed.
+    /// The version of their management cluster; unknown for those that are in no figure.
     pub kubernetes: KubernetesVersion,
 }
 
@@ -82,6 +83,19 @@ pub struct EventHourKey {
     pub hour: Hour,
     /// The name of the kind of event.
     pub kind: &'static str,
+    /// True if the events are beyond their senders' shares.
+    pub bulk: bool,
+}
+
+/// A key of the rollup of installations by the day of their first receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FirstSeenKey {
+    /// The kind of the sender.
+    pub source: SourceKind,
+    /// The day.
+    pub day: Day,
+    /// True if the installations are in bulk.
+    pub bulk: bool,
 }
 
 /// A key of the rollup of events by day and version.
@@ -99,7 +113,7 @@ pub struct EventDayKey {
     pub tcp_version: KubernetesVersion,
 }
 
-/// Sums over installations.
+/// Sums over installations. A young one weighs 50 control planes at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StateSums {
     /// The number of installations.
@@ -112,6 +126,8 @@ pub struct StateSums {
     pub not_ready: i64,
     /// Their control planes that change their version.
     pub upgrading: i64,
+    /// Their control planes beyond their weight.
+    pub left_out: i64,
 }
 
 /// Sums over the points of one dimension.
@@ -132,6 +148,8 @@ pub struct RollupChanges {
     pub dimensions: HashMap<DimensionKey, DimensionSums>,
     /// Changes by day.
     pub days: HashMap<DayKey, StateSums>,
+    /// Changes of the numbers of installations by the day of their first receipt.
+    pub first_seen: HashMap<FirstSeenKey, i64>,
     /// Changes of the numbers of events by hour.
     pub event_hours: HashMap<EventHourKey, i64>,
     /// Changes of the numbers of events by day and version.
@@ -148,56 +166,72 @@ impl Sign {
 }
 
 impl StateSums {
-    fn add(&mut self, counts: StateCounts, sign: Sign) {
+    fn add(&mut self, counts: StateCounts, young: bool, sign: Sign) {
         let StateCounts { running, sleeping, not_ready, upgrading } = counts;
-        let factor = sign.factor();
+        let total = counts.total();
+        let (mut left_out, factor) = (total.cast_signed(), sign.factor());
+        let mut add = |sum: &mut i64, part| {
+            let weight = weight(part, total, young).cast_signed();
+            left_out -= weight;
+            *sum += factor * weight;
+        };
+        add(&mut self.running, running);
+        add(&mut self.sleeping, sleeping);
+        add(&mut self.not_ready, not_ready);
+        add(&mut self.upgrading, upgrading);
+        self.left_out += factor * left_out;
         self.installations += factor;
-        self.running += factor * i64::from(running);
-        self.sleeping += factor * i64::from(sleeping);
-        self.not_ready += factor * i64::from(not_ready);
-        self.upgrading += factor * i64::from(upgrading);
     }
 }
 
 impl RollupChanges {
     /// Adds or removes the latest row of an installation.
     pub fn latest(&mut self, row: &LatestRow, sign: Sign) {
-        let LatestRow { first_seen: _, confirmed, last_seen: hour, report } = row;
-        let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions } = report;
-        let (source, confirmed, hour) = (source.kind(), confirmed.is_some(), *hour);
-        // No question asks for the versions of those that are not confirmed, which strangers choose.
+        let LatestRow { first_seen, confirmed: _, last_seen: hour, bulk, report } = row;
+        let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions: _ } = report;
+        let (source, standing, hour) = (source.kind(), row.standing(), *hour);
+        let is_counted = standing == Standing::Confirmed;
+        // No question asks for the versions of those that are in no figure, which strangers choose.
         let (kamaji, kubernetes) =
-            if confirmed { (*kamaji, *kubernetes) } else { (KamajiVersion::Unknown, KubernetesVersion::Unknown) };
-        let key = LatestKey { source, confirmed, hour, kamaji, kubernetes };
-        self.latest.entry(key).or_default().add(*counts, sign);
-        if !confirmed {
-            return;
+            if is_counted { (*kamaji, *kubernetes) } else { (KamajiVersion::Unknown, KubernetesVersion::Unknown) };
+        let key = LatestKey { source, standing, hour, kamaji, kubernetes };
+        self.latest.entry(key).or_default().add(*counts, row.is_young(), sign);
+        let first_seen = FirstSeenKey { source, day: first_seen.day(), bulk: *bulk };
+        *self.first_seen.entry(first_seen).or_default() += sign.factor();
+        if is_counted {
+            self.dimensions(row, sign);
         }
+    }
+
+    fn dimensions(&mut self, row: &LatestRow, sign: Sign) {
+        let (source, dimensions) = (row.report.source.kind(), &row.report.dimensions);
         for (dimension, count) in dimensions {
-            let key = DimensionKey { source, hour, dimension: dimension.clone() };
+            let of_metric = dimensions.iter().filter(|(other, _)| other.metric().name == dimension.metric().name);
+            let total = of_metric.map(|(_, count)| u64::from(*count)).sum();
+            let key = DimensionKey { source, hour: row.last_seen, dimension: dimension.clone() };
             let sums = self.dimensions.entry(key).or_default();
             sums.points += sign.factor();
-            sums.count += sign.factor() * i64::from(*count);
+            sums.count += sign.factor() * weight(*count, total, row.is_young()).cast_signed();
         }
     }
 
     /// Adds or removes the row of an installation's day.
     pub fn day(&mut self, day: Day, row: &DayRow, sign: Sign) {
-        let DayRow { confirmed, report } = row;
-        if !confirmed {
+        let DayRow { standing, young, report } = row;
+        if *standing != Standing::Confirmed {
             return;
         }
         let versions = [Version::Kamaji(report.kamaji_version), Version::Kubernetes(report.kubernetes_version)]
             .map(Component::Version);
         for component in [Component::All].into_iter().chain(versions) {
             let key = DayKey { source: report.source.kind(), day, component };
-            self.days.entry(key).or_default().add(report.counts, sign);
+            self.days.entry(key).or_default().add(report.counts, *young, sign);
         }
     }
 
     /// Adds or removes an event.
     pub fn event(&mut self, row: &EventRow, sign: Sign) {
-        let EventRow { record, source } = row;
+        let EventRow { record, source, bulk } = row;
         let (source, hour) = (source.kind(), Hour::of(record.time));
         let EventKind { name: kind, .. } = record.event.kind();
         let tcp_version = match record.event {
@@ -205,8 +239,10 @@ impl RollupChanges {
             Event::Updated { new_tcp_version, .. } => new_tcp_version,
         };
         let by_day = EventDayKey { source, day: hour.day(), kind, kamaji: record.kamaji_version, tcp_version };
-        *self.event_hours.entry(EventHourKey { source, hour, kind }).or_default() += sign.factor();
-        *self.event_days.entry(by_day).or_default() += sign.factor();
+        *self.event_hours.entry(EventHourKey { source, hour, kind, bulk: *bulk }).or_default() += sign.factor();
+        if !bulk {
+            *self.event_days.entry(by_day).or_default() += sign.factor();
+        }
     }
 
     /// Leaves out the sums that don't change.
@@ -215,6 +251,7 @@ impl RollupChanges {
         retain_changes(&mut self.latest);
         retain_changes(&mut self.dimensions);
         retain_changes(&mut self.days);
+        retain_changes(&mut self.first_seen);
         retain_changes(&mut self.event_hours);
         retain_changes(&mut self.event_days);
         self

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::store::{Dimension, Source, StateCounts};
-use crate::catalog::BY_VERSION;
+use crate::backend::store::{Allowance, Dimension, Room, Source, Spent, StateCounts, Unlimited};
+use crate::catalog::{BY_VERSION, Event, EventRecord, KamajiVersion, KubernetesVersion};
 
 /// A Monday at noon.
 const NOON: Hour = Hour::from_number(20_780 * 24 + 12);
@@ -21,9 +21,31 @@ fn snapshot(installation: u128, received: Hour, report: Report) -> GaugeSnapshot
     GaugeSnapshot { installation: Uuid::from_u128(installation), received, report }
 }
 
+/// Folds snapshots of one sender, which has this room, and returns what it has spent as well.
+fn fold_within(
+    before: &BTreeMap<Uuid, LatestRow>,
+    group: &[GaugeSnapshot],
+    room: Room,
+    values: &mut DistinctValues,
+) -> (SnapshotChanges, Spent) {
+    let mut ledger = Ledger::new([room]);
+    let changes = fold_snapshots(before, group.iter().map(|snapshot| (0, snapshot)), &mut ledger, values);
+    (changes, ledger.spent().next().unwrap())
+}
+
+/// Folds snapshots of a sender without limits.
+fn fold(before: &BTreeMap<Uuid, LatestRow>, group: &[GaugeSnapshot]) -> SnapshotChanges {
+    fold_within(before, group, Unlimited.room(), &mut DistinctValues::default()).0
+}
+
+/// Returns the room for so many installations.
+fn room(installations: u32) -> Room {
+    Room { installations, ..Unlimited.room() }
+}
+
 fn receive(hours: &[i32]) -> LatestRow {
     let snapshots: Vec<_> = hours.iter().map(|hours| snapshot(1, NOON.minus(-hours), report(1))).collect();
-    fold_snapshots(&BTreeMap::new(), &snapshots).latest.remove(0).1
+    fold(&BTreeMap::new(), &snapshots).latest.remove(0).1
 }
 
 #[test]
@@ -48,7 +70,7 @@ fn an_installation_is_confirmed_on_another_day_and_twenty_hours_later() {
 #[test]
 fn a_report_that_says_nothing_new_within_its_hour_changes_nothing() {
     let before = BTreeMap::from([(Uuid::from_u128(1), receive(&[0]))]);
-    let fold = |hours: i32, running| fold_snapshots(&before, &[snapshot(1, NOON.minus(-hours), report(running))]);
+    let fold = |hours: i32, running| fold(&before, &[snapshot(1, NOON.minus(-hours), report(running))]);
     assert_eq!(fold(0, 1), SnapshotChanges::default());
     assert_eq!(fold(0, 2).latest.len(), 1);
     assert_eq!(fold(1, 1).latest.len(), 1);
@@ -60,9 +82,81 @@ fn a_report_that_says_nothing_new_within_its_hour_changes_nothing() {
 fn a_report_of_another_kind_of_sender_is_ignored() {
     let before = BTreeMap::from([(Uuid::from_u128(1), receive(&[0]))]);
     let kamaji = Report { source: Source::Kamaji, ..report(9) };
-    assert_eq!(fold_snapshots(&before, &[snapshot(1, NOON.minus(-1), kamaji)]), SnapshotChanges::default());
+    assert_eq!(fold(&before, &[snapshot(1, NOON.minus(-1), kamaji)]), SnapshotChanges::default());
     let newer = Report { source: Source::Agent("2.1.0".parse().unwrap()), ..report(1) };
-    assert_eq!(fold_snapshots(&before, &[snapshot(1, NOON, newer.clone())]).latest[0].1.report, newer);
+    assert_eq!(fold(&before, &[snapshot(1, NOON, newer.clone())]).latest[0].1.report, newer);
+}
+
+#[test]
+fn what_exceeds_the_room_is_in_bulk_until_there_is_room() {
+    let mut rows = Rows::default();
+    let all = |hours: i32| [1, 2, 3].map(|installation| snapshot(installation, NOON.minus(-hours), report(1)));
+    let bulk = |rows: &Rows| rows.latest.values().filter(|row| row.bulk).count();
+    let spent = rows.fold(&all(0), room(1));
+    assert_eq!((spent.installations, spent.new_installations, bulk(&rows)), (1, 3, 2));
+    let spent = rows.fold(&all(0), room(0));
+    assert_eq!((spent, bulk(&rows)), (Spent::default(), 2), "nothing new, and no room");
+    let spent = rows.fold(&all(0), room(1));
+    assert_eq!((spent.installations, spent.new_installations, bulk(&rows)), (1, 0, 1), "room is enough of a reason");
+    assert!(rows.fold(&all(24), room(0)).bytes > 0);
+    let standings: Vec<_> = rows.latest.values().map(LatestRow::standing).collect();
+    assert_eq!(standings, [Standing::Confirmed, Standing::Confirmed, Standing::Bulk]);
+    assert_eq!(rows.fold(&all(25), room(9)).installations, 1, "those that count take no room");
+    assert_eq!(bulk(&rows), 0);
+}
+
+#[test]
+fn an_installation_that_is_too_large_is_in_bulk_and_needs_room_to_come_back() {
+    let mut rows = Rows::default();
+    let mut fold = |hours: i32, running, installations| {
+        rows.fold(&[snapshot(1, NOON.minus(-hours), report(running))], room(installations));
+        rows.latest[&Uuid::from_u128(1)].standing()
+    };
+    assert_eq!(fold(0, 25_000, 1), Standing::NotConfirmed);
+    assert_eq!(fold(24, 25_001, 1), Standing::Bulk);
+    assert_eq!(fold(25, 25_001, 1), Standing::Bulk);
+    assert_eq!(fold(26, 25_000, 0), Standing::Bulk);
+    assert_eq!(fold(26, 25_000, 1), Standing::Confirmed);
+}
+
+#[test]
+fn a_young_installation_weighs_fifty_and_the_rest_is_left_out() {
+    let weight = |hours: i32| {
+        let mut rows = Rows::default();
+        rows.fold(&[snapshot(1, NOON, report(200)), snapshot(1, NOON.minus(-hours), report(200))], room(1));
+        let sums: Vec<_> = rows.sums.latest.values().map(|sums| (sums.running, sums.left_out)).collect();
+        let dimensions: Vec<_> = rows.sums.dimensions.values().map(|sums| sums.count).collect();
+        (sums, dimensions)
+    };
+    assert_eq!(weight(28 * 24 - 1), (vec![(50, 150)], vec![50]));
+    assert_eq!(weight(28 * 24), (vec![(200, 0)], vec![200]));
+}
+
+#[test]
+fn events_beyond_the_room_are_in_bulk_and_in_no_sum_but_one() {
+    let event = |uid| EventRow {
+        record: EventRecord {
+            uid: Uuid::from_u128(uid),
+            time: NOON.start(),
+            kamaji_version: KamajiVersion::Unknown,
+            kubernetes_version: KubernetesVersion::Unknown,
+            event: Event::Created { tcp_version: KubernetesVersion::Unknown, extended: None },
+        },
+        source: Source::Kamaji,
+        bulk: false,
+    };
+    let events = [1, 2, 3].map(event);
+    let mut ledger = Ledger::new([Room { events: 2, ..Unlimited.room() }]);
+    let new = events.iter().map(|event| (0, event));
+    let rows = fold_events(new, NOON, &mut ledger, &mut DistinctValues::default());
+    assert_eq!(rows.iter().map(|row| row.bulk).collect::<Vec<_>>(), [false, false, true]);
+    let spent = ledger.spent().next().unwrap();
+    assert_eq!((spent.events, spent.bytes >= 3 * EVENT_BYTES), (2, true));
+    let mut changes = RollupChanges::default();
+    for row in &rows {
+        changes.event(row, Sign::Plus);
+    }
+    assert_eq!((changes.event_hours.values().sum::<i64>(), changes.event_days.values().sum::<i64>()), (3, 2));
 }
 
 /// Rows, and the sums that the changes add up to.
@@ -71,14 +165,18 @@ struct Rows {
     latest: BTreeMap<Uuid, LatestRow>,
     days: BTreeMap<(Day, Uuid), DayRow>,
     sums: RollupChanges,
+    values: DistinctValues,
 }
 
 impl Rows {
-    fn fold(&mut self, group: &[GaugeSnapshot]) {
-        let SnapshotChanges { latest, days, rollups } = fold_snapshots(&self.latest, group);
+    /// Folds a group of a sender that has this room, and returns what it has spent.
+    fn fold(&mut self, group: &[GaugeSnapshot], room: Room) -> Spent {
+        let (SnapshotChanges { latest, days, rollups }, spent) =
+            fold_within(&self.latest, group, room, &mut self.values);
         self.latest.extend(latest);
         self.days.extend(days);
         self.sums = std::mem::take(&mut self.sums).plus(rollups);
+        spent
     }
 
     fn remove(&mut self, installation: Uuid) {
@@ -111,9 +209,13 @@ impl RollupChanges {
             sums.sleeping += other.sleeping;
             sums.not_ready += other.not_ready;
             sums.upgrading += other.upgrading;
+            sums.left_out += other.left_out;
         };
         other.latest.into_iter().for_each(|(key, sums)| add(self.latest.entry(key).or_default(), sums));
         other.days.into_iter().for_each(|(key, sums)| add(self.days.entry(key).or_default(), sums));
+        for (key, installations) in other.first_seen {
+            *self.first_seen.entry(key).or_default() += installations;
+        }
         for (key, sums) in other.dimensions {
             let all = self.dimensions.entry(key).or_default();
             all.points += sums.points;
@@ -123,24 +225,34 @@ impl RollupChanges {
     }
 }
 
+/// Mostly within some days, and on both sides of the 28 days in which an installation is young.
+fn hours() -> impl Strategy<Value = i32> {
+    prop_oneof![4 => 0..80_i32, 1 => 660..690_i32]
+}
+
+/// Mostly small, and on both sides of the bounds.
+fn running() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0..3_u32, 1 => 49..52_u32, 1 => 24_999..25_002_u32]
+}
+
 fn snapshots() -> impl Strategy<Value = Vec<GaugeSnapshot>> {
-    let snapshot =
-        (0..4_u128, 0..80_i32, 0..3_u32, any::<bool>()).prop_map(|(installation, hours, running, kamaji)| {
-            let report = report(running);
-            let source = if kamaji && installation == 0 { Source::Kamaji } else { report.source.clone() };
-            snapshot(installation, NOON.minus(-hours), Report { source, ..report })
-        });
+    let snapshot = (0..4_u128, hours(), running(), any::<bool>()).prop_map(|(installation, hours, running, kamaji)| {
+        let report = report(running);
+        let source = if kamaji && installation == 0 { Source::Kamaji } else { report.source.clone() };
+        snapshot(installation, NOON.minus(-hours), Report { source, ..report })
+    });
     prop::collection::vec(snapshot, 0..8)
 }
 
 proptest! {
     #[test]
     fn after_any_groups_and_erasures_the_sums_are_those_of_a_recount(
-        steps in prop::collection::vec((snapshots(), prop::option::weighted(0.2, 0..4_u128)), 1..12)
+        steps in prop::collection::vec((snapshots(), 0..3_u32, prop::option::weighted(0.2, 0..4_u128)), 1..12)
     ) {
         let mut rows = Rows::default();
-        for (group, erased) in steps {
-            rows.fold(&group);
+        for (group, installations, erased) in steps {
+            let spent = rows.fold(&group, room(installations));
+            prop_assert!(spent.installations <= installations, "{spent:?}");
             if let Some(installation) = erased {
                 rows.remove(Uuid::from_u128(installation));
             }
@@ -149,12 +261,14 @@ proptest! {
     }
 
     #[test]
-    fn a_group_is_the_same_as_its_snapshots_one_by_one(group in snapshots()) {
+    fn a_group_is_the_same_as_its_snapshots_one_by_one(group in snapshots(), installations in 0..4_u32) {
         let (mut together, mut one_by_one) = (Rows::default(), Rows::default());
-        together.fold(&group);
+        let spent = together.fold(&group, room(installations));
+        let mut left = installations;
         for snapshot in &group {
-            one_by_one.fold(std::slice::from_ref(snapshot));
+            left -= one_by_one.fold(std::slice::from_ref(snapshot), room(left)).installations;
         }
+        prop_assert_eq!(spent.installations, installations - left);
         prop_assert_eq!(together.latest, one_by_one.latest);
         prop_assert_eq!(together.days, one_by_one.days);
         prop_assert_eq!(together.sums, one_by_one.sums);

@@ -7,14 +7,25 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row};
 
 use super::words::{WordId, Words};
+use crate::backend::store::fold::Standing;
 use crate::backend::store::hour::{Day, Hour};
-use crate::backend::store::{Dimension, Report, Source, SourceKind, StateCounts};
+use crate::backend::store::{AgentVersion, Dimension, Report, Source, SourceKind, StateCounts};
+use crate::catalog::{KamajiVersion, KubernetesVersion, NetworkProfile, Status};
 
 /// The source of an event that is deleted but for its uid.
 pub(super) const NO_SOURCE: i64 = 0;
 
 /// The sources of all other rows.
 pub(super) const SOURCES: [SourceKind; 2] = [SourceKind::Agent, SourceKind::Kamaji];
+
+/// The sources of events that are in bulk follow those of the others.
+const BULK_SOURCES: i64 = 2;
+
+/// The stored numbers of the sources of events.
+pub(super) const EVENT_SOURCES: [i64; 4] = [1, 2, 1 + BULK_SOURCES, 2 + BULK_SOURCES];
+
+/// The word of a value that stands for more values than are kept apart.
+const OTHER: &str = "other";
 
 /// The bytes of a point of an extended gauge: the id of its word, and the count.
 const POINT_BYTES: usize = 8;
@@ -27,13 +38,65 @@ pub(super) const fn source(kind: SourceKind) -> i64 {
     }
 }
 
+/// Returns the stored number of the source of an event.
+pub(super) const fn event_source(kind: SourceKind, bulk: bool) -> i64 {
+    source(kind) + if bulk { BULK_SOURCES } else { 0 }
+}
+
+/// Returns whether an event of the source with this number is in bulk.
+pub(super) const fn is_bulk(number: i64) -> bool {
+    number > BULK_SOURCES
+}
+
 /// Returns the source with this number, and with the word of the agent's version.
 pub(super) fn parse_source(number: i64, agent: &str) -> Result<Source> {
-    if number == source(SourceKind::Kamaji) {
+    if number == source(SourceKind::Kamaji) || number == event_source(SourceKind::Kamaji, true) {
         return Ok(Source::Kamaji);
     }
-    agent.parse().map(Source::Agent).map_err(|error| corrupt("agent", error))
+    AgentVersion::parse_stored(agent).map(Source::Agent).map_err(|error| corrupt("agent", error))
 }
+
+/// Returns the stored number of a standing.
+pub(super) const fn standing(standing: Standing) -> i64 {
+    match standing {
+        Standing::NotConfirmed => 0,
+        Standing::Confirmed => 1,
+        Standing::Bulk => 2,
+    }
+}
+
+/// Returns the standing with this number.
+pub(super) const fn parse_standing(number: i64) -> Standing {
+    match number {
+        0 => Standing::NotConfirmed,
+        1 => Standing::Confirmed,
+        _ => Standing::Bulk,
+    }
+}
+
+/// A value that is stored as a word.
+pub(super) trait StoredWord: FromStr<Err: std::error::Error + Send + Sync + 'static> {
+    /// Returns the value that stands for more values than are kept apart, if there is one.
+    fn other() -> Option<Self> {
+        None
+    }
+}
+
+impl StoredWord for KamajiVersion {
+    fn other() -> Option<Self> {
+        Some(Self::Other)
+    }
+}
+
+impl StoredWord for KubernetesVersion {
+    fn other() -> Option<Self> {
+        Some(Self::Other)
+    }
+}
+
+impl StoredWord for Status {}
+
+impl StoredWord for NetworkProfile {}
 
 /// Returns the id of the agent's version; 0 for Kamaji's built-in telemetry.
 pub(super) fn agent(words: &mut Words, connection: &Connection, source: &Source) -> Result<WordId> {
@@ -67,19 +130,29 @@ where
 }
 
 /// Reads the id of a word as a value of its type.
-pub(super) fn word<T>(words: &mut Words, connection: &Connection, row: &Row<'_>, column: &str) -> Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
+pub(super) fn word<T: StoredWord>(
+    words: &mut Words,
+    connection: &Connection,
+    row: &Row<'_>,
+    column: &str,
+) -> Result<T> {
     parse_word(words, connection, row.get(column)?, column)
 }
 
 /// Returns the word with this id as a value of its type.
-pub(super) fn parse_word<T>(words: &mut Words, connection: &Connection, id: WordId, column: &str) -> Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    words.word(connection, id)?.parse().map_err(|error| corrupt(column, error))
+pub(super) fn parse_word<T: StoredWord>(
+    words: &mut Words,
+    connection: &Connection,
+    id: WordId,
+    column: &str,
+) -> Result<T> {
+    let word = words.word(connection, id)?;
+    if word == OTHER
+        && let Some(other) = T::other()
+    {
+        return Ok(other);
+    }
+    word.parse().map_err(|error| corrupt(column, error))
 }
 
 /// Reads a sum or a count.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Result, Row};
 use uuid::Uuid;
 
-use super::columns::{self, corrupt, parse_word, source};
+use super::columns::{self, corrupt, event_source, is_bulk, parse_word};
 use super::words::{WordId, Words};
 use crate::backend::store::EventRow;
 use crate::backend::store::hour::Hour;
@@ -45,7 +45,7 @@ pub(super) struct EventWords {
 impl EventColumns {
     /// Returns the columns of an event, whose words are stored.
     pub(super) fn new(connection: &Connection, words: &mut Words, row: &EventRow) -> Result<Self> {
-        let EventRow { record, source: sender } = row;
+        let EventRow { record, source: sender, bulk } = row;
         let mut word = |text: &str| words.id(connection, text);
         let (mut old_tcp_version, mut status, mut network_profile, mut cluster_api) = (0, 0, 0, 0);
         let tcp_version = match record.event {
@@ -76,7 +76,7 @@ impl EventColumns {
             agent: columns::agent(words, connection, sender)?,
         };
         let hour = Hour::of(record.time).number();
-        Ok(Self { source: source(sender.kind()), hour, uid: record.uid, cluster_api, words })
+        Ok(Self { source: event_source(sender.kind(), *bulk), hour, uid: record.uid, cluster_api, words })
     }
 
     /// Reads a row of `events`.
@@ -103,7 +103,7 @@ impl EventColumns {
     pub(super) fn event(&self, connection: &Connection, words: &mut Words) -> Result<EventRow> {
         let Self { source, hour, uid, cluster_api: _, words: ids } = *self;
         let agent = if ids.agent == 0 { "" } else { words.word(connection, ids.agent)? };
-        let source = columns::parse_source(source, agent)?;
+        let (source, bulk) = (columns::parse_source(source, agent)?, is_bulk(source));
         let record = EventRecord {
             uid,
             time: Hour::from_number(hour).start(),
@@ -111,7 +111,7 @@ impl EventColumns {
             kubernetes_version: parse_word(words, connection, ids.kubernetes, "kubernetes")?,
             event: self.own_attributes(connection, words)?,
         };
-        Ok(EventRow { record, source })
+        Ok(EventRow { record, source, bulk })
     }
 
     fn own_attributes(&self, connection: &Connection, words: &mut Words) -> Result<Event> {

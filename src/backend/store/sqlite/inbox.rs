@@ -11,7 +11,7 @@ use crate::backend::store::EventRow;
 use crate::backend::store::fold::{RollupChanges, Sign};
 
 /// Appends new events.
-pub(super) fn append(connection: &Connection, words: &mut Words, events: &[&EventRow]) -> rusqlite::Result<()> {
+pub(super) fn append(connection: &Connection, words: &mut Words, events: &[EventRow]) -> rusqlite::Result<()> {
     if events.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,6 @@
 //! The read-only connection, used outside the threads of the runtime.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,11 @@ use rusqlite::{Connection, InterruptHandle, Params, Row, params};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::columns::{self, sum};
+use super::columns::{self, StoredWord, sum};
 use super::events::EventColumns;
+use super::rows::latest_row;
 use super::words::Words;
+use crate::backend::store::fold::Standing;
 use crate::backend::store::{
     ActiveCounts, CURRENT, DayTotals, Dimension, EventRow, EventTotals, Hour, InstallationRow, KamajiTotals,
     OverviewData, OverviewQuery, ReadError, SourceKind, Totals,
@@ -98,7 +99,7 @@ pub(super) fn overview(
     words: &mut Words,
     query: OverviewQuery,
 ) -> rusqlite::Result<OverviewData> {
-    let OverviewQuery { now, versions, dimensions, installations, events, days } = query;
+    let OverviewQuery { now, versions, min_installations, dimensions, installations, events, days } = query;
     let connection = &*connection.transaction()?;
     let mut query = Query { connection, words, now: Hour::of(now) };
     let [day, week, month] = query.active_counts(SourceKind::Agent)?;
@@ -107,9 +108,9 @@ pub(super) fn overview(
         week,
         month,
         control_planes: query.control_planes(SourceKind::Agent)?,
-        kamaji_versions: query.top_versions("kamaji", versions)?,
-        kubernetes_versions: query.top_versions("kubernetes", versions)?,
-        dimensions: query.dimensions(dimensions)?,
+        kamaji_versions: query.top_versions("kamaji", versions, min_installations)?,
+        kubernetes_versions: query.top_versions("kubernetes", versions, min_installations)?,
+        dimensions: query.dimensions(dimensions, min_installations)?,
         installations: query.installations(installations)?,
         events: query.events(events)?,
         days: query.days(days)?,
@@ -127,15 +128,19 @@ impl Query<'_> {
     fn active_counts(&self, source: SourceKind) -> rusqlite::Result<[ActiveCounts; 3]> {
         let mut statement = self.connection.prepare_cached(
             "SELECT coalesce(sum(installations), 0) AS installations
-             FROM latest_rollup WHERE source = ?1 AND confirmed = ?2 AND hour >= ?3",
+             FROM latest_rollup WHERE source = ?1 AND standing = ?2 AND hour >= ?3",
         )?;
-        let mut count = |confirmed: bool, days: u64| -> rusqlite::Result<u64> {
+        let mut count = |standing, days: u64| -> rusqlite::Result<u64> {
             let since = self.since(Duration::from_hours(24 * days));
-            let row = params![columns::source(source), confirmed, since];
+            let row = params![columns::source(source), columns::standing(standing), since];
             statement.query_row(row, |row| sum(row, "installations"))
         };
         let mut counts = |days| -> rusqlite::Result<_> {
-            Ok(ActiveCounts { active: count(true, days)?, not_confirmed: count(false, days)? })
+            Ok(ActiveCounts {
+                active: count(Standing::Confirmed, days)?,
+                not_confirmed: count(Standing::NotConfirmed, days)?,
+                bulk: count(Standing::Bulk, days)?,
+            })
         };
         Ok([counts(1)?, counts(7)?, counts(30)?])
     }
@@ -143,37 +148,50 @@ impl Query<'_> {
     fn control_planes(&self, source: SourceKind) -> rusqlite::Result<Totals> {
         let mut statement = self.connection.prepare_cached(
             "SELECT coalesce(sum(running), 0) AS running, coalesce(sum(sleeping), 0) AS sleeping,
-                    coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading
-             FROM latest_rollup WHERE source = ?1 AND confirmed = 1 AND hour >= ?2",
+                    coalesce(sum(not_ready), 0) AS not_ready, coalesce(sum(upgrading), 0) AS upgrading,
+                    coalesce(sum(left_out), 0) AS left_out
+             FROM latest_rollup WHERE source = ?1 AND standing = 1 AND hour >= ?2",
         )?;
         statement.query_row(params![columns::source(source), self.since(CURRENT)], totals)
     }
 
     /// Reads current installations by a column of versions.
-    fn top_versions<T>(&mut self, column: &'static str, limit: u32) -> rusqlite::Result<Vec<(T, u64)>>
-    where
-        T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-    {
+    fn top_versions<T: StoredWord>(
+        &mut self,
+        column: &'static str,
+        limit: u32,
+        min_installations: u64,
+    ) -> rusqlite::Result<Vec<(T, u64)>> {
         let sql = format!(
             "SELECT {column} AS version, sum(installations) AS installations FROM latest_rollup
-             WHERE source = ?1 AND confirmed = 1 AND hour >= ?2
-             GROUP BY version ORDER BY 2 DESC, version DESC LIMIT ?3"
+             WHERE source = ?1 AND standing = 1 AND hour >= ?2
+             GROUP BY version HAVING sum(installations) >= ?4 ORDER BY 2 DESC, version DESC LIMIT ?3"
         );
-        let row = params![columns::source(SourceKind::Agent), self.since(CURRENT), limit];
+        let min = i64::try_from(min_installations).unwrap_or(i64::MAX);
+        let row = params![columns::source(SourceKind::Agent), self.since(CURRENT), limit, min];
         list(self.connection, &sql, row, |row| {
             Ok((columns::word(self.words, self.connection, row, "version")?, sum(row, "installations")?))
         })
     }
 
     /// Reads the sums of the extended gauges of current installations.
-    fn dimensions(&mut self, limit: u32) -> rusqlite::Result<Vec<(Dimension, u64)>> {
-        let sql = "SELECT dimension, sum(count) AS count
+    fn dimensions(&mut self, limit: u32, min_installations: u64) -> rusqlite::Result<Vec<(Dimension, u64)>> {
+        let sql = "SELECT dimension, sum(points) AS points, sum(count) AS count
                    FROM dimension_rollup WHERE source = ?1 AND hour >= ?2 GROUP BY dimension";
         let row = params![columns::source(SourceKind::Agent), self.since(CURRENT)];
-        let mut all = list(self.connection, sql, row, |row| {
-            let word = self.words.word(self.connection, row.get("dimension")?)?;
-            Ok((columns::parse_dimension(word)?, sum(row, "count")?))
+        let read = list(self.connection, sql, row, |row| {
+            let dimension = columns::parse_dimension(self.words.word(self.connection, row.get("dimension")?)?)?;
+            let is_listed = sum(row, "points")? >= min_installations;
+            let other = || Dimension::other(dimension.metric());
+            Ok((if is_listed { dimension } else { other() }, sum(row, "count")?))
         })?;
+        let mut all: Vec<(Dimension, u64)> = Vec::new();
+        for (dimension, count) in read {
+            match all.iter_mut().find(|(known, _)| *known == dimension) {
+                Some((_, sum)) => *sum += count,
+                None => all.push((dimension, count)),
+            }
+        }
         // By metric in the catalog's order, then the largest first.
         let rank = |dimension: &Dimension| METRICS.iter().position(|metric| *metric == dimension.metric());
         all.sort_by(|(left, left_count), (right, right_count)| {
@@ -188,16 +206,14 @@ impl Query<'_> {
         Ok(all)
     }
 
-    /// Reads confirmed installations. The order is that of the index, read backwards: any other would sort all of them.
+    /// Reads confirmed installations that are not in bulk. The order is that of the index, read backwards: any other would sort all of them.
     fn installations(&mut self, limit: u32) -> rusqlite::Result<Vec<InstallationRow>> {
-        let sql = "SELECT * FROM latest WHERE source = ?1 AND (confirmed IS NULL) = 0
+        let sql = "SELECT * FROM latest WHERE source = ?1 AND bulk = 0 AND (confirmed IS NULL) = 0
                    ORDER BY last_seen DESC, installation DESC LIMIT ?2";
         list(self.connection, sql, params![columns::source(SourceKind::Agent), limit], |row| {
             Ok(InstallationRow {
                 uuid: row.get("installation")?,
-                first_seen: columns::hour(row, "first_seen")?,
-                last_seen: columns::hour(row, "last_seen")?,
-                report: columns::report(self.words, self.connection, row)?,
+                latest: latest_row(self.connection, self.words, row)?,
             })
         })
     }
@@ -211,7 +227,7 @@ impl Query<'_> {
     }
 
     fn days(&self, days: u32) -> rusqlite::Result<Vec<DayTotals>> {
-        let sql = "SELECT day, installations, running, sleeping, not_ready, upgrading
+        let sql = "SELECT day, installations, running, sleeping, not_ready, upgrading, left_out
                    FROM day_rollup WHERE source = ?1 AND component = 0 AND day > ?2 ORDER BY day";
         let before = self.now.day().minus(i32::try_from(days).unwrap_or(i32::MAX));
         list(self.connection, sql, params![columns::source(SourceKind::Agent), before.number()], |row| {
@@ -263,5 +279,6 @@ fn totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
         sleeping: sum(row, "sleeping")?,
         not_ready: sum(row, "not_ready")?,
         upgrading: sum(row, "upgrading")?,
+        left_out: sum(row, "left_out")?,
     })
 }

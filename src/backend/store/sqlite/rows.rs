@@ -5,33 +5,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
 
-use super::columns::{self, hour, report};
+use super::columns::{self, hour, parse_standing, report, standing};
 use super::rollups;
 use super::words::Words;
-use crate::backend::store::fold::{DayRow, LatestRow, SnapshotChanges, fold_snapshots};
+use crate::backend::store::fold::{DayRow, LatestRow, SnapshotChanges};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{GaugeSnapshot, Report};
 
-/// Folds snapshots into the rows and the rollups. Returns whether anything has changed.
-pub(super) fn write_snapshots<'a>(
+/// Reads the latest rows of the installations of `snapshots`, in the order of their keys.
+pub(super) fn read_before<'a>(
     connection: &Connection,
     words: &mut Words,
-    snapshots: impl Iterator<Item = &'a GaugeSnapshot> + Clone,
-) -> rusqlite::Result<bool> {
-    let installations: BTreeSet<_> = snapshots.clone().map(|snapshot| snapshot.installation).collect();
+    snapshots: impl Iterator<Item = &'a GaugeSnapshot>,
+) -> rusqlite::Result<BTreeMap<Uuid, LatestRow>> {
+    let installations: BTreeSet<_> = snapshots.map(|snapshot| snapshot.installation).collect();
     let mut before = BTreeMap::new();
     for installation in installations {
         before.extend(read_latest(connection, words, installation)?.map(|row| (installation, row)));
     }
-    let SnapshotChanges { latest, days, rollups } = fold_snapshots(&before, snapshots);
-    for (installation, row) in &latest {
+    Ok(before)
+}
+
+/// Writes changed rows and rollups.
+pub(super) fn write_snapshots(
+    connection: &Connection,
+    words: &mut Words,
+    SnapshotChanges { latest, days, rollups }: &SnapshotChanges,
+) -> rusqlite::Result<()> {
+    for (installation, row) in latest {
         write_latest(connection, words, *installation, row)?;
     }
-    for ((day, installation), row) in &days {
+    for ((day, installation), row) in days {
         write_day(connection, words, *day, *installation, row)?;
     }
-    rollups::write(connection, words, &rollups)?;
-    Ok(!latest.is_empty())
+    rollups::write(connection, words, rollups)
 }
 
 /// Reads the latest row of an installation.
@@ -50,21 +57,26 @@ pub(super) fn latest_row(connection: &Connection, words: &mut Words, row: &Row<'
         first_seen: hour(row, "first_seen")?,
         confirmed: row.get::<_, Option<i32>>("confirmed")?.map(Hour::from_number),
         last_seen: hour(row, "last_seen")?,
+        bulk: row.get("bulk")?,
         report: report(words, connection, row)?,
     })
 }
 
 /// Reads a row of `days`.
 pub(super) fn day_row(connection: &Connection, words: &mut Words, row: &Row<'_>) -> rusqlite::Result<DayRow> {
-    Ok(DayRow { confirmed: row.get("confirmed")?, report: report(words, connection, row)? })
+    Ok(DayRow {
+        standing: parse_standing(row.get("standing")?),
+        young: row.get("young")?,
+        report: report(words, connection, row)?,
+    })
 }
 
 const LATEST: &str = "
-    INSERT INTO latest (installation, first_seen, confirmed, last_seen, source, running, sleeping, not_ready, upgrading,
-                        agent, kamaji, kubernetes, dimensions)
-    VALUES (?10, ?11, ?12, ?13, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    INSERT INTO latest (installation, first_seen, confirmed, last_seen, bulk, source, running, sleeping, not_ready,
+                        upgrading, agent, kamaji, kubernetes, dimensions)
+    VALUES (?10, ?11, ?12, ?13, ?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
-        confirmed = excluded.confirmed, last_seen = excluded.last_seen,
+        confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
@@ -77,31 +89,32 @@ pub(super) fn write_latest(
     installation: Uuid,
     row: &LatestRow,
 ) -> rusqlite::Result<()> {
-    let LatestRow { first_seen, confirmed, last_seen, report } = row;
-    let own = params![installation, first_seen.number(), confirmed.map(Hour::number), last_seen.number()];
+    let LatestRow { first_seen, confirmed, last_seen, bulk, report } = row;
+    let own = params![installation, first_seen.number(), confirmed.map(Hour::number), last_seen.number(), bulk];
     write(connection, words, LATEST, report, own)
 }
 
 const DAY: &str = "
-    INSERT INTO days (day, installation, confirmed, source, running, sleeping, not_ready, upgrading,
+    INSERT INTO days (day, installation, standing, young, source, running, sleeping, not_ready, upgrading,
                       agent, kamaji, kubernetes, dimensions)
-    VALUES (?10, ?11, ?12, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    VALUES (?10, ?11, ?12, ?13, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
-        confirmed = excluded.confirmed,
+        standing = excluded.standing, young = excluded.young,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
         dimensions = excluded.dimensions";
 
-fn write_day(
+/// Writes a row of `days`.
+pub(super) fn write_day(
     connection: &Connection,
     words: &mut Words,
     day: Day,
     installation: Uuid,
     row: &DayRow,
 ) -> rusqlite::Result<()> {
-    let DayRow { confirmed, report } = row;
-    write(connection, words, DAY, report, params![day.number(), installation, confirmed])
+    let DayRow { standing: of_day, young, report } = row;
+    write(connection, words, DAY, report, params![day.number(), installation, standing(*of_day), young])
 }
 
 /// Runs an upsert, whose parameters are the columns of the report, and then those that only its table has.

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{NO_SOURCE, SOURCES, source};
+use super::columns::{EVENT_SOURCES, NO_SOURCE};
 use crate::backend::store::EventRow;
 use crate::backend::store::hour::Hour;
 
@@ -31,7 +31,7 @@ pub(super) struct KnownUids {
 impl KnownUids {
     /// Reads the uids of the last 31 days before the newest event. The inbox must be empty.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let sources = || [NO_SOURCE].into_iter().chain(SOURCES.map(source));
+        let sources = || [NO_SOURCE].into_iter().chain(EVENT_SOURCES);
         let mut newest = connection.prepare("SELECT coalesce(max(hour), 0) FROM events WHERE source = ?1")?;
         let mut since = i32::MIN;
         for source in sources() {
@@ -51,25 +51,25 @@ impl KnownUids {
         Ok(Self { index, waiting: HashSet::new() })
     }
 
-    /// Returns the events that are not stored, each uid once.
+    /// Returns the events that are not stored, each uid once, with the positions of their senders.
     pub(super) fn new_events<'a>(
         &self,
         connection: &Connection,
-        events: impl Iterator<Item = &'a EventRow>,
-    ) -> rusqlite::Result<Vec<&'a EventRow>> {
+        events: impl Iterator<Item = (usize, &'a EventRow)>,
+    ) -> rusqlite::Result<Vec<(usize, &'a EventRow)>> {
         let mut of_group = HashSet::new();
         let mut new = Vec::new();
-        for event in events {
+        for (sender, event) in events {
             let (uid, hour) = (event.record.uid, Hour::of(event.record.time));
             if of_group.insert(uid) && !self.is_stored(connection, uid, hour)? {
-                new.push(event);
+                new.push((sender, event));
             }
         }
         Ok(new)
     }
 
     /// Adds events that were committed to the inbox.
-    pub(super) fn add(&mut self, events: &[&EventRow]) {
+    pub(super) fn add(&mut self, events: &[EventRow]) {
         for EventRow { record, .. } in events {
             self.index.insert(record.uid, Hour::of(record.time));
             self.waiting.insert(record.uid);
@@ -104,10 +104,11 @@ impl KnownUids {
 /// Looks an event up in each source, and among those that are deleted but for their uids.
 fn is_in_table(connection: &Connection, uid: Uuid, hour: Hour) -> rusqlite::Result<bool> {
     let mut select = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM events WHERE source IN (?1, ?2, ?3) AND hour = ?4 AND uid = ?5)",
+        "SELECT EXISTS (SELECT 1 FROM events WHERE source IN (?1, ?2, ?3, ?4, ?5) AND hour = ?6 AND uid = ?7)",
     )?;
-    let [agent, kamaji] = SOURCES.map(source);
-    select.query_row(params![NO_SOURCE, agent, kamaji, hour.number(), uid], |row| row.get(0))
+    let [agent, kamaji, bulk_agent, bulk_kamaji] = EVENT_SOURCES;
+    let key = params![NO_SOURCE, agent, kamaji, bulk_agent, bulk_kamaji, hour.number(), uid];
+    select.query_row(key, |row| row.get(0))
 }
 
 /// An index of uids. An entry takes 8 bytes, and about 12 with the tree: 12 MB for a million events in 31 days.

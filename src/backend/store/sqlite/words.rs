@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::backend::store::hour::Day;
+
 /// The id of a word. 0 is no word.
 pub(super) type WordId = u32;
 
@@ -12,12 +14,13 @@ const MAX_CACHED: usize = 65_536;
 
 /// Stores a new word under a random id. Consecutive ones would tell which words came together, and so tie events to an
 /// installation.
-fn insert(connection: &Connection, word: &str) -> rusqlite::Result<WordId> {
+fn insert(connection: &Connection, word: &str, day: Day) -> rusqlite::Result<WordId> {
     const INSERT: &str = "
-        INSERT INTO words (id, word) VALUES (1 + abs(random() % 4294967295), ?1) ON CONFLICT (id) DO NOTHING RETURNING id";
+        INSERT INTO words (id, word, first_used, last_used) VALUES (1 + abs(random() % 4294967295), ?1, ?2, ?2)
+        ON CONFLICT (id) DO NOTHING RETURNING id";
     let mut insert = connection.prepare_cached(INSERT)?;
     loop {
-        if let Some(id) = insert.query_row(params![word], |row| row.get(0)).optional()? {
+        if let Some(id) = insert.query_row(params![word, day.number()], |row| row.get(0)).optional()? {
             return Ok(id);
         }
     }
@@ -26,46 +29,79 @@ fn insert(connection: &Connection, word: &str) -> rusqlite::Result<WordId> {
 /// A cache of the table of words, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    ids: HashMap<String, WordId>,
-    words: HashMap<WordId, String>,
+    /// The day of the newest row, under which words are used.
+    day: Day,
+    ids: HashMap<String, UsedWord>,
+    by_id: HashMap<WordId, String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UsedWord {
+    id: WordId,
+    last_used: Day,
 }
 
 impl Words {
-    /// Returns the id of a word, and stores the word if it is new.
+    /// Sets the day of the rows that are about to be written. Words that are used until then outlive the rows.
+    pub(super) fn set_day(&mut self, day: Day) {
+        self.day = self.day.max(day);
+    }
+
+    /// Returns the id of a word, stores the word if it is new, and records once a day that it is used.
     pub(super) fn id(&mut self, connection: &Connection, word: &str) -> rusqlite::Result<WordId> {
-        if let Some(id) = self.ids.get(word) {
-            return Ok(*id);
-        }
-        let mut select = connection.prepare_cached("SELECT id FROM words WHERE word = ?1")?;
-        let id = match select.query_row(params![word], |row| row.get(0)).optional()? {
-            Some(id) => id,
-            None => insert(connection, word)?,
+        let used = match self.ids.get(word) {
+            Some(used) => *used,
+            None => self.read_or_insert(connection, word)?,
         };
-        self.remember(id, word.to_owned());
-        Ok(id)
+        if used.last_used < self.day {
+            let mut update = connection.prepare_cached("UPDATE words SET last_used = ?2 WHERE id = ?1")?;
+            update.execute(params![used.id, self.day.number()])?;
+            self.ids.insert(word.to_owned(), UsedWord { last_used: self.day, ..used });
+        }
+        Ok(used.id)
+    }
+
+    fn read_or_insert(&mut self, connection: &Connection, word: &str) -> rusqlite::Result<UsedWord> {
+        let mut select = connection.prepare_cached("SELECT id, last_used FROM words WHERE word = ?1")?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(UsedWord { id: row.get("id")?, last_used: Day::from_number(row.get("last_used")?) })
+        };
+        let used = match select.query_row(params![word], read).optional()? {
+            Some(used) => used,
+            None => UsedWord { id: insert(connection, word, self.day)?, last_used: self.day },
+        };
+        if self.ids.len() >= MAX_CACHED {
+            self.clear();
+        }
+        self.ids.insert(word.to_owned(), used);
+        Ok(used)
     }
 
     /// Returns the word with this id.
     pub(super) fn word(&mut self, connection: &Connection, id: WordId) -> rusqlite::Result<&str> {
-        if !self.words.contains_key(&id) {
+        if !self.by_id.contains_key(&id) {
             let mut select = connection.prepare_cached("SELECT word FROM words WHERE id = ?1")?;
             let word = select.query_row(params![id], |row| row.get(0))?;
-            self.remember(id, word);
+            if self.by_id.len() >= MAX_CACHED {
+                self.clear();
+            }
+            self.by_id.insert(id, word);
         }
-        Ok(self.words.get(&id).map_or("", String::as_str))
+        Ok(self.by_id.get(&id).map_or("", String::as_str))
+    }
+
+    /// Deletes words that no row uses any more: those last used before `day`, before which there are no rows.
+    pub(super) fn prune(&mut self, connection: &Connection, day: Day) -> rusqlite::Result<()> {
+        let deleted = connection.execute("DELETE FROM words WHERE last_used < ?1", params![day.number()])?;
+        if deleted > 0 {
+            self.clear();
+        }
+        Ok(())
     }
 
     /// Forgets all words, of which a transaction that failed may have stored some.
     pub(super) fn clear(&mut self) {
         self.ids.clear();
-        self.words.clear();
-    }
-
-    fn remember(&mut self, id: WordId, word: String) {
-        if self.ids.len() >= MAX_CACHED {
-            self.clear();
-        }
-        self.ids.insert(word.clone(), id);
-        self.words.insert(id, word);
+        self.by_id.clear();
     }
 }

@@ -10,12 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::field;
 
+use super::group::{Group, GroupState};
+use super::inbox;
 use super::uids::KnownUids;
 use super::words::Words;
-use super::{inbox, rows};
 use crate::backend::metrics;
 use crate::backend::store::hour::Hour;
-use crate::backend::store::{Batch, WriteError};
+use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
 
 /// The maximum number of queued rows, which the metric of the queue calls records. In groups, a machine of two cores
@@ -36,6 +37,7 @@ const MAX_WAITING: usize = 4_096;
 pub(super) struct RowWriter {
     connection: Connection,
     words: Words,
+    state: GroupState,
     /// Read before the first commit: processes that only delete rows need none.
     uids: Option<KnownUids>,
 }
@@ -61,17 +63,18 @@ type Task = Box<dyn FnOnce(&mut RowWriter) + Send>;
 #[derive(Debug)]
 struct Write {
     batch: Batch,
+    allowance: Arc<dyn Allowance>,
     done: oneshot::Sender<Result<(), WriteError>>,
     permit: OwnedSemaphorePermit,
     /// The runtime of the caller.
     runtime: Option<Handle>,
 }
 
-/// The answer to the writes of a commit, which is sent when this is dropped.
-struct WriteReply {
-    result: Result<(), WriteError>,
-    callers: Vec<oneshot::Sender<Result<(), WriteError>>>,
-}
+/// The result of a write, and its caller.
+type Answer = (Result<(), WriteError>, oneshot::Sender<Result<(), WriteError>>);
+
+/// The answers to the writes of a commit, which are sent when this is dropped.
+struct WriteReply(Vec<Answer>);
 
 impl SqliteWriter {
     pub(super) fn start(rows: RowWriter) -> io::Result<Self> {
@@ -80,14 +83,15 @@ impl SqliteWriter {
         Ok(Self { jobs: Some(sender), capacity: Arc::new(Semaphore::new(MAX_QUEUED_ROWS)), thread: Some(thread) })
     }
 
-    pub(super) async fn write(&self, batch: Batch) -> Result<(), WriteError> {
+    pub(super) async fn write(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> Result<(), WriteError> {
         if batch.is_empty() {
             return Ok(());
         }
         let permit = self.reserve(batch.len())?;
         let (done, answer) = oneshot::channel();
         metrics::write_queue_pushed(batch.len());
-        self.send(Job::Write(Write { batch, done, permit, runtime: Handle::try_current().ok() }))?;
+        let runtime = Handle::try_current().ok();
+        self.send(Job::Write(Write { batch, allowance, done, permit, runtime }))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -154,7 +158,7 @@ fn run_jobs(mut rows: RowWriter, mut jobs: mpsc::UnboundedReceiver<Job>) {
         if !writes.is_empty() {
             let result = commit_measured(&mut rows, &writes);
             log_result(&result, writes.len(), &throttle);
-            reply(writes, result);
+            reply(writes, &result);
         }
         if let Some(task) = task {
             task(&mut rows);
@@ -162,8 +166,8 @@ fn run_jobs(mut rows: RowWriter, mut jobs: mpsc::UnboundedReceiver<Job>) {
     }
 }
 
-/// Commits the batches of `writes`, in a span with the number of records and the duration.
-fn commit_measured(rows: &mut RowWriter, writes: &[Write]) -> Result<(), WriteError> {
+/// Commits the batches of `writes`, in a span with the number of records and the duration. Returns the result of each.
+fn commit_measured(rows: &mut RowWriter, writes: &[Write]) -> Result<Vec<Result<(), WriteError>>, WriteError> {
     let records: usize = writes.iter().map(|write| write.batch.len()).sum();
     let span = tracing::debug_span!("commit", batches = writes.len(), records, duration = field::Empty).entered();
     let start = Instant::now();
@@ -194,15 +198,19 @@ fn next_group(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> (Vec<Write
 
 /// Answers writes on a thread of their runtime, where waking a task is cheaper than from outside, while the writer goes
 /// on.
-fn reply(writes: Vec<Write>, result: Result<(), WriteError>) {
+fn reply(writes: Vec<Write>, result: &Result<Vec<Result<(), WriteError>>, WriteError>) {
     let runtime = writes.iter().find_map(|write| write.runtime.clone());
-    let release = |Write { batch, done, permit, .. }| {
+    let result_of = |position: usize| match result {
+        Ok(results) => results.get(position).cloned().unwrap_or_else(|| Err(closed())),
+        Err(error) => Err(error.clone()),
+    };
+    let release = |(position, Write { batch, done, permit, .. })| {
         metrics::write_queue_popped(batch.len());
         drop(permit);
-        done
+        (result_of(position), done)
     };
     // The permits are released first, so that a caller that is answered finds room in the queue.
-    let reply = WriteReply { result, callers: writes.into_iter().map(release).collect() };
+    let reply = WriteReply(writes.into_iter().enumerate().map(release).collect());
     match runtime {
         // A runtime that has ended drops the reply at once.
         Some(runtime) => drop(runtime.spawn(async { drop(reply) })),
@@ -212,17 +220,17 @@ fn reply(writes: Vec<Write>, result: Result<(), WriteError>) {
 
 impl Drop for WriteReply {
     fn drop(&mut self) {
-        for caller in self.callers.drain(..) {
+        for (result, caller) in self.0.drain(..) {
             // A caller that was dropped will write again, which changes nothing.
-            let _ = caller.send(self.result.clone());
+            let _ = caller.send(result);
         }
     }
 }
 
 /// Logs that commits fail, at most once a minute, and that they succeed again.
-fn log_result(result: &Result<(), WriteError>, batches: usize, throttle: &LogThrottle) {
+fn log_result<T>(result: &Result<T, WriteError>, batches: usize, throttle: &LogThrottle) {
     match result {
-        Ok(()) => throttle.recovered(|| tracing::info!(batches, "the store can write again")),
+        Ok(_) => throttle.recovered(|| tracing::info!(batches, "the store can write again")),
         Err(error) => throttle.failed(|count| {
             tracing::error!(%error, count, batches, "failed to write to the store; senders are told to try again");
         }),
@@ -231,7 +239,7 @@ fn log_result(result: &Result<(), WriteError>, batches: usize, throttle: &LogThr
 
 impl RowWriter {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, words: Words::default(), uids: None }
+        Self { connection, words: Words::default(), state: GroupState::default(), uids: None }
     }
 
     /// Merges the inbox.
@@ -269,23 +277,24 @@ impl RowWriter {
         (&mut self.connection, &mut self.words)
     }
 
-    /// Commits batches: none of them if that fails. Without anything new there is no commit.
-    fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
+    /// Commits batches: none of them if that fails. Without anything new there is no commit. Returns the result of each
+    /// batch, of which some may not be stored now.
+    fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<Vec<Result<(), WriteError>>> {
         self.load_uids()?;
         let events: usize = writes.iter().map(|write| write.batch.events.len()).sum();
         if self.uids.as_ref().is_some_and(|uids| uids.waiting() + events > MAX_WAITING) {
             self.merge()?;
         }
-        let Self { connection, words, uids: Some(uids) } = self else { return Ok(()) };
+        let Self { connection, words, state, uids: Some(uids) } = self else { return Ok(Vec::new()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let events = uids.new_events(&transaction, writes.iter().flat_map(|write| &write.batch.events))?;
-        inbox::append(&transaction, words, &events)?;
-        let snapshots = writes.iter().flat_map(|write| &write.batch.snapshots);
-        if rows::write_snapshots(&transaction, words, snapshots)? || !events.is_empty() {
+        let batches = writes.iter().map(|write| (&write.batch, write.allowance.as_ref())).collect();
+        let mut group = Group::read(&transaction, words, batches)?;
+        let written = group.write(&transaction, words, state, uids)?;
+        if written.has_changed {
             transaction.commit()?;
         }
-        uids.add(&events);
-        Ok(())
+        uids.add(&written.events);
+        Ok(group.settle())
     }
 
     /// Runs `task`. If it fails, the words that it may have stored and rolled back are forgotten.

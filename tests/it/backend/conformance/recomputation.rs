@@ -1,10 +1,13 @@
 //! Random histories, and what they come to: the rows that are due are kept here, and counted one by one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use kamaji_telemetry::backend::store::fold::LatestRow;
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Batch, CURRENT, Cutoffs, Day, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot, Hour,
-    InstallationRow, KamajiTotals, OverviewData, Report, Source, StateCounts, Store, Totals,
+    ActiveCounts, Allowance, Batch, CURRENT, Cutoffs, Day, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot,
+    Hour, InstallationRow, KamajiTotals, OverviewData, Report, Room, Source, Spent, StateCounts, Store, Totals,
+    Unlimited,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
@@ -25,9 +28,9 @@ const MAX_STEPS: usize = 24;
 /// A change of a store.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Rows come, all of them in one batch.
-    Write(Vec<Row>),
-    /// A batch comes again: the position counts from the newest.
+    /// Rows come, all of them in one batch, of a sender with room for so many installations and events.
+    Write(Vec<Row>, u32, u32),
+    /// A batch comes again, of a sender without room: the position counts from the newest.
     Again(usize),
     Erase(u128),
     /// Rows of this age go, in tens of hours: events, their uids after as many again, and days.
@@ -45,7 +48,8 @@ type Sender = (bool, bool, bool);
 
 /// Any history.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
-    let write = prop::collection::vec(row(), 1..6).prop_map(Step::Write);
+    let write = (prop::collection::vec(row(), 1..6), 0..4_u32, 0..4_u32)
+        .prop_map(|(rows, installations, events)| Step::Write(rows, installations, events));
     let prune = (20..80_i64, 0..80_i64, 20..80_i64).prop_map(|(events, uids, days)| Step::Prune(events, uids, days));
     let step = prop_oneof![
         8 => write,
@@ -58,8 +62,9 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
 
 fn row() -> impl Strategy<Value = Row> {
     let from = || (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
-    let counts = prop::array::uniform4(0..3_u32);
-    let dimensions = prop::collection::vec((any::<bool>(), 0..3_u32), 0..3);
+    let counts = prop::array::uniform4(prop_oneof![9 => 0..3_u32, 2 => 20..40_u32, 1 => 24_000..25_002_u32]);
+    let points = prop_oneof![3 => 0..3_u32, 1 => 40..70_u32];
+    let dimensions = prop::collection::vec((any::<bool>(), points), 0..3);
     let snapshot =
         (0..4_u128, from(), hours(), counts, dimensions).prop_map(|(installation, from, hours, counts, dimensions)| {
             Row::GaugeSnapshot { installation, from, hours, counts, dimensions }
@@ -104,16 +109,18 @@ impl Step {
     /// Does it to a store.
     pub(crate) async fn take(self, store: &dyn Store, written: &mut Vec<Batch>, model: &mut Model) {
         match self {
-            Self::Write(rows) => {
+            Self::Write(rows, installations, events) => {
                 let batch = Self::batch(&rows);
                 written.push(batch.clone());
-                model.write(&batch);
-                store.write(batch).await.unwrap();
+                let room = Room { installations, events, ..Unlimited.room() };
+                model.write(&batch, room);
+                store.write_within(batch, Arc::new(Within(room))).await.unwrap();
             }
             Self::Again(position) => {
                 let Some(batch) = written.iter().rev().nth(position).cloned() else { return };
-                model.write(&batch);
-                store.write(batch).await.unwrap();
+                let room = Room { installations: 0, events: 0, ..Unlimited.room() };
+                model.write(&batch, room);
+                store.write_within(batch, Arc::new(Within(room))).await.unwrap();
             }
             Self::Erase(installation) => {
                 let installation = Uuid::from_u128(installation);
@@ -172,23 +179,49 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
         kubernetes_version: kubernetes(from.2),
         event,
     };
-    EventRow { record, source: source(from) }
+    EventRow { record, source: source(from), bulk: false }
 }
 
 /// The rows that a store is to keep.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     latest: BTreeMap<Uuid, Installation>,
-    /// With whether the installation was confirmed by then.
-    days: BTreeMap<(Day, Uuid), (bool, Report)>,
+    days: BTreeMap<(Day, Uuid), InstallationDay>,
     /// `None` where only the uid is still known, with the hour.
     events: BTreeMap<Uuid, (Hour, Option<EventRow>)>,
+}
+
+/// The allowance of a sender whose room is the same for each batch.
+#[derive(Debug)]
+pub(crate) struct Within(pub(crate) Room);
+
+impl Allowance for Within {
+    fn sender(&self) -> u64 {
+        1
+    }
+
+    fn room(&self) -> Room {
+        self.0
+    }
+
+    fn spend(&self, spent: Spent) {
+        assert!(spent.installations <= self.0.installations && spent.events <= self.0.events, "{spent:?}");
+    }
 }
 
 /// The hours of all receipts of an installation, and its last report.
 #[derive(Debug)]
 struct Installation {
     receipts: Vec<Hour>,
+    bulk: bool,
+    report: Report,
+}
+
+/// An installation on a day.
+#[derive(Debug)]
+struct InstallationDay {
+    counts: bool,
+    young: bool,
     report: Report,
 }
 
@@ -202,32 +235,51 @@ impl Installation {
     }
 
     /// Any receipt of another day and at least 20 hours after the first confirms it.
-    fn is_confirmed(&self) -> bool {
+    fn confirmed(&self) -> Option<Hour> {
         let first = self.first_seen();
-        self.receipts.iter().any(|hour| hour.day() != first.day() && hour.number() - first.number() >= 20)
+        let confirms = |hour: &&Hour| hour.day() != first.day() && hour.number() - first.number() >= 20;
+        self.receipts.iter().find(confirms).copied()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed().is_some()
+    }
+
+    fn is_young(&self) -> bool {
+        self.last_seen().number() - self.first_seen().number() < 28 * 24
+    }
+
+    /// In the figures.
+    fn counts(&self) -> bool {
+        self.is_confirmed() && !self.bulk
     }
 }
 
 impl Model {
-    fn write(&mut self, batch: &Batch) {
+    fn write(&mut self, batch: &Batch, mut room: Room) {
         for snapshot in &batch.snapshots {
-            self.write_snapshot(snapshot);
+            self.write_snapshot(snapshot, &mut room);
         }
         for row in &batch.events {
             let hour = Hour::of(row.record.time);
-            self.events.entry(row.record.uid).or_insert((hour, Some(row.clone())));
+            self.events.entry(row.record.uid).or_insert_with(|| {
+                let bulk = !take(&mut room.events);
+                (hour, Some(EventRow { bulk, ..row.clone() }))
+            });
         }
     }
 
-    fn write_snapshot(&mut self, GaugeSnapshot { installation, received, report }: &GaugeSnapshot) {
-        let new = || Installation { receipts: vec![*received], report: report.clone() };
+    fn write_snapshot(&mut self, GaugeSnapshot { installation, received, report }: &GaugeSnapshot, room: &mut Room) {
+        let new = || Installation { receipts: vec![*received], bulk: true, report: report.clone() };
         let row = self.latest.entry(*installation).or_insert_with(new);
         if is_agents(&row.report.source) != is_agents(&report.source) {
             return;
         }
         row.receipts.push((*received).max(row.last_seen()));
         row.report = report.clone();
-        self.days.insert((row.last_seen().day(), *installation), (row.is_confirmed(), report.clone()));
+        row.bulk = report.counts.total() > 25_000 || (row.bulk && !take(&mut room.installations));
+        let day = InstallationDay { counts: row.counts(), young: row.is_young(), report: report.clone() };
+        self.days.insert((row.last_seen().day(), *installation), day);
     }
 
     fn prune(&mut self, cutoffs: Cutoffs) {
@@ -241,16 +293,16 @@ impl Model {
 
     fn overview(&self) -> OverviewData {
         let [day, week, month] = [1, 7, 30].map(|days| self.received(true, days));
-        let current = || self.current(true);
-        let all_days = self.days.iter().filter(|(_, (confirmed, report))| *confirmed && is_agents(&report.source));
+        let current = || self.current(true).map(|row| &row.report);
+        let all_days = self.days.iter().filter(|(_, day)| day.counts && is_agents(&day.report.source));
         OverviewData {
             day,
             week,
             month,
-            control_planes: totals(current()),
+            control_planes: totals(self.current(true)),
             kamaji_versions: count(current().map(|report| (report.kamaji_version, 1))),
             kubernetes_versions: count(current().map(|report| (report.kubernetes_version, 1))),
-            dimensions: count(current().flat_map(|report| report.dimensions.iter().cloned())),
+            dimensions: count(self.current(true).flat_map(weighed_dimensions)),
             installations: self.confirmed(true).map(|(uuid, row)| installation(*uuid, row)).collect(),
             events: self.events(true).cloned().collect(),
             days: all_days.fold(Vec::new(), add_day),
@@ -269,23 +321,25 @@ impl Model {
     }
 
     fn confirmed(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
-        self.of_source(agents).filter(|(_, row)| row.is_confirmed())
+        self.of_source(agents).filter(|(_, row)| row.counts())
     }
 
-    fn current(&self, agents: bool) -> impl Iterator<Item = &Report> {
+    fn current(&self, agents: bool) -> impl Iterator<Item = &Installation> {
         let since = Hour::of(noon() - CURRENT);
-        self.confirmed(agents).filter(move |(_, row)| row.last_seen() >= since).map(|(_, row)| &row.report)
+        self.confirmed(agents).filter(move |(_, row)| row.last_seen() >= since).map(|(_, row)| row)
     }
 
     fn received(&self, agents: bool, days: i64) -> ActiveCounts {
         let since = Hour::of(hours_ago(24 * days));
         let within = self.of_source(agents).filter(|(_, row)| row.last_seen() >= since);
-        let (active, not_confirmed): (Vec<_>, Vec<_>) = within.partition(|(_, row)| row.is_confirmed());
-        ActiveCounts { active: active.len() as u64, not_confirmed: not_confirmed.len() as u64 }
+        let (bulk, others): (Vec<_>, Vec<_>) = within.partition(|(_, row)| row.bulk);
+        let active = others.iter().filter(|(_, row)| row.is_confirmed()).count();
+        ActiveCounts { active: active as u64, not_confirmed: (others.len() - active) as u64, bulk: bulk.len() as u64 }
     }
 
     fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
-        self.events.values().filter_map(|(_, row)| row.as_ref()).filter(move |row| is_agents(&row.source) == agents)
+        let rows = self.events.values().filter_map(|(_, row)| row.as_ref());
+        rows.filter(move |row| !row.bulk && is_agents(&row.source) == agents)
     }
 }
 
@@ -293,16 +347,44 @@ fn is_agents(source: &Source) -> bool {
     matches!(source, Source::Agent(_))
 }
 
-fn totals<'a>(reports: impl Iterator<Item = &'a Report>) -> Totals {
-    reports.fold(Totals::default(), |sum, report| add(sum, report.counts))
+fn take(left: &mut u32) -> bool {
+    let has_room = *left > 0;
+    *left -= u32::from(has_room);
+    has_room
 }
 
-fn add(sum: Totals, counts: StateCounts) -> Totals {
+/// The parts of a young installation of more than 50 control planes are those of 50.
+fn weigh(part: u32, all: u64, young: bool) -> u64 {
+    if young && all > 50 { u64::from(part) * 50 / all } else { part.into() }
+}
+
+fn weighed_dimensions(row: &Installation) -> Vec<(Dimension, u32)> {
+    let dimensions = &row.report.dimensions;
+    let all = |name| {
+        dimensions.iter().filter(move |(other, _)| other.metric().name == name).map(|(_, count)| u64::from(*count))
+    };
+    let weighed = dimensions.iter().map(|(dimension, count)| {
+        let weight = weigh(*count, all(dimension.metric().name).sum(), row.is_young());
+        (dimension.clone(), weight.try_into().unwrap())
+    });
+    weighed.collect()
+}
+
+fn totals<'a>(rows: impl Iterator<Item = &'a Installation>) -> Totals {
+    rows.fold(Totals::default(), |sum, row| add(sum, row.report.counts, row.is_young()))
+}
+
+fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
+    let all = counts.total();
+    let weight = |part| weigh(part, all, young);
+    let [running, sleeping, not_ready, upgrading] =
+        [counts.running, counts.sleeping, counts.not_ready, counts.upgrading].map(weight);
     Totals {
-        running: sum.running + u64::from(counts.running),
-        sleeping: sum.sleeping + u64::from(counts.sleeping),
-        not_ready: sum.not_ready + u64::from(counts.not_ready),
-        upgrading: sum.upgrading + u64::from(counts.upgrading),
+        running: sum.running + running,
+        sleeping: sum.sleeping + sleeping,
+        not_ready: sum.not_ready + not_ready,
+        upgrading: sum.upgrading + upgrading,
+        left_out: sum.left_out + all - running - sleeping - not_ready - upgrading,
     }
 }
 
@@ -318,18 +400,20 @@ fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
 }
 
 fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
-    InstallationRow { uuid, first_seen: row.first_seen(), last_seen: row.last_seen(), report: row.report.clone() }
+    let (first_seen, last_seen, bulk) = (row.first_seen(), row.last_seen(), row.bulk);
+    let confirmed = row.confirmed();
+    InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report: row.report.clone() } }
 }
 
 /// The rows come in the order of their days.
-fn add_day(mut days: Vec<DayTotals>, ((day, _), (_, report)): (&(Day, Uuid), &(bool, Report))) -> Vec<DayTotals> {
+fn add_day(mut days: Vec<DayTotals>, ((day, _), of_day): (&(Day, Uuid), &InstallationDay)) -> Vec<DayTotals> {
     let day = day.date();
     if days.last().is_none_or(|last| last.day != day) {
         days.push(DayTotals { day, installations: 0, control_planes: Totals::default() });
     }
     let last = days.last_mut().unwrap();
     last.installations += 1;
-    last.control_planes = add(last.control_planes, report.counts);
+    last.control_planes = add(last.control_planes, of_day.report.counts, of_day.young);
     days
 }
 

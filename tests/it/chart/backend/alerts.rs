@@ -37,6 +37,17 @@ const LAST_BACKUP: &str =
 const CRON_JOB_CREATED: &str =
     r#"kube_cronjob_created{namespace="kamaji-system", cronjob="kamaji-telemetry-backend-backup"}"#;
 
+const NEW_INSTALLATIONS: &str =
+    r#"kamaji_telemetry_backend_new_installations{namespace="kamaji-system", period="today"}"#;
+const NEW_INSTALLATIONS_MEDIAN: &str =
+    r#"kamaji_telemetry_backend_new_installations{namespace="kamaji-system", period="median"}"#;
+const NEW_VERSIONS: &str = r#"kamaji_telemetry_backend_new_versions{namespace="kamaji-system", period="today"}"#;
+const NEW_VERSIONS_MEDIAN: &str =
+    r#"kamaji_telemetry_backend_new_versions{namespace="kamaji-system", period="median"}"#;
+const BULK_RECORDS: &str = r#"kamaji_telemetry_backend_bulk_records{namespace="kamaji-system", period="today"}"#;
+const BULK_RECORDS_MEDIAN: &str =
+    r#"kamaji_telemetry_backend_bulk_records{namespace="kamaji-system", period="median"}"#;
+
 /// Name and values of a time series, in promtool's notation.
 type Series = (&'static str, &'static str);
 
@@ -46,7 +57,7 @@ struct Case(&'static str, &'static str, &'static [Series], Option<&'static [Seri
 
 const FIRES: Option<&'static [Series]> = Some(&[]);
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 32] = [
     Case("Down", "6m", &[], FIRES),
     Case("Down", "4m", &[], None),
     Case("Down", "6m", &[(READY, "0x9")], None),
@@ -57,6 +68,12 @@ const CASES: [Case; 26] = [
     Case("CommitFailed", "6m", &[(FAILED_COMMITS, "0 0 0 1x9")], Some(&[("result", "failure")])),
     Case("CommitFailed", "20m", &[(FAILED_COMMITS, "0 0 0 1x30")], None),
     Case("NoDataReceived", "77m", &[(LAST_WRITE, "0x99")], FIRES),
+    Case("ManyNewInstallations", "6m", &[(NEW_INSTALLATIONS, "71x9"), (NEW_INSTALLATIONS_MEDIAN, "10x9")], FIRES),
+    Case("ManyNewInstallations", "6m", &[(NEW_INSTALLATIONS, "70x9"), (NEW_INSTALLATIONS_MEDIAN, "10x9")], None),
+    Case("ManyNewVersions", "6m", &[(NEW_VERSIONS, "36x9"), (NEW_VERSIONS_MEDIAN, "3x9")], FIRES),
+    Case("ManyNewVersions", "6m", &[(NEW_VERSIONS, "35x9"), (NEW_VERSIONS_MEDIAN, "3x9")], None),
+    Case("ManyBulkRecords", "6m", &[(BULK_RECORDS, "101x9"), (BULK_RECORDS_MEDIAN, "0x9")], FIRES),
+    Case("ManyBulkRecords", "6m", &[(BULK_RECORDS, "100x9"), (BULK_RECORDS_MEDIAN, "0x9")], None),
     Case("NoDataReceived", "77m", &[(LAST_WRITE, "0+60x99")], None),
     // The backend has just started, and has received nothing yet.
     Case("NoDataReceived", "99m", &[(LAST_WRITE, "_x90 0x20")], None),

@@ -80,7 +80,7 @@ async fn the_installed_backend_ingests_shows_backs_up_and_restores() {
             "ingestTokensSecret": {"name": "senders"},
             "readerTokensSecret": {"name": "readers", "key": "list"},
         },
-        "rateLimit": {"itemsPerDay": 4_000_000},
+        "rateLimit": {"bytesPerDay": 4_000_000},
         "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
         "backup": {"enabled": true, "retain": 2},
     });

@@ -24,7 +24,7 @@ pub(in crate::chart) fn everything() -> Value {
             "annotations": {"example.org/snapshots": "daily"},
         }}},
         "retention": {"events": "90d", "interval": "1h"},
-        "rateLimit": {"itemsPerDay": 4_000_000},
+        "rateLimit": {"bytesPerDay": 4_000_000},
         "auth": {"ingestTokensSecret": {"name": "senders"}, "readerTokensSecret": {"name": "readers"}},
         "publicUrl": "https://telemetry.example.org",
         "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],

@@ -55,7 +55,15 @@ fn open_later(path: &Path) -> Result<SqliteStore, OpenError> {
 
 async fn overview(store: &SqliteStore) -> OverviewData {
     let now = Timestamp::now();
-    let query = OverviewQuery { now, versions: 10, dimensions: 10, installations: 10, events: 10, days: 10 };
+    let query = OverviewQuery {
+        now,
+        versions: 10,
+        min_installations: 0,
+        dimensions: 10,
+        installations: 10,
+        events: 10,
+        days: 10,
+    };
     store.overview(query).await.unwrap()
 }
 

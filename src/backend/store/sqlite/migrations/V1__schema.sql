@@ -3,19 +3,25 @@
 --
 -- An hour and a day are numbered since 1970-01-01 UTC, and a time is in milliseconds since then. A UUID has 16 bytes.
 --
--- The source says who sent a row: 1 is this project's agent, 2 is Kamaji's built-in telemetry, and 0 is an event that is
--- deleted but for its uid. Every query names its sources, so keys lead with them.
+-- The source says who sent a row: 1 is this project's agent, 2 is Kamaji's built-in telemetry. Every query names its
+-- sources, so keys lead with them.
 --
 -- A column of a version, a name or a state is the id of its word. 0 is no word.
+--
+-- What is in bulk is beyond its sender's share, and in no figure.
 
--- The ids are random, so that they don't tell which words came together.
+-- The ids are random, so that they don't tell which words came together. A word was written first and last on these days.
 CREATE TABLE words (
-    id   INTEGER NOT NULL PRIMARY KEY,
-    word TEXT    NOT NULL UNIQUE
+    id         INTEGER NOT NULL PRIMARY KEY,
+    word       TEXT    NOT NULL UNIQUE,
+    first_used INTEGER NOT NULL,
+    last_used  INTEGER NOT NULL
 ) STRICT;
 
--- The latest state of each installation. The hour of confirmation is null until it is confirmed. Each point of an extended
--- gauge takes 8 bytes of dimensions: the id of its word, which is the gauge's name, an equals sign and the value, and the
+CREATE INDEX words_by_first_used ON words (first_used);
+
+-- The latest state of each installation. The hour of confirmation is null until it is confirmed. Bulk is 1 for one that is
+-- beyond its sender's share of new installations, or too large. Each point of an extended gauge takes 8 bytes of dimensions: the id of its word, which is the gauge's name, an equals sign and the value, and the
 -- count, both as little-endian integers of 4 bytes.
 CREATE TABLE latest (
     installation BLOB    NOT NULL PRIMARY KEY,
@@ -23,6 +29,7 @@ CREATE TABLE latest (
     first_seen   INTEGER NOT NULL,
     confirmed    INTEGER,
     last_seen    INTEGER NOT NULL,
+    bulk         INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     sleeping     INTEGER NOT NULL,
     not_ready    INTEGER NOT NULL,
@@ -33,15 +40,17 @@ CREATE TABLE latest (
     dimensions   BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX latest_by_last_seen ON latest (source, confirmed IS NULL, last_seen);
+CREATE INDEX latest_by_last_seen ON latest (source, bulk, confirmed IS NULL, last_seen);
 
 -- The last report of each installation and UTC day. The day leads the key: rows of one day are written and read together.
--- Confirmed is 1 if the installation was confirmed by then.
+-- The standing by then is 0 if the installation was not confirmed, 1 if it was, and 2 if it was in bulk. Young is 1 if its
+-- first receipt was less than 28 days before.
 CREATE TABLE days (
     day          INTEGER NOT NULL,
     installation BLOB    NOT NULL,
     source       INTEGER NOT NULL,
-    confirmed    INTEGER NOT NULL,
+    standing     INTEGER NOT NULL,
+    young        INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     sleeping     INTEGER NOT NULL,
     not_ready    INTEGER NOT NULL,
@@ -53,8 +62,9 @@ CREATE TABLE days (
     PRIMARY KEY (day, installation)
 ) STRICT, WITHOUT ROWID;
 
--- The key ends with a random uid and there is no row number, so that not even the order of arrival ties events together. An
--- event that is older than the retention keeps its uid and its hour, and has the source 0.
+-- The key ends with a random uid and there is no row number, so that not even the order of arrival ties events together. The
+-- source of an event in bulk is 2 greater than that of others. An event that is older than the retention keeps its uid and
+-- its hour, and has the source 0.
 CREATE TABLE events (
     source          INTEGER NOT NULL,
     hour            INTEGER NOT NULL,
@@ -125,11 +135,11 @@ CREATE INDEX audit_log_by_token ON audit_log (token, time);
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too. A sum over no rows is deleted.
 
--- Sums over latest, by the hour in which an installation was last seen. The versions of installations that are not confirmed
--- are summed up as unknown.
+-- Sums over latest, by the hour in which an installation was last seen. The versions of installations that are in no figure
+-- are summed up as unknown. A young installation weighs 50 control planes at most, and the rest is left out.
 CREATE TABLE latest_rollup (
     source        INTEGER NOT NULL,
-    confirmed     INTEGER NOT NULL,
+    standing      INTEGER NOT NULL,
     hour          INTEGER NOT NULL,
     kamaji        INTEGER NOT NULL,
     kubernetes    INTEGER NOT NULL,
@@ -138,7 +148,8 @@ CREATE TABLE latest_rollup (
     sleeping      INTEGER NOT NULL,
     not_ready     INTEGER NOT NULL,
     upgrading     INTEGER NOT NULL,
-    PRIMARY KEY (source, confirmed, hour, kamaji, kubernetes)
+    left_out      INTEGER NOT NULL,
+    PRIMARY KEY (source, standing, hour, kamaji, kubernetes)
 ) STRICT, WITHOUT ROWID;
 
 -- Sums over the dimensions in latest of confirmed installations, by the hour in which an installation was last seen.
@@ -163,10 +174,20 @@ CREATE TABLE day_rollup (
     sleeping      INTEGER NOT NULL,
     not_ready     INTEGER NOT NULL,
     upgrading     INTEGER NOT NULL,
+    left_out      INTEGER NOT NULL,
     PRIMARY KEY (source, component, day, version)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers of events by hour.
+-- Numbers of installations in latest, by the day of their first receipt.
+CREATE TABLE first_seen_rollup (
+    source        INTEGER NOT NULL,
+    day           INTEGER NOT NULL,
+    bulk          INTEGER NOT NULL,
+    installations INTEGER NOT NULL,
+    PRIMARY KEY (source, day, bulk)
+) STRICT, WITHOUT ROWID;
+
+-- Numbers of events by hour. The source is that of the events, bulk included.
 CREATE TABLE event_hour_rollup (
     source INTEGER NOT NULL,
     hour   INTEGER NOT NULL,
@@ -175,7 +196,7 @@ CREATE TABLE event_hour_rollup (
     PRIMARY KEY (source, hour, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers of events by day and version. The tcp_version of an update is the new one.
+-- Numbers of events by day and version, without those in bulk. The tcp_version of an update is the new one.
 CREATE TABLE event_day_rollup (
     source      INTEGER NOT NULL,
     day         INTEGER NOT NULL,

@@ -1,0 +1,89 @@
+//! The shares of what is new: how much of a sender is in the figures, and how much of all senders is stored.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::{ClientKey, TokenBuckets};
+use crate::backend::store::{Room, Spent};
+
+/// Bounds on what is new in a day. A rate of zero is unlimited. A whole day's may arrive at once, and comes back over a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareLimits {
+    /// New installations of one client that are in the figures. Further ones are stored in bulk.
+    pub installations: u32,
+    /// Events of one client that are in the figures. Further ones are stored in bulk.
+    pub events: u32,
+    /// New installations of all clients together. Further ones are not stored.
+    pub new_installations: u32,
+}
+
+/// What each client, and all together, have added in the last day.
+#[derive(Debug)]
+pub(super) struct DailyShares {
+    installations: TokenBuckets<ClientKey>,
+    events: TokenBuckets<ClientKey>,
+    new_installations: TokenBuckets<()>,
+    is_full: AtomicBool,
+    /// Random for each process.
+    state: RandomState,
+}
+
+impl Default for ShareLimits {
+    /// Returns the default shares, which docs/backend.md derives.
+    fn default() -> Self {
+        Self { installations: 20, events: 1_000, new_installations: 5_000 }
+    }
+}
+
+impl DailyShares {
+    pub(super) fn new(limits: &ShareLimits) -> Self {
+        let ShareLimits { installations, events, new_installations } = limits;
+        Self {
+            installations: TokenBuckets::daily(*installations),
+            events: TokenBuckets::daily(*events),
+            new_installations: TokenBuckets::daily(*new_installations),
+            is_full: AtomicBool::new(false),
+            state: RandomState::new(),
+        }
+    }
+
+    /// Returns a number for a client, which is another one in each process.
+    pub(super) fn sender(&self, client: ClientKey) -> u64 {
+        self.state.hash_one(client)
+    }
+
+    pub(super) fn room(&self, client: ClientKey, now: Instant) -> Room {
+        Room {
+            installations: self.installations.left(&client, now),
+            events: self.events.left(&client, now),
+            new_installations: self.new_installations.left(&(), now),
+            is_full: self.is_full.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes what a client has added. Nothing is remembered of a client that has added nothing.
+    pub(super) fn spend(&self, client: ClientKey, spent: Spent, now: Instant) {
+        let Spent { installations, events, new_installations, bytes: _ } = spent;
+        let charge = |buckets: &TokenBuckets<ClientKey>, units| {
+            if units > 0 {
+                buckets.charge(client, units, now);
+            }
+        };
+        charge(&self.installations, installations);
+        charge(&self.events, events);
+        if new_installations > 0 {
+            self.new_installations.charge((), new_installations, now);
+        }
+    }
+
+    pub(super) fn set_full(&self, is_full: bool) -> bool {
+        self.is_full.swap(is_full, Ordering::Relaxed)
+    }
+
+    pub(super) fn evict(&self, now: Instant) {
+        self.installations.evict(now);
+        self.events.evict(now);
+        self.new_installations.evict(now);
+    }
+}

@@ -1,0 +1,60 @@
+//! The allowance of a sender: what it may still add today.
+
+use std::fmt::Debug;
+
+/// What a sender may still add.
+///
+/// A store asks for the [`Room`] before a commit, and reports what was [`Spent`] after it: nothing is spent on rows that
+/// were not stored.
+pub trait Allowance: Debug + Send + Sync {
+    /// Returns a number that the allowances of one sender have in common. It is never stored.
+    fn sender(&self) -> u64;
+
+    /// Returns the room of the sender.
+    fn room(&self) -> Room;
+
+    /// Takes what the sender has added.
+    fn spend(&self, spent: Spent);
+}
+
+/// What may still be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The number of new installations of this sender that count. Those beyond it are stored as bulk.
+    pub installations: u32,
+    /// The number of events of this sender that count. Those beyond it are stored as bulk.
+    pub events: u32,
+    /// The number of new installations that are stored, of all senders together.
+    pub new_installations: u32,
+    /// True if the store is as large as it may be: only snapshots of confirmed installations are stored.
+    pub is_full: bool,
+}
+
+/// What a sender has added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The installations that began to count.
+    pub installations: u32,
+    /// The new events that count.
+    pub events: u32,
+    /// The installations that are new in the store, bulk included.
+    pub new_installations: u32,
+    /// The bytes that were written, by the estimate of the fold.
+    pub bytes: u32,
+}
+
+/// The allowance of a sender without limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlimited;
+
+impl Allowance for Unlimited {
+    fn sender(&self) -> u64 {
+        0
+    }
+
+    fn room(&self) -> Room {
+        Room { installations: u32::MAX, events: u32::MAX, new_installations: u32::MAX, is_full: false }
+    }
+
+    fn spend(&self, _: Spent) {}
+}

@@ -1,0 +1,304 @@
+//! The bound on distinct values: what strangers choose adds no more than so many words and rows of rollups an hour.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::{LatestRow, Standing};
+use crate::backend::store::hour::Hour;
+use crate::backend::store::rows::{AgentVersion, Dimension, EventRow, Report, Source};
+use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
+
+/// The most values of a column in an hour. A fleet of all versions that are supported has some dozens; a rollup of two
+/// columns by the hour has 65,536 rows at most.
+const MAX_VALUES: usize = 256;
+
+/// The most values that are known from the hours before: half, so that a release of today finds room as well.
+const MAX_ESTABLISHED: usize = MAX_VALUES / 2;
+
+/// The rows of a day that establish a value. Whoever fills a column in the first second of an hour takes no established
+/// value's place.
+const ESTABLISHED_ROWS: u32 = 3;
+
+/// The hours for which a value stays established.
+const ESTABLISHED_HOURS: i32 = 24;
+
+/// A pool of values, so that rows outside of the figures take no place of those in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// Snapshots of installations that were in the figures before.
+    Counted,
+    /// Snapshots of all others, and events in bulk.
+    Uncounted,
+    /// Events that count.
+    Events,
+}
+
+/// The values of the last hours, by pool and column.
+#[derive(Debug, Default)]
+pub struct DistinctValues {
+    hour: Hour,
+    pools: [PoolValues; 3],
+}
+
+#[derive(Debug, Default)]
+struct PoolValues {
+    kamaji: ColumnValues<KamajiVersion>,
+    kubernetes: ColumnValues<KubernetesVersion>,
+    tcp_version: ColumnValues<KubernetesVersion>,
+    agent: ColumnValues<AgentVersion>,
+    dimension: ColumnValues<Dimension>,
+}
+
+#[derive(Debug)]
+struct ColumnValues<V>(HashMap<V, ValueRows>);
+
+/// The rows of a value, halved each hour, and the hour of the last.
+#[derive(Debug, Clone, Copy)]
+struct ValueRows {
+    rows: u32,
+    last: Hour,
+}
+
+impl Pool {
+    /// Returns the pool of an installation's snapshots.
+    pub(super) fn of(known: Option<&LatestRow>) -> Self {
+        match known.map(LatestRow::standing) {
+            Some(Standing::Confirmed) => Self::Counted,
+            _ => Self::Uncounted,
+        }
+    }
+}
+
+impl DistinctValues {
+    /// Returns the report with values that are kept, and the number of those that are new in this hour.
+    pub(super) fn bound_report<'a>(
+        &mut self,
+        pool: Pool,
+        received: Hour,
+        report: &'a Report,
+    ) -> (Cow<'a, Report>, u32) {
+        let values = self.pool(pool, received);
+        let mut bound = Bound { bounded: Cow::Borrowed(report), new: 0 };
+        bound.column(&mut values.kamaji, report.kamaji_version, |report| report.kamaji_version = KamajiVersion::Other);
+        bound.column(&mut values.kubernetes, report.kubernetes_version, |report| {
+            report.kubernetes_version = KubernetesVersion::Other;
+        });
+        if let Source::Agent(version) = &report.source {
+            bound.column(&mut values.agent, version.clone(), |report| {
+                report.source = Source::Agent(AgentVersion::other());
+            });
+        }
+        for (dimension, _) in &report.dimensions {
+            bound.column(&mut values.dimension, dimension.clone(), |report| report.merge_into_other(dimension));
+        }
+        (bound.bounded, bound.new)
+    }
+
+    /// Returns the event with values that are kept, and the number of those that are new in this hour.
+    pub(super) fn bound_event<'a>(
+        &mut self,
+        pool: Pool,
+        received: Hour,
+        row: &'a EventRow,
+    ) -> (Cow<'a, EventRow>, u32) {
+        let values = self.pool(pool, received);
+        let mut bound = Bound { bounded: Cow::Borrowed(row), new: 0 };
+        let record = &row.record;
+        bound.column(&mut values.kamaji, record.kamaji_version, |row| row.record.kamaji_version = KamajiVersion::Other);
+        bound.column(&mut values.kubernetes, record.kubernetes_version, |row| {
+            row.record.kubernetes_version = KubernetesVersion::Other;
+        });
+        if let Source::Agent(version) = &row.source {
+            bound.column(&mut values.agent, version.clone(), |row| row.source = Source::Agent(AgentVersion::other()));
+        }
+        for version in tcp_versions(record.event).into_iter().flatten() {
+            bound.column(&mut values.tcp_version, version, |row| replace_tcp_version(&mut row.record.event, version));
+        }
+        values.count_event(row, received);
+        (bound.bounded, bound.new)
+    }
+
+    /// Counts a row of an hour for which an installation had none before: one of each installation and hour.
+    pub(super) fn count_report(&mut self, pool: Pool, received: Hour, report: &Report) {
+        let values = self.pool(pool, received);
+        values.kamaji.count(&report.kamaji_version, received);
+        values.kubernetes.count(&report.kubernetes_version, received);
+        if let Source::Agent(version) = &report.source {
+            values.agent.count(version, received);
+        }
+        for (dimension, _) in &report.dimensions {
+            values.dimension.count(dimension, received);
+        }
+    }
+
+    /// Returns the values of a pool, once those of earlier hours are forgotten but for the established ones.
+    fn pool(&mut self, pool: Pool, received: Hour) -> &mut PoolValues {
+        if received > self.hour {
+            self.hour = received;
+            self.pools.iter_mut().for_each(|pool| pool.begin_hour(received));
+        }
+        &mut self.pools[pool as usize]
+    }
+}
+
+impl PoolValues {
+    fn begin_hour(&mut self, hour: Hour) {
+        let Self { kamaji, kubernetes, tcp_version, agent, dimension } = self;
+        kamaji.begin_hour(hour);
+        kubernetes.begin_hour(hour);
+        tcp_version.begin_hour(hour);
+        agent.begin_hour(hour);
+        dimension.begin_hour(hour);
+    }
+
+    fn count_event(&mut self, row: &EventRow, received: Hour) {
+        self.kamaji.count(&row.record.kamaji_version, received);
+        self.kubernetes.count(&row.record.kubernetes_version, received);
+        if let Source::Agent(version) = &row.source {
+            self.agent.count(version, received);
+        }
+        for version in tcp_versions(row.record.event).into_iter().flatten() {
+            self.tcp_version.count(&version, received);
+        }
+    }
+}
+
+impl<V> Default for ColumnValues<V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<V: Eq + Hash> ColumnValues<V> {
+    /// Forgets all values but those that are established, the most frequent first.
+    fn begin_hour(&mut self, hour: Hour) {
+        let mut known: Vec<_> = self.0.drain().collect();
+        known.retain(|(_, value)| value.rows >= ESTABLISHED_ROWS && hour.since(value.last) <= ESTABLISHED_HOURS);
+        known.sort_unstable_by_key(|(_, value)| std::cmp::Reverse(value.rows));
+        known.truncate(MAX_ESTABLISHED);
+        // A value fades, and stays established for as long as it comes.
+        let fade =
+            |(value, ValueRows { rows, last })| (value, ValueRows { rows: (rows / 2).max(ESTABLISHED_ROWS), last });
+        self.0.extend(known.into_iter().map(fade));
+    }
+
+    /// Counts a row of a value that is kept.
+    fn count(&mut self, value: &V, hour: Hour) {
+        if let Some(ValueRows { rows, last }) = self.0.get_mut(value) {
+            *rows = rows.saturating_add(1);
+            *last = hour;
+        }
+    }
+}
+
+/// A row whose values are being bounded.
+struct Bound<'a, T: ToOwned + ?Sized> {
+    bounded: Cow<'a, T>,
+    /// The number of values that are new in this hour.
+    new: u32,
+}
+
+impl<T: Clone> Bound<'_, T> {
+    /// Keeps `value` if there is room in its column, and replaces it otherwise.
+    fn column<V: Eq + Hash>(&mut self, column: &mut ColumnValues<V>, value: V, replace: impl FnOnce(&mut T)) {
+        if column.0.contains_key(&value) {
+            return;
+        }
+        if column.0.len() >= MAX_VALUES {
+            replace(self.bounded.to_mut());
+            return;
+        }
+        column.0.insert(value, ValueRows { rows: 0, last: Hour::default() });
+        self.new += 1;
+    }
+}
+
+/// Returns the versions of a control plane in an event.
+fn tcp_versions(event: Event) -> [Option<KubernetesVersion>; 2] {
+    match event {
+        Event::Created { tcp_version, .. } | Event::Deleted { tcp_version, .. } => [Some(tcp_version), None],
+        Event::Updated { old_tcp_version, new_tcp_version } => [Some(old_tcp_version), Some(new_tcp_version)],
+    }
+}
+
+fn replace_tcp_version(event: &mut Event, version: KubernetesVersion) {
+    let replace = |of: &mut KubernetesVersion| {
+        if *of == version {
+            *of = KubernetesVersion::Other;
+        }
+    };
+    match event {
+        Event::Created { tcp_version, .. } | Event::Deleted { tcp_version, .. } => replace(tcp_version),
+        Event::Updated { old_tcp_version, new_tcp_version } => {
+            replace(old_tcp_version);
+            replace(new_tcp_version);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::VersionNumbers;
+
+    const HOUR: Hour = Hour::from_number(498_740);
+
+    fn version(patch: u16) -> KamajiVersion {
+        let numbers = VersionNumbers { major: 1, minor: 0, patch, stage: crate::catalog::Stage::Final };
+        KamajiVersion::Release(numbers)
+    }
+
+    fn report(patch: u16) -> Report {
+        Report {
+            counts: crate::backend::store::StateCounts::default(),
+            source: Source::Agent("2.0.0".parse().unwrap()),
+            kamaji_version: version(patch),
+            kubernetes_version: KubernetesVersion::Unknown,
+            dimensions: vec![],
+        }
+    }
+
+    fn kept(values: &mut DistinctValues, pool: Pool, hour: Hour, patch: u16) -> KamajiVersion {
+        values.bound_report(pool, hour, &report(patch)).0.kamaji_version
+    }
+
+    #[test]
+    fn an_hour_keeps_so_many_values_of_a_column_and_the_rest_is_other() {
+        let mut values = DistinctValues::default();
+        let all: Vec<_> = (0..300).map(|patch| kept(&mut values, Pool::Counted, HOUR, patch)).collect();
+        assert_eq!(all[..256], (0..256).map(version).collect::<Vec<_>>());
+        assert_eq!(all[256..], [KamajiVersion::Other; 44]);
+        assert_eq!(kept(&mut values, Pool::Counted, HOUR, 7), version(7));
+        assert_eq!(kept(&mut values, Pool::Uncounted, HOUR, 300), version(300), "another pool has room of its own");
+        assert_eq!(kept(&mut values, Pool::Counted, HOUR.minus(-1), 300), version(300));
+    }
+
+    #[test]
+    fn what_three_installations_had_before_is_kept_however_many_values_come_first() {
+        let mut values = DistinctValues::default();
+        for rows in 0..3 {
+            kept(&mut values, Pool::Counted, HOUR, 7);
+            values.count_report(Pool::Counted, HOUR, &report(7));
+            if rows < 2 {
+                kept(&mut values, Pool::Counted, HOUR, 8);
+                values.count_report(Pool::Counted, HOUR, &report(8));
+            }
+        }
+        for hour in 1..24 {
+            let hour = HOUR.minus(-hour);
+            for patch in 1_000..1_256 {
+                kept(&mut values, Pool::Counted, hour, patch);
+            }
+            assert_eq!(kept(&mut values, Pool::Counted, hour, 7), version(7));
+            assert_eq!(kept(&mut values, Pool::Counted, hour, 8), KamajiVersion::Other);
+        }
+    }
+
+    #[test]
+    fn only_a_new_value_is_counted_as_one() {
+        let mut values = DistinctValues::default();
+        let mut new = |patch| values.bound_report(Pool::Counted, HOUR, &report(patch)).1;
+        assert_eq!([new(1), new(1), new(2)], [3, 0, 1]);
+    }
+}

@@ -1,0 +1,66 @@
+//! The accounts of the senders of a group.
+
+use crate::backend::store::allowance::{Room, Spent};
+
+/// The bytes of a word that is new: itself and its entry in an index, which are 60 at most, in pages that are two thirds full.
+const WORD_BYTES: u32 = 192;
+
+/// The accounts of the senders of a group, by their position.
+#[derive(Debug, Default)]
+pub struct Ledger(Vec<SenderAccount>);
+
+#[derive(Debug, Clone, Copy)]
+struct SenderAccount {
+    /// What is left.
+    room: Room,
+    spent: Spent,
+}
+
+impl Ledger {
+    /// Creates a ledger of senders with this room.
+    pub fn new(rooms: impl IntoIterator<Item = Room>) -> Self {
+        Self(rooms.into_iter().map(|room| SenderAccount { room, spent: Spent::default() }).collect())
+    }
+
+    /// Returns what each sender has spent.
+    pub fn spent(&self) -> impl Iterator<Item = Spent> {
+        self.0.iter().map(|account| account.spent)
+    }
+
+    /// Returns whether another installation of the sender counts.
+    pub(super) fn has_room(&self, sender: usize) -> bool {
+        self.0[sender].room.installations > 0
+    }
+
+    /// Takes one installation of the sender's share. Returns false if there is none left.
+    pub(super) fn take_installation(&mut self, sender: usize) -> bool {
+        let SenderAccount { room, spent } = &mut self.0[sender];
+        take(&mut room.installations, &mut spent.installations)
+    }
+
+    /// Takes one event of the sender's share. Returns false if there is none left.
+    pub(super) fn take_event(&mut self, sender: usize) -> bool {
+        let SenderAccount { room, spent } = &mut self.0[sender];
+        take(&mut room.events, &mut spent.events)
+    }
+
+    /// Counts an installation that is new in the store.
+    pub(super) fn add_installation(&mut self, sender: usize) {
+        self.0[sender].spent.new_installations += 1;
+    }
+
+    /// Counts bytes and new words that are written.
+    pub(super) fn write(&mut self, sender: usize, bytes: u32, words: u32) {
+        let sum = &mut self.0[sender].spent.bytes;
+        *sum = sum.saturating_add(bytes).saturating_add(words.saturating_mul(WORD_BYTES));
+    }
+}
+
+fn take(left: &mut u32, taken: &mut u32) -> bool {
+    let has_room = *left > 0;
+    if has_room {
+        *left -= 1;
+        *taken += 1;
+    }
+    has_room
+}

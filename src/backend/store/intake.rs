@@ -1,0 +1,51 @@
+//! What is new in a store by day, against which a day that is unlike the others stands out. No I/O.
+
+/// What was new on a UTC day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DayIntake {
+    /// Installations that were received for the first time, bulk included.
+    pub installations: u64,
+    /// Versions, and values of extended gauges, that were never seen before.
+    pub versions: u64,
+    /// Installations that were received for the first time and are in bulk, and events in bulk.
+    pub bulk: u64,
+}
+
+/// What was new today, and on the days before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// Today so far.
+    pub today: DayIntake,
+    /// The 28 days before, which may have none.
+    pub before: Vec<DayIntake>,
+}
+
+impl Intake {
+    /// Returns the median of the days before; each of its numbers is a median of its own.
+    pub fn median(&self) -> DayIntake {
+        DayIntake {
+            installations: self.median_of(|day| day.installations),
+            versions: self.median_of(|day| day.versions),
+            bulk: self.median_of(|day| day.bulk),
+        }
+    }
+
+    fn median_of(&self, number: impl Fn(&DayIntake) -> u64) -> u64 {
+        let mut numbers: Vec<_> = self.before.iter().map(number).collect();
+        numbers.sort_unstable();
+        numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_day_that_is_unlike_the_others_moves_no_median() {
+        let day = |installations| DayIntake { installations, versions: installations * 2, bulk: 0 };
+        let before = [3, 1, 2, 10_000, 2].map(day).to_vec();
+        assert_eq!(Intake { today: day(9), before }.median(), DayIntake { installations: 2, versions: 4, bulk: 0 });
+        assert_eq!(Intake::default().median(), DayIntake::default());
+    }
+}

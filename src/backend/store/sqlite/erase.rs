@@ -1,0 +1,181 @@
+//! Erasure of rows on request: of one installation, or of all that match a filter.
+
+use rusqlite::{TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::events::EventColumns;
+use super::prune::truncate_wal;
+use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval};
+use super::rows::{day_row, latest_row, read_latest};
+use super::writer::RowWriter;
+use crate::backend::store::fold::{LatestRow, Sign};
+use crate::backend::store::hour::Day;
+use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows, PseudonymKey};
+
+/// The maximum number of rows that one step of an erasure reads: a step takes some 10 ms, for which writes wait.
+const MAX_SCANNED_ROWS: u32 = 4_096;
+
+/// Deletes every row of an installation in one transaction.
+pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Result<Erased> {
+    let (connection, words) = writer.parts();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut deletion = RowRemoval::new(&transaction, words);
+    let latest = read_latest(&transaction, deletion.words, installation)?;
+    if let Some(row) = &latest {
+        deletion.erase_latest(installation, row)?;
+    }
+    let days = deletion.erase_days(installation)?;
+    deletion.write_rollups()?;
+    transaction.commit()?;
+    // A reader of an older state keeps the log; the next checkpoint truncates it. The rows are erased all the same.
+    if let Err(error) = truncate_wal(connection) {
+        tracing::warn!(%error, "failed to truncate the write-ahead log, which still holds erased rows; retrying later");
+    }
+    Ok(Erased { latest: latest.is_some(), days })
+}
+
+/// The key after which the next step of an erasure begins; `None` once there is no further row.
+pub(super) type NextInstallation = Option<Uuid>;
+
+/// Erases the installations after `after` that match, at most [`MAX_STEP_ROWS`], in one transaction. Adds to `erased`, and
+/// returns where the next step begins.
+pub(super) fn erase_installations(
+    writer: &mut RowWriter,
+    filter: &InstallationFilter,
+    key: &PseudonymKey,
+    after: Uuid,
+    erased: &mut MatchedRows,
+) -> rusqlite::Result<NextInstallation> {
+    let (connection, words) = writer.parts();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut removal = RowRemoval::new(&transaction, words);
+    let (matching, next) = removal.matching_installations(filter, key, after)?;
+    for (installation, row) in matching {
+        removal.erase_latest(installation, &row)?;
+        erased.days += removal.erase_days_between(installation, row.first_seen.day(), row.last_seen.day())?;
+        erased.installations += 1;
+    }
+    removal.write_rollups()?;
+    transaction.commit()?;
+    Ok(next)
+}
+
+/// The key of an event, in whose order an erasure goes on.
+pub(super) type EventKey = (i64, i32, Uuid);
+
+/// Erases the events after `after` that match, at most [`MAX_STEP_ROWS`], in one transaction. Their uids stay, so that a
+/// repeat is known. Adds to `erased`, and returns where the next step begins.
+pub(super) fn erase_events(
+    writer: &mut RowWriter,
+    filter: &EventFilter,
+    after: EventKey,
+    erased: &mut MatchedRows,
+) -> rusqlite::Result<Option<EventKey>> {
+    writer.merge()?;
+    let (connection, words) = writer.parts();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut removal = RowRemoval::new(&transaction, words);
+    let (matching, next) = removal.matching_events(filter, after)?;
+    for columns in &matching {
+        removal.delete_event(columns, Remains::Uid)?;
+        erased.events += 1;
+    }
+    removal.write_rollups()?;
+    transaction.commit()?;
+    Ok(next)
+}
+
+impl RowRemoval<'_> {
+    fn matching_installations(
+        &mut self,
+        filter: &InstallationFilter,
+        key: &PseudonymKey,
+        after: Uuid,
+    ) -> rusqlite::Result<(Vec<(Uuid, LatestRow)>, NextInstallation)> {
+        let sql = "SELECT * FROM latest WHERE installation > ?1 ORDER BY installation LIMIT ?2";
+        let mut select = self.transaction.prepare_cached(sql)?;
+        let mut rows = select.query(params![after, MAX_SCANNED_ROWS])?;
+        let (mut matching, mut next, mut scanned) = (Vec::new(), None, 0);
+        while let Some(row) = rows.next()? {
+            let installation = row.get("installation")?;
+            let latest = latest_row(self.transaction, self.words, row)?;
+            (next, scanned) = (Some(installation), scanned + 1);
+            if filter.matches(installation, &latest, key) {
+                matching.push((installation, latest));
+            }
+            if matching.len() >= MAX_STEP_ROWS as usize {
+                return Ok((matching, next));
+            }
+        }
+        Ok((matching, next.filter(|_| scanned == MAX_SCANNED_ROWS)))
+    }
+
+    fn matching_events(
+        &mut self,
+        filter: &EventFilter,
+        (source, hour, uid): EventKey,
+    ) -> rusqlite::Result<(Vec<EventColumns>, Option<EventKey>)> {
+        let sql = "SELECT * FROM events WHERE (source, hour, uid) > (?1, ?2, ?3) ORDER BY source, hour, uid LIMIT ?4";
+        let mut select = self.transaction.prepare_cached(sql)?;
+        let mut rows = select.query(params![source, hour, uid, MAX_SCANNED_ROWS])?;
+        let (mut matching, mut next, mut scanned) = (Vec::new(), None, 0);
+        while let Some(row) = rows.next()? {
+            let columns = EventColumns::read(row)?;
+            (next, scanned) = (Some((columns.source, columns.hour, columns.uid)), scanned + 1);
+            if filter.matches(&columns.event(self.transaction, self.words)?) {
+                matching.push(columns);
+            }
+            if matching.len() >= MAX_STEP_ROWS as usize {
+                return Ok((matching, next));
+            }
+        }
+        Ok((matching, next.filter(|_| scanned == MAX_SCANNED_ROWS)))
+    }
+
+    fn erase_latest(&mut self, installation: Uuid, row: &LatestRow) -> rusqlite::Result<()> {
+        self.changes.latest(row, Sign::Minus);
+        self.run("DELETE FROM latest WHERE installation = ?1", params![installation])?;
+        Ok(())
+    }
+
+    /// Deletes the days of an installation from one day to another: it has no others.
+    fn erase_days_between(&mut self, installation: Uuid, first: Day, last: Day) -> rusqlite::Result<u64> {
+        let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day = ?1 AND installation = ?2")?;
+        let mut erased = 0;
+        for day in (first.number()..=last.number()).map(Day::from_number) {
+            let mut rows = select.query(params![day.number(), installation])?;
+            let Some(row) = rows.next()? else { continue };
+            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
+            drop(rows);
+            self.delete_day(day, installation)?;
+            erased += 1;
+        }
+        Ok(erased)
+    }
+}
+
+impl RowRemoval<'_> {
+    /// Deletes the days of an installation. The key leads with the day, and looking each day up is faster than a scan of
+    /// all rows.
+    fn erase_days(&mut self, installation: Uuid) -> rusqlite::Result<u64> {
+        let mut select = self.transaction.prepare(
+            "WITH RECURSIVE stored (day) AS (
+                 SELECT min(day) FROM days
+                 UNION ALL
+                 SELECT (SELECT min(day) FROM days WHERE day > stored.day) FROM stored WHERE stored.day IS NOT NULL
+             )
+             SELECT * FROM days WHERE day IN (SELECT day FROM stored) AND installation = ?1",
+        )?;
+        let mut rows = select.query(params![installation])?;
+        let mut erased = Vec::new();
+        while let Some(row) = rows.next()? {
+            let day = Day::from_number(row.get("day")?);
+            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
+            erased.push(day);
+        }
+        for day in &erased {
+            self.delete_day(*day, installation)?;
+        }
+        Ok(erased.len() as u64)
+    }
+}

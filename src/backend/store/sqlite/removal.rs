@@ -1,0 +1,67 @@
+//! The removal of rows, and of what they are in the rollups.
+
+use rusqlite::{Params, Transaction, params};
+use uuid::Uuid;
+
+use super::columns::NO_SOURCE;
+use super::events::EventColumns;
+use super::rollups;
+use super::words::Words;
+use crate::backend::store::fold::{RollupChanges, Sign};
+use crate::backend::store::hour::Day;
+
+/// The maximum number of rows of one kind that one step deletes: a quarter of those that one commit writes, so that a
+/// write waits for a step no longer than for the commit before it.
+pub(super) const MAX_STEP_ROWS: u32 = 1_024;
+
+/// The remains of a deleted event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Its uid and its hour, by which a repeat is known.
+    Uid,
+    Nothing,
+}
+
+/// A removal of rows in progress: a transaction, and what it takes out of the rollups.
+pub(super) struct RowRemoval<'a> {
+    pub(super) transaction: &'a Transaction<'a>,
+    pub(super) words: &'a mut Words,
+    pub(super) changes: RollupChanges,
+}
+
+impl<'a> RowRemoval<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'a>, words: &'a mut Words) -> Self {
+        Self { transaction, words, changes: RollupChanges::default() }
+    }
+
+    pub(super) fn delete_event(&mut self, columns: &EventColumns, remains: Remains) -> rusqlite::Result<()> {
+        let EventColumns { source, hour, uid, .. } = columns;
+        self.changes.event(&columns.event(self.transaction, self.words)?, Sign::Minus);
+        self.run("DELETE FROM events WHERE source = ?1 AND hour = ?2 AND uid = ?3", params![source, hour, uid])?;
+        if remains == Remains::Uid {
+            self.run(
+                "INSERT INTO events VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
+                params![NO_SOURCE, hour, uid],
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_day(&self, day: Day, installation: Uuid) -> rusqlite::Result<()> {
+        self.run("DELETE FROM days WHERE day = ?1 AND installation = ?2", params![day.number(), installation])?;
+        Ok(())
+    }
+
+    pub(super) fn write_rollups(&mut self) -> rusqlite::Result<()> {
+        rollups::write(self.transaction, self.words, &std::mem::take(&mut self.changes).without_zeros())
+    }
+
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(params)
+    }
+}
+
+/// Returns whether a deletion reached its bound.
+pub(super) const fn is_full(rows: usize) -> bool {
+    rows >= MAX_STEP_ROWS as usize
+}

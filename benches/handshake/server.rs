@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use kamaji_telemetry::backend::store::SqliteStore;
 use kamaji_telemetry::backend::{
-    self, Limits, Listeners, SecurityConfig, ServeSettings, Stores, TlsFiles, TlsIdentity, TrustedProxies,
+    self, Limits, Listeners, SecurityConfig, ServeSettings, ShareLimits, Stores, TlsFiles, TlsIdentity, TrustedProxies,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,8 @@ async fn serve(
     let limits = Limits {
         requests: 0,
         items: 0,
-        items_per_day: 0,
+        bytes_per_day: 0,
+        shares: ShareLimits { installations: 0, events: 0, new_installations: 0 },
         snapshots: 0,
         max_connections,
         max_connections_per_client: max_connections,

@@ -31,6 +31,7 @@ use crate::backend::clock_guard::ClockGuard;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, LimitScope, Limiter, Permit, RateLimitError, within_deadline};
 use crate::backend::store::{Batch, Store, WriteError};
+use crate::process::log_throttle::LogThrottle;
 
 /// The protocol-specific parts of the ingest stack.
 pub(super) trait Protocol: 'static {
@@ -121,12 +122,26 @@ pub(super) async fn write(
     let allowance = permit.allowance(installations).map_err(RateLimitError::from)?;
     // Snapshots are stored under the hour of their receipt, and events under their own.
     let newest = if snapshots > 0 { Some(now) } else { records.events.iter().map(|event| event.record.time).max() };
-    store.write_within(records, allowance).await?;
+    store.write_within(records, allowance).await.inspect_err(log_refusal)?;
     if let Some(newest) = newest {
         guard.received(newest);
     }
     metrics::records_accepted(snapshots, events);
     Ok(())
+}
+
+/// Logs once an hour that the new installations of a day are stored. A store that cannot write is logged where it writes.
+fn log_refusal(error: &WriteError) {
+    static THROTTLE: LogThrottle = LogThrottle::hourly();
+    if matches!(error, WriteError::TooManyInstallations) {
+        THROTTLE.failed(|count| {
+            tracing::warn!(
+                count,
+                "refused new installations: --max-new-installations are stored today; see `kamaji-telemetry backend \
+                 installations list` for what came"
+            );
+        });
+    }
 }
 
 /// Decompresses gzip into at most `max` bytes. Nothing beyond is decompressed, so that a bomb costs no more than a message.

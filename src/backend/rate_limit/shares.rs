@@ -24,6 +24,8 @@ pub(super) struct DailyShares {
     installations: TokenBuckets<ClientKey>,
     events: TokenBuckets<ClientKey>,
     new_installations: TokenBuckets<()>,
+    /// The part of a day's new installations that only those that count may take.
+    reserved: u32,
     is_full: AtomicBool,
     /// Random for each process.
     state: RandomState,
@@ -43,6 +45,7 @@ impl DailyShares {
             installations: TokenBuckets::daily(*installations),
             events: TokenBuckets::daily(*events),
             new_installations: TokenBuckets::daily(*new_installations),
+            reserved: new_installations / 2,
             is_full: AtomicBool::new(false),
             state: RandomState::new(),
         }
@@ -54,10 +57,12 @@ impl DailyShares {
     }
 
     pub(super) fn room(&self, client: ClientKey, now: Instant) -> Room {
+        let new_installations = self.new_installations.left(&(), now);
         Room {
             installations: self.installations.left(&client, now),
             events: self.events.left(&client, now),
-            new_installations: self.new_installations.left(&(), now),
+            new_installations,
+            new_bulk_installations: new_installations.saturating_sub(self.reserved),
             is_full: self.is_full.load(Ordering::Relaxed),
         }
     }

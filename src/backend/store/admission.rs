@@ -29,8 +29,10 @@ pub(super) fn admit(
     }
     new.sort_unstable();
     new.dedup();
-    let wanted = new_installations.saturating_add(u32::try_from(new.len()).unwrap_or(u32::MAX));
-    if wanted > room.new_installations {
+    let new = u32::try_from(new.len()).unwrap_or(u32::MAX);
+    let wanted = new_installations.saturating_add(new);
+    let bound = if new > room.installations { room.new_bulk_installations } else { room.new_installations };
+    if wanted > bound {
         return Err(WriteError::TooManyInstallations);
     }
     *new_installations = wanted;

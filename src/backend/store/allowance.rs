@@ -26,6 +26,9 @@ pub struct Room {
     pub events: u32,
     /// The number of new installations that are stored, of all senders together.
     pub new_installations: u32,
+    /// The number of those up to which new installations in bulk are stored: they take no more than half of a day, so that
+    /// one sender keeps no newcomer out.
+    pub new_bulk_installations: u32,
     /// True if the store is as large as it may be: only snapshots of confirmed installations are stored.
     pub is_full: bool,
 }
@@ -53,7 +56,13 @@ impl Allowance for Unlimited {
     }
 
     fn room(&self) -> Room {
-        Room { installations: u32::MAX, events: u32::MAX, new_installations: u32::MAX, is_full: false }
+        Room {
+            installations: u32::MAX,
+            events: u32::MAX,
+            new_installations: u32::MAX,
+            new_bulk_installations: u32::MAX,
+            is_full: false,
+        }
     }
 
     fn spend(&self, _: Spent) {}

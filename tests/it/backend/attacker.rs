@@ -1,5 +1,6 @@
 //! One address against the numbers, with the default limits: what it makes, stores and moves.
 
+use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -196,12 +197,12 @@ fn moved(shown: u64, truth: u64) -> f64 {
 async fn one_address_moves_no_figure_by_two_percent_in_three_days_and_without_shares_it_does() {
     let truth = INSTALLATIONS * u64::from(CONTROL_PLANES);
     let mut lines =
-        format!("{HOURS} hours of one address against {INSTALLATIONS} installations with {truth} control planes");
+        format!("{HOURS} hours of one address against {INSTALLATIONS} installations with {truth} control planes\n");
     for (name, shares, holds) in [("shares", ShareLimits::default(), true), ("no shares", UNLIMITED_SHARES, false)] {
         let shown = three_days(Limits { shares, ..Limits::default() }).await;
         let (active, planes) = (moved(shown.active, INSTALLATIONS), moved(shown.control_planes, truth));
-        lines +=
-            &format!("\n{name}: {active:.2} % more active installations, {planes:.2} % more control planes; {shown:?}");
+        let figures = format!("{active:.2} % more active installations, {planes:.2} % more control planes");
+        writeln!(lines, "{name}: {figures}; {shown:?}").unwrap();
         assert_eq!(active < 2.0 && planes < 2.0, holds, "{lines}");
         assert_eq!(shown.version, INSTALLATIONS, "the truth keeps its version: {lines}");
     }
@@ -222,9 +223,9 @@ async fn what_is_made_within_a_minute_is_not_confirmed_and_another_time_does_not
     };
     let shown = attack.shown().await;
     let stored = attack.backend.count("latest");
-    // The share of all senders together stands above that of the one.
+    // What is in bulk takes half of the day of all senders together.
     assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
-    assert!(stored <= 5_000, "{stored}");
+    assert!((2_000..=2_500).contains(&stored), "{stored}");
     assert_eq!((shown.active, shown.control_planes, shown.bulk), (0, 0, stored), "all are too large: {shown:?}");
     let days = attack.backend.count("days");
     attack.advance(1);
@@ -254,7 +255,7 @@ fn largest_snapshot(number: u16, time: u64) -> ExportMetricsServiceRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_stores_no_more_a_day_than_its_bytes() {
     const BYTES: u32 = 4_000_000;
-    let mut lines = format!("one address with {BYTES} bytes a day");
+    let mut lines = format!("one address with {BYTES} bytes a day\n");
     for kind in ["snapshots", "snapshots with points", "events"] {
         let mut attack = Attack::start(Limits { bytes_per_day: BYTES, shares: UNLIMITED_SHARES, ..unlimited() }).await;
         let empty = attack.backend.store().size().await.unwrap().used;
@@ -277,7 +278,7 @@ async fn one_address_stores_no_more_a_day_than_its_bytes() {
         }
         attack.backend.store().checkpoint().await.unwrap();
         let grown = attack.backend.store().size().await.unwrap().used - empty;
-        lines += &format!("\n{kind}: {sent} requests, the file grew by {grown} bytes");
+        writeln!(lines, "{kind}: {sent} requests, the file grew by {grown} bytes").unwrap();
         // The last request may exceed what is left.
         assert!(grown < u64::from(BYTES) * 11 / 10, "{lines}");
     }

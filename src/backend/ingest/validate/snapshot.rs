@@ -4,7 +4,9 @@ use super::{RejectReason, Validated};
 use crate::backend::store::{AgentVersion, Dimension, GaugeSnapshot, Hour, Report, Source, StateCounts};
 use uuid::Uuid;
 
-use crate::catalog::{KamajiVersion, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING};
+use crate::catalog::{
+    KamajiVersion, KubernetesMinor, KubernetesVersion, Metric, NOT_READY, RUNNING, SLEEPING, UPGRADING,
+};
 
 /// The most points of one extended gauge. Kubernetes has three minor versions a year and supports each for 14 months: this
 /// is room for a cluster whose control planes are of all versions of five years. There are fewer drivers.
@@ -57,9 +59,8 @@ impl SnapshotBuilder {
             validated.expired += u64::try_from(states.len() + dimensions.len()).unwrap_or(u64::MAX);
             return;
         }
-        let sent = dimensions.len();
-        let dimensions = distinct(dimensions, versions);
-        validated.rejections.add(RejectReason::Dimension, sent - dimensions.len());
+        let (dimensions, rejected) = distinct(dimensions, versions);
+        validated.rejections.add(RejectReason::Dimension, rejected);
         let (kamaji_version, kubernetes_version) = versions;
         let AgentIdentity { installation, agent_version } = agent.clone();
         let source = Source::Agent(agent_version);
@@ -85,18 +86,36 @@ fn complete(states: &[DataPoint]) -> Option<(StateCounts, (KamajiVersion, Kubern
     Some((counts, versions))
 }
 
-/// Returns the dimensions that belong to the snapshot, each once, at most [`MAX_POINTS`] of a gauge.
+/// The greatest minor version of Kubernetes 1 that is kept apart: at three a year, it is of the year 2047.
+const MAX_MINOR: u16 = 99;
+
+/// Returns the dimension of a value that is kept apart, or that of all others and true: a minor version that will not be for
+/// decades is none.
+fn known(dimension: Dimension) -> (Dimension, bool) {
+    match dimension.value().parse() {
+        Ok(KubernetesMinor::Minor { major, minor }) if major != 1 || minor > MAX_MINOR => {
+            (Dimension::other(dimension.metric()), true)
+        }
+        _ => (dimension, false),
+    }
+}
+
+/// Returns the dimensions that belong to the snapshot, each once, at most [`MAX_POINTS`] of a gauge, and the number of points
+/// that are rejected.
 fn distinct(
     dimensions: Vec<(Dimension, DataPoint)>,
     versions: (KamajiVersion, KubernetesVersion),
-) -> Vec<(Dimension, u32)> {
-    let mut distinct: Vec<(Dimension, u32)> = Vec::new();
+) -> (Vec<(Dimension, u32)>, usize) {
+    let (mut distinct, mut rejected): (Vec<(Dimension, u32)>, usize) = (Vec::new(), 0);
     for (dimension, point) in dimensions {
-        let of_metric = distinct.iter().filter(|(other, _)| other.metric().name == dimension.metric().name).count();
-        let repeated = distinct.iter().any(|(other, _)| *other == dimension);
-        if point.versions == versions && of_metric < MAX_POINTS && !repeated {
-            distinct.push((dimension, point.count));
+        let (known, is_other) = known(dimension);
+        let of_metric = distinct.iter().filter(|(other, _)| other.metric().name == known.metric().name).count();
+        match distinct.iter_mut().find(|(other, _)| *other == known) {
+            _ if point.versions != versions => rejected += 1,
+            Some((_, sum)) if is_other => *sum = sum.saturating_add(point.count),
+            None if of_metric < MAX_POINTS => distinct.push((known, point.count)),
+            _ => rejected += 1,
         }
     }
-    distinct
+    (distinct, rejected)
 }

@@ -158,9 +158,9 @@ pub struct EventEntry {
     /// The way in which it is exposed (created, extended).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_profile: Option<String>,
-    /// The version of Kamaji at that time.
+    /// The version of Kamaji at that time; `other` if too few installations run it now.
     pub kamaji_version: String,
-    /// The version of the management cluster at that time.
+    /// The version of the management cluster at that time, likewise.
     pub kubernetes_version: String,
 }
 
@@ -238,6 +238,12 @@ pub fn overview(data: OverviewData, key: &PseudonymKey, now: Timestamp) -> Overv
     let current = day.active;
     let entry = |row| installation(row, key, &kamaji_versions, &kubernetes_versions);
     let installations = installations.into_iter().map(entry).collect();
+    let event = |row: EventRow| EventEntry {
+        kamaji_version: shown_version(&row.record.kamaji_version, &kamaji_versions),
+        kubernetes_version: shown_version(&row.record.kubernetes_version, &kubernetes_versions),
+        ..EventEntry::from(row)
+    };
+    let events = events.into_iter().map(event).collect();
     Overview {
         generated_at: now,
         seen: ActiveWindows { day, week, month },
@@ -249,7 +255,7 @@ pub fn overview(data: OverviewData, key: &PseudonymKey, now: Timestamp) -> Overv
             extended: dimensions.into_iter().map(Into::into).collect(),
         },
         installations,
-        events: events.into_iter().map(Into::into).collect(),
+        events,
         days: every_day(&days, utc_day(now)),
         by_kamaji: kamaji,
     }

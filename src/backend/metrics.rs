@@ -128,7 +128,7 @@ fn describe() {
 /// Shows each series from the start, so that the first increment is seen as one.
 fn init() {
     for period in IntakePeriod::ALL {
-        intake(period, 0, 0, 0);
+        intake(period, None);
     }
     for file in TokenFile::ALL {
         for result in RESULTS {
@@ -235,13 +235,15 @@ pub(super) fn store_size(bytes: u64) {
     gauge!(STORE_SIZE_BYTES).set(bytes as f64);
 }
 
-/// Sets the numbers of what is new in a period.
+/// Sets the numbers of new installations, of new versions, and of what is in bulk, of a period. `None` is not a number, with
+/// which no alert compares.
 #[expect(clippy::cast_precision_loss, reason = "numbers of rows are far below 2^53")]
-pub(super) fn intake(period: IntakePeriod, installations: u64, versions: u64, bulk: u64) {
+pub(super) fn intake(period: IntakePeriod, numbers: Option<[u64; 3]>) {
+    let [installations, versions, bulk] = numbers.map_or([f64::NAN; 3], |numbers| numbers.map(|number| number as f64));
     let period = period.as_str();
-    gauge!(NEW_INSTALLATIONS, "period" => period).set(installations as f64);
-    gauge!(NEW_VERSIONS, "period" => period).set(versions as f64);
-    gauge!(BULK_RECORDS, "period" => period).set(bulk as f64);
+    gauge!(NEW_INSTALLATIONS, "period" => period).set(installations);
+    gauge!(NEW_VERSIONS, "period" => period).set(versions);
+    gauge!(BULK_RECORDS, "period" => period).set(bulk);
 }
 
 /// Sets whether the store can be read.

@@ -36,7 +36,7 @@ pub use auth::{
 use fold::LatestRow;
 
 pub use deletion::{Cutoffs, EraseError, Erased, Pruned, StaleRows, erase_installation};
-pub use filter::{EventFilter, FilterTime, HourRange, InstallationFilter, MatchedRows};
+pub use filter::{EventFilter, FilterTime, FilterVersion, HourRange, InstallationFilter, MatchedRows};
 pub use hour::{Day, Hour};
 pub use intake::{DayIntake, Intake};
 pub use location::{StoreLocation, UnknownStore};
@@ -71,7 +71,8 @@ pub trait Store: Send + Sync + 'static {
     /// Stores `batch` of a sender with this allowance, and spends it.
     ///
     /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it
-    /// again in both cases.
+    /// again in both cases. With [`WriteError::Full`] and [`WriteError::TooManyNew`], the snapshots of installations that are
+    /// known were stored all the same: what others send does not keep them out.
     fn write_within(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Stores `batch` of a sender without limits, as [`Store::write_within`] does.
@@ -100,7 +101,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes every row of `installation`, all of them or none. Events stay: nothing ties one to an installation.
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>>;
 
-    /// Erases the installations that match, and their days, in steps between which writes go on. Events stay.
+    /// Erases the installations that match, and their days, in steps between which writes go on. Events stay. The next
+    /// checkpoint removes their traces.
     ///
     /// Fails with [`WriteError`] if not all of them were erased. Those of the steps before stay erased.
     fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>>;
@@ -157,9 +159,9 @@ pub enum WriteError {
     /// The store is as large as it may be.
     #[error("the store has reached --max-store-size: new installations and events are not stored until there is room")]
     Full,
-    /// As many new installations were stored today as may be of all senders together.
-    #[error("too many new installations today: no further ones are stored until some of the day has passed")]
-    TooManyInstallations,
+    /// As many new installations, or events in bulk, were stored today as may be of all senders together.
+    #[error("too much that is new was sent today: no more of it is stored until some of the day has passed")]
+    TooManyNew,
     /// The store cannot write: the disk is full or fails, or the store was closed.
     #[error("the store cannot write: {0}")]
     Unavailable(Arc<str>),
@@ -180,7 +182,7 @@ impl WriteError {
             // again.
             Self::Unavailable(_) => Duration::from_secs(30),
             // Both last for hours, and a snapshot is sent again every five minutes.
-            Self::Full | Self::TooManyInstallations => Duration::from_mins(5),
+            Self::Full | Self::TooManyNew => Duration::from_mins(5),
         }
     }
 }

@@ -65,9 +65,9 @@ fn commands() -> Vec<(String, clap::Command)> {
     fn collect(words: &str, command: &clap::Command, found: &mut Vec<(String, clap::Command)>) {
         let words = format!("{words}{}", command.get_name());
         let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
-        if below.is_empty() {
-            found.push((words, command.clone()));
-            return;
+        // A command with arguments of its own is one beside those below it.
+        if below.is_empty() || command.get_positionals().next().is_some() {
+            found.push((words.clone(), command.clone()));
         }
         for command in below {
             collect(&format!("{words} "), command, found);

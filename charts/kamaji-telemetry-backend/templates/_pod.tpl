@@ -80,8 +80,10 @@ Returns the environment variables of the backend. Settings are variables rather 
   value: {{ .Values.maxCountedEvents | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_NEW_INSTALLATIONS
   value: {{ .Values.maxNewInstallations | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_BULK_EVENTS
+  value: {{ .Values.maxBulkEvents | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_STORE_SIZE
-  value: {{ .Values.maxStoreSize | toString | quote }}
+  value: {{ if kindIs "string" .Values.maxStoreSize }}{{ .Values.maxStoreSize | quote }}{{ else }}{{ .Values.maxStoreSize | int64 | quote }}{{ end }}
 - name: KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS
   value: {{ .Values.minVersionInstallations | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS

@@ -91,9 +91,7 @@ impl Protocol for KamajiProtocol {
                 (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
             }
             IngestError::RateLimit(limit) => text(limit.code()),
-            IngestError::Store(WriteError::Full | WriteError::TooManyInstallations) => {
-                text(StatusCode::TOO_MANY_REQUESTS)
-            }
+            IngestError::Store(WriteError::Full | WriteError::TooManyNew) => text(StatusCode::TOO_MANY_REQUESTS),
             IngestError::Store(_) => text(StatusCode::SERVICE_UNAVAILABLE),
             IngestError::TooLargeDecompressed(_) => text(StatusCode::PAYLOAD_TOO_LARGE),
             IngestError::Unrouted

@@ -179,7 +179,7 @@ fn status(error: &IngestError) -> Status {
             (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
         }
         IngestError::Store(WriteError::Unavailable(_)) => (Code::Unavailable, error.to_string()),
-        IngestError::Store(full @ (WriteError::Full | WriteError::TooManyInstallations)) => {
+        IngestError::Store(full @ (WriteError::Full | WriteError::TooManyNew)) => {
             (Code::ResourceExhausted, full.to_string())
         }
     };

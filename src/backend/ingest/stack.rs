@@ -130,15 +130,15 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Logs once an hour that the new installations of a day are stored. A store that cannot write is logged where it writes.
+/// Logs once an hour that a bound of all senders is reached. A store that cannot write is logged where it writes.
 fn log_refusal(error: &WriteError) {
     static THROTTLE: LogThrottle = LogThrottle::hourly();
-    if matches!(error, WriteError::TooManyInstallations) {
+    if matches!(error, WriteError::TooManyNew) {
         THROTTLE.failed(|count| {
             tracing::warn!(
                 count,
-                "refused new installations: --max-new-installations are stored today; see `kamaji-telemetry backend \
-                 installations list` for what came"
+                "refused new installations or events: as many were stored today as --max-new-installations, of which half is for \
+                 those that count, or --max-bulk-events allows; see `kamaji-telemetry backend installations list` for what came"
             );
         });
     }

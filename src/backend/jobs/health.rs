@@ -90,10 +90,13 @@ impl HealthMonitor {
 impl SizeLimit {
     /// Refuses what is new while the store is as large as it may be. Logs when that begins and ends.
     fn check(&self, used: u64) {
-        let is_full = self.max.is_some_and(|max| used >= max);
-        if self.limiter.set_full(is_full) == is_full {
+        let was_full = self.limiter.is_full();
+        // There is room again below 95 %, so that a store at the bound is not full and not full in turn.
+        let is_full = self.max.is_some_and(|max| used >= if was_full { max / 20 * 19 } else { max });
+        if was_full == is_full {
             return;
         }
+        self.limiter.set_full(is_full);
         let max_store_size = self.max;
         if is_full {
             tracing::error!(

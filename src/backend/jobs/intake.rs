@@ -19,9 +19,13 @@ pub(in crate::backend) async fn run(store: Arc<dyn Store>, clock: Clock, shutdow
     repeat(INTERVAL, shutdown, || async {
         match store.intake(Hour::of(clock.now()).day()).await {
             Ok(intake) => {
-                for (period, day) in [(IntakePeriod::Today, intake.today), (IntakePeriod::Median, intake.median())] {
-                    let DayIntake { installations, versions, bulk } = day;
-                    metrics::intake(period, installations, versions, bulk);
+                for (period, day) in
+                    [(IntakePeriod::Today, Some(intake.today)), (IntakePeriod::Median, intake.median())]
+                {
+                    metrics::intake(
+                        period,
+                        day.map(|DayIntake { installations, versions, bulk }| [installations, versions, bulk]),
+                    );
                 }
             }
             Err(error) => tracing::debug!(%error, "failed to read what is new"),

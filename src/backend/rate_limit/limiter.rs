@@ -154,9 +154,14 @@ impl Limiter {
         self.shares.evict(now);
     }
 
-    /// Sets whether the store is as large as it may be. Returns whether it was before.
-    pub(in crate::backend) fn set_full(&self, is_full: bool) -> bool {
-        self.shares.set_full(is_full)
+    /// Returns whether the store is as large as it may be.
+    pub(in crate::backend) fn is_full(&self) -> bool {
+        self.shares.is_full()
+    }
+
+    /// Sets whether the store is as large as it may be.
+    pub(in crate::backend) fn set_full(&self, is_full: bool) {
+        self.shares.set_full(is_full);
     }
 
     /// Returns the number of clients that are remembered by their connections.

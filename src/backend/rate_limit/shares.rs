@@ -16,6 +16,8 @@ pub struct ShareLimits {
     pub events: u32,
     /// New installations of all clients together. Further ones are not stored.
     pub new_installations: u32,
+    /// Events in bulk of all clients together. Further ones are not stored.
+    pub bulk_events: u32,
 }
 
 /// What each client, and all together, have added in the last day.
@@ -26,6 +28,7 @@ pub(super) struct DailyShares {
     new_installations: TokenBuckets<()>,
     /// The part of a day's new installations that only those that count may take.
     reserved: u32,
+    bulk_events: TokenBuckets<()>,
     is_full: AtomicBool,
     /// Random for each process.
     state: RandomState,
@@ -34,18 +37,19 @@ pub(super) struct DailyShares {
 impl Default for ShareLimits {
     /// Returns the default shares, which docs/backend.md derives.
     fn default() -> Self {
-        Self { installations: 20, events: 1_000, new_installations: 5_000 }
+        Self { installations: 20, events: 1_000, new_installations: 5_000, bulk_events: 200_000 }
     }
 }
 
 impl DailyShares {
     pub(super) fn new(limits: &ShareLimits) -> Self {
-        let ShareLimits { installations, events, new_installations } = limits;
+        let ShareLimits { installations, events, new_installations, bulk_events } = limits;
         Self {
             installations: TokenBuckets::daily(*installations),
             events: TokenBuckets::daily(*events),
             new_installations: TokenBuckets::daily(*new_installations),
             reserved: new_installations / 2,
+            bulk_events: TokenBuckets::daily(*bulk_events),
             is_full: AtomicBool::new(false),
             state: RandomState::new(),
         }
@@ -63,13 +67,14 @@ impl DailyShares {
             events: self.events.left(&client, now),
             new_installations,
             new_bulk_installations: new_installations.saturating_sub(self.reserved),
-            is_full: self.is_full.load(Ordering::Relaxed),
+            bulk_events: self.bulk_events.left(&(), now),
+            is_full: self.is_full(),
         }
     }
 
     /// Takes what a client has added. Nothing is remembered of a client that has added nothing.
     pub(super) fn spend(&self, client: ClientKey, spent: Spent, now: Instant) {
-        let Spent { installations, events, new_installations, bytes: _ } = spent;
+        let Spent { installations, events, new_installations, bulk_events, bytes: _ } = spent;
         let charge = |buckets: &TokenBuckets<ClientKey>, units| {
             if units > 0 {
                 buckets.charge(client, units, now);
@@ -80,15 +85,23 @@ impl DailyShares {
         if new_installations > 0 {
             self.new_installations.charge((), new_installations, now);
         }
+        if bulk_events > 0 {
+            self.bulk_events.charge((), bulk_events, now);
+        }
     }
 
-    pub(super) fn set_full(&self, is_full: bool) -> bool {
-        self.is_full.swap(is_full, Ordering::Relaxed)
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     pub(super) fn evict(&self, now: Instant) {
         self.installations.evict(now);
         self.events.evict(now);
         self.new_installations.evict(now);
+        self.bulk_events.evict(now);
     }
 }

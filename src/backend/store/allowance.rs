@@ -7,7 +7,7 @@ use std::fmt::Debug;
 /// A store asks for the [`Room`] before a commit, and reports what was [`Spent`] after it: nothing is spent on rows that
 /// were not stored.
 pub trait Allowance: Debug + Send + Sync {
-    /// Returns a number that the allowances of one sender have in common. It is never stored.
+    /// Returns a number that the allowances of one sender have in common, and no others. It is never stored.
     fn sender(&self) -> u64;
 
     /// Returns the room of the sender.
@@ -29,6 +29,8 @@ pub struct Room {
     /// The number of those up to which new installations in bulk are stored: they take no more than half of a day, so that
     /// one sender keeps no newcomer out.
     pub new_bulk_installations: u32,
+    /// The number of events in bulk that are stored, of all senders together.
+    pub bulk_events: u32,
     /// True if the store is as large as it may be: only snapshots of confirmed installations are stored.
     pub is_full: bool,
 }
@@ -40,8 +42,10 @@ pub struct Spent {
     pub installations: u32,
     /// The new events that count.
     pub events: u32,
-    /// The installations that are new in the store, bulk included.
+    /// The installations that are new in the store, bulk included, and those that were in bulk and began to count.
     pub new_installations: u32,
+    /// The new events in bulk.
+    pub bulk_events: u32,
     /// The bytes that were written, by the estimate of the fold.
     pub bytes: u32,
 }
@@ -61,6 +65,7 @@ impl Allowance for Unlimited {
             events: u32::MAX,
             new_installations: u32::MAX,
             new_bulk_installations: u32::MAX,
+            bulk_events: u32::MAX,
             is_full: false,
         }
     }

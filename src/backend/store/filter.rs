@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::fold::LatestRow;
 use super::hour::{Day, Hour};
 use super::pseudonym::{InstallationId, PseudonymKey};
-use super::rows::EventRow;
-use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
+use super::rows::{EventRow, OTHER};
+use crate::catalog::{Event, InvalidVersion, KamajiVersion, KubernetesVersion};
 
 /// A bound of time in a filter: the hour of a timestamp, or the first one of a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,26 @@ impl FromStr for FilterTime {
         let of_date = || text.parse::<Date>().map(|date| Day::of(date).first_hour());
         let hour = text.parse::<Timestamp>().map(Hour::of).or_else(|_| of_date());
         hour.map(Self).map_err(|_| InvalidFilterTime)
+    }
+}
+
+/// A version in a filter: as a store has it, `other` included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterVersion<V>(pub V);
+
+impl FromStr for FilterVersion<KamajiVersion> {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
+        if text == OTHER { Ok(Self(KamajiVersion::Other)) } else { text.parse().map(Self) }
+    }
+}
+
+impl FromStr for FilterVersion<KubernetesVersion> {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
+        if text == OTHER { Ok(Self(KubernetesVersion::Other)) } else { text.parse().map(Self) }
     }
 }
 

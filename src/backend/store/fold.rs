@@ -36,9 +36,12 @@ const CONFIRMATION_HOURS: i32 = 20;
 /// and sends its gauges only. It is no flag, since a row has to leave the rollups as it came in.
 pub const MAX_CONTROL_PLANES: u64 = 25_000;
 
-/// The bytes of a file that a report takes at most without its points: 70 in `latest`, 30 in its index, and 65 in `days`,
-/// which are 240 in pages that are two thirds full, and up to 5 rows of rollups of 40 to 50.
+/// The bytes of a file that the first report of an installation's day takes at most without its points: 70 in `latest`, 30
+/// in its index, and 65 in `days`, which are 240 in pages that are two thirds full, and up to 5 rows of rollups of 40 to 50.
 const REPORT_BYTES: u32 = 512;
+
+/// The bytes that any further report of the day counts as: it overwrites its rows, and moves to other rows of the rollups.
+const OVERWRITTEN_BYTES: u32 = 128;
 
 /// The bytes of a point of an extended gauge: 8 in each of two rows, and a row of a rollup.
 const POINT_BYTES: u32 = 64;
@@ -121,12 +124,10 @@ impl LatestRow {
 
     /// Returns whether a report changes the row.
     ///
-    /// A report that is received in the hour of the last one and says the same changes nothing. A report of another kind
-    /// of sender is ignored: an agent could send the pseudonym of a cluster.
+    /// A report that is received in the hour of the last one and says the same changes nothing.
     fn is_changed_by(&self, received: Hour, report: &Report, has_room: bool) -> bool {
         let counts_now = self.bulk && has_room && !is_too_large(report);
-        report.source.kind() == self.report.source.kind()
-            && (counts_now || received > self.last_seen || *report != self.report)
+        counts_now || received > self.last_seen || *report != self.report
     }
 
     /// Returns the row after a report. A clock that was set back moves no report into the past.
@@ -147,6 +148,8 @@ fn is_too_large(report: &Report) -> bool {
 
 /// Folds `snapshots`, each with the position of its sender in `ledger`, in the order of their arrival. `before` has the rows
 /// of all their installations that a store holds.
+///
+/// A report of another kind of sender is ignored: an agent could send the pseudonym of a cluster.
 pub fn fold_snapshots<'a>(
     before: &BTreeMap<Uuid, LatestRow>,
     snapshots: impl IntoIterator<Item = (usize, &'a GaugeSnapshot)>,
@@ -157,7 +160,10 @@ pub fn fold_snapshots<'a>(
     let mut days = BTreeMap::new();
     for (sender, GaugeSnapshot { installation, received, report }) in snapshots {
         let known = after.get(installation).or_else(|| before.get(installation));
-        let (report, words) = values.bound_report(Pool::of(known), *received, report);
+        if known.is_some_and(|known| known.report.source.kind() != report.source.kind()) {
+            continue;
+        }
+        let (report, words) = values.bound_report(Pool::of(known), ledger.sender(sender), *received, report);
         // Most say nothing new, and are compared without a copy.
         if known.is_some_and(|known| !known.is_changed_by(*received, &report, ledger.has_room(sender))) {
             continue;
@@ -165,14 +171,11 @@ pub fn fold_snapshots<'a>(
         if known.is_none_or(|known| *received > known.last_seen) {
             values.count_report(Pool::of(known), *received, &report);
         }
-        ledger.write(sender, report_bytes(&report), words);
-        let lacks_share = known.is_none_or(|known| known.bulk);
-        let bulk = is_too_large(&report) || (lacks_share && !ledger.take_installation(sender));
+        let is_new_day = known.is_none_or(|known| received.day() > known.last_seen.day());
+        ledger.write(sender, report_bytes(&report, is_new_day), words);
+        let bulk = is_in_bulk(known, &report, ledger, sender);
         let row = match known {
-            None => {
-                ledger.add_installation(sender);
-                LatestRow::new(*received, report.into_owned(), bulk)
-            }
+            None => LatestRow::new(*received, report.into_owned(), bulk),
             Some(known) => known.after(*received, report.into_owned(), bulk),
         };
         let (day, day_row) = row.day_row();
@@ -193,15 +196,41 @@ pub fn fold_events<'a>(
     let fold = |(sender, event): (usize, &'a EventRow)| {
         let bulk = !ledger.take_event(sender);
         let pool = if bulk { Pool::Uncounted } else { Pool::Events };
-        let (event, words) = values.bound_event(pool, received, event);
+        let (event, words) = values.bound_event(pool, ledger.sender(sender), received, event);
         ledger.write(sender, EVENT_BYTES, words);
         EventRow { bulk, ..Cow::into_owned(event) }
     };
     events.into_iter().map(fold).collect()
 }
 
-fn report_bytes(report: &Report) -> u32 {
-    REPORT_BYTES.saturating_add(POINT_BYTES.saturating_mul(u32::try_from(report.dimensions.len()).unwrap_or(u32::MAX)))
+/// Returns whether an installation is in bulk after a report, and takes what it needs of its sender's room.
+fn is_in_bulk(known: Option<&LatestRow>, report: &Report, ledger: &mut Ledger, sender: usize) -> bool {
+    let lacks_share = match known {
+        None => {
+            ledger.add_installation(sender);
+            true
+        }
+        Some(known) => known.bulk,
+    };
+    if is_too_large(report) {
+        return true;
+    }
+    if !lacks_share {
+        return false;
+    }
+    match known {
+        None => !ledger.take_installation(sender),
+        Some(_) if !ledger.has_room(sender) => true,
+        Some(_) => {
+            ledger.add_installation(sender);
+            !ledger.take_installation(sender)
+        }
+    }
+}
+
+fn report_bytes(report: &Report, is_new_day: bool) -> u32 {
+    let bytes = if is_new_day { REPORT_BYTES } else { OVERWRITTEN_BYTES };
+    bytes.saturating_add(POINT_BYTES.saturating_mul(u32::try_from(report.dimensions.len()).unwrap_or(u32::MAX)))
 }
 
 fn snapshot_rollups(

@@ -16,18 +16,20 @@ pub struct DayIntake {
 pub struct Intake {
     /// Today so far.
     pub today: DayIntake,
-    /// The 28 days before, which may have none.
+    /// The days before, as far back as the store goes, 28 at most.
     pub before: Vec<DayIntake>,
 }
 
 impl Intake {
-    /// Returns the median of the days before; each of its numbers is a median of its own.
-    pub fn median(&self) -> DayIntake {
-        DayIntake {
+    /// Returns the median of the days before; each of its numbers is a median of its own. Returns `None` for a store that is
+    /// younger than a week, with which no day can be compared.
+    pub fn median(&self) -> Option<DayIntake> {
+        const WEEK: usize = 7;
+        (self.before.len() >= WEEK).then(|| DayIntake {
             installations: self.median_of(|day| day.installations),
             versions: self.median_of(|day| day.versions),
             bulk: self.median_of(|day| day.bulk),
-        }
+        })
     }
 
     fn median_of(&self, number: impl Fn(&DayIntake) -> u64) -> u64 {
@@ -44,8 +46,9 @@ mod tests {
     #[test]
     fn one_day_that_is_unlike_the_others_moves_no_median() {
         let day = |installations| DayIntake { installations, versions: installations * 2, bulk: 0 };
-        let before = [3, 1, 2, 10_000, 2].map(day).to_vec();
-        assert_eq!(Intake { today: day(9), before }.median(), DayIntake { installations: 2, versions: 4, bulk: 0 });
-        assert_eq!(Intake::default().median(), DayIntake::default());
+        let before = [3, 1, 2, 10_000, 2, 2, 4].map(day).to_vec();
+        let median = |before: &[DayIntake]| Intake { today: day(9), before: before.to_vec() }.median();
+        assert_eq!(median(&before), Some(DayIntake { installations: 2, versions: 4, bulk: 0 }));
+        assert_eq!(median(&before[1..]), None);
     }
 }

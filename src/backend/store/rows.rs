@@ -11,7 +11,7 @@ use super::hour::Hour;
 use crate::catalog::{Attribute, EventRecord, KamajiVersion, KubernetesVersion, METRICS, Metric, Values};
 
 /// The word that stands for more values than a store keeps apart.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// A batch of rows, stored atomically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -26,6 +26,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -42,7 +43,7 @@ use super::{
 use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
 use migrate::{SCHEMA, Schema, SchemaError};
-use reader::SqliteReader;
+use reader::{DEADLINE, SCAN_DEADLINE, SqliteReader};
 use words::Words;
 use writer::{RowWriter, SqliteWriter};
 
@@ -64,12 +65,14 @@ pub struct SqliteStore {
     reader: SqliteReader,
     /// A connection of its own for questions about all rows, so that sessions, tokens and probes don't wait for them.
     insights: SqliteReader,
+    /// A connection of its own for admins who look at all rows, which may take minutes.
+    scans: SqliteReader,
     writer: SqliteWriter,
     pseudonym_key: PseudonymKey,
     path: PathBuf,
     /// Dropped after the connections, as the locks are.
     file: Arc<StoreFile>,
-    _locks: StoreLocks,
+    locks: StoreLocks,
 }
 
 /// The locks of an open store.
@@ -77,7 +80,7 @@ pub struct SqliteStore {
 struct StoreLocks {
     _used: Lock,
     /// `None` for a command beside the backend that serves the store.
-    _served: Option<Lock>,
+    served: Option<Lock>,
 }
 
 /// The purpose for which a store is opened.
@@ -212,8 +215,10 @@ impl SqliteStore {
         if purpose == Purpose::Serve {
             rows.load_uids()?;
         }
-        let reader = || Ok::<_, OpenCause>(SqliteReader::new(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?));
-        let (reader, insights) = (reader()?, reader()?);
+        let reader = |deadline| {
+            Ok::<_, OpenCause>(SqliteReader::new(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, deadline))
+        };
+        let (reader, insights, scans) = (reader(DEADLINE)?, reader(DEADLINE)?, reader(SCAN_DEADLINE)?);
         if !file.compare() {
             return Err(OpenCause::Moved);
         }
@@ -223,12 +228,32 @@ impl SqliteStore {
         Ok(Self {
             reader,
             insights,
+            scans,
             writer: SqliteWriter::start(rows)?,
             pseudonym_key,
             path: path.to_owned(),
             file,
-            _locks: locks,
+            locks,
         })
+    }
+
+    /// Runs a step of an erasure. Beside the backend that serves the store, each step waits a while first: the backend asks
+    /// for the lock of the file 10 to 40 times a second, and would hardly find it free.
+    async fn erase_step<T, F>(&self, step: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut RowWriter) -> rusqlite::Result<T> + Send + 'static,
+    {
+        const PAUSE: Duration = Duration::from_millis(200);
+        if self.locks.served.is_some() {
+            return self.run_on_rows(step).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+        self.run_on_rows(|rows| {
+            rows.forget_words();
+            step(rows)
+        })
+        .await
     }
 
     /// Runs `task` on the writing connection, unless the file is no longer the one that is open.
@@ -272,7 +297,7 @@ impl StoreLocks {
             LockError::Used => OpenCause::Served,
             LockError::File(error) => OpenCause::File(error),
         })?;
-        Ok(Self { _used: used, _served: served })
+        Ok(Self { _used: used, served })
     }
 }
 
@@ -327,7 +352,7 @@ impl Store for SqliteStore {
                     let next = erase::erase_installations(rows, &filter, &key, from, &mut erased)?;
                     Ok((erased, next))
                 };
-                (all, after) = self.run_on_rows(step).await?;
+                (all, after) = self.erase_step(step).await?;
             }
             Ok(all)
         }
@@ -345,7 +370,7 @@ impl Store for SqliteStore {
                     let next = erase::erase_events(rows, &filter, from, &mut erased)?;
                     Ok((erased, next))
                 };
-                (all, after) = self.run_on_rows(step).await?;
+                (all, after) = self.erase_step(step).await?;
             }
             Ok(all)
         }
@@ -361,7 +386,7 @@ impl Store for SqliteStore {
         let read = move |connection: &mut Connection, words: &mut Words| {
             matching::installations(connection, words, &filter, &key, limit)
         };
-        self.insights.run_with_words(read).boxed()
+        self.scans.run_with_words(read).boxed()
     }
 
     fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
@@ -370,7 +395,7 @@ impl Store for SqliteStore {
             let read = move |connection: &mut Connection, words: &mut Words| {
                 matching::count_events(connection, words, &filter)
             };
-            self.insights.run_with_words(read).await
+            self.scans.run_with_words(read).await
         }
         .boxed()
     }

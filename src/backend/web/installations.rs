@@ -11,7 +11,7 @@ use super::{PageError, Web};
 use crate::backend::auth::AuthUnavailable;
 use crate::backend::insights::ListedInstallation;
 use crate::backend::store::{
-    EventFilter, FilterTime, HourRange, InstallationFilter, MatchedRows, ReadError, WriteError,
+    EventFilter, FilterTime, FilterVersion, HourRange, InstallationFilter, MatchedRows, ReadError, WriteError,
 };
 
 /// The default number of installations in a response.
@@ -92,6 +92,14 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     text.map(|text| text.parse()).transpose().map_err(|error| InstallationsError::Parameter(format!("{name}: {error}")))
 }
 
+/// Parses a version, if there is one.
+fn version<V>(name: &str, text: Option<&String>) -> Result<Option<V>, InstallationsError>
+where
+    FilterVersion<V>: std::str::FromStr<Err: std::fmt::Display>,
+{
+    Ok(parse::<FilterVersion<V>>(name, text)?.map(|version| version.0))
+}
+
 impl InstallationsQuery {
     fn filter(&self) -> Result<InstallationFilter, InstallationsError> {
         let time = |name, text: &Option<String>| parse::<FilterTime>(name, text.as_ref());
@@ -105,8 +113,8 @@ impl InstallationsQuery {
                 time("received_after", &self.received_after)?,
                 time("received_before", &self.received_before)?,
             ),
-            kamaji_version: parse("kamaji_version", self.kamaji_version.as_ref())?,
-            kubernetes_version: parse("kubernetes_version", self.kubernetes_version.as_ref())?,
+            kamaji_version: version("kamaji_version", self.kamaji_version.as_ref())?,
+            kubernetes_version: version("kubernetes_version", self.kubernetes_version.as_ref())?,
             bulk: self.bulk,
             confirmed: self.confirmed,
         })
@@ -117,9 +125,9 @@ impl EventsQuery {
     fn filter(&self) -> Result<EventFilter, InstallationsError> {
         Ok(EventFilter {
             time: HourRange::between(parse("after", self.after.as_ref())?, parse("before", self.before.as_ref())?),
-            kamaji_version: parse("kamaji_version", self.kamaji_version.as_ref())?,
-            kubernetes_version: parse("kubernetes_version", self.kubernetes_version.as_ref())?,
-            tcp_version: parse("tcp_version", self.tcp_version.as_ref())?,
+            kamaji_version: version("kamaji_version", self.kamaji_version.as_ref())?,
+            kubernetes_version: version("kubernetes_version", self.kubernetes_version.as_ref())?,
+            tcp_version: version("tcp_version", self.tcp_version.as_ref())?,
             bulk: self.bulk,
         })
     }
@@ -139,6 +147,9 @@ pub(super) async fn list(
     query: Result<Query<InstallationsQuery>, QueryRejection>,
 ) -> Result<Response, InstallationsError> {
     let Query(query) = query?;
+    if query.dry_run {
+        return Err(InstallationsError::Parameter("dry_run: nothing is erased by GET".into()));
+    }
     let (filter, limit) = (query.filter()?, query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT));
     let store = web.stores.rows.as_ref();
     let (found, key) = (store.installations(filter, limit).await?, store.pseudonym_key().await?);
@@ -152,6 +163,9 @@ pub(super) async fn erase(
     query: Result<Query<InstallationsQuery>, QueryRejection>,
 ) -> Result<Response, InstallationsError> {
     let Query(query) = query?;
+    if query.limit.is_some() {
+        return Err(InstallationsError::Parameter("limit: all that match are erased".into()));
+    }
     let (filter, store) = (with_condition(query.filter()?)?, web.stores.rows.as_ref());
     let matched = if query.dry_run {
         MatchedRows { installations: store.installations(filter, 0).await?.matching, ..MatchedRows::default() }

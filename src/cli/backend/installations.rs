@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::StoreArgs;
 use crate::backend::admin::rows::{self, ListFormat};
-use crate::backend::store::{EventFilter, FilterTime, HourRange, InstallationFilter, InstallationId};
+use crate::backend::store::{EventFilter, FilterTime, FilterVersion, HourRange, InstallationFilter, InstallationId};
 use crate::catalog::{KamajiVersion, KubernetesVersion};
 use crate::cli::print;
 
@@ -47,12 +47,12 @@ pub(super) struct InstallationFilterArgs {
     /// Last receipt before this time.
     #[arg(long, value_name = "TIME")]
     received_before: Option<FilterTime>,
-    /// Version of Kamaji.
+    /// Version of Kamaji, or other.
     #[arg(long, value_name = "VERSION")]
-    kamaji_version: Option<KamajiVersion>,
-    /// Version of the management cluster.
+    kamaji_version: Option<FilterVersion<KamajiVersion>>,
+    /// Version of the management cluster, or other.
     #[arg(long, value_name = "VERSION")]
-    kubernetes_version: Option<KubernetesVersion>,
+    kubernetes_version: Option<FilterVersion<KubernetesVersion>>,
     /// In bulk, or not.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     bulk: Option<bool>,
@@ -69,15 +69,15 @@ pub(super) struct EventFilterArgs {
     /// Events before this time.
     #[arg(long, value_name = "TIME")]
     before: Option<FilterTime>,
-    /// Version of Kamaji.
+    /// Version of Kamaji, or other.
     #[arg(long, value_name = "VERSION")]
-    kamaji_version: Option<KamajiVersion>,
-    /// Version of the management cluster.
+    kamaji_version: Option<FilterVersion<KamajiVersion>>,
+    /// Version of the management cluster, or other.
     #[arg(long, value_name = "VERSION")]
-    kubernetes_version: Option<KubernetesVersion>,
+    kubernetes_version: Option<FilterVersion<KubernetesVersion>>,
     /// Version of the control plane; of an update, the old or the new one.
     #[arg(long, value_name = "VERSION")]
-    tcp_version: Option<KubernetesVersion>,
+    tcp_version: Option<FilterVersion<KubernetesVersion>>,
     /// In bulk, or not.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     bulk: Option<bool>,
@@ -89,8 +89,8 @@ impl InstallationFilterArgs {
             id: self.id,
             first_seen: HourRange::between(self.first_seen_after, self.first_seen_before),
             last_seen: HourRange::between(self.received_after, self.received_before),
-            kamaji_version: self.kamaji_version,
-            kubernetes_version: self.kubernetes_version,
+            kamaji_version: self.kamaji_version.map(|version| version.0),
+            kubernetes_version: self.kubernetes_version.map(|version| version.0),
             bulk: self.bulk,
             confirmed: self.confirmed,
         }
@@ -100,7 +100,13 @@ impl InstallationFilterArgs {
 impl EventFilterArgs {
     pub(super) fn into_filter(self) -> EventFilter {
         let Self { after, before, kamaji_version, kubernetes_version, tcp_version, bulk } = self;
-        EventFilter { time: HourRange::between(after, before), kamaji_version, kubernetes_version, tcp_version, bulk }
+        EventFilter {
+            time: HourRange::between(after, before),
+            kamaji_version: kamaji_version.map(|version| version.0),
+            kubernetes_version: kubernetes_version.map(|version| version.0),
+            tcp_version: tcp_version.map(|version| version.0),
+            bulk,
+        }
     }
 }
 

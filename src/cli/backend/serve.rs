@@ -126,6 +126,9 @@ struct LimitArgs {
     /// New installations per day of all clients together. Further ones are refused.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_NEW_INSTALLATIONS", default_value = "5000", value_name = "PER_DAY")]
     max_new_installations: u32,
+    /// Events per day in bulk, of all clients together. Further ones are refused.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_BULK_EVENTS", default_value = "200000", value_name = "PER_DAY")]
+    max_bulk_events: u32,
     /// Size of the store in bytes, such as 800Mi or 8Gi, from which on new installations and events are refused.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_STORE_SIZE", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     max_store_size: u64,
@@ -236,6 +239,7 @@ impl LimitArgs {
             max_counted_installations,
             max_counted_events,
             max_new_installations,
+            max_bulk_events,
             max_store_size: _,
             max_connections,
             max_connections_per_client,
@@ -252,6 +256,7 @@ impl LimitArgs {
                 installations: max_counted_installations,
                 events: max_counted_events,
                 new_installations: max_new_installations,
+                bulk_events: max_bulk_events,
             },
             max_connections: unlimited_if_zero(max_connections),
             max_connections_per_client: unlimited_if_zero(max_connections_per_client),

@@ -17,7 +17,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::figures;
-use super::harness::{Backend, GZIP, PROTOBUF, gzip, request_from, unlimited};
+use super::harness::{Backend, GZIP, PROTOBUF, UNLIMITED_SHARES, gzip, request_from, unlimited};
 use super::samples::{created, gauge, logs_request, metrics_request, point, state_gauges, text};
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
@@ -34,9 +34,6 @@ const OF_REQUEST: usize = 400;
 
 /// A control plane count that is as large as counts.
 const LARGEST: i64 = 25_000;
-
-/// Without shares, as the definitions of before.
-const UNLIMITED_SHARES: ShareLimits = ShareLimits { installations: 0, events: 0, new_installations: 0 };
 
 /// A backend, and the attacker's view of it.
 struct Attack {
@@ -173,7 +170,7 @@ async fn receive_truth(store: &dyn Store, received: Hour) {
 async fn three_days(limits: Limits) -> Shown {
     let mut attack = Attack::start(limits).await;
     let start = Hour::of(attack.clock.now());
-    for days in [40, 1] {
+    for days in [30, 1] {
         receive_truth(attack.backend.store(), start.minus(days * 24)).await;
     }
     for hour in 0..HOURS {
@@ -257,7 +254,7 @@ async fn one_address_stores_no_more_a_day_than_its_bytes() {
     const BYTES: u32 = 4_000_000;
     let mut lines = format!("one address with {BYTES} bytes a day\n");
     for kind in ["snapshots", "snapshots with points", "events"] {
-        let mut attack = Attack::start(Limits { bytes_per_day: BYTES, shares: UNLIMITED_SHARES, ..unlimited() }).await;
+        let mut attack = Attack::start(Limits { bytes_per_day: BYTES, ..unlimited() }).await;
         let empty = attack.backend.store().size().await.unwrap().used;
         let mut sent = 0_u16;
         loop {
@@ -288,7 +285,7 @@ async fn one_address_stores_no_more_a_day_than_its_bytes() {
 /// Versions without end take no place of those that are in use, and add no more words an hour than is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_without_end_displace_none_that_is_in_use() {
-    let mut attack = Attack::start(Limits { shares: UNLIMITED_SHARES, ..unlimited() }).await;
+    let mut attack = Attack::start(unlimited()).await;
     let start = Hour::of(attack.clock.now());
     let forged: Vec<_> = (0..OF_REQUEST).map(|_| Uuid::new_v4()).collect();
     for hours in [48, 24, 1] {
@@ -321,7 +318,7 @@ async fn versions_without_end_displace_none_that_is_in_use() {
 async fn what_an_attacker_made_is_erased_by_filters() {
     let mut attack = Attack::start(Limits::default()).await;
     let start = Hour::of(attack.clock.now());
-    for days in [40, 0] {
+    for days in [30, 0] {
         receive_truth(attack.backend.store(), start.minus(days * 24)).await;
     }
     let before = attack.shown().await;

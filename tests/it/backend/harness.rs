@@ -14,7 +14,9 @@ use kamaji_telemetry::backend::insights::Overview;
 use kamaji_telemetry::backend::store::{
     AuthStore, Batch, GaugeSnapshot, Hour, Report, Role, Source, SqliteStore, StateCounts, Store,
 };
-use kamaji_telemetry::backend::{self, Limits, Listeners, Retention, SecurityConfig, ServeSettings, Stores};
+use kamaji_telemetry::backend::{
+    self, Limits, Listeners, Retention, SecurityConfig, ServeSettings, ShareLimits, Stores,
+};
 use kamaji_telemetry::catalog::{KamajiVersion, KubernetesVersion, SERVICE_VERSION};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
@@ -45,9 +47,13 @@ pub(crate) struct Backend {
     shutdown: DropGuard,
 }
 
+/// No bound on what is new.
+pub(crate) const UNLIMITED_SHARES: ShareLimits =
+    ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0 };
+
 /// Returns limits without rates.
 pub(crate) fn unlimited() -> Limits {
-    Limits { requests: 0, items: 0, bytes_per_day: 0, snapshots: 0, ..Limits::default() }
+    Limits { requests: 0, items: 0, bytes_per_day: 0, snapshots: 0, shares: UNLIMITED_SHARES, ..Limits::default() }
 }
 
 /// An HTTP response.
@@ -146,13 +152,13 @@ impl Backend {
         self.rows.as_ref()
     }
 
-    /// Stores a receipt of 40 days ago, so that the next one confirms the installation,
+    /// Stores a receipt of 30 days ago, so that the next one confirms the installation,
     /// which weighs all of its control planes.
     pub(crate) async fn received_before(&self, installation: Uuid) {
         self.store_receipt(installation, Source::Agent(SERVICE_VERSION.parse().unwrap())).await;
     }
 
-    /// Stores a receipt of 40 days ago of a cluster with Kamaji's built-in telemetry.
+    /// Stores a receipt of 30 days ago of a cluster with Kamaji's built-in telemetry.
     pub(crate) async fn received_from_kamaji_before(&self, cluster: Uuid) {
         let installation = self.rows.pseudonym_key().await.unwrap().pseudonym(cluster);
         self.store_receipt(installation, Source::Kamaji).await;
@@ -166,7 +172,7 @@ impl Backend {
             kubernetes_version: KubernetesVersion::Unknown,
             dimensions: vec![],
         };
-        let received = Hour::of(Timestamp::now()).minus(40 * 24);
+        let received = Hour::of(Timestamp::now()).minus(30 * 24);
         let snapshots = vec![GaugeSnapshot { installation, received, report }];
         self.rows.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
     }

@@ -79,7 +79,7 @@ impl Protocol for HttpProtocol {
             IngestError::Unrouted => StatusCode::NOT_FOUND,
             IngestError::Auth(error) => error.status(),
             // Senders drop a request that gets a 408, and try again after 503.
-            IngestError::Store(WriteError::Full | WriteError::TooManyInstallations) => StatusCode::TOO_MANY_REQUESTS,
+            IngestError::Store(WriteError::Full | WriteError::TooManyNew) => StatusCode::TOO_MANY_REQUESTS,
             IngestError::RateLimit(RateLimitError::TooSlow) | IngestError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             IngestError::RateLimit(limit) => limit.code(),
             IngestError::UnsupportedType(_) | IngestError::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

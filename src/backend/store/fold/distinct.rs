@@ -23,6 +23,10 @@ const ESTABLISHED_ROWS: u32 = 3;
 /// The hours for which a value stays established.
 const ESTABLISHED_HOURS: i32 = 24;
 
+/// The most values that one sender may add to a column in an hour: all versions of a new fleet's first hour, and a quarter of
+/// the places that are free.
+const MAX_VALUES_OF_SENDER: usize = 32;
+
 /// A pool of values, so that rows outside of the figures take no place of those in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pool {
@@ -51,7 +55,11 @@ struct PoolValues {
 }
 
 #[derive(Debug)]
-struct ColumnValues<V>(HashMap<V, ValueRows>);
+struct ColumnValues<V> {
+    values: HashMap<V, ValueRows>,
+    /// The number of values that each sender has added in this hour.
+    added: HashMap<u64, usize>,
+}
 
 /// The rows of a value, halved each hour, and the hour of the last.
 #[derive(Debug, Clone, Copy)]
@@ -71,15 +79,43 @@ impl Pool {
 }
 
 impl DistinctValues {
+    /// Establishes the values of an installation that counts, as its store has it at the start: whoever sends first after a
+    /// restart takes no place of those in use.
+    pub fn establish_report(&mut self, row: &LatestRow) {
+        let counted = &mut self.pools[Pool::Counted as usize];
+        for (dimension, _) in &row.report.dimensions {
+            counted.dimension.establish(dimension.clone(), row.last_seen);
+        }
+        counted.kamaji.establish(row.report.kamaji_version, row.last_seen);
+        counted.kubernetes.establish(row.report.kubernetes_version, row.last_seen);
+        if let Source::Agent(version) = &row.report.source {
+            counted.agent.establish(version.clone(), row.last_seen);
+        }
+    }
+
+    /// Establishes the values of an event that counts, as [`DistinctValues::establish_report`] does.
+    pub fn establish_event(&mut self, row: &EventRow) {
+        let (events, hour) = (&mut self.pools[Pool::Events as usize], Hour::of(row.record.time));
+        events.kamaji.establish(row.record.kamaji_version, hour);
+        events.kubernetes.establish(row.record.kubernetes_version, hour);
+        if let Source::Agent(version) = &row.source {
+            events.agent.establish(version.clone(), hour);
+        }
+        for version in tcp_versions(row.record.event).into_iter().flatten() {
+            events.tcp_version.establish(version, hour);
+        }
+    }
+
     /// Returns the report with values that are kept, and the number of those that are new in this hour.
     pub(super) fn bound_report<'a>(
         &mut self,
         pool: Pool,
+        sender: u64,
         received: Hour,
         report: &'a Report,
     ) -> (Cow<'a, Report>, u32) {
         let values = self.pool(pool, received);
-        let mut bound = Bound { bounded: Cow::Borrowed(report), new: 0 };
+        let mut bound = Bound { bounded: Cow::Borrowed(report), sender, new: 0 };
         bound.column(&mut values.kamaji, report.kamaji_version, |report| report.kamaji_version = KamajiVersion::Other);
         bound.column(&mut values.kubernetes, report.kubernetes_version, |report| {
             report.kubernetes_version = KubernetesVersion::Other;
@@ -99,11 +135,12 @@ impl DistinctValues {
     pub(super) fn bound_event<'a>(
         &mut self,
         pool: Pool,
+        sender: u64,
         received: Hour,
         row: &'a EventRow,
     ) -> (Cow<'a, EventRow>, u32) {
         let values = self.pool(pool, received);
-        let mut bound = Bound { bounded: Cow::Borrowed(row), new: 0 };
+        let mut bound = Bound { bounded: Cow::Borrowed(row), sender, new: 0 };
         let record = &row.record;
         bound.column(&mut values.kamaji, record.kamaji_version, |row| row.record.kamaji_version = KamajiVersion::Other);
         bound.column(&mut values.kubernetes, record.kubernetes_version, |row| {
@@ -134,7 +171,8 @@ impl DistinctValues {
 
     /// Returns the values of a pool, once those of earlier hours are forgotten but for the established ones.
     fn pool(&mut self, pool: Pool, received: Hour) -> &mut PoolValues {
-        if received > self.hour {
+        // A clock that was ahead is set back; a group may begin before the hour and end in it.
+        if received > self.hour || received < self.hour.minus(1) {
             self.hour = received;
             self.pools.iter_mut().for_each(|pool| pool.begin_hour(received));
         }
@@ -166,26 +204,34 @@ impl PoolValues {
 
 impl<V> Default for ColumnValues<V> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { values: HashMap::new(), added: HashMap::new() }
     }
 }
 
 impl<V: Eq + Hash> ColumnValues<V> {
     /// Forgets all values but those that are established, the most frequent first.
     fn begin_hour(&mut self, hour: Hour) {
-        let mut known: Vec<_> = self.0.drain().collect();
+        self.added.clear();
+        let mut known: Vec<_> = self.values.drain().collect();
         known.retain(|(_, value)| value.rows >= ESTABLISHED_ROWS && hour.since(value.last) <= ESTABLISHED_HOURS);
         known.sort_unstable_by_key(|(_, value)| std::cmp::Reverse(value.rows));
         known.truncate(MAX_ESTABLISHED);
         // A value fades, and stays established for as long as it comes.
         let fade =
             |(value, ValueRows { rows, last })| (value, ValueRows { rows: (rows / 2).max(ESTABLISHED_ROWS), last });
-        self.0.extend(known.into_iter().map(fade));
+        self.values.extend(known.into_iter().map(fade));
+    }
+
+    /// Counts a row of a value that is stored. The next hour forgets what is not established.
+    fn establish(&mut self, value: V, hour: Hour) {
+        let ValueRows { rows, last } = self.values.entry(value).or_insert(ValueRows { rows: 0, last: hour });
+        *rows += 1;
+        *last = hour.max(*last);
     }
 
     /// Counts a row of a value that is kept.
     fn count(&mut self, value: &V, hour: Hour) {
-        if let Some(ValueRows { rows, last }) = self.0.get_mut(value) {
+        if let Some(ValueRows { rows, last }) = self.values.get_mut(value) {
             *rows = rows.saturating_add(1);
             *last = hour;
         }
@@ -195,6 +241,7 @@ impl<V: Eq + Hash> ColumnValues<V> {
 /// A row whose values are being bounded.
 struct Bound<'a, T: ToOwned + ?Sized> {
     bounded: Cow<'a, T>,
+    sender: u64,
     /// The number of values that are new in this hour.
     new: u32,
 }
@@ -202,14 +249,16 @@ struct Bound<'a, T: ToOwned + ?Sized> {
 impl<T: Clone> Bound<'_, T> {
     /// Keeps `value` if there is room in its column, and replaces it otherwise.
     fn column<V: Eq + Hash>(&mut self, column: &mut ColumnValues<V>, value: V, replace: impl FnOnce(&mut T)) {
-        if column.0.contains_key(&value) {
+        if column.values.contains_key(&value) {
             return;
         }
-        if column.0.len() >= MAX_VALUES {
+        let added = column.added.entry(self.sender).or_default();
+        if column.values.len() >= MAX_VALUES || *added >= MAX_VALUES_OF_SENDER {
             replace(self.bounded.to_mut());
             return;
         }
-        column.0.insert(value, ValueRows { rows: 0, last: Hour::default() });
+        *added += 1;
+        column.values.insert(value, ValueRows { rows: 0, last: Hour::default() });
         self.new += 1;
     }
 }
@@ -260,7 +309,8 @@ mod tests {
     }
 
     fn kept(values: &mut DistinctValues, pool: Pool, hour: Hour, patch: u16) -> KamajiVersion {
-        values.bound_report(pool, hour, &report(patch)).0.kamaji_version
+        // Each sender has a value of its own.
+        values.bound_report(pool, patch.into(), hour, &report(patch)).0.kamaji_version
     }
 
     #[test]
@@ -296,9 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn one_sender_adds_so_many_values_of_a_column_and_the_others_find_room() {
+        let mut values = DistinctValues::default();
+        let mut kept = |sender, patch| {
+            values.bound_report(Pool::Counted, sender, HOUR, &report(patch)).0.kamaji_version == version(patch)
+        };
+        assert_eq!((0..300).filter(|patch| kept(1, *patch)).count(), 32);
+        assert!(kept(1, 0) && kept(2, 299));
+    }
+
+    #[test]
     fn only_a_new_value_is_counted_as_one() {
         let mut values = DistinctValues::default();
-        let mut new = |patch| values.bound_report(Pool::Counted, HOUR, &report(patch)).1;
+        let mut new = |patch| values.bound_report(Pool::Counted, 1, HOUR, &report(patch)).1;
         assert_eq!([new(1), new(1), new(2)], [3, 0, 1]);
     }
 }

@@ -11,15 +11,23 @@ pub struct Ledger(Vec<SenderAccount>);
 
 #[derive(Debug, Clone, Copy)]
 struct SenderAccount {
+    /// The number of the sender.
+    sender: u64,
     /// What is left.
     room: Room,
     spent: Spent,
 }
 
 impl Ledger {
-    /// Creates a ledger of senders with this room.
-    pub fn new(rooms: impl IntoIterator<Item = Room>) -> Self {
-        Self(rooms.into_iter().map(|room| SenderAccount { room, spent: Spent::default() }).collect())
+    /// Creates a ledger of senders, by their numbers, with their room.
+    pub fn new(senders: impl IntoIterator<Item = (u64, Room)>) -> Self {
+        let account = |(sender, room)| SenderAccount { sender, room, spent: Spent::default() };
+        Self(senders.into_iter().map(account).collect())
+    }
+
+    /// Returns the number of a sender.
+    pub(super) fn sender(&self, sender: usize) -> u64 {
+        self.0[sender].sender
     }
 
     /// Returns what each sender has spent.
@@ -27,26 +35,32 @@ impl Ledger {
         self.0.iter().map(|account| account.spent)
     }
 
-    /// Returns whether another installation of the sender counts.
+    /// Returns whether an installation in bulk of the sender may begin to count. It is as new to the figures as any other,
+    /// so that the bound of all senders holds for it as well.
     pub(super) fn has_room(&self, sender: usize) -> bool {
-        self.0[sender].room.installations > 0
+        let Room { installations, new_installations, .. } = self.0[sender].room;
+        installations > 0 && new_installations > 0
     }
 
     /// Takes one installation of the sender's share. Returns false if there is none left.
     pub(super) fn take_installation(&mut self, sender: usize) -> bool {
-        let SenderAccount { room, spent } = &mut self.0[sender];
+        let SenderAccount { room, spent, .. } = &mut self.0[sender];
         take(&mut room.installations, &mut spent.installations)
     }
 
     /// Takes one event of the sender's share. Returns false if there is none left.
     pub(super) fn take_event(&mut self, sender: usize) -> bool {
-        let SenderAccount { room, spent } = &mut self.0[sender];
-        take(&mut room.events, &mut spent.events)
+        let SenderAccount { room, spent, .. } = &mut self.0[sender];
+        let counts = take(&mut room.events, &mut spent.events);
+        spent.bulk_events += u32::from(!counts);
+        counts
     }
 
-    /// Counts an installation that is new in the store.
+    /// Counts an installation that is new in the store, or new in the figures.
     pub(super) fn add_installation(&mut self, sender: usize) {
-        self.0[sender].spent.new_installations += 1;
+        let SenderAccount { room, spent, .. } = &mut self.0[sender];
+        room.new_installations = room.new_installations.saturating_sub(1);
+        spent.new_installations += 1;
     }
 
     /// Counts bytes and new words that are written.

@@ -28,7 +28,7 @@ fn fold_within(
     room: Room,
     values: &mut DistinctValues,
 ) -> (SnapshotChanges, Spent) {
-    let mut ledger = Ledger::new([room]);
+    let mut ledger = Ledger::new([(1, room)]);
     let changes = fold_snapshots(before, group.iter().map(|snapshot| (0, snapshot)), &mut ledger, values);
     (changes, ledger.spent().next().unwrap())
 }
@@ -97,7 +97,7 @@ fn what_exceeds_the_room_is_in_bulk_until_there_is_room() {
     let spent = rows.fold(&all(0), room(0));
     assert_eq!((spent, bulk(&rows)), (Spent::default(), 2), "nothing new, and no room");
     let spent = rows.fold(&all(0), room(1));
-    assert_eq!((spent.installations, spent.new_installations, bulk(&rows)), (1, 0, 1), "room is enough of a reason");
+    assert_eq!((spent.installations, spent.new_installations, bulk(&rows)), (1, 1, 1), "room is enough of a reason");
     assert!(rows.fold(&all(24), room(0)).bytes > 0);
     let standings: Vec<_> = rows.latest.values().map(LatestRow::standing).collect();
     assert_eq!(standings, [Standing::Confirmed, Standing::Confirmed, Standing::Bulk]);
@@ -146,7 +146,7 @@ fn events_beyond_the_room_are_in_bulk_and_in_no_sum_but_one() {
         bulk: false,
     };
     let events = [1, 2, 3].map(event);
-    let mut ledger = Ledger::new([Room { events: 2, ..Unlimited.room() }]);
+    let mut ledger = Ledger::new([(1, Room { events: 2, ..Unlimited.room() })]);
     let new = events.iter().map(|event| (0, event));
     let rows = fold_events(new, NOON, &mut ledger, &mut DistinctValues::default());
     assert_eq!(rows.iter().map(|row| row.bulk).collect::<Vec<_>>(), [false, false, true]);

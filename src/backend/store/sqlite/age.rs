@@ -50,20 +50,22 @@ const INTAKE_DAYS: i32 = 28;
 
 /// Reads what was new on each day.
 pub(super) fn intake(connection: &Connection, today: Day) -> rusqlite::Result<Intake> {
+    // The first word of a store is as old as its first row.
+    let first: Option<i32> = connection.query_row("SELECT min(first_used) FROM words", [], |row| row.get(0))?;
+    let age = first.map_or(0, |first| today.number().saturating_sub(first));
     let day = |days| day_intake(connection, today.minus(days));
-    Ok(Intake { today: day(0)?, before: (1..=INTAKE_DAYS).map(day).collect::<rusqlite::Result<_>>()? })
+    Ok(Intake { today: day(0)?, before: (1..=INTAKE_DAYS.min(age)).map(day).collect::<rusqlite::Result<_>>()? })
 }
 
 fn day_intake(connection: &Connection, day: Day) -> rusqlite::Result<DayIntake> {
     const INTAKE: &str = "
         SELECT (SELECT coalesce(sum(installations), 0) FROM first_seen_rollup WHERE source IN (1, 2) AND day = ?1) AS installations,
-               (SELECT count(*) FROM words WHERE first_used = ?1) AS versions,
+               (SELECT count(*) FROM words WHERE first_used = ?1 AND word GLOB '*[0-9]*') AS versions,
                (SELECT coalesce(sum(installations), 0)
                 FROM first_seen_rollup WHERE source IN (1, 2) AND day = ?1 AND bulk = 1)
-               + (SELECT coalesce(sum(events), 0)
-                  FROM event_hour_rollup WHERE source IN (3, 4) AND hour BETWEEN ?2 AND ?2 + 23) AS bulk";
+               + (SELECT coalesce(sum(events), 0) FROM bulk_events WHERE day = ?1) AS bulk";
     let mut select = connection.prepare_cached(INTAKE)?;
-    select.query_row(params![day.number(), day.first_hour().number()], |row| {
+    select.query_row(params![day.number()], |row| {
         Ok(DayIntake {
             installations: sum(row, "installations")?,
             versions: sum(row, "versions")?,

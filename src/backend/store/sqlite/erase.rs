@@ -15,6 +15,11 @@ use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows
 /// The maximum number of rows that one step of an erasure reads: a step takes some 10 ms, for which writes wait.
 const MAX_SCANNED_ROWS: u32 = 4_096;
 
+/// Returns the number of days that an installation may have.
+fn days(row: &LatestRow) -> u32 {
+    row.last_seen.day().number().abs_diff(row.first_seen.day().number()) + 1
+}
+
 /// Deletes every row of an installation in one transaction.
 pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Result<Erased> {
     let (connection, words) = writer.parts();
@@ -37,7 +42,7 @@ pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Res
 /// The key after which the next step of an erasure begins; `None` once there is no further row.
 pub(super) type NextInstallation = Option<Uuid>;
 
-/// Erases the installations after `after` that match, at most [`MAX_STEP_ROWS`], in one transaction. Adds to `erased`, and
+/// Erases the installations after `after` that match, of at most [`MAX_STEP_ROWS`] days and one more, in one transaction. Adds to `erased`, and
 /// returns where the next step begins.
 pub(super) fn erase_installations(
     writer: &mut RowWriter,
@@ -95,15 +100,16 @@ impl RowRemoval<'_> {
         let sql = "SELECT * FROM latest WHERE installation > ?1 ORDER BY installation LIMIT ?2";
         let mut select = self.transaction.prepare_cached(sql)?;
         let mut rows = select.query(params![after, MAX_SCANNED_ROWS])?;
-        let (mut matching, mut next, mut scanned) = (Vec::new(), None, 0);
+        let (mut matching, mut next, mut scanned, mut rows_to_erase) = (Vec::new(), None, 0, 0);
         while let Some(row) = rows.next()? {
             let installation = row.get("installation")?;
             let latest = latest_row(self.transaction, self.words, row)?;
             (next, scanned) = (Some(installation), scanned + 1);
             if filter.matches(installation, &latest, key) {
+                rows_to_erase += days(&latest);
                 matching.push((installation, latest));
             }
-            if matching.len() >= MAX_STEP_ROWS as usize {
+            if rows_to_erase >= MAX_STEP_ROWS {
                 return Ok((matching, next));
             }
         }

@@ -12,10 +12,6 @@ use crate::backend::store::Pruned;
 use crate::backend::store::fold::{DayRow, LatestRow, Sign};
 use crate::backend::store::hour::{Day, Hour};
 
-/// The number of days before an hour in which the last report of an installation is looked for: more than a clock may be
-/// wrong unnoticed.
-const MAX_LOOK_BACK: i32 = 40;
-
 /// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. An installation that
 /// was known before keeps the hours that are not later, and the report of the last day that is left.
 pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Result<Pruned> {
@@ -76,7 +72,7 @@ impl RowRemoval<'_> {
             return Ok(None);
         }
         let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day = ?1 AND installation = ?2")?;
-        for day in (0..MAX_LOOK_BACK).map(|days| hour.day().minus(days)) {
+        for day in (first_seen.day().number()..=hour.day().number()).rev().map(Day::from_number) {
             let mut rows = select.query(params![day.number(), installation])?;
             if let Some(row) = rows.next()? {
                 let day_row = day_row(self.transaction, self.words, row)?;

@@ -33,10 +33,11 @@ pub(super) fn step(writer: &mut RowWriter, cutoffs: Cutoffs, mut pruned: Pruned)
     deletion.write_rollups()?;
     if !has_more {
         words.prune(&transaction, events_before.day().min(first_day))?;
+        transaction.execute("DELETE FROM bulk_events WHERE day < ?1", params![first_day.number()])?;
     }
     transaction.commit()?;
     if !has_more {
-        writer.forget_uids_before(uids_before);
+        writer.forget_old_uids();
     }
     Ok((pruned, has_more))
 }

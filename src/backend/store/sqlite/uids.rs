@@ -86,9 +86,16 @@ impl KnownUids {
         self.waiting.clear();
     }
 
-    /// Forgets the uids of hours before `hour`.
-    pub(super) fn forget_before(&mut self, hour: Hour) {
-        self.index.forget_before(hour);
+    /// Adds events of a commit of which nobody knows whether it was made.
+    pub(super) fn suspect(&mut self, events: &[EventRow]) {
+        for EventRow { record, .. } in events {
+            self.index.insert(record.uid, Hour::of(record.time));
+        }
+    }
+
+    /// Forgets the uids that are older than any event that is accepted at `now`.
+    pub(super) fn forget_old(&mut self, now: Hour) {
+        self.index.forget_before(now.minus(HOURS));
     }
 
     fn is_stored(&self, connection: &Connection, uid: Uuid, hour: Hour) -> rusqlite::Result<bool> {

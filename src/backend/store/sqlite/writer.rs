@@ -15,7 +15,6 @@ use super::inbox;
 use super::uids::KnownUids;
 use super::words::Words;
 use crate::backend::metrics;
-use crate::backend::store::hour::Hour;
 use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
 
@@ -38,6 +37,8 @@ pub(super) struct RowWriter {
     connection: Connection,
     words: Words,
     state: GroupState,
+    /// True after a commit that failed, which may have stored its events all the same.
+    is_uncertain: bool,
     /// Read before the first commit: processes that only delete rows need none.
     uids: Option<KnownUids>,
 }
@@ -239,7 +240,7 @@ fn log_result<T>(result: &Result<T, WriteError>, batches: usize, throttle: &LogT
 
 impl RowWriter {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, words: Words::default(), state: GroupState::default(), uids: None }
+        Self { connection, words: Words::default(), state: GroupState::default(), is_uncertain: false, uids: None }
     }
 
     /// Merges the inbox.
@@ -256,6 +257,7 @@ impl RowWriter {
         if self.uids.is_none() {
             self.merge()?;
             self.uids = Some(KnownUids::load(&self.connection)?);
+            self.state = GroupState::load(&self.connection, &mut self.words)?;
         }
         Ok(())
     }
@@ -265,11 +267,16 @@ impl RowWriter {
         self.uids = None;
     }
 
-    /// Forgets the uids of hours before `hour`.
-    pub(super) fn forget_uids_before(&mut self, hour: Hour) {
+    /// Forgets the uids that are older than any event that is accepted.
+    pub(super) fn forget_old_uids(&mut self) {
         if let Some(uids) = &mut self.uids {
-            uids.forget_before(hour);
+            uids.forget_old(self.state.newest());
         }
+    }
+
+    /// Forgets the words of a process that changes rows beside the one that serves the store, which may delete words.
+    pub(super) fn forget_words(&mut self) {
+        self.words.clear();
     }
 
     /// Returns the connection and the words, for changes of rows that are no batch.
@@ -282,16 +289,22 @@ impl RowWriter {
     fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<Vec<Result<(), WriteError>>> {
         self.load_uids()?;
         let events: usize = writes.iter().map(|write| write.batch.events.len()).sum();
-        if self.uids.as_ref().is_some_and(|uids| uids.waiting() + events > MAX_WAITING) {
+        if self.is_uncertain || self.uids.as_ref().is_some_and(|uids| uids.waiting() + events > MAX_WAITING) {
             self.merge()?;
+            self.is_uncertain = false;
         }
-        let Self { connection, words, state, uids: Some(uids) } = self else { return Ok(Vec::new()) };
+        let Self { connection, words, state, is_uncertain, uids: Some(uids) } = self else { return Ok(Vec::new()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let batches = writes.iter().map(|write| (&write.batch, write.allowance.as_ref())).collect();
         let mut group = Group::read(&transaction, words, batches)?;
         let written = group.write(&transaction, words, state, uids)?;
-        if written.has_changed {
-            transaction.commit()?;
+        if written.has_changed
+            && let Err(error) = transaction.commit()
+        {
+            // If they were stored, they are in the table after the next merge, where the index has them looked up.
+            uids.suspect(&written.events);
+            *is_uncertain = true;
+            return Err(error);
         }
         uids.add(&written.events);
         Ok(group.settle())

@@ -200,7 +200,7 @@ async fn valid_values_of_the_backend_are_accepted() {
         json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteOncePod"], "keepOnUninstall": false}}}}),
         json!({"store": {"sqlite": {"persistence": {"existingClaim": "a"}}}, "tls": {"existingSecret": "a"}}),
         json!({"backup": {"enabled": true, "schedule": "@daily", "persistence": {"existingClaim": "b"}}}),
-        json!({"rateLimit": {"bytesPerDay": 0}, "maxConnections": 0, "listenAddress": "[::]"}),
+        json!({"rateLimit": {"bytesPerDay": 0}, "maxConnections": 0, "maxStoreSize": 8_000_000_000_u64, "listenAddress": "[::]"}),
         json!({"podSecurityContext": open_shift}),
     ]) {
         helm.template(&values).await.unwrap_or_else(|error| panic!("{values}: {error}"));

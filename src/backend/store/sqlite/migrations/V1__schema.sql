@@ -88,6 +88,12 @@ CREATE TABLE inbox (
     events BLOB    NOT NULL
 ) STRICT;
 
+-- Numbers of events in bulk by the day of their receipt, whatever becomes of them.
+CREATE TABLE bulk_events (
+    day    INTEGER NOT NULL PRIMARY KEY,
+    events INTEGER NOT NULL
+) STRICT;
+
 -- Random keys, made once. The key 'pseudonym' turns the UID of a cluster into the installation that is stored.
 CREATE TABLE keys (
     name TEXT NOT NULL PRIMARY KEY,

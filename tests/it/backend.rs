@@ -20,6 +20,7 @@ mod hostile;
 mod kamaji;
 mod limits;
 mod marker;
+mod merge_crash;
 mod otlp;
 mod otlp_json;
 mod opening;

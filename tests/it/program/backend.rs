@@ -40,6 +40,11 @@ impl Backend {
         Self::launch(&[], PROGRAM, &[], &[("TOKIO_WORKER_THREADS", &workers.to_string())]).await
     }
 
+    /// Starts an empty backend with further flags that logs what `filter` selects and waits until it is ready.
+    pub(crate) async fn start_with_log(flags: &[&str], filter: &str) -> Self {
+        Self::launch(flags, PROGRAM, &[], &[("RUST_LOG", filter)]).await
+    }
+
     /// Starts a backend for which a write beyond [`Backend::limit_files`] fails, as on a full disk, instead of ending
     /// the process.
     pub(crate) async fn start_with_limits() -> Self {
@@ -101,6 +106,16 @@ impl Backend {
     pub(crate) async fn end(&mut self, signal: &str) -> Option<i32> {
         self.process.signal(signal);
         eventually("the backend to end", async || self.process.exited()).await.code()
+    }
+
+    /// Suspends the process, and returns once none of its threads runs.
+    pub(crate) async fn suspend(&self) {
+        self.process.suspend().await;
+    }
+
+    /// Lets a suspended process run again.
+    pub(crate) fn unsuspend(&self) {
+        self.process.signal("CONT");
     }
 
     /// Returns the log so far.

@@ -117,6 +117,20 @@ impl Process {
         assert!(status.expect("`kill` is there").success(), "SIG{name} can't be sent");
     }
 
+    /// Suspends the process, and returns once none of its threads runs.
+    pub(crate) async fn suspend(&self) {
+        self.signal("STOP");
+        eventually("all threads to be stopped", async || self.is_suspended().then_some(())).await;
+    }
+
+    /// Returns whether all threads are stopped. One that is in a system call stops at its end.
+    fn is_suspended(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        // A thread that has ended meanwhile has no state.
+        let states = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        states.into_iter().all(|stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T')))
+    }
+
     /// Kills and reaps the process, as a crash would. Its files remain.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

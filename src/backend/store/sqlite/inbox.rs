@@ -29,9 +29,13 @@ pub(super) fn merge(connection: &mut Connection, words: &mut Words) -> rusqlite:
     if connection.prepare_cached(is_empty)?.query_row([], |row| row.get(0))? {
         return Ok(());
     }
+    // The test of kills within a merge reads both lines.
+    tracing::debug!("merging the inbox");
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut changes = RollupChanges::default();
-    for columns in read(&transaction)? {
+    let events = read(&transaction)?;
+    let count = events.len();
+    for columns in events {
         // A commit whose outcome was unknown may have stored an event that then came again.
         if insert(&transaction, &columns)? {
             changes.event(&columns.event(&transaction, words)?, Sign::Plus);
@@ -39,7 +43,9 @@ pub(super) fn merge(connection: &mut Connection, words: &mut Words) -> rusqlite:
     }
     rollups::write(&transaction, words, &changes)?;
     transaction.execute("DELETE FROM inbox", [])?;
-    transaction.commit()
+    transaction.commit()?;
+    tracing::debug!(events = count, "merged the inbox");
+    Ok(())
 }
 
 /// Reads all events of the inbox, in the order of their keys.

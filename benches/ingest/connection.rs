@@ -69,13 +69,15 @@ impl<T> Connection<T> {
         self.pending.len()
     }
 
-    /// Queues a call for the next [`Connection::exchange`]. Returns false if the flow-control window is full.
-    pub(crate) fn send(&mut self, Prepared { body, .. }: &Prepared, call: T) -> bool {
-        let length = body.len() + 5;
-        if length > self.window {
-            return false;
-        }
-        self.window -= length;
+    /// Returns whether the flow-control window has room for another call.
+    pub(crate) fn has_room(&self, prepared: &Prepared) -> bool {
+        length(prepared) <= self.window
+    }
+
+    /// Queues a call, for which there is room, for the next [`Connection::exchange`].
+    pub(crate) fn send(&mut self, prepared: &Prepared, call: T) {
+        self.window -= length(prepared);
+        let body = &prepared.body;
         let stream = self.next;
         self.next += 2;
         frame(&mut self.out, HEADERS, END_HEADERS, stream, &self.headers);
@@ -88,7 +90,6 @@ impl<T> Connection<T> {
             frame(&mut self.out, DATA, flags, stream, part);
         }
         self.pending.push(Pending { stream, sent: Instant::now(), call });
-        true
     }
 
     /// Sends the queued calls, reads once, and passes each call with status OK to `answered`, with the time of its
@@ -135,6 +136,11 @@ impl<T> Connection<T> {
         }
         Ok(())
     }
+}
+
+/// Returns the number of bytes in the DATA frames of a call.
+fn length(Prepared { body, .. }: &Prepared) -> usize {
+    body.len() + 5
 }
 
 /// Splits the first frame, if it is complete, into header and payload.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use kamaji_telemetry::backend::store::{
-    Batch, Dimension, EventRow, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store, truncate_to_hour,
-};
-use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY, Event, EventRecord};
+use kamaji_telemetry::backend::store::{Dimension, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts};
+use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY};
 use uuid::Uuid;
+
+use crate::fill;
 
 /// The number of days that are stored.
 const DAYS: i64 = 365;
@@ -52,8 +52,9 @@ async fn fill(file: &Path, installations: u32, extended: bool, events: u32) -> a
         let snapshots =
             installations.iter().map(|uuid| snapshot(*uuid, noon, extended, &mut random)).collect::<Result<_, _>>()?;
         let count = usize::try_from(events)? * installations.len() / usize::try_from(DAYS)?;
-        let events = (0..count).map(|_| event(noon, &mut random)).collect::<Result<_, _>>()?;
-        store.write(Batch { snapshots, events }).await?;
+        let mut event = |_| fill::event(noon + SignedDuration::from_secs(random.i64(0..40_000)), &mut random);
+        let events = (0..count).map(&mut event).collect::<Result<_, _>>()?;
+        fill::write(&store, snapshots, events).await?;
     }
     Ok(())
 }
@@ -85,21 +86,4 @@ fn snapshot(
                 .collect::<anyhow::Result<_>>()?,
         },
     })
-}
-
-fn event(noon: Timestamp, random: &mut fastrand::Rng) -> anyhow::Result<EventRow> {
-    let tcp_version = "v1.35.1".parse()?;
-    let event = match random.u8(0..5) {
-        0 | 1 => Event::Created { tcp_version, extended: None },
-        2 | 3 => Event::Updated { old_tcp_version: "v1.34.2".parse()?, new_tcp_version: tcp_version },
-        _ => Event::Deleted { status: "Ready".parse()?, tcp_version },
-    };
-    let record = EventRecord {
-        uid: Uuid::new_v4(),
-        time: truncate_to_hour(noon + SignedDuration::from_secs(random.i64(0..40_000))),
-        kamaji_version: "v1.10.2".parse()?,
-        kubernetes_version: "v1.35.1".parse()?,
-        event,
-    };
-    Ok(EventRow { record, source: Source::Agent("0.1.0".parse()?), bulk: false })
 }

@@ -8,13 +8,9 @@ use futures::future::try_join_all;
 use uuid::Uuid;
 
 use crate::connection::Connection;
-use crate::requests::{Kind, MILLISECOND, Prepared};
+use crate::requests::{COUNTS, Kind, Prepared};
 use crate::samples::now;
 use crate::usage;
-
-/// The number of installations that send snapshots in turn: more than are in flight, so that those of each are in
-/// order.
-const INSTALLATIONS: usize = 2_000;
 
 /// The shape of a load.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +37,18 @@ pub(crate) struct Outcome {
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
     pub(crate) events: u64,
-    /// The time of the newest snapshot of each installation, in milliseconds.
-    pub(crate) snapshots: Vec<(Uuid, u64)>,
+    /// The installations that send snapshots in turn: more than calls are in flight, so that those of each are in
+    /// order.
+    pub(crate) installations: Vec<LoadInstallation>,
+}
+
+/// An installation that sends snapshots.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LoadInstallation {
+    pub(crate) uuid: Uuid,
+    /// The running control planes of its newest snapshot.
+    pub(crate) running: u32,
+    pub(crate) is_acknowledged: bool,
 }
 
 /// The state that the connections share.
@@ -55,44 +61,51 @@ struct Generator<'a> {
     acknowledged: &'a mut Acknowledged,
 }
 
-/// The number of the installation of a snapshot, and its time in nanoseconds.
-type Call = (usize, u64);
-
 impl Acknowledged {
-    pub(crate) fn new() -> Self {
-        Self { events: 0, snapshots: (0..INSTALLATIONS).map(|_| (Uuid::new_v4(), 0)).collect() }
+    /// Nothing is acknowledged of `installations`, which send in this order.
+    pub(crate) fn new(installations: impl Iterator<Item = Uuid>) -> Self {
+        let [running, ..] = COUNTS;
+        let new = |uuid| LoadInstallation { uuid, running, is_acknowledged: false };
+        Self { events: 0, installations: installations.map(new).collect() }
     }
 }
 
 impl Generator<'_> {
-    /// Prepares the next call.
-    fn prepare(&mut self) -> Call {
-        let installation = self.next % INSTALLATIONS;
-        self.next += 1;
-        if self.kind == Kind::Snapshot {
-            let time = now();
-            self.prepared.set_snapshot(self.acknowledged.snapshots[installation].0, time);
-            return (installation, time);
+    /// Prepares the next call. Returns the position of the installation of a snapshot.
+    fn prepare(&mut self) -> usize {
+        let Self { kind, prepared, random, next, acknowledged, .. } = self;
+        if let Kind::Events(_) = kind {
+            prepared.set_new_events(random);
+            return 0;
         }
-        self.prepared.set_new_events(&mut self.random);
-        (0, 0)
+        let position = *next % acknowledged.installations.len();
+        *next += 1;
+        let LoadInstallation { uuid, running, .. } = &mut acknowledged.installations[position];
+        *running += u32::from(kind.changes(random));
+        prepared.set_snapshot(*uuid, now(), *running);
+        position
     }
 
-    fn answered(&mut self, (installation, time): Call, sent: Instant) {
+    fn answered(&mut self, position: usize, sent: Instant) {
         self.latencies.push(sent.elapsed());
         self.acknowledged.events += self.kind.events() as u64;
-        if self.kind == Kind::Snapshot {
-            let newest = &mut self.acknowledged.snapshots[installation].1;
-            *newest = (time / MILLISECOND).max(*newest);
+        if self.kind.events() == 0 {
+            self.acknowledged.installations[position].is_acknowledged = true;
         }
     }
 }
 
-/// Sends requests of this shape for `duration`, and waits for the last responses. Fails if one is not OK.
+/// Returns a condition that is true after `duration`.
+pub(crate) fn after(duration: Duration) -> impl Fn() -> bool {
+    let end = Instant::now() + duration;
+    move || Instant::now() >= end
+}
+
+/// Sends requests of this shape until `is_over`, and waits for the last responses. Fails if one is not OK.
 pub(crate) fn run(
     server: SocketAddr,
     shape: Shape,
-    duration: Duration,
+    is_over: impl Fn() -> bool,
     acknowledged: &mut Acknowledged,
 ) -> anyhow::Result<Outcome> {
     let Shape { kind, connections, depth, .. } = shape;
@@ -106,7 +119,7 @@ pub(crate) fn run(
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (started, used) = (Instant::now(), usage::cpu()?);
-    let connections = (0..connections).map(|_| send(server, depth, started + duration, &generator));
+    let connections = (0..connections).map(|_| send(server, depth, &is_over, &generator));
     runtime.block_on(try_join_all(connections))?;
     let (elapsed, cpu) = (started.elapsed(), usage::cpu()?.saturating_sub(used));
     let mut latencies = generator.into_inner().latencies;
@@ -118,22 +131,20 @@ pub(crate) fn run(
 async fn send(
     server: SocketAddr,
     depth: usize,
-    until: Instant,
+    is_over: &impl Fn() -> bool,
     generator: &RefCell<Generator<'_>>,
 ) -> anyhow::Result<()> {
     let path = generator.borrow().prepared.path.clone();
     let mut connection = Connection::open(server, &path).await?;
     loop {
-        let is_over = Instant::now() >= until;
+        let is_over = is_over();
         if is_over && connection.pending() == 0 {
             return Ok(());
         }
-        while !is_over && connection.pending() < depth {
+        while !is_over && connection.pending() < depth && connection.has_room(&generator.borrow().prepared) {
             let generator = &mut *generator.borrow_mut();
             let call = generator.prepare();
-            if !connection.send(&generator.prepared, call) {
-                break;
-            }
+            connection.send(&generator.prepared, call);
         }
         connection.exchange(|call, sent| generator.borrow_mut().answered(call, sent)).await?;
     }

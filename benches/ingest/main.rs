@@ -6,10 +6,17 @@
 //! file. The two servers take turns, so that other load on the machine affects both. Further figures are the growth of
 //! the file, and the time of the overview on a large store; `-- overview INSTALLATIONS DAYS` measures only the
 //! overview, at another size.
+//!
+//! Stores as large as in production are measured one at a time, since each is filled first:
+//! - `-- --stored EVENTS [HOURS]`: loads of events on a store that has as many events, of the last 720 hours or fewer;
+//! - `-- --installations NUMBER`: gauges of installations that are known;
+//! - `-- --start EVENTS`: time and memory of the start, which reads the uids of events.
 
 mod connection;
+mod fill;
 mod growth;
 mod load;
+mod measured;
 mod null_store;
 mod overview;
 #[path = "../shared/process.rs"]
@@ -20,8 +27,10 @@ mod requests;
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests' own, of which not all is sent here")]
 mod samples;
 mod server;
+mod sized;
 #[path = "../shared/spread.rs"]
 mod spread;
+mod start;
 mod stored;
 #[path = "../shared/usage.rs"]
 mod usage;
@@ -54,9 +63,14 @@ fn main() -> anyhow::Result<()> {
         [] => report::run(FULL),
         ["--quick"] => report::run(QUICK),
         ["overview", installations, days] => overview::run(number(installations)?, number(days)?),
+        ["--stored", events] => sized::events(number(events)?, start::HOURS),
+        ["--stored", events, hours] => sized::events(number(events)?, number(hours)?),
+        ["--installations", installations] => sized::installations(number(installations)?),
+        ["--start", events] => start::run(number(events)?),
+        ["open", file] => start::open(file.as_ref()),
         ["serve"] => server::run(None),
         ["serve", file] => server::run(Some(file.as_ref())),
-        _ => bail!("unexpected arguments {arguments:?}: expected none, --quick, or overview INSTALLATIONS DAYS"),
+        _ => bail!("unexpected arguments {arguments:?}: expected none, or those that benches/ingest/main.rs explains"),
     }
 }
 

@@ -8,21 +8,25 @@ use uuid::{Builder, Uuid};
 
 use crate::samples::{created, logs_request, metrics_request, now, state_gauges};
 
-/// The number of events in a batch: as many as an agent sends at once.
-pub(crate) const BATCH: usize = 500;
+/// The stored counts of a snapshot that says nothing new: running, sleeping, `not_ready`, upgrading.
+pub(crate) const COUNTS: [u32; 4] = [5, 1, 0, 0];
 
-/// The number of nanoseconds in a millisecond, the resolution of a store.
-pub(crate) const MILLISECOND: u64 = 1_000_000;
+/// One in this number of changing snapshots says something new: as of an agent that reports every 5 minutes, whose
+/// first report of an hour is stored.
+const SNAPSHOTS_A_CHANGE: u32 = 12;
+
+/// A count that is in no other place of a message.
+const MARKED_COUNT: i64 = 0x0123_4567_89ab_cdef;
 
 /// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One event.
-    Event,
-    /// [`BATCH`] events.
-    Events,
-    /// The four gauges of one installation.
+    /// This number of events.
+    Events(usize),
+    /// The four gauges of one installation, which never change.
     Snapshot,
+    /// The four gauges of one installation, which change now and then.
+    ChangingSnapshot,
 }
 
 /// A message, and the positions of its variable parts.
@@ -35,29 +39,47 @@ pub(crate) struct Prepared {
     uuids: Vec<usize>,
     /// The positions of times, as nanoseconds.
     times: Vec<usize>,
+    /// The positions of the count of running control planes: one of a snapshot.
+    running: Vec<usize>,
 }
 
 impl Kind {
     /// Returns the number of events in a request.
-    pub(crate) fn events(self) -> usize {
+    pub(crate) const fn events(self) -> usize {
         match self {
-            Self::Event => 1,
-            Self::Events => BATCH,
-            Self::Snapshot => 0,
+            Self::Events(events) => events,
+            Self::Snapshot | Self::ChangingSnapshot => 0,
         }
+    }
+
+    /// Returns the number of events or snapshots in a request.
+    pub(crate) fn records(self) -> usize {
+        self.events().max(1)
+    }
+
+    /// Returns whether the next snapshot says something new.
+    pub(crate) fn changes(self, random: &mut fastrand::Rng) -> bool {
+        self == Self::ChangingSnapshot && random.u32(0..SNAPSHOTS_A_CHANGE) == 0
     }
 
     pub(crate) fn prepare(self) -> anyhow::Result<Prepared> {
         let time = now();
-        let uuids: Vec<_> = (0..self.events().max(1)).map(|_| Uuid::new_v4()).collect();
+        let uuids: Vec<_> = (0..self.records()).map(|_| Uuid::new_v4()).collect();
         let (service, body) = match self {
-            Self::Snapshot => (METRICS, metrics_request(uuids[0], state_gauges([5, 1, 0, 0], time)).encode_to_vec()),
-            _ => (LOGS, logs_request(uuids.iter().map(|uid| created(*uid, time)).collect()).encode_to_vec()),
+            Self::Events(_) => {
+                (LOGS, logs_request(uuids.iter().map(|uid| created(*uid, time)).collect()).encode_to_vec())
+            }
+            Self::Snapshot | Self::ChangingSnapshot => {
+                let [_, sleeping, not_ready, upgrading] = COUNTS.map(i64::from);
+                let gauges = state_gauges([MARKED_COUNT, sleeping, not_ready, upgrading], time);
+                (METRICS, metrics_request(uuids[0], gauges).encode_to_vec())
+            }
         };
         let found = uuids.iter().map(|uuid| positions(&body, uuid.to_string().as_bytes())).collect::<Vec<_>>();
         ensure!(found.iter().all(|positions| positions.len() == 1), "expected each UUID once in a message");
         let times = positions(&body, &time.to_le_bytes());
-        Ok(Prepared { path: format!("/{service}/Export"), body, uuids: found.concat(), times })
+        let running = positions(&body, &MARKED_COUNT.to_le_bytes());
+        Ok(Prepared { path: format!("/{service}/Export"), body, uuids: found.concat(), times, running })
     }
 }
 
@@ -73,11 +95,14 @@ impl Prepared {
         }
     }
 
-    /// Sets installation and time, in nanoseconds, of a snapshot.
-    pub(crate) fn set_snapshot(&mut self, installation: Uuid, time: u64) {
+    /// Sets installation, time in nanoseconds, and running control planes of a snapshot.
+    pub(crate) fn set_snapshot(&mut self, installation: Uuid, time: u64, running: u32) {
         self.set_uuid(0, installation);
         for position in &self.times {
             self.body[*position..*position + 8].copy_from_slice(&time.to_le_bytes());
+        }
+        for position in &self.running {
+            self.body[*position..*position + 8].copy_from_slice(&u64::from(running).to_le_bytes());
         }
     }
 

@@ -1,10 +1,12 @@
 //! The process that serves the backend.
 
+use std::fs;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use kamaji_telemetry::backend::store::SqliteStore;
 use kamaji_telemetry::backend::{
     self, Limits, Listeners, SecurityConfig, ServeSettings, ShareLimits, Stores, TrustedProxies,
@@ -15,7 +17,7 @@ use crate::null_store::NullStore;
 use crate::usage;
 
 /// Serves the store in `file`, or one that does nothing. Prints the address of OTLP/gRPC. For each line on standard
-/// input, it prints the CPU time in microseconds and the peak of memory in kB. It ends with the input.
+/// input, it prints the CPU time in microseconds and the bytes written. It ends with the input.
 pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<()> {
     // Tokens need a store, although none is used.
     let elsewhere = tempfile::tempdir()?;
@@ -62,8 +64,21 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
 fn print_figures() -> anyhow::Result<()> {
     for line in stdin().lock().lines() {
         line?;
-        println!("{} {}", usage::cpu()?.as_micros(), usage::peak_memory()?);
+        let [written, accounted] = written()?;
+        println!("{} {written} {accounted}", usage::cpu()?.as_micros());
         stdout().flush()?;
     }
     Ok(())
+}
+
+/// Returns the bytes that the process has written, to sockets as well, and those that the kernel accounts for as going
+/// to disk. With large folios it accounts for each page of one of which any changes, though only those that change are
+/// written: ext4 of Linux 6.18 for 37 kB where a random page of 4 kB is written.
+fn written() -> anyhow::Result<[u64; 2]> {
+    let io = fs::read_to_string("/proc/self/io").context("no procfs: expected Linux")?;
+    let number = |name: &str| {
+        let line = io.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        anyhow::Ok(line.with_context(|| format!("no {name} in procfs"))?.parse()?)
+    };
+    Ok([number("wchar")?, number("write_bytes")?])
 }

@@ -283,9 +283,9 @@ async fn kills_within_merges_lose_and_repeat_nothing() {
     super::figures(
         "merge-kills",
         &format!(
-            "killed {} times within a merge, which takes {} ms: {before_commit} before its commit, {} of them with pages \
-             of it in the write-ahead log, and {} after it; {missed} merges had ended too early; {} events \
-             acknowledged, none of them missing, none stored twice, rollups equal to a recount",
+            "killed {} times within a merge, which takes {} ms: {before_commit} before its commit, {} of them \
+             with pages of it in the write-ahead log, and {} after it; {missed} merges had ended too early; {} \
+             events acknowledged, none of them missing, none stored twice, rollups equal to a recount",
             kills.len(),
             usual.as_millis(),
             history.count(|state| state.has_uncommitted_pages),

@@ -10,8 +10,11 @@
 //! Stores as large as in production are measured one at a time, since each is filled first:
 //! - `-- --stored EVENTS [HOURS]`: loads of events on a store that has as many events, of the last 720 hours or fewer;
 //! - `-- --installations NUMBER`: gauges of installations that are known;
-//! - `-- --start EVENTS`: time and memory of the start, which reads the uids of events.
+//! - `-- --start EVENTS`: time and memory of the start, which reads the uids of events;
+//! - `-- --backup GIGABYTES`: a backup beside a load;
+//! - `-- --shrink GIGABYTES`: the file's size after most of its rows were deleted.
 
+mod backup;
 mod connection;
 mod fill;
 mod growth;
@@ -67,7 +70,10 @@ fn main() -> anyhow::Result<()> {
         ["--stored", events, hours] => sized::events(number(events)?, number(hours)?),
         ["--installations", installations] => sized::installations(number(installations)?),
         ["--start", events] => start::run(number(events)?),
+        ["--backup", gigabytes] => backup::run(number(gigabytes)?),
+        ["--shrink", gigabytes] => backup::shrink(number(gigabytes)?),
         ["open", file] => start::open(file.as_ref()),
+        ["backup", file, copy] => backup::run_backup(file.as_ref(), copy.as_ref()),
         ["serve"] => server::run(None),
         ["serve", file] => server::run(Some(file.as_ref())),
         _ => bail!("unexpected arguments {arguments:?}: expected none, or those that benches/ingest/main.rs explains"),

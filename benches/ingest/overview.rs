@@ -98,8 +98,7 @@ fn generate(file: &Path, installations: u32, days: u32) -> anyhow::Result<usize>
     connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")?;
     let hour = Hour::of(Timestamp::now()).number();
     let transaction = connection.transaction()?;
-    transaction.execute(WORDS, [])?;
-    transaction.execute(LATEST, named_params! { ":installations": installations, ":hour": hour })?;
+    insert_latest(&transaction, installations, hour)?;
     let mut rows = 0;
     for age in (0..i32::try_from(days)?).rev() {
         rows += transaction.execute(DAYS, named_params! { ":day": hour / 24 - age, ":age": age })?;
@@ -108,6 +107,13 @@ fn generate(file: &Path, installations: u32, days: u32) -> anyhow::Result<usize>
     transaction.execute_batch(ROLLUPS)?;
     transaction.commit()?;
     Ok(rows)
+}
+
+/// Inserts the words and the installations. `hour` is the current one.
+pub(crate) fn insert_latest(connection: &Connection, installations: u32, hour: i32) -> anyhow::Result<()> {
+    connection.execute(WORDS, [])?;
+    connection.execute(LATEST, named_params! { ":installations": installations, ":hour": hour })?;
+    Ok(())
 }
 
 /// Returns the 50th and the 99th percentile of the time of a query.

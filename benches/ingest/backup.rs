@@ -37,9 +37,9 @@ const FIRST_DAY: i32 = 390;
 
 /// The rows of all installations on a day. Its rollups are left out: no backup and no deletion depends on them.
 const DAY: &str = "
-    INSERT INTO days (day, installation, source, confirmed, running, sleeping, not_ready, upgrading,
+    INSERT INTO days (day, installation, source, standing, young, running, sleeping, not_ready, upgrading,
                       agent, kamaji, kubernetes, dimensions)
-    SELECT :day, installation, source, 1, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions
+    SELECT :day, installation, source, 1, 0, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions
     FROM latest";
 
 /// The sizes of a store's files, in bytes.

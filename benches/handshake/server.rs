@@ -95,7 +95,7 @@ async fn serve(
         requests: 0,
         items: 0,
         bytes_per_day: 0,
-        shares: ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0 },
+        shares: ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0, values: 0 },
         snapshots: 0,
         max_connections,
         max_connections_per_client: max_connections,

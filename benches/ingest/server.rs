@@ -51,7 +51,7 @@ async fn serve(stores: Stores, shutdown: CancellationToken) -> anyhow::Result<()
         requests: 0,
         items: 0,
         bytes_per_day: 0,
-        shares: ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0 },
+        shares: ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0, values: 0 },
         snapshots: 0,
         max_connections: unlimited,
         max_connections_per_client: unlimited,

@@ -82,6 +82,8 @@ Returns the environment variables of the backend. Settings are variables rather 
   value: {{ .Values.maxNewInstallations | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_BULK_EVENTS
   value: {{ .Values.maxBulkEvents | int64 | quote }}
+- name: KAMAJI_TELEMETRY_MAX_VALUES
+  value: {{ .Values.maxValues | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_STORE_SIZE
   value: {{ if kindIs "string" .Values.maxStoreSize }}{{ .Values.maxStoreSize | quote }}{{ else }}{{ .Values.maxStoreSize | int64 | quote }}{{ end }}
 - name: KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS

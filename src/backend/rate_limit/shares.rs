@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{ClientKey, TokenBuckets};
 use crate::backend::store::{Room, Spent};
 
-/// Bounds on what is new in a day. A rate of zero is unlimited. A whole day's may arrive at once, and comes back over a day.
+/// Bounds on what is new in a day. Zero is unlimited. A whole day's may arrive at once, and comes back over a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareLimits {
     /// New installations of one client that are in the figures. Further ones are stored in bulk.
@@ -18,6 +18,8 @@ pub struct ShareLimits {
     pub new_installations: u32,
     /// Events in bulk of all clients together. Further ones are not stored.
     pub bulk_events: u32,
+    /// Values of a column in an hour. Further ones are stored as `other`.
+    pub values: u32,
 }
 
 /// What each client, and all together, have added in the last day.
@@ -29,6 +31,7 @@ pub(super) struct DailyShares {
     /// The part of a day's new installations that only those that count may take.
     reserved: u32,
     bulk_events: TokenBuckets<()>,
+    values: u32,
     is_full: AtomicBool,
     /// Random for each process.
     state: RandomState,
@@ -37,19 +40,20 @@ pub(super) struct DailyShares {
 impl Default for ShareLimits {
     /// Returns the default shares, which docs/backend.md derives.
     fn default() -> Self {
-        Self { installations: 20, events: 1_000, new_installations: 5_000, bulk_events: 200_000 }
+        Self { installations: 20, events: 1_000, new_installations: 5_000, bulk_events: 200_000, values: 256 }
     }
 }
 
 impl DailyShares {
     pub(super) fn new(limits: &ShareLimits) -> Self {
-        let ShareLimits { installations, events, new_installations, bulk_events } = limits;
+        let ShareLimits { installations, events, new_installations, bulk_events, values } = limits;
         Self {
             installations: TokenBuckets::daily(*installations),
             events: TokenBuckets::daily(*events),
             new_installations: TokenBuckets::daily(*new_installations),
             reserved: new_installations / 2,
             bulk_events: TokenBuckets::daily(*bulk_events),
+            values: if *values == 0 { u32::MAX } else { *values },
             is_full: AtomicBool::new(false),
             state: RandomState::new(),
         }
@@ -68,6 +72,7 @@ impl DailyShares {
             new_installations,
             new_bulk_installations: new_installations.saturating_sub(self.reserved),
             bulk_events: self.bulk_events.left(&(), now),
+            values: self.values,
             is_full: self.is_full(),
         }
     }

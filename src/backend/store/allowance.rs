@@ -31,6 +31,8 @@ pub struct Room {
     pub new_bulk_installations: u32,
     /// The number of events in bulk that are stored, of all senders together.
     pub bulk_events: u32,
+    /// The number of values of a column that an hour keeps apart.
+    pub values: u32,
     /// True if the store is as large as it may be: only snapshots of confirmed installations are stored.
     pub is_full: bool,
 }
@@ -66,6 +68,7 @@ impl Allowance for Unlimited {
             new_installations: u32::MAX,
             new_bulk_installations: u32::MAX,
             bulk_events: u32::MAX,
+            values: u32::MAX,
             is_full: false,
         }
     }

@@ -163,7 +163,7 @@ pub fn fold_snapshots<'a>(
         if known.is_some_and(|known| known.report.source.kind() != report.source.kind()) {
             continue;
         }
-        let (report, words) = values.bound_report(Pool::of(known), ledger.sender(sender), *received, report);
+        let (report, words) = values.bound_report(Pool::of(known), ledger.value_bound(sender), *received, report);
         // Most say nothing new, and are compared without a copy.
         if known.is_some_and(|known| !known.is_changed_by(*received, &report, ledger.has_room(sender))) {
             continue;
@@ -196,7 +196,7 @@ pub fn fold_events<'a>(
     let fold = |(sender, event): (usize, &'a EventRow)| {
         let bulk = !ledger.take_event(sender);
         let pool = if bulk { Pool::Uncounted } else { Pool::Events };
-        let (event, words) = values.bound_event(pool, ledger.sender(sender), received, event);
+        let (event, words) = values.bound_event(pool, ledger.value_bound(sender), received, event);
         ledger.write(sender, EVENT_BYTES, words);
         EventRow { bulk, ..Cow::into_owned(event) }
     };

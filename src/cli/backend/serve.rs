@@ -129,6 +129,9 @@ struct LimitArgs {
     /// Events per day in bulk, of all clients together. Further ones are refused.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_BULK_EVENTS", default_value = "200000", value_name = "PER_DAY")]
     max_bulk_events: u32,
+    /// Values of a column, such as versions of Kamaji, that an hour keeps apart. Further ones are stored as other.
+    #[arg(long, env = "KAMAJI_TELEMETRY_MAX_VALUES", default_value = "256", value_name = "PER_HOUR")]
+    max_values: u32,
     /// Size of the store in bytes, such as 800Mi or 8Gi, from which on new installations and events are refused.
     #[arg(long, env = "KAMAJI_TELEMETRY_MAX_STORE_SIZE", default_value = "0", value_name = "BYTES", value_parser = bytes)]
     max_store_size: u64,
@@ -240,6 +243,7 @@ impl LimitArgs {
             max_counted_events,
             max_new_installations,
             max_bulk_events,
+            max_values,
             max_store_size: _,
             max_connections,
             max_connections_per_client,
@@ -257,6 +261,7 @@ impl LimitArgs {
                 events: max_counted_events,
                 new_installations: max_new_installations,
                 bulk_events: max_bulk_events,
+                values: max_values,
             },
             max_connections: unlimited_if_zero(max_connections),
             max_connections_per_client: unlimited_if_zero(max_connections_per_client),

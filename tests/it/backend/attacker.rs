@@ -285,7 +285,8 @@ async fn one_address_stores_no_more_a_day_than_its_bytes() {
 /// Versions without end take no place of those that are in use, and add no more words an hour than is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_without_end_displace_none_that_is_in_use() {
-    let mut attack = Attack::start(unlimited()).await;
+    let shares = ShareLimits { values: 256, ..UNLIMITED_SHARES };
+    let mut attack = Attack::start(Limits { shares, ..unlimited() }).await;
     let start = Hour::of(attack.clock.now());
     let forged: Vec<_> = (0..OF_REQUEST).map(|_| Uuid::new_v4()).collect();
     for hours in [48, 24, 1] {

@@ -100,7 +100,7 @@ impl Load {
         }
         let count =
             |sql| -> usize { connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap() };
-        let kamaji = count("SELECT count(*) FROM events WHERE source = 2");
+        let kamaji = count("SELECT count(*) FROM events WHERE source IN (2, 4)");
         let of_kamaji = |all: &[Sent]| all.iter().filter(|sent| matches!(sent, Sent::Kamaji)).count();
         assert!((of_kamaji(&self.acknowledged)..=of_kamaji(&self.sent)).contains(&kamaji), "{kamaji}");
         count("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM latest)")

@@ -49,7 +49,7 @@ pub(crate) struct Backend {
 
 /// No bound on what is new.
 pub(crate) const UNLIMITED_SHARES: ShareLimits =
-    ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0 };
+    ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0, values: 0 };
 
 /// Returns limits without rates.
 pub(crate) fn unlimited() -> Limits {

@@ -41,7 +41,13 @@ const EVENTS: usize = 500;
 const HOURS: u64 = 29 * 24;
 
 /// All senders have one address.
-const UNLIMITED: [&str; 3] = ["--rate-limit-requests=0", "--rate-limit-items=0", "--rate-limit-items-per-day=0"];
+const UNLIMITED: [&str; 5] = [
+    "--rate-limit-requests=0",
+    "--rate-limit-items=0",
+    "--rate-limit-bytes-per-day=0",
+    "--max-counted-events=0",
+    "--max-bulk-events=0",
+];
 
 const LOG: &str = "kamaji_telemetry=info,kamaji_telemetry::backend::store::sqlite::inbox=debug";
 

@@ -89,6 +89,9 @@ pub(super) fn version(number: u16, patch: u16) -> String {
     format!("v1.{number}.{patch}")
 }
 
+/// Each control plane of these tests has a version of its own, by which its events are told apart.
+const ALL_VALUES: [&str; 3] = ["--max-values=0", "--max-counted-events=0", "--max-bulk-events=0"];
+
 impl Scene {
     /// Starts everything except an agent.
     pub(super) async fn start() -> Self {
@@ -99,7 +102,8 @@ impl Scene {
     pub(super) async fn start_with(definition: &str) -> Self {
         let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
         println!("{SEED}={seed}");
-        let (cluster, backend) = tokio::join!(ApiServer::start_uncompacted(definition), Backend::start());
+        let (cluster, backend) =
+            tokio::join!(ApiServer::start_uncompacted(definition), Backend::start_with(&ALL_VALUES));
         let relay = checkout("otel-collector/relay.yaml");
         let relay = Collector::start(&relay, &[("RELAY_ENDPOINT", backend.url())], &[]).await;
         let (certificate, key) = cluster.certificate();

@@ -9,12 +9,13 @@ use crate::backend::store::hour::Hour;
 use crate::backend::store::rows::{AgentVersion, Dimension, EventRow, Report, Source};
 use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
 
-/// The most values of a column in an hour. A fleet of all versions that are supported has some dozens; a rollup of two
-/// columns by the hour has 65,536 rows at most.
-const MAX_VALUES: usize = 256;
+/// The most values that are known from the hours before: half of the 256 that an hour keeps apart by default, so that a release
+/// of today finds room as well. A fleet of all versions that are supported has some dozens.
+const MAX_ESTABLISHED: usize = 128;
 
-/// The most values that are known from the hours before: half, so that a release of today finds room as well.
-const MAX_ESTABLISHED: usize = MAX_VALUES / 2;
+/// The part of an hour's values that one sender may add: an eighth, which is 32 by default, all versions of a new fleet's first
+/// hour and a quarter of the places that are free.
+const SENDERS: usize = 8;
 
 /// The rows of a day that establish a value. Whoever fills a column in the first second of an hour takes no established
 /// value's place.
@@ -22,10 +23,6 @@ const ESTABLISHED_ROWS: u32 = 3;
 
 /// The hours for which a value stays established.
 const ESTABLISHED_HOURS: i32 = 24;
-
-/// The most values that one sender may add to a column in an hour: all versions of a new fleet's first hour, and a quarter of
-/// the places that are free.
-const MAX_VALUES_OF_SENDER: usize = 32;
 
 /// A pool of values, so that rows outside of the figures take no place of those in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +63,15 @@ struct ColumnValues<V> {
 struct ValueRows {
     rows: u32,
     last: Hour,
+}
+
+/// The bound on the values that a sender may add.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ValueBound {
+    /// The number of the sender.
+    pub(super) sender: u64,
+    /// The number of values of a column that an hour keeps apart.
+    pub(super) max: usize,
 }
 
 impl Pool {
@@ -110,12 +116,12 @@ impl DistinctValues {
     pub(super) fn bound_report<'a>(
         &mut self,
         pool: Pool,
-        sender: u64,
+        by: ValueBound,
         received: Hour,
         report: &'a Report,
     ) -> (Cow<'a, Report>, u32) {
         let values = self.pool(pool, received);
-        let mut bound = Bound { bounded: Cow::Borrowed(report), sender, new: 0 };
+        let mut bound = Bound { bounded: Cow::Borrowed(report), by, new: 0 };
         bound.column(&mut values.kamaji, report.kamaji_version, |report| report.kamaji_version = KamajiVersion::Other);
         bound.column(&mut values.kubernetes, report.kubernetes_version, |report| {
             report.kubernetes_version = KubernetesVersion::Other;
@@ -135,12 +141,12 @@ impl DistinctValues {
     pub(super) fn bound_event<'a>(
         &mut self,
         pool: Pool,
-        sender: u64,
+        by: ValueBound,
         received: Hour,
         row: &'a EventRow,
     ) -> (Cow<'a, EventRow>, u32) {
         let values = self.pool(pool, received);
-        let mut bound = Bound { bounded: Cow::Borrowed(row), sender, new: 0 };
+        let mut bound = Bound { bounded: Cow::Borrowed(row), by, new: 0 };
         let record = &row.record;
         bound.column(&mut values.kamaji, record.kamaji_version, |row| row.record.kamaji_version = KamajiVersion::Other);
         bound.column(&mut values.kubernetes, record.kubernetes_version, |row| {
@@ -241,7 +247,7 @@ impl<V: Eq + Hash> ColumnValues<V> {
 /// A row whose values are being bounded.
 struct Bound<'a, T: ToOwned + ?Sized> {
     bounded: Cow<'a, T>,
-    sender: u64,
+    by: ValueBound,
     /// The number of values that are new in this hour.
     new: u32,
 }
@@ -252,8 +258,9 @@ impl<T: Clone> Bound<'_, T> {
         if column.values.contains_key(&value) {
             return;
         }
-        let added = column.added.entry(self.sender).or_default();
-        if column.values.len() >= MAX_VALUES || *added >= MAX_VALUES_OF_SENDER {
+        let ValueBound { sender, max } = self.by;
+        let added = column.added.entry(sender).or_default();
+        if column.values.len() >= max || *added >= (max / SENDERS).max(1) {
             replace(self.bounded.to_mut());
             return;
         }
@@ -308,9 +315,13 @@ mod tests {
         }
     }
 
+    fn by(sender: u64) -> ValueBound {
+        ValueBound { sender, max: 256 }
+    }
+
     fn kept(values: &mut DistinctValues, pool: Pool, hour: Hour, patch: u16) -> KamajiVersion {
         // Each sender has a value of its own.
-        values.bound_report(pool, patch.into(), hour, &report(patch)).0.kamaji_version
+        values.bound_report(pool, by(patch.into()), hour, &report(patch)).0.kamaji_version
     }
 
     #[test]
@@ -349,7 +360,7 @@ mod tests {
     fn one_sender_adds_so_many_values_of_a_column_and_the_others_find_room() {
         let mut values = DistinctValues::default();
         let mut kept = |sender, patch| {
-            values.bound_report(Pool::Counted, sender, HOUR, &report(patch)).0.kamaji_version == version(patch)
+            values.bound_report(Pool::Counted, by(sender), HOUR, &report(patch)).0.kamaji_version == version(patch)
         };
         assert_eq!((0..300).filter(|patch| kept(1, *patch)).count(), 32);
         assert!(kept(1, 0) && kept(2, 299));
@@ -358,7 +369,7 @@ mod tests {
     #[test]
     fn only_a_new_value_is_counted_as_one() {
         let mut values = DistinctValues::default();
-        let mut new = |patch| values.bound_report(Pool::Counted, 1, HOUR, &report(patch)).1;
+        let mut new = |patch| values.bound_report(Pool::Counted, by(1), HOUR, &report(patch)).1;
         assert_eq!([new(1), new(1), new(2)], [3, 0, 1]);
     }
 }

@@ -1,5 +1,6 @@
 //! The accounts of the senders of a group.
 
+use super::distinct::ValueBound;
 use crate::backend::store::allowance::{Room, Spent};
 
 /// The bytes of a word that is new: itself and its entry in an index, which are 60 at most, in pages that are two thirds full.
@@ -25,9 +26,10 @@ impl Ledger {
         Self(senders.into_iter().map(account).collect())
     }
 
-    /// Returns the number of a sender.
-    pub(super) fn sender(&self, sender: usize) -> u64 {
-        self.0[sender].sender
+    /// Returns the bound on the values that a sender may add.
+    pub(super) fn value_bound(&self, sender: usize) -> ValueBound {
+        let SenderAccount { sender, room, .. } = self.0[sender];
+        ValueBound { sender, max: usize::try_from(room.values).unwrap_or(usize::MAX) }
     }
 
     /// Returns what each sender has spent.

@@ -69,12 +69,10 @@ fn row() -> impl Strategy<Value = Row> {
         (0..4_u128, from(), hours(), counts, dimensions).prop_map(|(installation, from, hours, counts, dimensions)| {
             Row::GaugeSnapshot { installation, from, hours, counts, dimensions }
         });
-    let event = (0..12_u128, from(), hours(), 0..3_u8).prop_map(|(uid, from, hours, kind)| Row::Event {
-        uid,
-        from,
-        hours,
-        kind,
-    });
+    // No older event is accepted, and no older uid is known.
+    let age = hours().prop_map(|hours| hours % 720);
+    let event =
+        (0..12_u128, from(), age, 0..3_u8).prop_map(|(uid, from, hours, kind)| Row::Event { uid, from, hours, kind });
     prop_oneof![3 => snapshot, 1 => event]
 }
 

@@ -17,7 +17,7 @@ use super::harness::{Backend, JSON, Reply, request, unlimited};
 use super::kamaji::stats;
 use super::samples::{metrics_request, now, state_gauges};
 use crate::program::Backend as Process;
-use crate::servers::checkout;
+use crate::servers::{checkout, eventually};
 use readers::{Reader, State, Way};
 
 /// The outcome of a request to a route.
@@ -134,6 +134,8 @@ async fn a_method_that_is_in_no_route_of_a_path_is_refused_to_everybody() {
 #[tokio::test]
 async fn a_head_needs_what_a_get_needs() {
     let backend = Backend::start().await;
+    // Before it is ready, a probe may be answered in one way and then in the other.
+    eventually("it to be ready", async || (backend.get("/readyz").await.status == 200).then_some(())).await;
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         let head = Route { method: "HEAD".parse().unwrap(), ..route.clone() };
         let get = visit(&backend, route, None).await;

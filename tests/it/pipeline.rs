@@ -70,7 +70,7 @@ async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     assert_eq!(first.counts, [1, 1, 0, 0]);
     assert_eq!((first.kamaji_version.as_str(), first.kubernetes_version.as_str()), ("v1.0.0", "v1.36.3"));
     let overview = maintainers.overview().await;
-    assert_eq!(overview["seen"]["day"], serde_json::json!({"active": 0, "not_confirmed": 1}));
+    assert_eq!(overview["seen"]["day"], serde_json::json!({"active": 0, "not_confirmed": 1, "bulk": 0}));
     assert_eq!(overview["events"], Value::Array(Vec::new()), "an existing control plane is not reported as created");
 
     cluster.create_dry_run(clone("never")).await;

@@ -10,7 +10,8 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 28] = [
+const OTHERS: [&str; 33] = [
+    "--backup",
     "--bench",
     "--certificate-identity-regexp",
     "--certificate-oidc-issuer",
@@ -20,6 +21,7 @@ const OTHERS: [&str; 28] = [
     "--for",
     "--from",
     "--from-literal",
+    "--installations",
     "--kubeconfig",
     "--lib",
     "--locked",
@@ -34,6 +36,9 @@ const OTHERS: [&str; 28] = [
     "--rm",
     "--server-side",
     "--set",
+    "--shrink",
+    "--start",
+    "--stored",
     "--test",
     "--timeout",
     "--tool",

@@ -7,6 +7,8 @@
 //! while idle ones have all slots, and the memory of an idle connection. `-- serve MAX_CONNECTIONS [CERTIFICATE KEY]`
 //! serves alone, and prints CPU in microseconds and resident memory in kB for each line of its input.
 
+#[path = "../shared/backend.rs"]
+mod backend;
 mod certificate;
 mod client;
 mod cycles;

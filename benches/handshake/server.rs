@@ -1,18 +1,15 @@
 //! The process that serves the backend.
 
-use std::io::{BufRead, Write, stdin, stdout};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use kamaji_telemetry::backend::store::SqliteStore;
-use kamaji_telemetry::backend::{
-    self, Limits, Listeners, SecurityConfig, ServeSettings, ShareLimits, Stores, TlsFiles, TlsIdentity, TrustedProxies,
-};
-use tokio_util::sync::CancellationToken;
+use kamaji_telemetry::backend::{Stores, TlsFiles, TlsIdentity};
 
+use crate::backend::BenchBackend;
 use crate::certificate::Certificate;
 use crate::null_store::NullStore;
 use crate::process::Process;
@@ -25,7 +22,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// What the server has used so far.
+/// The use of the machine by the server so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
     /// CPU time, in microseconds.
@@ -61,55 +58,16 @@ pub(crate) fn run(max_connections: usize, files: Option<(&Path, &Path)>) -> anyh
     // Tokens need a store, although none is used.
     let elsewhere = tempfile::tempdir()?;
     let auth = Arc::new(SqliteStore::open(&elsewhere.path().join("telemetry.db"))?);
-    let stores = Stores { rows: Arc::new(NullStore), auth };
     let tls = files.map(|(certificate, key)| {
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         TlsIdentity::load(TlsFiles { certificate, key, reload_interval: Duration::from_hours(1) })
     });
-    let tls = tls.transpose()?;
-    // The runtime of the program itself.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let shutdown = CancellationToken::new();
-    let ended = shutdown.clone();
-    std::thread::spawn(move || {
-        if let Err(error) = print_figures() {
-            eprintln!("failed to print figures: {error:#}");
-        }
-        ended.cancel();
-    });
-    runtime.block_on(serve(stores, max_connections, tls, shutdown))
-}
-
-/// Configures and runs the server. It has metrics, as in production, and no rates, since all come from one machine.
-async fn serve(
-    stores: Stores,
-    max_connections: usize,
-    tls: Option<Arc<TlsIdentity>>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listeners = Listeners::bind(any, any, Some(any))?;
-    println!("{}", listeners.http.local_addr()?);
-    stdout().flush()?;
-    let limits = Limits {
-        requests: 0,
-        items: 0,
-        bytes_per_day: 0,
-        shares: ShareLimits { installations: 0, events: 0, new_installations: 0, bulk_events: 0, values: 0 },
-        snapshots: 0,
+    let backend = BenchBackend {
+        stores: Stores { rows: Arc::new(NullStore), auth },
+        tls: tls.transpose()?,
         max_connections,
-        max_connections_per_client: max_connections,
-        trusted_proxies: TrustedProxies::default(),
+        listener: |listeners| &listeners.http,
+        figures: || Ok(format!("{} {}", usage::cpu()?.as_micros(), usage::memory()?)),
     };
-    let security = SecurityConfig { limits, tls, ..SecurityConfig::default() };
-    backend::serve(listeners, stores, ServeSettings { security, ..ServeSettings::default() }, shutdown).await
-}
-
-fn print_figures() -> anyhow::Result<()> {
-    for line in stdin().lock().lines() {
-        line?;
-        println!("{} {}", usage::cpu()?.as_micros(), usage::memory()?);
-        stdout().flush()?;
-    }
-    Ok(())
+    backend.run()
 }

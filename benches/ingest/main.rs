@@ -14,6 +14,8 @@
 //! - `-- --backup GIGABYTES`: a backup beside a load;
 //! - `-- --shrink GIGABYTES`: the file's size after most of its rows were deleted.
 
+#[path = "../shared/backend.rs"]
+mod backend;
 mod backup;
 mod connection;
 mod fill;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::store::fold::LatestRow;
 use super::store::{
-    ActiveCounts, DayTotals, Dimension, EventRow, Hour, InstallationRow, KamajiTotals, OverviewData, OverviewQuery,
-    PseudonymKey, Report, Source, Totals, utc_day,
+    ActiveCounts, DayTotals, Dimension, EventRow, Hour, InstallationRow, KamajiTotals, MatchedInstallations,
+    OverviewData, OverviewQuery, PseudonymKey, Report, Source, Totals, utc_day,
 };
 use crate::catalog::{Event, ExtendedAttributes, KamajiVersion, KubernetesVersion, NetworkProfile};
 
@@ -187,9 +187,25 @@ pub struct ListedInstallation {
     pub kubernetes_version: String,
 }
 
+/// Installations that match a filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallationList {
+    /// The number of all that match.
+    pub matching: u64,
+    /// Some of them, in no particular order.
+    pub installations: Vec<ListedInstallation>,
+}
+
+impl InstallationList {
+    /// Creates the list. `key` hides the UUIDs.
+    pub fn new(MatchedInstallations { listed, matching }: MatchedInstallations, key: &PseudonymKey) -> Self {
+        let installations = listed.into_iter().map(|row| ListedInstallation::new(row, key)).collect();
+        Self { matching, installations }
+    }
+}
+
 impl ListedInstallation {
-    /// Creates an entry. `key` hides the UUID.
-    pub fn new(row: InstallationRow, key: &PseudonymKey) -> Self {
+    fn new(row: InstallationRow, key: &PseudonymKey) -> Self {
         let InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report } } = row;
         let source = if report.source == Source::Kamaji { "kamaji" } else { "agent" };
         Self {

@@ -45,6 +45,7 @@ const fn result(is_success: bool) -> &'static str {
 pub(super) fn open(reject_reasons: impl IntoIterator<Item = &'static str>) {
     probes::metrics_handle();
     describe();
+    describe_intake();
     init();
     for reason in reject_reasons {
         records_rejected(reason, 0);
@@ -85,21 +86,6 @@ fn describe() {
         Unit::Seconds,
         "Time of the last commit; 0 if there was none since the start."
     );
-    describe_gauge!(
-        NEW_INSTALLATIONS,
-        Unit::Count,
-        "Installations that were received for the first time, by period: today in UTC, or the median of the 28 days before."
-    );
-    describe_gauge!(
-        NEW_VERSIONS,
-        Unit::Count,
-        "Versions and values of extended gauges that were never seen before, by period: today in UTC, or the median of the 28 days before."
-    );
-    describe_gauge!(
-        BULK_RECORDS,
-        Unit::Count,
-        "New installations and events beyond their client's share, by period: today in UTC, or the median of the 28 days before."
-    );
     describe_gauge!(READY, Unit::Count, "1 if the store can be read, else 0.");
     describe_counter!(REQUESTS_RATE_LIMITED_TOTAL, Unit::Count, "Requests that exceeded a limit, by limit.");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections, by port.");
@@ -122,6 +108,25 @@ fn describe() {
         TOKEN_FILE_RELOADS_TOTAL,
         Unit::Count,
         "Reloads of a changed token file, the first read included, by file and result: success, or failure if it cannot be used."
+    );
+}
+
+/// Describes the metrics of what is new.
+fn describe_intake() {
+    describe_gauge!(
+        NEW_INSTALLATIONS,
+        Unit::Count,
+        "Installations that were received for the first time, by period: today in UTC, or the median of the 28 days before."
+    );
+    describe_gauge!(
+        NEW_VERSIONS,
+        Unit::Count,
+        "Versions and values of extended gauges that were never seen before, by period: today in UTC, or the median of the 28 days before."
+    );
+    describe_gauge!(
+        BULK_RECORDS,
+        Unit::Count,
+        "New installations and events beyond their client's share, by period: today in UTC, or the median of the 28 days before."
     );
 }
 

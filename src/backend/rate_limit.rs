@@ -36,7 +36,7 @@ pub struct Limits {
     pub bytes_per_day: u32,
     /// Gauge snapshots of one installation.
     pub snapshots: u32,
-    /// What is new in a day.
+    /// Bounds on what is new in a day.
     pub shares: ShareLimits,
     /// Connections at once.
     pub max_connections: usize,

@@ -212,23 +212,15 @@ async fn serve_stores(
 ) -> anyhow::Result<()> {
     let StoreListeners { grpc, http } = listeners;
     let guard = clock_guard(&stores, &settings).await?;
-    let ServeSettings {
-        retention,
-        security,
-        clock,
-        max_store_size,
-        insights_max_age: max_age,
-        min_version_installations,
-        ..
-    } = settings;
-    let SecurityConfig { limits, tls, auth } = security;
+    let SecurityConfig { limits, tls, auth } = settings.security;
+    let (clock, retention) = (settings.clock, settings.retention);
     let sender_tokens = IngestTokens::open(auth.ingest_token_file.clone())?;
     let reader_tokens = ReaderTokens::open(auth.reader_token_file.clone())?;
     let listed_tokens = reader_tokens.clone();
     log_start(&grpc, &http, &auth, &limits)?;
 
     let limiter = Limiter::new(&limits, clock.clone());
-    let size_limit = SizeLimit { max: max_store_size, limiter: Arc::clone(&limiter) };
+    let size_limit = SizeLimit { max: settings.max_store_size, limiter: Arc::clone(&limiter) };
     let (health_monitor, health_service) = HealthMonitor::new(readiness.clone(), Arc::clone(&guard), size_limit).await;
     let (audit_log, audit_log_writes) = AuditLogWriter::new(Arc::clone(&stores.auth));
     let secure = auth.is_secure(tls.is_some());
@@ -239,7 +231,7 @@ async fn serve_stores(
     let ingester = Arc::new(Ingester::new(intake.clone()));
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
-    let min_installations = min_version_installations;
+    let (max_age, min_installations) = (settings.insights_max_age, settings.min_version_installations);
     let web = WebConfig { clock: clock.clone(), max_age, min_installations, grpc: grpc.local_addr()? };
     let http_routes = http_routes(&stores, intake, ingester, &layers, web, readiness).await?;
 

@@ -141,6 +141,15 @@ impl Event {
         }
     }
 
+    /// Returns the versions of the control plane: of an update the one before, then the one after.
+    pub fn tcp_versions(self) -> impl Iterator<Item = KubernetesVersion> {
+        let (before, version) = match self {
+            Self::Created { tcp_version, .. } | Self::Deleted { tcp_version, .. } => (None, tcp_version),
+            Self::Updated { old_tcp_version, new_tcp_version } => (Some(old_tcp_version), new_tcp_version),
+        };
+        before.into_iter().chain([version])
+    }
+
     /// Returns the attributes specific to this kind of event, in the order of the catalog.
     fn attributes(self) -> Vec<(&'static Attribute, AttributeValue)> {
         match self {

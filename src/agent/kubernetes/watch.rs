@@ -28,7 +28,7 @@ use super::tenant_control_plane::TenantControlPlane;
 use crate::agent::backoff::Backoff;
 use crate::agent::observe::{Index, WatcherEvent};
 use crate::process::log_throttle::LogThrottle;
-use history::{History, Standing};
+use history::{History, ServerPosition};
 
 const RESOURCE: Resource =
     Resource { plural: "tenantcontrolplanes", group: "kamaji.clastix.io", verbs: "list, watch", is_custom: true };
@@ -298,14 +298,14 @@ impl<'a> Watch<'a> {
     async fn checked_request(&mut self, progress: &mut bool) -> Result<WatchEnd, kube::Error> {
         let (client, compare, history) = (self.client, self.intervals.compare, &self.memory.history);
         match history.compare(client, compare).await? {
-            Standing::Reached => {}
+            ServerPosition::Reached => {}
             // A restored server may have passed the position meanwhile. A list is right in either case.
-            Standing::CaughtUp => {
+            ServerPosition::CaughtUp => {
                 history.listed();
                 self.position = Position::Start;
             }
-            Standing::Behind => return Ok(WatchEnd::Behind),
-            Standing::Replaced => return Ok(WatchEnd::HistoryReplaced),
+            ServerPosition::Behind => return Ok(WatchEnd::Behind),
+            ServerPosition::Replaced => return Ok(WatchEnd::HistoryReplaced),
         }
         tokio::select! {
             biased;

@@ -1,7 +1,7 @@
 //! Lists of installations, and erasures of rows that match a filter.
 
 use super::{open, plural, record_erasure, table};
-use crate::backend::insights::ListedInstallation;
+use crate::backend::insights::{InstallationList, ListedInstallation};
 use crate::backend::store::{EventFilter, InstallationFilter, MatchedRows, Store, StoreLocation};
 
 /// The format of a list.
@@ -22,16 +22,15 @@ pub async fn list_installations(
 ) -> anyhow::Result<String> {
     let store = open(store).await?;
     let found = store.installations(filter, limit).await?;
-    let key = store.pseudonym_key().await?;
-    let listed: Vec<_> = found.listed.into_iter().map(|row| ListedInstallation::new(row, &key)).collect();
+    let list = InstallationList::new(found, &store.pseudonym_key().await?);
     if format == ListFormat::Json {
-        let json = serde_json::json!({"matching": found.matching, "installations": listed});
-        return Ok(format!("{json}\n"));
+        return Ok(serde_json::to_string(&list)? + "\n");
     }
+    let InstallationList { matching, installations } = list;
     let headings = ["ID", "SOURCE", "FIRST SEEN", "LAST SEEN", "CONFIRMED", "BULK", "TCPS", "KAMAJI", "KUBERNETES"];
-    let rows = std::iter::once(headings.map(str::to_owned)).chain(listed.iter().map(row)).collect::<Vec<_>>();
-    let shown = plural(listed.len() as u64, "installation");
-    Ok(format!("{}{shown} of {} that match.\n", table(&rows), found.matching))
+    let rows = std::iter::once(headings.map(str::to_owned)).chain(installations.iter().map(row)).collect::<Vec<_>>();
+    let shown = plural(installations.len() as u64, "installation");
+    Ok(format!("{}{shown} of {matching} that match.\n", table(&rows)))
 }
 
 fn row(listed: &ListedInstallation) -> [String; 9] {

@@ -22,7 +22,7 @@ pub struct ShareLimits {
     pub values: u32,
 }
 
-/// What each client, and all together, have added in the last day.
+/// The amounts that each client, and all together, have added in the last day.
 #[derive(Debug)]
 pub(super) struct DailyShares {
     installations: TokenBuckets<ClientKey>,
@@ -77,22 +77,13 @@ impl DailyShares {
         }
     }
 
-    /// Takes what a client has added. Nothing is remembered of a client that has added nothing.
+    /// Takes what a client has added.
     pub(super) fn spend(&self, client: ClientKey, spent: Spent, now: Instant) {
         let Spent { installations, events, new_installations, bulk_events, bytes: _ } = spent;
-        let charge = |buckets: &TokenBuckets<ClientKey>, units| {
-            if units > 0 {
-                buckets.charge(client, units, now);
-            }
-        };
-        charge(&self.installations, installations);
-        charge(&self.events, events);
-        if new_installations > 0 {
-            self.new_installations.charge((), new_installations, now);
-        }
-        if bulk_events > 0 {
-            self.bulk_events.charge((), bulk_events, now);
-        }
+        self.installations.charge(client, installations, now);
+        self.events.charge(client, events, now);
+        self.new_installations.charge((), new_installations, now);
+        self.bulk_events.charge((), bulk_events, now);
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -103,9 +103,9 @@ impl<K: Eq + Hash> TokenBuckets<K> {
         u32::try_from(left.as_nanos() / unit.as_nanos().max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Takes `units` even from an empty bucket.
+    /// Takes `units` even from an empty bucket. A key of which nothing is taken is not remembered.
     pub(super) fn charge(&self, key: K, units: u32, now: Instant) {
-        let Some(unit) = self.unit else { return };
+        let Some(unit) = self.unit.filter(|_| units > 0) else { return };
         let mut state = lock(&self.state);
         self.fill(state.bucket(key, now), unit, units, now);
     }

@@ -9,7 +9,7 @@ use super::allowance::Room;
 use super::fold::{LatestRow, Standing};
 use super::rows::{Batch, GaugeSnapshot};
 
-/// What the batches of a group may still add that are not admitted yet.
+/// The room that is left to the batches of a group that are not admitted yet.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// The room of each sender, by its position.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-/// What a sender may still add.
+/// The right of a sender to add rows.
 ///
 /// A store asks for the [`Room`] before a commit, and reports what was [`Spent`] after it: nothing is spent on rows that
 /// were not stored.
@@ -17,7 +17,7 @@ pub trait Allowance: Debug + Send + Sync {
     fn spend(&self, spent: Spent);
 }
 
-/// What may still be added.
+/// The amounts that may still be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// The number of new installations of this sender that count. Those beyond it are stored as bulk.
@@ -37,7 +37,7 @@ pub struct Room {
     pub is_full: bool,
 }
 
-/// What a sender has added.
+/// The amounts that a sender has added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
     /// The installations that began to count.

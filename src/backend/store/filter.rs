@@ -10,7 +10,7 @@ use super::fold::LatestRow;
 use super::hour::{Day, Hour};
 use super::pseudonym::{InstallationId, PseudonymKey};
 use super::rows::{EventRow, OTHER};
-use crate::catalog::{Event, InvalidVersion, KamajiVersion, KubernetesVersion};
+use crate::catalog::{InvalidVersion, KamajiVersion, KubernetesVersion};
 
 /// A bound of time in a filter: the hour of a timestamp, or the first one of a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +73,9 @@ pub struct InstallationFilter {
     pub kamaji_version: Option<KamajiVersion>,
     /// The version of the management cluster.
     pub kubernetes_version: Option<KubernetesVersion>,
-    /// Whether it is in bulk.
+    /// True for installations in bulk, false for all others.
     pub bulk: Option<bool>,
-    /// Whether it is confirmed.
+    /// True for confirmed installations, false for all others.
     pub confirmed: Option<bool>,
 }
 
@@ -90,7 +90,7 @@ pub struct EventFilter {
     pub kubernetes_version: Option<KubernetesVersion>,
     /// The version of the control plane; of an update, the old or the new one.
     pub tcp_version: Option<KubernetesVersion>,
-    /// Whether the event is in bulk.
+    /// True for events in bulk, false for all others.
     pub bulk: Option<bool>,
 }
 
@@ -139,12 +139,7 @@ impl EventFilter {
             && is(*kamaji_version, record.kamaji_version)
             && is(*kubernetes_version, record.kubernetes_version)
             && is(*bulk, row.bulk)
-            && tcp_version.is_none_or(|version| match record.event {
-                Event::Created { tcp_version, .. } | Event::Deleted { tcp_version, .. } => version == tcp_version,
-                Event::Updated { old_tcp_version, new_tcp_version } => {
-                    version == old_tcp_version || version == new_tcp_version
-                }
-            })
+            && tcp_version.is_none_or(|wanted| record.event.tcp_versions().any(|version| version == wanted))
     }
 }
 

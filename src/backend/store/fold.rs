@@ -205,27 +205,19 @@ pub fn fold_events<'a>(
 
 /// Returns whether an installation is in bulk after a report, and takes what it needs of its sender's room.
 fn is_in_bulk(known: Option<&LatestRow>, report: &Report, ledger: &mut Ledger, sender: usize) -> bool {
-    let lacks_share = match known {
-        None => {
-            ledger.add_installation(sender);
-            true
-        }
-        Some(known) => known.bulk,
+    let Some(known) = known else {
+        ledger.add_installation(sender);
+        return is_too_large(report) || !ledger.take_installation(sender);
     };
-    if is_too_large(report) {
-        return true;
+    if is_too_large(report) || !known.bulk {
+        return is_too_large(report);
     }
-    if !lacks_share {
-        return false;
+    let counts = ledger.has_room(sender);
+    if counts {
+        ledger.add_installation(sender);
+        ledger.take_installation(sender);
     }
-    match known {
-        None => !ledger.take_installation(sender),
-        Some(_) if !ledger.has_room(sender) => true,
-        Some(_) => {
-            ledger.add_installation(sender);
-            !ledger.take_installation(sender)
-        }
-    }
+    !counts
 }
 
 fn report_bytes(report: &Report, is_new_day: bool) -> u32 {

@@ -1,6 +1,6 @@
-//! What is new in a store by day, against which a day that is unlike the others stands out. No I/O.
+//! The new installations and versions of a store by day, against which a day that is unlike the others stands out. No I/O.
 
-/// What was new on a UTC day.
+/// The numbers of what was new on a UTC day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DayIntake {
     /// Installations that were received for the first time, bulk included.
@@ -11,7 +11,7 @@ pub struct DayIntake {
     pub bulk: u64,
 }
 
-/// What was new today, and on the days before.
+/// The numbers of today, and of the days before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intake {
     /// Today so far.

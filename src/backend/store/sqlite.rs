@@ -237,23 +237,33 @@ impl SqliteStore {
         })
     }
 
-    /// Runs a step of an erasure. Beside the backend that serves the store, each step waits a while first: the backend asks
-    /// for the lock of the file 10 to 40 times a second, and would hardly find it free.
-    async fn erase_step<T, F>(&self, step: F) -> Result<T, WriteError>
+    /// Runs the steps of an erasure, each of which begins after the key that the one before has returned.
+    ///
+    /// Beside the backend that serves the store, each step waits a while first: the backend asks for the lock of the file 10
+    /// to 40 times a second, and would hardly find it free.
+    async fn erase_in_steps<K, F>(&self, first: K, step: F) -> Result<MatchedRows, WriteError>
     where
-        T: Send + 'static,
-        F: FnOnce(&mut RowWriter) -> rusqlite::Result<T> + Send + 'static,
+        K: Send + 'static,
+        F: Fn(&mut RowWriter, K, &mut MatchedRows) -> rusqlite::Result<Option<K>> + Clone + Send + 'static,
     {
         const PAUSE: Duration = Duration::from_millis(200);
-        if self.locks.served.is_some() {
-            return self.run_on_rows(step).await;
+        let is_served_elsewhere = self.locks.served.is_none();
+        let (mut erased, mut after) = (MatchedRows::default(), Some(first));
+        while let Some(from) = after {
+            if is_served_elsewhere {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let (step, mut sum) = (step.clone(), erased);
+            let run = move |rows: &mut RowWriter| {
+                if is_served_elsewhere {
+                    rows.forget_words();
+                }
+                let next = step(rows, from, &mut sum)?;
+                Ok((sum, next))
+            };
+            (erased, after) = self.run_on_rows(run).await?;
         }
-        tokio::time::sleep(PAUSE).await;
-        self.run_on_rows(|rows| {
-            rows.forget_words();
-            step(rows)
-        })
-        .await
+        Ok(erased)
     }
 
     /// Runs `task` on the writing connection, unless the file is no longer the one that is open.
@@ -342,39 +352,18 @@ impl Store for SqliteStore {
     }
 
     fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
-        async move {
-            let mut all = MatchedRows::default();
-            let mut after = Some(Uuid::nil());
-            while let Some(from) = after {
-                let (filter, key) = (filter.clone(), self.pseudonym_key.clone());
-                let step = move |rows: &mut RowWriter| {
-                    let mut erased = all;
-                    let next = erase::erase_installations(rows, &filter, &key, from, &mut erased)?;
-                    Ok((erased, next))
-                };
-                (all, after) = self.erase_step(step).await?;
-            }
-            Ok(all)
-        }
-        .boxed()
+        let key = self.pseudonym_key.clone();
+        let step = move |rows: &mut RowWriter, after, erased: &mut MatchedRows| {
+            erase::erase_installations(rows, &filter, &key, after, erased)
+        };
+        self.erase_in_steps(Uuid::nil(), step).boxed()
     }
 
     fn erase_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
-        async move {
-            let mut all = MatchedRows::default();
-            let mut after = Some((0, i32::MAX, Uuid::max()));
-            while let Some(from) = after {
-                let filter = filter.clone();
-                let step = move |rows: &mut RowWriter| {
-                    let mut erased = all;
-                    let next = erase::erase_events(rows, &filter, from, &mut erased)?;
-                    Ok((erased, next))
-                };
-                (all, after) = self.erase_step(step).await?;
-            }
-            Ok(all)
-        }
-        .boxed()
+        let step = move |rows: &mut RowWriter, after, erased: &mut MatchedRows| {
+            erase::erase_events(rows, &filter, after, erased)
+        };
+        self.erase_in_steps(erase::FIRST_EVENT, step).boxed()
     }
 
     fn installations(

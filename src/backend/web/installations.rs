@@ -5,11 +5,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{PageError, Web};
 use crate::backend::auth::AuthUnavailable;
-use crate::backend::insights::ListedInstallation;
+use crate::backend::insights::InstallationList;
 use crate::backend::store::{
     EventFilter, FilterTime, FilterVersion, HourRange, InstallationFilter, MatchedRows, ReadError, WriteError,
 };
@@ -48,15 +48,6 @@ pub(super) struct EventsQuery {
     tcp_version: Option<String>,
     bulk: Option<bool>,
     dry_run: bool,
-}
-
-/// The response to a list.
-#[derive(Debug, Serialize)]
-struct InstallationsPage {
-    /// The number of all that match.
-    matching: u64,
-    /// Some of them, in no particular order.
-    installations: Vec<ListedInstallation>,
 }
 
 /// The error of a list or an erasure.
@@ -153,8 +144,7 @@ pub(super) async fn list(
     let (filter, limit) = (query.filter()?, query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT));
     let store = web.stores.rows.as_ref();
     let (found, key) = (store.installations(filter, limit).await?, store.pseudonym_key().await?);
-    let installations = found.listed.into_iter().map(|row| ListedInstallation::new(row, &key)).collect();
-    Ok(Json(InstallationsPage { matching: found.matching, installations }).into_response())
+    Ok(Json(InstallationList::new(found, &key)).into_response())
 }
 
 /// Erases the installations that match, or counts them if `dry_run` is set.

@@ -44,7 +44,7 @@ struct Attack {
     versions: u16,
 }
 
-/// What a reader sees.
+/// The figures that a reader sees.
 #[derive(Debug)]
 struct Shown {
     active: u64,
@@ -314,7 +314,7 @@ async fn versions_without_end_displace_none_that_is_in_use() {
     assert!(pairs < 256 * 27, "{pairs}");
 }
 
-/// What the attacker has made is seen, and goes by filters, and the rest stays.
+/// An admin sees what the attacker has made and removes it by filters, and the rest stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_attacker_made_is_erased_by_filters() {
     let mut attack = Attack::start(Limits::default()).await;

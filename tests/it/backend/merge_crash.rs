@@ -89,7 +89,7 @@ struct CrashState {
     has_uncommitted_pages: bool,
 }
 
-/// What was sent, and the kills so far.
+/// The events that were sent, and the kills so far.
 #[derive(Default)]
 struct KillHistory {
     acknowledged: Vec<Uuid>,

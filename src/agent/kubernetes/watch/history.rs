@@ -46,7 +46,7 @@ struct HistoryState {
 
 /// The result of comparing the server with the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ServerPosition {
     /// The server has reached the position.
     Reached,
     /// The server has reached the position, but was behind it at a comparison since the last list.
@@ -74,21 +74,21 @@ impl History {
     /// # Errors
     ///
     /// Fails if the position can't be read, which decides nothing.
-    pub(super) async fn compare(&self, client: &Client, interval: Duration) -> Result<Standing, kube::Error> {
+    pub(super) async fn compare(&self, client: &Client, interval: Duration) -> Result<ServerPosition, kube::Error> {
         // Taken before the request, since the watch goes on meanwhile.
-        let Some(position) = lock(&self.state).position else { return Ok(Standing::Reached) };
+        let Some(position) = lock(&self.state).position else { return Ok(ServerPosition::Reached) };
         let server = read_position(client).await?;
         Ok(self.judge(position, server, interval.min(MAX_CATCH_UP)))
     }
 
-    fn judge(&self, position: u64, server: Option<u64>, catch_up: Duration) -> Standing {
+    fn judge(&self, position: u64, server: Option<u64>, catch_up: Duration) -> ServerPosition {
         let mut state = lock(&self.state);
         let Some(server) = server.filter(|server| *server < position) else {
             state.must_list |= state.behind_since.take().is_some();
-            return if state.must_list { Standing::CaughtUp } else { Standing::Reached };
+            return if state.must_list { ServerPosition::CaughtUp } else { ServerPosition::Reached };
         };
         if state.behind_since.get_or_insert_with(Instant::now).elapsed() < catch_up {
-            return Standing::Behind;
+            return ServerPosition::Behind;
         }
         *state = HistoryState::default();
         self.throttle.failed(|times| {
@@ -99,7 +99,7 @@ impl History {
                 "the API server is behind what was watched, as after a restore of etcd; beginning with a new list"
             );
         });
-        Standing::Replaced
+        ServerPosition::Replaced
     }
 
     /// Records that a list has begun.
@@ -114,9 +114,9 @@ impl History {
             tokio::time::sleep(wait).await;
             // A comparison that fails decides nothing. If the server can't be reached, the watch says so.
             wait = match self.compare(client, interval).await {
-                Ok(Standing::Replaced) => return,
-                Ok(Standing::Behind) => interval.min(MAX_CATCH_UP),
-                Ok(Standing::Reached | Standing::CaughtUp) | Err(_) => interval,
+                Ok(ServerPosition::Replaced) => return,
+                Ok(ServerPosition::Behind) => interval.min(MAX_CATCH_UP),
+                Ok(ServerPosition::Reached | ServerPosition::CaughtUp) | Err(_) => interval,
             };
         }
     }

@@ -65,6 +65,15 @@ struct ValueRows {
     last: Hour,
 }
 
+/// The treatment of a value that is not known when a row of it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// It has no place, and is not counted.
+    Ignored,
+    /// It is in the store, and gets one. The next hour forgets it unless it is established.
+    Added,
+}
+
 /// The bound on the values that a sender may add.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueBound {
@@ -88,28 +97,12 @@ impl DistinctValues {
     /// Establishes the values of an installation that counts, as its store has it at the start: whoever sends first after a
     /// restart takes no place of those in use.
     pub fn establish_report(&mut self, row: &LatestRow) {
-        let counted = &mut self.pools[Pool::Counted as usize];
-        for (dimension, _) in &row.report.dimensions {
-            counted.dimension.establish(dimension.clone(), row.last_seen);
-        }
-        counted.kamaji.establish(row.report.kamaji_version, row.last_seen);
-        counted.kubernetes.establish(row.report.kubernetes_version, row.last_seen);
-        if let Source::Agent(version) = &row.report.source {
-            counted.agent.establish(version.clone(), row.last_seen);
-        }
+        self.pools[Pool::Counted as usize].count_report(&row.report, row.last_seen, Unknown::Added);
     }
 
     /// Establishes the values of an event that counts, as [`DistinctValues::establish_report`] does.
     pub fn establish_event(&mut self, row: &EventRow) {
-        let (events, hour) = (&mut self.pools[Pool::Events as usize], Hour::of(row.record.time));
-        events.kamaji.establish(row.record.kamaji_version, hour);
-        events.kubernetes.establish(row.record.kubernetes_version, hour);
-        if let Source::Agent(version) = &row.source {
-            events.agent.establish(version.clone(), hour);
-        }
-        for version in tcp_versions(row.record.event).into_iter().flatten() {
-            events.tcp_version.establish(version, hour);
-        }
+        self.pools[Pool::Events as usize].count_event(row, Hour::of(row.record.time), Unknown::Added);
     }
 
     /// Returns the report with values that are kept, and the number of those that are new in this hour.
@@ -122,17 +115,17 @@ impl DistinctValues {
     ) -> (Cow<'a, Report>, u32) {
         let values = self.pool(pool, received);
         let mut bound = Bound { bounded: Cow::Borrowed(report), by, new: 0 };
-        bound.column(&mut values.kamaji, report.kamaji_version, |report| report.kamaji_version = KamajiVersion::Other);
-        bound.column(&mut values.kubernetes, report.kubernetes_version, |report| {
+        bound.column(&mut values.kamaji, &report.kamaji_version, |report| report.kamaji_version = KamajiVersion::Other);
+        bound.column(&mut values.kubernetes, &report.kubernetes_version, |report| {
             report.kubernetes_version = KubernetesVersion::Other;
         });
         if let Source::Agent(version) = &report.source {
-            bound.column(&mut values.agent, version.clone(), |report| {
+            bound.column(&mut values.agent, version, |report| {
                 report.source = Source::Agent(AgentVersion::other());
             });
         }
         for (dimension, _) in &report.dimensions {
-            bound.column(&mut values.dimension, dimension.clone(), |report| report.merge_into_other(dimension));
+            bound.column(&mut values.dimension, dimension, |report| report.merge_into_other(dimension));
         }
         (bound.bounded, bound.new)
     }
@@ -148,31 +141,24 @@ impl DistinctValues {
         let values = self.pool(pool, received);
         let mut bound = Bound { bounded: Cow::Borrowed(row), by, new: 0 };
         let record = &row.record;
-        bound.column(&mut values.kamaji, record.kamaji_version, |row| row.record.kamaji_version = KamajiVersion::Other);
-        bound.column(&mut values.kubernetes, record.kubernetes_version, |row| {
+        bound
+            .column(&mut values.kamaji, &record.kamaji_version, |row| row.record.kamaji_version = KamajiVersion::Other);
+        bound.column(&mut values.kubernetes, &record.kubernetes_version, |row| {
             row.record.kubernetes_version = KubernetesVersion::Other;
         });
         if let Source::Agent(version) = &row.source {
-            bound.column(&mut values.agent, version.clone(), |row| row.source = Source::Agent(AgentVersion::other()));
+            bound.column(&mut values.agent, version, |row| row.source = Source::Agent(AgentVersion::other()));
         }
-        for version in tcp_versions(record.event).into_iter().flatten() {
-            bound.column(&mut values.tcp_version, version, |row| replace_tcp_version(&mut row.record.event, version));
+        for version in record.event.tcp_versions() {
+            bound.column(&mut values.tcp_version, &version, |row| replace_tcp_version(&mut row.record.event, version));
         }
-        values.count_event(row, received);
+        values.count_event(row, received, Unknown::Ignored);
         (bound.bounded, bound.new)
     }
 
     /// Counts a row of an hour for which an installation had none before: one of each installation and hour.
     pub(super) fn count_report(&mut self, pool: Pool, received: Hour, report: &Report) {
-        let values = self.pool(pool, received);
-        values.kamaji.count(&report.kamaji_version, received);
-        values.kubernetes.count(&report.kubernetes_version, received);
-        if let Source::Agent(version) = &report.source {
-            values.agent.count(version, received);
-        }
-        for (dimension, _) in &report.dimensions {
-            values.dimension.count(dimension, received);
-        }
+        self.pool(pool, received).count_report(report, received, Unknown::Ignored);
     }
 
     /// Returns the values of a pool, once those of earlier hours are forgotten but for the established ones.
@@ -196,14 +182,25 @@ impl PoolValues {
         dimension.begin_hour(hour);
     }
 
-    fn count_event(&mut self, row: &EventRow, received: Hour) {
-        self.kamaji.count(&row.record.kamaji_version, received);
-        self.kubernetes.count(&row.record.kubernetes_version, received);
-        if let Source::Agent(version) = &row.source {
-            self.agent.count(version, received);
+    fn count_report(&mut self, report: &Report, hour: Hour, unknown: Unknown) {
+        self.kamaji.count(&report.kamaji_version, hour, unknown);
+        self.kubernetes.count(&report.kubernetes_version, hour, unknown);
+        if let Source::Agent(version) = &report.source {
+            self.agent.count(version, hour, unknown);
         }
-        for version in tcp_versions(row.record.event).into_iter().flatten() {
-            self.tcp_version.count(&version, received);
+        for (dimension, _) in &report.dimensions {
+            self.dimension.count(dimension, hour, unknown);
+        }
+    }
+
+    fn count_event(&mut self, row: &EventRow, hour: Hour, unknown: Unknown) {
+        self.kamaji.count(&row.record.kamaji_version, hour, unknown);
+        self.kubernetes.count(&row.record.kubernetes_version, hour, unknown);
+        if let Source::Agent(version) = &row.source {
+            self.agent.count(version, hour, unknown);
+        }
+        for version in row.record.event.tcp_versions() {
+            self.tcp_version.count(&version, hour, unknown);
         }
     }
 }
@@ -214,7 +211,7 @@ impl<V> Default for ColumnValues<V> {
     }
 }
 
-impl<V: Eq + Hash> ColumnValues<V> {
+impl<V: Clone + Eq + Hash> ColumnValues<V> {
     /// Forgets all values but those that are established, the most frequent first.
     fn begin_hour(&mut self, hour: Hour) {
         self.added.clear();
@@ -228,18 +225,18 @@ impl<V: Eq + Hash> ColumnValues<V> {
         self.values.extend(known.into_iter().map(fade));
     }
 
-    /// Counts a row of a value that is stored. The next hour forgets what is not established.
-    fn establish(&mut self, value: V, hour: Hour) {
-        let ValueRows { rows, last } = self.values.entry(value).or_insert(ValueRows { rows: 0, last: hour });
-        *rows += 1;
-        *last = hour.max(*last);
-    }
-
-    /// Counts a row of a value that is kept.
-    fn count(&mut self, value: &V, hour: Hour) {
+    /// Counts a row of a value.
+    fn count(&mut self, value: &V, hour: Hour, unknown: Unknown) {
+        if unknown == Unknown::Added && !self.values.contains_key(value) {
+            self.values.insert(value.clone(), ValueRows { rows: 0, last: hour });
+        }
         if let Some(ValueRows { rows, last }) = self.values.get_mut(value) {
             *rows = rows.saturating_add(1);
-            *last = hour;
+            *last = match unknown {
+                Unknown::Ignored => hour,
+                // Rows of the store come in no order.
+                Unknown::Added => hour.max(*last),
+            };
         }
     }
 }
@@ -254,8 +251,8 @@ struct Bound<'a, T: ToOwned + ?Sized> {
 
 impl<T: Clone> Bound<'_, T> {
     /// Keeps `value` if there is room in its column, and replaces it otherwise.
-    fn column<V: Eq + Hash>(&mut self, column: &mut ColumnValues<V>, value: V, replace: impl FnOnce(&mut T)) {
-        if column.values.contains_key(&value) {
+    fn column<V: Clone + Eq + Hash>(&mut self, column: &mut ColumnValues<V>, value: &V, replace: impl FnOnce(&mut T)) {
+        if column.values.contains_key(value) {
             return;
         }
         let ValueBound { sender, max } = self.by;
@@ -265,16 +262,8 @@ impl<T: Clone> Bound<'_, T> {
             return;
         }
         *added += 1;
-        column.values.insert(value, ValueRows { rows: 0, last: Hour::default() });
+        column.values.insert(value.clone(), ValueRows { rows: 0, last: Hour::default() });
         self.new += 1;
-    }
-}
-
-/// Returns the versions of a control plane in an event.
-fn tcp_versions(event: Event) -> [Option<KubernetesVersion>; 2] {
-    match event {
-        Event::Created { tcp_version, .. } | Event::Deleted { tcp_version, .. } => [Some(tcp_version), None],
-        Event::Updated { old_tcp_version, new_tcp_version } => [Some(old_tcp_version), Some(new_tcp_version)],
     }
 }
 
@@ -354,6 +343,26 @@ mod tests {
             assert_eq!(kept(&mut values, Pool::Counted, hour, 7), version(7));
             assert_eq!(kept(&mut values, Pool::Counted, hour, 8), KamajiVersion::Other);
         }
+    }
+
+    #[test]
+    fn what_the_store_has_at_the_start_is_kept_whoever_sends_first() {
+        let mut values = DistinctValues::default();
+        let row = |patch, hours| LatestRow {
+            first_seen: HOUR.minus(100),
+            confirmed: Some(HOUR.minus(50)),
+            last_seen: HOUR.minus(hours),
+            bulk: false,
+            report: report(patch),
+        };
+        for (patch, hours) in [(7, 0), (7, 1), (7, 40), (8, 0), (8, 1), (9, 30), (9, 30), (9, 30)] {
+            values.establish_report(&row(patch, hours));
+        }
+        for patch in 1_000..1_256 {
+            kept(&mut values, Pool::Counted, HOUR, patch);
+        }
+        let kept = [7, 8, 9].map(|patch| kept(&mut values, Pool::Counted, HOUR, patch) == version(patch));
+        assert_eq!(kept, [true, false, false], "three installations of the last day, two, and three of the day before");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Ledger(Vec<SenderAccount>);
 struct SenderAccount {
     /// The number of the sender.
     sender: u64,
-    /// What is left.
+    /// The room that is left.
     room: Room,
     spent: Spent,
 }

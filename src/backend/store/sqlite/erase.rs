@@ -3,6 +3,7 @@
 use rusqlite::{TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::columns::NO_SOURCE;
 use super::events::EventColumns;
 use super::prune::truncate_wal;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval};
@@ -39,23 +40,21 @@ pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Res
     Ok(Erased { latest: latest.is_some(), days })
 }
 
-/// The key after which the next step of an erasure begins; `None` once there is no further row.
-pub(super) type NextInstallation = Option<Uuid>;
-
-/// Erases the installations after `after` that match, of at most [`MAX_STEP_ROWS`] days and one more, in one transaction. Adds to `erased`, and
-/// returns where the next step begins.
+/// Erases the installations after `after` that match, in one transaction: of at most [`MAX_STEP_ROWS`] days, and one
+/// installation more. Adds to `erased`, and returns the key after which the next step begins; `None` once there is no
+/// further row.
 pub(super) fn erase_installations(
     writer: &mut RowWriter,
     filter: &InstallationFilter,
     key: &PseudonymKey,
     after: Uuid,
     erased: &mut MatchedRows,
-) -> rusqlite::Result<NextInstallation> {
+) -> rusqlite::Result<Option<Uuid>> {
     let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut removal = RowRemoval::new(&transaction, words);
-    let (matching, next) = removal.matching_installations(filter, key, after)?;
-    for (installation, row) in matching {
+    let Matching { rows, next } = removal.matching_installations(filter, key, after)?;
+    for (installation, row) in rows {
         removal.erase_latest(installation, &row)?;
         erased.days += removal.erase_days_between(installation, row.first_seen.day(), row.last_seen.day())?;
         erased.installations += 1;
@@ -65,11 +64,21 @@ pub(super) fn erase_installations(
     Ok(next)
 }
 
+/// The rows that a step erases.
+struct Matching<R, K> {
+    rows: Vec<R>,
+    /// The key after which the next step begins; `None` once there is no further row.
+    next: Option<K>,
+}
+
 /// The key of an event, in whose order an erasure goes on.
 pub(super) type EventKey = (i64, i32, Uuid);
 
+/// The key before those of all events that are not deleted but for their uids.
+pub(super) const FIRST_EVENT: EventKey = (NO_SOURCE, i32::MAX, Uuid::max());
+
 /// Erases the events after `after` that match, at most [`MAX_STEP_ROWS`], in one transaction. Their uids stay, so that a
-/// repeat is known. Adds to `erased`, and returns where the next step begins.
+/// repeat is known. Adds to `erased`, and returns the key after which the next step begins.
 pub(super) fn erase_events(
     writer: &mut RowWriter,
     filter: &EventFilter,
@@ -80,8 +89,8 @@ pub(super) fn erase_events(
     let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut removal = RowRemoval::new(&transaction, words);
-    let (matching, next) = removal.matching_events(filter, after)?;
-    for columns in &matching {
+    let Matching { rows, next } = removal.matching_events(filter, after)?;
+    for columns in &rows {
         removal.delete_event(columns, Remains::Uid)?;
         erased.events += 1;
     }
@@ -96,7 +105,7 @@ impl RowRemoval<'_> {
         filter: &InstallationFilter,
         key: &PseudonymKey,
         after: Uuid,
-    ) -> rusqlite::Result<(Vec<(Uuid, LatestRow)>, NextInstallation)> {
+    ) -> rusqlite::Result<Matching<(Uuid, LatestRow), Uuid>> {
         let sql = "SELECT * FROM latest WHERE installation > ?1 ORDER BY installation LIMIT ?2";
         let mut select = self.transaction.prepare_cached(sql)?;
         let mut rows = select.query(params![after, MAX_SCANNED_ROWS])?;
@@ -110,17 +119,17 @@ impl RowRemoval<'_> {
                 matching.push((installation, latest));
             }
             if rows_to_erase >= MAX_STEP_ROWS {
-                return Ok((matching, next));
+                return Ok(Matching { rows: matching, next });
             }
         }
-        Ok((matching, next.filter(|_| scanned == MAX_SCANNED_ROWS)))
+        Ok(Matching { rows: matching, next: next.filter(|_| scanned == MAX_SCANNED_ROWS) })
     }
 
     fn matching_events(
         &mut self,
         filter: &EventFilter,
         (source, hour, uid): EventKey,
-    ) -> rusqlite::Result<(Vec<EventColumns>, Option<EventKey>)> {
+    ) -> rusqlite::Result<Matching<EventColumns, EventKey>> {
         let sql = "SELECT * FROM events WHERE (source, hour, uid) > (?1, ?2, ?3) ORDER BY source, hour, uid LIMIT ?4";
         let mut select = self.transaction.prepare_cached(sql)?;
         let mut rows = select.query(params![source, hour, uid, MAX_SCANNED_ROWS])?;
@@ -132,10 +141,10 @@ impl RowRemoval<'_> {
                 matching.push(columns);
             }
             if matching.len() >= MAX_STEP_ROWS as usize {
-                return Ok((matching, next));
+                return Ok(Matching { rows: matching, next });
             }
         }
-        Ok((matching, next.filter(|_| scanned == MAX_SCANNED_ROWS)))
+        Ok(Matching { rows: matching, next: next.filter(|_| scanned == MAX_SCANNED_ROWS) })
     }
 
     fn erase_latest(&mut self, installation: Uuid, row: &LatestRow) -> rusqlite::Result<()> {
@@ -158,9 +167,7 @@ impl RowRemoval<'_> {
         }
         Ok(erased)
     }
-}
 
-impl RowRemoval<'_> {
     /// Deletes the days of an installation. The key leads with the day, and looking each day up is faster than a scan of
     /// all rows.
     fn erase_days(&mut self, installation: Uuid) -> rusqlite::Result<u64> {

@@ -19,7 +19,7 @@ use crate::backend::store::{Allowance, Batch, EventRow, GaugeSnapshot, Room, Wri
 /// 100 ms.
 const ESTABLISHING_ROWS: u32 = 10_000;
 
-/// What groups have in common.
+/// The state that one group leaves to the next.
 #[derive(Debug, Default)]
 pub(super) struct GroupState {
     values: DistinctValues,
@@ -80,7 +80,7 @@ pub(super) struct Group<'a> {
     ledger: Ledger,
 }
 
-/// What a group has written.
+/// The outcome of writing a group.
 pub(super) struct Written {
     pub(super) events: Vec<EventRow>,
     /// True if there is anything to commit.

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::file::{MODE, beside};
 
-/// A lock on a file beside the store's, which is not deleted. The store's own file has the locks of `SQLite`. The system releases the lock when the process ends in any way.
+/// A lock on a file beside the store's, which is not deleted. The store's own file has the locks of `SQLite`. The system
+/// releases the lock when the process ends in any way.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held, and never read")] File);
+pub(super) struct Lock(File);
 
 /// An error that kept a lock from being taken.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,16 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Releases the lock. Closing the file is not enough: a process that was just started beside this one has it open as well,
+    /// until it runs its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "failed to release the lock of a store; the system does so when the file is closed");
+        }
+    }
+}
+
 /// Opens the file of a lock. All names of a store that are links have the same one.
 fn open(path: &Path, suffix: &str) -> io::Result<File> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -56,5 +67,22 @@ impl From<TryLockError> for LockError {
             TryLockError::WouldBlock => Self::Used,
             TryLockError::Error(error) => Self::File(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_owner_though_a_child_has_the_file_open_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("telemetry.db");
+        let lock = Lock::serving(&path).unwrap();
+        let inherited = lock.0.try_clone().unwrap();
+        assert!(matches!(Lock::serving(&path), Err(LockError::Used)));
+        drop(lock);
+        drop(Lock::serving(&path).unwrap());
+        drop(inherited);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The exposure of a control plane's API server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetworkProfile {
     /// An Ingress.
     Ingress,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The status of a control plane: one of the nine that Kamaji defines, or one that it has added since.
 ///
 /// Source: `status.kubernetesResources.version.status` of Kamaji's `TenantControlPlane`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// The control plane is being created.
     Provisioning,

@@ -82,6 +82,8 @@ pub enum KubernetesVersion {
 pub enum KubernetesMinor {
     /// An unknown version, or text that is not one.
     Unknown,
+    /// One of more versions than a backend keeps apart. It is never sent, and is not parsed from what is.
+    Other,
     /// A minor version.
     Minor {
         /// The first number.
@@ -94,8 +96,8 @@ pub enum KubernetesMinor {
 /// A Kamaji version: the forms of a [`KubernetesVersion`], Kamaji's edge forms `edge-X.Y.Z` and `X.Y.Z-edge`, and the
 /// word `latest`.
 ///
-/// It has no order: releases and edge versions are two lines, and `latest` is a version of any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Its order is one of keys only: releases and edge versions are two lines, and `latest` is a version of any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KamajiVersion {
     /// An unknown version, or text that is not one.
     Unknown,
@@ -109,6 +111,31 @@ pub enum KamajiVersion {
     EdgePrefix(u16, u16, u16),
     /// `X.Y.Z-edge`, the newer edge form.
     EdgeSuffix(u16, u16, u16),
+}
+
+/// The minor version of a [`KamajiVersion`]: `vX.Y` of a release, `X.Y` of both edge forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KamajiMinor {
+    /// An unknown version.
+    Unknown,
+    /// One of more versions than a backend keeps apart.
+    Other,
+    /// `latest`, which is of any minor.
+    Latest,
+    /// A minor of the stable line.
+    Stable {
+        /// The first number.
+        major: u16,
+        /// The second number.
+        minor: u16,
+    },
+    /// A minor of the edge line.
+    Edge {
+        /// The first number: the year.
+        major: u16,
+        /// The second number: the month.
+        minor: u16,
+    },
 }
 
 /// The error for text that is not a version in its canonical form.
@@ -150,7 +177,8 @@ impl KubernetesVersion {
     /// Returns the minor version.
     pub fn to_minor(self) -> KubernetesMinor {
         match self {
-            Self::Unknown | Self::Other => KubernetesMinor::Unknown,
+            Self::Unknown => KubernetesMinor::Unknown,
+            Self::Other => KubernetesMinor::Other,
             Self::Release(VersionNumbers { major, minor, .. }) => KubernetesMinor::Minor { major, minor },
         }
     }
@@ -177,6 +205,17 @@ impl KamajiVersion {
             .or_else(|| VersionNumbers::normalize(text).map(Self::Release))
             .unwrap_or(Self::Unknown)
     }
+
+    /// Returns the minor version.
+    pub const fn to_minor(self) -> KamajiMinor {
+        match self {
+            Self::Unknown => KamajiMinor::Unknown,
+            Self::Other => KamajiMinor::Other,
+            Self::Latest => KamajiMinor::Latest,
+            Self::Release(VersionNumbers { major, minor, .. }) => KamajiMinor::Stable { major, minor },
+            Self::EdgePrefix(major, minor, _) | Self::EdgeSuffix(major, minor, _) => KamajiMinor::Edge { major, minor },
+        }
+    }
 }
 
 /// Returns whether `text` is `X.Y.Z` with an optional stage, and nothing else.
@@ -190,6 +229,13 @@ fn triple(text: &str) -> Option<((u16, u16, u16), &str)> {
     let (y, rest) = number(rest.strip_prefix('.')?, MAX_PART)?;
     let (z, rest) = number(rest.strip_prefix('.')?, MAX_PART)?;
     Some(((x, y, z), rest))
+}
+
+/// Reads two numbers between a dot, and ignores the text that follows them.
+fn pair(text: &str) -> Option<(u16, u16)> {
+    let (x, rest) = number(text, MAX_PART)?;
+    let (y, _) = number(rest.strip_prefix('.')?, MAX_PART)?;
+    Some((x, y))
 }
 
 /// Splits the leading digits, as a number of at most `max`, from the text that follows them.
@@ -236,6 +282,7 @@ impl fmt::Display for KubernetesMinor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str(UNKNOWN),
+            Self::Other => f.write_str(OTHER),
             Self::Minor { major, minor } => write!(f, "v{major}.{minor}"),
         }
     }
@@ -250,6 +297,18 @@ impl fmt::Display for KamajiVersion {
             Self::Release(release) => write!(f, "v{release}"),
             Self::EdgePrefix(x, y, z) => write!(f, "edge-{x}.{y}.{z}"),
             Self::EdgeSuffix(x, y, z) => write!(f, "{x}.{y}.{z}-edge"),
+        }
+    }
+}
+
+impl fmt::Display for KamajiMinor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(UNKNOWN),
+            Self::Other => f.write_str(OTHER),
+            Self::Latest => f.write_str(LATEST),
+            Self::Stable { major, minor } => write!(f, "v{major}.{minor}"),
+            Self::Edge { major, minor } => write!(f, "{major}.{minor}"),
         }
     }
 }
@@ -271,12 +330,21 @@ impl FromStr for KubernetesMinor {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
-        let pair = || {
-            let (major, rest) = number(text.strip_prefix('v')?, MAX_PART)?;
-            let (minor, _) = number(rest.strip_prefix('.')?, MAX_PART)?;
-            Some(Self::Minor { major, minor })
+        let minor = text.strip_prefix('v').and_then(pair).map(|(major, minor)| Self::Minor { major, minor });
+        canonical(text, minor.unwrap_or(Self::Unknown), "vX.Y or unknown")
+    }
+}
+
+impl FromStr for KamajiMinor {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
+        let read = match text.strip_prefix('v') {
+            _ if text == LATEST => Some(Self::Latest),
+            Some(release) => pair(release).map(|(major, minor)| Self::Stable { major, minor }),
+            None => pair(text).map(|(major, minor)| Self::Edge { major, minor }),
         };
-        canonical(text, pair().unwrap_or(Self::Unknown), "vX.Y or unknown")
+        canonical(text, read.unwrap_or(Self::Unknown), "vX.Y, X.Y, latest or unknown")
     }
 }
 
@@ -348,6 +416,20 @@ mod tests {
     }
 
     #[test]
+    fn both_edge_forms_have_the_same_minor_and_other_is_never_parsed() {
+        for (version, minor) in [
+            ("v1.2.3-rc.1", "v1.2"),
+            ("edge-24.12.1", "24.12"),
+            ("24.12.7-edge", "24.12"),
+            ("latest", "latest"),
+            ("x", "unknown"),
+        ] {
+            assert_eq!(KamajiVersion::normalize(version).to_minor().to_string(), minor);
+        }
+        assert!("other".parse::<KamajiMinor>().is_err() && "other".parse::<KubernetesMinor>().is_err());
+    }
+
+    #[test]
     fn stages_order_before_their_release() {
         let version = KubernetesVersion::normalize;
         assert!(version("v1.36.0-alpha.9") < version("v1.36.0-beta.0"));
@@ -363,6 +445,7 @@ mod tests {
             prop_assert_eq!(kubernetes.to_minor().to_string().parse(), Ok(kubernetes.to_minor()));
             let kamaji = KamajiVersion::normalize(&text);
             prop_assert_eq!(kamaji.to_string().parse(), Ok(kamaji));
+            prop_assert_eq!(kamaji.to_minor().to_string().parse(), Ok(kamaji.to_minor()));
         }
     }
 }

@@ -10,6 +10,9 @@ const HOUR: i64 = 3_600;
 /// The hours of a day.
 const HOURS_A_DAY: i32 = 24;
 
+/// The days of a week.
+const DAYS_A_WEEK: i32 = 7;
+
 /// An hour, counted from 1970-01-01T00:00Z.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hour(i32);
@@ -85,6 +88,24 @@ impl Day {
         Self(self.0.saturating_sub(days))
     }
 
+    /// Returns the day that is this many days later.
+    #[must_use]
+    pub const fn plus(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+
+    /// Returns the number of days from `earlier` to this one; negative if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> i32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Returns the Monday of the day's ISO week, by which a week is named.
+    #[must_use]
+    pub const fn monday(self) -> Self {
+        // 1970-01-01 was a Thursday.
+        self.minus((self.0.saturating_add(3)).rem_euclid(DAYS_A_WEEK))
+    }
+
     /// Returns the first hour of the day.
     pub const fn first_hour(self) -> Hour {
         Hour(self.0.saturating_mul(HOURS_A_DAY))
@@ -112,6 +133,18 @@ mod tests {
             assert_eq!(found.day().date().to_string(), day);
             assert_eq!(Day::of(found.day().date()), found.day());
             assert!(found.day().first_hour() <= found && found.since(found.day().first_hour()) < 24);
+        }
+    }
+
+    #[test]
+    fn a_week_begins_on_monday_also_before_1970() {
+        for (day, monday) in [
+            ("2026-11-22", "2026-11-16"),
+            ("2026-11-23", "2026-11-23"),
+            ("1970-01-01", "1969-12-29"),
+            ("1969-12-28", "1969-12-22"),
+        ] {
+            assert_eq!(Day::of(day.parse().unwrap()).monday().date().to_string(), monday, "{day}");
         }
     }
 }

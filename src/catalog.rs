@@ -13,7 +13,9 @@ mod version;
 
 pub use event::{AttributeValue, Event, EventRecord, ExtendedAttributes, NetworkProfile, UnknownNetworkProfile};
 pub use status::{LifecycleState, Status, UnknownStatus};
-pub use version::{InvalidVersion, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers};
+pub use version::{
+    InvalidVersion, KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers,
+};
 
 /// `service.name` of every resource, and the name of the instrumentation scope.
 pub const SERVICE_NAME: &str = "kamaji-telemetry";

@@ -6,8 +6,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations, MatchedRows,
-    OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store, StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store,
+    StoreSize, WriteError,
 };
 use uuid::Uuid;
 
@@ -64,6 +65,10 @@ impl Store for NullStore {
 
     fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
         ready(Ok(OverviewData::default())).boxed()
+    }
+
+    fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

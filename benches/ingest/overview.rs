@@ -28,9 +28,9 @@ const WORDS: &str = "
 /// has one of 24 versions of Kamaji and of 12 of Kubernetes. One in five has an extended gauge.
 const LATEST: &str = "
     WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :installations)
-    INSERT INTO latest (installation, source, first_seen, confirmed, last_seen, bulk, running, sleeping, not_ready, upgrading,
-                        agent, kamaji, kubernetes, dimensions)
-    SELECT uuid, 1, first_seen, CASE WHEN n % 10 = 1 THEN NULL ELSE first_seen + 24 END, last_seen, 0,
+    INSERT INTO latest (installation, source, first_seen, confirmed, last_seen, bulk, previous_day, previous_not_ready,
+                        previous_upgrading, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions)
+    SELECT uuid, 1, first_seen, CASE WHEN n % 10 = 1 THEN NULL ELSE first_seen + 24 END, last_seen, 0, NULL, 0, 0,
            n % 40, n % 7, n % 3, n % 2, 201, 1 + abs(spread) % 24, 101 + abs(spread) / 24 % 12,
            CASE WHEN n % 5 = 0 THEN x'CB0000000A000000' ELSE x'' END
     FROM (SELECT *, CASE WHEN n % 10 = 1 THEN last_seen ELSE last_seen - 24 - abs(spread) % 7200 END AS first_seen
@@ -41,9 +41,9 @@ const LATEST: &str = "
 
 /// The rows of one day, of the installations that existed then. Versions were one lower a month earlier.
 const DAYS: &str = "
-    INSERT INTO days (day, installation, source, standing, young, running, sleeping, not_ready, upgrading,
-                      agent, kamaji, kubernetes, dimensions)
-    SELECT :day, installation, source, coalesce(confirmed / 24 <= :day, 0), 0, running, sleeping, not_ready, upgrading,
+    INSERT INTO days (day, installation, source, standing, young, stuck, upgrading_long, running, sleeping,
+                      not_ready, upgrading, agent, kamaji, kubernetes, dimensions)
+    SELECT :day, installation, source, coalesce(confirmed / 24 <= :day, 0), 0, 0, 0, running, sleeping, not_ready, upgrading,
            agent, 1 + (kamaji + :age / 30) % 24, kubernetes, dimensions
     FROM latest WHERE first_seen / 24 <= :day AND last_seen / 24 >= :day";
 
@@ -60,19 +60,18 @@ const ROLLUPS: &str = "
            iif(confirmed IS NULL, 204, kubernetes), count(*),
            sum(running), sum(sleeping), sum(not_ready), sum(upgrading), 0
     FROM latest GROUP BY 1, 2, 3, 4, 5;
-    INSERT INTO first_seen_rollup SELECT source, first_seen / 24, bulk, count(*) FROM latest GROUP BY 1, 2, 3;
+    INSERT INTO first_seen_rollup
+    SELECT source, iif(bulk, 2, confirmed IS NOT NULL), first_seen / 24, count(*) FROM latest GROUP BY 1, 2, 3;
     INSERT INTO dimension_rollup
     SELECT source, last_seen, 203, count(*), 10 * count(*)
     FROM latest WHERE confirmed IS NOT NULL AND length(dimensions) > 0 GROUP BY 1, 2;
     INSERT INTO day_rollup
-    SELECT source, component, day, version, count(*), sum(running), sum(sleeping), sum(not_ready), sum(upgrading), 0
+    SELECT source, component, day, version, count(*), sum(running), sum(sleeping), sum(not_ready), sum(upgrading), 0, sum(running + sleeping + not_ready + upgrading)
     FROM (SELECT *, 0 AS component, 0 AS version FROM days
           UNION ALL SELECT *, 1, kamaji FROM days
           UNION ALL SELECT *, 2, kubernetes FROM days)
     WHERE standing = 1 GROUP BY 1, 2, 3, 4;
-    INSERT INTO event_hour_rollup SELECT source, hour, kind, count(*) FROM events GROUP BY 1, 2, 3;
-    INSERT INTO event_day_rollup
-    SELECT source, hour / 24, kind, kamaji, tcp_version, count(*) FROM events GROUP BY 1, 2, 3, 4, 5;";
+    INSERT INTO event_hour_rollup SELECT source, hour, kind, count(*) FROM events GROUP BY 1, 2, 3;";
 
 /// Generates a store and queries its overview.
 pub(crate) fn run(installations: u32, days: u32) -> anyhow::Result<()> {

@@ -1,4 +1,7 @@
-//! The overview of the stored rows, as the page and the API show it. No I/O.
+//! Questions about the stored rows, and their answers. No I/O.
+
+pub mod answer;
+pub mod definitions;
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -206,7 +209,7 @@ impl InstallationList {
 
 impl ListedInstallation {
     fn new(row: InstallationRow, key: &PseudonymKey) -> Self {
-        let InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report } } = row;
+        let InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report, .. } } = row;
         let source = if report.source == Source::Kamaji { "kamaji" } else { "agent" };
         Self {
             id: key.installation_id(uuid).to_string(),

@@ -7,6 +7,7 @@ mod admission;
 mod allowance;
 mod auth;
 mod deletion;
+mod facts;
 mod filter;
 pub mod fold;
 mod hour;
@@ -36,6 +37,10 @@ pub use auth::{
 use fold::LatestRow;
 
 pub use deletion::{Cutoffs, EraseError, Erased, Pruned, StaleRows, erase_installation};
+pub use facts::{
+    ConditionFact, DayFact, DimensionFact, EventDayFact, EventWeekFact, Facts, FactsQuery, PairFact, RefusalFact,
+    SeenFact, ServedHour, VersionFact,
+};
 pub use filter::{EventFilter, FilterTime, FilterVersion, HourRange, InstallationFilter, MatchedRows};
 pub use hour::{Day, Hour};
 pub use intake::{DayIntake, Intake};
@@ -125,6 +130,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads the data of the overview from one consistent state of the store.
     fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>>;
+
+    /// Reads the facts of each query, all from one consistent state of the store.
+    fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>>;
 
     /// Returns the key that turns cluster UIDs into pseudonyms. It is created with the store, and never changes.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;

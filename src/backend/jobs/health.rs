@@ -127,8 +127,9 @@ mod tests {
     use crate::backend::clock::Clock;
     use crate::backend::rate_limit::Limits;
     use crate::backend::store::{
-        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations,
-        MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, StoreSize, WriteError,
+        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
+        MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows,
+        StoreSize, WriteError,
     };
 
     /// A store that can be read unless it hangs, and does nothing else.
@@ -189,6 +190,10 @@ mod tests {
         }
 
         fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
+            pending().boxed()
+        }
+
+        fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
             pending().boxed()
         }
 

@@ -10,6 +10,7 @@
 mod distinct;
 mod ledger;
 mod rollups;
+mod size;
 mod weight;
 
 use std::borrow::Cow;
@@ -23,10 +24,12 @@ use super::rows::{EventRow, GaugeSnapshot, Report};
 pub use distinct::{DistinctValues, Pool};
 pub use ledger::Ledger;
 pub use rollups::{
-    Component, DayKey, DimensionKey, DimensionSums, EventDayKey, EventHourKey, FirstSeenKey, LatestKey, RollupChanges,
-    Sign, StateSums, Version,
+    ActiveDimensionKey, ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums,
+    EventAspect, EventChange, EventDayKey, EventHourKey, EventWeekKey, LatestKey, PairKey, RollupChanges, RowDays,
+    SeenKey, Sign, StateSums,
 };
-pub use weight::{MAX_YOUNG_CONTROL_PLANES, YOUNG_DAYS};
+pub use size::SizeClass;
+pub use weight::{MAX_WEIGHT, MAX_YOUNG_CONTROL_PLANES, YOUNG_DAYS};
 
 /// The hours between the first receipt and one that confirms an installation. With a receipt on another UTC day as well,
 /// a cluster that CI makes before midnight and deletes after it is not confirmed.
@@ -71,8 +74,30 @@ pub struct LatestRow {
     pub last_seen: Hour,
     /// True if it is beyond its sender's share, or too large.
     pub bulk: bool,
+    /// The day of the last receipt before the day of `last_seen`; `None` if there is none.
+    pub previous: Option<PreviousDay>,
     /// The last report.
     pub report: Report,
+}
+
+/// The state of an installation at the end of a day, as far as the next day asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousDay {
+    /// The day.
+    pub day: Day,
+    /// True if a control plane was not ready.
+    pub not_ready: bool,
+    /// True if a control plane was upgrading.
+    pub upgrading: bool,
+}
+
+/// Trouble that lasts: in the last reports of two days running. A single report holds control planes that are being made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Trouble {
+    /// True if a control plane was not ready on both days.
+    pub stuck: bool,
+    /// True if a control plane was upgrading on both days.
+    pub upgrading_long: bool,
 }
 
 /// The last report of an installation on a UTC day.
@@ -82,6 +107,8 @@ pub struct DayRow {
     pub standing: Standing,
     /// True if the first receipt was less than 28 days before: its weight in totals is bounded.
     pub young: bool,
+    /// The trouble that lasts since the day before.
+    pub trouble: Trouble,
     /// The report.
     pub report: Report,
 }
@@ -97,9 +124,16 @@ pub struct SnapshotChanges {
     pub rollups: RollupChanges,
 }
 
+impl PreviousDay {
+    /// Returns the state at the end of the day of a report.
+    pub fn of(day: Day, report: &Report) -> Self {
+        Self { day, not_ready: report.counts.not_ready > 0, upgrading: report.counts.upgrading > 0 }
+    }
+}
+
 impl LatestRow {
     fn new(received: Hour, report: Report, bulk: bool) -> Self {
-        Self { first_seen: received, confirmed: None, last_seen: received, bulk, report }
+        Self { first_seen: received, confirmed: None, last_seen: received, bulk, previous: None, report }
     }
 
     /// Returns the standing.
@@ -118,8 +152,17 @@ impl LatestRow {
 
     /// Returns the row of the day on which the installation was last seen.
     pub fn day_row(&self) -> (Day, DayRow) {
-        let row = DayRow { standing: self.standing(), young: self.is_young(), report: self.report.clone() };
-        (self.last_seen.day(), row)
+        let (standing, young, trouble) = (self.standing(), self.is_young(), self.trouble());
+        (self.last_seen.day(), DayRow { standing, young, trouble, report: self.report.clone() })
+    }
+
+    fn trouble(&self) -> Trouble {
+        let day = self.last_seen.day();
+        let Some(before) = self.previous.filter(|previous| previous.day.plus(1) == day) else {
+            return Trouble::default();
+        };
+        let today = PreviousDay::of(day, &self.report);
+        Trouble { stuck: before.not_ready && today.not_ready, upgrading_long: before.upgrading && today.upgrading }
     }
 
     /// Returns whether a report changes the row.
@@ -134,7 +177,9 @@ impl LatestRow {
     fn after(&self, received: Hour, report: Report, bulk: bool) -> Self {
         let last_seen = received.max(self.last_seen);
         let confirmed = self.confirmed.or_else(|| self.is_confirmed_at(last_seen).then_some(last_seen));
-        Self { first_seen: self.first_seen, confirmed, last_seen, bulk, report }
+        let day = self.last_seen.day();
+        let previous = if last_seen.day() > day { Some(PreviousDay::of(day, &self.report)) } else { self.previous };
+        Self { first_seen: self.first_seen, confirmed, last_seen, bulk, previous, report }
     }
 
     fn is_confirmed_at(&self, received: Hour) -> bool {
@@ -231,19 +276,21 @@ fn snapshot_rollups(
     days: &BTreeMap<(Day, Uuid), DayRow>,
 ) -> RollupChanges {
     let mut rollups = RollupChanges::default();
+    let mut chains: BTreeMap<Uuid, BTreeMap<Day, Cow<'_, DayRow>>> = BTreeMap::new();
+    for (installation, row) in before.iter().filter(|(installation, _)| after.contains_key(installation)) {
+        let (day, day_row) = row.day_row();
+        rollups.latest(row, Sign::Minus);
+        rollups.day(row.first_seen, day, &day_row, None, Sign::Minus);
+        // The last day is the only one that a receipt can change: it is overwritten, or followed by another one.
+        chains.entry(*installation).or_default().insert(day, Cow::Owned(day_row));
+    }
+    for ((day, installation), row) in days {
+        chains.entry(*installation).or_default().insert(*day, Cow::Borrowed(row));
+    }
     for (installation, row) in after {
         rollups.latest(row, Sign::Plus);
-        if let Some(before) = before.get(installation) {
-            rollups.latest(before, Sign::Minus);
-            // The last day is the only one that a receipt can change.
-            let (day, day_row) = before.day_row();
-            if days.contains_key(&(day, *installation)) {
-                rollups.day(day, &day_row, Sign::Minus);
-            }
-        }
-    }
-    for ((day, _), row) in days {
-        rollups.day(*day, row, Sign::Plus);
+        let chain = chains.remove(installation).unwrap_or_default();
+        rollups.chain(row.first_seen, chain.iter().map(|(day, row)| (*day, row.as_ref())), Sign::Plus);
     }
     rollups.without_zeros()
 }

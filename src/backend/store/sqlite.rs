@@ -6,6 +6,7 @@ pub mod backup;
 mod columns;
 mod erase;
 mod events;
+mod facts;
 pub mod file;
 mod future;
 mod group;
@@ -36,9 +37,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Hour, InstallationFilter, Intake, MatchedInstallations,
-    MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError, StaleRows, Store,
-    StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, Hour, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError,
+    StaleRows, Store, StoreSize, WriteError,
 };
 use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
@@ -417,6 +418,14 @@ impl Store for SqliteStore {
         async move {
             self.merge().await;
             self.insights.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
+        }
+        .boxed()
+    }
+
+    fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
+        async move {
+            self.merge().await;
+            self.insights.run_with_words(move |connection, words| facts::facts(connection, words, &queries)).await
         }
         .boxed()
     }

@@ -1,5 +1,6 @@
 //! The conformance suite of stores. A new store is a module that opens it and calls `conformance!`.
 
+mod facts;
 pub(crate) mod recomputation;
 
 use std::sync::Arc;
@@ -59,7 +60,7 @@ macro_rules! conformance {
         )*
 
         #[test]
-        fn after_any_history_the_overview_is_what_the_rows_come_to() {
+        fn after_any_history_the_overview_and_the_facts_are_what_the_rows_come_to() {
             super::recomputation::holds(async || $open);
         }
     };

@@ -7,8 +7,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, InstallationFilter, Intake, MatchedInstallations, MatchedRows,
-    OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore, StaleRows, Store, StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore,
+    StaleRows, Store, StoreSize, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use prost::Message;
@@ -78,6 +79,10 @@ impl Store for Failing {
     }
 
     fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 

@@ -12,8 +12,8 @@ use super::conformance::recomputation::{Model, histories};
 use super::conformance::{Shared, hours_ago, noon, overview, snapshot};
 use crate::servers::store;
 
-/// Each rollup, and its recomputation. Dimensions are not columns, and are recomputed by the conformance suite.
-const ROLLUPS: [(&str, &str); 5] = [
+/// Rollups, and their recomputation. The conformance suite recomputes the others, whose keys are not columns of rows.
+const ROLLUPS: [(&str, &str); 6] = [
     (
         "latest_rollup",
         "SELECT source, standing, last_seen, iif(standing = 1, kamaji, unknown), iif(standing = 1, kubernetes, unknown),
@@ -29,26 +29,40 @@ const ROLLUPS: [(&str, &str); 5] = [
     ),
     (
         "day_rollup",
-        "SELECT source, component, day, version, count(*),
+        "SELECT source, source_part, day, version, count(*),
                 sum(running * part / whole), sum(sleeping * part / whole), sum(not_ready * part / whole),
                 sum(upgrading * part / whole),
                 sum(total - running * part / whole - sleeping * part / whole - not_ready * part / whole
-                          - upgrading * part / whole)
+                          - upgrading * part / whole),
+                sum(min(total, iif(young, 50, 1000)))
          FROM (SELECT *, iif(bounded, 50, 1) AS part, iif(bounded, total, 1) AS whole
                FROM (SELECT *, running + sleeping + not_ready + upgrading AS total,
                             young AND running + sleeping + not_ready + upgrading > 50 AS bounded
-                     FROM (SELECT *, 0 AS component, 0 AS version FROM days
+                     FROM (SELECT *, 0 AS source_part, 0 AS version FROM days
                            UNION ALL SELECT *, 1, kamaji FROM days
-                           UNION ALL SELECT *, 2, kubernetes FROM days)))
+                           UNION ALL SELECT *, 2, kubernetes FROM days
+                           UNION ALL SELECT *, 3, agent FROM days WHERE source = 1)))
          WHERE standing = 1 GROUP BY 1, 2, 3, 4",
     ),
-    ("first_seen_rollup", "SELECT source, first_seen / 24, bulk, count(*) FROM latest GROUP BY 1, 2, 3"),
-    ("event_hour_rollup", "SELECT source, hour, kind, count(*) FROM events WHERE source > 0 GROUP BY 1, 2, 3"),
     (
-        "event_day_rollup",
-        "SELECT source, hour / 24, kind, kamaji, tcp_version, count(*)
-         FROM events WHERE source IN (1, 2) GROUP BY 1, 2, 3, 4, 5",
+        "active_pair_rollup",
+        "SELECT source, next_day, day, kamaji, kubernetes, first_day <= day - (day + 3) % 7 - 28, count(*),
+                sum(min(total, iif(young, 50, 100000))), sum(min(total, iif(young, 50, 1000)))
+         FROM (SELECT *, coalesce(lead(day) OVER (PARTITION BY installation ORDER BY day), 2147483647) AS next_day,
+                      running + sleeping + not_ready + upgrading AS total,
+                      (SELECT first_seen / 24 FROM latest WHERE latest.installation = days.installation) AS first_day
+               FROM days)
+         WHERE standing = 1 GROUP BY 1, 2, 3, 4, 5, 6",
     ),
+    (
+        "first_seen_rollup",
+        "SELECT source, iif(bulk, 2, confirmed IS NOT NULL), first_seen / 24, count(*) FROM latest GROUP BY 1, 2, 3",
+    ),
+    (
+        "last_seen_rollup",
+        "SELECT source, iif(bulk, 2, confirmed IS NOT NULL), last_seen / 24, count(*) FROM latest GROUP BY 1, 2, 3",
+    ),
+    ("event_hour_rollup", "SELECT source, hour, kind, count(*) FROM events WHERE source > 0 GROUP BY 1, 2, 3"),
 ];
 
 /// The rows that are only in a rollup or only in its recomputation: none where all is right.

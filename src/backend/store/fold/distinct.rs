@@ -353,6 +353,7 @@ mod tests {
             confirmed: Some(HOUR.minus(50)),
             last_seen: HOUR.minus(hours),
             bulk: false,
+            previous: None,
             report: report(patch),
         };
         for (patch, hours) in [(7, 0), (7, 1), (7, 40), (8, 0), (8, 1), (9, 30), (9, 30), (9, 30)] {

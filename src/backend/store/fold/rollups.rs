@@ -4,11 +4,17 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::weight::weight;
-use super::{DayRow, LatestRow, Standing};
+use super::size::SizeClass;
+use super::weight::{capped, weight};
+use super::{DayRow, LatestRow, Standing, Trouble};
 use crate::backend::store::hour::{Day, Hour};
-use crate::backend::store::rows::{Dimension, EventRow, Report, SourceKind, StateCounts};
-use crate::catalog::{Event, EventKind, KamajiVersion, KubernetesVersion};
+use crate::backend::store::rows::{AgentVersion, Dimension, EventRow, Report, Source, SourceKind, StateCounts};
+use crate::catalog::{
+    Event, EventKind, KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, Metric, NetworkProfile, Status,
+};
+
+/// The days for which an installation is known when it is established: those after which it weighs what it has.
+const ESTABLISHED_DAYS: i32 = super::YOUNG_DAYS;
 
 /// The direction of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,32 +52,87 @@ pub struct DimensionKey {
 }
 
 /// A key of the rollup of days of confirmed installations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DayKey {
     /// The kind of the sender.
     pub source: SourceKind,
     /// The day.
     pub day: Day,
     /// The part of the rows that is summed up.
-    pub component: Component,
+    pub part: DayPart,
 }
 
-/// The part of a day's rows that is summed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Component {
+/// A part of the rows of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DayPart {
     /// All rows of the day.
     All,
-    /// Those of one version of a component.
-    Version(Version),
+    /// Those of one version of Kamaji.
+    Kamaji(KamajiVersion),
+    /// Those of one version of the management cluster.
+    Kubernetes(KubernetesVersion),
+    /// Those of one version of the agent.
+    Agent(AgentVersion),
 }
 
-/// The version of a component.
+/// The days of a confirmed installation's row: its own, and that of the next row.
+///
+/// As of a day, an installation is counted by the last row until then: the row whose own day is not later, and whose next
+/// day is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Version {
-    /// A version of Kamaji.
-    Kamaji(KamajiVersion),
-    /// A version of Kubernetes.
-    Kubernetes(KubernetesVersion),
+pub struct RowDays {
+    /// The kind of the sender.
+    pub source: SourceKind,
+    /// The day of the row.
+    pub day: Day,
+    /// The day of the next row; `None` if there is none.
+    pub next: Option<Day>,
+}
+
+/// A key of the rollup of confirmed installations by their pair of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PairKey {
+    /// The days of the rows.
+    pub days: RowDays,
+    /// The version of Kamaji.
+    pub kamaji: KamajiVersion,
+    /// The version of the management cluster.
+    pub kubernetes: KubernetesVersion,
+    /// True if the first receipt was 28 days before the Monday of the day's week, or earlier.
+    pub established: bool,
+}
+
+/// A key of the rollup of confirmed installations by their condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConditionKey {
+    /// The days of the rows.
+    pub days: RowDays,
+    /// The version of Kamaji.
+    pub kamaji: KamajiVersion,
+    /// The size.
+    pub size: SizeClass,
+    /// The trouble.
+    pub trouble: Trouble,
+    /// True if the first receipt was 28 days before the Monday of the day's week, or earlier.
+    pub established: bool,
+}
+
+/// A key of the rollup of confirmed installations by the points of their extended gauges.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ActiveDimensionKey {
+    /// The days of the rows.
+    pub days: RowDays,
+    /// The gauge, or one value of it.
+    pub part: DimensionPart,
+}
+
+/// A part of the points of an extended gauge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DimensionPart {
+    /// All points of a gauge.
+    Metric(&'static Metric),
+    /// The points of one value.
+    Value(Dimension),
 }
 
 /// A key of the rollup of events by hour.
@@ -87,30 +148,39 @@ pub struct EventHourKey {
     pub bulk: bool,
 }
 
-/// A key of the rollup of installations by the day of their first receipt.
+/// A key of the rollups of installations by the day of their first, or last, receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FirstSeenKey {
+pub struct SeenKey {
     /// The kind of the sender.
     pub source: SourceKind,
+    /// The standing.
+    pub standing: Standing,
     /// The day.
     pub day: Day,
-    /// True if the installations are in bulk.
-    pub bulk: bool,
 }
 
-/// A key of the rollup of events by day and version.
+/// A key of the rollup of events by day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventDayKey {
     /// The kind of the sender.
     pub source: SourceKind,
     /// The day.
     pub day: Day,
-    /// The name of the kind of event.
-    pub kind: &'static str,
-    /// Kamaji's version.
-    pub kamaji: KamajiVersion,
-    /// The version of the control plane; of an update, the new one.
-    pub tcp_version: KubernetesVersion,
+    /// The kind of change.
+    pub change: EventChange,
+    /// The minor version of the control plane; of an update, the new one.
+    pub minor: KubernetesMinor,
+}
+
+/// A key of the rollup of events by week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventWeekKey {
+    /// The kind of the sender.
+    pub source: SourceKind,
+    /// The Monday of the week.
+    pub week: Day,
+    /// The aspect.
+    pub aspect: EventAspect,
 }
 
 /// Sums over installations. A young one weighs 50 control planes at most.
@@ -130,6 +200,26 @@ pub struct StateSums {
     pub left_out: i64,
 }
 
+/// Sums over the installations of a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DaySums {
+    /// Their states.
+    pub states: StateSums,
+    /// Their weight by control planes.
+    pub weight: i64,
+}
+
+/// Sums over active installations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ActiveSums {
+    /// The number of installations.
+    pub installations: i64,
+    /// Their control planes. Those of a young one are 50 at most.
+    pub control_planes: i64,
+    /// Their weight by control planes.
+    pub weight: i64,
+}
+
 /// Sums over the points of one dimension.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DimensionSums {
@@ -147,13 +237,23 @@ pub struct RollupChanges {
     /// Changes by dimension.
     pub dimensions: HashMap<DimensionKey, DimensionSums>,
     /// Changes by day.
-    pub days: HashMap<DayKey, StateSums>,
+    pub days: HashMap<DayKey, DaySums>,
+    /// Changes by pair of versions.
+    pub pairs: HashMap<PairKey, ActiveSums>,
+    /// Changes by condition.
+    pub conditions: HashMap<ConditionKey, ActiveSums>,
+    /// Changes by the points of extended gauges.
+    pub active_dimensions: HashMap<ActiveDimensionKey, DimensionSums>,
     /// Changes of the numbers of installations by the day of their first receipt.
-    pub first_seen: HashMap<FirstSeenKey, i64>,
+    pub first_seen: HashMap<SeenKey, i64>,
+    /// Changes of the numbers of installations by the day of their last receipt.
+    pub last_seen: HashMap<SeenKey, i64>,
     /// Changes of the numbers of events by hour.
     pub event_hours: HashMap<EventHourKey, i64>,
-    /// Changes of the numbers of events by day and version.
+    /// Changes of the numbers of events by day.
     pub event_days: HashMap<EventDayKey, i64>,
+    /// Changes of the numbers of events by week.
+    pub event_weeks: HashMap<EventWeekKey, i64>,
 }
 
 impl Sign {
@@ -184,10 +284,20 @@ impl StateSums {
     }
 }
 
+impl ActiveSums {
+    fn add(&mut self, counts: StateCounts, young: bool, sign: Sign) {
+        let (total, factor) = (counts.total(), sign.factor());
+        let bound = if young { super::MAX_YOUNG_CONTROL_PLANES } else { u64::MAX };
+        self.installations += factor;
+        self.control_planes += factor * total.min(bound).cast_signed();
+        self.weight += factor * capped(total, young).cast_signed();
+    }
+}
+
 impl RollupChanges {
     /// Adds or removes the latest row of an installation.
     pub fn latest(&mut self, row: &LatestRow, sign: Sign) {
-        let LatestRow { first_seen, confirmed: _, last_seen: hour, bulk, report } = row;
+        let LatestRow { first_seen, last_seen: hour, report, .. } = row;
         let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions: _ } = report;
         let (source, standing, hour) = (source.kind(), row.standing(), *hour);
         let is_counted = standing == Standing::Confirmed;
@@ -196,8 +306,9 @@ impl RollupChanges {
             if is_counted { (*kamaji, *kubernetes) } else { (KamajiVersion::Unknown, KubernetesVersion::Unknown) };
         let key = LatestKey { source, standing, hour, kamaji, kubernetes };
         self.latest.entry(key).or_default().add(*counts, row.is_young(), sign);
-        let first_seen = FirstSeenKey { source, day: first_seen.day(), bulk: *bulk };
-        *self.first_seen.entry(first_seen).or_default() += sign.factor();
+        for (rollup, day) in [(&mut self.first_seen, first_seen.day()), (&mut self.last_seen, hour.day())] {
+            *rollup.entry(SeenKey { source, standing, day }).or_default() += sign.factor();
+        }
         if is_counted {
             self.dimensions(row, sign);
         }
@@ -215,33 +326,80 @@ impl RollupChanges {
         }
     }
 
-    /// Adds or removes the row of an installation's day.
-    pub fn day(&mut self, day: Day, row: &DayRow, sign: Sign) {
-        let DayRow { standing, young, report } = row;
+    /// Adds or removes the rows of an installation's last days, in their order.
+    pub fn chain<'a>(&mut self, first_seen: Hour, rows: impl Iterator<Item = (Day, &'a DayRow)>, sign: Sign) {
+        let mut rows = rows.peekable();
+        while let Some((day, row)) = rows.next() {
+            let next = rows.peek().map(|(next, _)| *next);
+            self.day(first_seen, day, row, next, sign);
+        }
+    }
+
+    /// Adds or removes the row of an installation's day, whose next row is of the day `next`.
+    pub fn day(&mut self, first_seen: Hour, day: Day, row: &DayRow, next: Option<Day>, sign: Sign) {
+        let DayRow { standing, young, trouble, report } = row;
         if *standing != Standing::Confirmed {
             return;
         }
-        let versions = [Version::Kamaji(report.kamaji_version), Version::Kubernetes(report.kubernetes_version)]
-            .map(Component::Version);
-        for component in [Component::All].into_iter().chain(versions) {
-            let key = DayKey { source: report.source.kind(), day, component };
-            self.days.entry(key).or_default().add(report.counts, *young, sign);
+        let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions } = report;
+        let (kamaji, kubernetes) = (*kamaji, *kubernetes);
+        self.day_parts(day, row, sign);
+        let days = RowDays { source: source.kind(), day, next };
+        let established = first_seen.day() <= day.monday().minus(ESTABLISHED_DAYS);
+        let pair = PairKey { days, kamaji, kubernetes, established };
+        self.pairs.entry(pair).or_default().add(*counts, *young, sign);
+        let condition =
+            ConditionKey { days, kamaji, size: SizeClass::of(counts.total()), trouble: *trouble, established };
+        self.conditions.entry(condition).or_default().add(*counts, *young, sign);
+        self.points(days, dimensions, *young, sign);
+    }
+
+    fn day_parts(&mut self, day: Day, row: &DayRow, sign: Sign) {
+        let Report { counts, source, kamaji_version, kubernetes_version, .. } = &row.report;
+        let agent = match source {
+            Source::Agent(version) => Some(DayPart::Agent(version.clone())),
+            Source::Kamaji => None,
+        };
+        let versions = [DayPart::Kamaji(*kamaji_version), DayPart::Kubernetes(*kubernetes_version)];
+        for part in [DayPart::All].into_iter().chain(versions).chain(agent) {
+            let sums = self.days.entry(DayKey { source: source.kind(), day, part }).or_default();
+            sums.states.add(*counts, row.young, sign);
+            sums.weight += sign.factor() * capped(counts.total(), row.young).cast_signed();
+        }
+    }
+
+    fn points(&mut self, days: RowDays, dimensions: &[(Dimension, u32)], young: bool, sign: Sign) {
+        let mut add = |part, installations: i64, count: u64| {
+            let sums = self.active_dimensions.entry(ActiveDimensionKey { days, part }).or_default();
+            sums.points += sign.factor() * installations;
+            sums.count += sign.factor() * count.cast_signed();
+        };
+        for (position, (dimension, count)) in dimensions.iter().enumerate() {
+            let is_of_metric = |other: &Dimension| other.metric().name == dimension.metric().name;
+            let of_metric = dimensions.iter().filter(|(other, _)| is_of_metric(other));
+            let total = of_metric.map(|(_, count)| u64::from(*count)).sum();
+            let weight = weight(*count, total, young);
+            add(DimensionPart::Value(dimension.clone()), 1, weight);
+            // An installation that tells of a gauge is counted once.
+            let is_first = !dimensions[..position].iter().any(|(other, _)| is_of_metric(other));
+            add(DimensionPart::Metric(dimension.metric()), i64::from(is_first), weight);
         }
     }
 
     /// Adds or removes an event.
     pub fn event(&mut self, row: &EventRow, sign: Sign) {
         let EventRow { record, source, bulk } = row;
-        let (source, hour) = (source.kind(), Hour::of(record.time));
+        let (source, hour, kamaji) = (source.kind(), Hour::of(record.time), record.kamaji_version);
         let EventKind { name: kind, .. } = record.event.kind();
-        let tcp_version = match record.event {
-            Event::Created { tcp_version, .. } | Event::Deleted { tcp_version, .. } => tcp_version,
-            Event::Updated { new_tcp_version, .. } => new_tcp_version,
-        };
-        let by_day = EventDayKey { source, day: hour.day(), kind, kamaji: record.kamaji_version, tcp_version };
         *self.event_hours.entry(EventHourKey { source, hour, kind, bulk: *bulk }).or_default() += sign.factor();
-        if !bulk {
-            *self.event_days.entry(by_day).or_default() += sign.factor();
+        if *bulk {
+            return;
+        }
+        let (day, (change, minor)) = (hour.day(), change(record.event));
+        *self.event_days.entry(EventDayKey { source, day, change, minor }).or_default() += sign.factor();
+        for aspect in aspects(kamaji, record.event) {
+            let key = EventWeekKey { source, week: day.monday(), aspect };
+            *self.event_weeks.entry(key).or_default() += sign.factor();
         }
     }
 
@@ -251,13 +409,112 @@ impl RollupChanges {
         retain_changes(&mut self.latest);
         retain_changes(&mut self.dimensions);
         retain_changes(&mut self.days);
+        retain_changes(&mut self.pairs);
+        retain_changes(&mut self.conditions);
+        retain_changes(&mut self.active_dimensions);
         retain_changes(&mut self.first_seen);
+        retain_changes(&mut self.last_seen);
         retain_changes(&mut self.event_hours);
         retain_changes(&mut self.event_days);
+        retain_changes(&mut self.event_weeks);
         self
+    }
+}
+
+/// Returns the kind of change that an event tells, and the minor version of its control plane.
+fn change(event: Event) -> (EventChange, KubernetesMinor) {
+    match event {
+        Event::Created { tcp_version, .. } => (EventChange::Created, tcp_version.to_minor()),
+        Event::Deleted { tcp_version, .. } => (EventChange::Deleted, tcp_version.to_minor()),
+        Event::Updated { old_tcp_version, new_tcp_version } => {
+            let is_patch = is_patch(old_tcp_version, new_tcp_version);
+            let change = if is_patch { EventChange::PatchUpdated } else { EventChange::MinorUpdated };
+            (change, new_tcp_version.to_minor())
+        }
+    }
+}
+
+/// Returns whether both versions are known, and of one minor.
+fn is_patch(old: KubernetesVersion, new: KubernetesVersion) -> bool {
+    matches!(old, KubernetesVersion::Release(_)) && old.to_minor() == new.to_minor()
+}
+
+fn aspects(kamaji: KamajiVersion, event: Event) -> Vec<EventAspect> {
+    match event {
+        Event::Created { tcp_version, extended } => {
+            let created = EventAspect::Created { kamaji: kamaji.to_minor(), minor: tcp_version.to_minor() };
+            let cluster_api = EventAspect::ClusterApi(extended.map(|extended| extended.cluster_api));
+            let profile = extended.and_then(|extended| extended.network_profile).map(EventAspect::NetworkProfile);
+            [created, cluster_api].into_iter().chain(profile).collect()
+        }
+        Event::Updated { old_tcp_version: old, new_tcp_version: new } if is_patch(old, new) => {
+            vec![EventAspect::PatchUpdate { kamaji, is_downgrade: new < old }]
+        }
+        Event::Updated { old_tcp_version: old, new_tcp_version: new } => {
+            let (from, to) = (old.to_minor(), new.to_minor());
+            vec![EventAspect::MinorUpdate { from, to }, EventAspect::Reached { kamaji: kamaji.to_minor(), minor: to }]
+        }
+        Event::Deleted { status, .. } => vec![EventAspect::Deletion { kamaji, status }],
     }
 }
 
 fn retain_changes<K: Eq + Hash, V: Default + PartialEq>(changes: &mut HashMap<K, V>) {
     changes.retain(|_, change| *change != V::default());
+}
+
+/// A change of a control plane that an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventChange {
+    /// It was created.
+    Created,
+    /// Its version changed to one of another minor.
+    MinorUpdated,
+    /// Its version changed within its minor.
+    PatchUpdated,
+    /// It was deleted.
+    Deleted,
+}
+
+/// An aspect by which the events of a week are counted. An event has one or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventAspect {
+    /// The minor version with which a control plane was created.
+    Created {
+        /// The minor of the Kamaji that created it.
+        kamaji: KamajiMinor,
+        /// The minor of the control plane.
+        minor: KubernetesMinor,
+    },
+    /// The minor version that a control plane reached from another one.
+    Reached {
+        /// The minor of its Kamaji.
+        kamaji: KamajiMinor,
+        /// The new minor of the control plane.
+        minor: KubernetesMinor,
+    },
+    /// A change from one minor version to another, or from or to a version that is not known.
+    MinorUpdate {
+        /// The minor before.
+        from: KubernetesMinor,
+        /// The minor after.
+        to: KubernetesMinor,
+    },
+    /// A change within a minor version.
+    PatchUpdate {
+        /// The version of Kamaji.
+        kamaji: KamajiVersion,
+        /// True if the version after is the older one.
+        is_downgrade: bool,
+    },
+    /// The last status of a control plane that was deleted.
+    Deletion {
+        /// The version of Kamaji.
+        kamaji: KamajiVersion,
+        /// The status.
+        status: Status,
+    },
+    /// The use of Cluster API to create a control plane; `None` if that is not told.
+    ClusterApi(Option<bool>),
+    /// The network profile of a control plane that was created, where it is told.
+    NetworkProfile(NetworkProfile),
 }

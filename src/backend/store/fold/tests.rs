@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -159,6 +162,58 @@ fn events_beyond_the_room_are_in_bulk_and_in_no_sum_but_one() {
     assert_eq!((changes.event_hours.values().sum::<i64>(), changes.event_days.values().sum::<i64>()), (3, 2));
 }
 
+#[test]
+fn an_installation_is_stuck_after_two_days_running_with_trouble_at_their_ends() {
+    let on_days = |days: &[(i32, u32)]| {
+        let report = |not_ready| {
+            let counts = StateCounts { running: 1, not_ready, ..StateCounts::default() };
+            Report { counts, ..report(1) }
+        };
+        let snapshots: Vec<_> =
+            days.iter().map(|(hours, not_ready)| snapshot(1, NOON.minus(-hours), report(*not_ready))).collect();
+        fold(&BTreeMap::new(), &snapshots).days.into_values().map(|row| row.trouble.stuck).collect::<Vec<_>>()
+    };
+    assert_eq!(on_days(&[(0, 1), (24, 1), (48, 0), (72, 1)]), [false, true, false, false]);
+    assert_eq!(on_days(&[(0, 1), (48, 1)]), [false, false], "a day lies between");
+    assert_eq!(on_days(&[(0, 1), (1, 0), (24, 1)]), [false, false], "mended by the end of the first day");
+    assert_eq!(on_days(&[(0, 0), (1, 1), (24, 0), (25, 1)]), [false, true], "at the ends of both");
+}
+
+#[test]
+fn as_of_a_day_an_installation_is_counted_by_its_last_row_until_then() {
+    let monday = NOON.day();
+    let report = |running| Report { dimensions: vec![], ..report(running) };
+    let received = [(0, 1), (24, 2), (72, 3)].map(|(hours, running)| snapshot(1, NOON.minus(-hours), report(running)));
+    let changes = fold(&BTreeMap::new(), &received).rollups;
+    let as_of = |day: i32| {
+        let day = monday.plus(day);
+        let is_last = |key: &&PairKey| key.days.day <= day && key.days.next.is_none_or(|next| next > day);
+        let rows = changes.pairs.iter().filter(|(key, _)| is_last(key));
+        rows.map(|(_, sums)| (sums.installations, sums.control_planes)).collect::<Vec<_>>()
+    };
+    // It is confirmed on the second day, and counts from then on.
+    assert_eq!([0, 1, 2, 3, 9].map(as_of), [vec![], vec![(1, 2)], vec![(1, 2)], vec![(1, 3)], vec![(1, 3)]]);
+}
+
+#[test]
+fn an_installation_is_established_28_days_before_the_monday_of_the_week() {
+    let monday = NOON.day();
+    for (first_seen, day, established) in [
+        (monday.minus(28), monday, true),
+        (monday.minus(27), monday, false),
+        (monday.minus(28), monday.plus(6), true),
+        (monday.minus(27), monday.plus(6), false),
+        (monday.minus(27), monday.plus(7), true),
+    ] {
+        let row =
+            DayRow { standing: Standing::Confirmed, young: false, trouble: Trouble::default(), report: report(1) };
+        let mut changes = RollupChanges::default();
+        changes.day(first_seen.first_hour(), day, &row, None, Sign::Plus);
+        assert!(changes.pairs.keys().all(|key| key.established == established), "{first_seen:?} {day:?}");
+        assert!(changes.conditions.keys().all(|key| key.established == established), "{first_seen:?} {day:?}");
+    }
+}
+
 /// Rows, and the sums that the changes add up to.
 #[derive(Default)]
 struct Rows {
@@ -181,48 +236,74 @@ impl Rows {
 
     fn remove(&mut self, installation: Uuid) {
         let mut changes = RollupChanges::default();
-        if let Some(row) = self.latest.remove(&installation) {
-            changes.latest(&row, Sign::Minus);
+        let latest = self.latest.remove(&installation);
+        if let Some(row) = &latest {
+            changes.latest(row, Sign::Minus);
         }
-        let of_installation = |(_, of): &(Day, Uuid)| *of == installation;
-        for ((day, _), row) in self.days.iter().filter(|(key, _)| of_installation(key)) {
-            changes.day(*day, row, Sign::Minus);
+        if let Some(row) = &latest {
+            self.add_days(&mut changes, installation, row, Sign::Minus);
         }
-        self.days.retain(|key, _| !of_installation(key));
+        self.days.retain(|(_, of), _| *of != installation);
         self.sums = std::mem::take(&mut self.sums).plus(changes);
     }
 
     /// Returns the sums over all rows, counted one by one.
     fn recount(&self) -> RollupChanges {
         let mut sums = RollupChanges::default();
-        self.latest.values().for_each(|row| sums.latest(row, Sign::Plus));
-        self.days.iter().for_each(|((day, _), row)| sums.day(*day, row, Sign::Plus));
+        for (installation, row) in &self.latest {
+            sums.latest(row, Sign::Plus);
+            self.add_days(&mut sums, *installation, row, Sign::Plus);
+        }
         sums.without_zeros()
+    }
+
+    fn add_days(&self, sums: &mut RollupChanges, installation: Uuid, latest: &LatestRow, sign: Sign) {
+        let days = self.days.iter().filter(|((_, of), _)| *of == installation);
+        sums.chain(latest.first_seen, days.map(|((day, _), row)| (*day, row)), sign);
     }
 }
 
 impl RollupChanges {
     fn plus(mut self, other: Self) -> Self {
-        let add = |sums: &mut StateSums, other: StateSums| {
-            sums.installations += other.installations;
-            sums.running += other.running;
-            sums.sleeping += other.sleeping;
-            sums.not_ready += other.not_ready;
-            sums.upgrading += other.upgrading;
-            sums.left_out += other.left_out;
-        };
-        other.latest.into_iter().for_each(|(key, sums)| add(self.latest.entry(key).or_default(), sums));
-        other.days.into_iter().for_each(|(key, sums)| add(self.days.entry(key).or_default(), sums));
-        for (key, installations) in other.first_seen {
-            *self.first_seen.entry(key).or_default() += installations;
-        }
-        for (key, sums) in other.dimensions {
-            let all = self.dimensions.entry(key).or_default();
-            all.points += sums.points;
-            all.count += sums.count;
-        }
+        add_all(&mut self.latest, other.latest, add_states);
+        add_all(&mut self.days, other.days, |sums, other| {
+            add_states(&mut sums.states, other.states);
+            sums.weight += other.weight;
+        });
+        add_all(&mut self.pairs, other.pairs, add_active);
+        add_all(&mut self.conditions, other.conditions, add_active);
+        add_all(&mut self.dimensions, other.dimensions, add_points);
+        add_all(&mut self.active_dimensions, other.active_dimensions, add_points);
+        add_all(&mut self.first_seen, other.first_seen, |sum, other| *sum += other);
+        add_all(&mut self.last_seen, other.last_seen, |sum, other| *sum += other);
         self.without_zeros()
     }
+}
+
+fn add_all<K: Eq + Hash, V: Default>(all: &mut HashMap<K, V>, others: HashMap<K, V>, add: impl Fn(&mut V, V)) {
+    for (key, other) in others {
+        add(all.entry(key).or_default(), other);
+    }
+}
+
+fn add_states(sums: &mut StateSums, other: StateSums) {
+    sums.installations += other.installations;
+    sums.running += other.running;
+    sums.sleeping += other.sleeping;
+    sums.not_ready += other.not_ready;
+    sums.upgrading += other.upgrading;
+    sums.left_out += other.left_out;
+}
+
+fn add_active(sums: &mut ActiveSums, other: ActiveSums) {
+    sums.installations += other.installations;
+    sums.control_planes += other.control_planes;
+    sums.weight += other.weight;
+}
+
+fn add_points(sums: &mut DimensionSums, other: DimensionSums) {
+    sums.points += other.points;
+    sums.count += other.count;
 }
 
 /// Mostly within some days, and on both sides of the 28 days in which an installation is young.
@@ -236,10 +317,13 @@ fn running() -> impl Strategy<Value = u32> {
 }
 
 fn snapshots() -> impl Strategy<Value = Vec<GaugeSnapshot>> {
-    let snapshot = (0..4_u128, hours(), running(), any::<bool>()).prop_map(|(installation, hours, running, kamaji)| {
+    let states = (running(), 0..2_u32, 0..2_u32);
+    let snapshot = (0..4_u128, hours(), states, any::<bool>()).prop_map(|(installation, hours, states, kamaji)| {
+        let (running, not_ready, upgrading) = states;
         let report = report(running);
         let source = if kamaji && installation == 0 { Source::Kamaji } else { report.source.clone() };
-        snapshot(installation, NOON.minus(-hours), Report { source, ..report })
+        let counts = StateCounts { not_ready, upgrading, ..report.counts };
+        snapshot(installation, NOON.minus(-hours), Report { counts, source, ..report })
     });
     prop::collection::vec(snapshot, 0..8)
 }

@@ -12,6 +12,15 @@ pub(super) const YOUNG_HOURS: i32 = YOUNG_DAYS * 24;
 /// in.
 pub const MAX_YOUNG_CONTROL_PLANES: u64 = 50;
 
+/// The most that an installation weighs by control planes: a gauge may say 25,000, and one sender must not outweigh all
+/// others. Few fleets are larger.
+pub const MAX_WEIGHT: u64 = 1_000;
+
+/// Returns the weight of an installation by control planes.
+pub(super) fn capped(total: u64, young: bool) -> u64 {
+    total.min(if young { MAX_YOUNG_CONTROL_PLANES } else { MAX_WEIGHT })
+}
+
 /// Returns the weight of a part of `total` control planes: the part itself or, of a young installation that has more than
 /// 50, its share of 50, rounded down.
 pub(super) fn weight(part: u32, total: u64, young: bool) -> u64 {
@@ -30,5 +39,7 @@ mod tests {
         assert_eq!([90, 6, 3, 1].map(|part| weight(part, 100, true)), [45, 3, 1, 0]);
         assert_eq!([90, 6, 3, 1].map(|part| weight(part, 100, false)), [90, 6, 3, 1]);
         assert_eq!(weight(0, 0, true), 0);
+        assert_eq!([10, 51, 25_000].map(|total| capped(total, true)), [10, 50, 50]);
+        assert_eq!([51, 1_000, 25_000].map(|total| capped(total, false)), [51, 1_000, 1_000]);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn stale_rows(connection: &Connection, cutoffs: Cutoffs) -> rusqlite:
     const COUNT: &str = "
         SELECT coalesce(sum(rows), 0) AS total, coalesce(sum(CASE WHEN is_stale THEN rows END), 0) AS stale FROM (
             SELECT sum(events) AS rows, hour < ?1 AS is_stale FROM event_hour_rollup GROUP BY 2
-            UNION ALL SELECT sum(installations), day < ?2 FROM day_rollup WHERE component = 0 GROUP BY 2
+            UNION ALL SELECT sum(installations), day < ?2 FROM day_rollup WHERE part = 0 GROUP BY 2
             UNION ALL SELECT sum(installations), hour < ?2 * 24 FROM latest_rollup GROUP BY 2
         )";
     let params = params![cutoffs.events.number(), cutoffs.installations.number()];
@@ -59,10 +59,10 @@ pub(super) fn intake(connection: &Connection, today: Day) -> rusqlite::Result<In
 
 fn day_intake(connection: &Connection, day: Day) -> rusqlite::Result<DayIntake> {
     const INTAKE: &str = "
-        SELECT (SELECT coalesce(sum(installations), 0) FROM first_seen_rollup WHERE source IN (1, 2) AND day = ?1) AS installations,
-               (SELECT count(*) FROM words WHERE first_used = ?1 AND word GLOB '*[0-9]*') AS versions,
+        SELECT (SELECT coalesce(sum(installations), 0) FROM first_seen_rollup WHERE source IN (1, 2) AND standing IN (0, 1, 2) AND day = ?1) AS installations,
+               (SELECT count(*) FROM words WHERE first_used = ?1 AND word GLOB '*[0-9]*' AND (word GLOB '*.*.*' OR word GLOB '*=*')) AS versions,
                (SELECT coalesce(sum(installations), 0)
-                FROM first_seen_rollup WHERE source IN (1, 2) AND day = ?1 AND bulk = 1)
+                FROM first_seen_rollup WHERE source IN (1, 2) AND standing = 2 AND day = ?1)
                + (SELECT coalesce(sum(events), 0) FROM bulk_events WHERE day = ?1) AS bulk";
     let mut select = connection.prepare_cached(INTAKE)?;
     select.query_row(params![day.number()], |row| {

@@ -7,10 +7,10 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row};
 
 use super::words::{WordId, Words};
-use crate::backend::store::fold::Standing;
+use crate::backend::store::fold::{DimensionPart, EventAspect, EventChange, SizeClass, Standing};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{AgentVersion, Dimension, Report, Source, SourceKind, StateCounts};
-use crate::catalog::{KamajiVersion, KubernetesVersion, NetworkProfile, Status};
+use crate::catalog::{KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, METRICS, NetworkProfile, Status};
 
 /// The source of an event that is deleted but for its uid.
 pub(super) const NO_SOURCE: i64 = 0;
@@ -74,6 +74,87 @@ pub(super) const fn parse_standing(number: i64) -> Standing {
     }
 }
 
+/// The part of a day's rows that is all of them.
+pub(super) const ALL: i64 = 0;
+
+/// The part of a day's rows by the version of Kamaji.
+pub(super) const KAMAJI: i64 = 1;
+
+/// The part of a day's rows by the version of the management cluster.
+pub(super) const KUBERNETES: i64 = 2;
+
+/// The part of a day's rows by the version of the agent.
+pub(super) const AGENT: i64 = 3;
+
+/// Returns the stored number of a class of sizes.
+pub(super) const fn size(size: SizeClass) -> i64 {
+    size as i64
+}
+
+/// Returns the class of sizes with this number.
+pub(super) fn parse_size(number: i64) -> Result<SizeClass> {
+    let size = usize::try_from(number).ok().and_then(|number| SizeClass::ALL.get(number).copied());
+    size.ok_or_else(|| corrupt("size", UnknownNumber(number)))
+}
+
+/// The changes that events tell, by their stored numbers.
+const CHANGES: [EventChange; 4] =
+    [EventChange::Created, EventChange::MinorUpdated, EventChange::PatchUpdated, EventChange::Deleted];
+
+/// Returns the stored number of a change.
+pub(super) const fn change(change: EventChange) -> i64 {
+    change as i64
+}
+
+/// Returns the change with this number.
+pub(super) fn parse_change(number: i64) -> Result<EventChange> {
+    let change = usize::try_from(number).ok().and_then(|number| CHANGES.get(number).copied());
+    change.ok_or_else(|| corrupt("change", UnknownNumber(number)))
+}
+
+/// The error of a number that stands for nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is no number that this program stores")]
+struct UnknownNumber(i64);
+
+/// Reads the aspect of a row of the rollup of events by week.
+pub(super) fn parse_aspect(words: &mut Words, connection: &Connection, row: &Row<'_>) -> Result<EventAspect> {
+    let mut reader = AspectReader { words, connection, row };
+    Ok(match row.get("aspect")? {
+        0 => EventAspect::Created { kamaji: reader.word("first")?, minor: reader.word("second")? },
+        1 => EventAspect::Reached { kamaji: reader.word("first")?, minor: reader.word("second")? },
+        2 => EventAspect::MinorUpdate { from: reader.word("first")?, to: reader.word("second")? },
+        3 => EventAspect::PatchUpdate { kamaji: reader.word("first")?, is_downgrade: false },
+        4 => EventAspect::PatchUpdate { kamaji: reader.word("first")?, is_downgrade: true },
+        5 => EventAspect::Deletion { kamaji: reader.word("first")?, status: reader.word("second")? },
+        6 => EventAspect::ClusterApi(None),
+        7 => EventAspect::ClusterApi(Some(false)),
+        8 => EventAspect::ClusterApi(Some(true)),
+        9 => EventAspect::NetworkProfile(reader.word("first")?),
+        number => return Err(corrupt("aspect", UnknownNumber(number))),
+    })
+}
+
+struct AspectReader<'a> {
+    words: &'a mut Words,
+    connection: &'a Connection,
+    row: &'a Row<'a>,
+}
+
+impl AspectReader<'_> {
+    fn word<T: StoredWord>(&mut self, column: &str) -> Result<T> {
+        word(self.words, self.connection, self.row, column)
+    }
+}
+
+/// Returns the gauge of a word, or one of its values.
+pub(super) fn parse_dimension_part(word: &str) -> Result<DimensionPart> {
+    match METRICS.iter().find(|metric| metric.name == word) {
+        Some(metric) => Ok(DimensionPart::Metric(metric)),
+        None => parse_dimension(word).map(DimensionPart::Value),
+    }
+}
+
 /// A value that is stored as a word.
 pub(super) trait StoredWord: FromStr<Err: std::error::Error + Send + Sync + 'static> {
     /// Returns the value that stands for more values than are kept apart, if there is one.
@@ -89,6 +170,18 @@ impl StoredWord for KamajiVersion {
 }
 
 impl StoredWord for KubernetesVersion {
+    fn other() -> Option<Self> {
+        Some(Self::Other)
+    }
+}
+
+impl StoredWord for KamajiMinor {
+    fn other() -> Option<Self> {
+        Some(Self::Other)
+    }
+}
+
+impl StoredWord for KubernetesMinor {
     fn other() -> Option<Self> {
         Some(Self::Other)
     }

@@ -7,10 +7,10 @@ use super::columns::NO_SOURCE;
 use super::events::EventColumns;
 use super::prune::truncate_wal;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval};
-use super::rows::{day_row, latest_row, read_latest};
+use super::rows::{latest_row, read_latest};
 use super::writer::RowWriter;
-use crate::backend::store::fold::{LatestRow, Sign};
-use crate::backend::store::hour::Day;
+use crate::backend::store::fold::{DayRow, LatestRow, Sign};
+use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows, PseudonymKey};
 
 /// The maximum number of rows that one step of an erasure reads: a step takes some 10 ms, for which writes wait.
@@ -30,7 +30,7 @@ pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Res
     if let Some(row) = &latest {
         deletion.erase_latest(installation, row)?;
     }
-    let days = deletion.erase_days(installation)?;
+    let days = deletion.erase_days(installation, latest.as_ref())?;
     deletion.write_rollups()?;
     transaction.commit()?;
     // A reader of an older state keeps the log; the next checkpoint truncates it. The rows are erased all the same.
@@ -56,7 +56,7 @@ pub(super) fn erase_installations(
     let Matching { rows, next } = removal.matching_installations(filter, key, after)?;
     for (installation, row) in rows {
         removal.erase_latest(installation, &row)?;
-        erased.days += removal.erase_days_between(installation, row.first_seen.day(), row.last_seen.day())?;
+        erased.days += removal.erase_days_between(installation, &row)?;
         erased.installations += 1;
     }
     removal.write_rollups()?;
@@ -153,42 +153,41 @@ impl RowRemoval<'_> {
         Ok(())
     }
 
-    /// Deletes the days of an installation from one day to another: it has no others.
-    fn erase_days_between(&mut self, installation: Uuid, first: Day, last: Day) -> rusqlite::Result<u64> {
-        let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day = ?1 AND installation = ?2")?;
-        let mut erased = 0;
-        for day in (first.number()..=last.number()).map(Day::from_number) {
-            let mut rows = select.query(params![day.number(), installation])?;
-            let Some(row) = rows.next()? else { continue };
-            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
-            drop(rows);
-            self.delete_day(day, installation)?;
-            erased += 1;
-        }
-        Ok(erased)
+    /// Deletes the days of an installation from its first to its last: it has no others.
+    fn erase_days_between(&mut self, installation: Uuid, latest: &LatestRow) -> rusqlite::Result<u64> {
+        let days = latest.first_seen.day().number()..=latest.last_seen.day().number();
+        let rows = self.read_days(installation, days.map(Day::from_number))?;
+        self.delete_days_of(installation, latest.first_seen, &rows)
     }
 
     /// Deletes the days of an installation. The key leads with the day, and looking each day up is faster than a scan of
     /// all rows.
-    fn erase_days(&mut self, installation: Uuid) -> rusqlite::Result<u64> {
+    fn erase_days(&mut self, installation: Uuid, latest: Option<&LatestRow>) -> rusqlite::Result<u64> {
         let mut select = self.transaction.prepare(
             "WITH RECURSIVE stored (day) AS (
                  SELECT min(day) FROM days
                  UNION ALL
                  SELECT (SELECT min(day) FROM days WHERE day > stored.day) FROM stored WHERE stored.day IS NOT NULL
              )
-             SELECT * FROM days WHERE day IN (SELECT day FROM stored) AND installation = ?1",
+             SELECT day FROM stored WHERE day IS NOT NULL ORDER BY day",
         )?;
-        let mut rows = select.query(params![installation])?;
-        let mut erased = Vec::new();
-        while let Some(row) = rows.next()? {
-            let day = Day::from_number(row.get("day")?);
-            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
-            erased.push(day);
-        }
-        for day in &erased {
+        let days: Vec<_> =
+            select.query_map([], |row| row.get("day").map(Day::from_number))?.collect::<rusqlite::Result<_>>()?;
+        let rows = self.read_days(installation, days.into_iter())?;
+        let first = rows.first().map(|(day, _)| day.first_hour()).unwrap_or_default();
+        self.delete_days_of(installation, latest.map_or(first, |latest| latest.first_seen), &rows)
+    }
+
+    fn delete_days_of(
+        &mut self,
+        installation: Uuid,
+        first_seen: Hour,
+        rows: &[(Day, DayRow)],
+    ) -> rusqlite::Result<u64> {
+        self.changes.chain(first_seen, rows.iter().map(|(day, row)| (*day, row)), Sign::Minus);
+        for (day, _) in rows {
             self.delete_day(*day, installation)?;
         }
-        Ok(erased.len() as u64)
+        Ok(rows.len() as u64)
     }
 }

@@ -9,7 +9,7 @@ use super::columns::{EVENT_SOURCES, NO_SOURCE, SOURCES, source};
 use super::events::EventColumns;
 use super::file::BUSY_TIMEOUT;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval, is_full};
-use super::rows::{day_row, latest_row};
+use super::rows::{day_row, latest_row, read_latest};
 use super::writer::RowWriter;
 use crate::backend::store::fold::Sign;
 use crate::backend::store::hour::{Day, Hour};
@@ -74,9 +74,14 @@ impl RowRemoval<'_> {
         let mut rows = select.query(params![before.number(), MAX_STEP_ROWS])?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
-            let day = Day::from_number(row.get("day")?);
-            self.changes.day(day, &day_row(self.transaction, self.words, row)?, Sign::Minus);
-            keys.push((day, row.get("installation")?));
+            let (day, installation) = (Day::from_number(row.get("day")?), row.get("installation")?);
+            let day_row = day_row(self.transaction, self.words, row)?;
+            let latest = read_latest(self.transaction, self.words, installation)?;
+            let (first_seen, last) =
+                latest.map_or((day.first_hour(), day), |latest| (latest.first_seen, latest.last_seen.day()));
+            let next = self.next_day(installation, day, last)?;
+            self.changes.day(first_seen, day, &day_row, next, Sign::Minus);
+            keys.push((day, installation));
         }
         for (day, installation) in &keys {
             self.delete_day(*day, *installation)?;

@@ -236,7 +236,7 @@ impl Query<'_> {
 
     fn days(&self, days: u32) -> rusqlite::Result<Vec<DayTotals>> {
         let sql = "SELECT day, installations, running, sleeping, not_ready, upgrading, left_out
-                   FROM day_rollup WHERE source = ?1 AND component = 0 AND day > ?2 ORDER BY day";
+                   FROM day_rollup WHERE source = ?1 AND part = 0 AND day > ?2 ORDER BY day";
         let before = self.now.day().minus(i32::try_from(days).unwrap_or(i32::MAX));
         list(self.connection, sql, params![columns::source(SourceKind::Agent), before.number()], |row| {
             Ok(DayTotals {

@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::columns::NO_SOURCE;
 use super::events::EventColumns;
 use super::rollups;
+use super::rows::day_row;
 use super::words::Words;
-use crate::backend::store::fold::{RollupChanges, Sign};
+use crate::backend::store::fold::{DayRow, RollupChanges, Sign};
 use crate::backend::store::hour::Day;
 
 /// The maximum number of rows of one kind that one step deletes: a quarter of those that one commit writes, so that a
@@ -45,6 +46,36 @@ impl<'a> RowRemoval<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// Reads the rows of an installation on some days, in their order.
+    pub(super) fn read_days(
+        &mut self,
+        installation: Uuid,
+        days: impl Iterator<Item = Day>,
+    ) -> rusqlite::Result<Vec<(Day, DayRow)>> {
+        let mut select = self.transaction.prepare_cached("SELECT * FROM days WHERE day = ?1 AND installation = ?2")?;
+        let mut found = Vec::new();
+        for day in days {
+            let mut rows = select.query(params![day.number(), installation])?;
+            if let Some(row) = rows.next()? {
+                found.push((day, day_row(self.transaction, self.words, row)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the day of the next row of an installation; `None` if `day` is its last. Its latest row, or the last of its days,
+    /// bounds the search: an installation that reports each day takes one step.
+    pub(super) fn next_day(&self, installation: Uuid, day: Day, last: Day) -> rusqlite::Result<Option<Day>> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM days WHERE day = ?1 AND installation = ?2)";
+        let mut exists = self.transaction.prepare_cached(sql)?;
+        for next in (day.number() + 1)..=last.number() {
+            if exists.query_row(params![next, installation], |row| row.get(0))? {
+                return Ok(Some(Day::from_number(next)));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn delete_day(&self, day: Day, installation: Uuid) -> rusqlite::Result<()> {

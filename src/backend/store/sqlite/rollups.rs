@@ -1,168 +1,213 @@
 //! The writing of changes of rollups: each sum is added to the stored one, and a sum over no rows is deleted.
 
-use rusqlite::{Connection, Params, params};
+use std::sync::LazyLock;
 
-use super::columns::{dimension_word, event_source, source, standing};
-use super::words::{WordId, Words};
+use rusqlite::{Connection, params_from_iter};
+
+use super::columns::{self, change, dimension_word, event_source, source, standing};
+use super::words::Words;
 use crate::backend::store::fold::{
-    Component, DayKey, DimensionKey, EventDayKey, EventHourKey, FirstSeenKey, LatestKey, RollupChanges, StateSums,
-    Version,
+    ActiveDimensionKey, ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums,
+    EventAspect, EventDayKey, EventHourKey, EventWeekKey, LatestKey, PairKey, RollupChanges, RowDays, SeenKey,
+    StateSums,
 };
+use crate::backend::store::hour::Day;
+
+/// The next day of a row that is an installation's last: later than any other.
+pub(super) const NO_NEXT_DAY: i32 = i32::MAX;
+
+/// The statements that change a rollup. The first of its sums is a number of rows.
+struct RollupTable {
+    add: String,
+    delete: String,
+}
+
+impl RollupTable {
+    fn new(table: &str, keys: &[&str], sums: &[&str]) -> Self {
+        let places = (1..=keys.len() + sums.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
+        let columns = [keys, sums].concat().join(", ");
+        let added: Vec<_> = sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect();
+        let is_row: Vec<_> = keys.iter().zip(1..).map(|(key, place)| format!("{key} = ?{place}")).collect();
+        Self {
+            add: format!(
+                "INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO UPDATE SET {}",
+                added.join(", ")
+            ),
+            delete: format!("DELETE FROM {table} WHERE {} AND {} = 0", is_row.join(" AND "), sums[0]),
+        }
+    }
+
+    fn add<const K: usize, const S: usize>(
+        &self,
+        connection: &Connection,
+        key: [i64; K],
+        sums: [i64; S],
+    ) -> rusqlite::Result<()> {
+        let row = key.iter().chain(&sums);
+        connection.prepare_cached(&self.add)?.execute(params_from_iter(row))?;
+        if sums[0] < 0 {
+            connection.prepare_cached(&self.delete)?.execute(params_from_iter(key))?;
+        }
+        Ok(())
+    }
+}
+
+const STATES: [&str; 6] = ["installations", "running", "sleeping", "not_ready", "upgrading", "left_out"];
+const ACTIVE: [&str; 3] = ["installations", "control_planes", "weight"];
+
+static LATEST: LazyLock<RollupTable> = LazyLock::new(|| {
+    RollupTable::new("latest_rollup", &["source", "standing", "hour", "kamaji", "kubernetes"], &STATES)
+});
+static DIMENSIONS: LazyLock<RollupTable> =
+    LazyLock::new(|| RollupTable::new("dimension_rollup", &["source", "hour", "dimension"], &["points", "count"]));
+static DAYS: LazyLock<RollupTable> = LazyLock::new(|| {
+    RollupTable::new("day_rollup", &["source", "part", "day", "version"], &[&STATES[..], &["weight"]].concat())
+});
+static PAIRS: LazyLock<RollupTable> = LazyLock::new(|| {
+    let key = ["source", "next_day", "day", "kamaji", "kubernetes", "established"];
+    RollupTable::new("active_pair_rollup", &key, &ACTIVE)
+});
+static CONDITIONS: LazyLock<RollupTable> = LazyLock::new(|| {
+    let key = ["source", "next_day", "day", "kamaji", "size", "stuck", "upgrading_long", "established"];
+    RollupTable::new("active_condition_rollup", &key, &ACTIVE)
+});
+static ACTIVE_DIMENSIONS: LazyLock<RollupTable> = LazyLock::new(|| {
+    RollupTable::new("active_dimension_rollup", &["source", "next_day", "day", "dimension"], &["points", "count"])
+});
+static FIRST_SEEN: LazyLock<RollupTable> =
+    LazyLock::new(|| RollupTable::new("first_seen_rollup", &["source", "standing", "day"], &["installations"]));
+static LAST_SEEN: LazyLock<RollupTable> =
+    LazyLock::new(|| RollupTable::new("last_seen_rollup", &["source", "standing", "day"], &["installations"]));
+static EVENT_HOURS: LazyLock<RollupTable> =
+    LazyLock::new(|| RollupTable::new("event_hour_rollup", &["source", "hour", "kind"], &["events"]));
+static EVENT_DAYS: LazyLock<RollupTable> =
+    LazyLock::new(|| RollupTable::new("event_day_rollup", &["source", "day", "change", "minor"], &["events"]));
+static EVENT_WEEKS: LazyLock<RollupTable> = LazyLock::new(|| {
+    RollupTable::new("event_week_rollup", &["source", "week", "aspect", "first", "second"], &["events"])
+});
+
+/// A writer of changes, which stores words that are new.
+struct RollupWriter<'a> {
+    connection: &'a Connection,
+    words: &'a mut Words,
+}
 
 /// Adds `changes` to the stored sums.
 pub(super) fn write(connection: &Connection, words: &mut Words, changes: &RollupChanges) -> rusqlite::Result<()> {
-    let RollupChanges { latest, dimensions, days, first_seen, event_hours, event_days } = changes;
-    for (key, sums) in latest {
-        write_latest(connection, words, *key, *sums)?;
-    }
-    for (DimensionKey { source: kind, hour, dimension }, sums) in dimensions {
-        let key = (source(*kind), hour.number(), words.id(connection, &dimension_word(dimension))?);
-        add(connection, ADD_DIMENSION, params![key.0, key.1, key.2, sums.points, sums.count])?;
-        if sums.points < 0 {
-            add(connection, DELETE_DIMENSION, params![key.0, key.1, key.2])?;
-        }
-    }
-    for (key, sums) in days {
-        write_day(connection, words, *key, *sums)?;
-    }
-    for (FirstSeenKey { source: kind, day, bulk }, installations) in first_seen {
-        let key = (source(*kind), day.number(), bulk);
-        add(connection, ADD_FIRST_SEEN, params![key.0, key.1, key.2, installations])?;
-        if *installations < 0 {
-            add(connection, DELETE_FIRST_SEEN, params![key.0, key.1, key.2])?;
-        }
-    }
-    for (EventHourKey { source: kind, hour, kind: name, bulk }, events) in event_hours {
-        let key = (event_source(*kind, *bulk), hour.number(), words.id(connection, name)?);
-        add(connection, ADD_EVENT_HOUR, params![key.0, key.1, key.2, events])?;
-        if *events < 0 {
-            add(connection, DELETE_EVENT_HOUR, params![key.0, key.1, key.2])?;
-        }
-    }
-    for (key, events) in event_days {
-        write_event_day(connection, words, *key, *events)?;
-    }
-    Ok(())
+    let mut writer = RollupWriter { connection, words };
+    writer.write_installations(changes)?;
+    writer.write_days(changes)?;
+    writer.write_events(changes)
 }
 
-const ADD_LATEST: &str = "
-    INSERT INTO latest_rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-    ON CONFLICT DO UPDATE SET
-        installations = installations + excluded.installations,
-        running = running + excluded.running, sleeping = sleeping + excluded.sleeping,
-        not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading,
-        left_out = left_out + excluded.left_out";
+impl RollupWriter<'_> {
+    fn word(&mut self, word: &(impl ToString + ?Sized)) -> rusqlite::Result<i64> {
+        Ok(self.words.id(self.connection, &word.to_string())?.into())
+    }
 
-const DELETE_LATEST: &str = "
-    DELETE FROM latest_rollup
-    WHERE source = ?1 AND standing = ?2 AND hour = ?3 AND kamaji = ?4 AND kubernetes = ?5 AND installations = 0";
+    fn write_installations(&mut self, changes: &RollupChanges) -> rusqlite::Result<()> {
+        let connection = self.connection;
+        for (LatestKey { source: kind, standing: of_row, hour, kamaji, kubernetes }, sums) in &changes.latest {
+            let (kamaji, kubernetes) = (self.word(kamaji)?, self.word(kubernetes)?);
+            let key = [source(*kind), standing(*of_row), hour.number().into(), kamaji, kubernetes];
+            LATEST.add(connection, key, states(*sums))?;
+        }
+        for (DimensionKey { source: kind, hour, dimension }, DimensionSums { points, count }) in &changes.dimensions {
+            let key = [source(*kind), hour.number().into(), self.word(&dimension_word(dimension))?];
+            DIMENSIONS.add(connection, key, [*points, *count])?;
+        }
+        for (table, seen) in [(&FIRST_SEEN, &changes.first_seen), (&LAST_SEEN, &changes.last_seen)] {
+            for (SeenKey { source: kind, standing: of_rows, day }, installations) in seen {
+                let key = [source(*kind), standing(*of_rows), day.number().into()];
+                table.add(connection, key, [*installations])?;
+            }
+        }
+        Ok(())
+    }
 
-const ADD_DIMENSION: &str = "
-    INSERT INTO dimension_rollup VALUES (?1, ?2, ?3, ?4, ?5)
-    ON CONFLICT DO UPDATE SET points = points + excluded.points, count = count + excluded.count";
+    fn write_days(&mut self, changes: &RollupChanges) -> rusqlite::Result<()> {
+        let connection = self.connection;
+        for (DayKey { source: kind, day, part }, DaySums { states: sums, weight }) in &changes.days {
+            let (part, version) = self.part(part)?;
+            let [installations, running, sleeping, not_ready, upgrading, left_out] = states(*sums);
+            let sums = [installations, running, sleeping, not_ready, upgrading, left_out, *weight];
+            DAYS.add(connection, [source(*kind), part, day.number().into(), version], sums)?;
+        }
+        for (PairKey { days, kamaji, kubernetes, established }, sums) in &changes.pairs {
+            let [kind, next, day] = row_days(*days);
+            let key = [kind, next, day, self.word(kamaji)?, self.word(kubernetes)?, (*established).into()];
+            PAIRS.add(connection, key, active(*sums))?;
+        }
+        for (ConditionKey { days, kamaji, size, trouble, established }, sums) in &changes.conditions {
+            let [kind, next, day] = row_days(*days);
+            let (stuck, upgrading_long) = (trouble.stuck.into(), trouble.upgrading_long.into());
+            let kamaji = self.word(kamaji)?;
+            let key = [kind, next, day, kamaji, columns::size(*size), stuck, upgrading_long, (*established).into()];
+            CONDITIONS.add(connection, key, active(*sums))?;
+        }
+        for (ActiveDimensionKey { days, part }, DimensionSums { points, count }) in &changes.active_dimensions {
+            let [kind, next, day] = row_days(*days);
+            let word = match part {
+                DimensionPart::Metric(metric) => self.word(metric.name)?,
+                DimensionPart::Value(dimension) => self.word(&dimension_word(dimension))?,
+            };
+            ACTIVE_DIMENSIONS.add(connection, [kind, next, day, word], [*points, *count])?;
+        }
+        Ok(())
+    }
 
-const DELETE_DIMENSION: &str =
-    "DELETE FROM dimension_rollup WHERE source = ?1 AND hour = ?2 AND dimension = ?3 AND points = 0";
+    fn part(&mut self, part: &DayPart) -> rusqlite::Result<(i64, i64)> {
+        Ok(match part {
+            DayPart::All => (columns::ALL, 0),
+            DayPart::Kamaji(version) => (columns::KAMAJI, self.word(version)?),
+            DayPart::Kubernetes(version) => (columns::KUBERNETES, self.word(version)?),
+            DayPart::Agent(version) => (columns::AGENT, self.word(version)?),
+        })
+    }
 
-const ADD_DAY: &str = "
-    INSERT INTO day_rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-    ON CONFLICT DO UPDATE SET
-        installations = installations + excluded.installations,
-        running = running + excluded.running, sleeping = sleeping + excluded.sleeping,
-        not_ready = not_ready + excluded.not_ready, upgrading = upgrading + excluded.upgrading,
-        left_out = left_out + excluded.left_out";
+    fn write_events(&mut self, changes: &RollupChanges) -> rusqlite::Result<()> {
+        let connection = self.connection;
+        for (EventHourKey { source: kind, hour, kind: name, bulk }, events) in &changes.event_hours {
+            let key = [event_source(*kind, *bulk), hour.number().into(), self.word(name)?];
+            EVENT_HOURS.add(connection, key, [*events])?;
+        }
+        for (EventDayKey { source: kind, day, change: of_events, minor }, events) in &changes.event_days {
+            let key = [source(*kind), day.number().into(), change(*of_events), self.word(minor)?];
+            EVENT_DAYS.add(connection, key, [*events])?;
+        }
+        for (EventWeekKey { source: kind, week, aspect }, events) in &changes.event_weeks {
+            let [aspect, first, second] = self.aspect(*aspect)?;
+            EVENT_WEEKS.add(connection, [source(*kind), week.number().into(), aspect, first, second], [*events])?;
+        }
+        Ok(())
+    }
 
-const DELETE_DAY: &str = "
-    DELETE FROM day_rollup
-    WHERE source = ?1 AND component = ?2 AND day = ?3 AND version = ?4 AND installations = 0";
-
-const ADD_FIRST_SEEN: &str = "
-    INSERT INTO first_seen_rollup VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT DO UPDATE SET installations = installations + excluded.installations";
-
-const DELETE_FIRST_SEEN: &str =
-    "DELETE FROM first_seen_rollup WHERE source = ?1 AND day = ?2 AND bulk = ?3 AND installations = 0";
-
-const ADD_EVENT_HOUR: &str = "
-    INSERT INTO event_hour_rollup VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT DO UPDATE SET events = events + excluded.events";
-
-const DELETE_EVENT_HOUR: &str =
-    "DELETE FROM event_hour_rollup WHERE source = ?1 AND hour = ?2 AND kind = ?3 AND events = 0";
-
-const ADD_EVENT_DAY: &str = "
-    INSERT INTO event_day_rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-    ON CONFLICT DO UPDATE SET events = events + excluded.events";
-
-const DELETE_EVENT_DAY: &str = "
-    DELETE FROM event_day_rollup
-    WHERE source = ?1 AND day = ?2 AND kind = ?3 AND kamaji = ?4 AND tcp_version = ?5 AND events = 0";
-
-fn add(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute(params)?;
-    Ok(())
+    /// Returns the columns of an aspect: those that [`columns::parse_aspect`] reads.
+    fn aspect(&mut self, aspect: EventAspect) -> rusqlite::Result<[i64; 3]> {
+        Ok(match aspect {
+            EventAspect::Created { kamaji, minor } => [0, self.word(&kamaji)?, self.word(&minor)?],
+            EventAspect::Reached { kamaji, minor } => [1, self.word(&kamaji)?, self.word(&minor)?],
+            EventAspect::MinorUpdate { from, to } => [2, self.word(&from)?, self.word(&to)?],
+            EventAspect::PatchUpdate { kamaji, is_downgrade: false } => [3, self.word(&kamaji)?, 0],
+            EventAspect::PatchUpdate { kamaji, is_downgrade: true } => [4, self.word(&kamaji)?, 0],
+            EventAspect::Deletion { kamaji, status } => [5, self.word(&kamaji)?, self.word(status.as_str())?],
+            EventAspect::ClusterApi(None) => [6, 0, 0],
+            EventAspect::ClusterApi(Some(false)) => [7, 0, 0],
+            EventAspect::ClusterApi(Some(true)) => [8, 0, 0],
+            EventAspect::NetworkProfile(profile) => [9, self.word(profile.as_str())?, 0],
+        })
+    }
 }
 
-fn write_latest(connection: &Connection, words: &mut Words, key: LatestKey, sums: StateSums) -> rusqlite::Result<()> {
-    let LatestKey { source: kind, standing: of_row, hour, kamaji, kubernetes } = key;
+fn row_days(RowDays { source: kind, day, next }: RowDays) -> [i64; 3] {
+    [source(kind), next.map_or(NO_NEXT_DAY, Day::number).into(), day.number().into()]
+}
+
+const fn states(sums: StateSums) -> [i64; 6] {
     let StateSums { installations, running, sleeping, not_ready, upgrading, left_out } = sums;
-    let (kind, standing, hour) = (source(kind), standing(of_row), hour.number());
-    let kamaji = words.id(connection, &kamaji.to_string())?;
-    let kubernetes = words.id(connection, &kubernetes.to_string())?;
-    let row = params![
-        kind,
-        standing,
-        hour,
-        kamaji,
-        kubernetes,
-        installations,
-        running,
-        sleeping,
-        not_ready,
-        upgrading,
-        left_out
-    ];
-    add(connection, ADD_LATEST, row)?;
-    if installations < 0 {
-        add(connection, DELETE_LATEST, params![kind, standing, hour, kamaji, kubernetes])?;
-    }
-    Ok(())
+    [installations, running, sleeping, not_ready, upgrading, left_out]
 }
 
-fn write_day(connection: &Connection, words: &mut Words, key: DayKey, sums: StateSums) -> rusqlite::Result<()> {
-    let DayKey { source: kind, day, component } = key;
-    let StateSums { installations, running, sleeping, not_ready, upgrading, left_out } = sums;
-    let (kind, day) = (source(kind), day.number());
-    let (component, version) = component_columns(connection, words, component)?;
-    let row = params![kind, component, day, version, installations, running, sleeping, not_ready, upgrading, left_out];
-    add(connection, ADD_DAY, row)?;
-    if installations < 0 {
-        add(connection, DELETE_DAY, params![kind, component, day, version])?;
-    }
-    Ok(())
-}
-
-fn component_columns(
-    connection: &Connection,
-    words: &mut Words,
-    component: Component,
-) -> rusqlite::Result<(i64, WordId)> {
-    Ok(match component {
-        Component::All => (0, 0),
-        Component::Version(Version::Kamaji(version)) => (1, words.id(connection, &version.to_string())?),
-        Component::Version(Version::Kubernetes(version)) => (2, words.id(connection, &version.to_string())?),
-    })
-}
-
-fn write_event_day(connection: &Connection, words: &mut Words, key: EventDayKey, events: i64) -> rusqlite::Result<()> {
-    let EventDayKey { source: kind, day, kind: name, kamaji, tcp_version } = key;
-    let (kind, day) = (source(kind), day.number());
-    let name = words.id(connection, name)?;
-    let kamaji = words.id(connection, &kamaji.to_string())?;
-    let tcp_version = words.id(connection, &tcp_version.to_string())?;
-    add(connection, ADD_EVENT_DAY, params![kind, day, name, kamaji, tcp_version, events])?;
-    if events < 0 {
-        add(connection, DELETE_EVENT_DAY, params![kind, day, name, kamaji, tcp_version])?;
-    }
-    Ok(())
+const fn active(ActiveSums { installations, control_planes, weight }: ActiveSums) -> [i64; 3] {
+    [installations, control_planes, weight]
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::columns::{self, hour, parse_standing, report, standing};
 use super::rollups;
 use super::words::Words;
-use crate::backend::store::fold::{DayRow, LatestRow, SnapshotChanges};
+use crate::backend::store::fold::{DayRow, LatestRow, PreviousDay, SnapshotChanges, Trouble};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{GaugeSnapshot, Report};
 
@@ -58,8 +58,15 @@ pub(super) fn latest_row(connection: &Connection, words: &mut Words, row: &Row<'
         confirmed: row.get::<_, Option<i32>>("confirmed")?.map(Hour::from_number),
         last_seen: hour(row, "last_seen")?,
         bulk: row.get("bulk")?,
+        previous: previous_day(row)?,
         report: report(words, connection, row)?,
     })
+}
+
+fn previous_day(row: &Row<'_>) -> rusqlite::Result<Option<PreviousDay>> {
+    let Some(day) = row.get("previous_day")? else { return Ok(None) };
+    let (not_ready, upgrading) = (row.get("previous_not_ready")?, row.get("previous_upgrading")?);
+    Ok(Some(PreviousDay { day: Day::from_number(day), not_ready, upgrading }))
 }
 
 /// Reads a row of `days`.
@@ -67,16 +74,20 @@ pub(super) fn day_row(connection: &Connection, words: &mut Words, row: &Row<'_>)
     Ok(DayRow {
         standing: parse_standing(row.get("standing")?),
         young: row.get("young")?,
+        trouble: Trouble { stuck: row.get("stuck")?, upgrading_long: row.get("upgrading_long")? },
         report: report(words, connection, row)?,
     })
 }
 
 const LATEST: &str = "
-    INSERT INTO latest (installation, first_seen, confirmed, last_seen, bulk, source, running, sleeping, not_ready,
+    INSERT INTO latest (installation, first_seen, confirmed, last_seen, bulk,
+                        previous_day, previous_not_ready, previous_upgrading, source, running, sleeping, not_ready,
                         upgrading, agent, kamaji, kubernetes, dimensions)
-    VALUES (?10, ?11, ?12, ?13, ?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    VALUES (?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
         confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
+        previous_day = excluded.previous_day, previous_not_ready = excluded.previous_not_ready,
+        previous_upgrading = excluded.previous_upgrading,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
@@ -89,17 +100,27 @@ pub(super) fn write_latest(
     installation: Uuid,
     row: &LatestRow,
 ) -> rusqlite::Result<()> {
-    let LatestRow { first_seen, confirmed, last_seen, bulk, report } = row;
-    let own = params![installation, first_seen.number(), confirmed.map(Hour::number), last_seen.number(), bulk];
+    let LatestRow { first_seen, confirmed, last_seen, bulk, previous, report } = row;
+    let own = params![
+        installation,
+        first_seen.number(),
+        confirmed.map(Hour::number),
+        last_seen.number(),
+        bulk,
+        previous.map(|previous| previous.day.number()),
+        previous.is_some_and(|previous| previous.not_ready),
+        previous.is_some_and(|previous| previous.upgrading),
+    ];
     write(connection, words, LATEST, report, own)
 }
 
 const DAY: &str = "
-    INSERT INTO days (day, installation, standing, young, source, running, sleeping, not_ready, upgrading,
-                      agent, kamaji, kubernetes, dimensions)
-    VALUES (?10, ?11, ?12, ?13, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    INSERT INTO days (day, installation, standing, young, stuck, upgrading_long, source, running, sleeping, not_ready,
+                      upgrading, agent, kamaji, kubernetes, dimensions)
+    VALUES (?10, ?11, ?12, ?13, ?14, ?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
         standing = excluded.standing, young = excluded.young,
+        stuck = excluded.stuck, upgrading_long = excluded.upgrading_long,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
@@ -113,8 +134,9 @@ pub(super) fn write_day(
     installation: Uuid,
     row: &DayRow,
 ) -> rusqlite::Result<()> {
-    let DayRow { standing: of_day, young, report } = row;
-    write(connection, words, DAY, report, params![day.number(), installation, standing(*of_day), young])
+    let DayRow { standing: of_day, young, trouble: Trouble { stuck, upgrading_long }, report } = row;
+    let own = params![day.number(), installation, standing(*of_day), young, stuck, upgrading_long];
+    write(connection, words, DAY, report, own)
 }
 
 /// Runs an upsert, whose parameters are the columns of the report, and then those that only its table has.

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kamaji_telemetry::backend::store::fold::LatestRow;
+use kamaji_telemetry::backend::store::fold::{LatestRow, PreviousDay, Standing};
 use kamaji_telemetry::backend::store::{
     ActiveCounts, Allowance, Batch, CURRENT, Cutoffs, Day, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot,
     Hour, InstallationRow, KamajiTotals, OverviewData, Report, Room, Source, Spent, StateCounts, Store, Totals,
     Unlimited,
 };
 use kamaji_telemetry::catalog::{
-    BY_VERSION, DATASTORE_COUNT, Event, EventRecord, KamajiVersion, KubernetesVersion, Status,
+    BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
+    NetworkProfile, Status,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Shared, hours_ago, noon, overview};
+use super::{Shared, facts, hours_ago, noon, overview};
 
 /// The number of histories, which a busy machine runs in a few seconds: each commits up to [`MAX_STEPS`] times.
 const HISTORIES: u32 = 48;
@@ -72,7 +73,7 @@ fn row() -> impl Strategy<Value = Row> {
     // No older event is accepted, and no older uid is known.
     let age = hours().prop_map(|hours| hours % 720);
     let event =
-        (0..12_u128, from(), age, 0..3_u8).prop_map(|(uid, from, hours, kind)| Row::Event { uid, from, hours, kind });
+        (0..12_u128, from(), age, 0..7_u8).prop_map(|(uid, from, hours, kind)| Row::Event { uid, from, hours, kind });
     prop_oneof![3 => snapshot, 1 => event]
 }
 
@@ -167,8 +168,15 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
     let tcp_version = kubernetes(from.1);
     let event = match kind {
         0 => Event::Created { tcp_version, extended: None },
-        1 => Event::Updated { old_tcp_version: kubernetes(from.2), new_tcp_version: tcp_version },
-        _ => Event::Deleted { status: Status::Ready, tcp_version },
+        1 => {
+            let network_profile = from.2.then_some(NetworkProfile::LoadBalancer);
+            Event::Created { tcp_version, extended: Some(ExtendedAttributes { cluster_api: from.1, network_profile }) }
+        }
+        2 => Event::Updated { old_tcp_version: kubernetes(from.2), new_tcp_version: tcp_version },
+        3 => Event::Updated { old_tcp_version: "v1.35.10".parse().unwrap(), new_tcp_version: tcp_version },
+        4 => Event::Updated { old_tcp_version: KubernetesVersion::Unknown, new_tcp_version: tcp_version },
+        5 => Event::Deleted { status: Status::Ready, tcp_version },
+        _ => Event::Deleted { status: Status::NotReady, tcp_version },
     };
     let record = EventRecord {
         uid: Uuid::from_u128(uid),
@@ -183,8 +191,8 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
 /// The rows that a store is to keep.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    latest: BTreeMap<Uuid, Installation>,
-    days: BTreeMap<(Day, Uuid), InstallationDay>,
+    pub(super) latest: BTreeMap<Uuid, Installation>,
+    pub(super) days: BTreeMap<(Day, Uuid), InstallationDay>,
     /// `None` where only the uid is still known, with the hour.
     events: BTreeMap<Uuid, (Hour, Option<EventRow>)>,
 }
@@ -207,36 +215,41 @@ impl Allowance for Within {
     }
 }
 
-/// The hours of all receipts of an installation, and its last report.
+/// All receipts of an installation with their hours, and its last report.
 #[derive(Debug)]
-struct Installation {
-    receipts: Vec<Hour>,
+pub(super) struct Installation {
+    receipts: Vec<(Hour, Report)>,
     bulk: bool,
     report: Report,
 }
 
 /// An installation on a day.
 #[derive(Debug)]
-struct InstallationDay {
-    counts: bool,
-    young: bool,
-    report: Report,
+pub(super) struct InstallationDay {
+    pub(super) counts: bool,
+    pub(super) young: bool,
+    pub(super) report: Report,
 }
 
 impl Installation {
-    fn first_seen(&self) -> Hour {
-        self.receipts[0]
+    pub(super) fn first_seen(&self) -> Hour {
+        self.receipts[0].0
     }
 
-    fn last_seen(&self) -> Hour {
-        self.receipts[self.receipts.len() - 1]
+    pub(super) fn last_seen(&self) -> Hour {
+        self.receipts[self.receipts.len() - 1].0
+    }
+
+    /// Returns the last report of a day.
+    pub(super) fn at_the_end_of(&self, day: Day) -> Option<&Report> {
+        self.receipts.iter().rev().find(|(hour, _)| hour.day() == day).map(|(_, report)| report)
     }
 
     /// Any receipt of another day and at least 20 hours after the first confirms it.
     fn confirmed(&self) -> Option<Hour> {
         let first = self.first_seen();
-        let confirms = |hour: &&Hour| hour.day() != first.day() && hour.number() - first.number() >= 20;
-        self.receipts.iter().find(confirms).copied()
+        let confirms = |hour: &Hour| hour.day() != first.day() && hour.number() - first.number() >= 20;
+        self.receipts.iter().map(|(hour, _)| *hour).find(confirms)
     }
 
     fn is_confirmed(&self) -> bool {
@@ -245,6 +258,14 @@ impl Installation {
 
     fn is_young(&self) -> bool {
         self.last_seen().number() - self.first_seen().number() < 28 * 24
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.confirmed() {
+            _ if self.bulk => Standing::Bulk,
+            Some(_) => Standing::Confirmed,
+            None => Standing::NotConfirmed,
+        }
     }
 
     /// In the figures.
@@ -268,12 +289,12 @@ impl Model {
     }
 
     fn write_snapshot(&mut self, GaugeSnapshot { installation, received, report }: &GaugeSnapshot, room: &mut Room) {
-        let new = || Installation { receipts: vec![*received], bulk: true, report: report.clone() };
+        let new = || Installation { receipts: vec![(*received, report.clone())], bulk: true, report: report.clone() };
         let row = self.latest.entry(*installation).or_insert_with(new);
         if is_agents(&row.report.source) != is_agents(&report.source) {
             return;
         }
-        row.receipts.push((*received).max(row.last_seen()));
+        row.receipts.push(((*received).max(row.last_seen()), report.clone()));
         row.report = report.clone();
         row.bulk = report.counts.total() > 25_000 || (row.bulk && !take(&mut room.installations));
         let day = InstallationDay { counts: row.counts(), young: row.is_young(), report: report.clone() };
@@ -314,7 +335,7 @@ impl Model {
         }
     }
 
-    fn of_source(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
+    pub(super) fn of_source(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
         self.latest.iter().filter(move |(_, row)| is_agents(&row.report.source) == agents)
     }
 
@@ -335,13 +356,13 @@ impl Model {
         ActiveCounts { active: active as u64, not_confirmed: (others.len() - active) as u64, bulk: bulk.len() as u64 }
     }
 
-    fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
+    pub(super) fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
         let rows = self.events.values().filter_map(|(_, row)| row.as_ref());
         rows.filter(move |row| !row.bulk && is_agents(&row.source) == agents)
     }
 }
 
-fn is_agents(source: &Source) -> bool {
+pub(super) fn is_agents(source: &Source) -> bool {
     matches!(source, Source::Agent(_))
 }
 
@@ -352,7 +373,7 @@ fn take(left: &mut u32) -> bool {
 }
 
 /// The parts of a young installation of more than 50 control planes are those of 50.
-fn weigh(part: u32, all: u64, young: bool) -> u64 {
+pub(super) fn weigh(part: u32, all: u64, young: bool) -> u64 {
     if young && all > 50 { u64::from(part) * 50 / all } else { part.into() }
 }
 
@@ -372,7 +393,7 @@ fn totals<'a>(rows: impl Iterator<Item = &'a Installation>) -> Totals {
     rows.fold(Totals::default(), |sum, row| add(sum, row.report.counts, row.is_young()))
 }
 
-fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
+pub(super) fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
     let all = counts.total();
     let weight = |part| weigh(part, all, young);
     let [running, sleeping, not_ready, upgrading] =
@@ -399,8 +420,10 @@ fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
 
 fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
     let (first_seen, last_seen, bulk) = (row.first_seen(), row.last_seen(), row.bulk);
-    let confirmed = row.confirmed();
-    InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, report: row.report.clone() } }
+    let (confirmed, report, day) = (row.confirmed(), row.report.clone(), last_seen.day());
+    let previous = row.receipts.iter().rev().find(|(hour, _)| hour.day() < day);
+    let previous = previous.map(|(hour, report)| PreviousDay::of(hour.day(), report));
+    InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, previous, report } }
 }
 
 /// The rows come in the order of their days.
@@ -448,6 +471,11 @@ pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
             for step in history {
                 step.take(store.as_ref(), &mut written, &mut model).await;
                 prop_assert_eq!(sorted(overview(&store).await), sorted(model.overview()));
+                let queries = facts::queries();
+                let read = store.facts(queries.clone()).await.unwrap();
+                for (query, facts) in queries.into_iter().zip(read) {
+                    prop_assert_eq!(facts::sorted(facts), facts::sorted(model.facts(query)), "{:?}", query);
+                }
             }
             Ok(())
         })

@@ -21,8 +21,11 @@ CREATE TABLE words (
 CREATE INDEX words_by_first_used ON words (first_used);
 
 -- The latest state of each installation. The hour of confirmation is null until it is confirmed. Bulk is 1 for one that is
--- beyond its sender's share of new installations, or too large. Each point of an extended gauge takes 8 bytes of dimensions: the id of its word, which is the gauge's name, an equals sign and the value, and the
--- count, both as little-endian integers of 4 bytes.
+-- beyond its sender's share of new installations, or too large. The previous day is that of the last receipt before the day of
+-- last_seen, with whether a control plane was not ready, and upgrading, at its end.
+--
+-- Each point of an extended gauge takes 8 bytes of dimensions: the id of its word, which is the gauge's name, an equals sign and
+-- the value, and the count, both as little-endian integers of 4 bytes.
 CREATE TABLE latest (
     installation BLOB    NOT NULL PRIMARY KEY,
     source       INTEGER NOT NULL,
@@ -30,6 +33,9 @@ CREATE TABLE latest (
     confirmed    INTEGER,
     last_seen    INTEGER NOT NULL,
     bulk         INTEGER NOT NULL,
+    previous_day       INTEGER,
+    previous_not_ready INTEGER NOT NULL,
+    previous_upgrading INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     sleeping     INTEGER NOT NULL,
     not_ready    INTEGER NOT NULL,
@@ -44,13 +50,16 @@ CREATE INDEX latest_by_last_seen ON latest (source, bulk, confirmed IS NULL, las
 
 -- The last report of each installation and UTC day. The day leads the key: rows of one day are written and read together.
 -- The standing by then is 0 if the installation was not confirmed, 1 if it was, and 2 if it was in bulk. Young is 1 if its
--- first receipt was less than 28 days before.
+-- first receipt was less than 28 days before. Stuck and upgrading_long are 1 if a control plane was not ready, or upgrading, at
+-- the end of this day and of the one before.
 CREATE TABLE days (
     day          INTEGER NOT NULL,
     installation BLOB    NOT NULL,
     source       INTEGER NOT NULL,
     standing     INTEGER NOT NULL,
     young        INTEGER NOT NULL,
+    stuck        INTEGER NOT NULL,
+    upgrading_long INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     sleeping     INTEGER NOT NULL,
     not_ready    INTEGER NOT NULL,
@@ -168,11 +177,11 @@ CREATE TABLE dimension_rollup (
     PRIMARY KEY (source, hour, dimension)
 ) STRICT, WITHOUT ROWID;
 
--- Sums over the days of confirmed installations: of all (component 0, version 0), and by the version of Kamaji (1) and of
--- Kubernetes (2).
+-- Sums over the days of confirmed installations: of all (part 0, version 0), and by the version of Kamaji (1), of Kubernetes (2)
+-- and of the agent (3). The weight is the number of control planes, 1,000 at most for each installation, and 50 for a young one.
 CREATE TABLE day_rollup (
     source        INTEGER NOT NULL,
-    component     INTEGER NOT NULL,
+    part          INTEGER NOT NULL,
     day           INTEGER NOT NULL,
     version       INTEGER NOT NULL,
     installations INTEGER NOT NULL,
@@ -181,16 +190,69 @@ CREATE TABLE day_rollup (
     not_ready     INTEGER NOT NULL,
     upgrading     INTEGER NOT NULL,
     left_out      INTEGER NOT NULL,
-    PRIMARY KEY (source, component, day, version)
+    weight        INTEGER NOT NULL,
+    PRIMARY KEY (source, part, day, version)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers of installations in latest, by the day of their first receipt.
+-- Sums over the days of confirmed installations by the day of the row and that of the next row of the same installation, which
+-- is 2147483647 if there is none. As of a day D, the installations that were last received on a day are its rows whose next day
+-- is later than D. Established is 1 if the first receipt was 28 days before the Monday of the row's week, or earlier.
+CREATE TABLE active_pair_rollup (
+    source         INTEGER NOT NULL,
+    next_day       INTEGER NOT NULL,
+    day            INTEGER NOT NULL,
+    kamaji         INTEGER NOT NULL,
+    kubernetes     INTEGER NOT NULL,
+    established    INTEGER NOT NULL,
+    installations  INTEGER NOT NULL,
+    control_planes INTEGER NOT NULL,
+    weight         INTEGER NOT NULL,
+    PRIMARY KEY (source, next_day, day, kamaji, kubernetes, established)
+) STRICT, WITHOUT ROWID;
+
+-- The same sums by version, size and trouble. The size is the place of its class, from 0.
+CREATE TABLE active_condition_rollup (
+    source         INTEGER NOT NULL,
+    next_day       INTEGER NOT NULL,
+    day            INTEGER NOT NULL,
+    kamaji         INTEGER NOT NULL,
+    size           INTEGER NOT NULL,
+    stuck          INTEGER NOT NULL,
+    upgrading_long INTEGER NOT NULL,
+    established    INTEGER NOT NULL,
+    installations  INTEGER NOT NULL,
+    control_planes INTEGER NOT NULL,
+    weight         INTEGER NOT NULL,
+    PRIMARY KEY (source, next_day, day, kamaji, size, stuck, upgrading_long, established)
+) STRICT, WITHOUT ROWID;
+
+-- Sums over the points of extended gauges in the same rows. The dimension is the word of a gauge and a value, or of a gauge alone,
+-- where points is the number of installations that tell of it.
+CREATE TABLE active_dimension_rollup (
+    source    INTEGER NOT NULL,
+    next_day  INTEGER NOT NULL,
+    day       INTEGER NOT NULL,
+    dimension INTEGER NOT NULL,
+    points    INTEGER NOT NULL,
+    count     INTEGER NOT NULL,
+    PRIMARY KEY (source, next_day, day, dimension)
+) STRICT, WITHOUT ROWID;
+
+-- Numbers of installations in latest, by the day of their first receipt, and by that of their last.
 CREATE TABLE first_seen_rollup (
     source        INTEGER NOT NULL,
+    standing      INTEGER NOT NULL,
     day           INTEGER NOT NULL,
-    bulk          INTEGER NOT NULL,
     installations INTEGER NOT NULL,
-    PRIMARY KEY (source, day, bulk)
+    PRIMARY KEY (source, standing, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE last_seen_rollup (
+    source        INTEGER NOT NULL,
+    standing      INTEGER NOT NULL,
+    day           INTEGER NOT NULL,
+    installations INTEGER NOT NULL,
+    PRIMARY KEY (source, standing, day)
 ) STRICT, WITHOUT ROWID;
 
 -- Numbers of events by hour. The source is that of the events, bulk included.
@@ -202,13 +264,35 @@ CREATE TABLE event_hour_rollup (
     PRIMARY KEY (source, hour, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers of events by day and version, without those in bulk. The tcp_version of an update is the new one.
+-- Numbers of events by day and by the minor version of the control plane, without those in bulk. The change is 0 for a creation,
+-- 1 for an update to another minor, 2 for one within a minor, and 3 for a deletion. The minor of an update is the new one.
 CREATE TABLE event_day_rollup (
-    source      INTEGER NOT NULL,
-    day         INTEGER NOT NULL,
-    kind        INTEGER NOT NULL,
-    kamaji      INTEGER NOT NULL,
-    tcp_version INTEGER NOT NULL,
-    events      INTEGER NOT NULL,
-    PRIMARY KEY (source, day, kind, kamaji, tcp_version)
+    source  INTEGER NOT NULL,
+    day     INTEGER NOT NULL,
+    change  INTEGER NOT NULL,
+    minor   INTEGER NOT NULL,
+    events  INTEGER NOT NULL,
+    PRIMARY KEY (source, day, change, minor)
+) STRICT, WITHOUT ROWID;
+
+-- Numbers of events by ISO week, whose day is its Monday, and aspect, without those in bulk. An event has one or several aspects.
+-- The first and the second value are words, or 0:
+--   0  creation           minor of Kamaji      minor of the control plane
+--   1  minor reached      minor of Kamaji      new minor of the control plane
+--   2  minor update       minor before         minor after
+--   3  patch upgrade      version of Kamaji
+--   4  patch downgrade    version of Kamaji
+--   5  deletion           version of Kamaji    last status
+--   6  creation that does not tell of Cluster API
+--   7  creation without Cluster API
+--   8  creation by Cluster API
+--   9  creation           network profile
+CREATE TABLE event_week_rollup (
+    source INTEGER NOT NULL,
+    week   INTEGER NOT NULL,
+    aspect INTEGER NOT NULL,
+    first  INTEGER NOT NULL,
+    second INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    PRIMARY KEY (source, week, aspect, first, second)
 ) STRICT, WITHOUT ROWID;

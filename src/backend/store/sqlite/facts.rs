@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::columns::{self, StoredWord, day, sum};
+use super::rollups::NO_NEXT_DAY;
 use super::words::Words;
 use crate::backend::store::hour::Day;
 use crate::backend::store::{
@@ -135,15 +136,9 @@ impl FactsReader<'_> {
         })
     }
 
-    /// Reads installations by the pair of versions of their last row in the window.
-    ///
-    /// The rows whose next day is later than the last day are read: nearly all of them have none, or are of that day.
     fn pairs(&mut self, since: Day) -> rusqlite::Result<Vec<PairFact>> {
-        let sql = "SELECT kamaji, kubernetes, sum(installations) AS installations,
-                          sum(control_planes) AS control_planes, sum(weight) AS weight
-                   FROM active_pair_rollup WHERE source = ?1 AND next_day > ?2 AND day BETWEEN ?3 AND ?2
-                   GROUP BY kamaji, kubernetes";
-        self.list(sql, [self.source, self.through, since.number().into()], |reader, row| {
+        let sums = "sum(installations) AS installations, sum(control_planes) AS control_planes, sum(weight) AS weight";
+        self.active("active_pair_rollup", "kamaji, kubernetes", sums, since, |reader, row| {
             Ok(PairFact {
                 kamaji: reader.word(row, "kamaji")?,
                 kubernetes: reader.word(row, "kubernetes")?,
@@ -155,11 +150,9 @@ impl FactsReader<'_> {
     }
 
     fn conditions(&mut self, since: Day) -> rusqlite::Result<Vec<ConditionFact>> {
-        let sql = "SELECT kamaji, size, stuck, upgrading_long, sum(installations) AS installations,
-                          sum(weight) AS weight
-                   FROM active_condition_rollup WHERE source = ?1 AND next_day > ?2 AND day BETWEEN ?3 AND ?2
-                   GROUP BY kamaji, size, stuck, upgrading_long";
-        self.list(sql, [self.source, self.through, since.number().into()], |reader, row| {
+        let (keys, sums) =
+            ("kamaji, size, stuck, upgrading_long", "sum(installations) AS installations, sum(weight) AS weight");
+        self.active("active_condition_rollup", keys, sums, since, |reader, row| {
             Ok(ConditionFact {
                 kamaji: reader.word(row, "kamaji")?,
                 size: columns::parse_size(row.get("size")?)?,
@@ -172,10 +165,8 @@ impl FactsReader<'_> {
     }
 
     fn dimensions(&mut self, since: Day) -> rusqlite::Result<Vec<DimensionFact>> {
-        let sql = "SELECT dimension, sum(points) AS points, sum(count) AS count
-                   FROM active_dimension_rollup WHERE source = ?1 AND next_day > ?2 AND day BETWEEN ?3 AND ?2
-                   GROUP BY dimension";
-        self.list(sql, [self.source, self.through, since.number().into()], |reader, row| {
+        let sums = "sum(points) AS points, sum(count) AS count";
+        self.active("active_dimension_rollup", "dimension", sums, since, |reader, row| {
             let word = reader.words.word(reader.connection, row.get("dimension")?)?;
             Ok(DimensionFact {
                 part: columns::parse_dimension_part(word)?,
@@ -183,6 +174,29 @@ impl FactsReader<'_> {
                 count: sum(row, "count")?,
             })
         })
+    }
+
+    /// Reads sums over the last rows of installations in the window, by the columns of `keys`.
+    ///
+    /// Those are the rows whose next day is later than the last day. Most have no next day: two ranges of the key are read, where
+    /// one range of next days would go through all days of rows without one.
+    fn active<T>(
+        &mut self,
+        table: &'static str,
+        keys: &'static str,
+        sums: &'static str,
+        since: Day,
+        read: impl FnMut(&mut Self, &Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        let sql = format!(
+            "SELECT {keys}, {sums} FROM (
+                 SELECT * FROM {table} WHERE source = ?1 AND next_day = {NO_NEXT_DAY} AND day BETWEEN ?3 AND ?2
+                 UNION ALL
+                 SELECT * FROM {table}
+                 WHERE source = ?1 AND next_day > ?2 AND next_day < {NO_NEXT_DAY} AND day BETWEEN ?3 AND ?2
+             ) GROUP BY {keys}"
+        );
+        self.list(&sql, [self.source, self.through, since.number().into()], read)
     }
 
     fn seen(&mut self, table: &'static str, since: Day) -> rusqlite::Result<Vec<SeenFact>> {

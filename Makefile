@@ -1,4 +1,4 @@
-# `make test` needs Rust, Go 1.26 or later, and Debian or Ubuntu; it sets up the rest itself.
+# `make test` needs Rust, Go 1.26 or later, Node.js 20 or later, and Debian or Ubuntu; it sets up the rest itself.
 
 SHELL := bash
 .ONESHELL:
@@ -185,6 +185,10 @@ generate: tools ## Write the derived files: docs/signals.md and the relay's allo
 	cargo run --quiet --locked -- catalog --output collector > "$$allow_list"
 	sed -i -e '/^  # --- generated/,/^  # --- end/{//!d}' -e "/^  # --- generated/r $$allow_list" $(CONFIGURATIONS)
 	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
+
+.PHONY: screenshots
+screenshots: tools ## Make the README's screenshots in docs/images again
+	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact browser::readme::the_readme_has_small_screenshots_of_the_pages
 
 .PHONY: clean
 clean: ## Remove everything that was built, the tests' servers and tools included

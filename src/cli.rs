@@ -116,6 +116,16 @@ fn block_on(mut builder: runtime::Builder, task: impl Future<Output = anyhow::Re
     result
 }
 
+/// The error of flags that cannot be used together. The program ends with [`UsageError::EXIT_CODE`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+impl UsageError {
+    /// The exit code: that of flags that cannot be parsed.
+    pub const EXIT_CODE: u8 = 2;
+}
+
 /// Writes to standard output. A closed pipe is no error: `head` closes it once it has read enough.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {

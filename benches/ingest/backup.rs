@@ -15,7 +15,7 @@ use crate::measured::BenchServer;
 use crate::process::Process;
 use crate::report::print_head;
 use crate::requests::Kind;
-use crate::{overview, stored};
+use crate::{generated, stored};
 
 /// The load that stores the most records a second.
 const SHAPE: Shape = Shape { name: "500 events, 16 agents", kind: Kind::Events(500), connections: 16, depth: 1 };
@@ -37,9 +37,9 @@ const FIRST_DAY: i32 = 390;
 
 /// The rows of all installations on a day. Its rollups are left out: no backup and no deletion depends on them.
 const DAY: &str = "
-    INSERT INTO days (day, installation, source, standing, young, running, sleeping, not_ready, upgrading,
-                      agent, kamaji, kubernetes, dimensions)
-    SELECT :day, installation, source, 1, 0, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions
+    INSERT INTO days (day, installation, source, standing, young, stuck, upgrading_long, running, sleeping,
+                      not_ready, upgrading, agent, kamaji, kubernetes, dimensions)
+    SELECT :day, installation, source, 1, 0, 0, 0, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions
     FROM latest";
 
 /// The sizes of a store's files, in bytes.
@@ -181,7 +181,7 @@ fn generate(file: &Path, gigabytes: u32) -> anyhow::Result<i32> {
     let mut connection = Connection::open(file)?;
     connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")?;
     let transaction = connection.transaction()?;
-    overview::insert_latest(&transaction, INSTALLATIONS, Hour::of(Timestamp::now()).number())?;
+    generated::insert_latest(&transaction, INSTALLATIONS, Hour::of(Timestamp::now()).number())?;
     let mut days = 0;
     let pages = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     while pages("page_count")? * pages("page_size")? < i64::from(gigabytes) * 1_000_000_000 {

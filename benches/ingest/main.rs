@@ -3,9 +3,8 @@
 //!
 //! A separate process serves a backend, once with a store in a file and once with a store that does nothing. This
 //! process sends prepared bytes over real sockets and counts the acknowledged records, which must equal those in the
-//! file. The two servers take turns, so that other load on the machine affects both. Further figures are the growth of
-//! the file, and the time of the overview on a large store; `-- overview INSTALLATIONS DAYS` measures only the
-//! overview, at another size.
+//! file. The two servers take turns, so that other load on the machine affects both. A further figure is the growth of the
+//! file.
 //!
 //! Stores as large as in production are measured one at a time, since each is filled first:
 //! - `-- --stored EVENTS [HOURS]`: loads of events on a store that has as many events, of the last 720 hours or fewer;
@@ -19,11 +18,11 @@ mod backend;
 mod backup;
 mod connection;
 mod fill;
+mod generated;
 mod growth;
 mod load;
 mod measured;
 mod null_store;
-mod overview;
 #[path = "../shared/process.rs"]
 mod process;
 mod report;
@@ -51,14 +50,11 @@ pub(crate) struct Scale {
     pub(crate) seconds: u64,
     /// The number of installations whose year is stored.
     pub(crate) growth_installations: u32,
-    /// The sizes of the stores for the overview: installations, and days with rows.
-    pub(crate) overviews: &'static [(u32, u32)],
 }
 
-const FULL: Scale =
-    Scale { rounds: 5, seconds: 3, growth_installations: 500, overviews: &[(10_000, 365), (1_000_000, 2)] };
+const FULL: Scale = Scale { rounds: 5, seconds: 3, growth_installations: 500 };
 
-const QUICK: Scale = Scale { rounds: 1, seconds: 2, growth_installations: 50, overviews: &[(10_000, 30)] };
+const QUICK: Scale = Scale { rounds: 1, seconds: 2, growth_installations: 50 };
 
 fn main() -> anyhow::Result<()> {
     // cargo adds --bench.
@@ -67,7 +63,6 @@ fn main() -> anyhow::Result<()> {
     match arguments[..] {
         [] => report::run(FULL),
         ["--quick"] => report::run(QUICK),
-        ["overview", installations, days] => overview::run(number(installations)?, number(days)?),
         ["--stored", events] => sized::events(number(events)?, start::HOURS),
         ["--stored", events, hours] => sized::events(number(events)?, number(hours)?),
         ["--installations", installations] => sized::installations(number(installations)?),

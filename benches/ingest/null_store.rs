@@ -6,13 +6,35 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
-    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows, Store,
-    StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
+    StaleRows, Store, StoreSize, StoredWeek, WeekCounts, WriteError,
 };
 use uuid::Uuid;
 
 pub(crate) struct NullStore;
+
+impl PublicWeekStore for NullStore {
+    fn week_counts(&self, _: Day) -> BoxFuture<'_, Result<WeekCounts, ReadError>> {
+        ready(Ok(WeekCounts::default())).boxed()
+    }
+
+    fn public_key(&self) -> BoxFuture<'_, Result<PublicKey, ReadError>> {
+        ready(Ok(PublicKey::from([0; PublicKey::LENGTH]))).boxed()
+    }
+
+    fn last_public_week(&self) -> BoxFuture<'_, Result<Option<Day>, ReadError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn publish_week(&self, _: StoredWeek) -> BoxFuture<'_, Result<bool, WriteError>> {
+        ready(Ok(true)).boxed()
+    }
+
+    fn public_weeks(&self) -> BoxFuture<'_, Result<Vec<StoredWeek>, ReadError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+}
 
 impl Store for NullStore {
     fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -55,6 +77,10 @@ impl Store for NullStore {
         ready(Ok(MatchedInstallations::default())).boxed()
     }
 
+    fn events(&self, _: EventFilter, _: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
     fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
         ready(Ok(MatchedRows::default())).boxed()
     }
@@ -63,8 +89,8 @@ impl Store for NullStore {
         ready(Ok(Intake::default())).boxed()
     }
 
-    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
-        ready(Ok(OverviewData::default())).boxed()
+    fn record_operations(&self, _: Operations) -> BoxFuture<'_, Result<(), WriteError>> {
+        ready(Ok(())).boxed()
     }
 
     fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::load::{Acknowledged, Shape};
 use crate::measured::{self, BenchServer, Measured, Row};
 use crate::requests::Kind;
-use crate::{Scale, growth, overview, stored, usage};
+use crate::{Scale, growth, stored, usage};
 
 /// The loads: a single agent; many agents with one call in flight each; eight connections of gateways with as many
 /// calls as they can have; batches with at most half as many records in flight as may wait in a store; the gauges of a
@@ -44,8 +44,7 @@ pub(crate) fn print_head() {
 pub(crate) fn run(scale: Scale) -> anyhow::Result<()> {
     print_head();
     ingest(scale)?;
-    growth::run(scale.growth_installations)?;
-    scale.overviews.iter().try_for_each(|(installations, days)| overview::run(*installations, *days))
+    growth::run(scale.growth_installations)
 }
 
 fn ingest(Scale { rounds, seconds, .. }: Scale) -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
-//! Administration of a store by the command line: erasure, backup, restore, and tokens.
+//! Administration of a store by the command line: erasure, backup, restore, tokens, and answers to questions.
 //!
 //! Each function returns a text that says what was done, and never repeats an identity.
 
+pub mod insights;
 pub mod rows;
 pub mod token;
 

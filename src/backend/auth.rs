@@ -5,7 +5,7 @@
 //!                            │ the route table says what each route requires; a route that is not in it is rejected
 //!                            ├ ingest: nothing, or a token of a file
 //!                            └ reading: a token (Bearer) of the store or of a file, or a session (cookie) made from one
-//!                              on the login page
+//!                              on the login page, or by a login code
 //! ```
 //!
 //! A read is recorded before the response is sent, and a change before it is applied.
@@ -16,6 +16,7 @@ mod csrf;
 mod error;
 pub(super) mod ingest_tokens;
 pub(super) mod layer;
+mod login_code;
 mod login_throttle;
 mod principal;
 mod reader_tokens;
@@ -31,9 +32,10 @@ pub use csrf::{InvalidPublicUrl, PublicUrl};
 pub(super) use error::{AuthError, AuthUnavailable};
 pub(super) use ingest_tokens::IngestTokens;
 pub(super) use layer::AuthLayer;
+pub use login_code::LoginCode;
 pub(super) use principal::Principal;
 pub(super) use reader_tokens::ReaderTokens;
-pub(super) use session::LoginError;
+pub(super) use session::{LoginError, SetCookie};
 
 /// The settings of authentication, beside the tokens in the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct AuthConfig {
     pub ingest_token_file: Option<PathBuf>,
     /// The file of readers' tokens, beside those in the store.
     pub reader_token_file: Option<PathBuf>,
+    /// The code that signs in once, from the machine of the backend. No flag sets it: the demo does.
+    pub login_code: Option<LoginCode>,
 }
 
 impl AuthConfig {

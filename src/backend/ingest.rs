@@ -11,10 +11,12 @@ mod error;
 pub mod json;
 pub(super) mod kamaji;
 pub(super) mod otlp;
+mod refusals;
 mod stack;
 pub mod validate;
 
 pub(super) use otlp::Ingester;
+pub(super) use refusals::Refusals;
 pub(super) use stack::GuardedStore;
 
 /// Returns the labels of the reasons for which records are rejected, for the metrics.

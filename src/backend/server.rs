@@ -18,8 +18,9 @@ use super::clock::Clock;
 use super::clock_guard::{ClockGuard, utc_date};
 use super::ingest::{self, GuardedStore, Ingester};
 use super::jobs::health::{HealthMonitor, SizeLimit};
+use super::jobs::operations::OperationsJob;
 use super::jobs::retention::{self, Retention};
-use super::jobs::{checkpoint, evict, intake};
+use super::jobs::{checkpoint, evict, intake, public_week};
 use super::net::bind::{BoundSocket, OPENING, check_distinct};
 use super::net::probes::{ProbeState, Probes};
 use super::net::security_headers::secured;
@@ -27,7 +28,7 @@ use super::net::tls::TlsIdentity;
 use super::net::trace::traced;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
-use super::store::{Pruned, SqliteStore, StoreLocation, Stores};
+use super::store::{Pruned, SqliteStore, Store, StoreLocation, Stores};
 use super::web::{self, WebConfig};
 use crate::process::probes::Readiness;
 
@@ -72,6 +73,8 @@ pub struct ServeSettings {
     pub insights_max_age: Duration,
     /// The fewest installations of which a version is shown by its name.
     pub min_version_installations: u64,
+    /// True if weeks are published on a page for everybody.
+    pub public_page: bool,
 }
 
 /// The default of [`ServeSettings::min_version_installations`]: a version of one or two installations is a private build, a
@@ -92,6 +95,7 @@ impl Default for ServeSettings {
             max_store_size: None,
             insights_max_age: INSIGHTS_MAX_AGE,
             min_version_installations: MIN_VERSION_INSTALLATIONS,
+            public_page: false,
         }
     }
 }
@@ -226,13 +230,20 @@ async fn serve_stores(
     let secure = auth.is_secure(tls.is_some());
     let (auth_store, ingest, readers) = (Arc::clone(&stores.auth), sender_tokens.clone(), reader_tokens.clone());
     let auth_layer = AuthLayer::new(auth_store, audit_log, auth.public_url, secure, ingest, readers, clock.clone());
+    let auth_layer = auth_layer.with_login_code(auth.login_code);
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer), is_secure: secure };
     let intake = GuardedStore::new(Arc::clone(&stores.rows), Arc::clone(&guard));
     let ingester = Arc::new(Ingester::new(intake.clone()));
+    let operations = OperationsJob {
+        store: Arc::clone(&stores.rows),
+        refusals: Arc::clone(intake.refusals()),
+        guard: Arc::clone(&guard),
+    };
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
     let (max_age, min_installations) = (settings.insights_max_age, settings.min_version_installations);
-    let web = WebConfig { clock: clock.clone(), max_age, min_installations, grpc: grpc.local_addr()? };
+    let public_page = settings.public_page;
+    let web = WebConfig { clock: clock.clone(), max_age, min_installations, public_page, grpc: grpc.local_addr()? };
     let http_routes = http_routes(&stores, intake, ingester, &layers, web, readiness).await?;
 
     let acceptor = Acceptor::new(&limits, limiter, tls.clone());
@@ -245,12 +256,14 @@ async fn serve_stores(
     let evict = evict::run(layers.limiter, layers.auth, shutdown.clone());
     let health = health_monitor.run(Arc::clone(&stores.rows), has_metrics, shutdown.clone());
     let intake = intake::run(Arc::clone(&stores.rows), clock, shutdown.clone());
+    let operations = operations.run(shutdown.clone());
+    let public_weeks = publish_weeks(public_page, Arc::clone(&stores.rows), Arc::clone(&guard), shutdown.clone());
     let retention = retention::run(stores, retention, listed_tokens, guard, shutdown.clone());
     let tasks = async {
         tokio::join!(grpc, http, certificate, sender_tokens, reader_tokens, audit_log_writes);
     };
     let jobs = async {
-        tokio::join!(retention, checkpoint, evict, health, intake);
+        tokio::join!(retention, checkpoint, evict, health, intake, operations, public_weeks);
     };
     // On the heap: it holds the states of all of them.
     let all = async { tokio::join!(tasks, jobs) }.map(drop).boxed();
@@ -326,6 +339,18 @@ fn log_start(grpc: &TcpListener, http: &TcpListener, auth: &AuthConfig, limits: 
 async fn reload_certificate(tls: Option<Arc<TlsIdentity>>, shutdown: CancellationToken) {
     if let Some(tls) = tls {
         tls.reload_on_change(shutdown).await;
+    }
+}
+
+/// Publishes weeks, if there is a public page.
+async fn publish_weeks(
+    has_public_page: bool,
+    store: Arc<dyn Store>,
+    guard: Arc<ClockGuard>,
+    shutdown: CancellationToken,
+) {
+    if has_public_page {
+        public_week::run(store, guard, shutdown).await;
     }
 }
 

@@ -13,7 +13,9 @@ pub mod fold;
 mod hour;
 mod intake;
 mod location;
+mod operations;
 mod pseudonym;
+mod public_week;
 mod rows;
 pub mod sqlite;
 mod stores;
@@ -23,11 +25,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::catalog::{KamajiVersion, KubernetesVersion};
 
 pub use allowance::{Allowance, Room, Spent, Unlimited};
 pub use auth::{
@@ -45,7 +43,9 @@ pub use filter::{EventFilter, FilterTime, FilterVersion, HourRange, Installation
 pub use hour::{Day, Hour};
 pub use intake::{DayIntake, Intake};
 pub use location::{StoreLocation, UnknownStore};
+pub use operations::{Operations, RefusalCounts, ServedMinutes};
 pub use pseudonym::{InstallationId, InvalidInstallationId, PseudonymKey, RandomError};
+pub use public_week::{CategoryCount, PublicKey, PublicWeekStore, StoredWeek, WeekCounts};
 pub use rows::{
     AgentVersion, Batch, Dimension, EventRow, GaugeSnapshot, InvalidAgentVersion, InvalidDimension, Report, Source,
     SourceKind, StateCounts, truncate_to_hour, utc_day,
@@ -72,7 +72,7 @@ pub use stores::Stores;
 /// - An installation keeps its first source: rows of another source are acknowledged and dropped.
 /// - No stored value ties an event to an installation, or events to each other. After a checkpoint, neither does the order
 ///   of arrival.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: PublicWeekStore {
     /// Stores `batch` of a sender with this allowance, and spends it.
     ///
     /// Fails with [`WriteError`] if nothing of the batch was stored, or if that is unknown. The caller can write it
@@ -122,14 +122,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>>;
 
+    /// Reads the newest events that match, at most `limit` of them: newest first, within an hour in no particular order.
+    fn events(&self, filter: EventFilter, limit: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>>;
+
     /// Counts the events that match.
     fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>>;
 
     /// Reads what was new on each of the last 29 days up to `today`.
     fn intake(&self, today: Day) -> BoxFuture<'_, Result<Intake, ReadError>>;
 
-    /// Reads the data of the overview from one consistent state of the store.
-    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>>;
+    /// Adds the operation of the backend that serves the store, once: a repeat of a flush adds nothing.
+    fn record_operations(&self, operations: Operations) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Reads the facts of each query, all from one consistent state of the store.
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>>;
@@ -195,101 +198,8 @@ impl WriteError {
     }
 }
 
-/// A query for [`OverviewData`]. Each number bounds a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OverviewQuery {
-    /// The end of all windows; later rows count as well.
-    pub now: Timestamp,
-    /// The maximum number of versions of each component.
-    pub versions: u32,
-    /// The fewest installations of a version, or of a value of an extended gauge, that is listed. Values of fewer are added
-    /// up as [`Dimension::other`].
-    pub min_installations: u64,
-    /// The maximum number of values of each extended gauge.
-    pub dimensions: u32,
-    /// The maximum number of installations.
-    pub installations: u32,
-    /// The maximum number of events.
-    pub events: u32,
-    /// The number of UTC days of history, with the day of `now`.
-    pub days: u32,
-}
-
-/// The data of the overview.
-///
-/// An installation is *active* in a window if it is confirmed and was received in it. It is *current* if it is active in
-/// the last [`CURRENT`] hours. Stores count by the hour, so each window begins with a whole hour: the last 24 hours are up
-/// to 25. All but [`OverviewData::kamaji`] comes from this project's agents alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OverviewData {
-    /// Installations received in the last 24 hours.
-    pub day: ActiveCounts,
-    /// Installations received in the last 7 times 24 hours.
-    pub week: ActiveCounts,
-    /// Installations received in the last 30 times 24 hours.
-    pub month: ActiveCounts,
-    /// Control planes of current installations.
-    pub control_planes: Totals,
-    /// Current installations by Kamaji's version, most used first.
-    pub kamaji_versions: Vec<(KamajiVersion, u64)>,
-    /// Current installations by the version of their management cluster, most used first.
-    pub kubernetes_versions: Vec<(KubernetesVersion, u64)>,
-    /// The extended gauges of current installations, summed, most first within a metric.
-    pub dimensions: Vec<(Dimension, u64)>,
-    /// Confirmed installations, most recently seen first; within an hour in no particular order.
-    pub installations: Vec<InstallationRow>,
-    /// Events, newest first; within an hour in no particular order.
-    pub events: Vec<EventRow>,
-    /// The days that have rows of confirmed installations, oldest first.
-    pub days: Vec<DayTotals>,
-    /// The totals of Kamaji's built-in telemetry.
-    pub kamaji: KamajiTotals,
-}
-
-/// Totals of Kamaji's built-in telemetry. An installation may be counted here and among the agents' as well.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KamajiTotals {
-    /// Installations received in the last 24 hours.
-    pub day: ActiveCounts,
-    /// Installations received in the last 7 times 24 hours.
-    pub week: ActiveCounts,
-    /// Installations received in the last 30 times 24 hours.
-    pub month: ActiveCounts,
-    /// Control planes of the installations seen in the last 24 hours, as Kamaji counts them: one that is being made, or
-    /// whose status is unknown, is running.
-    pub control_planes: Totals,
-    /// Events of the last 24 hours, to the hour.
-    pub events: EventTotals,
-}
-
-/// Events by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventTotals {
-    /// Control planes that appeared.
-    pub created: u64,
-    /// Control planes that changed their version.
-    pub updated: u64,
-    /// Control planes that were deleted.
-    pub deleted: u64,
-}
-
-/// The maximum age of a current installation's last receipt: long enough for a maintenance window or a night without
-/// egress, short enough that an installation that is gone does not count.
-pub const CURRENT: Duration = Duration::from_hours(24);
-
-/// Installations received in a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActiveCounts {
-    /// Confirmed installations.
-    pub active: u64,
-    /// Installations that are not confirmed: trials, CI clusters, forgeries, and new ones. They are in no other figure.
-    pub not_confirmed: u64,
-    /// Installations beyond their senders' shares, or too large. They are in no other figure.
-    pub bulk: u64,
-}
-
 /// Sums of [`StateCounts`] over installations, of which a young one weighs 50 control planes at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Control planes whose API answers.
     pub running: u64,
@@ -326,15 +236,4 @@ pub struct MatchedInstallations {
     pub listed: Vec<InstallationRow>,
     /// The number of all.
     pub matching: u64,
-}
-
-/// A UTC day over all confirmed installations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DayTotals {
-    /// The day.
-    pub day: Date,
-    /// Installations received on it that were confirmed by then.
-    pub installations: u64,
-    /// Their control planes, each installation as it was last seen on that day.
-    pub control_planes: Totals,
 }

@@ -4,10 +4,16 @@ mod audit_log;
 mod chart;
 mod erase;
 mod format;
+mod insights;
 mod installations;
 mod page;
 mod login;
+mod public;
+mod questions;
 mod shared_answer;
+
+#[cfg(test)]
+mod contrast;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,18 +22,20 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Extension, Json, Router};
-use http::StatusCode;
+use axum::{Extension, Router};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, Uri};
 use maud::Markup;
 
 use super::auth::{AuthLayer, Principal};
 use super::clock::Clock;
-use super::insights::{self, Overview};
+use super::insights::parameters::QuestionName;
+use super::insights::render::AnyAnswer;
 use super::store::{ReadError, Stores};
 use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::{self, Readiness};
-use shared_answer::SharedAnswer;
+use page::Place;
+use shared_answer::SharedAnswers;
 
 /// The policy of a page whose form is sent to this backend alone.
 const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
@@ -45,6 +53,8 @@ pub(super) struct WebConfig {
     pub(super) max_age: Duration,
     /// The fewest installations of which a version is shown by its name.
     pub(super) min_installations: u64,
+    /// True if there is a public page.
+    pub(super) public_page: bool,
     /// The address of OTLP/gRPC, which a page without data names.
     pub(super) grpc: SocketAddr,
 }
@@ -55,28 +65,56 @@ struct Web {
     stores: Stores,
     auth: Arc<AuthLayer>,
     config: WebConfig,
-    overview: Arc<SharedAnswer<Overview>>,
+    answers: Arc<SharedAnswers<AnswerKey, Box<dyn AnyAnswer>>>,
 }
+
+/// A question, and the query of its parameters.
+type AnswerKey = (QuestionName, String);
 
 /// Returns the routes of readers, behind `auth`.
 pub(super) fn routes(stores: Stores, auth: &Arc<AuthLayer>, config: WebConfig) -> Router {
-    let shared = Arc::new(SharedAnswer::new(config.max_age));
+    let answers = Arc::new(SharedAnswers::new(config.max_age));
+    // Without the public page its paths are in no router, so that they are answered as any unknown path.
+    let public = config.public_page.then(|| public::routes(Arc::clone(&stores.rows), config.max_age));
     let routes = Router::new()
+        .merge(question_routes())
         .route("/", get(front))
         .route("/audit-log", get(audit_log::page))
+        .route("/installations", get(installations::page))
         .route("/sign-in", post(login::log_in))
+        .route("/sign-in/{code}", get(login::log_in_by_code))
         .route("/sign-out", post(login::log_out))
         .route("/style.css", get(style))
         .route("/icon.svg", get(icon))
-        .route("/api/v1/insights/overview", get(overview))
+        .route("/api/v1/openapi.json", get(insights::openapi::json))
         .route("/api/v1/audit-log", get(audit_log::json))
         .route("/api/v1/installations", get(installations::list).delete(installations::erase))
         .route("/api/v1/installations/{uuid}", delete(erase::erase))
-        .route("/api/v1/events", delete(installations::erase_events))
+        .route("/api/v1/events", get(installations::list_events).delete(installations::erase_events))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Web { stores, auth: Arc::clone(auth), config, overview: shared });
+        .with_state(Web { stores, auth: Arc::clone(auth), config, answers })
+        .merge(public.unwrap_or_default());
     auth.layer(routes, IntoResponse::into_response)
+}
+
+/// Returns the routes of the questions: their answers and, but for the front page, their pages.
+fn question_routes() -> Router<Web> {
+    let respond = |question| {
+        async move |State(web): State<Web>, uri: Uri, headers: HeaderMap| {
+            insights::respond(web, question, uri, headers).await
+        }
+    };
+    let show = |question| {
+        async move |State(web): State<Web>, uri: Uri, Extension(principal): Extension<Principal>| {
+            questions::page(web, question, uri, principal).await
+        }
+    };
+    let answers = QuestionName::ALL.into_iter();
+    let routes =
+        answers.fold(Router::new(), |routes, question| routes.route(question.api_path(), get(respond(question))));
+    let pages = QuestionName::ALL.into_iter().filter(|question| *question != QuestionName::Overview);
+    pages.fold(routes, |routes, question| routes.route(Place::from(question).path(), get(show(question))))
 }
 
 /// Returns the routes of the probes. They report the last result of the health check, so that no probe reads the store.
@@ -106,24 +144,10 @@ impl IntoResponse for PageError {
     }
 }
 
-async fn read_overview(web: &Web) -> Result<Arc<Overview>, ReadError> {
-    let ask = async {
-        let (store, now) = (web.stores.rows.as_ref(), web.config.clock.now());
-        let data = store.overview(insights::overview_query(now, web.config.min_installations)).await?;
-        Ok(insights::overview(data, &store.pseudonym_key().await?, now))
-    };
-    web.overview.get(ask).await
-}
-
 /// Shows the overview to a reader, and the login form to others.
-async fn front(State(web): State<Web>, principal: Option<Extension<Principal>>) -> Result<Response, PageError> {
-    let Some(Extension(principal)) = principal else { return login::page(&web, None).await };
-    let overview = read_overview(&web).await?;
-    Ok(with_form(page::overview(&overview, web.config.grpc, &principal)))
-}
-
-async fn overview(State(web): State<Web>) -> Result<Response, PageError> {
-    Ok(Json(&*read_overview(&web).await?).into_response())
+async fn front(State(web): State<Web>, uri: Uri, principal: Option<Extension<Principal>>) -> Response {
+    let Some(Extension(principal)) = principal else { return login::page(&web, None).await.into_response() };
+    questions::page(web, QuestionName::Overview, uri, principal).await.into_response()
 }
 
 async fn style() -> impl IntoResponse {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod erase;
+mod insights;
 mod installations;
 mod serve;
 mod token;
@@ -21,6 +22,8 @@ pub(super) struct BackendArgs {
 enum BackendCommand {
     /// Serve until a signal ends it.
     Serve(Box<serve::ServeArgs>),
+    /// Answer a question about the installations, with the rows of the API. The backend may be serving.
+    Insights(insights::InsightsArgs),
     /// Look at installations, those outside of the figures included. The backend may be serving.
     Installations {
         #[command(subcommand)]
@@ -50,6 +53,7 @@ struct StoreArgs {
 pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
     match args.command {
         BackendCommand::Serve(args) => serve::run(*args).await,
+        BackendCommand::Insights(args) => insights::run(args).await,
         BackendCommand::Installations { command } => installations::run(command).await,
         BackendCommand::Erase(args) => erase::run(args).await,
         BackendCommand::Backup(args) => backup::backup(args).await,

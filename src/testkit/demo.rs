@@ -1,5 +1,5 @@
 //! A demo on one machine: a simulated cluster with a fleet of control planes, the real agent, the real backend with
-//! half a year of simulated history, and optionally a real collector between them.
+//! a year of simulated history, and optionally a real collector between them.
 //!
 //! ```text
 //! fleet ──▶ cluster ──HTTP──▶ agent ──OTLP──▶ (collector) ──▶ backend ◀── history
@@ -8,7 +8,7 @@
 //! Everything listens on loopback, and all data is deleted at the end unless a directory is given.
 
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,16 +27,16 @@ use super::{fleet, history};
 use crate::agent::consent::{KamajiOptOut, OptOut};
 use crate::agent::export::connection::ExporterConfig;
 use crate::agent::kubernetes::operator::OperatorLocation;
-use crate::backend::auth::token;
-use crate::backend::store::{AuthStore, OverviewQuery, Role, SqliteStore, Store};
-use crate::backend::{self, Listeners, ServeSettings, Stores};
+use crate::backend::auth::{AuthConfig, LoginCode, token};
+use crate::backend::store::{AuthStore, InstallationFilter, Role, SqliteStore, Store};
+use crate::backend::{self, Listeners, SecurityConfig, ServeSettings, Stores};
 use crate::{agent, process};
 
 /// The default address of the page: the port of OTLP over HTTP, which the backend serves as well.
-const DEFAULT_HTTP_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4_318);
+const DEFAULT_HTTP_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4_318);
 
 /// A free port of loopback.
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The number of control planes in the cluster: as many as fit on a screen.
 const FLEET_SIZE: usize = 25;
@@ -73,7 +73,7 @@ pub struct Config {
 /// Runs the demo until the shutdown.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let demo = Demo::start(config, shutdown).await?;
-    print_introduction(demo.page, &demo.token, &demo.folder);
+    print_introduction(&demo);
     demo.wait().await
 }
 
@@ -84,6 +84,8 @@ struct Demo {
     page: SocketAddr,
     /// The token that grants access to the page.
     token: String,
+    /// The link that opens the page signed in, once.
+    link: Option<String>,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
@@ -101,7 +103,11 @@ impl Demo {
         let agent_ended = CancellationToken::new();
         let stores = Stores::from(store);
         let mut tasks = JoinSet::new();
-        let settings = ServeSettings { insights_max_age: EXPORT_INTERVAL, ..ServeSettings::default() };
+        let code = LoginCode::new(token.clone())?;
+        let link = loopback(page).map(|address| format!("http://{address}{}", code.path()));
+        let auth = AuthConfig { login_code: link.is_some().then_some(code), ..AuthConfig::default() };
+        let security = SecurityConfig { auth, ..SecurityConfig::default() };
+        let settings = ServeSettings { insights_max_age: EXPORT_INTERVAL, security, ..ServeSettings::default() };
         tasks.spawn(backend::serve(listeners, stores, settings, agent_ended.clone()));
         let endpoint = match collector {
             None => format!("http://{otlp}"),
@@ -113,11 +119,11 @@ impl Demo {
             let _ended = agent_ended.drop_guard();
             agent::run(config, shutdown).await
         });
-        Ok(Self { folder, page, token, tasks })
+        Ok(Self { folder, page, token, link, tasks })
     }
 
     async fn wait(self) -> anyhow::Result<()> {
-        let Self { folder, page: _, token: _, tasks } = self;
+        let Self { folder, page: _, token: _, link: _, tasks } = self;
         let ended = process::shutdown::supervise(tasks).await;
         folder.close().and(ended)
     }
@@ -175,19 +181,18 @@ async fn create_token(auth_store: &dyn AuthStore) -> anyhow::Result<String> {
 
 /// Writes the history into a store that is empty.
 async fn fill(store: &dyn Store) -> anyhow::Result<()> {
-    let now = Timestamp::now();
-    let query =
-        OverviewQuery { now, versions: 0, min_installations: 0, dimensions: 0, installations: 0, events: 0, days: 0 };
-    if store.overview(query).await?.month.active > 0 {
+    let confirmed = InstallationFilter { confirmed: Some(true), ..InstallationFilter::default() };
+    if store.installations(confirmed, 0).await?.matching > 0 {
         print_line("The directory has a history already.");
         return Ok(());
     }
     let started = Instant::now();
-    let history::WrittenHistory { installations, snapshots, events } = history::write(store, SEED, now).await?;
+    let history::WrittenHistory { installations, snapshots, events } =
+        history::write(store, SEED, Timestamp::now()).await?;
     let seconds = started.elapsed().as_secs_f32();
     print_line(&format!(
-        "Half a year of {installations} simulated installations is in the store after {seconds:.1} s: {snapshots} daily \
-         snapshots and {events} events."
+        "A year of {installations} simulated installations is in the store after {seconds:.1} s: {snapshots} daily snapshots \
+         and {events} events."
     ));
     Ok(())
 }
@@ -263,16 +268,34 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
     })
 }
 
-fn print_introduction(page: SocketAddr, token: &str, folder: &DataFolder) {
+/// Returns the address of loopback at which a server is reached that listens on `address`; `None` if it is not: a login code
+/// is taken from loopback alone.
+fn loopback(address: SocketAddr) -> Option<SocketAddr> {
+    let ip = match address.ip() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, address.port()))
+}
+
+fn print_introduction(Demo { folder, page, token, link, .. }: &Demo) {
     let end = match folder {
         DataFolder::Temporary(_) => "Ctrl-C ends the demo and deletes its data.".to_owned(),
         DataFolder::Persistent(path) => format!("Ctrl-C ends the demo; its data stays in {}.", path.display()),
     };
+    let open = match link {
+        Some(link) => format!(
+            "    Open:     {link}\n\nThe link signs in once. After that, the page takes the token, as the API does:\n\n"
+        ),
+        None => format!("    Open:     http://{page}/, which takes the token, as the API does:\n\n"),
+    };
     print_line(&format!(
         "The real agent watches a simulated cluster of {FLEET_SIZE} control planes, and exports every {EXPORT_INTERVAL:?}.\n\
          Its events are on the page at once; its counts only once an installation is confirmed, on another day.\n\
-         {end}\n\n    The page:  http://{page}/\n    Its token: {token}\n    \
-         As JSON:   curl -H \"Authorization: Bearer {token}\" http://{page}/api/v1/insights/overview\n"
+         {end}\n\n{open}    Token:    {token}\n    \
+         As JSON:  curl -H \"Authorization: Bearer {token}\" http://{page}/api/v1/insights/overview\n"
     ));
 }
 
@@ -284,44 +307,85 @@ fn print_line(line: &str) {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::backend::store::truncate_to_hour;
 
     const DEADLINE: Duration = Duration::from_mins(1);
 
-    async fn overview(demo: &Demo) -> Value {
+    async fn get(demo: &Demo, path: &str) -> Value {
         let base = format!("http://{}", demo.page).parse().unwrap();
         let client = kube::Client::try_from(kube::Config::new(base)).unwrap();
-        let request = http::Request::get("/api/v1/insights/overview")
+        let request = http::Request::get(path)
             .header("authorization", format!("Bearer {}", demo.token))
             .body(Vec::new())
             .unwrap();
         client.request(request).await.unwrap()
     }
 
-    /// Waits until the overview has an event with extended attributes, which the history lacks and the agent sends.
-    async fn until_the_agent_has_reported(demo: &Demo) -> Value {
-        let is_extended = |event: &Value| event.get("cluster_api").is_some();
+    /// Returns the status of the link, and whether it set a cookie.
+    async fn open_link(demo: &Demo) -> (u16, bool) {
+        let address = format!("http://{}", demo.page);
+        let path = demo.link.as_deref().unwrap().strip_prefix(&address).unwrap();
+        let mut stream = TcpStream::connect(demo.page).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", demo.page);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, response.contains("set-cookie: ktt_session="))
+    }
+
+    #[test]
+    fn a_link_leads_to_loopback_or_there_is_none() {
+        for (page, expected) in [
+            ("127.0.0.1:4318", Some("127.0.0.1:4318")),
+            ("0.0.0.0:80", Some("127.0.0.1:80")),
+            ("[::]:80", Some("[::1]:80")),
+            ("192.0.2.7:80", None),
+        ] {
+            let link = loopback(page.parse().unwrap()).map(|address| address.to_string());
+            assert_eq!(link.as_deref(), expected, "{page}");
+        }
+    }
+
+    /// Returns the rows of a table of the overview.
+    async fn overview(demo: &Demo, table: &str) -> Vec<Value> {
+        let mut answer = get(demo, "/api/v1/insights/overview").await;
+        let mut rows = std::mem::take(answer["rows"].as_array_mut().unwrap());
+        rows.retain(|row| row["table"] == table);
+        rows
+    }
+
+    /// Waits for an event of the agent: the history ends in the hour before `start`.
+    async fn until_the_agent_has_reported(demo: &Demo, start: Timestamp) {
+        let is_of_agent = |event: &Value| event["time"].as_str().unwrap().parse::<Timestamp>().unwrap() >= start;
         let reported = async {
             loop {
-                let overview = overview(demo).await;
-                if overview["events"].as_array().is_some_and(|events| events.iter().any(is_extended)) {
-                    return overview;
+                let list = get(demo, "/api/v1/events?limit=10").await;
+                if list["events"].as_array().is_some_and(|events| events.iter().any(is_of_agent)) {
+                    return;
                 }
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        timeout(DEADLINE, reported).await.unwrap()
+        timeout(DEADLINE, reported).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_page_shows_history_and_fleet_and_the_data_is_deleted_at_the_end() {
         let shutdown = CancellationToken::new();
+        let start = truncate_to_hour(Timestamp::now());
         let demo = Demo::start(Config { http_addr: Some(ANY), ..Config::default() }, shutdown.clone()).await.unwrap();
         let folder = demo.folder.path().to_owned();
-        let overview = until_the_agent_has_reported(&demo).await;
-        assert!(overview["current"]["installations"].as_u64().unwrap() > 100, "{overview}");
+        until_the_agent_has_reported(&demo, start).await;
+        let active = overview(&demo, "active").await;
+        assert!(active.iter().all(|row| row["installations"].as_u64().unwrap() > 100), "{active:?}");
+        assert_eq!(open_link(&demo).await, (303, true));
+        assert_eq!(open_link(&demo).await, (401, false), "it signs in once");
         assert!(folder.exists());
         shutdown.cancel();
         timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
@@ -336,7 +400,7 @@ mod tests {
         for _ in 0..2 {
             let shutdown = CancellationToken::new();
             let demo = Demo::start(config(), shutdown.clone()).await.unwrap();
-            installations.push(overview(&demo).await["days"].as_array().unwrap().len());
+            installations.push(overview(&demo, "day").await.len());
             shutdown.cancel();
             timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
         }

@@ -11,6 +11,7 @@ mod servers;
 
 mod agent;
 mod backend;
+mod browser;
 mod chart;
 mod cluster;
 mod completion;

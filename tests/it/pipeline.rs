@@ -16,13 +16,16 @@ struct Maintainers {
 impl Maintainers {
     async fn start() -> Self {
         let backend = Backend::start().await;
-        let token = backend.token("maintainers");
+        let token = backend.admin_token("maintainers");
         Self { backend, token }
     }
 
-    async fn overview(&self) -> Value {
-        let overview = web::get_as(&self.token, self.backend.url(), "/api/v1/insights/overview").await;
-        serde_json::from_str(&overview).unwrap()
+    async fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&web::get_as(&self.token, self.backend.url(), path).await).unwrap()
+    }
+
+    async fn all_events(&self) -> Vec<Value> {
+        self.get("/api/v1/events").await["events"].as_array().unwrap().clone()
     }
 
     /// Waits until the only installation satisfies `is`, and returns it. It is not shown before it is confirmed.
@@ -37,7 +40,7 @@ impl Maintainers {
 
     async fn events(&self, count: usize) -> Vec<Value> {
         eventually(&format!("{count} events"), async || {
-            let events = self.overview().await["events"].as_array().unwrap().clone();
+            let events = self.all_events().await;
             assert!(events.len() <= count, "{events:?}");
             (events.len() == count).then_some(events)
         })
@@ -69,9 +72,14 @@ async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     let first = maintainers.installation("the first gauges", |_| true).await;
     assert_eq!(first.counts, [1, 1, 0, 0]);
     assert_eq!((first.kamaji_version.as_str(), first.kubernetes_version.as_str()), ("v1.0.0", "v1.36.3"));
-    let overview = maintainers.overview().await;
-    assert_eq!(overview["seen"]["day"], serde_json::json!({"active": 0, "not_confirmed": 1, "bulk": 0}));
-    assert_eq!(overview["events"], Value::Array(Vec::new()), "an existing control plane is not reported as created");
+    let overview = maintainers.get("/api/v1/insights/overview").await;
+    let active = overview["rows"].as_array().unwrap().iter().find(|row| row["table"] == "active").unwrap();
+    assert_eq!([&active["installations"], &active["not_confirmed"], &active["bulk"]], [0, 1, 0], "{active}");
+    assert_eq!(
+        maintainers.all_events().await,
+        Vec::<Value>::new(),
+        "an existing control plane is not reported as created"
+    );
 
     cluster.create_dry_run(clone("never")).await;
     cluster.create(clone("three").version("v1.35.1-acme.7").status("Ready").held()).await;
@@ -92,13 +100,12 @@ async fn check_pipeline(cluster: ApiServer, clone: impl Fn(&str) -> Tcp) {
     assert_eq!((&updated["old_tcp_version"], &updated["new_tcp_version"]), (&"v1.35.1".into(), &"v1.36.0".into()));
     let deleted = only(&events, "kamaji.tcp.deleted");
     assert_eq!((&deleted["status"], &deleted["tcp_version"]), (&"Upgrading".into(), &"v1.36.0".into()));
-    let common = ["kamaji_version", "kubernetes_version", "name", "tcp_version", "time"];
+    let common = ["bulk", "kamaji_version", "kubernetes_version", "name", "source", "tcp_version", "time"];
     assert_eq!(keys(&created), common, "neither extended attributes, which are off, nor the installation");
-    assert_eq!(
-        keys(&updated),
-        ["kamaji_version", "kubernetes_version", "name", "new_tcp_version", "old_tcp_version", "time"]
-    );
-    assert_eq!(keys(&deleted), ["kamaji_version", "kubernetes_version", "name", "status", "tcp_version", "time"]);
+    let versions = ["new_tcp_version", "old_tcp_version", "source", "time"];
+    assert_eq!(keys(&updated), [&["bulk", "kamaji_version", "kubernetes_version", "name"][..], &versions].concat());
+    let status = ["source", "status", "tcp_version", "time"];
+    assert_eq!(keys(&deleted), [&["bulk", "kamaji_version", "kubernetes_version", "name"][..], &status].concat());
     assert_eq!(agent.terminate().await, Some(0), "{}", agent.log());
 }
 

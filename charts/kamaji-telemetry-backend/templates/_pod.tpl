@@ -88,6 +88,8 @@ Returns the environment variables of the backend. Settings are variables rather 
   value: {{ if kindIs "string" .Values.maxStoreSize }}{{ .Values.maxStoreSize | quote }}{{ else }}{{ .Values.maxStoreSize | int64 | quote }}{{ end }}
 - name: KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS
   value: {{ .Values.minVersionInstallations | int64 | quote }}
+- name: KAMAJI_TELEMETRY_PUBLIC_PAGE
+  value: {{ .Values.publicPage.enabled | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS
   value: {{ .Values.maxConnections | int64 | quote }}
 - name: KAMAJI_TELEMETRY_MAX_CONNECTIONS_PER_CLIENT

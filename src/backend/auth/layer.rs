@@ -18,6 +18,7 @@ use super::cookie;
 use super::csrf::{self, PublicUrl};
 use super::error::{AuthError, AuthUnavailable, Respond};
 use super::ingest_tokens::{IngestTokens, bearer};
+use super::login_code::{LoginCode, UnusedLoginCode};
 use super::login_throttle::LoginThrottle;
 use super::principal::{Credentials, Principal};
 use super::reader_tokens::ReaderTokens;
@@ -36,6 +37,7 @@ pub(in crate::backend) struct AuthLayer {
     pub(super) auth_store: Arc<dyn AuthStore>,
     pub(super) audit_log: AuditLogWriter,
     pub(super) login_throttle: LoginThrottle,
+    pub(super) login_code: UnusedLoginCode,
     /// The entries that each token added to the audit log, by its prefix.
     log_entries: TokenBuckets<String>,
     pub(super) is_secure: bool,
@@ -74,6 +76,7 @@ impl AuthLayer {
             auth_store,
             audit_log,
             login_throttle,
+            login_code: UnusedLoginCode::new(None),
             log_entries,
             is_secure,
             public_url,
@@ -81,6 +84,12 @@ impl AuthLayer {
             reader_tokens,
             clock,
         }
+    }
+
+    /// Returns the layer with a code that signs in once, if there is one.
+    #[must_use]
+    pub(in crate::backend) fn with_login_code(self, code: Option<LoginCode>) -> Self {
+        Self { login_code: UnusedLoginCode::new(code), ..self }
     }
 
     /// Forgets the sources and tokens that are within their limits again.
@@ -99,6 +108,10 @@ impl AuthLayer {
             RouteAccess::Public => Ok(next.run(request).await),
             RouteAccess::Sender if self.ingest_tokens.authorizes(request.headers()) => Ok(next.run(request).await),
             RouteAccess::Sender => Err(AuthError::SenderTokenRequired),
+            RouteAccess::LoginLink => {
+                self.check_host(&request)?;
+                Ok(next.run(request).await)
+            }
             RouteAccess::SameOrigin => {
                 self.check_host(&request)?;
                 self.check_origin(&request)?;

@@ -69,8 +69,8 @@ pub(super) fn prefix_of(text: &str) -> Option<&str> {
     (is_hex(prefix.strip_prefix(TOKEN_MARKER)?, PREFIX_BYTES) && is_hex(secret, SECRET_BYTES)).then_some(prefix)
 }
 
-/// Returns the secret of a new session.
-pub(super) fn session_secret() -> Result<String, RandomError> {
+/// Returns the secret of a new session, or of a login code.
+pub(super) fn random_secret() -> Result<String, RandomError> {
     random::<SECRET_BYTES>()
 }
 

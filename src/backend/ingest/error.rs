@@ -37,7 +37,10 @@ pub(super) enum IngestError {
     /// A body that cannot be decoded, with what was expected. A text that says where would repeat what was sent.
     #[error("the body is not what is sent to this path: expected {0}")]
     Malformed(&'static str),
-    /// Records of which none is acceptable, or more than a request may hold.
+    /// More points or records than a request may hold.
+    #[error("too many points or records: expected at most {0} in a request")]
+    TooManyItems(usize),
+    /// Records of which none is acceptable.
     #[error("{0}")]
     Rejected(String),
     /// A store that cannot write at the moment.
@@ -46,6 +49,27 @@ pub(super) enum IngestError {
 }
 
 impl IngestError {
+    /// Returns the reason under which the request is counted as refused; `None` if its records are counted one by one.
+    /// One of few, in `snake_case`, and none of the labels of rejected records.
+    pub(super) const fn refusal(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Auth(AuthError::SenderTokenRequired) => "sender_token",
+            Self::Auth(_) | Self::Unrouted => "unrouted",
+            Self::RateLimit(RateLimitError::Limited(_) | RateLimitError::NoRoom) => "rate_limit",
+            Self::RateLimit(RateLimitError::TooSlow) => "deadline",
+            Self::RateLimit(RateLimitError::TooLarge(_)) | Self::TooLargeDecompressed(_) => "too_large",
+            Self::RateLimit(RateLimitError::Broken) | Self::UnsupportedEncoding | Self::Encoding => "broken",
+            Self::UnsupportedType(_) => "content_type",
+            Self::Malformed(_) => "malformed",
+            Self::TooManyItems(_) => "too_many_items",
+            Self::Store(WriteError::Overloaded { .. }) => "store_overloaded",
+            Self::Store(WriteError::Full) => "store_full",
+            Self::Store(WriteError::TooManyNew) => "too_many_new",
+            Self::Store(WriteError::Unavailable(_)) => "store_unavailable",
+            Self::Rejected(_) => return None,
+        })
+    }
+
     /// Returns the time after which to try again; `None` if that would not help.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -53,5 +77,35 @@ impl IngestError {
             Self::Store(error) => Some(error.retry_after()),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::ingest::reject_reasons;
+
+    #[test]
+    fn a_request_is_refused_under_no_label_of_a_record() {
+        let requests = [
+            IngestError::Auth(AuthError::SenderTokenRequired),
+            IngestError::Unrouted,
+            IngestError::RateLimit(RateLimitError::NoRoom),
+            IngestError::RateLimit(RateLimitError::TooSlow),
+            IngestError::TooLargeDecompressed(1),
+            IngestError::Encoding,
+            IngestError::UnsupportedType(""),
+            IngestError::Malformed(""),
+            IngestError::TooManyItems(1),
+            IngestError::Store(WriteError::Overloaded { waiting: 1, bound: 1 }),
+            IngestError::Store(WriteError::Full),
+            IngestError::Store(WriteError::TooManyNew),
+            IngestError::Store(WriteError::Unavailable("".into())),
+        ];
+        for error in requests {
+            let reason = error.refusal().unwrap();
+            assert!(reject_reasons().all(|label| label != reason), "{reason}");
+        }
+        assert_eq!(IngestError::Rejected(String::new()).refusal(), None, "its records were counted");
     }
 }

@@ -20,7 +20,7 @@ use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
 use super::error::IngestError;
-use super::stack::{self, GuardedStore, Protocol, media_type};
+use super::stack::{self, GuardedStore, OuterLayers, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
@@ -48,13 +48,14 @@ pub(in crate::backend) fn routes(
     auth: &Arc<AuthLayer>,
     limiter: Arc<Limiter>,
 ) -> Router {
+    let outer = OuterLayers { limiter, refusals: Arc::clone(store.refusals()) };
     let routes = Router::new()
         .route("/stats", post(receive::<Stats>))
         .route("/create", post(receive::<Create>))
         .route("/update", post(receive::<Update>))
         .route("/delete", post(receive::<Delete>))
         .with_state(KamajiReceiver { store, key });
-    stack::layers::<KamajiProtocol>(routes, limiter, |routes, respond| auth.layer(routes, respond))
+    stack::layers::<KamajiProtocol>(routes, outer, |routes, respond| auth.layer(routes, respond))
 }
 
 impl Protocol for KamajiProtocol {
@@ -99,6 +100,7 @@ impl Protocol for KamajiProtocol {
             | IngestError::UnsupportedEncoding
             | IngestError::Encoding
             | IngestError::Malformed(_)
+            | IngestError::TooManyItems(_)
             | IngestError::Rejected(_) => text(StatusCode::BAD_REQUEST),
         };
         if let Some(wait) = retry_after {
@@ -121,7 +123,7 @@ const fn reject_reason(error: &IngestError) -> Option<&'static str> {
         IngestError::RateLimit(RateLimitError::Broken) | IngestError::UnsupportedEncoding | IngestError::Encoding => {
             Some("broken")
         }
-        IngestError::Malformed(_) | IngestError::Rejected(_) => Some("malformed"),
+        IngestError::Malformed(_) | IngestError::TooManyItems(_) | IngestError::Rejected(_) => Some("malformed"),
         IngestError::Unrouted | IngestError::RateLimit(_) | IngestError::Auth(_) | IngestError::Store(_) => None,
     }
 }

@@ -4,6 +4,8 @@ pub(in crate::backend) mod grpc;
 pub(in crate::backend) mod http;
 mod rejection_log;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -17,6 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::IngestError;
+use super::refusals::Refusals;
 use super::stack::{self, GuardedStore};
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
 use crate::backend::auth::AuthError;
@@ -32,6 +35,9 @@ const MAX_MESSAGE: usize = 512 * 1024;
 
 /// The most points or records of a request: four times what an agent sends at most, 500 events.
 const MAX_ITEMS: usize = 2_000;
+
+/// The reason under which a record that is too old counts as refused.
+const EXPIRED: &str = "expired";
 
 /// The error of a body that cannot be decoded.
 const MALFORMED: IngestError = IngestError::Malformed("its OTLP message");
@@ -112,6 +118,11 @@ impl Ingester {
         Self { store, rejection_log: RejectionLog::new() }
     }
 
+    /// Returns the numbers of refused records.
+    fn refusals(&self) -> Arc<Refusals> {
+        Arc::clone(self.store.refusals())
+    }
+
     /// Validates a message and stores its records. Returns the count and the message of OTLP's `partial_success`; `None`
     /// if all was accepted.
     async fn ingest<S: OtlpSignal>(
@@ -140,13 +151,16 @@ impl Ingester {
     ) -> Result<Rejections, IngestError> {
         let Some(validated) = validated else {
             permit.charge(items);
-            let message = format!("too many points or records: expected at most {MAX_ITEMS} in a request");
-            return Err(IngestError::Rejected(message));
+            return Err(IngestError::TooManyItems(MAX_ITEMS));
         };
         let is_fully_rejected = validated.is_fully_rejected();
         let Validated { records, rejections, expired } = validated;
-        rejections.iter().for_each(|(reason, count)| metrics::records_rejected(reason.label(), count));
+        rejections.iter().for_each(|(reason, count)| {
+            metrics::records_rejected(reason.label(), count);
+            self.store.refusals().count(reason.label(), count);
+        });
         metrics::records_expired(expired);
+        self.store.refusals().count(EXPIRED, expired);
         self.rejection_log.log(&rejections, expired);
         stack::write(&self.store, now, permit, items, records).await?;
         if is_fully_rejected { Err(IngestError::Rejected(rejections.to_string())) } else { Ok(rejections) }
@@ -174,6 +188,7 @@ fn status(error: &IngestError) -> Status {
         IngestError::UnsupportedType(_)
         | IngestError::Encoding
         | IngestError::Malformed(_)
+        | IngestError::TooManyItems(_)
         | IngestError::Rejected(_) => (Code::InvalidArgument, error.to_string()),
         IngestError::Store(WriteError::Overloaded { .. }) => {
             (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
@@ -192,7 +207,7 @@ fn status(error: &IngestError) -> Status {
 /// Returns the time after which to try again, or what is wrong with a body that is rejected whenever it is sent.
 fn details(error: &IngestError) -> Option<ErrorDetails> {
     match error {
-        IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => {
+        IngestError::Encoding | IngestError::Malformed(_) | IngestError::TooManyItems(_) | IngestError::Rejected(_) => {
             // The message as a whole: a path to a field would repeat what was sent.
             Some(ErrorDetails::with_bad_request_violation("", error.to_string()))
         }

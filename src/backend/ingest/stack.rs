@@ -26,6 +26,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use super::error::IngestError;
+use super::refusals::Refusals;
 use crate::backend::auth::AuthError;
 use crate::backend::clock_guard::ClockGuard;
 use crate::backend::metrics::{self, Transport};
@@ -64,19 +65,27 @@ pub(super) trait Protocol: 'static {
 #[derive(Clone)]
 struct Rejected(Arc<IngestError>);
 
+/// The state of the outer layers.
+#[derive(Clone)]
+pub(super) struct OuterLayers {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
 /// Returns `routes` behind the layers. `auth` adds the one that checks the ingest token.
 pub(super) fn layers<P: Protocol>(
     routes: Router,
-    limiter: Arc<Limiter>,
+    outer: OuterLayers,
     auth: impl FnOnce(Router, fn(AuthError) -> Response) -> Router,
 ) -> Router {
     let routes = routes.layer(from_fn(read::<P>));
-    outer_layers::<P>(auth(routes, |error| reject(error.into())), limiter)
+    outer_layers::<P>(auth(routes, |error| reject(error.into())), outer)
 }
 
 /// Returns `routes`, whose requests are rejected by their heads alone, behind the layers that read no body.
-pub(super) fn outer_layers<P: Protocol>(routes: Router, limiter: Arc<Limiter>) -> Router {
-    routes.layer(from_fn_with_state(limiter, check)).layer(from_fn(render::<P>))
+pub(super) fn outer_layers<P: Protocol>(routes: Router, outer: OuterLayers) -> Router {
+    let OuterLayers { limiter, refusals } = outer;
+    routes.layer(from_fn_with_state(limiter, check)).layer(from_fn_with_state(refusals, render::<P>))
 }
 
 /// Returns the response to a request that is rejected; the outermost layer renders it.
@@ -86,16 +95,23 @@ pub(super) fn reject(error: IngestError) -> Response {
     response
 }
 
-/// The store behind the guard of the clock.
+/// The store behind the guard of the clock, and the numbers of what is not stored.
 #[derive(Clone)]
 pub(in crate::backend) struct GuardedStore {
     store: Arc<dyn Store>,
     guard: Arc<ClockGuard>,
+    refusals: Arc<Refusals>,
 }
 
 impl GuardedStore {
     pub(in crate::backend) fn new(store: Arc<dyn Store>, guard: Arc<ClockGuard>) -> Self {
-        Self { store, guard }
+        let refusals = Arc::new(Refusals::new(Arc::clone(&guard)));
+        Self { store, guard, refusals }
+    }
+
+    /// Returns the numbers of refused records.
+    pub(in crate::backend) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// Returns the time of receipt. Fails while the clock disagrees with the store: nothing can be stored then.
@@ -107,7 +123,7 @@ impl GuardedStore {
 /// Charges for a request of `items` items that was received at `now`, and stores its accepted `records`. Returns after
 /// the commit.
 pub(super) async fn write(
-    GuardedStore { store, guard }: &GuardedStore,
+    GuardedStore { store, guard, .. }: &GuardedStore,
     now: Timestamp,
     permit: Permit,
     items: usize,
@@ -183,10 +199,13 @@ pub(super) fn is_gzip(headers: &HeaderMap, name: &str) -> Result<bool, IngestErr
     Ok(is_gzip)
 }
 
-async fn render<P: Protocol>(request: Request, next: Next) -> Response {
+async fn render<P: Protocol>(State(refusals): State<Arc<Refusals>>, request: Request, next: Next) -> Response {
     let format = P::format(request.headers());
     let mut response = next.run(request).await;
     let rejected = response.extensions_mut().remove().and_then(|Rejected(error)| Arc::into_inner(error));
+    if let Some(reason) = rejected.as_ref().and_then(IngestError::refusal) {
+        refusals.count(reason, 1);
+    }
     let response = rejected.map_or(response, |error| P::respond(error, format));
     metrics::requests(P::TRANSPORT, P::result(&response));
     response

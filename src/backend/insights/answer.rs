@@ -37,7 +37,7 @@ pub struct Answer<R> {
     pub generated_at: Timestamp,
     /// The last complete day, with which windows end.
     pub data_through: Date,
-    /// The senders: `agent` or `kamaji`.
+    /// The senders: `agent` or `kamaji`, or [`BOTH_SOURCES`].
     pub source: &'static str,
     /// The window, such as `30d`; `None` if the question has none.
     pub window: Option<Window>,
@@ -60,6 +60,9 @@ impl Asked {
         self.today().minus(1)
     }
 }
+
+/// The source of an answer that has rows of each.
+pub const BOTH_SOURCES: &str = "agent and kamaji";
 
 /// Returns the name of a source, as parameters and answers have it.
 pub const fn source_name(source: SourceKind) -> &'static str {

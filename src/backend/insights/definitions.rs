@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::backend::store::Day;
 use crate::catalog::{KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers};
@@ -51,16 +52,20 @@ pub const WORDS: [(&str, &str); 9] = [
 ];
 
 /// A window: the days up to the last complete day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub enum Window {
     /// 7 days.
+    #[serde(rename = "7d")]
     Days7,
     /// 30 days.
     #[default]
+    #[serde(rename = "30d")]
     Days30,
     /// 90 days.
+    #[serde(rename = "90d")]
     Days90,
     /// 365 days.
+    #[serde(rename = "365d")]
     Days365,
 }
 
@@ -186,12 +191,6 @@ impl FromStr for Component {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Window {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

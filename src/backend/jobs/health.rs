@@ -127,14 +127,36 @@ mod tests {
     use crate::backend::clock::Clock;
     use crate::backend::rate_limit::Limits;
     use crate::backend::store::{
-        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
-        MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, StaleRows,
-        StoreSize, WriteError,
+        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
+        MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
+        StaleRows, StoreSize, StoredWeek, WeekCounts, WriteError,
     };
 
     /// A store that can be read unless it hangs, and does nothing else.
     #[derive(Default)]
     struct HangingStore(AtomicBool);
+
+    impl PublicWeekStore for HangingStore {
+        fn week_counts(&self, _: Day) -> BoxFuture<'_, Result<WeekCounts, ReadError>> {
+            pending().boxed()
+        }
+
+        fn public_key(&self) -> BoxFuture<'_, Result<PublicKey, ReadError>> {
+            pending().boxed()
+        }
+
+        fn last_public_week(&self) -> BoxFuture<'_, Result<Option<Day>, ReadError>> {
+            pending().boxed()
+        }
+
+        fn publish_week(&self, _: StoredWeek) -> BoxFuture<'_, Result<bool, WriteError>> {
+            pending().boxed()
+        }
+
+        fn public_weeks(&self) -> BoxFuture<'_, Result<Vec<StoredWeek>, ReadError>> {
+            pending().boxed()
+        }
+    }
 
     impl Store for HangingStore {
         fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -181,6 +203,10 @@ mod tests {
             pending().boxed()
         }
 
+        fn events(&self, _: EventFilter, _: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
+            pending().boxed()
+        }
+
         fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
             pending().boxed()
         }
@@ -189,7 +215,7 @@ mod tests {
             pending().boxed()
         }
 
-        fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
+        fn record_operations(&self, _: Operations) -> BoxFuture<'_, Result<(), WriteError>> {
             pending().boxed()
         }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 use super::{ReadError, WriteError};
 
@@ -164,7 +165,7 @@ pub enum StoreTokenError {
 }
 
 /// An entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLogEntry {
     /// The time of the request; of an entry without a token, the beginning of its hour.
     pub time: Timestamp,
@@ -179,7 +180,7 @@ pub struct AuditLogEntry {
 }
 
 /// A reference to a token as the audit log holds it, which outlives the token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenRef {
     /// The token's prefix.
     pub token: String,

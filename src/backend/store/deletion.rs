@@ -1,6 +1,7 @@
 //! Deletion of rows, by age and on request.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::hour::{Day, Hour};
@@ -41,7 +42,7 @@ pub struct StaleRows {
 }
 
 /// The number of rows that an erasure deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Erased {
     /// True if the latest state was deleted.
     pub latest: bool,

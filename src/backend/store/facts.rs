@@ -73,7 +73,8 @@ pub struct Facts {
     pub event_weeks: Vec<EventWeekFact>,
     /// Refused records by day, in the order of the days. They have no source.
     pub refusals: Vec<RefusalFact>,
-    /// The hours in which the backend served, in their order, up to the moment of the reading.
+    /// The hours in which the backend served, in their order, up to the moment of the reading. The first is the last one before
+    /// those that were asked for, if there is any: what is between the two is known as well.
     pub served_hours: Vec<ServedHour>,
 }
 
@@ -114,7 +115,7 @@ pub struct PairFact {
     pub kubernetes: KubernetesVersion,
     /// Their number.
     pub installations: u64,
-    /// Their control planes, with those that are left out.
+    /// Their control planes. Those of a young one are 50 at most.
     pub control_planes: u64,
     /// Their weight by control planes.
     pub weight: u64,
@@ -188,9 +189,9 @@ pub struct EventWeekFact {
 pub struct RefusalFact {
     /// The day.
     pub day: Day,
-    /// The reason, as the metric of refused records labels it.
+    /// The reason: the label of a rejected record in the metrics, or of a request that was refused as a whole.
     pub reason: String,
-    /// Their number.
+    /// The number of points, events and whole requests. What was sent again was counted again.
     pub records: u64,
 }
 

@@ -95,7 +95,7 @@ pub struct EventFilter {
 }
 
 /// The rows that match a filter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct MatchedRows {
     /// Installations.
     pub installations: u64,

@@ -24,9 +24,9 @@ use super::rows::{EventRow, GaugeSnapshot, Report};
 pub use distinct::{DistinctValues, Pool};
 pub use ledger::Ledger;
 pub use rollups::{
-    ActiveDimensionKey, ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums,
-    EventAspect, EventChange, EventDayKey, EventHourKey, EventWeekKey, LatestKey, PairKey, RollupChanges, RowDays,
-    SeenKey, Sign, StateSums,
+    ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums, ESTABLISHED_DAYS,
+    EventAspect, EventChange, EventDayKey, EventHourKey, EventWeekKey, PairKey, RollupChanges, RowDays, SeenKey, Sign,
+    StateSums,
 };
 pub use size::SizeClass;
 pub use weight::{MAX_WEIGHT, MAX_YOUNG_CONTROL_PLANES, YOUNG_DAYS};
@@ -40,7 +40,8 @@ const CONFIRMATION_HOURS: i32 = 20;
 pub const MAX_CONTROL_PLANES: u64 = 25_000;
 
 /// The bytes of a file that the first report of an installation's day takes at most without its points: 70 in `latest`, 30
-/// in its index, and 65 in `days`, which are 240 in pages that are two thirds full, and up to 5 rows of rollups of 40 to 50.
+/// in its index, and 65 in `days`, which are 240 in pages that are two thirds full, and up to 6 rows of rollups of 40 to 45:
+/// four of its day, one of its pair of versions, and one of its condition.
 const REPORT_BYTES: u32 = 512;
 
 /// The bytes that any further report of the day counts as: it overwrites its rows, and moves to other rows of the rollups.

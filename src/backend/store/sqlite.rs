@@ -14,7 +14,10 @@ mod inbox;
 mod lock;
 mod matching;
 mod migrate;
+mod operations;
 mod prune;
+mod public_weeks;
+mod published_week;
 mod reader;
 mod removal;
 mod rollups;
@@ -37,9 +40,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, Hour, InstallationFilter, Intake,
-    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, RandomError, ReadError,
-    StaleRows, Store, StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, RandomError, ReadError, StaleRows,
+    Store, StoreSize, WriteError,
 };
 use file::{APPLICATION_ID, FileError, StoreFile, beside, connect};
 use lock::{Lock, LockError};
@@ -70,6 +73,7 @@ pub struct SqliteStore {
     scans: SqliteReader,
     writer: SqliteWriter,
     pseudonym_key: PseudonymKey,
+    public_key: PublicKey,
     path: PathBuf,
     /// Dropped after the connections, as the locks are.
     file: Arc<StoreFile>,
@@ -211,7 +215,8 @@ impl SqliteStore {
         // A negative size is in kB rather than in pages.
         writing.pragma_update(None, "cache_size", -CACHE_KB)?;
         check_schema(&mut writing)?;
-        let pseudonym_key = pseudonym_key(&writing)?;
+        let pseudonym_key = key(&writing, "pseudonym")?.into();
+        let public_key = key(&writing, "public")?.into();
         let mut rows = RowWriter::new(writing);
         if purpose == Purpose::Serve {
             rows.load_uids()?;
@@ -232,6 +237,7 @@ impl SqliteStore {
             scans,
             writer: SqliteWriter::start(rows)?,
             pseudonym_key,
+            public_key,
             path: path.to_owned(),
             file,
             locks,
@@ -312,14 +318,11 @@ impl StoreLocks {
     }
 }
 
-/// Returns the stored key, or stores a new one. If two processes do so at once, both use the key of the first.
-fn pseudonym_key(connection: &Connection) -> Result<PseudonymKey, OpenCause> {
-    const NAME: &str = "pseudonym";
+/// Returns the stored key of this name, or stores a new one. If two processes do so at once, both use the key of the first.
+fn key(connection: &Connection, name: &str) -> Result<[u8; PseudonymKey::LENGTH], OpenCause> {
     let new = PseudonymKey::random()?;
-    connection.execute("INSERT INTO keys (name, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![NAME, new])?;
-    let key: [u8; PseudonymKey::LENGTH] =
-        connection.query_row("SELECT key FROM keys WHERE name = ?1", params![NAME], |row| row.get("key"))?;
-    Ok(key.into())
+    connection.execute("INSERT INTO keys (name, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![name, new])?;
+    Ok(connection.query_row("SELECT key FROM keys WHERE name = ?1", params![name], |row| row.get("key"))?)
 }
 
 impl Store for SqliteStore {
@@ -379,6 +382,17 @@ impl Store for SqliteStore {
         self.scans.run_with_words(read).boxed()
     }
 
+    fn events(&self, filter: EventFilter, limit: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
+        async move {
+            self.merge().await;
+            let read = move |connection: &mut Connection, words: &mut Words| {
+                matching::events(connection, words, &filter, limit)
+            };
+            self.scans.run_with_words(read).await
+        }
+        .boxed()
+    }
+
     fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
         async move {
             self.merge().await;
@@ -392,6 +406,10 @@ impl Store for SqliteStore {
 
     fn intake(&self, today: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
         self.reader.run(move |connection| age::intake(connection, today)).boxed()
+    }
+
+    fn record_operations(&self, operations: Operations) -> BoxFuture<'_, Result<(), WriteError>> {
+        self.run(move |connection| operations::record(connection, &operations)).boxed()
     }
 
     fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
@@ -412,14 +430,6 @@ impl Store for SqliteStore {
             prune::truncate_wal(rows.parts().0)
         };
         self.writer.run_on_rows(tidy).boxed()
-    }
-
-    fn overview(&self, query: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
-        async move {
-            self.merge().await;
-            self.insights.run_with_words(move |connection, words| reader::overview(connection, words, query)).await
-        }
-        .boxed()
     }
 
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {

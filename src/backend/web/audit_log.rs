@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{PageError, Web, page, with_form};
 use crate::backend::auth::Principal;
@@ -21,13 +22,15 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 10_000;
 
 /// The parameters of the JSON response.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct AuditLogQuery {
+    /// Number of entries, 10,000 at most.
     limit: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct AuditLogPage {
+/// Entries of the audit log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditLogPage {
     /// Newest first.
     entries: Vec<AuditLogEntry>,
 }

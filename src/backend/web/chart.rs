@@ -1,101 +1,222 @@
-//! Charts as SVG. The page's policy allows no inline styles, so sizes are attributes and colours are classes.
+//! Charts as SVG. The pages' policy allows no inline styles and no script: sizes are attributes, colours are classes, and
+//! what a pointer shows is a rule of `style.css`. No I/O, and no number in a chart is one that a table is made of.
+
+mod cell;
+mod data;
+mod end_labels;
+mod hover;
+mod marks;
+mod older;
+mod plot;
+mod stack;
+mod ticks;
 
 use maud::{Markup, html};
 
-use super::format::number;
+pub(super) use cell::{Extent, heat_class, interval, share_bar, stacked_bar};
+pub(super) use data::{Mark, Outage, Segment, Series, Step, TimeChart, TimePoint, Unit, Value};
+pub(super) use older::{Ramp, fold_older};
+use plot::{DATE_LABEL_INDENT, Plot, SIZES, Size, px};
+use stack::{Band, Run};
 
-/// A part of a bar: the class of its colour, its name, and its value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Segment {
-    pub(super) class: &'static str,
-    pub(super) name: &'static str,
-    pub(super) value: u64,
-}
+/// The minimum number of complete points of a series that is drawn as a line or an area. Between fewer than three points a
+/// line shows a trend that nothing supports.
+const MIN_LINE_POINTS: usize = 3;
 
-/// A column of [`columns`].
-#[derive(Debug)]
-pub(super) struct Column {
-    /// The label, such as a day.
-    pub(super) label: String,
-    /// The parts from bottom to top.
-    pub(super) parts: Vec<Segment>,
-}
+/// The maximum number of dates at which each point of a line is drawn too: dots of more than two weeks touch.
+const MAX_DOTTED_POINTS: usize = 14;
 
-impl Column {
-    fn total(&self) -> u64 {
-        self.parts.iter().map(|part| part.value).sum()
-    }
-}
-
-/// The height of [`columns`], in the units of its view box.
-const HEIGHT: u64 = 1_000;
-/// The width of a column and the gap beside it, in the same units.
-const COLUMN_WIDTH: u64 = 10;
-
-/// The width of the gap within it.
-const GAP_WIDTH: u64 = 2;
-
-/// Renders one stacked bar that fills its width.
-pub(super) fn stacked_bar(parts: &[Segment]) -> Markup {
-    let total: u64 = parts.iter().map(|part| part.value).sum();
-    let mut offset = 0;
-    let positioned = parts.iter().map(|part| {
-        let x = offset;
-        offset += part.value;
-        (x, part)
-    });
+/// Renders a chart over time, at each of the sizes of which the style sheet shows one.
+pub(super) fn time_chart(chart: &TimeChart) -> Markup {
+    let shape = Shape::of(chart);
     html! {
-        svg.bar viewBox={ "0 0 " (total.max(1)) " 1" } preserveAspectRatio="none" aria-hidden="true" {
-            @for (x, part) in positioned {
-                rect class=(part.class) x=(x) width=(part.value) height="1" { title { (part.name) ": " (number(part.value)) } }
-            }
-        }
-    }
-}
-
-/// Renders a bar of `value` out of `whole`.
-pub(super) fn share_bar(value: u64, whole: u64) -> Markup {
-    html! {
-        svg.share viewBox={ "0 0 " (whole.max(1)) " 1" } preserveAspectRatio="none" aria-hidden="true" {
-            rect.share-value width=(value) height="1" {}
-        }
-    }
-}
-
-/// Renders stacked columns, one a day, of which the last is today. The largest is the scale.
-pub(super) fn columns(description: &str, columns: &[Column]) -> Markup {
-    let scale = columns.iter().map(Column::total).max().unwrap_or_default();
-    let count = u64::try_from(columns.len()).unwrap_or_default();
-    html! {
-        figure.chart {
-            div.scale { (number(scale)) }
-            svg role="img" aria-label=(description) viewBox={ "0 0 " (count * COLUMN_WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
-                @for (position, column) in (0..).zip(columns) { (bars(position * COLUMN_WIDTH, column, scale.max(1))) }
-            }
+        figure.time-chart {
             figcaption {
-                span { (columns.first().map_or("", |column| &column.label)) }
-                span { "today so far" }
+                h2 { (chart.title) }
+                @if !chart.is_empty() { p.muted { (explanation(chart, shape)) } }
+            }
+            @if chart.is_empty() {
+                p.muted { "Nothing was received in this window." }
+            } @else {
+                @for size in &SIZES { (drawing(chart, shape, size)) }
             }
         }
     }
 }
 
-fn bars(x: u64, column: &Column, scale: u64) -> Markup {
-    let mut top = HEIGHT;
-    let positioned = column.parts.iter().map(|part| {
-        let height = part.value * HEIGHT / scale;
-        top -= height;
-        (top, height, part)
-    });
-    let parts = column.parts.iter().map(|part| format!("{}: {}", part.name, number(part.value)));
-    let title = format!("{}\n{}", column.label, parts.collect::<Vec<_>>().join("\n"));
+/// The form in which the series of a chart are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Too few points for lines.
+    Points,
+    Lines,
+    /// Areas, each on top of those before it.
+    Stacked,
+}
+
+impl Shape {
+    fn of(chart: &TimeChart) -> Self {
+        match () {
+            () if chart.complete_points() < MIN_LINE_POINTS || chart.is_of_one() => Self::Points,
+            () if chart.stacked => Self::Stacked,
+            () => Self::Lines,
+        }
+    }
+}
+
+/// Explains what the eye cannot know: that areas are stacked, that a point is partial, and what a shade is.
+fn explanation(chart: &TimeChart, shape: Shape) -> String {
+    let mut parts = Vec::new();
+    if shape == Shape::Stacked && chart.series.len() > 1 {
+        parts.push("Stacked: each area stands on the one below it.".to_owned());
+    }
+    if let Some(point) = chart.points.iter().rfind(|point| point.partial) {
+        let mark = if shape == Shape::Points { "Hollow" } else { "Dashed" };
+        parts.push(format!("{mark}: {} is not over, so it is partial.", chart.step.name(point.date)));
+    }
+    if !chart.outages.is_empty() {
+        parts.push("Shaded: the backend was away.".to_owned());
+    }
+    parts.join(" ")
+}
+
+fn drawing(chart: &TimeChart, shape: Shape, size: &'static Size) -> Markup {
+    let plot = Plot::new(chart, shape, size, end_labels::width(chart, size));
+    let placed = marks::place(chart, &plot);
+    let plot = &plot.with_lines_above(marks::rows(&placed));
+    let (title, description) =
+        (format!("{}-{}-title", chart.id, plot.size.class), format!("{}-{}-desc", chart.id, plot.size.class));
     html! {
-        g {
-            title { (title) }
-            rect.hover x=(x) width=(COLUMN_WIDTH) height=(HEIGHT) {}
-            @for (y, height, part) in positioned {
-                @if height > 0 { rect class=(part.class) x=(x) y=(y) width=(COLUMN_WIDTH - GAP_WIDTH) height=(height) {} }
+        svg.drawing.{ (plot.size.class) } role="img" aria-labelledby=(title) aria-describedby=(description)
+            viewBox={ "0 0 " (px(plot.size.width)) " " (px(plot.size.height)) } font-size=(px(plot.size.font)) {
+            // In a group of their own, which has no area: a browser shows the title of what is under the pointer.
+            g { title id=(title) { (chart.title) } desc id=(description) { (chart.description) } }
+            (outages(chart, plot))
+            (value_axis(plot))
+            (date_axis(plot))
+            @match plot.shape {
+                Shape::Points => (dots(chart, plot)),
+                Shape::Lines => (lines(chart, plot)),
+                Shape::Stacked => (areas(chart, plot)),
+            }
+            (marks::marks(chart, &placed, plot))
+            (end_labels::end_labels(chart, plot))
+            @if plot.size.has_hover { (hover::hover(chart, plot)) }
+        }
+    }
+}
+
+fn value_axis(plot: &Plot) -> Markup {
+    html! {
+        g.axis {
+            @for tick in &plot.value_ticks {
+                @let y = plot.y(tick.value);
+                line.grid.zero[tick.value == 0.0] x1=(px(plot.left)) x2=(px(plot.right)) y1=(px(y)) y2=(px(y)) {}
+                text x=(px(plot.left - 8.0)) y=(px(y + plot.size.font * 0.35)) text-anchor="end" { (tick.label) }
             }
         }
     }
 }
+
+fn date_axis(plot: &Plot) -> Markup {
+    html! {
+        g.axis {
+            @for tick in &plot.date_ticks {
+                @let x = plot.x(tick.day);
+                line.tick x1=(px(x)) x2=(px(x)) y1=(px(plot.bottom)) y2=(px(plot.bottom + 5.0)) {}
+                text x=(px(x + DATE_LABEL_INDENT)) y=(px(plot.bottom + plot.size.font + 5.0)) { (tick.label) }
+            }
+        }
+    }
+}
+
+fn outages(chart: &TimeChart, plot: &Plot) -> Markup {
+    let shades = chart.outages.iter().filter_map(|outage| plot.span(outage).map(|span| (outage, span)));
+    html! {
+        @for (outage, (x, width)) in shades {
+            rect.outage x=(px(x)) width=(px(width)) y=(px(plot.top)) height=(px(plot.bottom - plot.top)) {
+                title { (outage.label) }
+            }
+        }
+    }
+}
+
+/// Draws each value by itself.
+fn dots(chart: &TimeChart, plot: &Plot) -> Markup {
+    html! { @for series in chart.series.iter().rev() { (series_dots(chart, series, plot, |_| true)) } }
+}
+
+/// Draws those values of a series by themselves whose position `wanted` says; a partial one hollow.
+fn series_dots(chart: &TimeChart, series: &Series, plot: &Plot, wanted: impl Fn(usize) -> bool) -> Markup {
+    let points = chart.points.iter().zip(&series.values).enumerate();
+    html! {
+        g.{ (series.class) } {
+            @for (position, (point, value)) in points {
+                @if let Some(value) = value && wanted(position) {
+                    circle.dot.partial[point.partial] cx=(px(plot.x_of(position))) cy=(px(plot.y(value.height()))) r="3.5" {}
+                }
+            }
+        }
+    }
+}
+
+/// Draws lines, the first and strongest one on top. A value with no other beside it is a dot.
+fn lines(chart: &TimeChart, plot: &Plot) -> Markup {
+    html! {
+        @for series in chart.series.iter().rev() {
+            @let runs = stack::runs(&series.heights());
+            g.{ (series.class) } {
+                @for run in &runs {
+                    @for (part, partial) in stack::split_partial(run, &chart.points) {
+                        @if part.len() > 1 { path.line.partial[partial] d=(plot.line(part.iter().copied())) {} }
+                    }
+                }
+            }
+            (series_dots(chart, series, plot, |position| {
+                chart.points.len() <= MAX_DOTTED_POINTS || chart.points[position].partial || is_alone(&runs, position)
+            }))
+        }
+    }
+}
+
+fn is_alone(runs: &[Run], position: usize) -> bool {
+    runs.iter().any(|run| matches!(run.as_slice(), [(only, _)] if *only == position))
+}
+
+/// Draws areas from bottom to top, in the order of the series.
+fn areas(chart: &TimeChart, plot: &Plot) -> Markup {
+    let columns: Vec<_> = chart.series.iter().map(Series::heights).collect();
+    html! {
+        @for (series, Band { lower, upper }) in chart.series.iter().zip(stack::bands(&columns)) {
+            g.{ (series.class) } {
+                @for run in stack::runs(&upper) {
+                    @for (part, partial) in stack::split_partial(&run, &chart.points) {
+                        (area(part, &lower, plot, partial))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Draws one area, or a thin bar where a point has no other beside it.
+fn area(part: &[(usize, f64)], lower: &[Option<f64>], plot: &Plot, partial: bool) -> Markup {
+    let floor = |position: usize| lower.get(position).copied().flatten().unwrap_or_default();
+    html! {
+        @match part {
+            [] => {},
+            [(position, top)] => {
+                @let (x, y) = (plot.x_of(*position), plot.y(*top));
+                rect.area.partial[partial] x=(px(x - 2.0)) width="4" y=(px(y)) height=(px(plot.y(floor(*position)) - y)) {}
+            },
+            part => {
+                @let back = part.iter().rev().map(|(position, _)| (*position, floor(*position)));
+                path.area.partial[partial] d={ (plot.line(part.iter().copied().chain(back))) "Z" } {}
+                path.edge.partial[partial] d=(plot.line(part.iter().copied())) {}
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,22 +2,38 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Formats a number with separators, such as `1,234,567`.
-pub(super) fn number(value: impl Into<u64>) -> String {
-    let digits = value.into().to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
+use crate::backend::insights::wording::count;
+
+/// The smallest number that [`compact`] shortens: up to there all digits fit where the short form does.
+const MIN_COMPACT: u64 = 100_000;
+
+/// Formats a number with three digits and a unit from 100,000 on, such as `1.18 M`.
+pub(super) fn compact(value: u64) -> String {
+    let units = [(1_000, "k"), (1_000_000, "M"), (1_000_000_000, "B")];
+    if value < MIN_COMPACT {
+        return count(value);
     }
-    grouped
+    let shortened = units.into_iter().map(|(size, unit)| (three_digits(value, size), unit));
+    // 999,950 is 1,000 k when it is rounded, which is 1 M.
+    let mut fitting = shortened.filter(|((whole, _), unit)| *whole < 1_000 || *unit == "B");
+    fitting
+        .next()
+        .map_or_else(|| count(value), |((whole, decimals), unit)| format!("{}{decimals} {unit}", count(whole)))
 }
 
-/// Formats `part` of `whole` in percent, rounded; empty if `whole` is 0.
-pub(super) fn percent(part: u64, whole: u64) -> String {
-    (part * 100 + whole / 2).checked_div(whole).map(|percent| format!("{percent} %")).unwrap_or_default()
+/// Returns `value` in units of `size`, rounded to three digits: the whole part, and the decimals with their point.
+fn three_digits(value: u64, size: u64) -> (u64, String) {
+    let decimals = match value / size {
+        0..10 => 2,
+        10..100 => 1,
+        _ => 0,
+    };
+    let power = 10_u128.pow(decimals);
+    let size = u128::from(size);
+    let rounded = (u128::from(value) * power + size / 2) / size;
+    let whole = u64::try_from(rounded / power).unwrap_or(u64::MAX);
+    let decimals = format!(".{:0width$}", rounded % power, width = decimals as usize);
+    (whole, decimals.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
 /// Formats the time from `time` to `now`, in its largest unit.
@@ -43,15 +59,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_by_three() {
-        for (value, text) in
-            [(0_u64, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")]
-        {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
     fn an_age_is_shown_in_its_largest_unit() {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365);
         let age = |seconds| ago(now - SignedDuration::from_secs(seconds), now);
@@ -64,7 +71,23 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_rounded() {
-        assert_eq!((percent(1, 3), percent(2, 3), percent(0, 0)), ("33 %".into(), "67 %".into(), String::new()));
+    fn a_large_number_is_shortened_to_three_digits() {
+        for (value, text) in [
+            (0, "0"),
+            (99_999, "99,999"),
+            (100_000, "100 k"),
+            (123_456, "123 k"),
+            (999_499, "999 k"),
+            (999_500, "1 M"),
+            (1_180_234, "1.18 M"),
+            (1_200_000, "1.2 M"),
+            (9_999_999, "10 M"),
+            (24_102_615, "24.1 M"),
+            (1_500_000_000, "1.5 B"),
+            (5_000_000_000_000, "5,000 B"),
+        ] {
+            assert_eq!(compact(value), text);
+        }
+        assert!(compact(u64::MAX).ends_with(" B"));
     }
 }

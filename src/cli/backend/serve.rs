@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 use ipnet::IpNet;
 use jiff::civil::Date;
 
@@ -61,6 +62,10 @@ pub(super) struct ServeArgs {
     /// Fewest installations of which a version is shown by its name; the others are shown as other.
     #[arg(long, env = "KAMAJI_TELEMETRY_MIN_VERSION_INSTALLATIONS", default_value = "3", value_name = "NUMBER")]
     min_version_installations: u64,
+    /// Publishes weekly figures at /public and /api/v1/public/weeks, which everybody may read without a token.
+    #[arg(long, env = "KAMAJI_TELEMETRY_PUBLIC_PAGE", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    public_page: bool,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -199,6 +204,7 @@ impl ServeArgs {
             delete_future_records,
             insights_max_age,
             min_version_installations,
+            public_page,
             tls,
             auth,
             limits,
@@ -206,7 +212,7 @@ impl ServeArgs {
         let store = store.location()?;
         let retention = Retention { events, installations, audit_log, interval, delay };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
-        let auth = AuthConfig { public_url, ingest_token_file, reader_token_file };
+        let auth = AuthConfig { public_url, ingest_token_file, reader_token_file, login_code: None };
         let max_store_size = Some(limits.max_store_size).filter(|bytes| *bytes > 0);
         let security = SecurityConfig { limits: limits.into_limits(), tls: tls.load()?, auth };
         let clock = Clock::default();
@@ -219,6 +225,7 @@ impl ServeArgs {
             max_store_size,
             insights_max_age,
             min_version_installations,
+            public_page,
         };
         Ok(backend::Config { grpc, http, health, store, settings })
     }

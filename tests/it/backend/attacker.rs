@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::store::fold::Standing;
 use kamaji_telemetry::backend::store::{
-    Batch, EventFilter, GaugeSnapshot, Hour, InstallationFilter, Report, Source, SqliteStore, StateCounts, Store,
+    Batch, EventFilter, GaugeSnapshot, Hour, InstallationFilter, Report, Source, SourceKind, SqliteStore, StateCounts,
+    Store,
 };
 use kamaji_telemetry::backend::{Limits, ManualClock, SecurityConfig, ServeSettings, ShareLimits};
 use kamaji_telemetry::catalog::{BY_VERSION, DATASTORE_COUNT, DATASTORE_USED_BY};
@@ -44,7 +46,7 @@ struct Attack {
     versions: u16,
 }
 
-/// The figures that a reader sees.
+/// The figures of the day that is not over, and of the one before.
 #[derive(Debug)]
 struct Shown {
     active: u64,
@@ -118,13 +120,14 @@ impl Attack {
     }
 
     async fn shown(&self) -> Shown {
-        let overview = self.backend.overview().await;
-        let version = overview.current.kamaji_versions.top.iter().find(|share| share.version == "v1.0.0");
+        let facts = self.backend.facts(SourceKind::Agent, Hour::of(self.clock.now()).day()).await;
+        let of_truth = facts.pairs.iter().filter(|pair| pair.kamaji.to_string() == "v1.0.0");
+        let bulk = facts.last_seen.iter().filter(|fact| fact.standing == Standing::Bulk);
         Shown {
-            active: overview.seen.day.active,
-            control_planes: overview.current.control_planes.total(),
-            version: version.map_or(0, |share| share.installations),
-            bulk: overview.seen.day.bulk,
+            active: facts.pairs.iter().map(|pair| pair.installations).sum(),
+            control_planes: facts.pairs.iter().map(|pair| pair.control_planes).sum(),
+            version: of_truth.map(|pair| pair.installations).sum(),
+            bulk: bulk.map(|fact| fact.installations).sum(),
         }
     }
 }
@@ -310,7 +313,7 @@ async fn versions_without_end_displace_none_that_is_in_use() {
     // Two pools of Kamaji's versions and two of the versions of control planes, in 27 hours.
     assert!(words < 4 * 256 * 27, "{words}");
     figures("attacker-versions", &format!("26 hours of made-up versions: {words} words, and {shown:?}"));
-    let pairs = attack.backend.count("latest_rollup");
+    let pairs = attack.backend.count("active_pair_rollup");
     assert!(pairs < 256 * 27, "{pairs}");
 }
 

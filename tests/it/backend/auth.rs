@@ -2,6 +2,7 @@
 
 mod closed;
 mod log;
+mod login_code;
 mod reader_tokens;
 mod readers;
 mod sign_in;
@@ -13,7 +14,7 @@ use kamaji_telemetry::backend::auth::routes::{ROUTES, Route, RouteAccess};
 use kamaji_telemetry::backend::store::{AuditLogEntry, Erased, Role, TokenRef};
 use uuid::Uuid;
 
-use super::harness::{Backend, JSON, Reply, request, unlimited};
+use super::harness::{Backend, JSON, PUBLISHED_WEEK, Reply, request};
 use super::kamaji::stats;
 use super::samples::{metrics_request, now, state_gauges};
 use crate::program::Backend as Process;
@@ -37,7 +38,7 @@ fn expected(access: RouteAccess, reader: &Reader) -> Outcome {
         (RouteAccess::Page(_), None) => Outcome::Redirected,
         (RouteAccess::Api(_), None) => Outcome::Unauthorized,
         (RouteAccess::Page(needed) | RouteAccess::Api(needed), Some(role)) if role < needed => Outcome::Forbidden,
-        (RouteAccess::Public | RouteAccess::Sender | RouteAccess::SameOrigin, _)
+        (RouteAccess::Public | RouteAccess::Sender | RouteAccess::SameOrigin | RouteAccess::LoginLink, _)
         | (RouteAccess::FrontPage | RouteAccess::Page(_) | RouteAccess::Api(_), Some(_)) => Outcome::Authorized,
     }
 }
@@ -54,18 +55,26 @@ fn outcome(reply: &Reply) -> Outcome {
     }
 }
 
+/// Returns the path of a route with values that nothing has for its parameters.
+fn path_of(route: &Route) -> String {
+    route
+        .path
+        .replace("{uuid}", &Uuid::new_v4().to_string())
+        .replace("{code}", &"0".repeat(64))
+        .replace("{week}", PUBLISHED_WEEK)
+}
+
 /// Sends a request to a route, as a page of the backend would.
 async fn visit(backend: &Backend, route: &Route, header: Option<&(&'static str, String)>) -> Reply {
     let origin = format!("http://{}", backend.http);
     let mut headers = vec![("origin", origin.as_str())];
     headers.extend(header.map(|(name, value)| (*name, value.as_str())));
-    let path = route.path.replace("{uuid}", &Uuid::new_v4().to_string());
-    backend.send(route.method.as_str(), &path, &headers).await
+    backend.send(route.method.as_str(), &path_of(route), &headers).await
 }
 
 #[tokio::test]
 async fn each_route_admits_only_authorized_requests() {
-    let backend = Backend::limited(unlimited()).await;
+    let backend = Backend::public().await;
     let installation = Uuid::new_v4();
     backend.received_before(installation).await;
     let gauges = metrics_request(installation, state_gauges([12_345, 0, 0, 0], now()));
@@ -79,12 +88,14 @@ async fn each_route_admits_only_authorized_requests() {
             let expected = expected(route.access, &reader);
             assert_eq!(outcome(&reply), expected, "{route:?} for {reader:?}: {reply:?}");
             let tells = match route.path {
-                "/" | "/api/v1/insights/overview" => true,
-                "/api/v1/installations" => route.method == "GET" && reader.role == Role::Admin,
+                "/" | "/insights/versions" | "/api/v1/insights/overview" | "/api/v1/insights/versions" => true,
+                "/installations" | "/api/v1/installations" => route.method == "GET" && reader.role == Role::Admin,
                 _ => false,
             };
             let tells = tells && reader.state == State::Valid;
-            assert_eq!(is_shown(&reply), tells, "{route:?} for {reader:?}");
+            // The sentence on the front page is about days that are over.
+            let is_answered = route.path == "/" && reply.text().contains("in 30 days");
+            assert_eq!(is_shown(&reply) || is_answered, tells, "{route:?} for {reader:?}");
             assert!(!reply.text().contains(&installation.to_string()), "{route:?}: a reader could write by it");
         }
     }
@@ -100,22 +111,37 @@ fn erasing_and_the_log_are_for_admins_and_only_what_tells_nothing_is_for_everybo
         with(&[RouteAccess::Page(Role::Admin), RouteAccess::Api(Role::Admin)]),
         [
             "GET /audit-log",
+            "GET /installations",
             "GET /api/v1/audit-log",
             "GET /api/v1/installations",
             "DELETE /api/v1/installations",
             "DELETE /api/v1/installations/{uuid}",
+            "GET /api/v1/events",
             "DELETE /api/v1/events",
         ]
     );
-    assert_eq!(with(&[RouteAccess::Public]), ["GET /style.css", "GET /icon.svg", "GET /livez", "GET /readyz"]);
+    assert_eq!(
+        with(&[RouteAccess::Public]),
+        [
+            "GET /style.css",
+            "GET /icon.svg",
+            "GET /api/v1/openapi.json",
+            "GET /public",
+            "GET /public/{week}",
+            "GET /api/v1/public/weeks",
+            "GET /livez",
+            "GET /readyz",
+        ]
+    );
     assert_eq!(with(&[RouteAccess::SameOrigin, RouteAccess::FrontPage]), ["GET /", "POST /sign-in"]);
+    assert_eq!(with(&[RouteAccess::LoginLink]), ["GET /sign-in/{code}"]);
     let senders = ["/v1/metrics", "/v1/logs", "/stats", "/create", "/update", "/delete"];
     assert_eq!(with(&[RouteAccess::Sender]), senders.map(|path| format!("POST {path}")));
 }
 
 #[tokio::test]
 async fn a_method_that_is_in_no_route_of_a_path_is_refused_to_everybody() {
-    let backend = Backend::start().await;
+    let backend = Backend::public().await;
     let admin = Reader { way: Way::Token, role: Role::Admin, state: State::Valid };
     let header = admin.enter(backend.auth.as_ref()).await;
     for route in &ROUTES {
@@ -220,7 +246,7 @@ async fn another_host_than_the_public_one_is_answered_to_senders_and_probes_alon
     let backend =
         Backend::with_auth(AuthConfig { public_url: Some(url.parse().unwrap()), ..AuthConfig::default() }).await;
     for route in &ROUTES {
-        let path = route.path.replace("{uuid}", &Uuid::new_v4().to_string());
+        let path = path_of(route);
         for (host, is_right) in [("telemetry.example.org", true), ("evil.test", false)] {
             let reply = with_host(&backend, route, &path, host).await;
             let needs_no_host = matches!(route.access, RouteAccess::Public | RouteAccess::Sender);

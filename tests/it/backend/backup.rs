@@ -96,7 +96,7 @@ fn a_backup_is_added_and_the_oldest_beyond_the_number_go_and_nothing_else() {
     );
     assert!(!message.contains(third) && message.contains("checked"), "{message}");
     let backup = scene.backups().join(new);
-    assert_eq!(count(&backup, "keys"), 1);
+    assert_eq!(count(&backup, "keys"), 2);
     drop(SqliteStore::open_existing(&backup).unwrap());
 }
 

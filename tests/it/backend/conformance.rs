@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use kamaji_telemetry::backend::insights::away::Away;
+use kamaji_telemetry::backend::store::fold::{DimensionPart, EventChange, Standing};
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Allowance, Batch, Cutoffs, Dimension, Erased, EventFilter, EventRow, EventTotals, GaugeSnapshot,
-    Hour, HourRange, InstallationFilter, KamajiTotals, MatchedRows, OverviewData, OverviewQuery, Pruned, Report, Room,
-    Source, SqliteStore, StateCounts, Store, Totals, Unlimited, WriteError, truncate_to_hour, utc_day,
+    Allowance, Batch, Cutoffs, Day, DayFact, Dimension, DimensionFact, Erased, EventFilter, EventRow, Facts,
+    FactsQuery, GaugeSnapshot, Hour, HourRange, InstallationFilter, InstallationRow, MatchedRows, Operations, Pruned,
+    Report, Room, SeenFact, ServedHour, ServedMinutes, Source, SourceKind, SqliteStore, StateCounts, Store, Totals,
+    Unlimited, WriteError, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -23,7 +26,7 @@ use uuid::Uuid;
 macro_rules! conformance {
     ($open:expr) => {
         conformance!(@ $open,
-            an_empty_store_has_an_empty_overview,
+            an_empty_store_has_nothing_to_show,
             writing_again_changes_nothing,
             the_last_received_snapshot_stands_whatever_its_hour,
             an_installation_has_one_row_a_day,
@@ -32,8 +35,8 @@ macro_rules! conformance {
             every_event_reads_back_as_it_was_written,
             installations_are_active_once_they_are_confirmed,
             those_that_are_not_confirmed_are_in_no_other_figure,
-            only_installations_of_the_last_day_are_current,
-            lists_are_sorted_and_bounded,
+            only_installations_of_the_window_are_active,
+            lists_are_bounded,
             concurrent_writers_lose_and_repeat_nothing,
             a_batch_larger_than_the_queue_is_kept,
             kamajis_built_in_telemetry_is_counted_apart,
@@ -47,7 +50,10 @@ macro_rules! conformance {
             what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored,
             installations_that_match_a_filter_are_listed_and_erased,
             events_that_match_a_filter_are_erased_and_their_repeats_are_known,
+            the_newest_events_that_match_a_filter_are_listed,
             what_is_new_is_counted_by_day,
+            the_operation_is_summed_by_day_and_hour_and_a_repeated_flush_adds_nothing,
+            the_operation_goes_with_the_days_of_installations,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -60,7 +66,7 @@ macro_rules! conformance {
         )*
 
         #[test]
-        fn after_any_history_the_overview_and_the_facts_are_what_the_rows_come_to() {
+        fn after_any_history_the_lists_and_the_facts_are_what_the_rows_come_to() {
             super::recomputation::holds(async || $open);
         }
     };
@@ -88,17 +94,77 @@ pub(crate) fn hours_ago(hours: i64) -> Timestamp {
     noon() - SignedDuration::from_hours(hours)
 }
 
-pub(crate) async fn overview(store: &Shared) -> OverviewData {
-    let query = OverviewQuery {
-        now: noon(),
-        versions: 100,
-        min_installations: 0,
-        dimensions: 100,
-        installations: 10_000,
-        events: 100_000,
-        days: 90,
-    };
-    store.overview(query).await.unwrap()
+/// A view of a store: its lists, and the facts of each source as of today and of yesterday.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct View {
+    /// All installations, in the order of their UUIDs.
+    pub(crate) installations: Vec<InstallationRow>,
+    /// All events, in the order of their uids.
+    pub(crate) events: Vec<EventRow>,
+    agents: Facts,
+    agents_yesterday: Facts,
+    kamaji: Facts,
+    kamaji_yesterday: Facts,
+}
+
+impl View {
+    /// Returns the agents' installations that are in the figures, in the order of their UUIDs.
+    fn confirmed(&self) -> Vec<&InstallationRow> {
+        let is_agents = |row: &&InstallationRow| row.latest.report.source.kind() == SourceKind::Agent;
+        let is_confirmed = |row: &&InstallationRow| row.latest.standing() == Standing::Confirmed;
+        self.installations.iter().filter(is_agents).filter(is_confirmed).collect()
+    }
+
+    fn of(&self, source: SourceKind) -> &Facts {
+        match source {
+            SourceKind::Agent => &self.agents,
+            SourceKind::Kamaji => &self.kamaji,
+        }
+    }
+
+    /// Returns the numbers of installations that were received last on these days up to today: those in the figures, those
+    /// not confirmed, and those in bulk.
+    pub(crate) fn received(&self, source: SourceKind, days: i32) -> [u64; 3] {
+        let first = Hour::of(noon()).day().minus(days - 1);
+        [Standing::Confirmed, Standing::NotConfirmed, Standing::Bulk].map(|standing| {
+            let facts = self.of(source).last_seen.iter();
+            facts.filter(|fact| fact.standing == standing && fact.day >= first).map(|fact| fact.installations).sum()
+        })
+    }
+
+    /// Returns what is known of today.
+    fn today(&self, source: SourceKind) -> DayFact {
+        let today = Hour::of(noon()).day();
+        *self.of(source).days.iter().find(|fact| fact.day == today).unwrap()
+    }
+
+    /// Returns the sums of the values of agents' extended gauges, in the order of their names.
+    fn dimensions(&self) -> Vec<(String, u64)> {
+        let value = |fact: &DimensionFact| match &fact.part {
+            DimensionPart::Value(dimension) => Some((name(dimension), fact.count)),
+            DimensionPart::Metric(_) => None,
+        };
+        let mut values: Vec<_> = self.agents.dimensions.iter().filter_map(value).collect();
+        values.sort();
+        values
+    }
+}
+
+fn name(dimension: &Dimension) -> String {
+    format!("{} {}", dimension.metric().name, dimension.value())
+}
+
+pub(crate) async fn view(store: &Shared) -> View {
+    const ALL: usize = 100_000;
+    let kinds = [SourceKind::Agent, SourceKind::Kamaji];
+    let queries = kinds.into_iter().flat_map(|source| [0, 1].map(|age| facts::query(source, age, 90)));
+    let facts = store.facts(queries.collect()).await.unwrap();
+    let [agents, agents_yesterday, kamaji, kamaji_yesterday] = facts.try_into().unwrap();
+    let mut installations = store.installations(InstallationFilter::default(), ALL).await.unwrap().listed;
+    installations.sort_by_key(|row| row.uuid);
+    let mut events = store.events(EventFilter::default(), ALL).await.unwrap();
+    events.sort_by_key(|row| row.record.uid);
+    View { installations, events, agents, agents_yesterday, kamaji, kamaji_yesterday }
 }
 
 pub(crate) fn snapshot(installation: Uuid, time: Timestamp, running: u32) -> GaugeSnapshot {
@@ -146,10 +212,10 @@ fn of_events(events: Vec<EventRow>) -> Batch {
     Batch { events, ..Batch::default() }
 }
 
-async fn an_empty_store_has_an_empty_overview(store: Shared) {
+async fn an_empty_store_has_nothing_to_show(store: Shared) {
     store.ready().await.unwrap();
     store.write(Batch::default()).await.unwrap();
-    assert_eq!(overview(&store).await, OverviewData::default());
+    assert_eq!(view(&store).await, View::default());
 }
 
 async fn writing_again_changes_nothing(store: Shared) {
@@ -159,27 +225,27 @@ async fn writing_again_changes_nothing(store: Shared) {
         of_snapshots([confirming(current), confirming(snapshot(Uuid::new_v4(), hours_ago(30), 6))].concat());
     batch.events = vec![created(Uuid::new_v4(), "v1.35.1"), created(Uuid::new_v4(), "v1.35.1")];
     store.write(batch.clone()).await.unwrap();
-    let once = overview(&store).await;
-    assert_eq!((once.installations.len(), once.events.len(), once.dimensions.len()), (2, 2, 1));
+    let once = view(&store).await;
+    assert_eq!((once.confirmed().len(), once.events.len(), once.dimensions().len()), (2, 2, 1));
     for _ in 0..2 {
         store.write(batch.clone()).await.unwrap();
     }
-    assert_eq!(overview(&store).await, once);
+    assert_eq!(view(&store).await, once);
 }
 
 async fn the_last_received_snapshot_stands_whatever_its_hour(store: Shared) {
     let installation = Uuid::new_v4();
     let receive = async |hours, running| {
         store.write(of_snapshots(vec![snapshot(installation, hours_ago(hours), running)])).await.unwrap();
-        let overview = overview(&store).await;
-        overview.installations.first().map(|row| (row.latest.last_seen, row.latest.report.counts.running))
+        let view = view(&store).await;
+        view.confirmed().first().map(|row| (row.latest.last_seen, row.latest.report.counts.running))
     };
     assert_eq!(receive(26, 1).await, None, "it is not confirmed");
     assert_eq!(receive(1, 2).await, Some((Hour::of(hours_ago(1)), 2)));
     assert_eq!(receive(1, 3).await, Some((Hour::of(hours_ago(1)), 3)));
     assert_eq!(receive(3, 4).await, Some((Hour::of(hours_ago(1)), 4)), "a clock that was set back");
     assert_eq!(receive(0, 4).await, Some((Hour::of(noon()), 4)));
-    assert_eq!(overview(&store).await.installations[0].latest.first_seen, Hour::of(hours_ago(26)));
+    assert_eq!(view(&store).await.installations[0].latest.first_seen, Hour::of(hours_ago(26)));
 }
 
 async fn an_installation_has_one_row_a_day(store: Shared) {
@@ -189,8 +255,8 @@ async fn an_installation_has_one_row_a_day(store: Shared) {
     for (time, running) in [(hours_ago(72), 9), (last_moment, 1), (midnight, 2), (hours_ago(6), 3)] {
         store.write(of_snapshots(vec![snapshot(installation, time, running)])).await.unwrap();
     }
-    let days = overview(&store).await.days;
-    let rows: Vec<_> = days.iter().map(|day| (day.day, day.installations, day.control_planes.running)).collect();
+    let days = view(&store).await.agents.days;
+    let rows: Vec<_> = days.iter().map(|day| (day.day.date(), day.installations, day.control_planes.running)).collect();
     assert_eq!(
         rows,
         [(utc_day(last_moment), 1, 1), (utc_day(midnight), 1, 3)],
@@ -206,10 +272,10 @@ async fn dimensions_go_with_their_snapshot(store: Shared) {
     store.write(with(hours_ago(30), vec![(minor("v1.32"), 5)])).await.unwrap();
     store.write(with(hours_ago(2), vec![(minor("v1.34"), 4), (minor("v1.33"), 1)])).await.unwrap();
     store.write(with(hours_ago(1), vec![(minor("v1.35"), 2), (minor("v1.34"), 3), (etcd.clone(), 1)])).await.unwrap();
-    let last = vec![(minor("v1.34"), 3), (minor("v1.35"), 2), (etcd, 1)];
-    assert_eq!(overview(&store).await.dimensions, last);
+    let last = [(etcd, 1), (minor("v1.34"), 3), (minor("v1.35"), 2)];
+    assert_eq!(view(&store).await.dimensions(), last.map(|(dimension, count)| (name(&dimension), count)));
     store.write(with(noon(), vec![])).await.unwrap();
-    assert_eq!(overview(&store).await.dimensions, vec![]);
+    assert_eq!(view(&store).await.agents.dimensions, []);
 }
 
 async fn the_first_event_with_a_uid_stays_whatever_its_hour_and_its_sender(store: Shared) {
@@ -222,10 +288,11 @@ async fn the_first_event_with_a_uid_stays_whatever_its_hour_and_its_sender(store
         event
     };
     store.write(of_events(vec![repeat(0), repeat(7)])).await.unwrap();
-    assert_eq!(overview(&store).await.events, std::slice::from_ref(&first));
+    let once = view(&store).await;
+    assert_eq!((&once.events[..], once.agents.event_days.len()), (std::slice::from_ref(&first), 1));
     let foreign = EventRow { source: Source::Kamaji, ..repeat(700) };
     store.write(of_events(vec![repeat(0), repeat(700), foreign])).await.unwrap();
-    assert_eq!(overview(&store).await, OverviewData { events: vec![first], ..OverviewData::default() });
+    assert_eq!(view(&store).await, once);
 }
 
 async fn every_event_reads_back_as_it_was_written(store: Shared) {
@@ -242,10 +309,8 @@ async fn every_event_reads_back_as_it_was_written(store: Shared) {
     .map(|kind| event(Uuid::new_v4(), kind))
     .collect();
     store.write(of_events(rows.clone())).await.unwrap();
-    let mut read = overview(&store).await.events;
     rows.sort_by_key(|row| row.record.uid);
-    read.sort_by_key(|row| row.record.uid);
-    assert_eq!(read, rows);
+    assert_eq!(view(&store).await.events, rows);
 }
 
 async fn installations_are_active_once_they_are_confirmed(store: Shared) {
@@ -256,38 +321,56 @@ async fn installations_are_active_once_they_are_confirmed(store: Shared) {
         let snapshots = hours.into_iter().map(|hours| snapshot(installation, hours_ago(hours), 1)).collect();
         store.write(of_snapshots(snapshots)).await.unwrap();
     }
-    let overview = overview(&store).await;
-    assert_eq!(overview.day, ActiveCounts { active: 1, not_confirmed: 3, bulk: 0 });
-    assert_eq!(overview.week, ActiveCounts { active: 1, not_confirmed: 4, bulk: 0 });
-    assert_eq!(overview.month, ActiveCounts { active: 2, not_confirmed: 4, bulk: 0 });
+    let view = view(&store).await;
+    let received = [1, 7, 30].map(|days| view.received(SourceKind::Agent, days));
+    assert_eq!(received, [[1, 3, 0], [1, 4, 0], [2, 4, 0]]);
 }
 
 async fn those_that_are_not_confirmed_are_in_no_other_figure(store: Shared) {
     let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
     let not_confirmed = extended(snapshot(Uuid::new_v4(), hours_ago(1), 5), vec![(etcd, 1)]);
     store.write(of_snapshots(vec![not_confirmed])).await.unwrap();
-    let counts = ActiveCounts { active: 0, not_confirmed: 1, bulk: 0 };
-    let expected = OverviewData { day: counts, week: counts, month: counts, ..OverviewData::default() };
-    assert_eq!(overview(&store).await, expected);
+    let View { installations, events, agents, agents_yesterday, kamaji, kamaji_yesterday } = view(&store).await;
+    assert_eq!((installations.len(), events.len()), (1, 0));
+    let today = Hour::of(noon()).day();
+    let seen = [SeenFact { day: today, standing: Standing::NotConfirmed, installations: 1 }];
+    for mut facts in [agents, agents_yesterday] {
+        assert_eq!(
+            (std::mem::take(&mut facts.first_seen), std::mem::take(&mut facts.last_seen)),
+            (seen.into(), seen.into())
+        );
+        assert_eq!(facts, Facts::default());
+    }
+    assert_eq!([kamaji, kamaji_yesterday], [(); 2].map(|()| Facts::default()));
 }
 
-async fn only_installations_of_the_last_day_are_current(store: Shared) {
+async fn only_installations_of_the_window_are_active(store: Shared) {
     let with = |hours, running, version: &str| {
         let mut snapshot = snapshot(Uuid::new_v4(), hours_ago(hours), running);
         snapshot.report.kamaji_version = version.parse().unwrap();
         confirming(snapshot)
     };
+    // The first two are on both sides of a midnight.
     let installations =
-        [with(24, 5, "edge-24.12.1"), with(25, 7, "unknown"), with(0, 1, "latest"), with(0, 2, "latest")];
+        [with(36, 5, "edge-24.12.1"), with(37, 7, "unknown"), with(0, 1, "latest"), with(0, 2, "latest")];
     store.write(of_snapshots(installations.concat())).await.unwrap();
-    let overview = overview(&store).await;
-    assert_eq!(overview.control_planes, Totals { running: 8, sleeping: 3, not_ready: 6, upgrading: 9, left_out: 0 });
-    assert_eq!(overview.kamaji_versions, [(KamajiVersion::Latest, 2), ("edge-24.12.1".parse().unwrap(), 1)]);
-    assert_eq!(overview.kubernetes_versions, [("v1.35.1".parse().unwrap(), 3)]);
-    assert_eq!(overview.installations.len(), 4);
+    let query = |age, window| store.facts(vec![facts::query(SourceKind::Agent, age, window)]);
+    let facts = query(0, 2).await.unwrap().remove(0);
+    let mut versions: Vec<_> = facts.pairs.iter().map(|pair| (pair.kamaji.to_string(), pair.installations)).collect();
+    versions.sort();
+    assert_eq!(versions, [("edge-24.12.1".to_owned(), 1), ("latest".to_owned(), 2)]);
+    assert!(facts.pairs.iter().all(|pair| pair.kubernetes == "v1.35.1".parse().unwrap()));
+    let states: Vec<_> = facts.days.iter().map(|day| day.control_planes).collect();
+    let totals =
+        |running, sleeping, not_ready, upgrading| Totals { running, sleeping, not_ready, upgrading, left_out: 0 };
+    assert_eq!(states, [totals(5, 1, 2, 3), totals(3, 2, 4, 6)]);
+    let yesterday = query(1, 1).await.unwrap().remove(0);
+    let versions: Vec<_> = yesterday.pairs.iter().map(|pair| pair.kamaji.to_string()).collect();
+    assert_eq!(versions, ["edge-24.12.1"], "what comes later changes nothing");
+    assert_eq!(view(&store).await.confirmed().len(), 4);
 }
 
-async fn lists_are_sorted_and_bounded(store: Shared) {
+async fn lists_are_bounded(store: Shared) {
     for position in 0..6_u16 {
         let version = format!("v1.{}.0", position / 3);
         let mut snapshot = snapshot(Uuid::new_v4(), hours_ago(position.into()), position.into());
@@ -297,22 +380,17 @@ async fn lists_are_sorted_and_bounded(store: Shared) {
         store.write(Batch { snapshots: confirming(snapshot).to_vec(), events: vec![event] }).await.unwrap();
     }
     store.write(of_snapshots(confirming(snapshot(Uuid::new_v4(), hours_ago(6), 9)).to_vec())).await.unwrap();
-    let query = OverviewQuery {
-        now: noon(),
-        versions: 1,
-        min_installations: 0,
-        dimensions: 1,
-        installations: 2,
-        events: 3,
-        days: 1,
-    };
-    let overview = store.overview(query).await.unwrap();
-    assert_eq!(overview.kamaji_versions, [("v1.0.0".parse().unwrap(), 4)]);
-    let running: Vec<_> = overview.installations.iter().map(|row| row.latest.report.counts.running).collect();
-    assert_eq!(running, [0, 1]);
-    let times: Vec<_> = overview.events.iter().map(|row| row.record.time).collect();
+    let found = store.installations(InstallationFilter::default(), 2).await.unwrap();
+    assert_eq!((found.matching, found.listed.len()), (7, 2));
+    let newest = store.events(EventFilter::default(), 3).await.unwrap();
+    let times: Vec<_> = newest.iter().map(|row| row.record.time).collect();
     assert_eq!(times, [hours_ago(0), hours_ago(1), hours_ago(2)]);
-    assert_eq!(overview.days.len(), 1);
+    let facts = store.facts(vec![facts::query(SourceKind::Agent, 0, 1)]).await.unwrap().remove(0);
+    let mut versions: Vec<_> =
+        facts.kamaji_days.iter().map(|fact| (fact.version.to_string(), fact.installations)).collect();
+    versions.sort();
+    assert_eq!(versions, [("v1.0.0".to_owned(), 4), ("v1.1.0".to_owned(), 3)]);
+    assert_eq!((facts.days.len(), facts.event_days.len()), (1, 1));
 }
 
 async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
@@ -334,16 +412,16 @@ async fn concurrent_writers_lose_and_repeat_nothing(store: Shared) {
         });
     }
     writers.join_all().await;
-    let overview = overview(&store).await;
-    assert_eq!(overview.events.len(), BATCHES + WRITERS * BATCHES);
-    assert_eq!((overview.installations.len(), overview.installations[0].latest.last_seen), (1, Hour::of(hours_ago(1))));
-    assert_eq!(overview.control_planes.running, 7);
+    let view = view(&store).await;
+    assert_eq!(view.events.len(), BATCHES + WRITERS * BATCHES);
+    assert_eq!((view.confirmed().len(), view.installations[0].latest.last_seen), (1, Hour::of(hours_ago(1))));
+    assert_eq!(view.today(SourceKind::Agent).control_planes.running, 7);
 }
 
 async fn a_batch_larger_than_the_queue_is_kept(store: Shared) {
     let events: Vec<_> = (0..20_000).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect();
     store.write(of_events(events)).await.unwrap();
-    assert_eq!(overview(&store).await.events.len(), 20_000);
+    assert_eq!(view(&store).await.events.len(), 20_000);
 }
 
 /// A batch of everything from Kamaji's built-in telemetry.
@@ -365,36 +443,45 @@ fn by_kamaji(installation: Uuid) -> Batch {
 
 async fn kamajis_built_in_telemetry_is_counted_apart(store: Shared) {
     store.write(by_kamaji(Uuid::new_v4())).await.unwrap();
-    let kamaji = KamajiTotals {
-        day: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
-        week: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
-        month: ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 },
-        control_planes: Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3, left_out: 0 },
-        events: EventTotals { created: 0, updated: 1, deleted: 1 },
-    };
-    assert_eq!(overview(&store).await, OverviewData { kamaji, ..OverviewData::default() });
+    let theirs = view(&store).await;
+    assert_eq!([&theirs.agents, &theirs.agents_yesterday], [&Facts::default(); 2]);
+    assert_eq!([1, 7, 30].map(|days| theirs.received(SourceKind::Kamaji, days)), [[1, 0, 0]; 3]);
+    let states = Totals { running: 5, sleeping: 1, not_ready: 2, upgrading: 3, left_out: 0 };
+    assert_eq!(theirs.today(SourceKind::Kamaji).control_planes, states);
+    let today = Hour::of(noon()).day();
+    let events: Vec<_> = theirs.kamaji.event_days.iter().map(|fact| (fact.day, fact.change, fact.events)).collect();
+    assert_eq!(
+        events,
+        [
+            (today.minus(1), EventChange::Created, 1),
+            (today, EventChange::MinorUpdated, 1),
+            (today, EventChange::Deleted, 1)
+        ]
+    );
     let agents = Batch {
         snapshots: confirming(snapshot(Uuid::new_v4(), hours_ago(1), 7)).to_vec(),
         events: vec![created(Uuid::new_v4(), "v1.35.1")],
     };
     store.write(agents).await.unwrap();
-    let both = overview(&store).await;
-    assert_eq!((both.kamaji, both.control_planes.running), (kamaji, 7));
-    assert_eq!((both.day.active, both.installations.len(), both.events.len()), (1, 1, 1));
-    assert_eq!((both.days.len(), both.kamaji_versions[0].1, both.dimensions.len()), (1, 1, 0));
+    let both = view(&store).await;
+    assert_eq!([&both.kamaji, &both.kamaji_yesterday], [&theirs.kamaji, &theirs.kamaji_yesterday]);
+    assert_eq!((both.received(SourceKind::Agent, 1), both.confirmed().len()), ([1, 0, 0], 1));
+    assert_eq!((both.installations.len(), both.events.len(), both.agents.event_days.len()), (2, 4, 1));
+    assert_eq!(both.today(SourceKind::Agent).control_planes.running, 7);
+    assert_eq!((both.agents.days.len(), both.agents.pairs[0].installations, both.agents.dimensions.len()), (1, 1, 0));
 }
 
 async fn an_installation_keeps_its_source(store: Shared) {
     let [theirs, ours] = [(); 2].map(|()| Uuid::new_v4());
     store.write(by_kamaji(theirs)).await.unwrap();
     store.write(of_snapshots(confirming(snapshot(ours, hours_ago(1), 7)).to_vec())).await.unwrap();
-    let before = overview(&store).await;
+    let before = view(&store).await;
     for hours in [0, 50] {
         let mut foreign = vec![snapshot(theirs, hours_ago(hours), 9), snapshot(ours, hours_ago(hours), 9)];
         foreign[1].report.source = Source::Kamaji;
         store.write(of_snapshots(foreign)).await.unwrap();
     }
-    assert_eq!(overview(&store).await, before);
+    assert_eq!(view(&store).await, before);
 }
 
 async fn the_key_of_pseudonyms_stays_the_same(store: Shared) {
@@ -428,9 +515,9 @@ async fn what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays(store: Sha
     store.write(of_events(events)).await.unwrap();
     let expected = Pruned { events: 1, uids: 0, days: 2, installations: 1 };
     assert_eq!(prune(&store, 48).await, expected);
-    let left = overview(&store).await;
+    let left = view(&store).await;
     assert_eq!((left.installations.len(), left.installations[0].uuid), (1, lasting));
-    assert_eq!((left.events.len(), left.days.len(), left.dimensions[0].1), (2, 2, 1));
+    assert_eq!((left.events.len(), left.agents.days.len(), left.dimensions()[0].1), (2, 2, 1));
     assert_eq!(prune(&store, 48).await, Pruned::default());
 }
 
@@ -440,10 +527,10 @@ async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared)
     store.write(of_events(vec![event.clone()])).await.unwrap();
     assert_eq!(prune(&store, 24).await.events, 1);
     store.write(of_events(vec![event.clone()])).await.unwrap();
-    assert_eq!(overview(&store).await, OverviewData::default());
+    assert_eq!(view(&store).await, View::default());
     assert_eq!(prune(&store, 4).await, Pruned { uids: 1, ..Pruned::default() });
     store.write(of_events(vec![event])).await.unwrap();
-    assert_eq!(overview(&store).await.events.len(), 1);
+    assert_eq!(view(&store).await.events.len(), 1);
 }
 
 async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
@@ -460,9 +547,12 @@ async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {
     let mut prune = store.prune(cutoffs);
     assert!(futures::poll!(&mut prune).is_pending());
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
-    assert!(overview(&store).await.events.len() > 1, "the write does not wait for all of the deletion");
+    assert!(
+        store.events(EventFilter::default(), 2).await.unwrap().len() > 1,
+        "the write does not wait for all of the deletion"
+    );
     assert_eq!(prune.await.unwrap().events, 10_000);
-    assert_eq!(overview(&store).await.events.len(), 1);
+    assert_eq!(view(&store).await.events.len(), 1);
 }
 
 async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: Shared) {
@@ -476,10 +566,10 @@ async fn an_erased_installation_leaves_no_row_and_no_other_one_loses_any(store: 
     store.write(of_events(vec![created(Uuid::new_v4(), "v1.35.1")])).await.unwrap();
     assert_eq!(store.erase(erased).await.unwrap(), Erased { latest: true, days: 4 });
     assert_eq!(store.erase(erased).await.unwrap(), Erased::default());
-    let overview = overview(&store).await;
-    assert_eq!((overview.installations.len(), overview.installations[0].uuid), (1, kept));
-    assert_eq!((overview.days.len(), overview.dimensions[0].1, overview.events.len()), (3, 1, 1));
-    assert!(overview.days.iter().all(|day| day.installations == 1));
+    let view = view(&store).await;
+    assert_eq!((view.installations.len(), view.installations[0].uuid), (1, kept));
+    assert_eq!((view.agents.days.len(), view.dimensions()[0].1, view.events.len()), (3, 1, 1));
+    assert!(view.agents.days.iter().all(|day| day.installations == 1));
 }
 
 async fn its_size_is_known_and_grows(store: Shared) {
@@ -507,10 +597,10 @@ async fn what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored(store:
     for (room, running) in [(full, 3), (none, 4)] {
         let both = vec![snapshot(known, hours_ago(1), running), snapshot(Uuid::new_v4(), hours_ago(1), 1)];
         assert!(within(of_snapshots(both), room).await.is_err());
-        assert_eq!(overview(&store).await.installations[0].latest.report.counts.running, running);
+        assert_eq!(view(&store).await.confirmed()[0].latest.report.counts.running, running);
     }
-    let overview = overview(&store).await;
-    assert_eq!((overview.day.active, overview.day.not_confirmed, overview.events.len()), (1, 1, 1));
+    let view = view(&store).await;
+    assert_eq!((view.received(SourceKind::Agent, 1), view.events.len()), ([1, 1, 0], 1));
 }
 
 async fn installations_that_match_a_filter_are_listed_and_erased(store: Shared) {
@@ -519,10 +609,10 @@ async fn installations_that_match_a_filter_are_listed_and_erased(store: Shared) 
         (0..count).flat_map(|_| confirming(snapshot(Uuid::new_v4(), hours_ago(hours), 1))).collect()
     };
     store.write(of_snapshots(some(3, 1))).await.unwrap();
-    let before = overview(&store).await;
+    let before = view(&store).await;
     // More than one step of an erasure takes.
     store.write_within(of_snapshots(some(2_500, 2)), Arc::new(Within(no_room))).await.unwrap();
-    assert_eq!(overview(&store).await.day.bulk, 2_500);
+    assert_eq!(view(&store).await.received(SourceKind::Agent, 1)[2], 2_500);
     let count = async |filter: &InstallationFilter| store.installations(filter.clone(), 2).await.unwrap();
     let bulk = InstallationFilter { bulk: Some(true), ..InstallationFilter::default() };
     let found = count(&bulk).await;
@@ -539,22 +629,50 @@ async fn installations_that_match_a_filter_are_listed_and_erased(store: Shared) 
     let erased = store.erase_installations(bulk.clone()).await.unwrap();
     assert_eq!(erased, MatchedRows { installations: 2_500, days: 5_000, events: 0 });
     assert_eq!(count(&bulk).await.matching, 0);
-    assert_eq!(overview(&store).await, before);
+    assert_eq!(view(&store).await, before);
 }
 
 async fn events_that_match_a_filter_are_erased_and_their_repeats_are_known(store: Shared) {
     let some = |count: usize, version| -> Vec<_> { (0..count).map(|_| created(Uuid::new_v4(), version)).collect() };
     let forged = some(2_500, "v9.9.9");
     store.write(of_events(some(3, "v1.35.1"))).await.unwrap();
-    let before = overview(&store).await;
+    let before = view(&store).await;
     store.write(of_events(forged.clone())).await.unwrap();
     let filter = EventFilter { tcp_version: Some("v9.9.9".parse().unwrap()), ..EventFilter::default() };
     assert_eq!(store.count_events(filter.clone()).await.unwrap().events, 2_500);
     assert_eq!(store.erase_events(filter.clone()).await.unwrap().events, 2_500);
-    assert_eq!(overview(&store).await, before);
+    assert_eq!(view(&store).await, before);
     store.write(of_events(forged)).await.unwrap();
-    assert_eq!(overview(&store).await, before, "a repeat is known");
+    assert_eq!(view(&store).await, before, "a repeat is known");
     assert_eq!(store.erase_events(filter).await.unwrap(), MatchedRows::default());
+}
+
+async fn the_newest_events_that_match_a_filter_are_listed(store: Shared) {
+    let at = |hours, version| {
+        let mut event = created(Uuid::new_v4(), version);
+        event.record.time = truncate_to_hour(hours_ago(hours));
+        event
+    };
+    let of_kamaji = |hours| EventRow { source: Source::Kamaji, ..at(hours, "v1.35.1") };
+    store.write(of_events(vec![at(3, "v1.35.1"), of_kamaji(2), at(0, "v1.34.2"), of_kamaji(9)])).await.unwrap();
+    let no_room = Arc::new(Within(Room { events: 0, ..Unlimited.room() }));
+    store.write_within(of_events(vec![at(1, "v1.35.1")]), no_room).await.unwrap();
+    let listed = async |filter, limit| {
+        let events = store.events(filter, limit).await.unwrap();
+        let age = |row: &EventRow| noon().duration_since(row.record.time).as_hours();
+        events.iter().map(|row| (age(row), row.source == Source::Kamaji, row.bulk)).collect::<Vec<_>>()
+    };
+    let all = [(0, false, false), (1, false, true), (2, true, false), (3, false, false), (9, true, false)];
+    assert_eq!(listed(EventFilter::default(), 10).await, all);
+    assert_eq!(listed(EventFilter::default(), 3).await, all[..3]);
+    assert_eq!(listed(EventFilter::default(), 0).await, []);
+    let bulk = EventFilter { bulk: Some(true), ..EventFilter::default() };
+    assert_eq!(listed(bulk, 10).await, all[1..2]);
+    let version = EventFilter { tcp_version: Some("v1.35.1".parse().unwrap()), ..EventFilter::default() };
+    assert_eq!(listed(version, 1).await, all[1..2], "the newest that matches");
+    let until = Some(Hour::of(hours_ago(2)));
+    let time = EventFilter { time: HourRange { from: Some(Hour::of(hours_ago(8))), until }, ..EventFilter::default() };
+    assert_eq!(listed(time, 10).await, all[3..4]);
 }
 
 async fn what_is_new_is_counted_by_day(store: Shared) {
@@ -568,7 +686,7 @@ async fn what_is_new_is_counted_by_day(store: Shared) {
     let new = || snapshot(Uuid::new_v4(), hours_ago(1), 1);
     write(of_snapshots(vec![new(), new(), new()])).await.unwrap();
     write(of_events((0..3).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect())).await.unwrap();
-    overview(&store).await;
+    view(&store).await;
     let intake = store.intake(today).await.unwrap();
     assert_eq!((intake.today.installations, intake.today.bulk), (3, 4));
     assert_eq!(intake.before, [yesterday], "no day before the store was made");
@@ -577,4 +695,58 @@ async fn what_is_new_is_counted_by_day(store: Shared) {
     let both = [0, 1].map(|days| store.intake(today.minus(days)));
     let left: u64 = join_all(both).await.into_iter().map(|intake| intake.unwrap().today.installations).sum();
     assert_eq!(left, 3);
+}
+
+fn flush(time: Timestamp, refusals: &[(&'static str, u64)]) -> Operations {
+    let day = Hour::of(time).day();
+    let refusals = refusals.iter().map(|(reason, records)| ((day, *reason), *records)).collect();
+    Operations { flush: Uuid::new_v4(), refusals, served: vec![ServedMinutes::of(time)] }
+}
+
+/// Reads what was refused, and when the backend served, since a day.
+async fn operations(store: &Shared, since: Day) -> Facts {
+    let query = FactsQuery { operations: Some(since), ..FactsQuery::new(SourceKind::Agent, since) };
+    store.facts(vec![query]).await.unwrap().remove(0)
+}
+
+async fn the_operation_is_summed_by_day_and_hour_and_a_repeated_flush_adds_nothing(store: Shared) {
+    let (today, minute) = (Hour::of(noon()).day(), SignedDuration::from_mins(1));
+    assert_eq!(operations(&store, today).await, Facts::default());
+    let flushes = [
+        flush(hours_ago(30), &[("scope", 7)]),
+        flush(noon(), &[("scope", 2), ("rate_limit", 1)]),
+        flush(noon() + minute, &[("scope", 3)]),
+        flush(noon() + minute + SignedDuration::from_secs(59), &[]),
+    ];
+    for flush in &flushes {
+        for _ in 0..2 {
+            store.record_operations(flush.clone()).await.unwrap();
+        }
+    }
+    let facts = operations(&store, today).await;
+    let refusals: Vec<_> = facts.refusals.iter().map(|fact| (fact.day, fact.reason.as_str(), fact.records)).collect();
+    assert_eq!(refusals, [(today, "rate_limit", 1), (today, "scope", 5)]);
+    let before = Hour::of(hours_ago(30));
+    let served = [ServedHour { hour: before, minutes: 1 }, ServedHour { hour: Hour::of(noon()), minutes: 2 }];
+    assert_eq!(facts.served_hours, served, "the last one before is told");
+    assert_eq!(Away::between(&facts.served_hours)[0].hours(), 29);
+    assert_eq!(operations(&store, today.minus(1)).await.refusals.len(), 3);
+}
+
+async fn the_operation_goes_with_the_days_of_installations(store: Shared) {
+    let today = Hour::of(noon()).day();
+    for hours in [72, 24, 0] {
+        store.record_operations(flush(hours_ago(hours), &[("scope", 1)])).await.unwrap();
+    }
+    let days = async || {
+        let facts = operations(&store, today.minus(90)).await;
+        let hours: Vec<_> = facts.served_hours.iter().map(|served| served.hour.day()).collect();
+        assert_eq!(facts.refusals.iter().map(|fact| fact.day).collect::<Vec<_>>(), hours);
+        hours
+    };
+    let long_ago = Hour::of(hours_ago(10_000));
+    store.prune(Cutoffs { events: long_ago, uids: long_ago, installations: today.minus(1) }).await.unwrap();
+    assert_eq!(days().await, [today.minus(1), today]);
+    store.delete_after(hours_ago(24)).await.unwrap();
+    assert_eq!(days().await, [today.minus(1)]);
 }

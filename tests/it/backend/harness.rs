@@ -10,9 +10,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::auth::{AuthConfig, token};
-use kamaji_telemetry::backend::insights::Overview;
+use kamaji_telemetry::backend::insights::{EventList, InstallationList, ListedEvent, ListedInstallation};
 use kamaji_telemetry::backend::store::{
-    AuthStore, Batch, GaugeSnapshot, Hour, Report, Role, Source, SqliteStore, StateCounts, Store,
+    AuthStore, Batch, Day, Facts, FactsQuery, GaugeSnapshot, Hour, PublicWeekStore, Report, Role, Source, SourceKind,
+    SqliteStore, StateCounts, Store, StoredWeek,
 };
 use kamaji_telemetry::backend::{
     self, Limits, Listeners, Retention, SecurityConfig, ServeSettings, ShareLimits, Stores,
@@ -20,6 +21,8 @@ use kamaji_telemetry::backend::{
 use kamaji_telemetry::catalog::{KamajiVersion, KubernetesVersion, SERVICE_VERSION};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -55,6 +58,9 @@ pub(crate) const UNLIMITED_SHARES: ShareLimits =
 pub(crate) fn unlimited() -> Limits {
     Limits { requests: 0, items: 0, bytes_per_day: 0, snapshots: 0, shares: UNLIMITED_SHARES, ..Limits::default() }
 }
+
+/// The Monday of the week of [`Backend::public`].
+pub(crate) const PUBLISHED_WEEK: &str = "2026-11-16";
 
 /// An HTTP response.
 #[derive(Debug, Clone)]
@@ -101,6 +107,18 @@ impl Backend {
         let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
         let security = SecurityConfig { limits, ..SecurityConfig::default() };
         Self::serve(folder, store.into(), Retention::default(), security).await
+    }
+
+    /// Starts a backend without limits that serves the public page, with the week from [`PUBLISHED_WEEK`] on.
+    pub(crate) async fn public() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("telemetry.db")).unwrap());
+        let monday = Day::of(PUBLISHED_WEEK.parse().unwrap());
+        let content = format!(r#"{{"week":"{PUBLISHED_WEEK}","fewer_than":54,"tables":[]}}"#);
+        assert!(store.publish_week(StoredWeek { monday, content }).await.unwrap());
+        let security = SecurityConfig { limits: unlimited(), ..SecurityConfig::default() };
+        let settings = ServeSettings { security, public_page: true, ..ServeSettings::default() };
+        Self::serve_with(folder, store.into(), settings).await
     }
 
     /// Serves the given stores.
@@ -194,6 +212,10 @@ impl Backend {
         LogsServiceClient::new(endpoint.local_address(Some(from.into())).connect().await.unwrap())
     }
 
+    /// Returns the `Authorization` of an admin.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
     /// Sends a GET request of an admin.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send_as_admin("GET", path).await
@@ -229,10 +251,42 @@ impl Backend {
         parse(&bytes, true).expect("the server responds")
     }
 
-    pub(crate) async fn overview(&self) -> Overview {
-        let reply = self.get("/api/v1/insights/overview").await;
+    /// Reads JSON as an admin.
+    async fn json<T: DeserializeOwned>(&self, path: &str) -> T {
+        let reply = self.get(path).await;
         assert_eq!(reply.status, 200, "{reply:?}");
         serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    /// Reads the list of installations, of all sources and standings.
+    pub(crate) async fn installations(&self) -> Vec<ListedInstallation> {
+        self.json::<InstallationList>("/api/v1/installations").await.installations
+    }
+
+    /// Reads the list of the newest events, of all sources.
+    pub(crate) async fn events(&self) -> Vec<ListedEvent> {
+        self.json::<EventList>("/api/v1/events").await.events
+    }
+
+    /// Reads the rows of a table of the overview of a source.
+    pub(crate) async fn overview(&self, source: &str, table: &str) -> Vec<Value> {
+        let answer: Value = self.json(&format!("/api/v1/insights/overview?source={source}")).await;
+        let rows = answer["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row["table"] == table).cloned().collect()
+    }
+
+    /// Reads the facts of a source as of a day that need not be over, of it and the day before.
+    pub(crate) async fn facts(&self, source: SourceKind, day: Day) -> Facts {
+        let since = Some(day.minus(1));
+        let query = FactsQuery {
+            days: since,
+            pairs: since,
+            dimensions: since,
+            last_seen: since,
+            event_days: since,
+            ..FactsQuery::new(source, day)
+        };
+        self.rows.facts(vec![query]).await.unwrap().remove(0)
     }
 }
 
@@ -245,6 +299,11 @@ impl Reply {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+}
+
+/// Returns the day that is not over.
+pub(crate) fn today() -> Day {
+    Hour::of(Timestamp::now()).day()
 }
 
 /// Returns all bytes of the files in a store's folder.

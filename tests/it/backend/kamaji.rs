@@ -1,9 +1,11 @@
 //! Kamaji's built-in telemetry, as its client sends it, on a real socket.
 
+use kamaji_telemetry::backend::store::fold::EventChange;
+use kamaji_telemetry::backend::store::{Facts, SourceKind};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::harness::{Backend, JSON, Reply, stored_bytes};
+use super::harness::{Backend, JSON, Reply, stored_bytes, today};
 
 /// Returns the body that Kamaji's client posts to `/stats`.
 pub(crate) fn stats(cluster: Uuid) -> String {
@@ -44,10 +46,11 @@ async fn a_post_of_kamaji_is_stored_before_the_response() {
         assert_eq!(post(&backend, path, &change("v1.34.2", "v1.35.1")).await.status, 200, "{path}");
         assert_eq!(backend.count("events"), events, "{path}");
     }
-    let overview = backend.overview().await;
-    assert_eq!(overview.by_kamaji.control_planes.total(), 10);
-    let events = overview.by_kamaji.events;
-    assert_eq!((events.created, events.updated, events.deleted), (1, 1, 1));
+    let facts = backend.facts(SourceKind::Kamaji, today()).await;
+    assert_eq!((facts.pairs.len(), facts.pairs[0].control_planes), (1, 10));
+    let mut changes: Vec<_> = facts.event_days.iter().map(|fact| (fact.change, fact.events)).collect();
+    changes.sort_unstable();
+    assert_eq!(changes, [(EventChange::Created, 1), (EventChange::MinorUpdated, 1), (EventChange::Deleted, 1)]);
 }
 
 #[tokio::test]
@@ -57,14 +60,16 @@ async fn its_numbers_are_shown_apart_and_never_added() {
     backend.received_from_kamaji_before(cluster).await;
     post(&backend, "/stats", &stats(cluster)).await;
     post(&backend, "/create", &change("", "v1.35.1")).await;
-    let overview = backend.overview().await;
-    assert_eq!((overview.seen.month.active, overview.current.control_planes.total()), (0, 0));
-    assert!(overview.installations.is_empty() && overview.events.is_empty());
-    assert!(overview.days.iter().all(|day| day.installations == 0));
-    let page = backend.get("/").await;
-    for shown in ["No data yet", "built-in telemetry", "10 control planes", "1 created"] {
-        assert!(page.text().contains(shown), "{shown} is not in {}", page.text());
-    }
+    assert_eq!(backend.facts(SourceKind::Agent, today()).await, Facts::default());
+    let received = async |source| {
+        let active = backend.overview(source, "active").await.remove(0);
+        (active["installations"].clone(), backend.overview(source, "day").await)
+    };
+    assert_eq!(received("agent").await, (0.into(), vec![]));
+    let (active, days) = received("kamaji").await;
+    assert_eq!((active, days.len(), &days[0]["control_planes"]), (1.into(), 1, &10.into()));
+    let sources = [backend.installations().await[0].source.clone(), backend.events().await[0].source.clone()];
+    assert_eq!(sources, ["kamaji", "kamaji"]);
 }
 
 #[tokio::test]

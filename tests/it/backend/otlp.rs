@@ -1,6 +1,7 @@
 //! OTLP over both transports: the responses, and the stored records.
 
-use kamaji_telemetry::backend::store::ActiveCounts;
+use kamaji_telemetry::backend::store::fold::DimensionPart;
+use kamaji_telemetry::backend::store::{PairFact, SourceKind};
 use kamaji_telemetry::catalog::{self, SERVICE_NAME, SERVICE_VERSION};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter, WithTonicConfig};
@@ -15,7 +16,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use uuid::Uuid;
 
-use super::harness::{Backend, GZIP, PROTOBUF, gzip};
+use super::harness::{Backend, GZIP, PROTOBUF, gzip, today};
 use super::samples::{
     KAMAJI, KUBERNETES, attribute, created, created_with, deleted, extended_gauges, logs_request, metrics_request, now,
     state_gauges, text, updated,
@@ -31,13 +32,20 @@ async fn gauges_over_grpc_are_stored_and_shown() {
     let request = metrics_request(installation, state_gauges([5, 2, 1, 0], now()));
     let response = backend.metrics_client().await.export(request).await.unwrap().into_inner();
     assert_eq!(response, ExportMetricsServiceResponse::default());
-    let overview = backend.overview().await;
-    let shown = &overview.installations[0];
+    let shown = &backend.installations().await[0];
     assert_eq!([shown.running, shown.sleeping, shown.not_ready, shown.upgrading], [5, 2, 1, 0]);
     assert_eq!((shown.kamaji_version.as_str(), shown.kubernetes_version.as_str()), ("v1.0.0", "v1.35.1"));
-    assert_eq!(overview.current.control_planes.total(), 8);
-    assert_eq!(overview.seen.day, ActiveCounts { active: 1, not_confirmed: 0, bulk: 0 });
-    assert_eq!(overview.current.kamaji_versions.top[0].version, "v1.0.0");
+    assert!(shown.confirmed.is_some() && !shown.bulk, "{shown:?}");
+    let active = &backend.overview("agent", "active").await[0];
+    assert_eq!([&active["installations"], &active["not_confirmed"], &active["bulk"]], [1, 0, 0], "{active}");
+    let pair = PairFact {
+        kamaji: "v1.0.0".parse().unwrap(),
+        kubernetes: "v1.35.1".parse().unwrap(),
+        installations: 1,
+        control_planes: 8,
+        weight: 8,
+    };
+    assert_eq!(backend.facts(SourceKind::Agent, today()).await.pairs, [pair]);
 }
 
 #[tokio::test]
@@ -70,7 +78,7 @@ async fn every_kind_of_event_is_shown_with_its_attributes_at_its_hour() {
     let uid = Uuid::new_v4;
     let records = vec![created(uid(), now()), created_with(uid(), now()), updated(uid(), now()), deleted(uid(), now())];
     backend.logs_client().await.export(logs_request(records)).await.unwrap();
-    let events = backend.overview().await.events;
+    let events: Vec<_> = backend.events().await.into_iter().map(|listed| listed.event).collect();
     assert_eq!(events.len(), 4);
     assert!(events.iter().all(|event| event.time.as_second() % 3600 == 0));
     let created: Vec<_> = events.iter().filter(|event| event.name == "kamaji.tcp.created").collect();
@@ -92,14 +100,19 @@ async fn extended_gauges_are_summed_by_value() {
         let response = client.export(metrics_request(installation, gauges)).await.unwrap().into_inner();
         assert_eq!(response.partial_success, None);
     }
-    let extended = backend.overview().await.current.extended;
-    let sums: Vec<_> = extended.iter().map(|sum| (sum.metric.as_str(), sum.value.as_str(), sum.count)).collect();
+    let facts = backend.facts(SourceKind::Agent, today()).await;
+    let sums = facts.dimensions.iter().filter_map(|fact| match &fact.part {
+        DimensionPart::Value(dimension) => Some((dimension.metric().name, dimension.value(), fact.count)),
+        DimensionPart::Metric(_) => None,
+    });
+    let mut sums: Vec<_> = sums.collect();
+    sums.sort_unstable();
     let expected = [
-        ("kamaji.tcp.by_version", "v1.35", 6),
-        ("kamaji.tcp.by_version", "v1.34", 4),
         ("kamaji.datastore.count", "etcd", 2),
-        ("kamaji.datastore.used_by", "etcd", 8),
         ("kamaji.datastore.used_by", "PostgreSQL", 2),
+        ("kamaji.datastore.used_by", "etcd", 8),
+        ("kamaji.tcp.by_version", "v1.34", 4),
+        ("kamaji.tcp.by_version", "v1.35", 6),
     ];
     assert_eq!(sums, expected);
 }
@@ -279,7 +292,7 @@ async fn what_the_sdk_exports_is_stored() {
         .collect();
     let flushed = tokio::task::spawn_blocking(move || (provider.force_flush(), provider)).await.unwrap();
     flushed.0.unwrap();
-    let shown = &backend.overview().await.installations[0];
+    let shown = &backend.installations().await[0];
     assert_eq!(shown.agent_version.as_deref(), Some(SERVICE_VERSION));
     assert_eq!([shown.running, shown.sleeping, shown.not_ready, shown.upgrading], [1, 2, 3, 4]);
 }

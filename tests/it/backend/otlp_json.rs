@@ -48,7 +48,7 @@ async fn gauges_of_hand_written_json_are_stored_and_shown() {
     backend.received_before(installation).await;
     let reply = backend.post("/v1/metrics", &[JSON], gauges(installation).to_string().as_bytes()).await;
     assert_eq!((reply.status, body(&reply)), (200, json!({})));
-    let shown = &backend.overview().await.installations[0];
+    let shown = &backend.installations().await[0];
     assert_eq!([shown.running, shown.sleeping, shown.not_ready, shown.upgrading], [5, 2, 1, 0]);
 }
 

@@ -7,9 +7,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, Facts, FactsQuery, InstallationFilter, Intake,
-    MatchedInstallations, MatchedRows, OverviewData, OverviewQuery, Pruned, PseudonymKey, ReadError, SqliteStore,
-    StaleRows, Store, StoreSize, WriteError,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
+    MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
+    SqliteStore, StaleRows, Store, StoreSize, StoredWeek, WeekCounts, WriteError,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig, Stores};
 use prost::Message;
@@ -24,6 +24,28 @@ use super::samples::{created, logs_request, now};
 
 /// A store that fails every write, once as many writes as the barrier needs wait for it.
 struct Failing(WriteError, Arc<Barrier>);
+
+impl PublicWeekStore for Failing {
+    fn week_counts(&self, _: Day) -> BoxFuture<'_, Result<WeekCounts, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn public_key(&self) -> BoxFuture<'_, Result<PublicKey, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn last_public_week(&self) -> BoxFuture<'_, Result<Option<Day>, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn publish_week(&self, _: StoredWeek) -> BoxFuture<'_, Result<bool, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+
+    fn public_weeks(&self) -> BoxFuture<'_, Result<Vec<StoredWeek>, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+}
 
 impl Store for Failing {
     fn write_within(&self, _: Batch, _: Arc<dyn Allowance>) -> BoxFuture<'_, Result<(), WriteError>> {
@@ -70,6 +92,10 @@ impl Store for Failing {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 
+    fn events(&self, _: EventFilter, _: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
+        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
     fn count_events(&self, _: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
@@ -78,8 +104,8 @@ impl Store for Failing {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
     }
 
-    fn overview(&self, _: OverviewQuery) -> BoxFuture<'_, Result<OverviewData, ReadError>> {
-        futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    fn record_operations(&self, _: Operations) -> BoxFuture<'_, Result<(), WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
     }
 
     fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {

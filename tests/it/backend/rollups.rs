@@ -3,30 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kamaji_telemetry::backend::store::{Batch, OverviewData, SqliteStore};
+use kamaji_telemetry::backend::store::{Batch, SourceKind, SqliteStore};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use super::conformance::recomputation::{Model, histories};
-use super::conformance::{Shared, hours_ago, noon, overview, snapshot};
+use super::conformance::{Shared, View, hours_ago, noon, snapshot, view};
 use crate::servers::store;
 
 /// Rollups, and their recomputation. The conformance suite recomputes the others, whose keys are not columns of rows.
 const ROLLUPS: [(&str, &str); 6] = [
-    (
-        "latest_rollup",
-        "SELECT source, standing, last_seen, iif(standing = 1, kamaji, unknown), iif(standing = 1, kubernetes, unknown),
-                count(*), sum(running * part / whole), sum(sleeping * part / whole), sum(not_ready * part / whole),
-                sum(upgrading * part / whole),
-                sum(total - running * part / whole - sleeping * part / whole - not_ready * part / whole
-                          - upgrading * part / whole)
-         FROM (SELECT *, iif(bounded, 50, 1) AS part, iif(bounded, total, 1) AS whole
-               FROM (SELECT *, iif(bulk, 2, confirmed IS NOT NULL) AS standing, running + sleeping + not_ready + upgrading AS total,
-                            last_seen - first_seen < 672 AND running + sleeping + not_ready + upgrading > 50 AS bounded
-                     FROM latest))
-         LEFT JOIN (SELECT id AS unknown FROM words WHERE word = 'unknown') GROUP BY 1, 2, 3, 4, 5",
-    ),
     (
         "day_rollup",
         "SELECT source, source_part, day, version, count(*),
@@ -53,6 +40,18 @@ const ROLLUPS: [(&str, &str); 6] = [
                       (SELECT first_seen / 24 FROM latest WHERE latest.installation = days.installation) AS first_day
                FROM days)
          WHERE standing = 1 GROUP BY 1, 2, 3, 4, 5, 6",
+    ),
+    (
+        "active_condition_rollup",
+        "SELECT source, next_day, day, kamaji,
+                (total > 0) + (total > 1) + (total > 5) + (total > 20) + (total > 100) + (total > 1000),
+                stuck, upgrading_long, first_day <= day - (day + 3) % 7 - 28, count(*),
+                sum(min(total, iif(young, 50, 100000))), sum(min(total, iif(young, 50, 1000)))
+         FROM (SELECT *, coalesce(lead(day) OVER (PARTITION BY installation ORDER BY day), 2147483647) AS next_day,
+                      running + sleeping + not_ready + upgrading AS total,
+                      (SELECT first_seen / 24 FROM latest WHERE latest.installation = days.installation) AS first_day
+               FROM days)
+         WHERE standing = 1 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8",
     ),
     (
         "first_seen_rollup",
@@ -114,20 +113,21 @@ async fn what_was_known_before_stays_when_records_of_the_future_are_deleted() {
     let write = async |snapshots| store.write(Batch { snapshots, ..Batch::default() }).await.unwrap();
     write(vec![snapshot(known, hours_ago(72), 1), snapshot(known, hours_ago(30), 2), snapshot(known, hours_ago(1), 3)])
         .await;
-    let before = overview(&store).await;
+    let before = view(&store).await;
     for hours in [-3, -30] {
         write(vec![snapshot(known, hours_ago(hours), 9), snapshot(new, hours_ago(hours), 9)]).await;
     }
     let deleted = store.delete_after(noon()).await.unwrap();
     assert_eq!((deleted.installations, differences(&path)), (1, vec![]));
-    let after = overview(&store).await;
-    assert_eq!((after.installations.len(), after.day.active), (1, 1), "it is still confirmed");
+    let after = view(&store).await;
+    let received = after.received(SourceKind::Agent, 1);
+    assert_eq!((after.installations.len(), received), (1, [1, 0, 0]), "it is still confirmed");
     assert_eq!(after.installations[0].latest.first_seen, before.installations[0].latest.first_seen);
     // A day does not tell the hour of its report: today's is that of the clock which was ahead.
     assert_eq!(after.installations[0].latest.report.counts.running, 9);
     write(vec![snapshot(known, noon(), 4)]).await;
     assert_eq!(differences(&path), Vec::<String>::new());
     store.erase(known).await.unwrap();
-    assert_eq!(overview(&store).await, OverviewData::default());
+    assert_eq!(view(&store).await, View::default());
     assert_eq!(differences(&path), Vec::<String>::new());
 }

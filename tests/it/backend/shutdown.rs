@@ -60,7 +60,7 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_named() {
 async fn a_store_that_was_written_and_read_is_one_file_after_the_shutdown() {
     let backend = Backend::start().await;
     backend.logs_client().await.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
-    assert_eq!(backend.overview().await.events.len(), 1);
+    assert_eq!(backend.events().await.len(), 1);
     let file = backend.file();
     let folder = backend.stop().await;
     for beside in ["telemetry.db-wal", "telemetry.db-shm"] {

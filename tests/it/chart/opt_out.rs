@@ -40,7 +40,7 @@ struct Scene {
     helm: Helm,
     installer: Installer,
     backend: Backend,
-    /// A reader token of the backend.
+    /// The token of an admin of the backend.
     token: String,
     listener: CountingProxy,
     /// The number of events that the backend should have stored.
@@ -53,7 +53,7 @@ impl Scene {
         cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
         cluster.create(tcp("a").version("v1.30.0").status("Ready")).await;
         let backend = Backend::start().await;
-        let token = backend.token("maintainers");
+        let token = backend.admin_token("maintainers");
         let listener = CountingProxy::start(Some(backend.http())).await;
         Self { helm: Helm::of(&cluster), installer, cluster, backend, token, listener, events: 0 }
     }
@@ -99,9 +99,10 @@ impl Scene {
         self.cluster.requests_of_account(NAMESPACE, NAME)
     }
 
-    async fn overview(&self) -> Value {
-        let overview = web::get_as(&self.token, self.backend.url(), "/api/v1/insights/overview").await;
-        serde_json::from_str(&overview).unwrap()
+    async fn stored_events(&self) -> Vec<Value> {
+        let list: Value =
+            serde_json::from_str(&web::get_as(&self.token, self.backend.url(), "/api/v1/events").await).unwrap();
+        list["events"].as_array().unwrap().clone()
     }
 
     /// Switches telemetry on, waits until its gauges are stored by the backend, and returns the pod and the UUID.
@@ -175,7 +176,7 @@ impl Scene {
         self.events += 1;
         self.cluster.upgrade("a", &format!("v1.32.{}", self.events)).await;
         let events = eventually("the upgrade", async || {
-            let events = self.overview().await["events"].as_array().unwrap().clone();
+            let events = self.stored_events().await;
             (events.len() >= self.events).then_some(events)
         })
         .await;

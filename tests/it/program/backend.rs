@@ -154,8 +154,17 @@ impl Backend {
 
     /// Creates a token of a viewer with the command of the program.
     pub(crate) fn token(&self, name: &str) -> String {
+        self.token_of(name, "viewer")
+    }
+
+    /// Creates a token of an admin with the command of the program.
+    pub(crate) fn admin_token(&self, name: &str) -> String {
+        self.token_of(name, "admin")
+    }
+
+    fn token_of(&self, name: &str, role: &str) -> String {
         let store = format!("--store=sqlite:{}", self.addresses.file.display());
-        let arguments = ["backend", "token", "create", "--name", name, &store];
+        let arguments = ["backend", "token", "create", "--name", name, "--role", role, &store];
         let created = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
         String::from_utf8(created.stdout).expect("a token is text").trim().to_owned()

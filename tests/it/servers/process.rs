@@ -182,7 +182,8 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
     let path = folder.join(tool);
     assert!(
         path.is_file(),
-        "{} isn't there: run `make test`, which puts it there (it needs Go 1.26 or later), or `tests/tools/build` alone",
+        "{} isn't there: run `make test`, which puts it there (it needs Go 1.26 and Node.js 20 or later), or \
+         `tests/tools/build` alone",
         path.display()
     );
     path

@@ -22,7 +22,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, OtlpSignal, status};
 use crate::backend::auth::IngestTokens;
 use crate::backend::ingest::error::IngestError;
-use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
+use crate::backend::ingest::stack::{self, OuterLayers, Protocol, gunzip, is_gzip, media_type};
 use crate::backend::metrics::Transport;
 use crate::backend::rate_limit::{Decompressed, LimitScope, Limiter, RateLimitLayer};
 use crate::process::grpc_code::result_label;
@@ -57,6 +57,7 @@ pub(in crate::backend) fn routes(
     tokens: IngestTokens,
     limiter: Arc<Limiter>,
 ) -> Router {
+    let outer = OuterLayers { limiter: Arc::clone(&limiter), refusals: ingester.refusals() };
     let services = Services(ingester);
     // Bodies are plain by then.
     let metrics = MetricsServiceServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE);
@@ -64,9 +65,9 @@ pub(in crate::backend) fn routes(
     let services = Routes::new(metrics).add_service(logs).into_axum_router().reset_fallback();
     let services = services.layer(map_response(replace_internal));
     let services =
-        stack::layers::<GrpcProtocol>(services, Arc::clone(&limiter), |routes, respond| tokens.layer(routes, respond));
+        stack::layers::<GrpcProtocol>(services, outer.clone(), |routes, respond| tokens.layer(routes, respond));
     let unrouted = Router::new().fallback(async || stack::reject(IngestError::Unrouted));
-    let unrouted = stack::outer_layers::<GrpcProtocol>(unrouted, Arc::clone(&limiter));
+    let unrouted = stack::outer_layers::<GrpcProtocol>(unrouted, outer);
     let health = Routes::new(health).into_axum_router().reset_fallback();
     let health_limits = RateLimitLayer {
         limiter,

@@ -19,7 +19,7 @@ use super::{Ingester, Logs, MALFORMED, MAX_MESSAGE, Metrics, OtlpSignal, status}
 use crate::backend::auth::{AuthError, AuthLayer};
 use crate::backend::ingest::error::IngestError;
 use crate::backend::ingest::json;
-use crate::backend::ingest::stack::{self, Protocol, gunzip, is_gzip, media_type};
+use crate::backend::ingest::stack::{self, OuterLayers, Protocol, gunzip, is_gzip, media_type};
 use crate::backend::metrics::Transport;
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
 use crate::backend::store::WriteError;
@@ -36,14 +36,15 @@ enum Format {
 
 /// Returns the routes `POST /v1/metrics` and `POST /v1/logs`. Every other path below `/v1` is answered with what is taken.
 pub(in crate::backend) fn routes(ingester: Arc<Ingester>, auth: &Arc<AuthLayer>, limiter: Arc<Limiter>) -> Router {
+    let refusals = ingester.refusals();
     let routes = Router::new()
         .route("/v1/metrics", post(export::<Metrics>))
         .route("/v1/logs", post(export::<Logs>))
         .with_state(ingester);
-    let routes =
-        stack::layers::<HttpProtocol>(routes, Arc::clone(&limiter), |routes, respond| auth.layer(routes, respond));
+    let outer = OuterLayers { limiter, refusals };
+    let routes = stack::layers::<HttpProtocol>(routes, outer.clone(), |routes, respond| auth.layer(routes, respond));
     let unrouted = Router::new().route("/v1/{*path}", any(async || stack::reject(IngestError::Unrouted)));
-    routes.merge(stack::outer_layers::<HttpProtocol>(unrouted, limiter))
+    routes.merge(stack::outer_layers::<HttpProtocol>(unrouted, outer))
 }
 
 impl Protocol for HttpProtocol {
@@ -84,7 +85,10 @@ impl Protocol for HttpProtocol {
             IngestError::RateLimit(limit) => limit.code(),
             IngestError::UnsupportedType(_) | IngestError::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             IngestError::TooLargeDecompressed(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            IngestError::Encoding | IngestError::Malformed(_) | IngestError::Rejected(_) => StatusCode::BAD_REQUEST,
+            IngestError::Encoding
+            | IngestError::Malformed(_)
+            | IngestError::TooManyItems(_)
+            | IngestError::Rejected(_) => StatusCode::BAD_REQUEST,
         };
         let status = status(&error);
         let mut response = format.response(code, || rpc_status(&status), || rpc_status_json(&status));

@@ -14,7 +14,7 @@ use crate::catalog::{
 };
 
 /// The days for which an installation is known when it is established: those after which it weighs what it has.
-const ESTABLISHED_DAYS: i32 = super::YOUNG_DAYS;
+pub const ESTABLISHED_DAYS: i32 = super::YOUNG_DAYS;
 
 /// The direction of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,32 +23,6 @@ pub enum Sign {
     Plus,
     /// A row is removed.
     Minus,
-}
-
-/// A key of the rollup of latest rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LatestKey {
-    /// The kind of the sender.
-    pub source: SourceKind,
-    /// Their standing.
-    pub standing: Standing,
-    /// The hour in which they were last seen.
-    pub hour: Hour,
-    /// Their Kamaji's version; unknown for those that are in no figure.
-    pub kamaji: KamajiVersion,
-    /// The version of their management cluster; unknown for those that are in no figure.
-    pub kubernetes: KubernetesVersion,
-}
-
-/// A key of the rollup of the extended gauges in latest rows of confirmed installations.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct DimensionKey {
-    /// The kind of the sender.
-    pub source: SourceKind,
-    /// The hour in which the installations were last seen.
-    pub hour: Hour,
-    /// The dimension.
-    pub dimension: Dimension,
 }
 
 /// A key of the rollup of days of confirmed installations.
@@ -119,7 +93,7 @@ pub struct ConditionKey {
 
 /// A key of the rollup of confirmed installations by the points of their extended gauges.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ActiveDimensionKey {
+pub struct DimensionKey {
     /// The days of the rows.
     pub days: RowDays,
     /// The gauge, or one value of it.
@@ -232,10 +206,6 @@ pub struct DimensionSums {
 /// Changes of the rollups, to be added to the stored sums. A sum whose number of rows becomes zero is to be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RollupChanges {
-    /// Changes by the hour in which installations were last seen.
-    pub latest: HashMap<LatestKey, StateSums>,
-    /// Changes by dimension.
-    pub dimensions: HashMap<DimensionKey, DimensionSums>,
     /// Changes by day.
     pub days: HashMap<DayKey, DaySums>,
     /// Changes by pair of versions.
@@ -243,7 +213,7 @@ pub struct RollupChanges {
     /// Changes by condition.
     pub conditions: HashMap<ConditionKey, ActiveSums>,
     /// Changes by the points of extended gauges.
-    pub active_dimensions: HashMap<ActiveDimensionKey, DimensionSums>,
+    pub dimensions: HashMap<DimensionKey, DimensionSums>,
     /// Changes of the numbers of installations by the day of their first receipt.
     pub first_seen: HashMap<SeenKey, i64>,
     /// Changes of the numbers of installations by the day of their last receipt.
@@ -297,32 +267,9 @@ impl ActiveSums {
 impl RollupChanges {
     /// Adds or removes the latest row of an installation.
     pub fn latest(&mut self, row: &LatestRow, sign: Sign) {
-        let LatestRow { first_seen, last_seen: hour, report, .. } = row;
-        let Report { counts, source, kamaji_version: kamaji, kubernetes_version: kubernetes, dimensions: _ } = report;
-        let (source, standing, hour) = (source.kind(), row.standing(), *hour);
-        let is_counted = standing == Standing::Confirmed;
-        // No question asks for the versions of those that are in no figure, which strangers choose.
-        let (kamaji, kubernetes) =
-            if is_counted { (*kamaji, *kubernetes) } else { (KamajiVersion::Unknown, KubernetesVersion::Unknown) };
-        let key = LatestKey { source, standing, hour, kamaji, kubernetes };
-        self.latest.entry(key).or_default().add(*counts, row.is_young(), sign);
-        for (rollup, day) in [(&mut self.first_seen, first_seen.day()), (&mut self.last_seen, hour.day())] {
-            *rollup.entry(SeenKey { source, standing, day }).or_default() += sign.factor();
-        }
-        if is_counted {
-            self.dimensions(row, sign);
-        }
-    }
-
-    fn dimensions(&mut self, row: &LatestRow, sign: Sign) {
-        let (source, dimensions) = (row.report.source.kind(), &row.report.dimensions);
-        for (dimension, count) in dimensions {
-            let of_metric = dimensions.iter().filter(|(other, _)| other.metric().name == dimension.metric().name);
-            let total = of_metric.map(|(_, count)| u64::from(*count)).sum();
-            let key = DimensionKey { source, hour: row.last_seen, dimension: dimension.clone() };
-            let sums = self.dimensions.entry(key).or_default();
-            sums.points += sign.factor();
-            sums.count += sign.factor() * weight(*count, total, row.is_young()).cast_signed();
+        let (source, standing) = (row.report.source.kind(), row.standing());
+        for (rollup, hour) in [(&mut self.first_seen, row.first_seen), (&mut self.last_seen, row.last_seen)] {
+            *rollup.entry(SeenKey { source, standing, day: hour.day() }).or_default() += sign.factor();
         }
     }
 
@@ -370,7 +317,7 @@ impl RollupChanges {
 
     fn points(&mut self, days: RowDays, dimensions: &[(Dimension, u32)], young: bool, sign: Sign) {
         let mut add = |part, installations: i64, count: u64| {
-            let sums = self.active_dimensions.entry(ActiveDimensionKey { days, part }).or_default();
+            let sums = self.dimensions.entry(DimensionKey { days, part }).or_default();
             sums.points += sign.factor() * installations;
             sums.count += sign.factor() * count.cast_signed();
         };
@@ -406,12 +353,10 @@ impl RollupChanges {
     /// Leaves out the sums that don't change.
     #[must_use]
     pub fn without_zeros(mut self) -> Self {
-        retain_changes(&mut self.latest);
-        retain_changes(&mut self.dimensions);
         retain_changes(&mut self.days);
         retain_changes(&mut self.pairs);
         retain_changes(&mut self.conditions);
-        retain_changes(&mut self.active_dimensions);
+        retain_changes(&mut self.dimensions);
         retain_changes(&mut self.first_seen);
         retain_changes(&mut self.last_seen);
         retain_changes(&mut self.event_hours);

@@ -127,9 +127,11 @@ fn a_young_installation_weighs_fifty_and_the_rest_is_left_out() {
     let weight = |hours: i32| {
         let mut rows = Rows::default();
         rows.fold(&[snapshot(1, NOON, report(200)), snapshot(1, NOON.minus(-hours), report(200))], room(1));
-        let sums: Vec<_> = rows.sums.latest.values().map(|sums| (sums.running, sums.left_out)).collect();
-        let dimensions: Vec<_> = rows.sums.dimensions.values().map(|sums| sums.count).collect();
-        (sums, dimensions)
+        let all = rows.sums.days.iter().filter(|(key, _)| key.part == DayPart::All);
+        let sums: Vec<_> = all.map(|(_, sums)| (sums.states.running, sums.states.left_out)).collect();
+        let is_value = |key: &DimensionKey| matches!(key.part, DimensionPart::Value(_));
+        let values = rows.sums.dimensions.iter().filter(|(key, _)| is_value(key));
+        (sums, values.map(|(_, sums)| sums.count).collect::<Vec<_>>())
     };
     assert_eq!(weight(28 * 24 - 1), (vec![(50, 150)], vec![50]));
     assert_eq!(weight(28 * 24), (vec![(200, 0)], vec![200]));
@@ -265,7 +267,6 @@ impl Rows {
 
 impl RollupChanges {
     fn plus(mut self, other: Self) -> Self {
-        add_all(&mut self.latest, other.latest, add_states);
         add_all(&mut self.days, other.days, |sums, other| {
             add_states(&mut sums.states, other.states);
             sums.weight += other.weight;
@@ -273,7 +274,6 @@ impl RollupChanges {
         add_all(&mut self.pairs, other.pairs, add_active);
         add_all(&mut self.conditions, other.conditions, add_active);
         add_all(&mut self.dimensions, other.dimensions, add_points);
-        add_all(&mut self.active_dimensions, other.active_dimensions, add_points);
         add_all(&mut self.first_seen, other.first_seen, |sum, other| *sum += other);
         add_all(&mut self.last_seen, other.last_seen, |sum, other| *sum += other);
         self.without_zeros()

@@ -32,7 +32,7 @@ pub(super) fn stale_rows(connection: &Connection, cutoffs: Cutoffs) -> rusqlite:
         SELECT coalesce(sum(rows), 0) AS total, coalesce(sum(CASE WHEN is_stale THEN rows END), 0) AS stale FROM (
             SELECT sum(events) AS rows, hour < ?1 AS is_stale FROM event_hour_rollup GROUP BY 2
             UNION ALL SELECT sum(installations), day < ?2 FROM day_rollup WHERE part = 0 GROUP BY 2
-            UNION ALL SELECT sum(installations), hour < ?2 * 24 FROM latest_rollup GROUP BY 2
+            UNION ALL SELECT sum(installations), day < ?2 FROM last_seen_rollup GROUP BY 2
         )";
     let params = params![cutoffs.events.number(), cutoffs.installations.number()];
     connection.query_row(COUNT, params, |row| Ok(StaleRows { stale: sum(row, "stale")?, total: sum(row, "total")? }))

@@ -3,12 +3,13 @@
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::columns::{self, StoredWord, day, sum};
+use super::operations;
 use super::rollups::NO_NEXT_DAY;
 use super::words::Words;
 use crate::backend::store::hour::Day;
 use crate::backend::store::{
     AgentVersion, ConditionFact, DayFact, DimensionFact, EventDayFact, EventWeekFact, Facts, FactsQuery, PairFact,
-    RefusalFact, SeenFact, ServedHour, Totals, VersionFact,
+    SeenFact, Totals, VersionFact,
 };
 
 /// The standings, by their stored numbers.
@@ -52,8 +53,9 @@ impl FactsReader<'_> {
             last_seen: self.when(query.last_seen, |reader, since| reader.seen("last_seen_rollup", since))?,
             event_days: self.when(query.event_days, Self::event_days)?,
             event_weeks: self.when(query.event_weeks, |reader, since| reader.event_weeks(since.monday()))?,
-            refusals: Vec::<RefusalFact>::new(),
-            served_hours: Vec::<ServedHour>::new(),
+            refusals: self.when(query.operations, |reader, since| operations::refusals(reader.connection, since))?,
+            served_hours: self
+                .when(query.operations, |reader, since| operations::served_hours(reader.connection, since))?,
         })
     }
 

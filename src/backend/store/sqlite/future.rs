@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::columns::EVENT_SOURCES;
 use super::events::EventColumns;
+use super::operations;
 use super::removal::{Remains, RowRemoval};
 use super::rows::{latest_row, write_day, write_latest};
 use super::writer::RowWriter;
@@ -23,6 +24,7 @@ pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Resu
     deletion.delete_latest_after(hour, &mut deleted)?;
     deletion.delete_events_after(hour, &mut deleted)?;
     deletion.write_rollups()?;
+    operations::delete_after(&transaction, hour)?;
     transaction.commit()?;
     writer.forget_uids();
     Ok(deleted)

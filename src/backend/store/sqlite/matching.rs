@@ -1,5 +1,7 @@
 //! Rows that match a filter, read in the order of their keys.
 
+use std::cmp::Reverse;
+
 use rusqlite::{Connection, params};
 
 use super::columns::{EVENT_SOURCES, is_bulk};
@@ -7,7 +9,8 @@ use super::events::EventColumns;
 use super::rows::latest_row;
 use super::words::Words;
 use crate::backend::store::{
-    EventFilter, Hour, InstallationFilter, InstallationRow, MatchedInstallations, MatchedRows, PseudonymKey,
+    EventFilter, EventRow, Hour, HourRange, InstallationFilter, InstallationRow, MatchedInstallations, MatchedRows,
+    PseudonymKey,
 };
 
 /// Reads all installations, and returns those that match.
@@ -34,6 +37,48 @@ pub(super) fn installations(
     Ok(matched)
 }
 
+/// Reads the newest events that match. The order is that of the key, read backwards, and a source's reading ends with
+/// as many as are wanted.
+pub(super) fn events(
+    connection: &Connection,
+    words: &mut Words,
+    filter: &EventFilter,
+    limit: usize,
+) -> rusqlite::Result<Vec<EventRow>> {
+    let mut matching = Vec::new();
+    let sql = "SELECT * FROM events WHERE source = ?1 AND hour >= ?2 AND hour < ?3 ORDER BY hour DESC, uid DESC";
+    let mut select = connection.prepare_cached(sql)?;
+    let (from, until) = hours(filter);
+    for source in sources(filter) {
+        let mut rows = select.query(params![source, from, until])?;
+        let mut of_source = 0;
+        while of_source < limit
+            && let Some(row) = rows.next()?
+        {
+            let event = EventColumns::read(row)?.event(connection, words)?;
+            if filter.matches(&event) {
+                of_source += 1;
+                matching.push(event);
+            }
+        }
+    }
+    matching.sort_by_key(|event| Reverse(event.record.time));
+    matching.truncate(limit);
+    Ok(matching)
+}
+
+/// Returns the hours of a filter, without the last.
+fn hours(filter: &EventFilter) -> (i32, i32) {
+    let HourRange { from, until } = filter.time;
+    (from.map_or(i32::MIN, Hour::number), until.map_or(i32::MAX, Hour::number))
+}
+
+/// Returns the stored numbers of the sources of a filter.
+fn sources(filter: &EventFilter) -> impl Iterator<Item = i64> {
+    let bulk = filter.bulk;
+    EVENT_SOURCES.into_iter().filter(move |source| bulk.is_none_or(|bulk| bulk == is_bulk(*source)))
+}
+
 /// Reads the events of the filter's hours, and counts those that match.
 pub(super) fn count_events(
     connection: &Connection,
@@ -43,9 +88,8 @@ pub(super) fn count_events(
     let mut matched = MatchedRows::default();
     let sql = "SELECT * FROM events WHERE source = ?1 AND hour >= ?2 AND hour < ?3";
     let mut select = connection.prepare_cached(sql)?;
-    let from = filter.time.from.map_or(i32::MIN, Hour::number);
-    let until = filter.time.until.map_or(i32::MAX, Hour::number);
-    for source in EVENT_SOURCES.into_iter().filter(|source| filter.bulk.is_none_or(|bulk| bulk == is_bulk(*source))) {
+    let (from, until) = hours(filter);
+    for source in sources(filter) {
         let mut rows = select.query(params![source, from, until])?;
         while let Some(row) = rows.next()? {
             let event = EventColumns::read(row)?.event(connection, words)?;

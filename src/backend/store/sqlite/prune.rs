@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::columns::{EVENT_SOURCES, NO_SOURCE, SOURCES, source};
 use super::events::EventColumns;
 use super::file::BUSY_TIMEOUT;
+use super::operations;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval, is_full};
 use super::rows::{day_row, latest_row, read_latest};
 use super::writer::RowWriter;
@@ -34,6 +35,7 @@ pub(super) fn step(writer: &mut RowWriter, cutoffs: Cutoffs, mut pruned: Pruned)
     if !has_more {
         words.prune(&transaction, events_before.day().min(first_day))?;
         transaction.execute("DELETE FROM bulk_events WHERE day < ?1", params![first_day.number()])?;
+        operations::delete_before(&transaction, first_day)?;
     }
     transaction.commit()?;
     if !has_more {

@@ -7,9 +7,8 @@ use rusqlite::{Connection, params_from_iter};
 use super::columns::{self, change, dimension_word, event_source, source, standing};
 use super::words::Words;
 use crate::backend::store::fold::{
-    ActiveDimensionKey, ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums,
-    EventAspect, EventDayKey, EventHourKey, EventWeekKey, LatestKey, PairKey, RollupChanges, RowDays, SeenKey,
-    StateSums,
+    ActiveSums, ConditionKey, DayKey, DayPart, DaySums, DimensionKey, DimensionPart, DimensionSums, EventAspect,
+    EventDayKey, EventHourKey, EventWeekKey, PairKey, RollupChanges, RowDays, SeenKey, StateSums,
 };
 use crate::backend::store::hour::Day;
 
@@ -55,11 +54,6 @@ impl RollupTable {
 const STATES: [&str; 6] = ["installations", "running", "sleeping", "not_ready", "upgrading", "left_out"];
 const ACTIVE: [&str; 3] = ["installations", "control_planes", "weight"];
 
-static LATEST: LazyLock<RollupTable> = LazyLock::new(|| {
-    RollupTable::new("latest_rollup", &["source", "standing", "hour", "kamaji", "kubernetes"], &STATES)
-});
-static DIMENSIONS: LazyLock<RollupTable> =
-    LazyLock::new(|| RollupTable::new("dimension_rollup", &["source", "hour", "dimension"], &["points", "count"]));
 static DAYS: LazyLock<RollupTable> = LazyLock::new(|| {
     RollupTable::new("day_rollup", &["source", "part", "day", "version"], &[&STATES[..], &["weight"]].concat())
 });
@@ -71,7 +65,7 @@ static CONDITIONS: LazyLock<RollupTable> = LazyLock::new(|| {
     let key = ["source", "next_day", "day", "kamaji", "size", "stuck", "upgrading_long", "established"];
     RollupTable::new("active_condition_rollup", &key, &ACTIVE)
 });
-static ACTIVE_DIMENSIONS: LazyLock<RollupTable> = LazyLock::new(|| {
+static DIMENSIONS: LazyLock<RollupTable> = LazyLock::new(|| {
     RollupTable::new("active_dimension_rollup", &["source", "next_day", "day", "dimension"], &["points", "count"])
 });
 static FIRST_SEEN: LazyLock<RollupTable> =
@@ -107,15 +101,6 @@ impl RollupWriter<'_> {
 
     fn write_installations(&mut self, changes: &RollupChanges) -> rusqlite::Result<()> {
         let connection = self.connection;
-        for (LatestKey { source: kind, standing: of_row, hour, kamaji, kubernetes }, sums) in &changes.latest {
-            let (kamaji, kubernetes) = (self.word(kamaji)?, self.word(kubernetes)?);
-            let key = [source(*kind), standing(*of_row), hour.number().into(), kamaji, kubernetes];
-            LATEST.add(connection, key, states(*sums))?;
-        }
-        for (DimensionKey { source: kind, hour, dimension }, DimensionSums { points, count }) in &changes.dimensions {
-            let key = [source(*kind), hour.number().into(), self.word(&dimension_word(dimension))?];
-            DIMENSIONS.add(connection, key, [*points, *count])?;
-        }
         for (table, seen) in [(&FIRST_SEEN, &changes.first_seen), (&LAST_SEEN, &changes.last_seen)] {
             for (SeenKey { source: kind, standing: of_rows, day }, installations) in seen {
                 let key = [source(*kind), standing(*of_rows), day.number().into()];
@@ -145,13 +130,13 @@ impl RollupWriter<'_> {
             let key = [kind, next, day, kamaji, columns::size(*size), stuck, upgrading_long, (*established).into()];
             CONDITIONS.add(connection, key, active(*sums))?;
         }
-        for (ActiveDimensionKey { days, part }, DimensionSums { points, count }) in &changes.active_dimensions {
+        for (DimensionKey { days, part }, DimensionSums { points, count }) in &changes.dimensions {
             let [kind, next, day] = row_days(*days);
             let word = match part {
                 DimensionPart::Metric(metric) => self.word(metric.name)?,
                 DimensionPart::Value(dimension) => self.word(&dimension_word(dimension))?,
             };
-            ACTIVE_DIMENSIONS.add(connection, [kind, next, day, word], [*points, *count])?;
+            DIMENSIONS.add(connection, [kind, next, day, word], [*points, *count])?;
         }
         Ok(())
     }

@@ -2,18 +2,18 @@
 
 use maud::{Markup, html};
 
-use super::document;
+use super::{MAIN, brand, document};
 
 /// Renders the page. `problem` is the error of the last attempt. Without a valid token, the page says how to create
 /// one.
 pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> Markup {
     document(
-        None,
+        "Sign in",
         &html! {
-            header { h1 { "Kamaji telemetry" } }
-            main {
-                section.panel.empty {
-                    h2 { "Sign in" }
+            header.site { (brand()) }
+            main #(MAIN) tabindex="-1" {
+                section.panel.sign-in {
+                    h1 { "Sign in" }
                     p { "What is stored here is shown to those who have a token." }
                     @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
                     form method="post" action="/sign-in" {
@@ -23,7 +23,7 @@ pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> 
                     }
                     @if !has_token {
                         p { "There is no token yet. Whoever runs this backend makes the first one beside its store, while it serves:" }
-                        pre { code { "kamaji-telemetry backend token create --name NAME --role admin --expires 90d --store sqlite:FILE" } }
+                        pre tabindex="0" { code { "kamaji-telemetry backend token create --name NAME --role admin --expires 90d --store sqlite:FILE" } }
                     }
                 }
             }

@@ -16,27 +16,29 @@ use super::recomputation::{InstallationDay, Model, add, is_agents, weigh};
 /// Queries for all facts of both sources: as of the day before, of the same day, and of days that are long over, with windows
 /// of a week, a month and more.
 pub(super) fn queries() -> Vec<FactsQuery> {
-    let today = Hour::of(noon()).day();
-    let query = |source, age, window: i32| {
-        let (through, since) = (today.minus(age), Some(today.minus(age + window - 1)));
-        FactsQuery {
-            days: since,
-            kamaji_days: since,
-            kubernetes_days: since,
-            agent_days: since,
-            pairs: since,
-            conditions: since,
-            dimensions: since,
-            first_seen: since,
-            last_seen: since,
-            event_days: since,
-            event_weeks: since,
-            ..FactsQuery::new(source, through)
-        }
-    };
     let windows = [(1, 7), (1, 30), (0, 365), (7, 7), (30, 90)];
     let of = |source| windows.map(|(age, window)| query(source, age, window));
     [of(SourceKind::Agent), of(SourceKind::Kamaji)].concat()
+}
+
+/// Returns a query for all facts of a source as of a day of this age, of a window of so many days.
+pub(super) fn query(source: SourceKind, age: i32, window: i32) -> FactsQuery {
+    let today = Hour::of(noon()).day();
+    let (through, since) = (today.minus(age), Some(today.minus(age + window - 1)));
+    FactsQuery {
+        days: since,
+        kamaji_days: since,
+        kubernetes_days: since,
+        agent_days: since,
+        pairs: since,
+        conditions: since,
+        dimensions: since,
+        first_seen: since,
+        last_seen: since,
+        event_days: since,
+        event_weeks: since,
+        ..FactsQuery::new(source, through)
+    }
 }
 
 /// Returns the facts with their lists in one order.

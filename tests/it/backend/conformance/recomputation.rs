@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use kamaji_telemetry::backend::store::fold::{LatestRow, PreviousDay, Standing};
 use kamaji_telemetry::backend::store::{
-    ActiveCounts, Allowance, Batch, CURRENT, Cutoffs, Day, DayTotals, Dimension, EventRow, EventTotals, GaugeSnapshot,
-    Hour, InstallationRow, KamajiTotals, OverviewData, Report, Room, Source, Spent, StateCounts, Store, Totals,
-    Unlimited,
+    Allowance, Batch, Cutoffs, Day, Dimension, EventRow, GaugeSnapshot, Hour, InstallationRow, Report, Room, Source,
+    Spent, StateCounts, Store, Totals, Unlimited,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -18,7 +17,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Shared, facts, hours_ago, noon, overview};
+use super::{Shared, facts, hours_ago, view};
 
 /// The number of histories, which a busy machine runs in a few seconds: each commits up to [`MAX_STEPS`] times.
 const HISTORIES: u32 = 48;
@@ -310,50 +309,18 @@ impl Model {
         }
     }
 
-    fn overview(&self) -> OverviewData {
-        let [day, week, month] = [1, 7, 30].map(|days| self.received(true, days));
-        let current = || self.current(true).map(|row| &row.report);
-        let all_days = self.days.iter().filter(|(_, day)| day.counts && is_agents(&day.report.source));
-        OverviewData {
-            day,
-            week,
-            month,
-            control_planes: totals(self.current(true)),
-            kamaji_versions: count(current().map(|report| (report.kamaji_version, 1))),
-            kubernetes_versions: count(current().map(|report| (report.kubernetes_version, 1))),
-            dimensions: count(self.current(true).flat_map(weighed_dimensions)),
-            installations: self.confirmed(true).map(|(uuid, row)| installation(*uuid, row)).collect(),
-            events: self.events(true).cloned().collect(),
-            days: all_days.fold(Vec::new(), add_day),
-            kamaji: KamajiTotals {
-                day: self.received(false, 1),
-                week: self.received(false, 7),
-                month: self.received(false, 30),
-                control_planes: totals(self.current(false)),
-                events: kinds(self.events(false).filter(|row| row.record.time >= hours_ago(24))),
-            },
-        }
+    /// Returns all installations in the order of their UUIDs.
+    fn installations(&self) -> Vec<InstallationRow> {
+        self.latest.iter().map(|(uuid, row)| installation(*uuid, row)).collect()
+    }
+
+    /// Returns all events in the order of their uids.
+    fn all_events(&self) -> Vec<EventRow> {
+        self.events.values().filter_map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn of_source(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
         self.latest.iter().filter(move |(_, row)| is_agents(&row.report.source) == agents)
-    }
-
-    fn confirmed(&self, agents: bool) -> impl Iterator<Item = (&Uuid, &Installation)> {
-        self.of_source(agents).filter(|(_, row)| row.counts())
-    }
-
-    fn current(&self, agents: bool) -> impl Iterator<Item = &Installation> {
-        let since = Hour::of(noon() - CURRENT);
-        self.confirmed(agents).filter(move |(_, row)| row.last_seen() >= since).map(|(_, row)| row)
-    }
-
-    fn received(&self, agents: bool, days: i64) -> ActiveCounts {
-        let since = Hour::of(hours_ago(24 * days));
-        let within = self.of_source(agents).filter(|(_, row)| row.last_seen() >= since);
-        let (bulk, others): (Vec<_>, Vec<_>) = within.partition(|(_, row)| row.bulk);
-        let active = others.iter().filter(|(_, row)| row.is_confirmed()).count();
-        ActiveCounts { active: active as u64, not_confirmed: (others.len() - active) as u64, bulk: bulk.len() as u64 }
     }
 
     pub(super) fn events(&self, agents: bool) -> impl Iterator<Item = &EventRow> {
@@ -377,22 +344,6 @@ pub(super) fn weigh(part: u32, all: u64, young: bool) -> u64 {
     if young && all > 50 { u64::from(part) * 50 / all } else { part.into() }
 }
 
-fn weighed_dimensions(row: &Installation) -> Vec<(Dimension, u32)> {
-    let dimensions = &row.report.dimensions;
-    let all = |name| {
-        dimensions.iter().filter(move |(other, _)| other.metric().name == name).map(|(_, count)| u64::from(*count))
-    };
-    let weighed = dimensions.iter().map(|(dimension, count)| {
-        let weight = weigh(*count, all(dimension.metric().name).sum(), row.is_young());
-        (dimension.clone(), weight.try_into().unwrap())
-    });
-    weighed.collect()
-}
-
-fn totals<'a>(rows: impl Iterator<Item = &'a Installation>) -> Totals {
-    rows.fold(Totals::default(), |sum, row| add(sum, row.report.counts, row.is_young()))
-}
-
 pub(super) fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
     let all = counts.total();
     let weight = |part| weigh(part, all, young);
@@ -407,17 +358,6 @@ pub(super) fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
     }
 }
 
-fn count<T: PartialEq>(parts: impl Iterator<Item = (T, u32)>) -> Vec<(T, u64)> {
-    let mut counts: Vec<(T, u64)> = Vec::new();
-    for (part, count) in parts {
-        match counts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, sum)) => *sum += u64::from(count),
-            None => counts.push((part, count.into())),
-        }
-    }
-    counts
-}
-
 fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
     let (first_seen, last_seen, bulk) = (row.first_seen(), row.last_seen(), row.bulk);
     let (confirmed, report, day) = (row.confirmed(), row.report.clone(), last_seen.day());
@@ -426,41 +366,7 @@ fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
     InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, previous, report } }
 }
 
-/// The rows come in the order of their days.
-fn add_day(mut days: Vec<DayTotals>, ((day, _), of_day): (&(Day, Uuid), &InstallationDay)) -> Vec<DayTotals> {
-    let day = day.date();
-    if days.last().is_none_or(|last| last.day != day) {
-        days.push(DayTotals { day, installations: 0, control_planes: Totals::default() });
-    }
-    let last = days.last_mut().unwrap();
-    last.installations += 1;
-    last.control_planes = add(last.control_planes, of_day.report.counts, of_day.young);
-    days
-}
-
-fn kinds<'a>(rows: impl Iterator<Item = &'a EventRow>) -> EventTotals {
-    let mut totals = EventTotals::default();
-    for row in rows {
-        match row.record.event {
-            Event::Created { .. } => totals.created += 1,
-            Event::Updated { .. } => totals.updated += 1,
-            Event::Deleted { .. } => totals.deleted += 1,
-        }
-    }
-    totals
-}
-
-/// Lists of the same length have an order of their own, which other tests look at.
-fn sorted(mut overview: OverviewData) -> OverviewData {
-    overview.kamaji_versions.sort_by_key(|(version, _)| version.to_string());
-    overview.kubernetes_versions.sort_by_key(|(version, _)| version.to_string());
-    overview.dimensions.sort_by_key(|(dimension, _)| format!("{dimension:?}"));
-    overview.installations.sort_by_key(|row| row.uuid);
-    overview.events.sort_by_key(|row| row.record.uid);
-    overview
-}
-
-/// Checks after each step of random histories that the overview is what the rows come to.
+/// Checks after each step of random histories that the lists and the facts are what the rows come to.
 pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
@@ -470,7 +376,9 @@ pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
             let (mut written, mut model) = (Vec::new(), Model::default());
             for step in history {
                 step.take(store.as_ref(), &mut written, &mut model).await;
-                prop_assert_eq!(sorted(overview(&store).await), sorted(model.overview()));
+                let view = view(&store).await;
+                prop_assert_eq!(view.installations, model.installations());
+                prop_assert_eq!(view.events, model.all_events());
                 let queries = facts::queries();
                 let read = store.facts(queries.clone()).await.unwrap();
                 for (query, facts) in queries.into_iter().zip(read) {

@@ -26,6 +26,7 @@ pub(in crate::chart) fn everything() -> Value {
         "retention": {"events": "90d", "interval": "1h"},
         "rateLimit": {"bytesPerDay": 4_000_000},
         "auth": {"ingestTokensSecret": {"name": "senders"}, "readerTokensSecret": {"name": "readers"}},
+        "publicPage": {"enabled": true},
         "publicUrl": "https://telemetry.example.org",
         "trustedProxies": ["10.244.0.0/16", "2001:db8::/32"],
         "tls": {"certManager": {

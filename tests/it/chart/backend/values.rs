@@ -41,6 +41,8 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"maxConnections": -1}), "at '/maxConnections'"),
         (json!({"auth": {"token": "a"}}), "keys among ingestTokensSecret, readerTokensSecret"),
         (json!({"auth": {"readerTokensSecret": {"key": ""}}}), "at '/auth/readerTokensSecret/key'"),
+        (json!({"publicPage": true}), "at '/publicPage'"),
+        (json!({"publicPage": {"enabled": "no"}}), "value must be one of true, false"),
         (json!({"publicUrl": "telemetry.example.org"}), "at '/publicUrl'"),
         (json!({"publicUrl": "https://telemetry.example.org/page"}), "at '/publicUrl'"),
         (json!({"trustedProxies": ["ingress.example.org"]}), "at '/trustedProxies/0'"),

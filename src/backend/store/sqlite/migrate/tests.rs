@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::backend::store::sqlite::{OpenError, SqliteStore};
-use crate::backend::store::{
-    Batch, GaugeSnapshot, Hour, OverviewData, OverviewQuery, Report, Source, StateCounts, Store,
-};
+use crate::backend::store::{Batch, GaugeSnapshot, Hour, InstallationFilter, Report, Source, StateCounts, Store};
 
 const LATER: Schema = Schema(&[
     SCHEMA.0[0],
@@ -20,7 +18,7 @@ const LATER: Schema = Schema(&[
         "CREATE TABLE first_seen (installation BLOB NOT NULL PRIMARY KEY, day INTEGER NOT NULL) STRICT;
          INSERT INTO first_seen SELECT installation, first_seen / 24 FROM latest;",
     ),
-    ("V3__doubled", "UPDATE latest_rollup SET running = 2 * running;"),
+    ("V3__doubled", "UPDATE latest SET running = 2 * running;"),
 ]);
 
 /// A directory with a store of [`SCHEMA`] that has two snapshots of one installation.
@@ -53,18 +51,11 @@ fn open_later(path: &Path) -> Result<SqliteStore, OpenError> {
     SqliteStore::open_with(path, LATER, CancellationToken::new())
 }
 
-async fn overview(store: &SqliteStore) -> OverviewData {
-    let now = Timestamp::now();
-    let query = OverviewQuery {
-        now,
-        versions: 10,
-        min_installations: 0,
-        dimensions: 10,
-        installations: 10,
-        events: 10,
-        days: 10,
-    };
-    store.overview(query).await.unwrap()
+/// Returns the only installation, and its number of running control planes.
+async fn only_installation(store: &SqliteStore) -> (Uuid, u32) {
+    let found = store.installations(InstallationFilter::default(), 2).await.unwrap();
+    assert_eq!(found.matching, 1);
+    (found.listed[0].uuid, found.listed[0].latest.report.counts.running)
 }
 
 fn execute(path: &Path, sql: &str) {
@@ -87,12 +78,7 @@ async fn a_file_of_an_earlier_version_keeps_its_rows_and_its_key() {
     let key = SqliteStore::open(&path(&folder)).unwrap().pseudonym_key().await.unwrap().pseudonym(installation);
     for _ in 0..2 {
         let store = open_later(&path(&folder)).unwrap();
-        let overview = overview(&store).await;
-        assert_eq!(
-            (overview.installations[0].uuid, overview.control_planes.running),
-            (installation, 8),
-            "migrated once"
-        );
+        assert_eq!(only_installation(&store).await, (installation, 8), "migrated once");
         assert_eq!(store.pseudonym_key().await.unwrap().pseudonym(installation), key);
     }
 }
@@ -112,14 +98,15 @@ async fn a_migration_that_is_interrupted_leaves_the_file_as_it_was() {
     assert!(error.contains("interrupted"), "{error}");
     execute(&path, "DROP TRIGGER interrupted");
     let before = SqliteStore::open(&path).unwrap();
-    assert_eq!(overview(&before).await.control_planes.running, 4);
+    assert_eq!(only_installation(&before).await, (installation, 4));
     drop(before);
-    assert_eq!(overview(&open_later(&path).unwrap()).await.control_planes.running, 8);
+    assert_eq!(only_installation(&open_later(&path).unwrap()).await, (installation, 8));
 }
 
 #[tokio::test]
 async fn a_migration_ends_when_it_is_cancelled_and_leaves_the_file_as_it_was() {
-    let folder = store(Uuid::new_v4()).await;
+    let installation = Uuid::new_v4();
+    let folder = store(installation).await;
     let path = path(&folder);
     execute(
         &path,
@@ -137,7 +124,7 @@ async fn a_migration_ends_when_it_is_cancelled_and_leaves_the_file_as_it_was() {
     cancelled.cancel();
     assert!(opening.await.unwrap().unwrap_err().is_interrupt());
     execute(&path, "DROP TRIGGER endless; DROP VIEW numbers");
-    assert_eq!(overview(&SqliteStore::open(&path).unwrap()).await.control_planes.running, 4);
+    assert_eq!(only_installation(&SqliteStore::open(&path).unwrap()).await, (installation, 4));
 }
 
 #[tokio::test]

@@ -103,11 +103,38 @@ CREATE TABLE bulk_events (
     events INTEGER NOT NULL
 ) STRICT;
 
--- Random keys, made once. The key 'pseudonym' turns the UID of a cluster into the installation that is stored.
+-- Numbers of refused records by UTC day and reason, without their senders. A request that was refused as a whole is one.
+CREATE TABLE refusals (
+    day     INTEGER NOT NULL,
+    reason  TEXT    NOT NULL,
+    records INTEGER NOT NULL,
+    PRIMARY KEY (day, reason)
+) STRICT, WITHOUT ROWID;
+
+-- The hours in which a backend served. Each bit of minutes is a minute of the hour, the lowest bit its first.
+CREATE TABLE served_hours (
+    hour    INTEGER NOT NULL PRIMARY KEY,
+    minutes INTEGER NOT NULL
+) STRICT;
+
+-- The random name of the last flush into the two tables above: one that is tried again is not added again.
+CREATE TABLE last_flush (
+    number INTEGER NOT NULL PRIMARY KEY CHECK (number = 1),
+    name   BLOB    NOT NULL
+) STRICT;
+
+-- Random keys, made once. The key 'pseudonym' turns the UID of a cluster into the installation that is stored. The key 'public'
+-- makes the offsets of the public page.
 CREATE TABLE keys (
     name TEXT NOT NULL PRIMARY KEY,
     key  BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The weeks of the public page, by the day of their Monday, as they were published: JSON. A row is never changed.
+CREATE TABLE public_weeks (
+    week    INTEGER NOT NULL PRIMARY KEY,
+    content TEXT    NOT NULL
+) STRICT;
 
 -- The tokens of readers. The digest is the SHA-256 of the whole text, which is not stored.
 CREATE TABLE tokens (
@@ -149,33 +176,6 @@ CREATE INDEX audit_log_by_token ON audit_log (token, time);
 
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too. A sum over no rows is deleted.
-
--- Sums over latest, by the hour in which an installation was last seen. The versions of installations that are in no figure
--- are summed up as unknown. A young installation weighs 50 control planes at most, and the rest is left out.
-CREATE TABLE latest_rollup (
-    source        INTEGER NOT NULL,
-    standing      INTEGER NOT NULL,
-    hour          INTEGER NOT NULL,
-    kamaji        INTEGER NOT NULL,
-    kubernetes    INTEGER NOT NULL,
-    installations INTEGER NOT NULL,
-    running       INTEGER NOT NULL,
-    sleeping      INTEGER NOT NULL,
-    not_ready     INTEGER NOT NULL,
-    upgrading     INTEGER NOT NULL,
-    left_out      INTEGER NOT NULL,
-    PRIMARY KEY (source, standing, hour, kamaji, kubernetes)
-) STRICT, WITHOUT ROWID;
-
--- Sums over the dimensions in latest of confirmed installations, by the hour in which an installation was last seen.
-CREATE TABLE dimension_rollup (
-    source    INTEGER NOT NULL,
-    hour      INTEGER NOT NULL,
-    dimension INTEGER NOT NULL,
-    points    INTEGER NOT NULL,
-    count     INTEGER NOT NULL,
-    PRIMARY KEY (source, hour, dimension)
-) STRICT, WITHOUT ROWID;
 
 -- Sums over the days of confirmed installations: of all (part 0, version 0), and by the version of Kamaji (1), of Kubernetes (2)
 -- and of the agent (3). The weight is the number of control planes, 1,000 at most for each installation, and 50 for a young one.

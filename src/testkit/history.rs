@@ -4,14 +4,14 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | growth, installations that are gone, a long tail of sizes, a slow tail on old Kubernetes | [`installation`] |
-//! | a stable and an edge line, a bad release and its patch | [`releases`], [`trouble`], [`tenants`] |
-//! | extended signals on one in five | [`datastores`] |
-//! | CI clusters on each day, some over midnight | [`ci`] |
-//! | built-in telemetry, some beside an agent | [`built_in`] |
-//! | a burst of forged installations | [`forgery`] |
-//! | a day on which the backend was away | [`outage`] |
-//! | senders that the backend refuses | [`refusals`] |
+//! | growth, installations that are gone, a long tail of sizes, a slow tail on old Kubernetes | `installation` |
+//! | a stable and an edge line, a bad release and its patch | `releases`, `trouble`, `tenants` |
+//! | extended signals on one in five | `datastores` |
+//! | CI clusters on each day, some over midnight | `ci` |
+//! | built-in telemetry, some beside an agent | `built_in` |
+//! | a burst of forged installations | `forgery` |
+//! | a day on which the backend was away | `outage` |
+//! | senders that the backend refuses | `refusals` |
 
 mod built_in;
 mod calendar;

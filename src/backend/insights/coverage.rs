@@ -339,7 +339,7 @@ impl Coverage {
         let ((agents, apart), (built_in, built_in_apart)) = (of(SourceKind::Agent), of(SourceKind::Kamaji));
         if agents + apart + built_in + built_in_apart == 0 {
             let days = self.window.days();
-            return format!("Nobody was received in {days} days; nobody can know here how many opted out.");
+            return format!("No installation was received in {days} days; how many opted out is not known.");
         }
         let away: u64 = rows.iter().filter(|row| row.table == CoverageTable::Away).filter_map(|row| row.count).sum();
         let unusual = rows.iter().filter(|row| row.table == CoverageTable::UnusualDay).count();
@@ -349,8 +349,8 @@ impl Coverage {
         let unusual = if unusual == 0 { "no day".to_owned() } else { counted(unusual, "day") };
         format!(
             "In {} days {} of agents {} received, and {} of Kamaji's built-in telemetry, with {} more that {} not \
-             confirmed or in bulk; the backend {away}, {unusual} had unusually many new installations, and nobody can \
-             know here how many opted out.",
+             confirmed or in bulk; the backend {away}, and {unusual} had unusually many new installations; how many \
+             opted out is not known.",
             self.window.days(),
             counted(agents, "confirmed installation"),
             if agents == 1 { "was" } else { "were" },
@@ -363,8 +363,8 @@ impl Coverage {
 
 fn notes() -> Vec<String> {
     [
-        "Nobody can know here how many opted out, how many have no way to send, and how many installations of Kamaji \
-         there are.",
+        "Not known: how many opted out, how many have no way to send, and how many installations of Kamaji there \
+         are.",
         "An installation may run both an agent and Kamaji's built-in telemetry: the sources are not to be added up.",
         "Installations have the standing that they have today; those received today are in each window.",
         "Refused records tell no sender: one that is misconfigured can be all of them.",

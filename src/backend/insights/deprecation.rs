@@ -84,7 +84,7 @@ pub enum DeprecationTable {
     BelowNewestThree,
 }
 
-/// When a share is under 5 %.
+/// The verdict on the date at which a share falls under 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeprecationVerdict {

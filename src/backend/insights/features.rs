@@ -178,7 +178,7 @@ impl Features {
         let drivers = drivers.map(|told| {
             let values = told.most_used();
             let (telling, all) = (count(told.telling), count(told.all));
-            format!("{telling} of {all} active installations tell their datastores{values}")
+            format!("{telling} of {all} active installations report their datastores{values}")
         });
         let events = events.map(|told| {
             let (telling, all) = (count(told.telling), count(told.all));
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(values(&answer, Feature::ClusterApi), managed);
         assert_eq!(
             answer.answer,
-            "8 of 176 active installations tell their datastores (etcd 7 and MySQL 2); 30 of 100 new control planes \
+            "8 of 176 active installations report their datastores (etcd 7 and MySQL 2); 30 of 100 new control planes \
              tell \
              whether Cluster API manages them (67 % are managed); extended signals are off by default."
         );
@@ -392,7 +392,7 @@ mod tests {
         let dimensions = vec![telling(&DATASTORE_COUNT, 40, 50), value(&DATASTORE_COUNT, "etcd", 30, 35)];
         let answer = ask(SourceKind::Kamaji, facts(50, dimensions, Vec::new()));
         assert_eq!(told(&answer), [(Feature::Datastores, 40, 50), (Feature::DatastoreUsers, 0, 50)]);
-        assert_eq!(answer.answer, "40 of 50 active installations tell their datastores (etcd 75 %).");
+        assert_eq!(answer.answer, "40 of 50 active installations report their datastores (etcd 75 %).");
     }
 
     #[test]
@@ -400,7 +400,7 @@ mod tests {
         let answer = ask(SourceKind::Agent, facts(1, Vec::new(), Vec::new()));
         assert_eq!(
             answer.answer,
-            "0 of 1 active installations tell their datastores; extended signals are off by default."
+            "0 of 1 active installations report their datastores; extended signals are off by default."
         );
         assert!(answer.rows.iter().all(|row| row.table == FeaturesTable::Telling));
         let shares: Vec<_> = answer.rows.iter().map(|row| row.share).collect();

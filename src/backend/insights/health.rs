@@ -145,7 +145,13 @@ impl Question for Health {
     fn queries(&self, through: Day) -> Vec<FactsQuery> {
         let query = FactsQuery::new(SourceKind::Agent, through);
         let (conditions, event_weeks) = (Window::Days7.first_day(through), Weeks::of(self.window, through).first);
-        vec![FactsQuery { conditions: Some(conditions), event_weeks: Some(event_weeks), ..query }]
+        // The days name the versions of events, which installations may have left before the 7 days.
+        vec![FactsQuery {
+            conditions: Some(conditions),
+            kamaji_days: Some(event_weeks),
+            event_weeks: Some(event_weeks),
+            ..query
+        }]
     }
 
     fn answer(&self, facts: &[Facts], asked: Asked) -> Answer<HealthRow> {

@@ -52,7 +52,7 @@ pub fn masked(facts: &Facts, min: u64) -> Cow<'_, Facts> {
     facts.kamaji_days = mask_days(&facts.kamaji_days, &kept.kamaji);
     facts.kubernetes_days = mask_days(&facts.kubernetes_days, &kept.kubernetes);
     mask_agents(&mut facts, &kept.agents);
-    mask_windows(&mut facts, &kept);
+    mask_windows(&mut facts, &kept, min);
     mask_events(&mut facts, &kept);
     Cow::Owned(facts)
 }
@@ -205,10 +205,6 @@ fn kept_tenant_minors(facts: &Facts, min: u64) -> BTreeSet<KubernetesMinor> {
         EventAspect::MinorUpdate { from, to } => vec![(from, row.events), (to, row.events)],
         _ => Vec::new(),
     }));
-    largest.add_sums(facts.dimensions.iter().filter_map(|row| match &row.part {
-        DimensionPart::Value(value) => Some((tenant_minor(value)?, row.installations)),
-        DimensionPart::Metric(_) => None,
-    }));
     largest.kept(min).collect()
 }
 
@@ -238,7 +234,7 @@ fn mask_agents(facts: &mut Facts, kept: &BTreeSet<String>) {
     );
 }
 
-fn mask_windows(facts: &mut Facts, kept: &KeptVersions) {
+fn mask_windows(facts: &mut Facts, kept: &KeptVersions, min: u64) {
     for pair in &mut facts.pairs {
         pair.kamaji = mask(pair.kamaji, &kept.kamaji);
         pair.kubernetes = mask(pair.kubernetes, &kept.kubernetes);
@@ -265,8 +261,8 @@ fn mask_windows(facts: &mut Facts, kept: &KeptVersions) {
     );
     for row in &mut facts.dimensions {
         if let DimensionPart::Value(value) = &mut row.part
-            && let Some(minor) = tenant_minor(value)
-            && mask(minor, &kept.tenant_minors) != minor
+            && tenant_minor(value).is_some()
+            && row.installations < min
         {
             *value = Dimension::other(value.metric());
         }

@@ -57,7 +57,7 @@ pub enum OverviewTable {
     Growth,
     /// New and gone installations by complete week.
     Week,
-    /// Active installations of the window by size.
+    /// Installations active in 30 days, by size.
     Size,
     /// Control planes by state on the last complete day.
     State,
@@ -297,7 +297,7 @@ impl FleetOverview {
             format!("Today is not over: it is shown apart, and nothing is compared with it. The last complete day is \
                      {}.", through.date()),
             format!("New and gone installations and events: of {weeks}. Those first received in the last days may \
-                     still be confirmed."),
+                     still be confirmed, and one that is received again is no longer gone."),
             "Events, not installations: nothing ties an event to an installation. They come up to 30 days late, and \
              are final after that.".to_owned(),
         ];

@@ -17,21 +17,21 @@ const MAX_REPEATED: usize = 64;
 /// A question by its name, as addresses and commands have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuestionName {
-    /// How many there are, and the four answers that maintainers decide by.
+    /// The number of installations, and the four answers that maintainers decide by.
     Overview,
-    /// Which versions are in use, and how fast they are adopted.
+    /// Versions in use, and their adoption.
     Versions,
-    /// Which pairs of versions to test.
+    /// Pairs of versions to test.
     TestMatrix,
-    /// Which versions leave control planes stuck.
+    /// Versions that leave control planes stuck.
     Health,
-    /// From which minor to which control planes are upgraded.
+    /// Upgrades of control planes by minor version.
     Upgrades,
-    /// When a minor is used by few enough to be dropped.
+    /// Minor versions that can be dropped, and when.
     Deprecation,
-    /// Which optional features are used.
+    /// Optional features in use.
     Features,
-    /// How much of what there is reports, and what got lost.
+    /// The reach of the data, and its gaps.
     Coverage,
 }
 
@@ -73,7 +73,7 @@ pub struct ParameterError {
     pub parameter: String,
     /// The value; of a long one the beginning.
     pub value: String,
-    /// What was expected.
+    /// The expected values, in words.
     pub expected: String,
 }
 

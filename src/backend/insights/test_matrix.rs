@@ -282,7 +282,7 @@ impl TestMatrix {
                  are final after 30 days.",
                 counted(weeks, "complete week")
             ),
-            format!("{} tell the versions of their tenants.", share_with_base(telling, active.installations)),
+            format!("{} report the versions of their tenants.", share_with_base(telling, active.installations)),
         ];
         let chosen = rows.iter().filter(|row| row.chosen == Some(true));
         let unnamed: Vec<_> = chosen

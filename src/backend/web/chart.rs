@@ -1,5 +1,8 @@
 //! Charts as SVG. The pages' policy allows no inline styles and no script: sizes are attributes, colours are classes, and
-//! what a pointer shows is a rule of `style.css`. No I/O, and no number in a chart is one that a table is made of.
+//! what a pointer shows is a rule of `style.css`. No I/O. Tables take no number from a chart.
+//!
+//! Drawn here and not by a crate: charts-rs 2.3 counts in `f32`, sets colours as attributes, writes a `<style>` that the
+//! policy blocks, and has an axis of categories where outages and first sightings need one of time.
 
 mod cell;
 mod data;

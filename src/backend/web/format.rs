@@ -1,6 +1,8 @@
 //! Formats of numbers and times for people.
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
 
 use crate::backend::insights::wording::count;
 
@@ -54,9 +56,28 @@ pub(super) fn minute(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
+/// Renders a sentence in which no line breaks within a date, or between a number and its percent sign.
+pub(super) fn unbroken(sentence: &str) -> Markup {
+    let is_date = |word: &str| word.trim_end_matches([',', '.', ';']).parse::<Date>().is_ok();
+    html! {
+        @for (position, word) in sentence.split(' ').enumerate() {
+            @if position > 0 { @if word.starts_with('%') { "\u{a0}" } @else { " " } }
+            @if is_date(word) { span.whole { (word) } } @else { (word) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_breaks_neither_within_a_date_nor_before_a_percent_sign() {
+        let sentence = unbroken("v1.31 and older: 6.6 %, under 5 % about 2027-01-10, or <never>.").into_string();
+        let expected = "v1.31 and older: 6.6\u{a0}%, under 5\u{a0}% about <span class=\"whole\">2027-01-10,</span> or \
+                        &lt;never&gt;.";
+        assert_eq!(sentence, expected);
+    }
 
     #[test]
     fn an_age_is_shown_in_its_largest_unit() {

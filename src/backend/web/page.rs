@@ -47,7 +47,7 @@ const SITE: &str = "Kamaji telemetry";
 /// The id of the main part, to which the skip link leads.
 const MAIN: &str = "main";
 
-/// What stands around each page that a reader sees.
+/// The frame of each page for readers: header, navigation, heading and footer.
 #[derive(Debug, Clone)]
 pub(super) struct Frame<'a> {
     /// The page.

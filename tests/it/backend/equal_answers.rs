@@ -138,13 +138,19 @@ const fn fields_of_page(question: QuestionName) -> &'static [(&'static str, &'st
     }
 }
 
+/// Returns the text of a page without its elements, and with spaces where no line breaks.
+pub(super) fn plain(page: &str) -> String {
+    let parts = page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+    parts.collect::<String>().replace('\u{a0}', " ")
+}
+
 /// Checks that a page says the sentence of an answer, and has the numbers of its main tables.
 async fn check_page(backend: &Backend, question: QuestionName, parameters: &[(&str, &str)], json: &Value) {
     let path = if question == QuestionName::Overview { "/".to_owned() } else { format!("/insights/{question}") };
     let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let reply = backend.get(&format!("{path}?{}", query.join("&"))).await;
     assert_eq!(reply.status, 200, "{path}");
-    let page = reply.text();
+    let page = plain(reply.text());
     let has = |text: &str| assert!(page.contains(text), "{path}?{}: {text} is not in it", query.join("&"));
     if question != QuestionName::Overview {
         has(json["answer"].as_str().unwrap());

@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
 use kamaji_telemetry::backend::store::{
-    Batch, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store, WriteError,
+    Batch, Cutoffs, EventRow, FactsQuery, GaugeSnapshot, Hour, Report, Source, SourceKind, SqliteStore, StateCounts,
+    Store, WriteError, truncate_to_hour,
 };
+use kamaji_telemetry::catalog::{Event, EventRecord};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -153,4 +155,38 @@ async fn what_was_erased_or_came_in_order_is_in_no_file_once_it_is_tidied() {
     assert_eq!(log(), 0);
     let file = std::fs::read(&path).unwrap();
     assert!(!file.windows(16).any(|bytes| bytes == installation.as_bytes()));
+}
+
+/// A command merges in a process of its own, and a start merges what the process before has left.
+#[tokio::test]
+async fn the_words_of_events_that_another_process_merges_outlive_a_deletion_of_older_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let now = jiff::Timestamp::now();
+    let record = EventRecord {
+        uid: Uuid::new_v4(),
+        time: truncate_to_hour(now),
+        kamaji_version: "26.7.4-edge".parse().unwrap(),
+        kubernetes_version: "v1.35.1".parse().unwrap(),
+        event: Event::Created { tcp_version: "v1.37.2".parse().unwrap(), extended: None },
+    };
+    let event = EventRow { record, source: Source::Agent("0.1.0".parse().unwrap()), bulk: false };
+    let serving = SqliteStore::open(&path).unwrap();
+    serving.write(Batch { events: vec![event], ..Batch::default() }).await.unwrap();
+    let today = Hour::of(now).day();
+    let query = FactsQuery {
+        event_days: Some(today.minus(7)),
+        event_weeks: Some(today.minus(7)),
+        ..FactsQuery::new(SourceKind::Agent, today)
+    };
+    let command = SqliteStore::open_existing(&path).unwrap();
+    assert_eq!(command.facts(vec![query]).await.unwrap()[0].event_days.len(), 1);
+    drop(command);
+    let before = Hour::of(now).minus(100);
+    serving.prune(Cutoffs { events: before, uids: before, installations: before.day() }).await.unwrap();
+    drop(serving);
+    let reopened = SqliteStore::open(&path).unwrap();
+    let facts = reopened.facts(vec![query]).await.unwrap();
+    assert_eq!((facts[0].event_days.len(), facts[0].event_weeks.len()), (1, 2));
+    assert!(reopened.intake(today).await.unwrap().before.is_empty(), "the store is of today");
 }

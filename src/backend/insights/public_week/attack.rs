@@ -18,9 +18,9 @@ use scenarios::{Scenario, Target};
 /// A rule that is attacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// What is published.
+    /// The published rule.
     Published,
-    /// The same, but that the others are summed first, and rounded with an offset of their own.
+    /// The published rule, with the others summed before they are rounded with an offset of their own.
     SummedOthers,
     /// Fives from zero without offsets; cells under 5 are folded into the others.
     Fives,
@@ -188,7 +188,7 @@ fn two_years_of_pages_with_known_changes_pin_no_count() {
 #[test]
 fn a_count_that_was_followed_down_is_not_pinned() {
     let outcomes = attack_all("a row that falls by one a week", scenarios::falling, 50);
-    assert!(outcomes[1].pinned > 0, "summed others are no second measurement any more: {outcomes:?}");
+    assert!(outcomes[1].pinned > 0, "summed others are not a second measurement: {outcomes:?}");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn installations_of_the_attacker_pin_no_count() {
         ("installations of the attacker's own, of each size", scenarios::swept_sizes),
     ] {
         let outcomes = attack_all(name, scenario, 40);
-        assert!(outcomes[1].pinned > 0, "summed others are no second measurement any more: {outcomes:?}");
+        assert!(outcomes[1].pinned > 0, "summed others are not a second measurement: {outcomes:?}");
     }
 }
 
@@ -220,7 +220,7 @@ fn who_knows_the_number_of_all_installations_pins_no_count() {
     }
 }
 
-/// What docs/privacy.md says is left.
+/// The attack that docs/privacy.md says is left.
 #[test]
 fn who_knows_the_number_of_all_installations_and_the_step_of_each_size_pins_a_count_of_some_keys() {
     let Outcome { cells, pinned } = attack(Rule::Published, with_total(scenarios::swept_sizes), 200);

@@ -214,7 +214,7 @@ fn tenants_are_events_of_complete_weeks_and_the_stock_is_of_those_that_tell() {
     assert_eq!(of(TestMatrixTable::Tenant), events);
     let stock = [(None, "v1.10", 60, 80, Some(2)), (None, "v1.9", 20, 80, Some(3))];
     assert_eq!(of(TestMatrixTable::TenantStock), stock);
-    assert!(answer.notes.contains(&"13 % of 30 tell the versions of their tenants.".to_owned()));
+    assert!(answer.notes.contains(&"13 % of 30 report the versions of their tenants.".to_owned()));
     let query = question().queries(day(THROUGH))[0];
     assert_eq!((query.pairs, query.event_weeks), (Some(day("2026-10-28")), Some(day("2026-10-26"))));
 }

@@ -7,16 +7,22 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::file::{self, FileError, MODE, beside, connect};
 use super::inbox;
 use super::lock::{Lock, LockError};
 use super::migrate::{self, SCHEMA};
+use super::published_week::PublishedWeekFile;
 use super::words::Words;
+use crate::backend::store::hour::Hour;
 
 /// The suffix of a file that is not complete.
 const PART: &str = ".part";
+
+/// The days of a week.
+const WEEK: i32 = 7;
 
 /// The suffix of the file that `SQLite` puts beside it.
 const JOURNAL: &str = "-journal";
@@ -103,7 +109,18 @@ pub fn restore(backup: &Path, path: &Path) -> Result<(), BackupError> {
     require(backup)
         .and_then(|()| check(&open(backup)?))
         .map_err(|cause| BackupError { path: backup.to_owned(), cause })?;
-    replace(backup, path).map_err(of_store)
+    mark_public_weeks(backup, path).and_then(|()| replace(backup, path)).map_err(of_store)
+}
+
+/// Marks the weeks up to the last one as published, if the backup has published weeks and nothing beside the store says which
+/// was the last: the file is lost with the volume, and no week may have two editions.
+fn mark_public_weeks(backup: &Path, path: &Path) -> Result<(), BackupCause> {
+    let file = PublishedWeekFile::of(path);
+    let published: Option<i32> = open(backup)?.query_row("SELECT max(week) FROM public_weeks", [], |row| row.get(0))?;
+    if published.is_some() && !file.exists()? {
+        file.write(Hour::of(Timestamp::now()).day().monday().minus(WEEK))?;
+    }
+    Ok(())
 }
 
 fn replace(backup: &Path, path: &Path) -> Result<(), BackupCause> {

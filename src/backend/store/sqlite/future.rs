@@ -8,6 +8,7 @@ use super::events::EventColumns;
 use super::operations;
 use super::removal::{Remains, RowRemoval};
 use super::rows::{latest_row, write_day, write_latest};
+use super::words;
 use super::writer::RowWriter;
 use crate::backend::store::fold::{LatestRow, PreviousDay, Sign};
 use crate::backend::store::hour::{Day, Hour};
@@ -17,15 +18,17 @@ use crate::backend::store::{Pruned, Report};
 /// was known before keeps the hours that are not later, and the report of the last day that is left.
 pub(super) fn delete_after(writer: &mut RowWriter, hour: Hour) -> rusqlite::Result<Pruned> {
     writer.merge()?;
-    let (connection, words) = writer.parts();
+    let (connection, cache) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut deletion = RowRemoval::new(&transaction, words);
+    let mut deletion = RowRemoval::new(&transaction, cache);
     let mut deleted = Pruned::default();
     deletion.delete_latest_after(hour, &mut deleted)?;
     deletion.delete_events_after(hour, &mut deleted)?;
     deletion.write_rollups()?;
     operations::delete_after(&transaction, hour)?;
+    words::move_back(&transaction, hour.day())?;
     transaction.commit()?;
+    writer.forget_words();
     writer.forget_uids();
     Ok(deleted)
 }

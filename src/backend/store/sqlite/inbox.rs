@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::events::{EventColumns, RECORD_BYTES};
 use super::rollups;
-use super::words::Words;
+use super::words::{Words, last_used};
 use crate::backend::store::EventRow;
 use crate::backend::store::fold::{RollupChanges, Sign};
 
@@ -35,6 +35,9 @@ pub(super) fn merge(connection: &mut Connection, words: &mut Words) -> rusqlite:
     let mut changes = RollupChanges::default();
     let events = read(&transaction)?;
     let count = events.len();
+    // The appended events have used their words by then. A merge at the start, in a command or in a backup knows no other
+    // day, and words of the first day would be pruned while rollups refer to them.
+    words.set_day(last_used(&transaction)?);
     for columns in events {
         // A commit whose outcome was unknown may have stored an event that then came again.
         if insert(&transaction, &columns)? {

@@ -32,6 +32,11 @@ impl PublishedWeekFile {
         Ok(named.max(stored))
     }
 
+    /// Returns whether there is a file.
+    pub(super) fn exists(&self) -> io::Result<bool> {
+        self.0.try_exists()
+    }
+
     fn read(&self) -> io::Result<Option<Day>> {
         let text = match fs::read_to_string(&self.0) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

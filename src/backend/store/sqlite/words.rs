@@ -26,6 +26,19 @@ fn insert(connection: &Connection, word: &str, day: Day) -> rusqlite::Result<Wor
     }
 }
 
+/// Returns the day on which any word was used last.
+pub(super) fn last_used(connection: &Connection) -> rusqlite::Result<Day> {
+    let day: Option<i32> = connection.query_row("SELECT max(last_used) FROM words", [], |row| row.get(0))?;
+    Ok(Day::from_number(day.unwrap_or_default()))
+}
+
+/// Moves the days of words that were used by a clock that was ahead back to `day`.
+pub(super) fn move_back(connection: &Connection, day: Day) -> rusqlite::Result<()> {
+    let sql = "UPDATE words SET first_used = min(first_used, ?1), last_used = min(last_used, ?1) WHERE last_used > ?1";
+    connection.execute(sql, params![day.number()])?;
+    Ok(())
+}
+
 /// A cache of the table of words, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Words {

@@ -1,4 +1,4 @@
-//! What a chart shows.
+//! The data of a chart.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;

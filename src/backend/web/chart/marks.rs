@@ -1,4 +1,4 @@
-//! What happened at a date, such as the first sighting of a version: a line through the chart, and a text above it.
+//! Marks at dates, such as the first sighting of a version: a line through the chart, and a text above it.
 
 use maud::{Markup, html};
 

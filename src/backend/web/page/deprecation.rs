@@ -76,6 +76,7 @@ fn outlook(row: &DeprecationRow) -> Markup {
                 @if let Some(earliest) = row.earliest {
                     " " span.muted {
                         @match row.latest {
+                            Some(latest) if latest == earliest => "within days",
                             Some(latest) => { "between " (earliest) " and " (latest) },
                             None => { "not before " (earliest) ", and maybe not within two years" },
                         }

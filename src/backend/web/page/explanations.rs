@@ -8,7 +8,8 @@ pub(super) const fn definition(question: QuestionName) -> &'static str {
         QuestionName::Overview => {
             "Active installations today, in 7 and in 30 days, and the last complete day against 7 and 30 days before \
              it. New: first received in the week. Gone: confirmed, and not received for 30 days. Sizes are those of \
-             the installations active in the window; states are of control planes on the last complete day."
+             the installations active in 30 days, whatever the window is; states are of control planes on the last \
+             complete day."
         }
         QuestionName::Versions => {
             "Of the active installations of a day, those that run a minor version; of a week, the state of its \
@@ -23,7 +24,8 @@ pub(super) const fn definition(question: QuestionName) -> &'static str {
         QuestionName::Health => {
             "Installations active in 7 days that are stuck, by exact version of Kamaji, with Wilson's interval of \
              95 %. The difference is to the newest older version of its line that 20 or more run, with Newcombe's \
-             interval. Worse or better is said only where that leaves out zero."
+             interval. Worse or better is said only where that interval leaves out zero and both versions have 20 \
+             installations."
         }
         QuestionName::Upgrades => {
             "Updates of control planes in complete weeks, from one minor version to another. One that skips a minor is \
@@ -51,36 +53,36 @@ pub(super) const fn definition(question: QuestionName) -> &'static str {
 pub(super) const fn awaited(question: QuestionName) -> &'static str {
     match question {
         QuestionName::Overview => {
-            "Here will stand how many installations are active, how they grow, and what to build, test, fix and \
+            "This page will show how many installations are active, how they grow, and what to build, test, fix and \
              deprecate. An installation counts once it was received on two UTC days, at least 20 hours apart."
         }
         QuestionName::Versions => {
-            "Here will stand the share of each minor version by day, and how fast a new one spreads, from the versions \
-             that agents report every five minutes."
+            "This page will show the share of each minor version by day, and how fast a new one spreads. It is made \
+             from the versions that agents report every five minutes."
         }
         QuestionName::TestMatrix => {
-            "Here will stand the fewest pairs of Kamaji and Kubernetes that cover most installations, from the \
-             versions that agents report every five minutes."
+            "This page will show the fewest pairs of Kamaji and Kubernetes that cover most installations. It is made \
+             from the versions that agents report every five minutes."
         }
         QuestionName::Health => {
-            "Here will stand the share of installations with stuck control planes by release, from the states that \
-             agents report on two days running."
+            "This page will show the share of installations with stuck control planes by release. It is made from the \
+             states that agents report on two days running."
         }
         QuestionName::Upgrades => {
-            "Here will stand from which minor version to which control planes are updated, and how soon, from the \
-             events that agents send when a control plane changes."
+            "This page will show between which minor versions control planes are updated, and how soon. It is made \
+             from the events that agents send when a control plane changes."
         }
         QuestionName::Deprecation => {
-            "Here will stand how many run a minor version or an older one, and when they are under 5 %, from the \
-             versions that agents report every five minutes."
+            "This page will show how many run a minor version or an older one, and when they are under 5 %. It is made \
+             from the versions that agents report every five minutes."
         }
         QuestionName::Features => {
-            "Here will stand which drivers, tenant versions and network profiles are used, from agents whose extended \
-             signals are on."
+            "This page will show which drivers, tenant versions and network profiles are used. It is made from what \
+             agents report whose extended signals are on."
         }
         QuestionName::Coverage => {
-            "Here will stand who reports, what was refused, and when the backend was away, from everything that is \
-             received."
+            "This page will show who reports, what was refused, and when the backend was away. It is made from \
+             everything that is received."
         }
     }
 }

@@ -47,14 +47,14 @@ fn telling_table(rows: &[&FeaturesRow]) -> Table {
     let row = |row: &&FeaturesRow| {
         vec![
             Cell::new(name(row.feature)),
-            Cell::new(format!("{} of {} tell", count(row.count), count(row.base))),
+            Cell::new(format!("{} of {} report it", count(row.count), count(row.base))),
             Cell::new(share_text(row.count, row.base)),
             cells::bar(row.count, row.base),
             Cell::new(units(row.feature).0),
         ]
     };
     Table {
-        caption: "How many tell".to_owned(),
+        caption: "Reported features".to_owned(),
         note: "extended signals are off by default".to_owned(),
         columns: vec![
             Column::text("Feature"),
@@ -90,7 +90,7 @@ fn values_table(feature: Feature, rows: &[&FeaturesRow]) -> Table {
     columns.extend(sum.into_iter().flat_map(|sum| [Column::number(sum), Column::number("Share of these")]));
     Table {
         caption: name(feature).to_owned(),
-        note: format!("of the {} {unit} that tell{}", count(base), with.unwrap_or_default()),
+        note: format!("of the {} {unit} that report it{}", count(base), with.unwrap_or_default()),
         columns,
         rows: rows.iter().map(row).collect(),
         is_matrix: false,

@@ -14,7 +14,7 @@ pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> 
             main #(MAIN) tabindex="-1" {
                 section.panel.sign-in {
                     h1 { "Sign in" }
-                    p { "What is stored here is shown to those who have a token." }
+                    p { "Sign in with a token of this backend." }
                     @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
                     form method="post" action="/sign-in" {
                         label for="token" { "Token" }
@@ -22,7 +22,7 @@ pub(in crate::backend::web) fn login(problem: Option<&str>, has_token: bool) -> 
                         button { "Sign in" }
                     }
                     @if !has_token {
-                        p { "There is no token yet. Whoever runs this backend makes the first one beside its store, while it serves:" }
+                        p { "There is no token yet. On the machine of the backend, create the first one:" }
                         pre tabindex="0" { code { "kamaji-telemetry backend token create --name NAME --role admin --expires 90d --store sqlite:FILE" } }
                     }
                 }

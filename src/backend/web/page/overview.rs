@@ -9,7 +9,7 @@ use crate::backend::insights::overview::{Decision, OverviewRow, OverviewTable};
 use crate::backend::insights::wording::{count, counted};
 use crate::backend::store::SourceKind;
 use crate::backend::web::chart::{self, Segment, Series, Step, TimeChart, TimePoint, Unit, Value};
-use crate::backend::web::format::compact;
+use crate::backend::web::format::{compact, unbroken};
 
 /// The weeks in a table at most: a quarter.
 const MAX_WEEKS: usize = 13;
@@ -63,7 +63,7 @@ fn decisions(rows: &[&OverviewRow], source: SourceKind) -> Markup {
                     div.panel {
                         h2 { (decision_name(decision)) }
                         a href=(with_source(link, decision, source)) { (link_text(decision)) }
-                        p { (row.sentence.as_deref().unwrap_or_default()) }
+                        p { (unbroken(row.sentence.as_deref().unwrap_or_default())) }
                     }
                 }
             }
@@ -164,7 +164,7 @@ fn segment(row: &OverviewRow) -> Option<Segment> {
         "sleeping" => ("sleeping", "Sleeping"),
         "upgrading" => ("upgrading", "Upgrading"),
         "not_ready" => ("not-ready", "Not ready"),
-        _ => ("series-older", "Left out of young ones"),
+        _ => ("series-older", "Not counted yet, of installations under 28 days"),
     };
     Some(Segment { class, name, value: row.count? })
 }
@@ -241,7 +241,7 @@ fn growth(rows: &[&OverviewRow], through: Date) -> Table {
 fn sizes(rows: &[&OverviewRow], in_percent: bool, view: &QuestionView) -> Table {
     Table {
         caption: "Sizes".to_owned(),
-        note: format!("active in the window, counted by {}", view.unit()),
+        note: format!("active in 30 days, counted by {}", view.unit()),
         columns: vec![
             Column::text("Control planes"),
             Column::number(view.column()),

@@ -96,13 +96,13 @@ impl Place {
             Self::Overview => "What should be built, tested, fixed and deprecated next?",
             Self::Versions => "Which versions run, and how fast is a new one adopted?",
             Self::TestMatrix => "Which pairs of versions should be tested?",
-            Self::Health => "Does a release get control planes stuck?",
+            Self::Health => "Which release should be fixed?",
             Self::Upgrades => "Which upgrades are made, and how soon?",
             Self::Deprecation => "Which versions can be dropped, and when?",
             Self::Features => "Which features are used?",
-            Self::Coverage => "How much can these figures know?",
+            Self::Coverage => "How complete is the data?",
             Self::Installations => "Which installations report?",
-            Self::AuditLog => "Who read and who changed what?",
+            Self::AuditLog => "Who read or changed something?",
         }
     }
 

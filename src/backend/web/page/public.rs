@@ -129,10 +129,10 @@ fn what_is_collected() -> Markup {
         section {
             h2 { "What is collected, and why" }
             p {
-                "An agent beside Kamaji sends what is in this table, and nothing else: no name, no label, no address, and no text \
-                 that somebody wrote. With each go the versions of Kamaji and Kubernetes; with the counts goes a random UUID of \
-                 the installation, and with events nothing that names it. The maintainers decide by it which features to \
-                 build first, what to test, what to fix, and what to deprecate. "
+                "An agent beside Kamaji sends what is in this table, and nothing else: no name, no label, no address, \
+                 and no text that somebody wrote. Each signal carries the versions of Kamaji and Kubernetes. Counts \
+                 carry a random UUID of the installation; events carry nothing that identifies it. The maintainers use \
+                 this to decide which features to build first, what to test, what to fix, and what to deprecate. "
                 a href=(PRIVACY) { "Who sees it, and for how long" }
             }
             (signals().render())
@@ -150,7 +150,7 @@ fn signals() -> Table {
     Table {
         caption: "Signals".to_owned(),
         note: String::new(),
-        columns: vec![Column::text("Signal"), Column::text("What"), Column::text("Why")],
+        columns: vec![Column::text("Signal"), Column::text("Content"), Column::text("Why")],
         rows: metrics.chain(events).map(row).collect(),
         is_matrix: false,
     }

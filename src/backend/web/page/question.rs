@@ -11,6 +11,7 @@ use super::{Empty, Frame, Table};
 use crate::backend::insights::definitions::{By, WORDS};
 use crate::backend::insights::parameters::{ParameterError, Parameters, QuestionName};
 use crate::backend::web::chart::Outage;
+use crate::backend::web::format::unbroken;
 
 /// The view of an answer that a page shows.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub(in crate::backend::web) enum Content {
 
 /// Renders the sentence of an answer.
 pub(super) fn sentence(text: &str) -> Markup {
-    html! { section.answer aria-label="Answer" { p.sentence { (text) } } }
+    html! { section.answer aria-label="Answer" { p.sentence { (unbroken(text)) } } }
 }
 
 impl QuestionView {

@@ -144,12 +144,19 @@ fn source((agent, version, _): Sender) -> Source {
     if agent { Source::Agent(version.parse().unwrap()) } else { Source::Kamaji }
 }
 
-fn kamaji((_, version, _): Sender) -> KamajiVersion {
-    if version { "v1.0.0".parse().unwrap() } else { KamajiVersion::Unknown }
+/// Versions whose order as text is another one, of both lines and of none.
+fn kamaji((_, version, other): Sender) -> KamajiVersion {
+    let version = match (version, other) {
+        (true, true) => "v1.9.0",
+        (true, false) => "v1.10.0",
+        (false, true) => "edge-26.7.4",
+        (false, false) => return KamajiVersion::Unknown,
+    };
+    version.parse().unwrap()
 }
 
 fn kubernetes(version: bool) -> KubernetesVersion {
-    if version { "v1.35.1" } else { "v1.34.2" }.parse().unwrap()
+    if version { "v1.10.1" } else { "v1.9.2" }.parse().unwrap()
 }
 
 /// Each dimension once.
@@ -172,7 +179,7 @@ fn event(uid: u128, from: Sender, hours: i64, kind: u8) -> EventRow {
             Event::Created { tcp_version, extended: Some(ExtendedAttributes { cluster_api: from.1, network_profile }) }
         }
         2 => Event::Updated { old_tcp_version: kubernetes(from.2), new_tcp_version: tcp_version },
-        3 => Event::Updated { old_tcp_version: "v1.35.10".parse().unwrap(), new_tcp_version: tcp_version },
+        3 => Event::Updated { old_tcp_version: "v1.10.10".parse().unwrap(), new_tcp_version: tcp_version },
         4 => Event::Updated { old_tcp_version: KubernetesVersion::Unknown, new_tcp_version: tcp_version },
         5 => Event::Deleted { status: Status::Ready, tcp_version },
         _ => Event::Deleted { status: Status::NotReady, tcp_version },

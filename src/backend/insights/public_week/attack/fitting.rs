@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::scenarios::{Scenario, Target};
 use super::{Rule, Seen};
 
-/// How far above the shown numbers counts are tried. No rule shows less than 8 below a count, or hides more than 13.
+/// The distance above the shown numbers up to which counts are tried. No rule shows less than 8 below a count, or hides more than 13.
 const MARGIN: u64 = 20;
 
-/// What fits everything published.
+/// The counts that fit everything published.
 pub(super) struct Fitting<'a> {
     scenario: &'a Scenario,
     tables: [TableFits; 3],
@@ -16,7 +16,7 @@ pub(super) struct Fitting<'a> {
     totals: BTreeSet<u64>,
 }
 
-/// What fits one table.
+/// The counts that fit one table.
 struct TableFits {
     /// The categories that are hidden in some week.
     hidden: Vec<usize>,

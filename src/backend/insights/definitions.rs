@@ -11,7 +11,7 @@ use crate::backend::store::Day;
 use crate::catalog::{KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, Stage, VersionNumbers};
 
 /// The words and their definitions.
-pub const WORDS: [(&str, &str); 9] = [
+pub const WORDS: [(&str, &str); 10] = [
     (
         "Day, week",
         "A UTC day; an ISO week from Monday 00:00 UTC, named by its Monday. Only complete ones are compared, fitted or ranked.",
@@ -25,6 +25,7 @@ pub const WORDS: [(&str, &str); 9] = [
         "Active",
         "A confirmed installation that was received in the window. It is counted by its last report in the window; what is received later does not change that.",
     ),
+    ("State of a day", "The last report of an installation on that day."),
     (
         "Stuck",
         "A control plane was not ready in the last reports of two days running. One that is being made is not ready either, which a \

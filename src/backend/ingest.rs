@@ -16,7 +16,7 @@ mod stack;
 pub mod validate;
 
 pub(super) use otlp::Ingester;
-pub(super) use refusals::Refusals;
+pub(super) use refusals::RefusalTally;
 pub(super) use stack::GuardedStore;
 
 /// Returns the labels of the reasons for which records are rejected, for the metrics.

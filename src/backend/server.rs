@@ -234,11 +234,7 @@ async fn serve_stores(
     let layers = Layers { limiter: Arc::clone(&limiter), auth: Arc::new(auth_layer), is_secure: secure };
     let intake = GuardedStore::new(Arc::clone(&stores.rows), Arc::clone(&guard));
     let ingester = Arc::new(Ingester::new(intake.clone()));
-    let operations = OperationsJob {
-        store: Arc::clone(&stores.rows),
-        refusals: Arc::clone(intake.refusals()),
-        guard: Arc::clone(&guard),
-    };
+    let operations = OperationsJob::new(&stores.rows, intake.refusals(), &guard);
     let grpc_routes =
         ingest::otlp::grpc::routes(Arc::clone(&ingester), health_service, sender_tokens.clone(), Arc::clone(&limiter));
     let (max_age, min_installations) = (settings.insights_max_age, settings.min_version_installations);

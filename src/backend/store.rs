@@ -218,6 +218,11 @@ impl Totals {
     pub const fn total(self) -> u64 {
         self.running + self.sleeping + self.not_ready + self.upgrading
     }
+
+    /// Returns the number of all control planes, with those in no state's sum.
+    pub const fn with_left_out(self) -> u64 {
+        self.total() + self.left_out
+    }
 }
 
 /// An installation.

@@ -114,7 +114,7 @@ fn question_routes() -> Router<Web> {
     let routes =
         answers.fold(Router::new(), |routes, question| routes.route(question.api_path(), get(respond(question))));
     let pages = QuestionName::ALL.into_iter().filter(|question| *question != QuestionName::Overview);
-    pages.fold(routes, |routes, question| routes.route(Place::from(question).path(), get(show(question))))
+    pages.fold(routes, |routes, question| routes.route(Place::Question(question).path(), get(show(question))))
 }
 
 /// Returns the routes of the probes. They report the last result of the health check, so that no probe reads the store.

@@ -24,7 +24,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 pub struct FlatJson;
 
 #[derive(Serialize)]
-struct Line {
+struct LogLine {
     timestamp: String,
     level: &'static str,
     message: Value,
@@ -54,7 +54,7 @@ where
         for reserved in ["timestamp", "level"] {
             fields.remove(reserved);
         }
-        let line = Line {
+        let line = LogLine {
             timestamp: Timestamp::now().to_string(),
             level: event.metadata().level().as_str(),
             message: fields.remove("message").unwrap_or_default(),

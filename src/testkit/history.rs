@@ -55,7 +55,7 @@ const LASTING: usize = 400;
 /// The number of clusters with Kamaji's built-in telemetry and no agent.
 const BUILT_IN_ALONE: usize = 60;
 
-/// Of the installations with an agent, one of so many has Kamaji's built-in telemetry as well.
+/// The number of installations with an agent of which one has Kamaji's built-in telemetry as well.
 const BUILT_IN_BESIDE: usize = 10;
 
 /// The rows from which on a batch is written: one commit takes about as many. A day has a thousand.

@@ -23,10 +23,10 @@ const MAX_TOTAL: u32 = 600;
 
 /// The failed logins of the current window, in memory only.
 #[derive(Debug)]
-pub(super) struct LoginThrottle(Mutex<Window>);
+pub(super) struct LoginThrottle(Mutex<AttemptWindow>);
 
 #[derive(Debug)]
-struct Window {
+struct AttemptWindow {
     start: Instant,
     total: u32,
     by_client: HashMap<ClientKey, u32>,
@@ -34,7 +34,7 @@ struct Window {
 
 impl LoginThrottle {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Window { start: now, total: 0, by_client: HashMap::new() }))
+        Self(Mutex::new(AttemptWindow { start: now, total: 0, by_client: HashMap::new() }))
     }
 
     /// Counts a failure of `client`, or returns how long to wait before the next attempt if there were too many.
@@ -60,7 +60,7 @@ impl LoginThrottle {
     }
 }
 
-impl Window {
+impl AttemptWindow {
     /// Starts the next window if this one is over.
     fn renew(&mut self, now: Instant) {
         if now.duration_since(self.start) >= WINDOW {

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::IngestError;
-use super::refusals::Refusals;
+use super::refusals::RefusalTally;
 use super::stack::{self, GuardedStore};
 use super::validate::{Rejections, Validated, items_in_logs, items_in_metrics, validate_logs, validate_metrics};
 use crate::backend::auth::AuthError;
@@ -119,7 +119,7 @@ impl Ingester {
     }
 
     /// Returns the numbers of refused records.
-    fn refusals(&self) -> Arc<Refusals> {
+    fn refusals(&self) -> Arc<RefusalTally> {
         Arc::clone(self.store.refusals())
     }
 

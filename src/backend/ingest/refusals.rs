@@ -8,12 +8,12 @@ use crate::process::lock::lock;
 
 /// Counts refused records. While the clock disagrees with the store, nothing is counted, since the day may be wrong.
 #[derive(Debug)]
-pub(in crate::backend) struct Refusals {
+pub(in crate::backend) struct RefusalTally {
     guard: Arc<ClockGuard>,
     counts: Mutex<RefusalCounts>,
 }
 
-impl Refusals {
+impl RefusalTally {
     pub(in crate::backend) fn new(guard: Arc<ClockGuard>) -> Self {
         Self { guard, counts: Mutex::default() }
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_day_and_those_before_yesterday_are_forgotten() {
         let clock = ManualClock::new("2026-11-23T23:59:00Z".parse().unwrap());
-        let refusals = Refusals::new(Arc::new(ClockGuard::new(clock.clone().into(), None, None)));
+        let refusals = RefusalTally::new(Arc::new(ClockGuard::new(clock.clone().into(), None, None)));
         let taken = || {
             let counts = refusals.take().into_iter();
             counts.map(|((day, reason), records)| (day.date().day(), reason, records)).collect::<Vec<_>>()
@@ -70,7 +70,7 @@ mod tests {
     fn nothing_is_counted_while_the_clock_disagrees_with_the_store() {
         let clock = ManualClock::new("2026-11-23T12:00:00Z".parse().unwrap());
         let guard = ClockGuard::new(clock.clone().into(), None, Some(clock.now()));
-        let refusals = Refusals::new(Arc::new(guard));
+        let refusals = RefusalTally::new(Arc::new(guard));
         clock.advance(SignedDuration::from_hours(-24));
         refusals.count("scope", 1);
         assert!(refusals.take().is_empty());

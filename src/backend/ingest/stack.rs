@@ -26,7 +26,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use super::error::IngestError;
-use super::refusals::Refusals;
+use super::refusals::RefusalTally;
 use crate::backend::auth::AuthError;
 use crate::backend::clock_guard::ClockGuard;
 use crate::backend::metrics::{self, Transport};
@@ -69,7 +69,7 @@ struct Rejected(Arc<IngestError>);
 #[derive(Clone)]
 pub(super) struct OuterLayers {
     pub(super) limiter: Arc<Limiter>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) refusals: Arc<RefusalTally>,
 }
 
 /// Returns `routes` behind the layers. `auth` adds the one that checks the ingest token.
@@ -100,17 +100,17 @@ pub(super) fn reject(error: IngestError) -> Response {
 pub(in crate::backend) struct GuardedStore {
     store: Arc<dyn Store>,
     guard: Arc<ClockGuard>,
-    refusals: Arc<Refusals>,
+    refusals: Arc<RefusalTally>,
 }
 
 impl GuardedStore {
     pub(in crate::backend) fn new(store: Arc<dyn Store>, guard: Arc<ClockGuard>) -> Self {
-        let refusals = Arc::new(Refusals::new(Arc::clone(&guard)));
+        let refusals = Arc::new(RefusalTally::new(Arc::clone(&guard)));
         Self { store, guard, refusals }
     }
 
     /// Returns the numbers of refused records.
-    pub(in crate::backend) fn refusals(&self) -> &Arc<Refusals> {
+    pub(in crate::backend) fn refusals(&self) -> &Arc<RefusalTally> {
         &self.refusals
     }
 
@@ -199,7 +199,7 @@ pub(super) fn is_gzip(headers: &HeaderMap, name: &str) -> Result<bool, IngestErr
     Ok(is_gzip)
 }
 
-async fn render<P: Protocol>(State(refusals): State<Arc<Refusals>>, request: Request, next: Next) -> Response {
+async fn render<P: Protocol>(State(refusals): State<Arc<RefusalTally>>, request: Request, next: Next) -> Response {
     let format = P::format(request.headers());
     let mut response = next.run(request).await;
     let rejected = response.extensions_mut().remove().and_then(|Rejected(error)| Arc::into_inner(error));

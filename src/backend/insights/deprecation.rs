@@ -124,7 +124,7 @@ pub struct DeprecationRow {
     pub control_planes: u64,
     /// The change of `share` in 30 days, from -1 to 1; null without data of that time.
     pub change: Option<f64>,
-    /// When the share is under 5 %; null in `below_newest_three`.
+    /// The verdict on the date at which the share falls under 5 %; null in `below_newest_three`.
     pub verdict: Option<DeprecationVerdict>,
     /// The date of that; null unless the verdict is `dated`.
     pub under_5_percent_on: Option<Date>,

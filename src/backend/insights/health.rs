@@ -23,8 +23,8 @@ pub const MIN_COMPARED: u64 = 20;
 
 /// The release to fix: the installations with trouble by version of Kamaji, each against the version before it.
 ///
-/// Of the installations that are active in the 7 days up to the last complete day, by the exact version of Kamaji of
-/// their last report in these days: how many are stuck, and their share with Wilson's interval of 95 %. An installation
+/// Counted are the installations that are active in the 7 days up to the last complete day, by the exact version of Kamaji of
+/// their last report in these days: those that are stuck, and their share with Wilson's interval of 95 %. An installation
 /// is stuck if a control plane was not ready in its last report of the 7 days, and in its last report of the day before
 /// that one. It is upgrading for long if likewise a control plane was upgrading.
 ///

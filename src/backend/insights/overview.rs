@@ -283,7 +283,7 @@ impl FleetOverview {
                 day: Some(day.date()),
                 partial: Some(day == today),
                 installations: Some(fact.map_or(0, |fact| fact.installations)),
-                control_planes: Some(fact.map_or(0, |fact| control_planes(fact.control_planes))),
+                control_planes: Some(fact.map_or(0, |fact| fact.control_planes.with_left_out())),
                 ..OverviewRow::new(OverviewTable::Day)
             }
         };
@@ -342,10 +342,6 @@ impl OverviewRow {
 
 fn installations(conditions: &[ConditionFact]) -> u64 {
     conditions.iter().map(|fact| fact.installations).sum()
-}
-
-const fn control_planes(totals: Totals) -> u64 {
-    totals.total() + totals.left_out
 }
 
 fn on_day(days: &[DayFact], day: Day) -> Option<&DayFact> {
@@ -469,7 +465,7 @@ fn state_rows(fact: Option<&DayFact>) -> Vec<OverviewRow> {
     let Totals { running, sleeping, not_ready, upgrading, left_out } = *totals;
     let row = |(state, count)| OverviewRow {
         state: Some(state),
-        ..OverviewRow::part(OverviewTable::State, count, control_planes(*totals))
+        ..OverviewRow::part(OverviewTable::State, count, totals.with_left_out())
     };
     let states = [("running", running), ("sleeping", sleeping), ("not_ready", not_ready), ("upgrading", upgrading)];
     states.into_iter().chain([("left_out", left_out)]).map(row).collect()

@@ -134,7 +134,7 @@ struct DrawnDay<'a, V> {
 }
 
 /// The versions of one component in one source.
-struct ComponentVersions<'a, V: ExactVersion> {
+struct VersionSeries<'a, V: ExactVersion> {
     asked: Versions,
     through: Day,
     rows: &'a [VersionFact<V>],
@@ -159,10 +159,8 @@ impl Question for Versions {
 
     fn answer(&self, facts: &[Facts], asked: Asked) -> Answer<VersionsRow> {
         let (rows, sentence) = match (facts.first(), self.component) {
-            (Some(facts), Component::Kamaji) => ComponentVersions::of(*self, &facts.kamaji_days, asked).answer(),
-            (Some(facts), Component::Kubernetes) => {
-                ComponentVersions::of(*self, &facts.kubernetes_days, asked).answer()
-            }
+            (Some(facts), Component::Kamaji) => VersionSeries::of(*self, &facts.kamaji_days, asked).answer(),
+            (Some(facts), Component::Kubernetes) => VersionSeries::of(*self, &facts.kubernetes_days, asked).answer(),
             (None, _) => (Vec::new(), self.no_data()),
         };
         Answer {
@@ -200,7 +198,7 @@ impl Versions {
     }
 }
 
-impl<'a, V: ExactVersion> ComponentVersions<'a, V> {
+impl<'a, V: ExactVersion> VersionSeries<'a, V> {
     fn of(asked: Versions, rows: &'a [VersionFact<V>], at: Asked) -> Self {
         let (by_minor, min_installations) = (minor_days(rows), at.min_installations);
         Self {

@@ -8,7 +8,7 @@ pub const DAYS: i32 = 7;
 
 /// Returns the Monday of the last week that is over on `through`, the last complete day.
 pub const fn last_complete(through: Day) -> Day {
-    through.plus(1).monday().minus(DAYS)
+    through.plus(1).week_before()
 }
 
 /// Returns the Mondays of the last `weeks` complete weeks, oldest first.

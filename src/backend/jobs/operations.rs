@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::backend::clock_guard::ClockGuard;
-use crate::backend::ingest::Refusals;
+use crate::backend::ingest::RefusalTally;
 use crate::backend::store::{Operations, ServedMinutes, Store};
 
 /// The interval between two flushes: a crash loses the refusals of a minute, and each flush is a minute that was
@@ -17,12 +17,20 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The refusals on their way to the store.
 pub(in crate::backend) struct OperationsJob {
-    pub(in crate::backend) store: Arc<dyn Store>,
-    pub(in crate::backend) refusals: Arc<Refusals>,
-    pub(in crate::backend) guard: Arc<ClockGuard>,
+    store: Arc<dyn Store>,
+    refusals: Arc<RefusalTally>,
+    guard: Arc<ClockGuard>,
 }
 
 impl OperationsJob {
+    pub(in crate::backend) fn new(
+        store: &Arc<dyn Store>,
+        refusals: &Arc<RefusalTally>,
+        guard: &Arc<ClockGuard>,
+    ) -> Self {
+        Self { store: Arc::clone(store), refusals: Arc::clone(refusals), guard: Arc::clone(guard) }
+    }
+
     /// Stores what was refused and that the backend serves: at once, each minute, and at `shutdown`.
     pub(in crate::backend) async fn run(self, shutdown: CancellationToken) {
         let mut interval = interval(INTERVAL);
@@ -82,7 +90,7 @@ mod tests {
         let store = Arc::new(SqliteStore::open(&path).unwrap());
         let clock = ManualClock::new("2026-11-23T12:00:00Z".parse().unwrap());
         let guard = Arc::new(ClockGuard::new(Clock::from(clock), None, None));
-        let refusals = Arc::new(Refusals::new(Arc::clone(&guard)));
+        let refusals = Arc::new(RefusalTally::new(Arc::clone(&guard)));
         let job = OperationsJob { store: Arc::clone(&store) as _, refusals: Arc::clone(&refusals), guard };
         let other = Connection::open(&path).unwrap();
         refusals.count("scope", 2);
@@ -107,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
         let guard = Arc::new(ClockGuard::new(Clock::default(), None, None));
-        let refusals = Arc::new(Refusals::new(Arc::clone(&guard)));
+        let refusals = Arc::new(RefusalTally::new(Arc::clone(&guard)));
         let job = OperationsJob { store: Arc::clone(&store) as _, refusals: Arc::clone(&refusals), guard };
         let shutdown = CancellationToken::new();
         shutdown.cancel();

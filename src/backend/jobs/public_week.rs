@@ -20,9 +20,6 @@ const INTERVAL: Duration = Duration::from_mins(1);
 /// what a clock that is an hour off received.
 const DELAY: SignedDuration = SignedDuration::from_hours(1);
 
-/// The days of a week.
-const WEEK: i32 = 7;
-
 /// The reason for which no week was published.
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
@@ -75,7 +72,7 @@ async fn publish_ended_week(store: &dyn Store, guard: &ClockGuard) -> Result<Opt
 
 /// Returns the Monday of the last week that ended [`DELAY`] before `now` or earlier.
 fn ended_week(now: Timestamp) -> Day {
-    Hour::of(now - DELAY).day().monday().minus(WEEK)
+    Hour::of(now - DELAY).day().week_before()
 }
 
 #[cfg(test)]

@@ -106,6 +106,12 @@ impl Day {
         self.minus((self.0.saturating_add(3)).rem_euclid(DAYS_A_WEEK))
     }
 
+    /// Returns the Monday of the ISO week before the one of the day: of today, the week that ended last.
+    #[must_use]
+    pub const fn week_before(self) -> Self {
+        self.monday().minus(DAYS_A_WEEK)
+    }
+
     /// Returns the first hour of the day.
     pub const fn first_hour(self) -> Hour {
         Hour(self.0.saturating_mul(HOURS_A_DAY))

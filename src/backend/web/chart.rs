@@ -17,7 +17,7 @@ mod ticks;
 use maud::{Markup, html};
 
 pub(super) use cell::{Extent, heat_class, interval, share_bar, stacked_bar};
-pub(super) use data::{Mark, Outage, Segment, Series, Step, TimeChart, TimePoint, Unit, Value};
+pub(super) use data::{Mark, Outage, Segment, Series, TimeChart, TimePoint, TimeStep, Unit, Value};
 pub(super) use older::{Ramp, fold_older};
 use plot::{DATE_LABEL_INDENT, Plot, SIZES, Size, px};
 use stack::{Band, Run};

@@ -94,7 +94,7 @@ fn brand() -> Markup {
 }
 
 fn navigation(current: Place, principal: &Principal) -> Markup {
-    let places = Place::ALL.into_iter().filter(|place| place.is_for(principal.role));
+    let places = Place::all().filter(|place| place.is_for(principal.role));
     html! {
         nav aria-label="Pages" {
             ul {

@@ -22,7 +22,7 @@ pub(super) async fn page(
     uri: Uri,
     principal: Principal,
 ) -> Result<Response, InsightsError> {
-    let place = Place::from(question);
+    let place = Place::Question(question);
     let address = uri.path_and_query().map_or(place.path(), |address| address.as_str());
     let given = pairs(&uri);
     let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -11,7 +11,7 @@ use crate::backend::store::{Report, Source, StateCounts};
 pub(super) struct BuiltIn {
     /// The pseudonym of the cluster's UID: nothing ties it to the installation's UUID.
     pub(super) pseudonym: Uuid,
-    /// What runs in the cluster.
+    /// The cluster's Kamaji and control planes.
     pub(super) cluster: Installation,
 }
 

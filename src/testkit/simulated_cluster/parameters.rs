@@ -16,7 +16,7 @@ const WATCH_TIMEOUT: Duration = Duration::from_mins(30);
 /// The query of a list or a watch.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Parameters {
+pub(super) struct ListParameters {
     #[serde(deserialize_with = "flag")]
     pub(super) watch: bool,
     limit: Option<usize>,
@@ -33,7 +33,7 @@ pub(super) struct Parameters {
     field_selector: String,
 }
 
-impl Parameters {
+impl ListParameters {
     /// Returns the filter of the request. Fails for selectors other than `key=value`, `!key` and `metadata.name=value`.
     pub(super) fn filter(&self, namespace: Option<&str>) -> Result<Filter, StatusError> {
         let mut filter = Filter { namespace: namespace.map(str::to_owned), ..Filter::default() };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::object::Object;
-use super::parameters::{Parameters, write_continue};
+use super::parameters::{ListParameters, write_continue};
 use super::status_error::StatusError;
 use super::store::{Deletion, Page, Preconditions};
 use super::{SimulatedCluster, watch};
@@ -26,7 +26,7 @@ struct HandlerState {
 }
 
 type ApiResponse = Result<Response, StatusError>;
-type ApiRequest = Result<Query<Parameters>, QueryRejection>;
+type ApiRequest = Result<Query<ListParameters>, QueryRejection>;
 
 impl IntoResponse for StatusError {
     fn into_response(self) -> Response {

@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::object::{EventType, Filter, Object};
 use super::status_error::StatusError;
 use metadata::{complete, has_finalizers, is_terminating, require_equal, seconds, text};
-use table::{Key, Table};
+use table::{Key, ObjectTable};
 
 /// The inputs of a write that differ from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +69,13 @@ pub(super) enum Deletion {
 pub(super) struct ObjectStore {
     version: u64,
     capacity: usize,
-    tables: BTreeMap<Kind, Table>,
+    tables: BTreeMap<Kind, ObjectTable>,
 }
 
 impl ObjectStore {
     /// Creates an empty store that remembers `capacity` changes of each kind.
     pub(super) fn new(capacity: usize) -> Self {
-        let tables = Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect();
+        let tables = Kind::ALL.into_iter().map(|kind| (kind, ObjectTable::default())).collect();
         Self { version: 1, capacity, tables }
     }
 
@@ -237,7 +237,7 @@ impl ObjectStore {
         }
     }
 
-    fn table(&self, kind: Kind) -> &Table {
+    fn table(&self, kind: Kind) -> &ObjectTable {
         self.tables.get(&kind).expect("every kind has its table from the start")
     }
 

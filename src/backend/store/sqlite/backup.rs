@@ -21,9 +21,6 @@ use crate::backend::store::hour::Hour;
 /// The suffix of a file that is not complete.
 const PART: &str = ".part";
 
-/// The days of a week.
-const WEEK: i32 = 7;
-
 /// The suffix of the file that `SQLite` puts beside it.
 const JOURNAL: &str = "-journal";
 
@@ -118,7 +115,7 @@ fn mark_public_weeks(backup: &Path, path: &Path) -> Result<(), BackupCause> {
     let file = PublishedWeekFile::of(path);
     let published: Option<i32> = open(backup)?.query_row("SELECT max(week) FROM public_weeks", [], |row| row.get(0))?;
     if published.is_some() && !file.exists()? {
-        file.write(Hour::of(Timestamp::now()).day().monday().minus(WEEK))?;
+        file.write(Hour::of(Timestamp::now()).day().week_before())?;
     }
     Ok(())
 }

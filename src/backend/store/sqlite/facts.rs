@@ -127,12 +127,11 @@ impl FactsReader<'_> {
         let sql = "SELECT * FROM day_rollup WHERE source = ?1 AND part = ?2 AND day BETWEEN ?3 AND ?4 ORDER BY day";
         let row = [self.source, part, since.number().into(), self.through + 1];
         self.list(sql, row, |reader, row| {
-            let Totals { left_out, .. } = totals(row)?;
             Ok(VersionFact {
                 day: day(row, "day")?,
                 version: version(reader, row)?,
                 installations: sum(row, "installations")?,
-                control_planes: totals(row)?.total() + left_out,
+                control_planes: totals(row)?.with_left_out(),
                 weight: sum(row, "weight")?,
             })
         })

@@ -72,10 +72,10 @@ struct Write {
 }
 
 /// The result of a write, and its caller.
-type Answer = (Result<(), WriteError>, oneshot::Sender<Result<(), WriteError>>);
+type WriteAnswer = (Result<(), WriteError>, oneshot::Sender<Result<(), WriteError>>);
 
 /// The answers to the writes of a commit, which are sent when this is dropped.
-struct WriteReply(Vec<Answer>);
+struct WriteReply(Vec<WriteAnswer>);
 
 impl SqliteWriter {
     pub(super) fn start(rows: RowWriter) -> io::Result<Self> {

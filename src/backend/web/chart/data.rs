@@ -24,7 +24,7 @@ pub(in crate::backend::web) struct TimeChart {
     /// The sentence that a screen reader says in place of the picture.
     pub(in crate::backend::web) description: String,
     /// The time that one point stands for.
-    pub(in crate::backend::web) step: Step,
+    pub(in crate::backend::web) step: TimeStep,
     /// The unit of the value axis.
     pub(in crate::backend::web) unit: Unit,
     /// The series stand on each other.
@@ -62,14 +62,14 @@ impl TimeChart {
 
 /// The time that one point of a chart stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backend::web) enum Step {
+pub(in crate::backend::web) enum TimeStep {
     /// A UTC day.
     Day,
     /// An ISO week, named by its Monday.
     Week,
 }
 
-impl Step {
+impl TimeStep {
     /// Returns the number of days.
     pub(in crate::backend::web) fn days(self) -> i32 {
         match self {

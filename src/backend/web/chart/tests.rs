@@ -21,7 +21,7 @@ fn chart(series: &[(&str, Vec<Option<u64>>)], stacked: bool) -> TimeChart {
         id: "chart",
         title: "Installations".to_owned(),
         description: "Installations by day.".to_owned(),
-        step: Step::Day,
+        step: TimeStep::Day,
         unit: Unit::Count,
         stacked,
         points: (0..days).map(point).collect(),

@@ -11,7 +11,7 @@ use super::{Cell, Column, Content, QuestionView, Table, cells};
 use crate::backend::insights::answer::Answer;
 use crate::backend::insights::coverage::{CoverageRow, CoverageTable};
 use crate::backend::insights::wording::{count, share_text};
-use crate::backend::web::chart::{self, Outage, Ramp, Step, TimeChart, TimePoint, Unit, Value, fold_older};
+use crate::backend::web::chart::{self, Outage, Ramp, TimeChart, TimePoint, TimeStep, Unit, Value, fold_older};
 use crate::backend::web::format::minute;
 
 /// The days with refused records in the table at most: two weeks.
@@ -116,7 +116,7 @@ fn refusal_chart(rows: &[&CoverageRow], through: Date, view: &QuestionView) -> T
         id: "refused",
         title: "Refused records by day and reason".to_owned(),
         description: "The points, events and whole requests that were refused on each UTC day, by reason.".to_owned(),
-        step: Step::Day,
+        step: TimeStep::Day,
         unit: Unit::Count,
         stacked: true,
         points: dates.iter().map(|date| TimePoint { date: *date, partial: *date > through }).collect(),

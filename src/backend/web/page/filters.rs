@@ -7,7 +7,7 @@ use crate::backend::insights::parameters::{ParameterName, Parameters, QuestionNa
 
 /// A choice among values of one parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::backend::web) struct Filter {
+pub(in crate::backend::web) struct ParameterFilter {
     /// The parameter.
     pub(in crate::backend::web) parameter: &'static str,
     /// Its name for people.
@@ -28,8 +28,8 @@ pub(in crate::backend::web) struct FilterOption {
 }
 
 /// Returns the filters of a question: its parameters that have a choice.
-pub(super) fn filters_of(question: QuestionName, parameters: Parameters) -> Vec<Filter> {
-    let filter = |parameter: ParameterName| Filter {
+pub(super) fn filters_of(question: QuestionName, parameters: Parameters) -> Vec<ParameterFilter> {
+    let filter = |parameter: ParameterName| ParameterFilter {
         parameter: parameter.as_str(),
         label: label(parameter),
         options: values(question, parameter).into_iter().map(|value| option(parameter, value)).collect(),
@@ -81,10 +81,10 @@ fn option(parameter: ParameterName, value: &str) -> FilterOption {
 }
 
 /// Renders the form of the page at `path`.
-pub(super) fn filters(path: &str, filters: &[Filter]) -> Markup {
+pub(super) fn filters(path: &str, filters: &[ParameterFilter]) -> Markup {
     html! {
         form.filters method="get" action=(path) aria-label="Filters" {
-            @for Filter { parameter, label, options, chosen } in filters {
+            @for ParameterFilter { parameter, label, options, chosen } in filters {
                 div {
                     label for={ "filter-" (parameter) } { (label) }
                     select id={ "filter-" (parameter) } name=(parameter) {

@@ -8,7 +8,7 @@ use crate::backend::insights::answer::{Answer, source_name};
 use crate::backend::insights::overview::{Decision, OverviewRow, OverviewTable};
 use crate::backend::insights::wording::{count, counted};
 use crate::backend::store::SourceKind;
-use crate::backend::web::chart::{self, Segment, Series, Step, TimeChart, TimePoint, Unit, Value};
+use crate::backend::web::chart::{self, Segment, Series, TimeChart, TimePoint, TimeStep, Unit, Value};
 use crate::backend::web::format::{compact, unbroken};
 
 /// The weeks in a table at most: a quarter.
@@ -180,7 +180,7 @@ fn history(days: &[&OverviewRow], view: &QuestionView) -> TimeChart {
         id: "active",
         title: "Active installations by day".to_owned(),
         description: description(&dated),
-        step: Step::Day,
+        step: TimeStep::Day,
         unit: Unit::Count,
         stacked: true,
         points: dated.iter().map(|(date, row)| TimePoint { date: *date, partial: row.partial == Some(true) }).collect(),

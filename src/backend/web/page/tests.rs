@@ -1,5 +1,6 @@
 //! Tests of the frame, with readers of both roles.
 
+use crate::backend::insights::parameters::QuestionName;
 use maud::html;
 
 use super::*;
@@ -20,7 +21,7 @@ fn page(place: Place, role: Role) -> String {
 
 #[test]
 fn a_page_asks_one_question_and_is_marked_in_the_navigation() {
-    for place in Place::ALL {
+    for place in Place::all() {
         let page = page(place, Role::Admin);
         assert_eq!(page.matches("<h1>").count(), 1, "{place:?}");
         assert!(page.contains(place.question()), "{place:?}");
@@ -31,7 +32,10 @@ fn a_page_asks_one_question_and_is_marked_in_the_navigation() {
 
 #[test]
 fn a_viewer_sees_no_link_to_pages_of_admins() {
-    let (admin, viewer) = (page(Place::Overview, Role::Admin), page(Place::Overview, Role::Viewer));
+    let (admin, viewer) = (
+        page(Place::Question(QuestionName::Overview), Role::Admin),
+        page(Place::Question(QuestionName::Overview), Role::Viewer),
+    );
     for path in ["/installations", "/audit-log"] {
         assert!(admin.contains(&format!("href=\"{path}\"")) && !viewer.contains(path), "{path}");
     }
@@ -39,7 +43,7 @@ fn a_viewer_sees_no_link_to_pages_of_admins() {
 
 #[test]
 fn the_first_link_skips_to_the_content_and_reload_keeps_the_view() {
-    let page = page(Place::Health, Role::Viewer);
+    let page = page(Place::Question(QuestionName::Health), Role::Viewer);
     let body = page.split("<body>").nth(1).unwrap();
     assert!(body.starts_with("<a class=\"skip\" href=\"#main\">") && body.contains("<main id=\"main\""), "{body}");
     assert!(body.contains("href=\"/insights/health?window=7d&amp;by=x\""), "{body}");

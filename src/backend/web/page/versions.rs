@@ -12,7 +12,7 @@ use crate::backend::insights::answer::Answer;
 use crate::backend::insights::definitions::{By, Component, Window};
 use crate::backend::insights::version_days::LineName;
 use crate::backend::insights::versions::{VersionPrecision, VersionsRow, VersionsTable};
-use crate::backend::web::chart::{self, Mark, Ramp, Series, Step, TimeChart, TimePoint, Unit, Value, fold_older};
+use crate::backend::web::chart::{self, Mark, Ramp, Series, TimeChart, TimePoint, TimeStep, Unit, Value, fold_older};
 
 /// The versions of the larger line that are drawn by themselves, where there are two.
 const KEPT_OF_LARGER: usize = 4;
@@ -71,8 +71,8 @@ fn date_of(day: &DatedVersions<'_>) -> Option<Date> {
     day.first().and_then(|row| row.date)
 }
 
-fn step(view: &QuestionView) -> Step {
-    if view.parameters.window > Window::Days90 { Step::Week } else { Step::Day }
+fn step(view: &QuestionView) -> TimeStep {
+    if view.parameters.window > Window::Days90 { TimeStep::Week } else { TimeStep::Day }
 }
 
 fn first_sighting(row: &VersionsRow) -> Option<Mark> {
@@ -107,7 +107,7 @@ fn share_chart(days: &[&DatedVersions<'_>], in_percent: bool, view: &QuestionVie
 }
 
 /// Returns all dates from the first to the last, also those without rows: what is between them is not known.
-fn dates(by_date: &BTreeMap<Date, &DatedVersions<'_>>, step: Step) -> Vec<Date> {
+fn dates(by_date: &BTreeMap<Date, &DatedVersions<'_>>, step: TimeStep) -> Vec<Date> {
     let (Some(first), Some(last)) = (by_date.keys().next(), by_date.keys().next_back()) else { return Vec::new() };
     first.series(step.days().days()).take_while(|date| date <= last).collect()
 }
@@ -158,12 +158,12 @@ fn share_table(days: &[&DatedVersions<'_>], in_percent: bool, view: &QuestionVie
     let partial = days.last().copied().filter(|day| is_partial(day));
     let name = |day: &DatedVersions<'_>| match (date_of(day), step(view)) {
         (None, _) => String::new(),
-        (Some(date), Step::Day) => date.to_string(),
-        (Some(date), Step::Week) => format!("Week from {date}"),
+        (Some(date), TimeStep::Day) => date.to_string(),
+        (Some(date), TimeStep::Week) => format!("Week from {date}"),
     };
     let last_name = match (date_of(last.or(partial).unwrap_or_default()), step(view)) {
-        (Some(date), Step::Week) => format!("in the week from {date}"),
-        (Some(date), Step::Day) => format!("on {date}"),
+        (Some(date), TimeStep::Week) => format!("in the week from {date}"),
+        (Some(date), TimeStep::Day) => format!("on {date}"),
         (None, _) => String::new(),
     };
     let last_or_partial = last.or(partial).unwrap_or_default();

@@ -13,7 +13,7 @@ pub(super) type Key = (String, String);
 
 /// The objects and their bounded history.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct ObjectTable {
     objects: BTreeMap<Key, Object>,
     history: VecDeque<TableChange>,
     /// The version of the newest change that left the history.
@@ -55,7 +55,7 @@ impl TableChange {
     }
 }
 
-impl Table {
+impl ObjectTable {
     pub(super) fn get(&self, key: &Key) -> Option<&Object> {
         self.objects.get(key)
     }

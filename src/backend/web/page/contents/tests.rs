@@ -274,7 +274,7 @@ fn page(question: QuestionName, by: By, facts: &Facts) -> String {
     let (prefix, name) = ("ktt_01234567".to_owned(), "alice".to_owned());
     let token = Token { prefix, name, role: Role::Viewer, created: now(), expires: Timestamp::MAX, revoked: None };
     let principal = Principal::from(token);
-    let place = Place::from(question);
+    let place = Place::Question(question);
     let frame = Frame { place, principal: &principal, as_of: now(), address: place.path() };
     view.render(&frame, &content(any(answer.as_ref()), &view).unwrap()).into_string()
 }

@@ -3,7 +3,7 @@
 mod binary;
 mod files;
 mod names;
-mod root;
+pub(crate) mod root;
 
 use std::fs;
 use std::net::SocketAddr;

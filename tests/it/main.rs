@@ -26,6 +26,7 @@ mod journal;
 mod kubeconfig;
 mod layout;
 mod log_format;
+mod node;
 mod pipeline;
 mod preview;
 mod proxy;

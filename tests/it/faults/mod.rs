@@ -7,7 +7,7 @@
 
 mod history;
 mod oracle;
-mod stored;
+pub(crate) mod stored;
 mod proxies;
 mod scene;
 mod stream;

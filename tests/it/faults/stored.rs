@@ -10,7 +10,7 @@ use crate::servers::store;
 
 /// A lifecycle change, as reported by an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// The control plane appeared with this version.
     Created(KubernetesVersion),
     /// The desired version changed from the first to the second.
@@ -21,11 +21,11 @@ pub(super) enum Change {
 
 /// A stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StoredEvent {
+pub(crate) struct StoredEvent {
     /// The change.
-    pub(super) change: Change,
+    pub(crate) change: Change,
     /// The status, for a deletion.
-    pub(super) status: Option<Status>,
+    pub(crate) status: Option<Status>,
 }
 
 impl fmt::Display for StoredEvent {
@@ -40,7 +40,7 @@ impl fmt::Display for StoredEvent {
 }
 
 /// Reads every event in the backend's file, while its process may be running or not.
-pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
+pub(crate) fn read(file: &Path) -> Vec<StoredEvent> {
     let connection = store::open(file);
     let word = |column: &str| format!("(SELECT word FROM words WHERE id = events.{column}) AS {column}");
     let columns = ["kind", "tcp_version", "old_tcp_version", "status"].map(word).join(", ");
@@ -50,20 +50,20 @@ pub(super) fn read(file: &Path) -> Vec<StoredEvent> {
 }
 
 /// Returns the number of events in the file.
-pub(super) fn count(file: &Path) -> usize {
+pub(crate) fn count(file: &Path) -> usize {
     rows(file, "events")
 }
 
 /// Returns the running, sleeping and not ready control planes in the latest snapshot, if there is one. A test has one
 /// installation.
-pub(super) fn counts(file: &Path) -> Option<[u32; 3]> {
+pub(crate) fn counts(file: &Path) -> Option<[u32; 3]> {
     let installation = store::installations(file).into_iter().next()?;
     let [running, sleeping, not_ready, _] = installation.counts;
     Some([running, sleeping, not_ready])
 }
 
 /// Returns the number of installations in the file.
-pub(super) fn installations(file: &Path) -> usize {
+pub(crate) fn installations(file: &Path) -> usize {
     rows(file, "latest")
 }
 

@@ -10,19 +10,19 @@ use tempfile::TempDir;
 use crate::servers::Launch;
 
 /// The user of the image's processes.
-pub(super) const USER: u32 = 65532;
+pub(crate) const USER: u32 = 65532;
 
 /// The path of the image's one program.
-pub(super) const PROGRAM: &str = "/usr/local/bin/kamaji-telemetry";
+pub(crate) const PROGRAM: &str = "/usr/local/bin/kamaji-telemetry";
 
 /// The environment that the base image sets.
-const ENVIRONMENT: [(&str, &str); 2] = [
+pub(crate) const ENVIRONMENT: [(&str, &str); 2] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
 ];
 
 /// The packages of the base image, without libssl, which no binary here may need.
-pub(super) const PACKAGES: [&str; 8] =
+pub(crate) const PACKAGES: [&str; 8] =
     ["base-files", "netbase", "tzdata", "media-types", "libc6", "libgomp1", "libstdc++6", "libgcc-s1"];
 
 /// Directories that no program reads.
@@ -40,16 +40,16 @@ const FILES: [(&str, &str); 6] = [
 
 /// The components, each of which has an image with a binary of its own.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Component {
+pub(crate) enum Component {
     Agent,
     Backend,
 }
 
 impl Component {
-    pub(super) const ALL: [Self; 2] = [Self::Agent, Self::Backend];
+    pub(crate) const ALL: [Self; 2] = [Self::Agent, Self::Backend];
 
     /// The name of the component in the image's name, which is that of its cargo feature.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Backend => "backend",
@@ -57,7 +57,7 @@ impl Component {
     }
 
     /// Returns the binary as `make binaries` built it. It must be newer than its sources.
-    pub(super) fn binary(self) -> PathBuf {
+    pub(crate) fn binary(self) -> PathBuf {
         let binary = self.built("ci");
         let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
         let Ok(finished) = modified(&binary) else { panic!("{} isn't there: run `make binaries`", binary.display()) };
@@ -69,12 +69,12 @@ impl Component {
     }
 
     /// Returns the binary as it is shipped, which `make dist` built.
-    pub(super) fn shipped(self) -> PathBuf {
+    pub(crate) fn shipped(self) -> PathBuf {
         self.built("dist")
     }
 
     /// Returns the files of this checkout that the binary was built from.
-    pub(super) fn sources(self) -> Vec<PathBuf> {
+    pub(crate) fn sources(self) -> Vec<PathBuf> {
         let list = self.built("ci").with_extension("d");
         let list =
             fs::read_to_string(&list).unwrap_or_else(|_| panic!("{} isn't there: run `make binaries`", list.display()));
@@ -90,13 +90,13 @@ impl Component {
 
 /// A root directory without /proc and /dev, whose user can write to its volumes alone, as in the chart's pods. Where the
 /// tests don't run as root all files belong to its user, who can then write to all of them.
-pub(super) struct Root {
+pub(crate) struct Root {
     folder: TempDir,
 }
 
 impl Root {
     /// Creates a root directory with the binary of `component`.
-    pub(super) fn new(component: Component) -> Self {
+    pub(crate) fn new(component: Component) -> Self {
         let root = Self { folder: tempfile::tempdir().unwrap() };
         fs::set_permissions(root.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["usr/lib", "usr/lib64", "usr/local/bin", "etc/ssl/certs", "home/nonroot", "run", "tmp", "var"]
@@ -119,19 +119,19 @@ impl Root {
     }
 
     /// Returns the path on this machine.
-    pub(super) fn path(&self, inside: &str) -> PathBuf {
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.folder.path().join(inside.trim_start_matches('/'))
     }
 
     /// Writes a file that everybody can read, and creates its parent directories.
-    pub(super) fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
         let path = self.path(inside);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).unwrap();
         fs::write(path, content).unwrap();
     }
 
     /// Creates a directory that the image's user can write to.
-    pub(super) fn volume(&self, inside: &str) {
+    pub(crate) fn volume(&self, inside: &str) {
         fs::create_dir_all(self.path(inside)).unwrap();
         if is_root() {
             chown(self.path(inside), Some(USER), Some(USER)).unwrap();
@@ -139,7 +139,7 @@ impl Root {
     }
 
     /// Returns the command that runs the program in its root, with the image's environment and `environment`.
-    pub(super) fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Launch {
+    pub(crate) fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Launch {
         let user = USER.to_string();
         let how = if is_root() {
             vec![format!("--setgid={user}"), format!("--setuid={user}")]
@@ -157,7 +157,7 @@ impl Root {
     }
 
     /// Runs the program, which must end with success, and returns its standard output.
-    pub(super) fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.output(arguments);
         assert!(
             status.success(),
@@ -169,7 +169,7 @@ impl Root {
     }
 
     /// Runs the program, and returns its status and output.
-    pub(super) fn output(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         let Launch { program, arguments, environment } = self.launch(arguments, &[]);
         let output = Command::new(&program).args(&arguments).env_clear().envs(environment).output();
         output.unwrap_or_else(|error| panic!("{} (of util-linux): {error}", program.display()))

@@ -78,7 +78,7 @@ impl ApiServer {
             let launched = Launched { address: free_address(), files: Files::write(folder) };
             let mut arguments = arguments(&etcd, &launched);
             arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
-            (Launch { program: tool_path("kube-apiserver"), arguments, environment: Vec::new() }, launched)
+            (Launch { program: tool_path("kubernetes/kube-apiserver"), arguments, environment: Vec::new() }, launched)
         };
         let (process, launched) = Process::start(launch, async |launched: &Launched| is_ready(launched).await).await;
         let admin = launched.client(User::Admin);

@@ -1,7 +1,7 @@
 //! Real servers for the tests. Dropping one kills its process and removes its files.
 
 mod api_server;
-mod audit;
+pub(crate) mod audit;
 mod collector;
 mod etcd;
 mod fleet;
@@ -20,7 +20,7 @@ pub(crate) use audit::Request;
 pub(crate) use collector::Collector;
 use etcd::Etcd;
 pub(crate) use fleet::{Tcp, tcp};
-pub(crate) use process::{Launch, Process, free_address, tool_path};
+pub(crate) use process::{Launch, Process, free_address, tool_path, tools_folder};
 pub(crate) use proxy::ForwardProxy;
 pub(crate) use tcp::CountingProxy;
 pub(crate) use tls::{Authority, RefusedCertificate, TlsServer};
@@ -34,7 +34,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Waits until `probe` returns a value. Panics after [`DEADLINE`], with `what` in the message.
-pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, probe).await
+}
+
+/// Waits until `probe` returns a value. Panics after `deadline`, with `what` in the message.
+pub(crate) async fn within<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let probes = async {
         loop {
             match probe().await {
@@ -44,8 +49,8 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
         }
     };
     // The timeout includes the probes, since one may wait for a response that never arrives.
-    let value = tokio::time::timeout(DEADLINE, probes).await;
-    value.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for {what}"))
+    let value = tokio::time::timeout(deadline, probes).await;
+    value.unwrap_or_else(|_| panic!("waited {deadline:?} for {what}"))
 }
 
 /// Returns the path of a file of the checkout.

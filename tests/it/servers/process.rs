@@ -174,12 +174,7 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// Returns the path of `tool`, which `tests/tools/build` has built, or of a file in it.
 pub(crate) fn tool_path(tool: &str) -> PathBuf {
-    let folder = variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
-        let cache = variable("XDG_CACHE_HOME")
-            .unwrap_or_else(|| variable("HOME").expect("HOME or KAMAJI_TELEMETRY_TOOLS_DIR is set").join(".cache"));
-        cache.join("kamaji-telemetry/tools")
-    });
-    let path = folder.join(tool);
+    let path = tools_folder().join(tool);
     assert!(
         path.is_file(),
         "{} isn't there: run `make test`, which puts it there (it needs Go 1.26 and Node.js 20 or later), or \
@@ -187,6 +182,15 @@ pub(crate) fn tool_path(tool: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Returns the folder into which `tests/tools/build` puts the tools.
+pub(crate) fn tools_folder() -> PathBuf {
+    variable("KAMAJI_TELEMETRY_TOOLS_DIR").unwrap_or_else(|| {
+        let cache = variable("XDG_CACHE_HOME")
+            .unwrap_or_else(|| variable("HOME").expect("HOME or KAMAJI_TELEMETRY_TOOLS_DIR is set").join(".cache"));
+        cache.join("kamaji-telemetry/tools")
+    })
 }
 
 /// Returns a path from an environment variable.

@@ -1,0 +1,227 @@
+//! A real Kubernetes node in namespaces of its own: etcd, the control plane, a kubelet, and containerd.
+
+mod files;
+mod images;
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::servers::{checkout, tool_path, tools_folder, within};
+
+/// The timeout of a condition on the node: pods are started, ended and started again with a backoff of up to 20 s meanwhile, on
+/// two cores that other tests share.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
+
+/// The one node of all tests, which each of them has for itself meanwhile: the agent's chart can be installed once in a cluster.
+static NODE: Mutex<Option<Node>> = Mutex::const_new(None);
+
+/// A running node. Its processes end with the test process, however that ends.
+pub(crate) struct Node {
+    script: Child,
+    folder: TempDir,
+    cgroup: String,
+    /// The process ID, on this machine, of the first process in the namespaces.
+    first: u32,
+}
+
+/// Access to the node for one test.
+pub(crate) struct NodeGuard(MutexGuard<'static, Option<Node>>);
+
+impl std::ops::Deref for NodeGuard {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        self.0.as_ref().expect("it was started")
+    }
+}
+
+impl std::ops::DerefMut for NodeGuard {
+    fn deref_mut(&mut self) -> &mut Node {
+        self.0.as_mut().expect("it was started")
+    }
+}
+
+/// Waits until no other test uses the node, starts it if it does not run, and moves this thread into its network.
+pub(crate) async fn node() -> NodeGuard {
+    let mut guard = NODE.lock().await;
+    if guard.is_none() {
+        let start = Instant::now();
+        let node = Node::start().await;
+        println!("node: ready after {:.1} s", start.elapsed().as_secs_f64());
+        *guard = Some(node);
+    }
+    let guard = NodeGuard(guard);
+    guard.enter();
+    guard
+}
+
+impl Node {
+    async fn start() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "a node's namespaces, mounts and cgroups need root: run `make test` as root, in a container with `--privileged`"
+        );
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let cgroup = format!("kamaji-telemetry-{}", std::process::id());
+        files::write(&Self::files(&folder), &cgroup);
+        let script = Self::spawn(folder.path(), &cgroup);
+        let mut node = Self { script, folder, cgroup, first: 0 };
+        node.ready().await;
+        images::load(&node).await;
+        node
+    }
+
+    fn files(folder: &TempDir) -> PathBuf {
+        folder.path().join("var-lib/node")
+    }
+
+    fn spawn(folder: &Path, cgroup: &str) -> Child {
+        let output = File::options().create(true).append(true).open(folder.join("output.log")).expect("it is writable");
+        Command::new(checkout("tests/it/node/machine/run"))
+            .args([folder, &tools_folder(), Path::new(cgroup)])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("a file handle can be duplicated"))
+            .stderr(output)
+            .spawn()
+            .expect("bash is there")
+    }
+
+    /// Waits until the node takes pods.
+    async fn ready(&mut self) {
+        self.first = within(PATIENCE, "the first process of the node", async || self.find_first()).await;
+        self.enter();
+        within(PATIENCE, "the node to be ready", async || {
+            let account = self.kubectl(&["get", "serviceaccount", "default", "--namespace=default"]).await.is_ok();
+            let ready = ["wait", "node/node", "--for=condition=Ready", "--timeout=1s"];
+            (account && self.kubectl(&ready).await.is_ok()).then_some(())
+        })
+        .await;
+    }
+
+    /// Returns the grandchild of the script, whose child is `unshare`, once it has its namespaces.
+    fn find_first(&mut self) -> Option<u32> {
+        if let Some(status) = self.script.try_wait().expect("a child can be waited for") {
+            panic!("the node's script ended ({status}): {}", self.output());
+        }
+        let first = child_of(child_of(self.script.id())?)?;
+        let command = fs::read_to_string(format!("/proc/{first}/cmdline")).ok()?;
+        // Its last argument, before it replaces itself by nothing else.
+        (command.ends_with("inside\0") && network_of(first)? != network_of(std::process::id())?).then_some(first)
+    }
+
+    /// Moves this thread into the node's network, and with it every connection that it opens and every process that it starts.
+    pub(crate) fn enter(&self) {
+        let network = File::open(format!("/proc/{}/ns/net", self.first)).expect("the node runs");
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
+    }
+
+    /// Kills every process of the node, as a power failure would, and starts it again with the same disk.
+    pub(crate) async fn crash(&mut self) {
+        kill(self.first, "KILL");
+        self.script.wait().expect("a child can be waited for");
+        self.script = Self::spawn(self.folder.path(), &self.cgroup);
+        self.ready().await;
+    }
+
+    /// Runs kubectl as administrator, and returns its standard output, or its standard error if it fails.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run(&tool_path("kubernetes/kubectl"), arguments).await
+    }
+
+    /// Runs helm as administrator, and returns its standard output, or its standard error if it fails.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run(&tool_path("helm"), arguments).await
+    }
+
+    async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
+        let mut command = tokio::process::Command::new(program);
+        let kubeconfig = files::admin(&Self::files(&self.folder));
+        command.args(arguments).env_clear().env("HOME", self.folder.path()).env("KUBECONFIG", kubeconfig);
+        let output = command.kill_on_drop(true).output().await.expect("it was built");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// Writes `content` into a new file of the node's folder, and returns its path.
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).expect("the folder is writable");
+        path.display().to_string()
+    }
+
+    /// Returns the path, on this machine, of a folder on the node's disk, which it creates. It is `/var/lib/NAME` on the node.
+    pub(crate) fn disk(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join("var-lib").join(name);
+        fs::create_dir_all(&path).expect("the folder is writable");
+        path
+    }
+
+    /// Runs a program of the node's own in all of its namespaces, and returns its standard output.
+    pub(crate) async fn inside(&self, arguments: &[&str]) -> Result<String, String> {
+        let target = format!("--target={}", self.first);
+        let enter = ["--net", "--mount", "--uts", "--ipc", "--pid", &target, "--"];
+        self.run(Path::new("/usr/bin/nsenter"), &[&enter, arguments].concat()).await
+    }
+
+    /// Returns the process IDs, on this machine, in the cgroup of a container, given by the ID of its status.
+    pub(crate) fn processes(&self, container: &str) -> Vec<u32> {
+        let id = container.trim_start_matches("containerd://");
+        let folder = find_folder(&self.memory_cgroup(), id).unwrap_or_else(|| panic!("{container} has no cgroup"));
+        let listed = fs::read_to_string(folder.join("cgroup.procs")).expect("a cgroup lists its processes");
+        listed.lines().map(|line| line.parse().expect("it is a number")).collect()
+    }
+
+    fn memory_cgroup(&self) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchy = if root.join("cgroup.controllers").exists() { root.to_owned() } else { root.join("memory") };
+        hierarchy.join(&self.cgroup)
+    }
+
+    fn output(&self) -> String {
+        let mut text = String::new();
+        let read =
+            File::open(self.folder.path().join("output.log")).and_then(|mut file| file.read_to_string(&mut text));
+        read.map(|_| text).unwrap_or_default()
+    }
+
+    /// Returns an object as JSON, if there is one.
+    pub(crate) async fn get(&self, arguments: &[&str]) -> Option<Value> {
+        let found = self.kubectl(&[&["get", "--output=json"], arguments].concat()).await.ok()?;
+        Some(serde_json::from_str(&found).expect("kubectl writes JSON"))
+    }
+}
+
+/// Sends a signal, by its name without `SIG`, to a process of this machine.
+pub(crate) fn kill(process: u32, signal: &str) {
+    let status = Command::new("kill").args(["-s", signal, &process.to_string()]).status();
+    assert!(status.expect("`kill` is there").success(), "SIG{signal} can't be sent to {process}");
+}
+
+fn child_of(process: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+fn network_of(process: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/net")).ok()
+}
+
+/// Returns the folder whose name ends with `name`, at any depth.
+fn find_folder(root: &Path, name: &str) -> Option<PathBuf> {
+    let folders = fs::read_dir(root).ok()?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
+    folders.into_iter().find_map(|path| {
+        let is_it = path.file_name().is_some_and(|file| file.to_string_lossy().ends_with(name));
+        if is_it { Some(path) } else { find_folder(&path, name) }
+    })
+}

@@ -1,0 +1,363 @@
+//! A namespace of the node for one test, with Kamaji's operator in it, and what a test does there.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::machine::{Node, NodeGuard, PATIENCE, kill, node};
+use crate::faults::stored;
+use crate::servers::{checkout, documents, fixture, web};
+
+/// The interval at which a condition is checked. Each check runs kubectl, which takes 0.1 s of a processor.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The number of namespaces so far, which are named by it.
+static SCENES: AtomicU32 = AtomicU32::new(0);
+
+/// A program with a chart of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Component {
+    Agent,
+    Backend,
+}
+
+/// A pod, as the API server had it.
+#[derive(Debug, Clone)]
+pub(super) struct Pod(pub(super) Value);
+
+/// A namespace under the Pod Security Standard "restricted", and the node for as long as the test runs.
+pub(super) struct Scene {
+    pub(super) node: NodeGuard,
+    pub(super) namespace: String,
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Scene {
+    /// Removes what an earlier test left, and creates the namespace.
+    pub(super) async fn new() -> Self {
+        let node = node().await;
+        let namespace = format!("telemetry-{}", SCENES.fetch_add(1, Ordering::Relaxed));
+        let scene = Self { node, namespace };
+        scene.clear().await;
+        let label = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        scene
+            .apply(&json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": scene.namespace, "labels": label},
+            }))
+            .await;
+        for definition in ["tenantcontrolplanes.yaml", "datastores.yaml"] {
+            for document in documents(&fixture(definition)) {
+                scene.apply(&document).await;
+            }
+        }
+        scene
+            .kubectl(&["wait", "crd/tenantcontrolplanes.kamaji.clastix.io", "--for=condition=Established"])
+            .await
+            .unwrap();
+        scene.operator(&[]).await;
+        scene
+    }
+
+    /// Uninstalls every release, and deletes the namespaces and control planes of earlier tests.
+    async fn clear(&self) {
+        let releases = self.helm(&["list", "--all-namespaces", "--all", "--output=json"]).await.unwrap();
+        let releases: Vec<Value> = serde_json::from_str(&releases).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        for release in releases {
+            let (name, namespace) = (text(&release["name"]), text(&release["namespace"]));
+            self.helm(&["uninstall", &name, "--namespace", &namespace]).await.unwrap();
+        }
+        drop(self.kubectl(&["delete", "tenantcontrolplanes", "--all-namespaces", "--all"]).await);
+        let namespaces = self.get(&["namespaces"]).await.unwrap();
+        for namespace in namespaces["items"].as_array().unwrap() {
+            let name = text(&namespace["metadata"]["name"]);
+            if name.starts_with("telemetry-") {
+                drop(self.kubectl(&["delete", "namespace", &name, "--wait=false"]).await);
+            }
+        }
+    }
+
+    /// Applies an object by server-side apply.
+    pub(super) async fn apply(&self, object: &Value) {
+        let file = self.file("object.json", &object.to_string());
+        let applied = self.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &file]).await;
+        applied.unwrap_or_else(|error| panic!("{object}: {error}"));
+    }
+
+    /// Applies Kamaji's operator with more arguments. It has no pod, since its image is not there.
+    pub(super) async fn operator(&self, arguments: &[&str]) {
+        for mut object in documents(&fixture("operator.yaml")) {
+            if object["kind"] == "Deployment" {
+                object["metadata"]["namespace"] = self.namespace.clone().into();
+                object["spec"]["replicas"] = 0.into();
+                let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+                let all = container["args"].as_array_mut().unwrap();
+                all.extend(arguments.iter().map(|&argument| argument.into()));
+                self.apply(&object).await;
+            }
+        }
+    }
+
+    /// Returns the URL at which the relay reaches the backend.
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://kamaji-telemetry-backend.{}.svc:4318", self.namespace)
+    }
+
+    /// Installs or upgrades a release of the agent's chart with `values`, and waits for its pods.
+    pub(super) async fn install_agent(&self, values: &Value) -> String {
+        let mut all = json!({"telemetry": {"exportInterval": "1s"}});
+        merge(&mut all, values);
+        self.install("telemetry", "kamaji-telemetry-agent", &all).await
+    }
+
+    /// Installs or upgrades a release of the backend's chart with `values`, and waits for its pod.
+    pub(super) async fn install_backend(&self, values: &Value) -> String {
+        let volume = format!("{}-store", self.namespace);
+        self.volume(&volume).await;
+        let mut all = json!({
+            "store": {"sqlite": {"persistence": {"storageClass": "node"}}},
+        });
+        merge(&mut all, values);
+        self.install("backend", "kamaji-telemetry-backend", &all).await
+    }
+
+    async fn install(&self, release: &str, chart: &str, values: &Value) -> String {
+        let file = self.file(&format!("{release}.json"), &values.to_string());
+        let chart = checkout("charts").join(chart).display().to_string();
+        let arguments = ["upgrade", "--install", release, &chart, "--namespace", &self.namespace, "--values", &file];
+        let done = self.helm(&[&arguments[..], &["--reset-values", "--wait", "--timeout=4m"]].concat()).await;
+        match done {
+            Ok(notes) => notes,
+            Err(error) => panic!("{error}\n{}", self.describe().await),
+        }
+    }
+
+    /// Returns what is known about the pods, for a failed test.
+    pub(super) async fn describe(&self) -> String {
+        let pods = self.in_namespace(&["describe", "pods"]).await.unwrap_or_default();
+        let events = self.in_namespace(&["get", "events"]).await.unwrap_or_default();
+        let select = ["logs", "--selector=app.kubernetes.io/part-of=kamaji", "--all-containers", "--tail=20"];
+        let logs = self.in_namespace(&select).await.unwrap_or_default();
+        format!("{pods}\n{events}\n{logs}")
+    }
+
+    /// Creates a volume of the class `node` on the node's disk.
+    pub(super) async fn volume(&self, name: &str) {
+        let folder = self.disk(&format!("volumes/{name}"));
+        std::fs::create_dir_all(folder).unwrap();
+        self.apply(&json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "node"},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }))
+        .await;
+        let hostname = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]});
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": "10Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "node",
+                "local": {"path": format!("/var/lib/volumes/{name}")},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}},
+            },
+        }))
+        .await;
+    }
+
+    /// Applies the control plane `number` at version `v1.30.{patch}`: created if it is not there.
+    pub(super) async fn tenant(&self, number: u32, patch: u32) {
+        self.apply(&json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1",
+            "kind": "TenantControlPlane",
+            "metadata": {"name": format!("tenant-{number}"), "namespace": self.namespace},
+            "spec": {"dataStore": "default", "kubernetes": {"version": format!("v1.30.{patch}")}},
+        }))
+        .await;
+    }
+
+    /// Deletes the control plane `number`.
+    pub(super) async fn delete_tenant(&self, number: u32) {
+        self.in_namespace(&["delete", "tenantcontrolplane", &format!("tenant-{number}")]).await.unwrap();
+    }
+
+    /// Runs kubectl in the namespace.
+    pub(super) async fn in_namespace(&self, arguments: &[&str]) -> Result<String, String> {
+        let namespace = format!("--namespace={}", self.namespace);
+        // Before a command that a pod executes.
+        let (verb, rest) = arguments.split_first().expect("kubectl has a command");
+        self.kubectl(&[&[verb, &*namespace], rest].concat()).await
+    }
+
+    /// Returns an object, or the list of a kind, of the namespace as JSON, if it is there.
+    pub(super) async fn object(&self, arguments: &[&str]) -> Option<Value> {
+        let found = self.in_namespace(&[&["get", "--output=json"], arguments].concat()).await.ok()?;
+        Some(serde_json::from_str(&found).unwrap())
+    }
+
+    /// Returns the pods of a component that are not being deleted.
+    pub(super) async fn pods(&self, component: Component) -> Vec<Pod> {
+        let label = format!("--selector=app.kubernetes.io/name={}", component.name());
+        let pods = self.object(&["pods", &label]).await.unwrap();
+        let pods =
+            pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        pods.map(|pod| Pod(pod.clone())).collect()
+    }
+
+    /// Returns the one pod of a component, once there is one.
+    pub(super) async fn pod(&self, component: Component) -> Pod {
+        self.until(&format!("one pod of {component:?}"), async || {
+            let mut pods = self.pods(component).await;
+            (pods.len() == 1).then(|| pods.remove(0))
+        })
+        .await
+    }
+
+    /// Waits for a condition, and tells what is known about the pods if it does not come.
+    pub(super) async fn until<T>(&self, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+        let probes = async {
+            loop {
+                if let Some(value) = probe().await {
+                    return value;
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        let Ok(value) = tokio::time::timeout(PATIENCE, probes).await else {
+            panic!("waited {PATIENCE:?} for {what}\n{}", self.describe().await)
+        };
+        value
+    }
+
+    /// Waits until all pods of a component are ready, one at least.
+    pub(super) async fn ready(&self, component: Component) {
+        self.until(&format!("{component:?} to be ready"), async || {
+            let pods = self.pods(component).await;
+            (!pods.is_empty() && pods.iter().all(Pod::is_ready)).then_some(())
+        })
+        .await;
+    }
+
+    /// Kills every process of a container, and returns the number of its restarts before.
+    pub(super) fn kill_container(&self, pod: &Pod, container: &str) -> u64 {
+        for process in self.processes(&pod.container_id(container)) {
+            kill(process, "KILL");
+        }
+        pod.restarts(container)
+    }
+
+    /// Returns the metrics of a pod of the agent or of the backend. This thread is in the network of the node.
+    pub(super) async fn metrics(&self, pod: &Pod) -> String {
+        web::get(&format!("http://{}:8080", pod.address()), "/metrics").await
+    }
+
+    /// Runs a command of the program in the backend's pod.
+    pub(super) async fn backend(&self, arguments: &[&str]) -> Result<String, String> {
+        let exec = ["exec", "statefulset/kamaji-telemetry-backend", "--", "kamaji-telemetry", "backend"];
+        self.in_namespace(&[&exec[..], arguments].concat()).await
+    }
+
+    /// Runs a command of the program in the agent's pod.
+    pub(super) async fn agent(&self, arguments: &[&str]) -> Result<String, String> {
+        let exec = ["exec", "deployment/kamaji-telemetry-agent", "--container=agent", "--", "kamaji-telemetry"];
+        self.in_namespace(&[&exec[..], arguments].concat()).await
+    }
+
+    /// Returns the backend's file, on this machine.
+    pub(super) fn store(&self) -> PathBuf {
+        self.disk(&format!("volumes/{}-store", self.namespace)).join("telemetry.db")
+    }
+
+    /// Waits until exactly these events are stored, each once, such as `created v1.30.1`.
+    pub(super) async fn stored(&self, expected: &[&str]) {
+        let mut expected: Vec<_> = expected.iter().map(|&event| event.to_owned()).collect();
+        expected.sort();
+        let mut last = Vec::new();
+        let done = async {
+            loop {
+                last = stored::read(&self.store()).iter().map(ToString::to_string).collect();
+                last.sort();
+                // More would be a repeat, which no wait would mend.
+                if last == expected || last.len() > expected.len() {
+                    return;
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        let timeout = tokio::time::timeout(PATIENCE, done).await;
+        let known = if timeout.is_err() { self.describe().await } else { String::new() };
+        assert_eq!(last, expected, "{known}");
+    }
+}
+
+impl Component {
+    /// Returns the name of its Deployment or its `StatefulSet`, which is the label of its pods.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "kamaji-telemetry-agent",
+            Self::Backend => "kamaji-telemetry-backend",
+        }
+    }
+}
+
+impl Pod {
+    /// Returns the pod's name.
+    pub(super) fn name(&self) -> &str {
+        self.0["metadata"]["name"].as_str().unwrap()
+    }
+
+    /// Returns the pod's address.
+    pub(super) fn address(&self) -> &str {
+        self.0["status"]["podIP"].as_str().expect("it was started")
+    }
+
+    /// Returns whether its condition Ready is true.
+    pub(super) fn is_ready(&self) -> bool {
+        let conditions = self.0["status"]["conditions"].as_array();
+        let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        conditions.is_some_and(|conditions| conditions.iter().any(ready))
+    }
+
+    /// Returns the status of a container, of a sidecar too.
+    pub(super) fn container(&self, name: &str) -> &Value {
+        let of = |field: &str| self.0["status"][field].as_array().into_iter().flatten();
+        let mut all = of("containerStatuses").chain(of("initContainerStatuses"));
+        all.find(|container| container["name"] == name).unwrap_or_else(|| panic!("no container {name}: {}", self.0))
+    }
+
+    pub(super) fn container_id(&self, name: &str) -> String {
+        self.container(name)["containerID"].as_str().expect("it was started").to_owned()
+    }
+
+    /// Returns the number of restarts of a container.
+    pub(super) fn restarts(&self, name: &str) -> u64 {
+        self.container(name)["restartCount"].as_u64().unwrap()
+    }
+}
+
+/// Replaces parts of `values` by those of `more`.
+fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(values), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(values.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (value, more) => value.clone_from(more),
+    }
+}

@@ -1,14 +1,13 @@
-# syntax=docker/dockerfile:1
+# syntax=docker/dockerfile:1.25@sha256:0adf442eae370b6087e08edc7c50b552d80ddf261576f4ebd6421006b2461f12
 # The images of the agent and of the backend: one binary each on distroless/cc, for linux/amd64 and linux/arm64. `make image`
-# builds both, with COMPONENT=agent and COMPONENT=backend.
+# builds both, with COMPONENT=agent and COMPONENT=backend. The relay's is otel-collector/Dockerfile.
 
-ARG RUST_VERSION=1.95
-# A release names the base by digest; scratch is for the stage `static`.
-ARG BASE=gcr.io/distroless/cc-debian13:nonroot
+# scratch is for the stage `static`.
+ARG BASE=gcr.io/distroless/cc-debian13:nonroot@sha256:d97bc0a941b8d4be647dc0ee75b264ddbb772f1ac5ba690a4309c00723b23775
 
 # Compiles on the machine's own architecture, and links for the image's. The C library of Debian 12 is older than the base
 # image's, so the binary runs on both.
-FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 ARG TARGETARCH
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
@@ -44,7 +43,7 @@ RUN --mount=type=cache,id=cargo-registry-${COMPONENT}-${TARGETARCH},target=/usr/
 
 # Links with musl, by each architecture's own compiler: under emulation for a foreign one. The CA bundle is copied because
 # scratch has none.
-FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build-static
+FROM docker.io/library/rust:1.95-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2 AS build-static
 ARG TARGETARCH COMPONENT
 WORKDIR /build
 COPY . .

@@ -13,6 +13,7 @@ SOAK := faults::soak::half_an_hour_of_random_faults_loses_and_repeats_nothing
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 FIGURES := $(TARGET_DIR)/tmp/faults
 BACKEND_FIGURES := $(TARGET_DIR)/tmp/backend
+NODE_FIGURES := $(TARGET_DIR)/tmp/node
 
 # The tests that write their expected output where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
@@ -27,10 +28,12 @@ CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 CARGO_DENY := cargo-deny@0.20.2
 CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
 
-# The images: one for each component, which is a cargo feature; the name before -$(component); the platforms (the engine's own if
-# empty); where buildx puts them; more flags of the engine. TARGET=static with BASE=scratch links statically, on nothing.
+# The images: one for each component, which is a cargo feature, and the relay's; the name before -$(image); the platforms (the
+# engine's own if empty); where buildx puts them; more flags of the engine. TARGET=static with BASE=scratch links a component
+# statically, on nothing.
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 COMPONENTS := agent backend
+IMAGES := $(COMPONENTS) relay
 IMAGE := ghcr.io/clastix/kamaji-telemetry
 TAG := $(VERSION)
 PLATFORMS :=
@@ -38,9 +41,17 @@ OUTPUT := type=docker
 BASE :=
 TARGET :=
 IMAGE_FLAGS :=
-IMAGE_ARGUMENTS = --build-arg COMPONENT=$$component --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+IMAGE_ARGUMENTS = $$(if [[ $$image == relay ]]; then echo --file otel-collector/Dockerfile; else echo --build-arg COMPONENT=$$image; fi) \
+	--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) \
 	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(IMAGE_FLAGS)
+
+# The test that `make upgrade-test` runs.
+UPGRADE := node::rollout
+
+# The directory of the charts, and the digest of the relay's image that `make chart-defaults` writes into them.
+CHARTS := charts
+RELAY_DIGEST :=
 
 # $(call step,NAME,COMMAND): runs COMMAND and prints how long it took.
 define step
@@ -101,10 +112,10 @@ binaries: ## Build the binary of each image, as the tests run it
 	$(call step,binaries,$(call binaries,ci))
 
 .PHONY: tests
-tests: tools binaries ## Run the tests, and print the figures of each fault
-	@rm -rf $(FIGURES) $(BACKEND_FIGURES)
+tests: tools binaries ## Run the tests, and print the figures of each fault and of the node
+	@rm -rf $(FIGURES) $(BACKEND_FIGURES) $(NODE_FIGURES)
 	$(call step,tests,cargo test $(CARGO_FLAGS))
-	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md
+	@cat $(FIGURES)/*.md $(BACKEND_FIGURES)/*.md $(NODE_FIGURES)/*.md
 
 .PHONY: soak
 soak: tools ## Fuzz validation with a million inputs, run half an hour of random faults, and move the clock with libfaketime; KAMAJI_TELEMETRY_FAULTS_SEED repeats one
@@ -147,18 +158,18 @@ sbom-tools: ## Install what `make sbom` needs
 	cargo install --locked $(CARGO_CYCLONEDX)
 
 .PHONY: image
-image: ## Build the image IMAGE-COMPONENT:TAG of each component with docker buildx or podman, for PLATFORMS
+image: ## Build the images IMAGE-NAME:TAG, or some of IMAGES, with docker buildx or podman, for PLATFORMS
 	@if docker buildx version >/dev/null 2>&1; then
-		for component in $(COMPONENTS); do
-			docker buildx build --tag $(IMAGE)-$$component:$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
+		for image in $(IMAGES); do
+			docker buildx build --tag $(IMAGE)-$$image:$(TAG) --output $(OUTPUT) $(IMAGE_ARGUMENTS) .
 		done
 	elif command -v podman >/dev/null; then
 		if [[ '$(OUTPUT)' != type=docker ]]; then
 			echo 'OUTPUT=$(OUTPUT) needs `docker buildx`: podman keeps the image; take it from there, such as with `podman manifest push`' >&2
 			exit 1
 		fi
-		for component in $(COMPONENTS); do
-			name=$(IMAGE)-$$component:$(TAG)
+		for image in $(IMAGES); do
+			name=$(IMAGE)-$$image:$(TAG)
 			# It would add to the images of the last build, and go on running the first of them.
 			if podman manifest exists $$name; then podman manifest rm $$name; fi
 			podman build --manifest $$name $(IMAGE_ARGUMENTS) .
@@ -167,6 +178,57 @@ image: ## Build the image IMAGE-COMPONENT:TAG of each component with docker buil
 		echo 'no `docker buildx` and no `podman` in PATH: install one of them to build the images' >&2
 		exit 1
 	fi
+
+.PHONY: try-image
+try-image: ## Run the images that `make image` built with docker: their version, the catalog, the relay's configurations
+	@for image in $(IMAGES); do
+		run=(docker run --rm --read-only --cap-drop=ALL)
+		name=$(IMAGE)-$$image:$(TAG)
+		"$${run[@]}" $$name --version
+		if [[ $$image == relay ]]; then
+			for file in $(CONFIGURATIONS); do
+				"$${run[@]}" --env RELAY_ENDPOINT=https://telemetry.example.org --volume "$(CURDIR)/$$file:/config.yaml:ro" \
+					$$name validate --config=/config.yaml
+			done
+		else
+			"$${run[@]}" $$name catalog | diff docs/signals.md -
+		fi
+	done
+
+.PHONY: chart-defaults
+chart-defaults: ## Make the relay's image with RELAY_DIGEST the default of the agent's chart in CHARTS, as a release does
+	@if [[ ! '$(RELAY_DIGEST)' =~ ^sha256:[0-9a-f]{64}$$ ]]; then
+		echo 'RELAY_DIGEST is `$(RELAY_DIGEST)`: expected sha256: and 64 hexadecimal digits' >&2
+		exit 1
+	fi
+	chart=$(CHARTS)/kamaji-telemetry-agent
+	name=$(IMAGE)-relay
+	values=(registry "$${name%%/*}" repository "$${name#*/}" tag $(VERSION) digest $(RELAY_DIGEST))
+	for ((index = 0; index < $${#values[@]}; index += 2)); do
+		key=$${values[index]} value=$${values[index + 1]}
+		sed -i "/^relay:/,/^[a-z]/{/^  image:/,/^  [a-z]/s|^    $$key: .*|    $$key: $$value|}" $$chart/values.yaml
+		sed -i "s#^\(| \`relay.image.$$key\` | \)\`[^\`]*\`#\1\`\"$$value\"\`#" $$chart/README.md
+		if ! grep -qx "    $$key: $$value" $$chart/values.yaml || ! grep -qF "| \`relay.image.$$key\` | \`\"$$value\"\` |" $$chart/README.md; then
+			echo "relay.image.$$key has no line of its own in values.yaml or README.md of $$chart: expected one in each" >&2
+			exit 1
+		fi
+	done
+	sed -i "/- name: relay\$$/{n;s|image: .*|image: $$name@$(RELAY_DIGEST)|}" $$chart/Chart.yaml
+	grep -qF "image: $$name@$(RELAY_DIGEST)" $$chart/Chart.yaml
+
+.PHONY: upgrade-test
+upgrade-test: ## Run the node's test of a rollout from the last release to this checkout; ends at once if there is no release
+	@previous=$$(tests/tools/previous)
+	if [[ -z $$previous ]]; then
+		echo 'upgrade-test: no tag v* before HEAD: there is no release to upgrade from'
+		exit 0
+	fi
+	$(MAKE) tools binaries
+	if ! cargo test $(CARGO_FLAGS) --test it -- --list $(UPGRADE) | grep -q ': test$$'; then
+		echo 'no test is called $(UPGRADE): expected the rollout of the node' >&2
+		exit 1
+	fi
+	KAMAJI_TELEMETRY_TEST_PREVIOUS=$$previous cargo test $(CARGO_FLAGS) --test it -- --nocapture $(UPGRADE)
 
 .PHONY: version
 version: ## Print the version

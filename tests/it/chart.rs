@@ -2,6 +2,7 @@
 
 mod artifact_hub;
 mod backend;
+mod defaults;
 mod definitions;
 mod egress;
 mod helm;

@@ -1,11 +1,13 @@
 //! The documentation: its links resolve, what it names exists, and its reference tables are those of the code.
 
+mod audit_lines;
 mod examples;
 mod links;
 mod messages;
 mod names;
 mod payloads;
 mod reference;
+mod rights;
 
 use std::collections::BTreeSet;
 use std::fs;

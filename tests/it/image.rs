@@ -3,7 +3,10 @@
 mod binary;
 mod files;
 mod names;
+mod previous;
 pub(crate) mod root;
+mod updates;
+mod workflows;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -26,7 +26,7 @@ use super::routes::{self, Route, RouteAccess};
 use super::token::prefix_of;
 use crate::backend::clock::Clock;
 use crate::backend::rate_limit::TokenBuckets;
-use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token, TokenRef};
+use crate::backend::store::{AuditLogEntry, AuthStore, Digest, ReadError, StoredSession, Token};
 
 /// The audit log entries that one token may add per second, sessions included, with a burst of 20 s' worth. A page adds
 /// two a minute, so this is enough for 150 open pages. It is 432,000 entries a day.
@@ -140,7 +140,7 @@ impl AuthLayer {
         }
         // A change is recorded before it is applied, and again with its status.
         self.check_rate(&principal, if is_safe { 1 } else { 2 }).map_err(AuthError::RateLimited)?;
-        let (actor, has) = (principal.token.clone(), principal.role);
+        let (actor, has) = (principal.clone(), principal.role);
         if let RouteAccess::Page(needed) | RouteAccess::Api(needed) = route.access
             && has < needed
         {
@@ -164,7 +164,7 @@ impl AuthLayer {
     async fn run_change(
         &self,
         route: &Route,
-        actor: &TokenRef,
+        actor: &Principal,
         request: Request,
         next: Next,
     ) -> Result<Response, AuthUnavailable> {
@@ -175,11 +175,16 @@ impl AuthLayer {
     }
 
     /// Adds an entry to the audit log, without a status if the response is still to come. Returns once it is stored.
-    async fn record(&self, route: &Route, actor: &TokenRef, status: Option<StatusCode>) -> Result<(), AuthUnavailable> {
+    async fn record(
+        &self,
+        route: &Route,
+        actor: &Principal,
+        status: Option<StatusCode>,
+    ) -> Result<(), AuthUnavailable> {
         let action = format!("{} {}", route.method, route.path);
-        let status = status.map(|status| status.as_u16());
-        let entry = AuditLogEntry { time: self.clock.now(), actor: Some(actor.clone()), action, status, count: 1 };
-        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
+        let (token, status) = (actor.token.clone(), status.map(|status| status.as_u16()));
+        let entry = AuditLogEntry { time: self.clock.now(), actor: Some(token), action, status, count: 1 };
+        self.audit_log.record(entry, Some(actor.role)).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Credentials, AuthUnavailable> {

@@ -13,7 +13,7 @@ use super::layer::AuthLayer;
 use super::principal::Principal;
 use super::token;
 use crate::backend::rate_limit::ClientKey;
-use crate::backend::store::{AuditLogEntry, Digest, Session, TokenRef};
+use crate::backend::store::{AuditLogEntry, Digest, Session};
 
 /// The maximum length of a session, which ends earlier if its token does: a working day.
 const MAX_SESSION: SignedDuration = SignedDuration::from_hours(12);
@@ -72,7 +72,7 @@ impl AuthLayer {
         if !self.auth_store.open_session(session, now).await.map_err(AuthUnavailable::other)? {
             return self.deny_login(client, action).await;
         }
-        self.record_login(action, Some(holder.token), 303).await?;
+        self.record_login(action, Some(holder), 303).await?;
         Ok(header(cookie::set(&secret, expires.duration_since(now).as_secs(), self.is_secure))?)
     }
 
@@ -92,10 +92,11 @@ impl AuthLayer {
     }
 
     /// Records a login. The token and the client of a failed login are not recorded.
-    async fn record_login(&self, action: &str, actor: Option<TokenRef>, status: u16) -> Result<(), AuthUnavailable> {
+    async fn record_login(&self, action: &str, actor: Option<Principal>, status: u16) -> Result<(), AuthUnavailable> {
+        let (actor, role) = actor.map(|actor| (actor.token, actor.role)).unzip();
         let entry =
             AuditLogEntry { time: self.clock.now(), actor, action: action.to_owned(), status: Some(status), count: 1 };
-        self.audit_log.record(entry).await.map_err(|_| AuthUnavailable::AuditLog)
+        self.audit_log.record(entry, role).await.map_err(|_| AuthUnavailable::AuditLog)
     }
 }
 

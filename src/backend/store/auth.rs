@@ -73,6 +73,10 @@ pub trait AuthStore: Send + Sync + 'static {
     /// Returns the newest entries of the audit log, newest first.
     fn audit_log(&self, limit: u32) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, ReadError>>;
 
+    /// Returns the entries of commands that no call has returned yet, oldest first: those that another process added, for
+    /// the process that serves to log. A summed entry is returned again when its count has grown.
+    fn take_commands(&self) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, WriteError>>;
+
     /// Deletes the entries of the audit log before `before`, the tokens that ended before it, and the sessions that
     /// expired before `now`. Tokens with a prefix in `listed` are retained: the row is what keeps a token that ended from
     /// being valid again through the file that lists it.
@@ -195,6 +199,13 @@ pub struct PrunedAuth {
     pub entries: u64,
     /// Tokens.
     pub tokens: u64,
+}
+
+impl AuditLogEntry {
+    /// Returns whether the entry is of a command rather than of a request.
+    pub fn is_command(&self) -> bool {
+        [CREATE_TOKEN, REVOKE_TOKEN, ERASE].contains(&&*self.action)
+    }
 }
 
 impl Role {

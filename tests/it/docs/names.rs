@@ -10,17 +10,21 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 33] = [
+const OTHERS: [&str; 39] = [
     "--backup",
     "--bench",
+    "--bundle",
     "--certificate-identity-regexp",
     "--certificate-oidc-issuer",
+    "--check",
     "--config",
     "--create-namespace",
     "--features",
     "--for",
+    "--format",
     "--from",
     "--from-literal",
+    "--ignore-missing",
     "--installations",
     "--kubeconfig",
     "--lib",
@@ -32,11 +36,13 @@ const OTHERS: [&str; 33] = [
     "--quick",
     "--release",
     "--replicas",
+    "--repo",
     "--reset-then-reuse-values",
     "--rm",
     "--server-side",
     "--set",
     "--shrink",
+    "--signer-workflow",
     "--start",
     "--stored",
     "--test",

@@ -1,4 +1,4 @@
-//! Facts on which the Dockerfile, the workflows, the tests' set-up and the charts must agree.
+//! Facts on which the Dockerfiles, the workflows, the tests' set-up and the charts must agree.
 
 use std::fs;
 
@@ -7,17 +7,24 @@ use serde_json::Value;
 use super::root::{Component, PACKAGES, PROGRAM, USER};
 use crate::servers::{checkout, documents};
 
-fn read(path: &str) -> String {
+/// The Dockerfile of the components' images, and that of the relay's.
+const DOCKERFILES: [&str; 2] = ["Dockerfile", "otel-collector/Dockerfile"];
+
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(checkout(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn yaml(path: &str) -> Value {
+pub(super) fn yaml(path: &str) -> Value {
     documents(&read(path)).remove(0)
 }
 
-/// Returns the Dockerfile's instructions called `name`, with continued lines joined.
+/// Returns the instructions called `name` of the components' Dockerfile, with continued lines joined.
 fn instructions(name: &str) -> Vec<String> {
-    let text = read("Dockerfile").replace("\\\n", "");
+    instructions_of("Dockerfile", name)
+}
+
+fn instructions_of(dockerfile: &str, name: &str) -> Vec<String> {
+    let text = read(dockerfile).replace("\\\n", "");
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
@@ -43,9 +50,86 @@ fn the_image_runs_the_program_that_was_tried_as_the_user_that_was_tried() {
     }
     let copied = instructions("COPY");
     assert_eq!(copied, [". .", ". .", "--from=build-static /image /", "--from=build /image /"]);
-    let base = "gcr.io/distroless/cc-debian13:nonroot";
-    assert!(instructions("ARG").contains(&format!("BASE={base}")), "it is the one whose files the tests have");
-    assert_eq!(yaml(".github/workflows/release.yml")["env"]["BASE"], base);
+    let base = base("Dockerfile");
+    assert!(
+        base.starts_with("gcr.io/distroless/cc-debian13:nonroot@"),
+        "{base}: expected that whose files the tests have"
+    );
+}
+
+/// Returns the base image of a Dockerfile.
+fn base(dockerfile: &str) -> String {
+    let arguments = instructions_of(dockerfile, "ARG");
+    arguments.iter().find_map(|argument| argument.strip_prefix("BASE=")).expect("a base").to_owned()
+}
+
+#[test]
+fn the_relays_image_is_the_collector_of_its_manifest_alone() {
+    let of = |name| instructions_of("otel-collector/Dockerfile", name);
+    assert_eq!(of("ENTRYPOINT"), ["[\"/usr/local/bin/kamaji-telemetry-relay\"]"]);
+    assert_eq!(of("USER"), [format!("{USER}:{USER}")]);
+    assert!(of("CMD").is_empty(), "the chart gives the arguments");
+    let base = base("otel-collector/Dockerfile");
+    assert!(base.starts_with("gcr.io/distroless/static-debian13:nonroot@"), "{base}: expected one without a C library");
+    assert!(of("ENV").iter().any(|variables| variables.contains("CGO_ENABLED=0")), "expected a static binary");
+    let [generate, build] = &of("RUN")[..] else { panic!("one instruction generates the source, one compiles it") };
+    assert!(generate.ends_with("/builder --config otel-collector/builder.yaml --skip-compilation"), "{generate}");
+    let output = yaml("otel-collector/builder.yaml")["dist"]["output_path"].as_str().unwrap().to_owned();
+    assert!(build.contains(&format!("go -C {} build", output.trim_start_matches("./"))), "{build}");
+    assert!(build.contains(" -o /image/usr/local/bin/kamaji-telemetry-relay "), "{build}");
+    let ignore = read(".dockerignore");
+    let copied = of("COPY");
+    let (last, read) = copied.split_last().unwrap();
+    assert_eq!(last, "--from=build /image /");
+    let read = read.iter().flat_map(|copied| copied.split(' ').collect::<Vec<_>>().into_iter().rev().skip(1));
+    for file in read {
+        assert!(ignore.lines().any(|line| line.strip_prefix('!') == Some(file)), ".dockerignore leaves out {file}");
+    }
+}
+
+#[test]
+fn the_relay_is_built_by_the_builder_of_its_components_version() {
+    let version = yaml("otel-collector/builder.yaml")["dist"]["version"].as_str().unwrap().to_owned();
+    let builder = format!("go.opentelemetry.io/collector/cmd/builder v{version} ");
+    assert!(read("tests/tools/collector/go.mod").contains(&builder), "expected {builder}");
+    assert!(read("otel-collector/builder.yaml").contains(&format!("receiver/otlpreceiver v{version}\n")));
+    let workflow = &yaml(".github/workflows/ci.yml")["jobs"]["test"]["steps"];
+    let go = workflow.as_array().unwrap().iter().find_map(|step| step["with"]["go-version"].as_str()).unwrap();
+    let images = instructions_of("otel-collector/Dockerfile", "FROM");
+    assert!(images[0].contains(&format!("library/golang:{go}.")), "{images:?}: expected the tests' Go {go}");
+}
+
+#[test]
+fn each_image_that_a_build_starts_from_is_pinned_by_its_digest() {
+    let digest = regex::Regex::new("^[a-z0-9./-]+:[a-zA-Z0-9.-]+@sha256:[0-9a-f]{64}$").unwrap();
+    let frontends = DOCKERFILES.map(|path| read(path).lines().next().unwrap().replace("# syntax=", ""));
+    assert_eq!(frontends[0], frontends[1], "one frontend");
+    let container = yaml(".github/workflows/ci.yml")["jobs"]["test"]["container"]["image"].as_str().unwrap().to_owned();
+    let mut pinned = vec![frontends[0].clone(), container.clone()];
+    let mut built = Vec::new();
+    for path in DOCKERFILES {
+        pinned.push(base(path));
+        let froms = instructions_of(path, "FROM");
+        let images = froms.iter().map(|from| from.trim_start_matches("--platform=$BUILDPLATFORM "));
+        let images = images.filter_map(|from| from.split(' ').next());
+        built.extend(images.filter(|image| !["${BASE}", "base"].contains(image)).map(str::to_owned));
+    }
+    assert_eq!(built.len(), 3, "the images that compile: {built:?}");
+    assert!(built.contains(&container), "{container}: expected the image in which the programs are compiled");
+    for image in pinned.iter().chain(&built) {
+        assert!(digest.is_match(image), "{image}: expected NAME:TAG@sha256:…");
+    }
+}
+
+#[test]
+fn the_images_have_the_same_labels() {
+    let keys = DOCKERFILES.map(|path| {
+        let [labels] = &instructions_of(path, "LABEL")[..] else { panic!("{path}: expected one LABEL") };
+        let words = labels.split("org.opencontainers.image.").skip(1);
+        words.map(|label| label.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
+    });
+    assert_eq!(keys[0], keys[1]);
+    assert!(keys[0].contains(&"revision".to_owned()), "{keys:?}");
 }
 
 #[test]
@@ -97,7 +181,9 @@ fn the_charts_run_the_image_as_its_user_and_leave_its_program_to_it() {
         let pushed = workflow["env"]["IMAGE"].as_str().expect("the images' name");
         let pushed = Component::ALL.map(|component| format!("{pushed}-{}", component.name()));
         let repository = values["image"]["repository"].as_str().expect("the image's name");
-        assert!(pushed.contains(&repository.to_owned()), "{repository}: expected of {pushed:?}");
+        let registry = values["image"]["registry"].as_str().map(|registry| format!("{registry}/")).unwrap_or_default();
+        let name = format!("{registry}{repository}");
+        assert!(pushed.contains(&name), "{name}: expected of {pushed:?}");
         let (_, component) = chart.rsplit_once('-').expect("a chart is named after its component");
         assert!(repository.ends_with(component), "{chart}: image.repository");
     }
@@ -119,16 +205,21 @@ fn the_charts_are_of_the_programs_version() {
 #[test]
 fn everything_is_built_with_the_rust_that_is_said_to_be_needed() {
     let rust = env!("CARGO_PKG_RUST_VERSION");
-    assert!(instructions("ARG").contains(&format!("RUST_VERSION={rust}")));
-    for from in instructions("FROM").iter().filter(|from| from.contains("library/rust:")) {
-        assert!(from.contains("library/rust:${RUST_VERSION}-"), "{from}");
+    let images = instructions("FROM").into_iter().filter(|from| from.contains("library/rust:"));
+    let images: Vec<_> = images.collect();
+    assert_eq!(images.len(), 2, "one a stage that builds: {images:?}");
+    for from in images {
+        assert!(from.contains(&format!("library/rust:{rust}-")), "{from}");
     }
     for workflow in ["ci", "release"] {
         let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
         assert_eq!(workflow["env"]["RUST_VERSION"], rust);
     }
-    let container = &yaml(".github/workflows/ci.yml")["jobs"]["test"]["container"];
-    assert_eq!(*container, format!("docker.io/library/rust:{rust}-bookworm"));
+    let container = &yaml(".github/workflows/ci.yml")["jobs"]["test"]["container"]["image"];
+    assert!(
+        container.as_str().unwrap().starts_with(&format!("docker.io/library/rust:{rust}-bookworm@")),
+        "{container}"
+    );
 }
 
 #[test]
@@ -141,55 +232,5 @@ fn the_tests_set_up_installs_the_packages_of_the_base_image() {
     let essential = ["base-files", "libc6", "libgcc-s1"];
     for package in PACKAGES.iter().filter(|package| !essential.contains(*package)) {
         assert!(installed.contains(package), "{package}");
-    }
-}
-
-/// Returns the index of the first shell line of `job` that contains one of `words`.
-fn first_of(job: &Value, words: &[&str]) -> Option<usize> {
-    let runs = job["steps"].as_array().into_iter().flatten().map(|step| step["run"].as_str().unwrap_or_default());
-    let lines: Vec<_> = runs.flat_map(str::lines).collect();
-    lines.iter().position(|line| words.iter().any(|word| line.contains(word)))
-}
-
-#[test]
-fn a_release_is_built_and_tried_before_any_of_it_is_published() {
-    let publish = &yaml(".github/workflows/release.yml")["jobs"]["publish"];
-    let published = first_of(publish, &["type=registry", "helm push", "cosign sign", "cosign attest"]);
-    for before in ["cosign verify", "docker run", "type=local", "sha256sum", "helm\" package"] {
-        let line = first_of(publish, &[before]);
-        assert!(line.is_some() && line < published, "{before}: line {line:?}, and {published:?} publishes");
-    }
-    for job in ["check", "sbom"] {
-        assert!(publish["needs"].as_array().is_some_and(|needs| needs.contains(&Value::from(job))), "{job}");
-    }
-}
-
-#[test]
-fn what_is_installed_of_others_can_neither_sign_nor_publish() {
-    for workflow in ["ci", "release"] {
-        let workflow = yaml(&format!(".github/workflows/{workflow}.yml"));
-        assert_eq!(workflow["permissions"], serde_json::json!({}));
-        let jobs = workflow["jobs"].as_object().unwrap();
-        let installing: Vec<_> =
-            jobs.iter().filter(|(_, job)| first_of(job, &["-tools", "cargo "]).is_some()).collect();
-        assert_eq!(installing.len(), 1, "that of the audit, or of the SBOM");
-        for (name, job) in installing {
-            assert_eq!(job["permissions"], serde_json::json!({"contents": "read"}), "{name}");
-        }
-    }
-}
-
-#[test]
-fn workflows_run_nothing_that_can_change_under_them() {
-    for workflow in ["ci", "release"] {
-        let text = read(&format!(".github/workflows/{workflow}.yml"));
-        let actions: Vec<_> =
-            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")).collect();
-        assert!(!actions.is_empty());
-        for action in actions {
-            let commit = action.split(['@', ' ']).nth(1).unwrap_or_default();
-            let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-            assert!(is_commit || action.starts_with("./"), "{action}: expected the full hash of a commit");
-        }
     }
 }

@@ -95,6 +95,10 @@ impl AuthStore for SqliteStore {
             .boxed()
     }
 
+    fn take_commands(&self) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, WriteError>> {
+        self.run(take_commands).boxed()
+    }
+
     fn prune_auth(
         &self,
         before: Timestamp,
@@ -200,18 +204,34 @@ fn open_session(connection: &mut Connection, session: &Session, now: Timestamp) 
 fn insert_entry(connection: &Connection, entry: &AuditLogEntry) -> rusqlite::Result<()> {
     let AuditLogEntry { time, actor, action, status, count } = entry;
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
+    // The process that stores the entry of a request logs it.
+    let is_logged = !entry.is_command();
     let time = if actor.is_some() { *time } else { truncate_to_hour(*time) }.as_millisecond();
     if actor.is_none() {
-        let add = "UPDATE audit_log SET count = count + ?1
+        let add = "UPDATE audit_log SET count = count + ?1, is_logged = ?5
                    WHERE token IS NULL AND time = ?2 AND action = ?3 AND status IS ?4";
-        if connection.prepare_cached(add)?.execute(params![count, time, action, status])? > 0 {
+        if connection.prepare_cached(add)?.execute(params![count, time, action, status, is_logged])? > 0 {
             return Ok(());
         }
     }
     let (token, name) = actor.as_ref().map(|TokenRef { token, name }| (token, name)).unzip();
-    let insert = "INSERT INTO audit_log (time, token, name, action, status, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.prepare_cached(insert)?.execute(params![time, token, name, action, status, count])?;
+    let insert = "INSERT INTO audit_log (time, token, name, action, status, count, is_logged)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    connection.prepare_cached(insert)?.execute(params![time, token, name, action, status, count, is_logged])?;
     Ok(())
+}
+
+fn take_commands(connection: &mut Connection) -> rusqlite::Result<Vec<AuditLogEntry>> {
+    // Commands are rare, and a read does not wait for another process that writes.
+    let is_any = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE is_logged = 0)";
+    if !connection.prepare_cached(is_any)?.query_row([], |row| row.get(0))? {
+        return Ok(Vec::new());
+    }
+    let take = "UPDATE audit_log SET is_logged = 1 WHERE is_logged = 0 RETURNING *";
+    let taken: rusqlite::Result<Vec<_>> = connection.prepare_cached(take)?.query_map([], entry)?.collect();
+    let mut taken = taken?;
+    taken.sort_by_key(|entry| entry.time);
+    Ok(taken)
 }
 
 /// Runs one step. `listed` is a JSON array of the prefixes of tokens that are retained.

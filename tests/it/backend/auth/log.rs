@@ -203,6 +203,10 @@ impl AuthStore for PartialLog {
         self.0.audit_log(limit)
     }
 
+    fn take_commands(&self) -> BoxFuture<'_, Result<Vec<AuditLogEntry>, WriteError>> {
+        self.0.take_commands()
+    }
+
     fn prune_auth(
         &self,
         before: Timestamp,

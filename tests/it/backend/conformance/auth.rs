@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session, SqliteStore,
-    StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
+    SqliteStore, StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
 };
 use tokio::task::JoinSet;
 
@@ -22,6 +22,7 @@ macro_rules! conformance {
             a_session_ends_alone_or_by_its_time_or_when_there_are_too_many,
             the_log_is_read_newest_first_and_bounded,
             what_nobody_known_tried_is_summed_by_the_hour,
+            the_entry_of_a_command_is_taken_once_and_that_of_a_request_never,
             the_last_use_of_a_token_is_its_last_read,
             what_ended_before_the_cutoff_is_deleted_and_the_rest_stays,
             a_session_is_opened_only_with_the_secret_of_a_valid_token,
@@ -193,6 +194,24 @@ async fn what_nobody_known_tried_is_summed_by_the_hour(auth_store: Shared) {
     summed.sort_unstable();
     let [first, second] = [truncate_to_hour(minutes(1)), truncate_to_hour(minutes(61))];
     assert_eq!(summed, [(first, Some(400), 1), (first, Some(401), 3), (second, Some(401), 1)]);
+}
+
+async fn the_entry_of_a_command_is_taken_once_and_that_of_a_request_never(auth_store: Shared) {
+    let taken = async || {
+        let entries = auth_store.take_commands().await.unwrap();
+        entries.into_iter().map(|entry| (entry.action, entry.count)).collect::<Vec<_>>()
+    };
+    let command = |action: &str, count| (action.to_owned(), count);
+    let alice = create(&auth_store, 1, "alice").await;
+    auth_store.record(vec![read(&alice, hours_ago(2)), failed(noon())]).await.unwrap();
+    auth_store.revoke_token("alice".into(), noon()).await.unwrap();
+    assert_eq!(taken().await, [command(CREATE_TOKEN, 1), command(REVOKE_TOKEN, 1)]);
+    assert_eq!(taken().await, []);
+    let erasure = AuditLogEntry { action: ERASE.into(), status: None, ..failed(noon()) };
+    auth_store.record(vec![erasure.clone(), erasure.clone()]).await.unwrap();
+    assert_eq!(taken().await, [command(ERASE, 2)]);
+    auth_store.record(vec![erasure]).await.unwrap();
+    assert_eq!(taken().await, [command(ERASE, 3)], "it has grown");
 }
 
 async fn the_last_use_of_a_token_is_its_last_read(auth_store: Shared) {

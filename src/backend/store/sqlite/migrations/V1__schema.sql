@@ -160,7 +160,8 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_by_token ON sessions (token, expires);
 
--- The audit log. The token is a prefix. Entries without a token are summed by the hour, whose beginning is their time.
+-- The audit log. The token is a prefix. Entries without a token are summed by the hour, whose beginning is their time. is_logged is
+-- 0 for a command until the process that serves has logged it.
 CREATE TABLE audit_log (
     number INTEGER NOT NULL PRIMARY KEY,
     time   INTEGER NOT NULL,
@@ -168,11 +169,13 @@ CREATE TABLE audit_log (
     name   TEXT,
     action TEXT    NOT NULL,
     status INTEGER,
-    count  INTEGER NOT NULL
+    count  INTEGER NOT NULL,
+    is_logged INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX audit_log_by_time ON audit_log (time);
 CREATE INDEX audit_log_by_token ON audit_log (token, time);
+CREATE INDEX audit_log_to_log ON audit_log (number) WHERE is_logged = 0;
 
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too. A sum over no rows is deleted.

@@ -27,6 +27,7 @@ pub mod metrics;
 mod backoff;
 mod task_slot;
 mod tls_error;
+pub mod relay_probe;
 mod error_chain;
 
 use anyhow::Context;
@@ -48,8 +49,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     if let Some(address) = config.health_addr {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("--health-addr {address}: can't listen there"))?;
-        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
-        tasks.spawn(async move { Ok(probes::serve(listener, readiness, shutdown).await?) });
+        let relay = config.relay.as_ref().map(relay_probe::routes).transpose()?;
+        let (routes, shutdown) = (probes::routes(readiness.clone()).merge(relay.unwrap_or_default()), shutdown.clone());
+        tasks.spawn(async move { Ok(probes::serve(listener, routes, shutdown).await?) });
     }
     probes::metrics_handle();
     metrics::describe();

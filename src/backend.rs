@@ -24,7 +24,6 @@ mod rate_limit;
 pub mod store;
 
 mod metrics;
-mod reload;
 mod clock_guard;
 
 mod clock;

@@ -33,7 +33,7 @@
 //!   consent
 //!   kubernetes
 //!   observe
-//!   metrics, backoff, task_slot, tls_error, error_chain
+//!   metrics, backoff, task_slot, tls_error, relay_probe, error_chain
 //!
 //! backend
 //!   server
@@ -45,7 +45,7 @@
 //!   net
 //!   rate_limit
 //!   store
-//!   clock_guard, metrics, reload
+//!   clock_guard, metrics
 //!   clock
 //! ```
 //!

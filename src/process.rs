@@ -6,4 +6,5 @@ pub mod lock;
 pub mod log_throttle;
 pub mod probes;
 pub mod redact;
+pub mod reload;
 pub mod shutdown;

@@ -123,6 +123,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
             timeout: Duration::from_secs(10),
             gzip: true,
             headers: http::HeaderMap::new(),
+            headers_file: None,
             ca: None,
             identity: None,
         },
@@ -138,6 +139,7 @@ fn agent_config(cluster: kube::Config, sink: &str) -> Config {
         extended: false,
         election: None,
         health_addr: None,
+        relay: None,
         opt_out: OptOut::default(),
         cluster: Some(cluster),
     }

@@ -10,6 +10,7 @@ use super::consent::{KamajiOptOut, OptOut};
 use super::export::connection::ExporterConfig;
 use super::journal::JournalStore;
 use super::kubernetes::operator::OperatorLocation;
+use super::relay_probe::RelayConfig;
 use crate::catalog::KamajiVersion;
 
 /// Configuration of the agent.
@@ -41,6 +42,8 @@ pub struct Config {
     pub election: Option<ElectionConfig>,
     /// The address of the probes and the metrics, if they are served.
     pub health_addr: Option<SocketAddr>,
+    /// The relay in the same pod, if the agent answers its liveness probe.
+    pub relay: Option<RelayConfig>,
     /// The agent's own switches that turn telemetry off.
     pub opt_out: OptOut,
     /// The cluster; by default, that of the environment.

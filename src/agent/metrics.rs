@@ -17,6 +17,7 @@ const CONTROL_PLANES_BACKLOGGED: &str = "kamaji_telemetry_agent_control_planes_b
 const OLDEST_PENDING_EVENT_TIMESTAMP: &str = "kamaji_telemetry_agent_oldest_pending_event_timestamp_seconds";
 const LAST_ACKNOWLEDGEMENT_TIMESTAMP: &str = "kamaji_telemetry_agent_last_acknowledgement_timestamp_seconds";
 const EXPORTS: &str = "kamaji_telemetry_agent_exports_total";
+const CONNECTION_RELOADS: &str = "kamaji_telemetry_agent_connection_reloads_total";
 const JOURNAL_WRITES: &str = "kamaji_telemetry_agent_journal_writes_total";
 const WATCH_RELISTS: &str = "kamaji_telemetry_agent_watch_relists_total";
 const ENABLED: &str = "kamaji_telemetry_agent_enabled";
@@ -107,6 +108,11 @@ fn describe_counters() {
         "Requests to the collector by signal (metrics, logs) and result: success, failure, or for logs the gRPC status \
          code in lower snake case."
     );
+    describe_counter!(
+        CONNECTION_RELOADS,
+        Unit::Count,
+        "Reloads of changed files of the connection to the collector by result: success, or failure if they can't be used."
+    );
     describe_counter!(JOURNAL_WRITES, Unit::Count, "Writes of the journal by result (success, failure).");
     describe_counter!(WATCH_RELISTS, Unit::Count, "Lists of all control planes, the first of each watch included.");
 }
@@ -114,6 +120,11 @@ fn describe_counters() {
 /// Sets whether telemetry is on.
 pub fn enabled(is_enabled: bool) {
     gauge!(ENABLED).set(f64::from(u8::from(is_enabled)));
+}
+
+/// Counts a reload of the files of the connection to the collector.
+pub fn connection_reloads(is_success: bool) {
+    counter!(CONNECTION_RELOADS, "result" => if is_success { SUCCESS } else { FAILURE }).increment(1);
 }
 
 /// Marks this replica as the leader until it is dropped.

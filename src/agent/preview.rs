@@ -55,7 +55,7 @@ pub struct Preview {
 pub async fn read(config: &Config) -> anyhow::Result<Preview> {
     let disabled_reason = config.opt_out.disabled_reason();
     let endpoint = match config.exporter.check() {
-        Ok(_) => Ok(config.exporter.endpoint.clone()),
+        Ok(()) => Ok(config.exporter.endpoint.clone()),
         // An agent that is off needs no collector.
         Err(error) if disabled_reason.is_some() => Err(format!("{error:#}")),
         Err(error) => return Err(error),

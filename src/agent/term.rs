@@ -53,6 +53,7 @@ pub(super) struct TermContext<'a> {
 #[derive(Debug)]
 pub(super) struct TermMemory {
     export_health: Arc<ExportHealth>,
+    connection: LogThrottle,
     journal: Arc<LogThrottle>,
     journal_check: LogThrottle,
     journal_watch_denied: Once,
@@ -65,6 +66,7 @@ impl Default for TermMemory {
     fn default() -> Self {
         Self {
             export_health: Arc::default(),
+            connection: LogThrottle::hourly(),
             journal: Arc::new(LogThrottle::hourly()),
             journal_check: LogThrottle::hourly(),
             journal_watch_denied: Once::new(),
@@ -89,7 +91,6 @@ pub(super) enum TermEnd {
 /// Runs a term with the journal in `store` until it ends.
 pub(super) async fn run(context: &TermContext<'_>, store: &JournalStore) -> TermEnd {
     let TermContext { config, shutdown, .. } = context;
-    // Opened again in each term, because certificate files may have been replaced since the last.
     let connection = match config.exporter.connect() {
         Ok(connection) => connection,
         Err(error) => return TermEnd::OpenFailed(format!("{error:#}")),
@@ -162,6 +163,7 @@ async fn run_opened(
             TermEnd::Fenced("the API server has another history than the one that was watched")
         }
         () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
+        never = connection.reload_on_change(&config.exporter, &memory.connection) => match never {},
         never = Box::pin(handle.watch_deletion(&journal_deleted, &memory.journal_watch_denied)) => match never {},
     }
 }

@@ -2,6 +2,7 @@
 
 mod otlp;
 mod refusal;
+mod relay;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub(super) struct AgentArgs {
     retry_max_interval: Duration,
     #[command(flatten)]
     otlp: otlp::OtlpArgs,
+    #[command(flatten)]
+    relay: relay::RelayArgs,
 }
 
 /// Runs the agent until a signal ends it.
@@ -110,6 +113,7 @@ impl AgentArgs {
             erase_interval,
             retry_max_interval,
             otlp,
+            relay,
         } = self;
         let (operator_location, kamaji_opt_out) = operator.into_parts();
         let is_true = |name| variable(name).is_some_and(|value| is_set(&value));
@@ -128,6 +132,7 @@ impl AgentArgs {
             extended,
             election,
             health_addr,
+            relay: relay.into_config(),
             opt_out: OptOut {
                 disable_telemetry,
                 disabled_by_variable: is_true(DISABLE_TELEMETRY),

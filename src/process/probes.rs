@@ -51,11 +51,11 @@ impl Default for Readiness {
     }
 }
 
-/// Serves probes and metrics on `listener` until `shutdown`.
+/// Serves `routes`, which are those of probes and metrics, on `listener` until `shutdown`.
 ///
 /// A connection that is still open then delays the return by at most a second.
-pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: CancellationToken) -> std::io::Result<()> {
-    let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+pub async fn serve(listener: TcpListener, routes: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+    let server = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace_period_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE_PERIOD).await;
@@ -116,7 +116,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let shutdown = CancellationToken::new();
-            let server = tokio::spawn(serve(listener, Readiness::new(), shutdown.clone()));
+            let server = tokio::spawn(serve(listener, routes(Readiness::new()), shutdown.clone()));
             let mut held = TcpStream::connect(address).await.unwrap();
             held.write_all(begin).await.unwrap();
             // The answer to a later request shows that the first connection was accepted.

@@ -247,6 +247,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
             timeout: REQUEST_TIMEOUT,
             gzip: true,
             headers: http::HeaderMap::new(),
+            headers_file: None,
             ca: None,
             identity: None,
         },
@@ -262,6 +263,7 @@ fn agent_config(api_server: SocketAddr, endpoint: String) -> anyhow::Result<agen
         extended: true,
         election: None,
         health_addr: None,
+        relay: None,
         // Nothing leaves the machine, so the switches of the environment do not apply.
         opt_out: OptOut::default(),
         cluster: Some(kube::Config::new(format!("http://{api_server}").parse()?)),

@@ -31,5 +31,6 @@ mod pipeline;
 mod preview;
 mod proxy;
 mod relay;
+mod rotation;
 mod secrets;
 mod tls;

@@ -88,6 +88,11 @@ impl Agent {
         web::answers_ok(&format!("http://{}", self.health), "/readyz").await
     }
 
+    /// Returns whether a path of the probes' address responds with OK.
+    pub(crate) async fn answers_ok(&self, path: &str) -> bool {
+        web::answers_ok(&format!("http://{}", self.health), path).await
+    }
+
     /// Waits until the agent is ready.
     pub(crate) async fn ready(&self) {
         eventually("the agent to be ready", async || self.is_ready().await.then_some(())).await;

@@ -83,6 +83,7 @@ impl MutualTlsCollector {
             timeout: Duration::from_secs(10),
             gzip: false,
             headers: HeaderMap::new(),
+            headers_file: None,
             ca: Some(self.file("ca.pem")),
             identity: Some((self.file("client.pem"), self.file("client.key"))),
         }

@@ -71,7 +71,12 @@ Returns the agent's container. Settings are environment variables rather than ar
     - name: token
       mountPath: /var/run/secrets/kubernetes.io/serviceaccount
       readOnly: true
-    {{- if .Values.otlp.caSecret.name }}
+    {{- if .Values.otlp.headersSecret.name }}
+    - name: headers
+      mountPath: /etc/kamaji-telemetry/headers
+      readOnly: true
+    {{- end }}
+    {{- if or .Values.otlp.caSecret.name (include "kamaji-telemetry-agent.relayCa" .) }}
     - name: ca
       mountPath: /etc/kamaji-telemetry/ca
       readOnly: true
@@ -89,11 +94,12 @@ Returns the agent's container. Settings are environment variables rather than ar
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ ternary "http://127.0.0.1:4317" $otlp.endpoint .Values.relay.enabled | quote }}
 {{- if $otlp.headersSecret.name }}
-- name: OTEL_EXPORTER_OTLP_HEADERS
-  valueFrom:
-    secretKeyRef:
-      name: {{ $otlp.headersSecret.name | quote }}
-      key: {{ $otlp.headersSecret.key | quote }}
+- name: KAMAJI_TELEMETRY_HEADERS_FILE
+  value: /etc/kamaji-telemetry/headers/headers
+{{- end }}
+{{- if include "kamaji-telemetry-agent.relayCa" . }}
+- name: KAMAJI_TELEMETRY_RELAY_CA_FILE
+  value: /etc/kamaji-telemetry/ca/ca.crt
 {{- end }}
 {{- if $otlp.caSecret.name }}
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
@@ -124,6 +130,14 @@ Returns the agent's container. Settings are environment variables rather than ar
             - path: namespace
               fieldRef:
                 fieldPath: metadata.namespace
+{{- if .Values.otlp.headersSecret.name }}
+- name: headers
+  secret:
+    secretName: {{ .Values.otlp.headersSecret.name | quote }}
+    items:
+      - key: {{ .Values.otlp.headersSecret.key | quote }}
+        path: headers
+{{- end }}
 {{- if .Values.otlp.caSecret.name }}
 - name: ca
   secret:

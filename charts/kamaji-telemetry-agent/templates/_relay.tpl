@@ -10,6 +10,15 @@
 {{- end }}
 
 {{/*
+Returns "true" if the relay trusts a CA bundle of its own. The collector reads that only at its start, so the agent answers the
+relay's liveness probe, and fails it when the bundle has changed.
+*/}}
+{{- define "kamaji-telemetry-agent.relayCa" -}}
+{{- $ca := .Values.relay.caBundle }}
+{{- if and .Values.relay.enabled .Values.telemetry.endpoint (or $ca.configMap $ca.secret) }}true{{ end }}
+{{- end }}
+
+{{/*
 Returns the relay's container, a native sidecar: it listens before the agent starts, and stops after the agent, which exports
 through it until its end.
 */}}
@@ -44,16 +53,12 @@ through it until its end.
       value: {{ . | quote }}
     {{- end }}
     {{- if or $relay.caBundle.configMap $relay.caBundle.secret }}
-    # Go reads this directory in addition to the system's CA file.
-    - name: SSL_CERT_DIR
-      value: /etc/kamaji-telemetry/ca
+    - name: RELAY_CA_FILE
+      value: /etc/kamaji-telemetry/ca/ca.crt
     {{- end }}
     {{- if include "kamaji-telemetry-agent.relayToken" . }}
-    - name: RELAY_TOKEN
-      valueFrom:
-        secretKeyRef:
-          name: {{ $relay.tokenSecret.name | quote }}
-          key: {{ $relay.tokenSecret.key | quote }}
+    - name: RELAY_TOKEN_FILE
+      value: /etc/kamaji-telemetry/token/token
     {{- end }}
     {{- if $relay.clientCertificateSecret }}
     - name: RELAY_CERT_FILE
@@ -73,8 +78,17 @@ through it until its end.
     periodSeconds: 1
     failureThreshold: 60
   livenessProbe:
+    {{- if include "kamaji-telemetry-agent.relayCa" . }}
+    # The agent's port, by number: a name is one of this container.
+    httpGet:
+      path: /livez/relay
+      port: 8080
+    # A minute, since the agent may be starting.
+    failureThreshold: 6
+    {{- else }}
     httpGet:
       port: relay-health
+    {{- end }}
   resources:
     {{- toYaml $relay.resources | nindent 4 }}
   securityContext:
@@ -86,6 +100,11 @@ through it until its end.
     {{- if or $relay.caBundle.configMap $relay.caBundle.secret }}
     - name: ca
       mountPath: /etc/kamaji-telemetry/ca
+      readOnly: true
+    {{- end }}
+    {{- if include "kamaji-telemetry-agent.relayToken" . }}
+    - name: relay-token
+      mountPath: /etc/kamaji-telemetry/token
       readOnly: true
     {{- end }}
     {{- if $relay.clientCertificateSecret }}
@@ -117,7 +136,10 @@ twice.
 {{- end }}
 {{- end }}
 
-{{/* Returns the relay's volumes. */}}
+{{/*
+Returns the relay's volumes. They are mounted as directories, whose files the kubelet replaces when the Secret or the ConfigMap
+changes; a subPath would never change.
+*/}}
 {{- define "kamaji-telemetry-agent.relayVolumes" -}}
 {{- $relay := .Values.relay -}}
 - name: relay
@@ -138,6 +160,14 @@ twice.
     items:
       - key: {{ $relay.caBundle.key | quote }}
         path: ca.crt
+{{- end }}
+{{- if include "kamaji-telemetry-agent.relayToken" . }}
+- name: relay-token
+  secret:
+    secretName: {{ $relay.tokenSecret.name | quote }}
+    items:
+      - key: {{ $relay.tokenSecret.key | quote }}
+        path: token
 {{- end }}
 {{- with $relay.clientCertificateSecret }}
 - name: client

@@ -1,7 +1,10 @@
-//! The connection to the collector, shared by both signals.
+//! The connection to the collector, shared by both signals, and its replacement when its files change.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -9,17 +12,27 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
 use super::diagnosis::Diagnosis;
+use crate::agent::metrics;
+use crate::process::log_throttle::LogThrottle;
 use crate::process::redact::{is_printable, redacted};
+use crate::process::reload::{self, FileWatcher};
 
 /// The timeout for opening a connection. It allows for two retransmissions of a SYN, after one and three seconds, and
 /// bounds what a black-holed address costs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The interval between two reads of the files. A kubelet takes up to a minute to write a changed Secret, so that shorter ones
+/// gain little, and reading four small files costs nothing.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The collector, and how to connect to it.
 #[derive(Clone)]
@@ -32,33 +45,59 @@ pub struct ExporterConfig {
     pub gzip: bool,
     /// Headers of each request. Their values may be secrets and are never logged.
     pub headers: HeaderMap,
+    /// A file with such headers, in the format of [`parse_headers`].
+    pub headers_file: Option<PathBuf>,
     /// A PEM file with the CA bundle to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// PEM files with the client's certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// The connection to the collector, which is replaced when its files change.
+#[derive(Clone)]
+pub struct CollectorChannel(watch::Sender<Connection>);
+
+/// One exporter's view of the connection.
+pub(super) struct CurrentConnection(watch::Receiver<Connection>);
+
 /// A connection that opens with the first request, and again after each failure.
 #[derive(Clone)]
-pub struct CollectorChannel {
-    pub(super) channel: Channel,
-    pub(super) headers: Headers,
+pub(super) struct Connection {
+    channel: Channel,
+    headers: HeaderMap,
     pub(super) gzip: bool,
     uses_tls: bool,
+    /// The content of the files that the connection was made from.
+    files: Arc<ConnectionFiles>,
+}
+
+/// The content of the files that a connection depends on. It holds secrets and is never logged.
+#[derive(Default, PartialEq, Eq)]
+struct ConnectionFiles {
+    ca: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    headers: HeaderMap,
 }
 
 /// An interceptor that adds headers to each request.
 #[derive(Clone)]
 pub(super) struct Headers(HeaderMap);
 
+/// A channel whose requests have the headers of the connection.
+pub(super) type HeaderChannel = InterceptedService<Channel, Headers>;
+
 impl ExporterConfig {
     /// Creates a connection. It sends nothing and resolves no name before the first request.
     pub fn connect(&self) -> anyhow::Result<CollectorChannel> {
-        let Self { gzip, headers, .. } = self;
-        let endpoint = self.check()?;
+        Ok(CollectorChannel(watch::Sender::new(self.open(Arc::new(self.read()?))?)))
+    }
+
+    fn open(&self, files: Arc<ConnectionFiles>) -> anyhow::Result<Connection> {
+        let endpoint = self.endpoint(&files)?;
         let uses_tls = endpoint.uri().scheme_str() == Some("https");
-        let channel = endpoint.connect_lazy();
-        Ok(CollectorChannel { channel, headers: Headers(headers.clone()), gzip: *gzip, uses_tls })
+        let mut headers = self.headers.clone();
+        headers.extend(files.headers.clone());
+        Ok(Connection { channel: endpoint.connect_lazy(), headers, gzip: self.gzip, uses_tls, files })
     }
 
     /// Returns whether headers, which may be secrets, are sent in plain text to another host.
@@ -69,16 +108,24 @@ impl ExporterConfig {
         let is_local = |host: &str| host == "localhost" || is_loopback(host);
         let uri = self.endpoint.parse::<http::Uri>().unwrap_or_default();
         let is_plain = uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_local);
-        is_plain && !self.headers.is_empty()
+        is_plain && (!self.headers.is_empty() || self.headers_file.is_some())
     }
 
-    /// Validates the configuration and reads its files, without using the network.
-    pub fn check(&self) -> anyhow::Result<Endpoint> {
+    /// Validates the configuration and the content of its files, without using the network.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.validate()?;
+        self.endpoint(&self.read()?).map(drop)
+    }
+
+    fn endpoint(&self, files: &ConnectionFiles) -> anyhow::Result<Endpoint> {
         let endpoint = self.validate()?;
         if endpoint.uri().scheme_str() != Some("https") {
             return Ok(endpoint);
         }
-        endpoint.tls_config(self.tls()?).context("the OTLP TLS files can't be used")
+        endpoint.tls_config(files.tls()).with_context(|| {
+            let paths = self.files().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+            format!("the OTLP TLS files can't be used ({paths})")
+        })
     }
 
     /// Validates the configuration, without reading its files.
@@ -98,27 +145,54 @@ impl ExporterConfig {
         Ok(builder.http2_keep_alive_interval(*timeout * 3 / 5).keep_alive_timeout(*timeout / 5))
     }
 
-    fn tls(&self) -> anyhow::Result<ClientTlsConfig> {
-        let mut tls = ClientTlsConfig::new();
-        tls = match &self.ca {
-            Some(ca) => tls.ca_certificate(Certificate::from_pem(read_certificates(ca)?)),
-            None => tls.with_enabled_roots(),
+    /// Reads the files.
+    fn read(&self) -> anyhow::Result<ConnectionFiles> {
+        let ca = self.ca.as_deref().map(read_certificates).transpose()?;
+        let identity = match &self.identity {
+            Some((certificate, key)) => Some((read_certificates(certificate)?, read(key, "a PEM file")?)),
+            None => None,
         };
-        if let Some((certificate, key)) = &self.identity {
-            tls = tls.identity(Identity::from_pem(read_certificates(certificate)?, read(key)?));
-        }
-        Ok(tls)
+        let headers = self.headers_file.as_deref().map(read_headers).transpose()?;
+        Ok(ConnectionFiles { ca, identity, headers: headers.unwrap_or_default() })
+    }
+
+    /// Returns the paths of the files that the connection depends on.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.ca.iter().chain(identity).chain(&self.headers_file).map(PathBuf::as_path)
     }
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    ensure!(is_printable(path), "a setting has the content of a PEM file: expected its path");
-    std::fs::read(path).with_context(|| format!("{} can't be read: expected a PEM file", path.display()))
+impl ConnectionFiles {
+    fn tls(&self) -> ClientTlsConfig {
+        let tls = match &self.ca {
+            Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
+            None => ClientTlsConfig::new().with_enabled_roots(),
+        };
+        match &self.identity {
+            Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+            None => tls,
+        }
+    }
+}
+
+fn read(path: &Path, expected: &str) -> anyhow::Result<Vec<u8>> {
+    ensure!(is_printable(path), "a setting has the content of a file: expected its path");
+    reload::read(path).with_context(|| format!("{} can't be read: expected {expected}", path.display()))
+}
+
+/// Reads a file of headers. An error names the file and repeats nothing of its content.
+fn read_headers(path: &Path) -> anyhow::Result<HeaderMap> {
+    let expected = "key=value,key=value with percent-encoded values";
+    let text = String::from_utf8(read(path, expected)?).map_err(|_| anyhow!("it is no text in UTF-8"));
+    let headers = text.and_then(|text| parse_headers(&text)).with_context(|| path.display().to_string())?;
+    ensure!(!headers.is_empty(), "{} is empty: expected {expected}", path.display());
+    Ok(headers)
 }
 
 /// Reads a file with at least one certificate. A file without one would be accepted, and trust nothing.
-fn read_certificates(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    let pem = read(path)?;
+fn read_certificates(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let pem = read(path, "a PEM file")?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let has_certificate = certificates.is_ok_and(|certificates| !certificates.is_empty());
     ensure!(has_certificate, "{} has no certificate: expected a PEM file", path.display());
@@ -158,9 +232,86 @@ fn parse_endpoint(text: &str) -> anyhow::Result<Uri> {
 }
 
 impl CollectorChannel {
+    /// Reads the files of `config` repeatedly, and replaces the connection when their content has changed. Requests in flight
+    /// end on the old one. Files that can't be used are logged, and change nothing.
+    pub async fn reload_on_change(&self, config: &ExporterConfig, throttle: &LogThrottle) -> Infallible {
+        if config.files().next().is_none() {
+            return pending().await;
+        }
+        let reader = config.clone();
+        let read = move || reader.read().map(Arc::new);
+        // Ends with the term, which drops it.
+        let mut watcher = FileWatcher::new(RELOAD_INTERVAL, CancellationToken::new(), read);
+        loop {
+            match watcher.changed().await {
+                Some(Ok(files)) => self.replace(config, files, throttle),
+                Some(Err(error)) => failed(&error, throttle),
+                None => return pending().await,
+            }
+        }
+    }
+
+    fn replace(&self, config: &ExporterConfig, files: &Arc<ConnectionFiles>, throttle: &LogThrottle) {
+        if self.0.borrow().files != *files {
+            // Fails for a certificate and a key that do not belong together, before they replace a pair that does.
+            match config.open(Arc::clone(files)) {
+                Ok(connection) => {
+                    self.0.send_replace(connection);
+                    metrics::connection_reloads(true);
+                    tracing::info!("the files of the connection to the collector have changed; connecting anew");
+                }
+                Err(error) => return failed(&error, throttle),
+            }
+        }
+        throttle.recovered(|| tracing::info!("the files of the connection to the collector can be used again"));
+    }
+
+    /// Returns the view of one exporter.
+    pub(super) fn current(&self) -> CurrentConnection {
+        CurrentConnection(self.0.subscribe())
+    }
+}
+
+/// Counts and logs files that can't be used. The error names the file.
+fn failed(error: &anyhow::Error, throttle: &LogThrottle) {
+    metrics::connection_reloads(false);
+    throttle.failed(|_| {
+        tracing::warn!(
+            error = format!("{error:#}"), retry_after = ?RELOAD_INTERVAL,
+            "failed to reload the files of the connection to the collector; what was read before stays in use"
+        );
+    });
+}
+
+impl CurrentConnection {
+    /// Returns the connection, and waits in [`Self::replaced`] for a later one.
+    pub(super) fn get_and_mark_seen(&mut self) -> Connection {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Returns the connection.
+    pub(super) fn get(&self) -> Connection {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until there is another connection than the one that was seen last.
+    pub(super) async fn replaced(&mut self) {
+        // Nobody is left to replace it.
+        if self.0.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    }
+}
+
+impl Connection {
     /// Returns what a description of its failures depends on.
     pub(super) fn diagnosis(&self) -> Diagnosis {
-        Diagnosis { uses_tls: self.uses_tls, headers: self.headers.0.clone() }
+        Diagnosis { uses_tls: self.uses_tls, headers: self.headers.clone() }
+    }
+
+    /// Converts the connection to the service of a client.
+    pub(super) fn into_service(self) -> HeaderChannel {
+        InterceptedService::new(self.channel, Headers(self.headers))
     }
 }
 
@@ -195,8 +346,15 @@ pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
 
 #[cfg(test)]
 impl CollectorChannel {
+    /// Replaces the connection as a reload does.
+    pub(super) fn replace_by_its_equal(&self) {
+        let connection = self.0.borrow().clone();
+        self.0.send_replace(connection);
+    }
+
     pub(super) fn from_channel(channel: Channel) -> Self {
-        Self { channel, headers: Headers(HeaderMap::new()), gzip: true, uses_tls: false }
+        let files = Arc::default();
+        Self(watch::Sender::new(Connection { channel, headers: HeaderMap::new(), gzip: true, uses_tls: false, files }))
     }
 }
 
@@ -210,6 +368,7 @@ mod tests {
             timeout: Duration::from_secs(10),
             gzip: true,
             headers: parse_headers("authorization=secret").unwrap(),
+            headers_file: None,
             ca: None,
             identity: None,
         }
@@ -226,6 +385,29 @@ mod tests {
         assert!(
             !ExporterConfig { headers: HeaderMap::new(), ..config("http://collector.example:4317") }.exposes_headers()
         );
+    }
+
+    #[test]
+    fn a_file_of_headers_is_read_and_its_errors_repeat_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = ExporterConfig {
+            headers: HeaderMap::new(),
+            headers_file: Some(file.path().to_owned()),
+            ..config("http://collector.example:4317")
+        };
+        assert!(config.exposes_headers());
+        std::fs::write(file.path(), "authorization=Bearer%20secret,a=b\n").unwrap();
+        let headers = config.read().unwrap().headers;
+        assert_eq!(
+            (&headers["authorization"], &headers["a"]),
+            (&"Bearer secret".parse().unwrap(), &"b".parse().unwrap())
+        );
+        for bad in ["", "\n", "authorization: secret", "secret", "a=b,c secret=d"] {
+            std::fs::write(file.path(), bad).unwrap();
+            let error = format!("{:#}", config.check().unwrap_err());
+            let path = file.path().to_str().unwrap();
+            assert!(error.starts_with(path) && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -16,12 +16,10 @@ use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scop
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use tonic::codec::CompressionEncoding;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::connection::{CollectorChannel, Headers};
+use super::connection::{CollectorChannel, CurrentConnection};
 use super::diagnosis::Diagnosis;
 use super::health::ExportHealth;
 use super::resource;
@@ -52,10 +50,11 @@ pub struct RecordEncoder {
 /// An exporter that delivers batches of events, one at a time.
 pub struct EventExporter {
     encoder: RecordEncoder,
-    client: LogsServiceClient<InterceptedService<Channel, Headers>>,
+    connection: CurrentConnection,
     /// Reset only by a success.
     backoff: Backoff,
     retry_max_interval: Duration,
+    /// That of the connection of the last request.
     diagnosis: Diagnosis,
     export_health: Arc<ExportHealth>,
     rejected_throttle: LogThrottle,
@@ -142,18 +141,13 @@ impl EventExporter {
     /// Creates an exporter over `connection`. It waits at most `retry_max_interval` between retries, unless the collector
     /// asks for more, and logs failures through `export_health`.
     pub fn new(connection: &CollectorChannel, retry_max_interval: Duration, export_health: Arc<ExportHealth>) -> Self {
-        let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
-        let mut client = LogsServiceClient::new(service);
-        if connection.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
-        }
-        let backoff = Backoff::new(BACKOFF_MIN, retry_max_interval);
+        let connection = connection.current();
         Self {
             encoder: RecordEncoder::new(),
-            client,
-            backoff,
+            diagnosis: connection.get().diagnosis(),
+            connection,
+            backoff: Backoff::new(BACKOFF_MIN, retry_max_interval),
             retry_max_interval,
-            diagnosis: connection.diagnosis(),
             export_health,
             rejected_throttle: LogThrottle::hourly(),
         }
@@ -208,12 +202,23 @@ impl EventExporter {
                 let (code, error) = (status.code(), self.diagnosis.describe(&status));
                 tracing::warn!(?code, error, "failed to export events; retrying, and keeping them in the journal");
             });
-            tokio::time::sleep(wait).await;
+            // With another token or certificate the collector may accept at once what it refused.
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.connection.replaced() => {}
+            }
         }
     }
 
     async fn send(&mut self, part: &[EventRecord]) -> Result<(), Status> {
-        let answer = self.client.export(self.encoder.request(part)).await;
+        let connection = self.connection.get_and_mark_seen();
+        self.diagnosis = connection.diagnosis();
+        let gzip = connection.gzip;
+        let mut client = LogsServiceClient::new(connection.into_service());
+        if gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+        }
+        let answer = client.export(self.encoder.request(part)).await;
         metrics::events_sent(part.len(), result_label(answer.as_ref().map_or_else(Status::code, |_| Code::Ok)));
         let response = answer?.into_inner();
         self.export_health.recovered(Signal::Logs);

@@ -11,41 +11,38 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use tonic::codec::CompressionEncoding;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
-use super::connection::{CollectorChannel, Headers};
-use super::diagnosis::Diagnosis;
+use super::connection::{CollectorChannel, CurrentConnection};
 use crate::process::log_throttle::LogThrottle;
 
 /// An exporter over OTLP/gRPC.
 pub struct OtlpMetricExporter {
-    client: MetricsServiceClient<InterceptedService<Channel, Headers>>,
-    diagnosis: Diagnosis,
+    connection: CurrentConnection,
     rejected_throttle: LogThrottle,
 }
 
 impl OtlpMetricExporter {
     /// Creates an exporter over `connection`, which sends nothing yet.
     pub fn new(connection: &CollectorChannel) -> Self {
-        let service = InterceptedService::new(connection.channel.clone(), connection.headers.clone());
-        let mut client = MetricsServiceClient::new(service);
-        if connection.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
-        }
-        Self { client, diagnosis: connection.diagnosis(), rejected_throttle: LogThrottle::hourly() }
+        Self { connection: connection.current(), rejected_throttle: LogThrottle::hourly() }
     }
 }
 
 impl PushMetricExporter for OtlpMetricExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let answer = self.client.clone().export(ExportMetricsServiceRequest::from(metrics)).await;
+        let connection = self.connection.get();
+        let (gzip, diagnosis) = (connection.gzip, connection.diagnosis());
+        let mut client = MetricsServiceClient::new(connection.into_service());
+        if gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+        }
+        let answer = client.export(ExportMetricsServiceRequest::from(metrics)).await;
         let response = answer.map_err(|status| {
-            OTelSdkError::InternalFailure(format!("{:?}: {}", status.code(), self.diagnosis.describe(&status)))
+            OTelSdkError::InternalFailure(format!("{:?}: {}", status.code(), diagnosis.describe(&status)))
         })?;
         let partial = response.into_inner().partial_success;
         if let Some(partial) = partial.filter(|partial| partial.rejected_data_points > 0) {
-            let (rejected, error) = (partial.rejected_data_points, self.diagnosis.message(&partial.error_message));
+            let (rejected, error) = (partial.rejected_data_points, diagnosis.message(&partial.error_message));
             self.rejected_throttle.failed(|_| {
                 tracing::warn!(rejected, error, "the collector rejected some data points of the gauges");
             });

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::{AuthError, Respond};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload::{self, Secret};
 use crate::backend::store::Digest;
 use crate::process::lock;
+use crate::process::reload::{self, Secret};
 
 /// The minimum number of characters of a token: 96 bits as hexadecimal digits, which cannot be guessed.
 const MIN_LENGTH: usize = 24;

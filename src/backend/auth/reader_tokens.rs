@@ -13,9 +13,9 @@ use super::principal::Principal;
 use super::token::{InvalidTokenName, TokenName, prefix_of};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
-use crate::backend::reload::{self, Secret};
 use crate::backend::store::{Digest, Role, TokenRef};
 use crate::process::lock;
+use crate::process::reload::{self, Secret};
 
 /// The maximum number of tokens in a file. A token for each maintainer and each of their programs makes some dozens.
 const MAX_TOKENS: usize = 1_000;

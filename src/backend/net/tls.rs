@@ -18,8 +18,8 @@ use x509_parser::parse_x509_certificate;
 
 use super::Port;
 use crate::backend::metrics;
-use crate::backend::reload::{self, FileWatcher, Secret};
 use crate::process::lock;
+use crate::process::reload::{self, FileWatcher, Secret};
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,9 @@ pub(super) struct OtlpArgs {
     /// Headers of each request, as KEY=VALUE,KEY=VALUE with percent-encoded values.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", default_value = "")]
     headers: String,
+    /// File of such headers, instead of --headers. It is read again when it changes, like the PEM files.
+    #[arg(long, env = "KAMAJI_TELEMETRY_HEADERS_FILE", value_name = "FILE", conflicts_with = "headers")]
+    headers_file: Option<PathBuf>,
     /// Compression of each request.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_COMPRESSION", value_enum, default_value = "gzip")]
     compression: Compression,
@@ -59,12 +62,13 @@ impl OtlpArgs {
         variable: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<ExporterConfig> {
         reject_unsupported_variables(variable)?;
-        let Self { ca, client_certificate, client_key, headers, compression, timeout_ms } = self;
+        let Self { ca, client_certificate, client_key, headers, headers_file, compression, timeout_ms } = self;
         Ok(ExporterConfig {
             endpoint,
             timeout: Duration::from_millis(timeout_ms),
             gzip: compression == Compression::Gzip,
             headers: parse_headers(&headers).context("--headers (OTEL_EXPORTER_OTLP_HEADERS)")?,
+            headers_file,
             ca,
             identity: client_certificate.zip(client_key),
         })

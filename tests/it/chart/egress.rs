@@ -72,6 +72,19 @@ async fn a_proxy_a_ca_bundle_and_a_client_certificate_are_used() {
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn every_secret_is_mounted_so_that_a_replaced_one_is_seen() {
+    let helm = Helm::offline();
+    for (name, values) in super::snapshots::all() {
+        let rendered = helm.template(&values).await.unwrap();
+        // Neither changes while a container runs.
+        for fixed in ["secretKeyRef", "configMapKeyRef", "envFrom", "subPath"] {
+            assert!(!rendered.contains(fixed), "{name}: {fixed}");
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_relay_presents_the_secrets_token_to_a_backend_that_requires_one() {
     let cluster = ApiServer::start_for_a_chart().await;
     let folder = tempfile::tempdir().unwrap();
@@ -126,8 +139,8 @@ async fn an_own_collector_receives_what_the_relay_would_receive() {
     Helm::of(&cluster).upgrade(&json!({"relay": {"enabled": false}, "otlp": otlp})).await;
     let pod = Pod::start(&cluster).await;
     assert!(pod.relay.is_none());
-    let headers = ("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), "authorization=Bearer%20abc".to_owned());
-    assert!(pod.environment.contains(&headers), "{:?}", pod.environment);
+    let (_, file) = pod.environment.iter().find(|(name, _)| name == "KAMAJI_TELEMETRY_HEADERS_FILE").unwrap();
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "authorization=Bearer%20abc");
     let received = async || collector.output().contains("Name: kamaji.tcp.running").then_some(());
     eventually("the gauges", received).await;
     assert!(listener.connections() > 0);

@@ -10,7 +10,7 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 39] = [
+const OTHERS: [&str; 40] = [
     "--backup",
     "--bench",
     "--bundle",
@@ -32,6 +32,7 @@ const OTHERS: [&str; 39] = [
     "--namespace",
     "--nocapture",
     "--path",
+    "--privileged",
     "--profile",
     "--quick",
     "--release",

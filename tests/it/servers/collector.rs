@@ -71,6 +71,11 @@ impl Collector {
         self.addresses.otlp
     }
 
+    /// Returns the URL of the health check.
+    pub(crate) fn health_url(&self) -> String {
+        format!("http://{}", self.addresses.health)
+    }
+
     /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
         self.process.output()

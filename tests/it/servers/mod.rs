@@ -10,6 +10,7 @@ mod proxy;
 pub(crate) mod store;
 mod tcp;
 mod tls;
+mod volume;
 pub(crate) mod web;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use process::{Launch, Process, free_address, tool_path, tools_folder}
 pub(crate) use proxy::ForwardProxy;
 pub(crate) use tcp::CountingProxy;
 pub(crate) use tls::{Authority, RefusedCertificate, TlsServer};
+pub(crate) use volume::MountedVolume;
 pub(crate) use web::{Arrived, CapturingBackend};
 
 /// The timeout of a server's start and of a condition: many times as long as on an idle machine (3 s for an API

@@ -60,6 +60,11 @@ impl FakeCollector {
 
     /// Creates an exporter that is connected to this collector.
     async fn connect(&self) -> EventExporter {
+        EventExporter::new(&self.channel().await, RETRY_MAX, Arc::default())
+    }
+
+    /// Creates a connection to this collector.
+    async fn channel(&self) -> CollectorChannel {
         let (connections, mut incoming) = mpsc::channel(1);
         let service = LogsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
         let incoming = futures::stream::poll_fn(move |context| incoming.poll_recv(context));
@@ -73,7 +78,7 @@ impl FakeCollector {
             }
         });
         let channel = Endpoint::from_static("http://collector.test").connect_with_connector(connector).await.unwrap();
-        EventExporter::new(&CollectorChannel::from_channel(channel), RETRY_MAX, Arc::default())
+        CollectorChannel::from_channel(channel)
     }
 
     fn sizes(&self) -> Vec<usize> {
@@ -161,6 +166,23 @@ async fn what_an_operator_has_to_fix_is_retried_at_the_maximum_backoff() {
         assert!(start.elapsed() >= RETRY_MAX / 2, "{code:?}");
         assert_eq!(outcome.acknowledged, all(&events), "{code:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_is_sent_at_once_over_a_replaced_connection() {
+    let collector = FakeCollector::answering([Err(Status::unauthenticated(""))]);
+    let (events, channel) = (events::<1>(), collector.channel().await);
+    let mut exporter = EventExporter::new(&channel, RETRY_MAX, Arc::default());
+    let start = Instant::now();
+    let replace = async {
+        while collector.sizes().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        channel.replace_by_its_equal();
+    };
+    let (outcome, ()) = tokio::join!(exporter.deliver(&events), replace);
+    assert_eq!(outcome.acknowledged, all(&events));
+    assert!(start.elapsed() < RETRY_MAX / 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

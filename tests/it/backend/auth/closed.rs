@@ -254,7 +254,9 @@ async fn an_agent_and_a_relay_send_their_token_and_what_is_refused_without_waits
     let url = format!("http://{}", relayed.http);
     let configurations = ["otel-collector/relay.yaml", "otel-collector/token.yaml"].map(checkout);
     let [relay, token] = configurations.each_ref().map(PathBuf::as_path);
-    let environment = [("RELAY_ENDPOINT", url.as_str()), ("RELAY_TOKEN", SECOND)];
+    let token_file = folder.path().join("relay-token");
+    std::fs::write(&token_file, SECOND).unwrap();
+    let environment = [("RELAY_ENDPOINT", url.as_str()), ("RELAY_TOKEN_FILE", token_file.to_str().unwrap())];
     let relay = Collector::start_merged(&[relay, token], &environment, &[]).await;
     let endpoint = relay.endpoint();
     let agent =

@@ -1,4 +1,4 @@
-//! Reloading of files while the backend serves: tokens, certificates and keys.
+//! Reloading of files while the process runs: tokens, headers, certificates and keys.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,7 +18,7 @@ const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 
 /// A watcher that reads files repeatedly. It compares their content rather than their dates: a kubelet swaps a link.
-pub(super) struct FileWatcher<C, R> {
+pub struct FileWatcher<C, R> {
     read: R,
     interval: Interval,
     shutdown: CancellationToken,
@@ -28,14 +28,15 @@ pub(super) struct FileWatcher<C, R> {
 
 /// The content of a file that is for its owner and its group alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Secret<C> {
-    pub(super) content: C,
+pub struct Secret<C> {
+    /// The content.
+    pub content: C,
     /// The mode of the file, if every user of the system may read it.
     readable_mode: Option<u32>,
 }
 
 /// Reads a whole file.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_open(&File::open(path)?)
 }
 
@@ -52,7 +53,7 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
 ///
 /// Fails if every user of the system may write it, and thus choose the secrets. The group may: it is the one that Kubernetes
 /// gives the files of a volume. The mode is that of the file that a link leads to, as in a volume of a Secret.
-pub(super) fn read_secret(path: &Path) -> io::Result<Secret<Vec<u8>>> {
+pub fn read_secret(path: &Path) -> io::Result<Secret<Vec<u8>>> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & OTHERS_WRITE != 0 {
@@ -65,12 +66,12 @@ pub(super) fn read_secret(path: &Path) -> io::Result<Secret<Vec<u8>>> {
 
 impl<C> Secret<C> {
     /// Converts the content.
-    pub(super) fn try_map<D, E>(self, convert: impl FnOnce(C) -> Result<D, E>) -> Result<Secret<D>, E> {
+    pub fn try_map<D, E>(self, convert: impl FnOnce(C) -> Result<D, E>) -> Result<Secret<D>, E> {
         Ok(Secret { content: convert(self.content)?, readable_mode: self.readable_mode })
     }
 
     /// Logs a warning if every user of the system may read the file, which `flag` names.
-    pub(super) fn warn(&self, flag: &str) {
+    pub fn warn(&self, flag: &str) {
         if let Some(mode) = self.readable_mode {
             let mode = format!("{mode:03o}");
             tracing::warn!(flag, mode, "any user of this system may read a file of secrets; run `chmod o-r` on it");
@@ -79,7 +80,7 @@ impl<C> Secret<C> {
 }
 
 /// Converts the content of a file to text.
-pub(super) fn text(content: Vec<u8>) -> io::Result<String> {
+pub fn text(content: Vec<u8>) -> io::Result<String> {
     String::from_utf8(content).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
 }
 
@@ -90,7 +91,7 @@ where
     R: Fn() -> Result<C, E> + Clone + Send + 'static,
 {
     /// Creates a watcher that calls `read`, which may block, at once and then every `period`.
-    pub(super) fn new(period: Duration, shutdown: CancellationToken, read: R) -> Self {
+    pub fn new(period: Duration, shutdown: CancellationToken, read: R) -> Self {
         let mut interval = interval(period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { read, interval, shutdown, last: None }
@@ -98,7 +99,7 @@ where
 
     /// Waits until the content differs from that returned last, or until the files can't be used, which is returned
     /// once for each error. Returns `None` at the shutdown. A caller that drops the future misses no change.
-    pub(super) async fn changed(&mut self) -> Option<Result<&C, E>> {
+    pub async fn changed(&mut self) -> Option<Result<&C, E>> {
         loop {
             self.shutdown.run_until_cancelled(self.interval.tick()).await?;
             // A read that panics aborts the program. The only other error is a runtime that is shut down.

@@ -24,6 +24,10 @@ WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 # The configurations that contain the allow-list.
 CONFIGURATIONS := otel-collector/relay.yaml otel-collector/debug.yaml
 
+# The files that the agent's chart has a copy of: a chart with links out of its folder is incomplete where it is taken from Git.
+AGENT_CHART := charts/kamaji-telemetry-agent
+AGENT_CHART_FILES := $(CONFIGURATIONS) otel-collector/token.yaml $(AGENT_CHART)/values.yaml
+
 # The tools of the audit and the SBOM.
 CARGO_DENY := cargo-deny@0.20.2
 CARGO_CYCLONEDX := cargo-cyclonedx@0.5.9
@@ -246,6 +250,7 @@ generate: tools ## Write the derived files: docs/signals.md and the relay's allo
 	allow_list=$$(mktemp); trap 'rm -f "$$allow_list"' EXIT
 	cargo run --quiet --locked -- catalog --output collector > "$$allow_list"
 	sed -i -e '/^  # --- generated/,/^  # --- end/{//!d}' -e "/^  # --- generated/r $$allow_list" $(CONFIGURATIONS)
+	cp $(AGENT_CHART_FILES) $(AGENT_CHART)/files
 	KAMAJI_TELEMETRY_WRITE=1 cargo test $(CARGO_FLAGS) --test it -- --exact $(WRITERS)
 
 .PHONY: screenshots

@@ -121,11 +121,22 @@ impl Lease {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    let error = ApiError::from_kube(RESOURCE, &error);
-                    tracing::info!(%error, name = NAME, "failed to release the Lease; it will expire");
+                    self.log_unreleased(&error);
                     return;
                 }
             }
+        }
+    }
+
+    /// Logs that the Lease could not be released. That is expected where the agent is removed: Helm and the garbage
+    /// collector delete the service account and its roles before the pod has ended.
+    fn log_unreleased(&self, error: &kube::Error) {
+        let is_removed = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
+        let (identity, error) = (&self.identity, ApiError::from_kube(RESOURCE, error));
+        if is_removed {
+            tracing::debug!(%error, name = NAME, identity, "the Lease is not released; it will expire");
+        } else {
+            tracing::info!(%error, name = NAME, identity, "failed to release the Lease; it will expire");
         }
     }
 

@@ -1,8 +1,10 @@
-//! Administration of a store by the command line: erasure, backup, restore, tokens, and answers to questions.
+//! Administration of a store by the command line: erasure, backup, restore, tokens, and answers to questions; and the
+//! readiness of a running backend.
 //!
 //! Each function returns a text that says what was done, and never repeats an identity.
 
 pub mod insights;
+pub mod ready;
 pub mod rows;
 pub mod token;
 

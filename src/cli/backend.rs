@@ -4,6 +4,7 @@ mod backup;
 mod erase;
 mod insights;
 mod installations;
+mod ready;
 mod serve;
 mod token;
 
@@ -22,6 +23,8 @@ pub(super) struct BackendArgs {
 enum BackendCommand {
     /// Serve until a signal ends it.
     Serve(Box<serve::ServeArgs>),
+    /// Wait until a backend that is serving, here or elsewhere, is ready.
+    Ready(ready::ReadyArgs),
     /// Answer a question about the installations, with the rows of the API. The backend may be serving.
     Insights(insights::InsightsArgs),
     /// Look at installations, those outside of the figures included. The backend may be serving.
@@ -53,6 +56,7 @@ struct StoreArgs {
 pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
     match args.command {
         BackendCommand::Serve(args) => serve::run(*args).await,
+        BackendCommand::Ready(args) => ready::run(args).await,
         BackendCommand::Insights(args) => insights::run(args).await,
         BackendCommand::Installations { command } => installations::run(command).await,
         BackendCommand::Erase(args) => erase::run(args).await,

@@ -1,7 +1,7 @@
 //! A client of the simulated API server in the same process. Without a socket, tests can run on tokio's paused clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -11,34 +11,40 @@ use tower::ServiceExt as _;
 
 use crate::testkit::simulated_cluster::{ClusterOptions, SimulatedCluster};
 
-/// The API of a simulated cluster, which can be made unavailable.
+/// The API of a simulated cluster, which can be made to fail.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     pub(crate) cluster: SimulatedCluster,
-    is_down: Arc<AtomicBool>,
+    /// The status that answers every request, or 0.
+    failure: Arc<AtomicU16>,
 }
 
 impl ApiServer {
     pub(crate) fn start() -> Self {
         Self {
             cluster: SimulatedCluster::new(ClusterOptions::default(), CancellationToken::new()),
-            is_down: Arc::default(),
+            failure: Arc::default(),
         }
     }
 
     /// Makes every following request fail, or succeed again.
     pub(crate) fn set_down(&self, is_down: bool) {
-        self.is_down.store(is_down, Ordering::SeqCst);
+        self.fail_with(is_down.then_some(StatusCode::SERVICE_UNAVAILABLE));
+    }
+
+    /// Answers every following request with a status.
+    pub(crate) fn fail_with(&self, status: Option<StatusCode>) {
+        self.failure.store(status.map_or(0, |status| status.as_u16()), Ordering::SeqCst);
     }
 
     pub(crate) fn client(&self) -> Client {
-        let (router, is_down) = (self.cluster.router(), Arc::clone(&self.is_down));
+        let (router, failure) = (self.cluster.router(), Arc::clone(&self.failure));
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let (router, is_down) = (router.clone(), is_down.load(Ordering::SeqCst));
+            let (router, failure) = (router.clone(), StatusCode::from_u16(failure.load(Ordering::SeqCst)));
             async move {
-                if is_down {
-                    let unavailable = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty());
-                    return Ok::<_, std::convert::Infallible>(unavailable.unwrap());
+                if let Ok(status) = failure {
+                    let response = Response::builder().status(status).body(Body::empty());
+                    return Ok::<_, std::convert::Infallible>(response.unwrap());
                 }
                 router.oneshot(request.map(Body::new)).await
             }

@@ -30,6 +30,7 @@ mod operations;
 mod overload;
 mod page;
 mod public;
+mod ready;
 mod retention;
 mod request_id;
 mod rollups;

@@ -1,24 +1,32 @@
 //! Tests of both Helm charts: what they render and reject, and how that behaves in a real API server.
 
+mod apply;
 mod artifact_hub;
 mod backend;
 mod defaults;
 mod definitions;
+mod dependency;
 mod egress;
+mod files;
 mod helm;
+mod hook;
+mod idempotence;
 mod job;
+mod kept;
 mod kubelet;
 mod names;
 mod network_policy;
 mod notes;
 mod objects;
 mod opt_out;
+mod optional;
 mod pod;
 mod readme;
 mod release;
 mod rights;
 mod schema;
 mod snapshots;
+mod switches;
 mod values;
 
 use serde_json::{Value, json};
@@ -58,7 +66,6 @@ async fn helm_lint_accepts_the_agents_chart_with_every_snapshots_values() {
     }
 }
 
-/// In the checkout the relay's configurations are symbolic links, whose targets a package can't refer to.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn a_package_holds_the_relays_configurations_themselves() {
@@ -81,46 +88,12 @@ async fn a_package_holds_the_relays_configurations_themselves() {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn disabled_telemetry_renders_nothing_with_any_other_values() {
     let helm = Helm::offline();
-    for opt_out in [json!({"telemetry": {"disabled": true}}), json!({"global": {"telemetry": {"disabled": true}}})] {
+    let off = json!({"disabled": true});
+    for opt_out in [off.clone(), json!({"telemetry": off}), json!({"global": {"telemetry": off}})] {
         let mut values = snapshots::extended();
         merge(&mut values, opt_out.clone());
         assert_eq!(helm.template(&values).await.unwrap().trim(), "", "{opt_out}");
     }
-}
-
-/// Chart.yaml of a parent chart, which includes the agent's chart under a condition.
-const PARENT: &str = "\
-apiVersion: v2
-name: kamaji
-version: 1.0.0
-dependencies:
-  - name: kamaji-telemetry-agent
-    version: '>=0-0'
-    condition: kamaji-telemetry-agent.enabled
-";
-
-#[tokio::test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn as_a_subchart_it_obeys_the_same_switches() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("Chart.yaml"), PARENT).unwrap();
-    std::fs::create_dir(folder.path().join("charts")).unwrap();
-    std::os::unix::fs::symlink(AGENT.path(), folder.path().join("charts").join(AGENT.name)).unwrap();
-    let (helm, parent) = (Helm::offline(), folder.path().display().to_string());
-    for (values, is_rendered) in [
-        (json!({}), true),
-        (json!({"kamaji-telemetry-agent": {"enabled": true}}), true),
-        (json!({"kamaji-telemetry-agent": {"enabled": false}}), false),
-        (json!({"kamaji-telemetry-agent": {"telemetry": {"disabled": true}}}), false),
-        (json!({"global": {"telemetry": {"disabled": true}}}), false),
-        // The parent's own value is not read: it belongs to Kamaji, whose operator the agent follows.
-        (json!({"telemetry": {"disabled": true}}), true),
-    ] {
-        let rendered = helm.template_of(&parent, &values).await.unwrap();
-        assert_eq!(!documents(&rendered).is_empty(), is_rendered, "{values}");
-    }
-    let error = helm.template_of(&parent, &json!({"global": {"telemetry": {"disabled": "no"}}})).await.unwrap_err();
-    assert!(error.contains("at '/global/telemetry/disabled': value must be one of true, false"), "{error}");
 }
 
 /// Merges `more` into `values`, as Helm merges several files of values.

@@ -4,41 +4,22 @@ Returns the agent's container. Settings are environment variables rather than ar
 */}}
 {{- define "kamaji-telemetry-agent.agent" -}}
 - name: agent
-  image: {{ include "kamaji-telemetry-agent.image" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  {{- include "kamaji-telemetry-agent.agentImage" . | nindent 2 }}
   args:
     - agent
     {{- range .Values.extraArgs }}
     - {{ . | quote }}
     {{- end }}
   env:
-    - name: POD_NAMESPACE
-      valueFrom:
-        fieldRef:
-          fieldPath: metadata.namespace
+    {{- include "kamaji-telemetry-agent.agentSettings" . | nindent 4 }}
+    {{- if eq (include "kamaji-telemetry-agent.mode" .) "on" }}
+    {{- include "kamaji-telemetry-agent.agentCollector" . | nindent 4 }}
+    {{- end }}
     - name: KAMAJI_TELEMETRY_OWNER_DEPLOYMENT
       value: {{ include "kamaji-telemetry-agent.name" . }}
     - name: KAMAJI_TELEMETRY_HEALTH_ADDR
       value: {{ printf "%s:8080" .Values.listenAddress | quote }}
-    - name: KAMAJI_TELEMETRY_LOG_FORMAT
-      value: {{ .Values.logFormat | quote }}
-    - name: KAMAJI_TELEMETRY_EXPORT_INTERVAL
-      value: {{ .Values.telemetry.exportInterval | quote }}
-    - name: KAMAJI_TELEMETRY_EXTENDED
-      value: {{ .Values.telemetry.extended | quote }}
-    - name: KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT
-      value: {{ .Values.telemetry.followKamajiOptOut | quote }}
-    - name: KAMAJI_TELEMETRY_KAMAJI_NAMESPACE
-      value: {{ include "kamaji-telemetry-agent.kamajiNamespace" . | quote }}
-    {{- with .Values.telemetry.kamajiDeployment }}
-    - name: KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT
-      value: {{ . | quote }}
-    {{- end }}
-    {{- with .Values.telemetry.kamajiVersion }}
-    - name: KAMAJI_TELEMETRY_KAMAJI_VERSION
-      value: {{ . | quote }}
-    {{- end }}
-    {{- if gt (int .Values.replicas) 1 }}
+    {{- if gt (int (include "kamaji-telemetry-agent.replicas" .)) 1 }}
     - name: KAMAJI_TELEMETRY_LEADER_ELECT
       value: "true"
     - name: KAMAJI_TELEMETRY_LEASE_DURATION
@@ -48,29 +29,42 @@ Returns the agent's container. Settings are environment variables rather than ar
         fieldRef:
           fieldPath: metadata.name
     {{- end }}
-    {{- include "kamaji-telemetry-agent.agentCollector" . | nindent 4 }}
-    {{- with .Values.extraEnv }}
+    {{- with include "kamaji-telemetry-agent.agentEnv" . | fromYamlArray }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   ports:
     - name: http
       containerPort: 8080
+  # Begins a second after the start, when the agent listens: a probe before that is a Warning event. The readiness is probed as
+  # soon as this has succeeded.
+  startupProbe:
+    httpGet:
+      path: /livez
+      port: http
+    initialDelaySeconds: 1
+    periodSeconds: 1
+    failureThreshold: 60
   livenessProbe:
     httpGet:
       path: /livez
       port: http
+  # The agent is ready after its first list of the TenantControlPlanes, which takes a second or two in a large cluster.
   readinessProbe:
     httpGet:
       path: /readyz
       port: http
+    periodSeconds: 2
+  {{- with .Values.resources }}
   resources:
-    {{- toYaml .Values.resources | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   securityContext:
     {{- include "kamaji-telemetry-agent.securityContext" . | nindent 4 }}
   volumeMounts:
     - name: token
       mountPath: /var/run/secrets/kubernetes.io/serviceaccount
       readOnly: true
+    {{- if eq (include "kamaji-telemetry-agent.mode" .) "on" }}
     {{- if .Values.otlp.headersSecret.name }}
     - name: headers
       mountPath: /etc/kamaji-telemetry/headers
@@ -86,13 +80,68 @@ Returns the agent's container. Settings are environment variables rather than ar
       mountPath: /etc/kamaji-telemetry/client
       readOnly: true
     {{- end }}
+    {{- end }}
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* Returns the image of the agent's container. */}}
+{{- define "kamaji-telemetry-agent.agentImage" -}}
+image: {{ include "kamaji-telemetry-agent.image" (dict "context" . "image" .Values.image "tag" .Chart.AppVersion) | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{/* Returns the environment variables that every command of the agent reads. */}}
+{{- define "kamaji-telemetry-agent.agentSettings" -}}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- if eq (include "kamaji-telemetry-agent.mode" .) "off" }}
+- name: KAMAJI_TELEMETRY_DISABLE_TELEMETRY
+  value: "true"
+{{- end }}
+- name: KAMAJI_TELEMETRY_LOG_FORMAT
+  value: {{ .Values.logFormat | quote }}
+- name: KAMAJI_TELEMETRY_EXPORT_INTERVAL
+  value: {{ .Values.telemetry.exportInterval | quote }}
+- name: KAMAJI_TELEMETRY_EXTENDED
+  value: {{ .Values.telemetry.extended | quote }}
+- name: KAMAJI_TELEMETRY_FOLLOW_KAMAJI_OPT_OUT
+  value: {{ .Values.telemetry.followKamajiOptOut | quote }}
+- name: KAMAJI_TELEMETRY_KAMAJI_NAMESPACE
+  value: {{ include "kamaji-telemetry-agent.kamajiNamespace" . | quote }}
+{{- with .Values.telemetry.kamajiDeployment }}
+- name: KAMAJI_TELEMETRY_KAMAJI_DEPLOYMENT
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.telemetry.kamajiVersion }}
+- name: KAMAJI_TELEMETRY_KAMAJI_VERSION
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Returns extraEnv. While telemetry is off it is without the variable that the chart sets then. */}}
+{{- define "kamaji-telemetry-agent.agentEnv" -}}
+{{- $isOff := eq (include "kamaji-telemetry-agent.mode" .) "off" }}
+{{- $variables := list }}
+{{- range .Values.extraEnv }}
+{{- if not (and $isOff (eq .name "KAMAJI_TELEMETRY_DISABLE_TELEMETRY")) }}{{ $variables = append $variables . }}{{ end }}
+{{- end }}
+{{- toYaml $variables }}
+{{- end }}
+
+{{/* Returns the URL of the collector: the relay's, or that of the operator's own. */}}
+{{- define "kamaji-telemetry-agent.collector" -}}
+{{ ternary "http://127.0.0.1:4317" .Values.otlp.endpoint .Values.relay.enabled }}
 {{- end }}
 
 {{/* Returns the environment variables for the collector: the relay, or the operator's own. */}}
 {{- define "kamaji-telemetry-agent.agentCollector" -}}
 {{- $otlp := .Values.otlp -}}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
-  value: {{ ternary "http://127.0.0.1:4317" $otlp.endpoint .Values.relay.enabled | quote }}
+  value: {{ include "kamaji-telemetry-agent.collector" . | quote }}
 {{- if $otlp.headersSecret.name }}
 - name: KAMAJI_TELEMETRY_HEADERS_FILE
   value: /etc/kamaji-telemetry/headers/headers
@@ -113,8 +162,8 @@ Returns the agent's container. Settings are environment variables rather than ar
 {{- end }}
 {{- end }}
 
-{{/* Returns the agent's volumes. Only the agent mounts the service account's token; the relay needs none. */}}
-{{- define "kamaji-telemetry-agent.agentVolumes" -}}
+{{/* Returns the volume with the service account's token. */}}
+{{- define "kamaji-telemetry-agent.tokenVolume" -}}
 - name: token
   projected:
     sources:
@@ -130,6 +179,12 @@ Returns the agent's container. Settings are environment variables rather than ar
             - path: namespace
               fieldRef:
                 fieldPath: metadata.namespace
+{{- end }}
+
+{{/* Returns the agent's volumes. Only the agent mounts the service account's token; the relay needs none. */}}
+{{- define "kamaji-telemetry-agent.agentVolumes" -}}
+{{ include "kamaji-telemetry-agent.tokenVolume" . }}
+{{- if eq (include "kamaji-telemetry-agent.mode" .) "on" }}
 {{- if .Values.otlp.headersSecret.name }}
 - name: headers
   secret:
@@ -150,5 +205,9 @@ Returns the agent's container. Settings are environment variables rather than ar
 - name: client
   secret:
     secretName: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

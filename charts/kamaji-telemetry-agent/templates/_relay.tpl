@@ -1,7 +1,7 @@
 {{/* Returns the relay's configuration, which sends to the endpoint, or prints in local mode. */}}
 {{- define "kamaji-telemetry-agent.relayConfig" -}}
-{{- $file := ternary "files/debug.yaml" "files/relay.yaml" (eq (include "kamaji-telemetry-agent.local" .) "true") }}
-{{- .Files.Get $file | trimSuffix "\n" }}
+{{- $file := ternary "debug.yaml" "relay.yaml" (eq (include "kamaji-telemetry-agent.local" .) "true") }}
+{{- include "kamaji-telemetry-agent.file" (dict "context" . "name" $file) | trimSuffix "\n" }}
 {{- end }}
 
 {{/* Returns "true" if the relay presents a token, which it does to a backend only. */}}
@@ -25,7 +25,7 @@ through it until its end.
 {{- define "kamaji-telemetry-agent.relay" -}}
 {{- $relay := .Values.relay -}}
 - name: relay
-  image: {{ include "kamaji-telemetry-agent.image" (dict "image" $relay.image) | quote }}
+  image: {{ include "kamaji-telemetry-agent.image" (dict "context" . "image" $relay.image) | quote }}
   imagePullPolicy: {{ $relay.image.pullPolicy }}
   restartPolicy: Always
   args:
@@ -72,9 +72,11 @@ through it until its end.
   ports:
     - name: relay-health
       containerPort: 13133
+  # Begins when the collector can answer: a probe before that is a Warning event. The agent starts once it has succeeded.
   startupProbe:
     httpGet:
       port: relay-health
+    initialDelaySeconds: 2
     periodSeconds: 1
     failureThreshold: 60
   livenessProbe:
@@ -83,14 +85,17 @@ through it until its end.
     httpGet:
       path: /livez/relay
       port: 8080
-    # A minute, since the agent may be starting.
+    # Begins when the agent listens, which starts after this container. A minute, since the agent may be starting again.
+    initialDelaySeconds: 10
     failureThreshold: 6
     {{- else }}
     httpGet:
       port: relay-health
     {{- end }}
+  {{- with $relay.resources }}
   resources:
-    {{- toYaml $relay.resources | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   securityContext:
     {{- include "kamaji-telemetry-agent.securityContext" . | nindent 4 }}
   volumeMounts:
@@ -111,6 +116,9 @@ through it until its end.
     - name: client
       mountPath: /etc/kamaji-telemetry/client
       readOnly: true
+    {{- end }}
+    {{- with $relay.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end }}
 

@@ -3,6 +3,8 @@ Fails if values contradict each other, and if a value would be ignored. Settings
 accepted: they take effect once local mode ends.
 */}}
 {{- define "kamaji-telemetry-agent.validate" -}}
+{{- include "kamaji-telemetry-agent.validateCluster" . }}
+{{- include "kamaji-telemetry-agent.validateUnknown" . }}
 {{- include "kamaji-telemetry-agent.validateOptOut" . }}
 {{- $relay := .Values.relay }}
 {{- $otlp := .Values.otlp }}
@@ -44,6 +46,85 @@ accepted: they take effect once local mode ends.
 {{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "extraEnv" "container" (include "kamaji-telemetry-agent.agent" .)) }}
 {{- if $relay.enabled }}
 {{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry-agent.relay" .)) }}
+{{- end }}
+{{- end }}
+
+{{/*
+Fails if a value that switches telemetry off is not what the schema accepts, which Helm does not read with
+--skip-schema-validation.
+*/}}
+{{- define "kamaji-telemetry-agent.validateSwitches" -}}
+{{- $global := .Values.global | default dict }}
+{{- range $name, $value := dict "telemetry" .Values.telemetry "global.telemetry" $global.telemetry }}
+{{- if not (or (kindIs "map" $value) (and (kindIs "invalid" $value) (eq $name "global.telemetry"))) }}
+{{- fail (printf "%s is %v, where a map is expected: to switch telemetry off, set telemetry.disabled=true" $name (toJson $value)) }}
+{{- end }}
+{{- end }}
+{{- $switches := dict "disabled" .Values.disabled "keepWhenDisabled" .Values.keepWhenDisabled "telemetry.disabled" .Values.telemetry.disabled "global.telemetry.disabled" ($global.telemetry | default dict).disabled }}
+{{- range $name, $value := $switches }}
+{{- if not (or (kindIs "bool" $value) (kindIs "invalid" $value)) }}
+{{- fail (printf "%s is %v, where true or false is expected, without quotes" $name (toJson $value)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Fails on a version of Kubernetes that Chart.yaml excludes. Helm reads kubeVersion of the chart that is installed only, and not that of a dependency. */}}
+{{- define "kamaji-telemetry-agent.validateCluster" -}}
+{{- $version := .Capabilities.KubeVersion.Version }}
+{{- if not (semverCompare .Chart.KubeVersion $version) }}
+{{- fail (printf "the cluster has Kubernetes %s, and the telemetry agent needs %s: older versions take its relay, a native sidecar, for an init container that never ends; upgrade the cluster, or switch the agent off with telemetry.disabled=true" $version .Chart.KubeVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* Fails if the chart does not know a value that looks like an opt-out: telemetry would stay on. */}}
+{{- define "kamaji-telemetry-agent.validateUnknown" -}}
+{{- if and (hasKey .Values "enabled") (not (has (toString .Values.enabled) (list "true" "<nil>"))) }}
+{{- fail (printf "enabled is %s, which does not switch telemetry off: set telemetry.disabled=true" (toJson .Values.enabled)) }}
+{{- end }}
+{{- $known := include "kamaji-telemetry-agent.knownValues" . | fromYaml }}
+{{- $global := .Values.global | default dict }}
+{{- range $path, $maps := dict "" (list .Values $known) "telemetry." (list .Values.telemetry $known.telemetry) "relay." (list .Values.relay $known.relay) "otlp." (list .Values.otlp $known.otlp) "global." (list $global $known.global) "global.telemetry." (list ($global.telemetry | default dict) $known.global.telemetry) }}
+{{- $values := first $maps }}
+{{- range $key := keys $values | sortAlpha }}
+{{- if and (not (hasKey (last $maps) $key)) (include "kamaji-telemetry-agent.looksLikeOptOut" (dict "key" $key "value" (get $values $key))) }}
+{{- fail (printf "%s%s is %s, which this chart does not know, so that telemetry would stay on: to switch it off, set telemetry.disabled=true" $path $key (toJson (get $values $key))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Returns the known values with their defaults: those of values.yaml, and the condition of a parent chart. */}}
+{{- define "kamaji-telemetry-agent.knownValues" -}}
+{{- include "kamaji-telemetry-agent.file" (dict "context" . "name" "values.yaml") }}
+enabled: true
+{{- end }}
+
+{{/* Returns the paths in the map "values" that are not in the map "defaults", each with a comma. Globals belong to other charts too. */}}
+{{- define "kamaji-telemetry-agent.unknownKeys" -}}
+{{- $defaults := .defaults }}
+{{- $path := .path }}
+{{- range $key, $value := omit .values "global" }}
+{{- $default := get $defaults $key }}
+{{- if not (hasKey $defaults $key) }}
+{{- printf "%s%s," $path $key }}
+{{- else if and $default (kindIs "map" $default) (kindIs "map" $value) (not (has $key (include "kamaji-telemetry-agent.freeMaps" . | splitList ","))) }}
+{{- include "kamaji-telemetry-agent.unknownKeys" (dict "values" $value "defaults" $default "path" (printf "%s%s." $path $key)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Returns "true" if "key" is a word for on or off, however it is spelt, and "value" does not say that telemetry is on. Letters in
+another order are a slip of the keyboard.
+*/}}
+{{- define "kamaji-telemetry-agent.looksLikeOptOut" -}}
+{{- $word := regexReplaceAll "[^a-z]" (lower .key) "" | replace "kamaji" "" | replace "agent" "" }}
+{{- $on := "(is)?(e[abdeln]{4,7}|active|on|send|collect|report)" }}
+{{- $off := "(is)?(d[abdeils]{5,8}|off|no|stop|mute|optout|optedout|donottrack|dnt|sdkdisabled)" }}
+{{- if regexMatch (printf "^(telemetry)?%s?(telemetry)?$" $on) $word }}
+{{- if ne (toString .value) "true" }}true{{ end }}
+{{- else if regexMatch (printf "^(telemetry|otel)?%s(telemetry)?$" $off) $word }}
+{{- if not (has (toString .value) (list "false" "<nil>")) }}true{{ end }}
 {{- end }}
 {{- end }}
 

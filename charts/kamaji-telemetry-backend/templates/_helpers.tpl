@@ -11,15 +11,16 @@ app.kubernetes.io/name: {{ include "kamaji-telemetry-backend.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Returns the labels of the backend's pod. The backup's pod must not match them, because it serves nothing. */}}
+{{/* Returns the labels of the backend's pod. No other pod may match them, because none serves anything. */}}
 {{- define "kamaji-telemetry-backend.serverLabels" -}}
 {{ include "kamaji-telemetry-backend.selectorLabels" . }}
 app.kubernetes.io/component: backend
 {{- end }}
 
-{{- define "kamaji-telemetry-backend.backupLabels" -}}
-{{ include "kamaji-telemetry-backend.selectorLabels" . }}
-app.kubernetes.io/component: backup
+{{/* Returns the labels of another pod of "root", of a "component". */}}
+{{- define "kamaji-telemetry-backend.componentLabels" -}}
+{{ include "kamaji-telemetry-backend.selectorLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{/*
@@ -35,9 +36,13 @@ another selector.
 {{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) $own) }}
 {{- end }}
 
-{{/* Returns name, labels and annotations of an object of "root", with an optional "suffix", "labels" and "annotations". */}}
+{{/*
+Returns name, labels and annotations of an object of "root", with an optional "suffix", "component", "labels" and
+"annotations".
+*/}}
 {{- define "kamaji-telemetry-backend.metadata" -}}
 {{- $own := include "kamaji-telemetry-backend.labels" .root | fromYaml -}}
+{{- with .component }}{{ $_ := set $own "app.kubernetes.io/component" . }}{{ end -}}
 name: {{ include "kamaji-telemetry-backend.name" .root }}{{ .suffix }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
@@ -55,6 +60,7 @@ annotations:
 {{/* Returns the reference of the image: with its digest, else with its tag. */}}
 {{- define "kamaji-telemetry-backend.image" -}}
 {{- $image := .Values.image -}}
+{{- with (.Values.global | default dict).imageRegistry | default $image.registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
@@ -64,6 +70,14 @@ annotations:
 
 {{- define "kamaji-telemetry-backend.backupClaim" -}}
 {{ .Values.backup.persistence.existingClaim | default (printf "%s-backup" (include "kamaji-telemetry-backend.name" .)) }}
+{{- end }}
+
+{{/*
+Returns the suffix of the name of a Job that restores a file: the file's name, in characters that a name may have, and a checksum
+that keeps two files apart which have the same ones. A name of a Job has 63 characters at most.
+*/}}
+{{- define "kamaji-telemetry-backend.restoreSuffix" -}}
+-restore-{{ lower . | trimSuffix ".db" | trimPrefix "telemetry-" | replace "." "-" | replace "_" "-" | trunc 17 | trimSuffix "-" }}-{{ sha256sum . | trunc 4 }}
 {{- end }}
 
 {{/* Returns the name of the Secret with the certificate; empty without TLS. */}}

@@ -1,5 +1,5 @@
 {{/*
-Returns the environment variables of both pods. SQLite's temporary files are on the store's volume, because the root file
+Returns the environment variables of all pods that open the store. SQLite's temporary files are on the store's volume, because the root file
 system is read-only.
 */}}
 {{- define "kamaji-telemetry-backend.storeVariables" -}}
@@ -19,7 +19,7 @@ capabilities:
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* Returns the part of the pod specification that both pods share. */}}
+{{/* Returns the part of the pod specification that all pods share. */}}
 {{- define "kamaji-telemetry-backend.podSpec" -}}
 serviceAccountName: {{ include "kamaji-telemetry-backend.serviceAccount" . | quote }}
 automountServiceAccountToken: false
@@ -29,8 +29,10 @@ enableServiceLinks: false
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.podSecurityContext }}
 securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -42,6 +44,80 @@ tolerations:
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Returns the pod template of a Job of "root". Its "component" is also the name of its container, which runs with "args" and
+"resources". "affinity" is podAffinity, for the node of the backend, or podAntiAffinity, for any other. "store" mounts the
+store beside the backups.
+*/}}
+{{- define "kamaji-telemetry-backend.jobTemplate" -}}
+{{- $root := .root -}}
+{{- $values := $root.Values -}}
+metadata:
+  labels:
+    {{- $own := include "kamaji-telemetry-backend.componentLabels" . | fromYaml }}
+    {{- toYaml (mergeOverwrite (deepCopy $values.extraLabels) $own) | nindent 4 }}
+  {{- with $values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- include "kamaji-telemetry-backend.podSpec" $root | nindent 2 }}
+  restartPolicy: Never
+  affinity:
+    {{ .affinity }}:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        - topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels:
+              {{- include "kamaji-telemetry-backend.serverLabels" $root | nindent 14 }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "kamaji-telemetry-backend.image" $root | quote }}
+      imagePullPolicy: {{ $values.image.pullPolicy }}
+      args:
+        {{- toYaml .args | nindent 8 }}
+      {{- if .store }}
+      env:
+        {{- include "kamaji-telemetry-backend.storeVariables" $root | nindent 8 }}
+      {{- end }}
+      {{- with .resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      securityContext:
+        {{- include "kamaji-telemetry-backend.securityContext" $root | nindent 8 }}
+      volumeMounts:
+        {{- if .store }}
+        # Not read-only: a reader of SQLite's WAL writes to the shared-memory file.
+        - name: store
+          mountPath: /var/lib/kamaji-telemetry
+        {{- end }}
+        - name: backups
+          mountPath: /backups
+  volumes:
+    {{- if .store }}
+    - name: store
+      persistentVolumeClaim:
+        claimName: {{ include "kamaji-telemetry-backend.storeClaim" $root | quote }}
+    {{- end }}
+    - name: backups
+      persistentVolumeClaim:
+        claimName: {{ include "kamaji-telemetry-backend.backupClaim" $root | quote }}
+{{- end }}
+
+{{/* Returns the resources of a container that ends at once. */}}
+{{- define "kamaji-telemetry-backend.smallResources" -}}
+requests:
+  cpu: 10m
+  memory: 16Mi
+limits:
+  memory: 64Mi
 {{- end }}
 
 {{/*
@@ -142,6 +218,9 @@ changes of the Secret.
   mountPath: /etc/kamaji-telemetry/reader-tokens
   readOnly: true
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* Returns the mode of files of secrets: 0440, for root and the pod's fsGroup alone. */}}
@@ -154,13 +233,6 @@ changes of the Secret.
 - name: store
   persistentVolumeClaim:
     claimName: {{ include "kamaji-telemetry-backend.storeClaim" . | quote }}
-{{- if .Values.backup.enabled }}
-# Referenced but not mounted. With volumeBindingMode WaitForFirstConsumer, this pod makes the claim bind on installation, as
-# `helm install --wait` requires, and in the zone of the store's volume.
-- name: backups
-  persistentVolumeClaim:
-    claimName: {{ include "kamaji-telemetry-backend.backupClaim" . | quote }}
-{{- end }}
 {{- with include "kamaji-telemetry-backend.tlsSecret" . }}
 - name: tls
   secret:
@@ -188,5 +260,8 @@ changes of the Secret.
       - key: {{ .key | quote }}
         path: readers
 {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

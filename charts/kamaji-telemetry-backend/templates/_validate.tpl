@@ -2,6 +2,7 @@
 {{- define "kamaji-telemetry-backend.validate" -}}
 {{- include "kamaji-telemetry-backend.validateTls" . }}
 {{- include "kamaji-telemetry-backend.validateExposure" . }}
+{{- include "kamaji-telemetry-backend.validateRestore" . }}
 {{- include "kamaji-telemetry-backend.validateRouteHostnames" . }}
 {{- $modes := .Values.store.sqlite.persistence.accessModes }}
 {{- if and .Values.backup.enabled (has "ReadWriteOncePod" $modes) }}
@@ -20,6 +21,18 @@
 {{- end }}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
 {{- fail (printf "service.externalTrafficPolicy is %q, yet service.type is ClusterIP, which has none: leave it empty, or set service.type to NodePort or LoadBalancer" .Values.service.externalTrafficPolicy) }}
+{{- end }}
+{{- end }}
+
+{{/* Fails if a restore would run beside the backend, or without a claim of backups. */}}
+{{- define "kamaji-telemetry-backend.validateRestore" -}}
+{{- with .Values.restore.backup }}
+{{- if not $.Values.maintenance }}
+{{- fail (printf "restore.backup is %q, yet maintenance is false and the backend uses the store: set maintenance=true to restore; if the restore is done, leave restore.backup empty" .) }}
+{{- end }}
+{{- if not $.Values.backup.enabled }}
+{{- fail (printf "restore.backup is %q, yet backup.enabled is false and there is no claim of backups: set backup.enabled=true, and backup.persistence.existingClaim if the backup is in a claim of yours" .) }}
+{{- end }}
 {{- end }}
 {{- end }}
 

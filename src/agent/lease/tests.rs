@@ -1,7 +1,10 @@
 //! Candidates for a Lease in a simulated API server, with the clock paused.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::StatusCode;
 
 use super::*;
 use crate::testkit::in_process::ApiServer;
@@ -124,6 +127,32 @@ async fn a_holder_that_was_frozen_past_the_duration_finds_that_it_has_lost() {
     assert_eq!(holder(&server).as_deref(), Some("b"));
     a.release().await;
     assert_eq!(holder(&server).as_deref(), Some("b"), "only what one holds can be released");
+}
+
+/// Returns what is logged from level info on while a holder whose requests are answered with `status` releases the Lease.
+async fn log_of_release(status: StatusCode) -> String {
+    let server = ApiServer::start();
+    let (mut a, _) = acquired(&server, "a").await;
+    server.fail_with(Some(status));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let make_writer = move || writer.try_clone().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(make_writer).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    a.release().await;
+    // Closes the writer, so that the reader comes to an end.
+    drop(guard);
+    let mut log = String::new();
+    reader.read_to_string(&mut log).unwrap();
+    log
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_removed_with_its_roles_before_the_agent_ends_is_not_worth_a_line() {
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND] {
+        assert_eq!(log_of_release(status).await, "", "{status}");
+    }
+    let log = log_of_release(StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(log.contains("INFO") && log.contains("failed to release the Lease"), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 mod alerts;
 mod gateway;
 mod job;
+mod maintenance;
+mod missing_values;
 mod pod;
 mod release;
 mod selection;

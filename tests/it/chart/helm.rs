@@ -12,6 +12,9 @@ use crate::servers::{ApiServer, User, checkout, tool_path};
 /// Namespace of the releases, which is that of Kamaji in `tests/fixtures/operator.yaml`.
 pub(super) const NAMESPACE: &str = "kamaji-system";
 
+/// The version of Kubernetes to render for. Without a cluster, Helm would assume that of its own client library.
+const KUBE_VERSION: &str = "--kube-version=1.36.3";
+
 /// A chart and its release.
 #[derive(Debug)]
 pub(super) struct Chart {
@@ -82,6 +85,13 @@ impl Helm {
         self.template_of(&self.chart.path(), values).await
     }
 
+    /// Renders the release with `values` for a tool that applies what Helm renders, which is not to run `helm test`.
+    pub(super) async fn manifests(&self, values: &Value) -> String {
+        let (Chart { release, .. }, chart, values) = (self.chart, self.chart.path(), self.file(values));
+        let arguments = ["template", release, &chart, "--namespace", NAMESPACE, "--values", &values];
+        self.run(&[&arguments[..], &["--skip-tests", KUBE_VERSION]].concat()).await.unwrap()
+    }
+
     /// Renders another copy of the chart, in the folder or package `chart`, with `values`.
     pub(super) async fn template_of(&self, chart: &str, values: &Value) -> Result<String, String> {
         self.render(self.chart.release, chart, NAMESPACE, values).await
@@ -94,15 +104,13 @@ impl Helm {
 
     async fn render(&self, release: &str, chart: &str, namespace: &str, values: &Value) -> Result<String, String> {
         let values = self.file(values);
-        // Without a cluster, Helm would assume the version of its own client library.
-        let version = "--kube-version=1.36.3";
-        self.run(&["template", release, chart, "--namespace", namespace, "--values", &values, version]).await
+        self.run(&["template", release, chart, "--namespace", namespace, "--values", &values, KUBE_VERSION]).await
     }
 
     /// Lints the chart with `values`, and returns what helm prints.
     pub(super) async fn lint(&self, values: &Value) -> Result<String, String> {
         let values = self.file(values);
-        self.run(&["lint", "--strict", "--kube-version=1.36.3", &self.chart.path(), "--values", &values]).await
+        self.run(&["lint", "--strict", KUBE_VERSION, &self.chart.path(), "--values", &values]).await
     }
 
     /// Installs or upgrades the release with `values`, and returns the notes.

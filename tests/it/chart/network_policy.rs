@@ -31,6 +31,25 @@ async fn every_egress_rule_has_ports() {
     }
 }
 
+/// A network plugin may not resolve the name of a port, above all of a sidecar's.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn ingress_names_the_ports_of_the_probes_by_number() {
+    let helm = Helm::offline();
+    for (name, mut values) in snapshots::all().into_iter().filter(|(name, _)| *name != "disabled") {
+        merge(&mut values, json!({"networkPolicy": {"enabled": true}}));
+        let objects = documents(&helm.template(&values).await.unwrap());
+        let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+        let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+        let containers = ["containers", "initContainers"].map(|list| pod[list].as_array().cloned().unwrap_or_default());
+        let mut listening: Vec<_> = containers.iter().flatten().map(|it| &it["ports"][0]["containerPort"]).collect();
+        listening.sort_by_key(|port| port.as_u64());
+        let ports = of_kind("NetworkPolicy")["spec"]["ingress"][0]["ports"].as_array().unwrap();
+        let allowed: Vec<_> = ports.iter().map(|port| &port["port"]).collect();
+        assert_eq!(allowed, listening, "{name}");
+    }
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn each_rule_has_the_configured_ports() {

@@ -66,6 +66,7 @@ async fn the_command_that_switches_telemetry_on_resets_each_opt_out() {
     let helm = Helm::of(&cluster);
     let disabled = json!({"disabled": true});
     for (values, by, command) in [
+        (disabled.clone(), "disabled=true", "--set disabled=false"),
         (json!({"telemetry": disabled}), "telemetry.disabled=true", "--set telemetry.disabled=false"),
         (
             json!({"global": {"telemetry": disabled}}),
@@ -82,6 +83,37 @@ async fn the_command_that_switches_telemetry_on_resets_each_opt_out() {
         assert!(notes.contains(&format!("Telemetry is OFF, by {by}.")), "{notes}");
         assert!(notes.contains(&format!("{command}\n")), "{notes}");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_notes_of_a_kept_deployment_tell_what_it_does() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let notes = Helm::of(&cluster).upgrade(&json!({"disabled": true, "keepWhenDisabled": true})).await;
+    assert!(notes.contains("Telemetry is OFF, by disabled=true."), "{notes}");
+    assert!(notes.contains("The Deployment stays, by keepWhenDisabled=true: its pod has no relay"), "{notes}");
+    assert!(!notes.contains("Nothing is installed"), "{notes}");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_notes_name_the_values_that_the_chart_ignores() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let helm = Helm::of(&cluster);
+    let values = json!({
+        "telemetry": {"endpiont": ENDPOINT},
+        "relay": {"tokenSecret": {"nmae": "a"}, "resources": {"limits": {"cpu": 1}}},
+        "networkPolicy": {"apiServer": {"port": 443}},
+        "nodeSelector": {"a": "b"},
+        "global": {"storageClass": "fast"},
+        "enabled": true,
+        "future": {"a": 1},
+    });
+    let notes = helm.upgrade(&values).await;
+    let warning = "WARNING: this chart does not know, and ignores: \
+                   future, networkPolicy.apiServer.port, relay.tokenSecret.nmae, telemetry.endpiont.\n";
+    assert!(notes.contains(warning), "{notes}");
+    assert!(!helm.upgrade(&json!({})).await.contains("WARNING"));
 }
 
 #[tokio::test]

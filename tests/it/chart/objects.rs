@@ -9,7 +9,7 @@ use super::helm::{Chart, NAMESPACE};
 use crate::servers::ApiServer;
 
 /// API versions and kinds of all objects that the charts can create.
-const KINDS: [(&str, &str); 20] = [
+const KINDS: [(&str, &str); 21] = [
     ("v1", "ConfigMap"),
     ("v1", "PersistentVolumeClaim"),
     ("v1", "Secret"),
@@ -18,6 +18,7 @@ const KINDS: [(&str, &str); 20] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),

@@ -26,6 +26,10 @@ enum OptOut {
     Variable(&'static str, &'static str),
     /// The chart's value `telemetry.disabled`.
     Chart,
+    /// The chart's value `disabled`, which is Kamaji's `telemetry.disabled` where this chart is its dependency.
+    Alias,
+    /// The chart's value `telemetry.disabled` with `keepWhenDisabled`.
+    Kept,
     /// The chart's value `global.telemetry.disabled`.
     Global,
     /// The flag `--disable-telemetry` of Kamaji's operator, as Kamaji's chart sets it.
@@ -69,6 +73,11 @@ impl Scene {
             Some(OptOut::Argument(argument)) => values["extraArgs"] = json!([argument]),
             Some(OptOut::Variable(name, value)) => variables.push((name, value)),
             Some(OptOut::Chart) => values["telemetry"]["disabled"] = true.into(),
+            Some(OptOut::Alias) => values["disabled"] = true.into(),
+            Some(OptOut::Kept) => {
+                values["telemetry"]["disabled"] = true.into();
+                values["keepWhenDisabled"] = true.into();
+            }
             Some(OptOut::Global) => values["global"]["telemetry"]["disabled"] = true.into(),
         }
         let variables = variables.into_iter().map(|(name, value)| json!({"name": name, "value": value}));
@@ -86,12 +95,12 @@ impl Scene {
         match (self.installer, opt_out) {
             (Installer::Helm, _) => drop(self.helm.upgrade(&values).await),
             (Installer::Kubectl, Some(OptOut::Removal)) => {
-                for object in documents(&self.helm.template(&values).await.unwrap()) {
+                for object in documents(&self.helm.manifests(&values).await) {
                     self.cluster.remove(&object).await;
                 }
                 assert_objects(&self.cluster, &[], "removed").await;
             }
-            (Installer::Kubectl, _) => self.cluster.apply(&self.helm.template(&values).await.unwrap()).await,
+            (Installer::Kubectl, _) => self.cluster.apply(&self.helm.manifests(&values).await).await,
         }
     }
 
@@ -204,6 +213,8 @@ async fn the_charts_switches_and_kamajis_opt_out_leave_no_trace() {
     let mut scene = Scene::start(Installer::Helm).await;
     let mut running = scene.switch_on().await;
     running = scene.round(running, "chart", OptOut::Chart).await;
+    running = scene.round(running, "alias", OptOut::Alias).await;
+    running = scene.round(running, "kept", OptOut::Kept).await;
     running = scene.round(running, "global", OptOut::Global).await;
     scene.round(running, "kamajis", OptOut::Kamaji).await;
 }
@@ -214,5 +225,6 @@ async fn an_installation_without_helm_leaves_no_trace_when_it_is_switched_off_or
     let mut scene = Scene::start(Installer::Kubectl).await;
     let mut running = scene.switch_on().await;
     running = scene.round(running, "flag-true", OptOut::Argument("--disable-telemetry=true")).await;
+    running = scene.round(running, "kept", OptOut::Kept).await;
     scene.round(running, "removal", OptOut::Removal).await;
 }

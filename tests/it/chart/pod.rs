@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Container};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
 use kube::Api;
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::helm::NAMESPACE;
@@ -75,14 +76,31 @@ impl Pod {
         Self { agent: options.start().await, relay, environment, kubeconfig, _files: files }
     }
 
+    /// Runs a pod of one container to its end, and returns its standard output.
+    pub(super) async fn run_alone(cluster: &ApiServer, pod: &Value) -> String {
+        let spec: PodSpec = serde_json::from_value(pod["spec"].clone()).unwrap();
+        let files = Files::mount(cluster, &spec, None).await;
+        let [container] = &spec.containers[..] else { panic!("not one container: {:?}", spec.containers) };
+        let account = spec.service_account_name.as_deref().expect("the pod has a ServiceAccount");
+        let kubeconfig = cluster.service_account(NAMESPACE, account).await;
+        let mut program = Command::new(PROGRAM);
+        program.args(container.args.as_deref().unwrap()).env_clear().env("KUBECONFIG", kubeconfig);
+        output(program.envs(variables(cluster, container, &files).await)).await
+    }
+
     /// Runs another command in the agent's container, and returns its standard output.
     pub(super) async fn exec(&self, command: &str) -> String {
         let mut program = Command::new(PROGRAM);
-        program.arg(command).env_clear().envs(self.environment.clone()).env("KUBECONFIG", &self.kubeconfig);
-        let output = program.output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        output(program.arg(command).env_clear().envs(self.environment.clone()).env("KUBECONFIG", &self.kubeconfig))
+            .await
     }
+}
+
+/// Runs a program that must succeed, and returns its standard output.
+async fn output(program: &mut Command) -> String {
+    let output = program.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 async fn start_relay(cluster: &ApiServer, container: &Container, files: &Files) -> Collector {

@@ -29,7 +29,7 @@ const MORE: [&str; 4] = [
     "ServiceMonitor/kamaji-telemetry-agent",
 ];
 
-/// Asserts that the release consists of exactly these objects.
+/// Asserts that the release consists of exactly these objects. A pod of `helm test` is no part of it.
 pub(super) async fn assert_objects(cluster: &ApiServer, parts: &[&[&str]], when: &str) {
     objects::assert_objects(cluster, &AGENT, parts, when).await;
 }
@@ -83,7 +83,7 @@ async fn the_rendered_objects_are_applied_changed_and_removed_with_kubectl() {
     let cluster = ApiServer::start_for_a_chart().await;
     cluster.apply(&definition("monitoring.coreos.com_servicemonitors")).await;
     let helm = Helm::offline();
-    let rendered = async |values: Value| helm.template(&values).await.unwrap();
+    let rendered = async |values: Value| helm.manifests(&values).await;
     let (local, everything) = (rendered(json!({})).await, rendered(snapshots::extended()).await);
     cluster.apply(&local).await;
     assert_objects(&cluster, &[&DEFAULT], "applied").await;
@@ -122,9 +122,9 @@ async fn with_kubectl_objects_of_earlier_values_are_removed_with_those_values() 
     let elsewhere = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}});
     cluster.apply_one(&elsewhere).await;
     let helm = Helm::offline();
-    let before = helm.template(&json!({"telemetry": {"kamajiNamespace": "elsewhere"}})).await.unwrap();
+    let before = helm.manifests(&json!({"telemetry": {"kamajiNamespace": "elsewhere"}})).await;
     let own = json!({"relay": {"enabled": false}, "otlp": {"endpoint": "http://collector.test:4317"}});
-    let after = helm.template(&own).await.unwrap();
+    let after = helm.manifests(&own).await;
     cluster.apply(&before).await;
     cluster.apply(&after).await;
     for object in documents(&after) {

@@ -139,7 +139,7 @@ async fn rendered(more: &str) -> Vec<Value> {
     let chart = AGENT.path();
     let arguments = ["template", AGENT.release, &chart, "--namespace", NAMESPACE_PLACEHOLDER, &values];
     let mut objects = documents(&Helm::offline().run(&arguments).await.unwrap());
-    objects.retain(|object| object["kind"] != "ConfigMap" && object["kind"] != "PodDisruptionBudget");
+    objects.retain(|object| !["ConfigMap", "PodDisruptionBudget", "Pod"].iter().any(|kind| object["kind"] == *kind));
     objects
 }
 

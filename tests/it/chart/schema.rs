@@ -29,8 +29,8 @@ fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
     map.keys().map(String::as_str).collect()
 }
 
-/// Asserts that the schema of a map accepts exactly the keys of its defaults, requires them, since null would remove one, and
-/// lists them in the error for a misspelt key.
+/// Asserts that the schema of a map accepts exactly the keys of its defaults, and lists them in the error for a misspelt key.
+/// Globals belong to the parent chart, and those of other charts are accepted.
 fn assert_schema_of(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value, optional: &[&str]) {
     let Some(properties) = schema.get("properties").map(|properties| properties.as_object().unwrap()) else {
         let accepted = &schema["additionalProperties"];
@@ -41,19 +41,17 @@ fn assert_schema_of(path: &str, values: &Map<String, Value>, schema: &Value, roo
     assert_eq!(keys(properties), known, "{path}: keys of the schema, and of values.yaml");
     assert_eq!(schema["additionalProperties"], false, "{path}");
     let texts = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
-    let required = texts(&schema["required"]);
-    assert_eq!(required.iter().map(String::as_str).collect::<BTreeSet<_>>(), keys(values), "{path}: required");
     let allowed = texts(&schema["if"]["propertyNames"]["enum"]);
     assert_eq!(allowed.iter().map(String::as_str).collect::<BTreeSet<_>>(), known, "{path}: allowed");
     let message = format!("a map with keys among {}", allowed.join(", "));
     assert_eq!(schema["else"]["const"], message, "{path}");
-    for (key, value) in values {
+    for (key, value) in values.iter().filter(|(key, _)| *key != "global") {
         let inner = resolve(&properties[key], root);
         if let Value::Object(map) = value {
             assert_schema_of(&format!("{path}.{key}"), map, inner, root, &[]);
         }
         if value.is_boolean() {
-            assert_eq!(inner["enum"], json!([true, false]), "{path}.{key}: the error lists the accepted values");
+            assert_eq!(inner["enum"], json!([true, false, null]), "{path}.{key}: the error lists the accepted values");
         }
     }
 }

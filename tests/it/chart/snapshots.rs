@@ -9,14 +9,22 @@ use crate::servers::checkout;
 const WRITE: &str = "KAMAJI_TELEMETRY_WRITE";
 
 /// Returns the name and the values of each snapshot.
-pub(super) fn all() -> [(&'static str, Value); 5] {
+pub(super) fn all() -> [(&'static str, Value); 6] {
     [
         ("default", json!({"telemetry": {"endpoint": "https://telemetry.example.org"}})),
         ("disabled", json!({"telemetry": {"disabled": true}})),
+        ("kept", kept()),
         ("local", json!({})),
         ("own-collector", own_collector()),
         ("extended", extended()),
     ]
+}
+
+/// Returns values of a release that is switched off, and whose Deployment stays.
+pub(super) fn kept() -> Value {
+    let mut values = extended();
+    super::merge(&mut values, json!({"disabled": true, "keepWhenDisabled": true}));
+    values
 }
 
 fn own_collector() -> Value {
@@ -44,12 +52,16 @@ pub(super) fn extended() -> Value {
             "kamajiDeployment": "kamaji",
             "kamajiVersion": "v1.0.0",
         },
-        "image": {"repository": "registry.example.org/kamaji-telemetry-agent", "digest": digest},
+        "global": {"imageRegistry": "registry.example.org"},
+        "image": {"digest": digest},
         "imagePullSecrets": [{"name": "registry"}],
         "replicas": 2,
+        "revisionHistoryLimit": 2,
         "logFormat": "json",
         "extraEnv": [{"name": "RUST_LOG", "value": "kamaji_telemetry=debug"}],
         "extraArgs": ["--operator-poll-interval=1m"],
+        "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": true}],
         "relay": {
             "httpsProxy": "http://proxy.example.org:3128",
             "noProxy": ".example.net",
@@ -58,6 +70,7 @@ pub(super) fn extended() -> Value {
             "tokenSecret": {"name": "relay-token"},
             "extraEnv": [{"name": "RELAY_MEMORY_SPIKE_MIB", "value": "8"}],
             "extraArgs": ["--set=service::telemetry::logs::level=info"],
+            "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": true}],
         },
         "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
         "serviceMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
@@ -75,12 +88,28 @@ pub(super) fn extended() -> Value {
                 "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
             },
         }]}},
+        "topologySpreadConstraints": [{
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
+        }],
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
         "priorityClassName": "system-cluster-critical",
         // Labels of the chart's selectors must not be overridden.
         "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
         "extraAnnotations": {"example.org/owner": "platform"},
         "podLabels": {"tier": "telemetry"},
         "podAnnotations": {"example.org/scrape": "true"},
+        "extraObjects": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "more", "namespace": "{{ .Release.Namespace }}", "labels": {"a": "b"}},
+                "data": {"release": "{{ .Release.Name }}"},
+            },
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: text\n  namespace: {{ .Release.Namespace }}\n",
+        ],
     })
 }
 

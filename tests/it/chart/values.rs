@@ -1,56 +1,61 @@
-//! Tests of the agent's values: the schema covers each, and no mistake passes for an opt-out.
+//! Tests of the agent's values: the schema covers each, and a mistake is rejected with the remedy.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::artifact_hub::containers;
+use super::files::copy_of_the_chart;
 use super::helm::{AGENT, BACKEND};
-use super::schema::{assert_schema_matches_values, rejection};
+use super::schema::{rejection, resolve};
 use super::{Helm, code_blocks, merge, read, snapshots};
 use crate::servers::documents;
 
-#[test]
-fn the_schema_matches_values_yaml() {
-    assert_schema_matches_values(&AGENT);
-    let schema = AGENT.schema();
-    let global = &schema["properties"]["global"]["properties"]["telemetry"];
-    assert_eq!(global["additionalProperties"], false);
-}
+/// Maps with defaults that the schema does not describe, since they are Kubernetes'. null in them removes a default.
+pub(super) const FREE_MAPS: [&str; 3] = ["/resources", "/podSecurityContext", "/relay/resources"];
 
-#[tokio::test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_mistaken_opt_out_is_rejected_with_the_accepted_values() {
-    let helm = Helm::offline();
-    let switch = "value must be one of true, false";
-    let keys = "value must be 'a map with keys among disabled, endpoint, exportInterval, extended, followKamajiOptOut";
-    for (values, path, accepted) in [
-        (json!({"telemetry": {"disabled": "no"}}), "/telemetry/disabled", switch),
-        (json!({"telemetry": {"disabled": "true"}}), "/telemetry/disabled", switch),
-        (json!({"telemetry": {"disabled": "off"}}), "/telemetry/disabled", switch),
-        (json!({"telemetry": {"disabled": 1}}), "/telemetry/disabled", switch),
-        (json!({"telemetry": {"disabled": null}}), "/telemetry", "missing property 'disabled'"),
-        (json!({"telemetry": {"disable": true}}), "/telemetry", keys),
-        (json!({"telemetry": {"enabled": false}}), "/telemetry", keys),
-        (json!({"telemetry": false}), "/telemetry", "got boolean, want object"),
-        (json!({"telemetry": null}), "''", "missing property 'telemetry'"),
-        (json!({"telemetry": {"endpoint": "none"}}), "/telemetry/endpoint", "does not match pattern '^(https?://"),
-        (json!({"telemetry": {"followKamajiOptOut": "no"}}), "/telemetry/followKamajiOptOut", switch),
-        (json!({"global": {"telemetry": {"disabled": "yes"}}}), "/global/telemetry/disabled", switch),
-        (json!({"global": {"telemetry": {"disable": true}}}), "/global/telemetry", "keys among disabled'"),
-        (json!({"global": {"telemetry": {"enabled": false}}}), "/global/telemetry", "keys among disabled'"),
-        (json!({"global": {"telemetry": false}}), "/global/telemetry", "got boolean, want object"),
-        (json!({"disabled": true}), "''", "keys among global, enabled, telemetry, image,"),
-        (json!({"enabled": false}), "/enabled", "value must be true"),
-        (json!({"replicas": 0}), "/replicas", "want 1"),
-    ] {
-        let error = rejection(&helm, values.clone()).await;
+/// Asserts that the schema of a map describes each of its defaults and nothing else, and requires only what switches telemetry
+/// off: any other value may be missing.
+fn assert_schema_of(path: &str, values: &Map<String, Value>, schema: &Value, root: &Value) {
+    let Some(properties) = schema.get("properties").map(|properties| properties.as_object().unwrap()) else {
         assert!(
-            error.contains(&format!("at '{}'", path.trim_matches('\''))) && error.contains(accepted),
-            "{values}: {error}"
+            FREE_MAPS.contains(&path) || values.is_empty(),
+            "{path} has defaults that the schema does not describe"
         );
+        return;
+    };
+    let known = |key: &&String| path.is_empty() && *key == "enabled" || values.contains_key(*key);
+    assert!(properties.keys().all(|key| known(&key)), "{path}: {:?} in the schema", properties.keys());
+    let required: Vec<String> = serde_json::from_value(schema["required"].clone()).unwrap_or_default();
+    let expected = match path {
+        "" => &["disabled", "telemetry"][..],
+        "/telemetry" => &["disabled"],
+        _ => &[],
+    };
+    assert_eq!(required, expected, "{path}");
+    for (key, value) in values {
+        let path = format!("{path}/{key}");
+        let inner = resolve(properties.get(key).unwrap_or_else(|| panic!("the schema has no {path}")), root);
+        if let Value::Object(map) = value {
+            assert_schema_of(&path, map, inner, root);
+        }
+        if value.is_boolean() {
+            let values = inner["enum"].as_array().unwrap_or_else(|| panic!("{path}: the error lists the values"));
+            assert_eq!(values.contains(&Value::Null), !path.ends_with("/disabled"), "{path}: what is off is not null");
+        }
     }
 }
 
+#[test]
+fn the_schema_matches_values_yaml() {
+    let (defaults, schema) = (AGENT.defaults(), AGENT.schema());
+    assert_schema_of("", defaults.as_object().unwrap(), &schema, &schema);
+    let helpers = AGENT.file("templates/_helpers.tpl");
+    let names: Vec<_> =
+        FREE_MAPS.iter().filter_map(|path| path.strip_prefix('/')).filter(|it| !it.contains('/')).collect();
+    assert!(helpers.contains(&names.join(",")), "{names:?}");
+}
+
 /// Values as JSON, and what the error about them contains.
-const MISTAKES: [(&str, &str); 25] = [
+const MISTAKES: [(&str, &str); 28] = [
     (r#"{"relay": {"enabled": false}}"#, "set otlp.endpoint to your own collector"),
     (r#"{"otlp": {"endpoint": "http://collector.test:4317"}}"#, "set relay.enabled=false"),
     (r#"{"otlp": {"headersSecret": {"name": "a"}}}"#, "otlp.headersSecret.name is \"a\""),
@@ -66,11 +71,14 @@ const MISTAKES: [(&str, &str); 25] = [
     (r#"{"telemetry": {"exportInterval": 300}}"#, "at '/telemetry/exportInterval'"),
     (r#"{"telemetry": {"kamajiVersion": "newest"}}"#, "at '/telemetry/kamajiVersion'"),
     (r#"{"image": {"digest": "latest"}}"#, "at '/image/digest'"),
-    (r#"{"image": {"repository": "a.test/kamaji-telemetry:v1"}}"#, "at '/image/repository'"),
+    (r#"{"image": {"repository": "clastix/kamaji-telemetry:v1"}}"#, "at '/image/repository'"),
     (r#"{"relay": {"image": {"pullPolicy": "Sometimes"}}}"#, "one of 'Always', 'IfNotPresent', 'Never'"),
     (r#"{"listenAddress": "::"}"#, "at '/listenAddress'"),
     (r#"{"networkPolicy": {"apiServer": {"cidrs": ["kubernetes.test"]}}}"#, "at '/networkPolicy/apiServer/cidrs/0'"),
-    (r#"{"extraArgs": "--disable-telemetry"}"#, "got string, want array"),
+    (r#"{"extraArgs": "--disable-telemetry"}"#, "at '/extraArgs': got string, want null or array"),
+    (r#"{"nodeSelector": "linux"}"#, "at '/nodeSelector': got string, want null or object"),
+    (r#"{"image": {"registry": "https://a.test"}}"#, "at '/image/registry'"),
+    (r#"{"extraVolumes": [{"configMap": {"name": "a"}}]}"#, "missing property 'name'"),
     (r#"{"networkPolicy": {"apiServer": {"ports": []}}}"#, "at '/networkPolicy/apiServer/ports'"),
     (r#"{"extraEnv": [{"value": "1"}]}"#, "missing property 'name'"),
     (
@@ -122,32 +130,18 @@ async fn a_mistake_is_rejected_with_the_remedy() {
     }
 }
 
-/// The relay reads no opt-out, so that telemetry would stay on.
-#[tokio::test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn an_opt_out_on_the_relay_is_rejected() {
-    let helm = Helm::offline();
-    let variables = ["DO_NOT_TRACK", "OTEL_SDK_DISABLED", "KAMAJI_TELEMETRY_DISABLE_TELEMETRY"]
-        .map(|name| (name, "extraEnv", json!([{"name": name, "value": "true"}])));
-    let arguments = ["--disable-telemetry", "--disable-telemetry=true"].map(|flag| (flag, "extraArgs", json!([flag])));
-    for (opt_out, key, list) in variables.into_iter().chain(arguments) {
-        let error = rejection(&helm, json!({"relay": {key: list}})).await;
-        assert!(error.contains(&format!("relay.{key} has {opt_out}, ")), "{error}");
-        assert!(error.contains(&format!("set it in {key}, or telemetry.disabled=true")), "{error}");
-        helm.template(&json!({key: list})).await.unwrap_or_else(|error| panic!("{opt_out}: {error}"));
-    }
-}
-
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn valid_values_are_accepted() {
     let helm = Helm::offline();
     for values in snapshots::all().map(|(_, values)| values).into_iter().chain([
         // Globals of another chart, and the condition of a parent chart.
-        json!({"global": {"imageRegistry": "registry.test", "telemetry": {}}, "enabled": true}),
+        json!({"global": {"storageClass": "a", "enabled": true, "telemetry": {}}, "enabled": true}),
+        json!({"global": null, "enabled": null}),
         json!({"global": {"telemetry": {"disabled": false}}}),
         json!({"telemetry": {"endpoint": "https://[2001:db8::1]:8443/otlp", "exportInterval": "90s"}}),
-        json!({"listenAddress": "[::]", "image": {"repository": "registry.test:5000/a/b", "tag": "v1"}}),
+        json!({"listenAddress": "[::]", "image": {"registry": "registry.test:5000", "repository": "a/b", "tag": "v1"}}),
+        json!({"metricsEnabled": false, "telemetry": {"enabled": true, "disks": 1}}),
         json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null}}),
         json!({"relay": {"extraEnv": [{"name": "GOMEMLIMIT", "value": "64MiB"}]}}),
         json!({"extraEnv": [{"name": "DO_NOT_TRACK", "value": "1"}], "extraArgs": ["--disable-telemetry=true"]}),
@@ -155,6 +149,60 @@ async fn valid_values_are_accepted() {
     ]) {
         helm.template(&values).await.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
+}
+
+/// Returns the images that the chart runs with these values.
+async fn images(values: &Value) -> Vec<String> {
+    let objects = documents(&Helm::offline().template(values).await.unwrap());
+    let test = objects.iter().filter_map(|object| object["spec"]["containers"].as_array()).flatten();
+    let containers = objects.iter().flat_map(containers).chain(test);
+    containers.map(|container| container["image"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_image_is_named_by_registry_repository_and_digest_or_tag() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let (agent, relay) = ("clastix/kamaji-telemetry-agent", "otel/opentelemetry-collector-contrib");
+    let version = env!("CARGO_PKG_VERSION");
+    let of = |image: &Value| json!({"image": image, "relay": {"image": image}});
+    let tag = json!({"tag": "v1"});
+    for (values, expected) in [
+        (json!({}), [format!("docker.io/{relay}:0.161.0"), format!("ghcr.io/{agent}:{version}")]),
+        (of(&tag), [format!("docker.io/{relay}:v1"), format!("ghcr.io/{agent}:v1")]),
+        (
+            of(&json!({"tag": "v1", "digest": digest})),
+            [format!("docker.io/{relay}@{digest}"), format!("ghcr.io/{agent}@{digest}")],
+        ),
+        (
+            json!({"global": {"imageRegistry": "a.test:5000/mirror/"}}),
+            [format!("a.test:5000/mirror/{relay}:0.161.0"), format!("a.test:5000/mirror/{agent}:{version}")],
+        ),
+        (
+            of(&json!({"registry": "", "repository": "b.test:5000/c", "tag": "v1"})),
+            ["b.test:5000/c:v1".to_owned(), "b.test:5000/c:v1".to_owned()],
+        ),
+    ] {
+        let [relay, agent] = expected;
+        assert_eq!(images(&values).await, [relay, agent.clone(), agent], "{values}");
+    }
+}
+
+/// A release of this project makes digests the default.
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_blank_digest_overrides_that_of_a_release() {
+    let chart = copy_of_the_chart();
+    let digest = format!("digest: sha256:{}", "a".repeat(64));
+    for file in ["values.yaml", "files/values.yaml"] {
+        let path = chart.path().join(file);
+        std::fs::write(&path, AGENT.file(file).replace("digest: \"\"", &digest)).unwrap();
+    }
+    let (chart, helm) = (chart.path().display().to_string(), Helm::offline());
+    assert!(helm.template_of(&chart, &json!({})).await.unwrap().contains("@sha256:"));
+    let blank = json!({"image": {"digest": ""}, "relay": {"image": {"digest": ""}}});
+    let rendered = helm.template_of(&chart, &blank).await.unwrap();
+    assert!(!rendered.contains("@sha256:") && rendered.contains("contrib:0.161.0"), "{rendered}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 40] = [
+const OTHERS: [&str; 46] = [
     "--backup",
     "--bench",
     "--bundle",
@@ -29,8 +29,10 @@ const OTHERS: [&str; 40] = [
     "--kubeconfig",
     "--lib",
     "--locked",
+    "--logs",
     "--namespace",
     "--nocapture",
+    "--output",
     "--path",
     "--privileged",
     "--profile",
@@ -39,11 +41,13 @@ const OTHERS: [&str; 40] = [
     "--replicas",
     "--repo",
     "--reset-then-reuse-values",
+    "--reuse-values",
     "--rm",
     "--server-side",
     "--set",
     "--shrink",
     "--signer-workflow",
+    "--skip-tests",
     "--start",
     "--stored",
     "--test",
@@ -51,6 +55,8 @@ const OTHERS: [&str; 40] = [
     "--tool",
     "--type",
     "--values",
+    "--wait",
+    "--wait-for-jobs",
 ];
 
 /// Variables that are not a flag's: a switch, and those of the tests.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PodSpec;
+use kube::Api;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use serde_json::{Value, json};
 use tonic::metadata::MetadataValue;
@@ -11,13 +12,12 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 use uuid::Uuid;
 
-use super::of;
-use super::pod::{NAME, Pod, backup_pod, run_to_completion};
+use super::pod::{NAME, Pod, backup_pod, job_pod, run_to_completion, try_to_completion};
+use super::{of, offline};
 use crate::backend::samples::{created, logs_request, now};
 use crate::backend::tls::Authority;
-use crate::chart::helm::{BACKEND, NAMESPACE};
-use crate::chart::objects::pod_of;
-use crate::chart::{code_blocks, read};
+use crate::chart::helm::NAMESPACE;
+use crate::chart::merge;
 use crate::servers::{ApiServer, documents};
 
 const INGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -52,17 +52,16 @@ async fn events(authority: &Authority, pod: &Pod, token: &str) -> usize {
     serde_json::from_str::<Value>(body).unwrap()["events"].as_array().unwrap().len()
 }
 
+/// Returns the number of replicas of the backend.
+async fn replicas(cluster: &ApiServer) -> Option<i32> {
+    let sets: Api<StatefulSet> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    sets.get(NAME).await.unwrap().spec.replicas
+}
+
 /// Returns the backups in their volume.
 fn backups(claims: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(claims.join(format!("{NAME}-backup"))).unwrap();
     files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "db")).collect()
-}
-
-/// Returns the documented Job that restores a backup.
-fn restore_job() -> Value {
-    let text = read("docs/backend.md");
-    let mut objects = code_blocks(&text, "yaml").into_iter().flat_map(documents);
-    objects.find(|object| object["kind"] == "Job").expect("the documentation has a Job")
 }
 
 #[tokio::test]
@@ -102,14 +101,20 @@ async fn the_installed_backend_ingests_shows_backs_up_and_restores() {
     assert_eq!(send(&authority, &pod, Some(INGEST_TOKEN)).await, Code::Ok);
     assert!(authority.get(pod.http(), OVERVIEW, &reader_token()).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(events(&authority, &pod, &admin).await, 2);
-    pod.terminate().await;
 
-    let job: Job = serde_json::from_value(restore_job()).unwrap();
-    let mut spec: PodSpec = job.spec.unwrap().template.spec.unwrap();
+    // As documented: maintenance, then the restore, then both off.
+    let mut restoring = values.clone();
     let name = file.file_name().unwrap().to_str().unwrap();
-    let argument = spec.containers[0].args.as_mut().unwrap().last_mut().unwrap();
-    *argument = argument.replace("telemetry-20261124T031700Z.db", name);
+    merge(&mut restoring, json!({"maintenance": true, "restore": {"backup": name}}));
+    of(&cluster).upgrade(&restoring).await;
+    assert_eq!(replicas(&cluster).await, Some(0));
+    let spec = job_pod(&cluster, "restore").await;
+    let error = try_to_completion(&cluster, &spec, claims.path(), str::to_owned).await.unwrap_err();
+    assert!(error.contains("the store is in use: stop the backend before the restore"), "{error}");
+    pod.terminate().await;
     run_to_completion(&cluster, &spec, claims.path()).await;
+    of(&cluster).upgrade(&values).await;
+    assert_eq!(replicas(&cluster).await, Some(1));
     let pod = Pod::start(&cluster, claims.path()).await;
     assert_eq!(events(&authority, &pod, &admin).await, 1, "events after the backup are gone");
 }
@@ -126,26 +131,56 @@ async fn default_values_accept_every_sender_without_tls() {
     client.export(logs_request(vec![created(Uuid::new_v4(), now())])).await.unwrap();
 }
 
+/// `helm test` runs its pod in the cluster. Here it asks for the local address instead of that of the Service.
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn the_documented_restore_job_is_valid_restricted_and_has_the_charts_image() {
+async fn the_pod_of_helm_test_asks_for_the_readiness_and_checks_the_certificate() {
     let cluster = ApiServer::start_for_a_chart().await;
-    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let metadata = json!({"name": NAMESPACE, "labels": restricted});
-    cluster.apply_one(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
-    // The tests' cluster has no controllers, one of which would create this ServiceAccount.
-    let account = json!({"name": "default", "namespace": NAMESPACE});
-    cluster.apply_one(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})).await;
-    let mut job = restore_job();
-    job["metadata"]["namespace"] = json!(NAMESPACE);
-    cluster.dry_run(&job).await.unwrap();
-    let template = &job["spec"]["template"];
-    cluster.dry_run(&pod_of(template)).await.unwrap();
-    let image = BACKEND.defaults()["image"]["repository"].as_str().unwrap().to_owned();
-    assert_eq!(
-        template["spec"]["securityContext"],
-        BACKEND.defaults()["podSecurityContext"],
-        "the chart's security context"
-    );
-    assert_eq!(template["spec"]["containers"][0]["image"], format!("{image}:{}", env!("CARGO_PKG_VERSION")));
+    let authority = Authority::new();
+    let [issued, other] = [authority.issue(2100), authority.issue(2100)];
+    for (name, (certificate, key)) in [("issued", &issued), ("other", &other)] {
+        create_secret(&cluster, name, json!({"tls.crt": certificate, "tls.key": key})).await;
+    }
+    let claims = tempfile::tempdir().unwrap();
+    for (values, service) in [
+        (json!({}), "http://kamaji-telemetry-backend.kamaji-system.svc:4318"),
+        (json!({"tls": {"existingSecret": "issued"}}), "https://kamaji-telemetry-backend.kamaji-system.svc:4318"),
+    ] {
+        of(&cluster).upgrade(&values).await;
+        let pod = Pod::start(&cluster, claims.path()).await;
+        let scheme = service.split_once("://").unwrap().0;
+        let local = format!("{scheme}://{}", pod.http());
+        let change = |argument: &str| argument.replace(service, &local);
+        let test = test_pod(&values).await;
+        let printed = try_to_completion(&cluster, &test, claims.path(), change).await;
+        assert_eq!(printed, Ok(format!("{local} is ready.\n")));
+        pod.terminate().await;
+    }
+
+    // The Service of a pod that has not taken up a renewed certificate.
+    let pod = Pod::start(&cluster, claims.path()).await;
+    let mut test = test_pod(&json!({"tls": {"existingSecret": "other"}})).await;
+    test.containers[0].args.as_mut().unwrap().push("--timeout=1s".to_owned());
+    let change =
+        |argument: &str| argument.replace("kamaji-telemetry-backend.kamaji-system.svc:4318", &pod.http().to_string());
+    let error = try_to_completion(&cluster, &test, claims.path(), change).await.unwrap_err();
+    assert!(error.contains("presents another certificate than that of --certificate"), "{error}");
+}
+
+/// Returns the pod of `helm test`.
+async fn test_pod(values: &Value) -> PodSpec {
+    let objects = documents(&offline().template(values).await.unwrap());
+    let test = objects.iter().find(|object| object["kind"] == "Pod").expect("a pod of the test");
+    assert_eq!(test["metadata"]["annotations"]["helm.sh/hook"], "test");
+    serde_json::from_value(test["spec"].clone()).unwrap()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_job_that_binds_the_claim_of_the_backups_ends() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    of(&cluster).upgrade(&json!({"backup": {"enabled": true}})).await;
+    let claims = tempfile::tempdir().unwrap();
+    let printed = run_to_completion(&cluster, &job_pod(&cluster, "volume").await, claims.path()).await;
+    assert!(printed.contains(env!("CARGO_PKG_VERSION")), "{printed}");
 }

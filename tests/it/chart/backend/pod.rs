@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
+use kube::api::ListParams;
 use tokio::process::Command;
 
 use crate::chart::helm::NAMESPACE;
@@ -52,6 +53,7 @@ impl Pod {
         };
         let ready = probe_path(container, container.readiness_probe.as_ref());
         let live = probe_path(container, container.liveness_probe.as_ref());
+        assert_eq!(probe_path(container, container.startup_probe.as_ref()), live);
         let answers = async |addresses: &Addresses, path: &str| {
             web::answers_ok(&format!("http://{}", addresses.health), path).await
         };
@@ -105,20 +107,46 @@ pub(super) async fn backup_pod(cluster: &ApiServer) -> PodSpec {
     job.template.spec.unwrap()
 }
 
+/// Returns the pod of the Job in `cluster` whose name begins with that of the chart and `part`.
+pub(super) async fn job_pod(cluster: &ApiServer, part: &str) -> PodSpec {
+    let jobs: Api<Job> = Api::namespaced(cluster.admin().clone(), NAMESPACE);
+    let listed = jobs.list(&ListParams::default()).await.unwrap().items;
+    let prefix = format!("{NAME}-{part}-");
+    let mut found = listed.into_iter().filter(|job| job.metadata.name.as_ref().unwrap().starts_with(&prefix));
+    let job = found.next().unwrap_or_else(|| panic!("no Job {prefix}…"));
+    assert!(found.next().is_none(), "one Job {prefix}…");
+    job.spec.unwrap().template.spec.unwrap()
+}
+
 /// Runs a pod to completion, and returns its standard output.
 pub(super) async fn run_to_completion(cluster: &ApiServer, spec: &PodSpec, claims: &Path) -> String {
+    try_to_completion(cluster, spec, claims, str::to_owned).await.unwrap()
+}
+
+/// Runs a pod to completion, with each argument replaced by `change`, and returns its standard output, or its standard error if
+/// it fails.
+pub(super) async fn try_to_completion(
+    cluster: &ApiServer,
+    spec: &PodSpec,
+    claims: &Path,
+    change: impl Fn(&str) -> String,
+) -> Result<String, String> {
     let files = Files::mount(cluster, spec, Some(claims)).await;
     let container = only_container(spec);
-    let arguments: Vec<_> = container.args.iter().flatten().map(|argument| files.localize(argument)).collect();
-    run(&arguments, &variables(cluster, container, &files).await).await
+    let arguments = container.args.iter().flatten().map(|argument| files.localize(&change(argument)));
+    try_run(&arguments.collect::<Vec<_>>(), &variables(cluster, container, &files).await).await
 }
 
 async fn run(arguments: &[String], environment: &Variables) -> String {
+    try_run(arguments, environment).await.unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+}
+
+async fn try_run(arguments: &[String], environment: &Variables) -> Result<String, String> {
     let mut program = Command::new(PROGRAM);
     program.args(arguments).env_clear().envs(environment.clone());
     let output = program.output().await.unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 fn only_container(spec: &PodSpec) -> &Container {

@@ -5,6 +5,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::{of, snapshots};
+use crate::chart::apply::assert_second_apply_is_a_no_op;
 use crate::chart::definitions::with_definitions;
 use crate::chart::helm::{BACKEND, Helm, NAMESPACE};
 use crate::chart::objects::{self, pod_of};
@@ -24,15 +25,17 @@ const DEFAULT: [&str; 3] = [
 ];
 
 /// Objects that the optional values add, without the claim of the backups.
-const MORE: [&str; 11] = [
+const MORE: [&str; 13] = [
     "Certificate/kamaji-telemetry-backend",
+    "ConfigMap/backend-map",
+    "ConfigMap/backend-text",
     "CronJob/kamaji-telemetry-backend-backup",
     "GRPCRoute/kamaji-telemetry-backend-grpc",
     "HTTPRoute/kamaji-telemetry-backend-http",
     "Ingress/kamaji-telemetry-backend-grpc",
     "Ingress/kamaji-telemetry-backend-http",
     "NetworkPolicy/kamaji-telemetry-backend",
-    "NetworkPolicy/kamaji-telemetry-backend-backup",
+    "NetworkPolicy/kamaji-telemetry-backend-jobs",
     "Service/kamaji-telemetry-backend-metrics",
     "ServiceMonitor/kamaji-telemetry-backend",
     "PrometheusRule/kamaji-telemetry-backend",
@@ -61,10 +64,12 @@ async fn a_backend_is_installed_changed_and_uninstalled_and_its_volumes_are_kept
         "kubectl exec -n kamaji-system sts/kamaji-telemetry-backend -- kamaji-telemetry backend token create",
         "kubectl port-forward -n kamaji-system svc/kamaji-telemetry-backend 4318",
         "telemetry.endpoint=http://kamaji-telemetry-backend.kamaji-system.svc:4318",
+        "helm test backend -n kamaji-system",
         "No backups are made",
     ] {
         assert!(notes.contains(text), "{text}: {notes}");
     }
+    assert!(!notes.contains("MAINTENANCE"), "{notes}");
     assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM]], "installed").await;
     let uid = claim_uid(&cluster).await;
 
@@ -87,7 +92,9 @@ async fn a_backend_is_installed_changed_and_uninstalled_and_its_volumes_are_kept
         assert!(notes.contains(text), "{text}: {notes}");
     }
     assert!(!notes.contains("WARNING") && !notes.contains("No backups"), "{notes}");
-    assert_objects(&cluster, &[&DEFAULT, &MORE, &[STORE_CLAIM, BACKUP_CLAIM]], "changed").await;
+    let job = documents(&helm.template(&everything).await.unwrap()).into_iter().find(|object| object["kind"] == "Job");
+    let job = format!("Job/{}", job.unwrap()["metadata"]["name"].as_str().unwrap());
+    assert_objects(&cluster, &[&DEFAULT, &MORE, &[STORE_CLAIM, BACKUP_CLAIM, &job]], "changed").await;
 
     helm.upgrade(&json!({})).await;
     assert_objects(&cluster, &[&DEFAULT, &[STORE_CLAIM, BACKUP_CLAIM]], "changed back").await;
@@ -156,6 +163,40 @@ async fn every_object_of_the_backend_is_valid_and_its_pods_satisfy_the_restricte
     assert!(error.contains("violates PodSecurity \"restricted:latest\": runAsNonRoot"), "{error}");
 }
 
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn maintenance_and_a_restore_keep_the_claims_and_are_in_the_notes() {
+    let cluster = ApiServer::start_for_a_chart().await;
+    let helm = of(&cluster);
+    let running = json!({"backup": {"enabled": true}});
+    helm.upgrade(&running).await;
+    let uid = claim_uid(&cluster).await;
+
+    let objects: [&[&str]; 3] = [&DEFAULT, &[STORE_CLAIM, BACKUP_CLAIM], &["CronJob/kamaji-telemetry-backend-backup"]];
+    let notes = helm.upgrade(&json!({"backup": {"enabled": true}, "maintenance": true})).await;
+    assert!(notes.contains("MAINTENANCE: no backend runs") && notes.contains("set restore.backup"), "{notes}");
+    assert!(!notes.contains("helm test"), "no backend answers: {notes}");
+    assert_objects(&cluster, &objects, "in maintenance").await;
+
+    let job = "Job/kamaji-telemetry-backend-restore-20261124t031700z-e68d";
+    let restore = json!({"backup": "telemetry-20261124T031700Z.db"});
+    let notes = helm.upgrade(&json!({"backup": {"enabled": true}, "maintenance": true, "restore": restore})).await;
+    assert!(notes.contains("job/kamaji-telemetry-backend-restore-20261124t031700z-e68d --for=condition"), "{notes}");
+    assert_objects(&cluster, &[&objects.concat(), &[job]], "while restoring").await;
+
+    helm.upgrade(&running).await;
+    assert_eq!(claim_uid(&cluster).await, uid, "the same volume");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_second_server_side_apply_of_the_backend_changes_nothing() {
+    let cluster = with_definitions().await;
+    for (name, values) in snapshots::all() {
+        assert_second_apply_is_a_no_op(&cluster, &of(&cluster), &format!("apply-{name}"), &values).await;
+    }
+}
+
 /// Resets the immutable fields of the store's claim to those of the installed release.
 fn with_the_installed_claim(mut values: Value) -> Value {
     let persistence = json!({"store": {"sqlite": {"persistence": {"storageClass": "", "size": "10Gi"}}}});
@@ -166,7 +207,7 @@ fn with_the_installed_claim(mut values: Value) -> Value {
 /// Returns the pod template of an object, if it has one.
 fn template_of(object: &Value) -> Option<&Value> {
     match object["kind"].as_str()? {
-        "StatefulSet" => Some(&object["spec"]["template"]),
+        "StatefulSet" | "Job" => Some(&object["spec"]["template"]),
         "CronJob" => Some(&object["spec"]["jobTemplate"]["spec"]["template"]),
         _ => None,
     }

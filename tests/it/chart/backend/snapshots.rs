@@ -6,8 +6,18 @@ use super::offline;
 use crate::chart::snapshots::compare;
 
 /// Returns the name and the values of each snapshot.
-pub(super) fn all() -> [(&'static str, Value); 2] {
-    [("default", json!({})), ("everything", everything())]
+pub(super) fn all() -> [(&'static str, Value); 3] {
+    [("default", json!({})), ("everything", everything()), ("restore", restore())]
+}
+
+/// Returns values that restore a backup in maintenance.
+pub(super) fn restore() -> Value {
+    json!({
+        "maintenance": true,
+        "restore": {"backup": "telemetry-20261124T031700Z.db"},
+        "backup": {"enabled": true},
+        "prometheusRule": {"enabled": true},
+    })
 }
 
 /// Returns values that set everything that can be combined.
@@ -16,7 +26,8 @@ pub(in crate::chart) fn everything() -> Value {
     let from =
         |namespace: &str| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]);
     json!({
-        "image": {"repository": "registry.example.org/kamaji-telemetry-backend", "digest": digest},
+        "global": {"imageRegistry": "registry.example.org"},
+        "image": {"registry": "other.example.org", "repository": "kamaji-telemetry-backend", "digest": digest},
         "imagePullSecrets": [{"name": "registry"}],
         "store": {"sqlite": {"persistence": {
             "size": "20Gi",
@@ -44,8 +55,11 @@ pub(in crate::chart) fn everything() -> Value {
         "backup": {"enabled": true, "timeZone": "Etc/UTC"},
         "serviceMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}},
-        "networkPolicy": {"enabled": true, "from": from("ingress-nginx"), "metricsFrom": from("monitoring")},
+        "networkPolicy": {"enabled": true, "from": from("envoy-gateway-system"), "metricsFrom": from("monitoring")},
         "logFormat": "json",
+        "revisionHistoryLimit": 3,
+        "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+        "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/ssl/certs", "readOnly": true}],
         "extraEnv": [{"name": "RUST_LOG", "value": "kamaji_telemetry=debug"}],
         "extraArgs": ["--tls-reload-interval=10s"],
         "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
@@ -54,13 +68,31 @@ pub(in crate::chart) fn everything() -> Value {
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
         ]}}},
+        "topologySpreadConstraints": [{
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"tier": "telemetry"}},
+        }],
         "priorityClassName": "system-cluster-critical",
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         // Labels of the chart's selectors must not be overridden.
         "extraLabels": {"team": "platform", "app.kubernetes.io/name": "kamaji"},
         "extraAnnotations": {"example.org/owner": "platform"},
         "podLabels": {"tier": "telemetry", "app.kubernetes.io/component": "other"},
         "podAnnotations": {"example.org/log": "true"},
+        "extraObjects": [config_map("map"), config_map("text").to_string()],
     })
+}
+
+/// Returns an object with templates of Helm in it.
+fn config_map(name: &str) -> Value {
+    let metadata = json!({
+        "name": format!("{{{{ .Release.Name }}}}-{name}"),
+        "namespace": "{{ .Release.Namespace }}",
+        "labels": {"app.kubernetes.io/instance": "{{ .Release.Name }}"},
+    });
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 }
 
 fn ingress(protocol: &str) -> Value {

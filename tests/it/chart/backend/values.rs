@@ -1,8 +1,11 @@
 //! Tests of the backend's values: the schema covers each, and values that would be ignored or unsafe are rejected.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{offline, snapshots};
+use crate::chart::artifact_hub::containers;
 use crate::chart::helm::BACKEND;
 use crate::chart::schema::{assert_schema_matches_values, rejection};
 use crate::chart::{code_blocks, merge};
@@ -28,19 +31,26 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
     assert_rejected([
         (json!({"replicas": 2}), "keys among global, enabled, image,"),
         (json!({"store": {"clickhouse": {}}}), "at '/store': value must be 'a map with keys among sqlite'"),
-        (json!({"store": {"sqlite": null}}), "missing property 'sqlite'"),
+        (json!({"global": {"imageRegistry": "https://registry.test"}}), "at '/global/imageRegistry'"),
+        (json!({"image": {"registry": "registry.test/a:v1"}}), "at '/image/registry'"),
+        (json!({"image": {"repository": "clastix/a:v1"}}), "at '/image/repository'"),
+        (json!({"maintenance": "yes"}), "value must be one of true, false"),
+        (json!({"restore": {"backup": "/backups/telemetry-20261124T031700Z.db"}}), "at '/restore/backup'"),
+        (json!({"restore": {"file": "a.db"}}), "keys among backup, activeDeadlineSeconds, resources"),
         (json!({"store": {"sqlite": {"persistence": {"accessModes": ["ReadWriteMany"]}}}}), "accessModes/0'"),
         (json!({"store": {"sqlite": {"persistence": {"size": "10 GB"}}}}), "persistence/size'"),
         (json!({"store": {"sqlite": {"persistence": {"keepOnUninstall": "no"}}}}), "value must be one of true, false"),
         (json!({"retention": {"event": "30d"}}), "keys among events, installations,"),
         (json!({"retention": {"events": "0d"}}), "at '/retention/events'"),
         (json!({"retention": {"events": "3651d"}}), "at '/retention/events'"),
-        (json!({"retention": {"installations": 400}}), "got number, want string"),
+        (json!({"retention": {"installations": 400}}), "got number, want null or string"),
         (json!({"rateLimit": {"items": -1}}), "at '/rateLimit/items'"),
-        (json!({"rateLimit": {"items": "1000"}}), "got string, want integer"),
+        (json!({"rateLimit": {"items": "1000"}}), "got string, want null or integer"),
         (json!({"maxConnections": -1}), "at '/maxConnections'"),
         (json!({"auth": {"token": "a"}}), "keys among ingestTokensSecret, readerTokensSecret"),
-        (json!({"auth": {"readerTokensSecret": {"key": ""}}}), "at '/auth/readerTokensSecret/key'"),
+        (json!({"auth": {"readerTokensSecret": {"key": "a b"}}}), "at '/auth/readerTokensSecret/key'"),
+        (json!({"nodeSelector": "linux"}), "at '/nodeSelector': got string, want null or object"),
+        (json!({"tolerations": "all"}), "at '/tolerations': got string, want null or array"),
         (json!({"publicPage": true}), "at '/publicPage'"),
         (json!({"publicPage": {"enabled": "no"}}), "value must be one of true, false"),
         (json!({"publicUrl": "telemetry.example.org"}), "at '/publicUrl'"),
@@ -65,8 +75,8 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"backup": {"schedule": "TZ=UTC 3 * * *"}}), "at '/backup/schedule'"),
         (json!({"backup": {"activeDeadlineSeconds": 86_401}}), "at '/backup/activeDeadlineSeconds'"),
         (
-            json!({"backup": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}),
-            "value must be one of 'ReadWriteOnce', 'ReadWriteMany'",
+            json!({"backup": {"persistence": {"accessModes": ["ReadOnlyMany"]}}}),
+            "value must be one of 'ReadWriteOnce', 'ReadWriteOncePod', 'ReadWriteMany'",
         ),
         // A shutdown takes up to 10 s, and the next pod may start only after it.
         (json!({"terminationGracePeriodSeconds": 10}), "at '/terminationGracePeriodSeconds'"),
@@ -79,6 +89,9 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"networkPolicy": {"from": ["10.0.0.0/8"]}}), "at '/networkPolicy/from/0'"),
         (json!({"networkPolicy": {"from": [{}]}}), "at '/networkPolicy/from/0'"),
         (json!({"listenAddress": "::"}), "at '/listenAddress'"),
+        (json!({"revisionHistoryLimit": -1}), "at '/revisionHistoryLimit'"),
+        (json!({"extraVolumes": [{}]}), "at '/extraVolumes/0'"),
+        (json!({"extraObjects": [1]}), "at '/extraObjects/0'"),
     ])
     .await;
 }
@@ -169,6 +182,14 @@ async fn contradictions_are_rejected_with_the_remedy() {
             "extraEnv has KAMAJI_TELEMETRY_STORE, which is set already",
         ),
         (json!({"service": {"externalTrafficPolicy": "Local"}}), "service.type is ClusterIP, which has none"),
+        (
+            json!({"restore": {"backup": "a.db"}, "backup": {"enabled": true}}),
+            "restore.backup is \"a.db\", yet maintenance is false and the backend uses the store: set maintenance=true",
+        ),
+        (
+            json!({"restore": {"backup": "a.db"}, "maintenance": true}),
+            "backup.enabled is false and there is no claim of backups: set backup.enabled=true",
+        ),
     ])
     .await;
 }
@@ -181,8 +202,41 @@ async fn the_documented_exposure_is_accepted_and_admits_only_the_trusted_proxies
     let values: Value = serde_yaml_ng::from_str(code_blocks(section, "yaml")[0]).unwrap();
     let objects = documents(&offline().template(&values).await.unwrap());
     let policy = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
-    assert_eq!(policy["spec"]["ingress"][0]["from"], values["networkPolicy"]["from"]);
+    let [proxy, test] = &policy["spec"]["ingress"][0]["from"].as_array().unwrap()[..] else { panic!("{policy}") };
+    assert_eq!(*proxy, values["networkPolicy"]["from"][0]);
+    assert_eq!(test["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "test", "the pod of `helm test`");
     assert!(values["networkPolicy"]["from"][0].is_object() && values["trustedProxies"][0].is_string(), "{values}");
+}
+
+/// Returns the images of all containers of the objects that are rendered.
+async fn images(values: Value) -> BTreeSet<String> {
+    let objects = documents(&offline().template(&values).await.unwrap());
+    let pods = objects.iter().filter_map(|object| object.pointer("/spec/containers")?.as_array()).flatten();
+    let containers = objects.iter().flat_map(containers).chain(pods);
+    containers.map(|container| container["image"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn every_pod_has_the_same_image_from_the_registry_of_the_values() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let version = env!("CARGO_PKG_VERSION");
+    for (image, global, expected) in [
+        (json!({}), "", format!("ghcr.io/clastix/kamaji-telemetry-backend:{version}")),
+        (json!({"registry": "a.test"}), "", format!("a.test/clastix/kamaji-telemetry-backend:{version}")),
+        (
+            json!({"registry": "a.test", "digest": digest}),
+            "b.test:5000/mirror/",
+            format!("b.test:5000/mirror/clastix/kamaji-telemetry-backend@{digest}"),
+        ),
+        (json!({"registry": "", "repository": "c.test/d", "tag": "v1"}), "", "c.test/d:v1".to_owned()),
+    ] {
+        for mut values in snapshots::all().map(|(_, values)| values) {
+            values["image"] = image.clone();
+            values["global"] = json!({"imageRegistry": global});
+            assert_eq!(images(values).await, BTreeSet::from([expected.clone()]));
+        }
+    }
 }
 
 #[tokio::test]
@@ -191,7 +245,9 @@ async fn valid_values_of_the_backend_are_accepted() {
     let helm = offline();
     let open_shift = json!({"runAsUser": null, "runAsGroup": null, "fsGroup": null});
     for values in snapshots::all().map(|(_, values)| values).into_iter().chain([
-        json!({"global": {"imageRegistry": "registry.test"}, "enabled": true}),
+        json!({"global": {"imageRegistry": "registry.test:5000/mirror/", "other": {"a": 1}}, "enabled": true}),
+        json!({"image": {"registry": "", "repository": "registry.test:5000/a/b", "tag": "v1"}}),
+        json!({"maintenance": true, "backup": {"persistence": {"accessModes": ["ReadWriteOncePod"]}}}),
         exposed(),
         // A name that a wildcard covers, and a port.
         with(exposed(), json!({"publicUrl": "https://a.b.test:8443", "ingress": {"http": {"host": "*.b.test"}}})),

@@ -18,6 +18,7 @@ NODE_FIGURES := $(TARGET_DIR)/tmp/node
 # The tests that write their expected output where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
 	chart::backend::snapshots::the_backends_chart_renders_its_snapshots \
+	chart::backend::missing_values::the_copy_of_values_yaml_that_templates_read_is_up_to_date \
 	chart::readme::the_readmes_tables_of_values_match_values_yaml \
 	docs::reference::the_reference_is_of_the_commands_and_the_metrics
 
@@ -217,6 +218,7 @@ chart-defaults: ## Make the relay's image with RELAY_DIGEST the default of the a
 			exit 1
 		fi
 	done
+	cp $$chart/values.yaml $$chart/files
 	sed -i "/- name: relay\$$/{n;s|image: .*|image: $$name@$(RELAY_DIGEST)|}" $$chart/Chart.yaml
 	grep -qF "image: $$name@$(RELAY_DIGEST)" $$chart/Chart.yaml
 

@@ -28,6 +28,8 @@ fn assert_contains(path: &str, stored: &Value, rendered: &Value) {
                 assert_contains(path, stored, rendered);
             }
         }
+        // Stored as null. Without it, a tool that owns no rule yet would take back none.
+        (Value::Null, Value::Array(rules)) if path.ends_with("Role.rules") => assert!(rules.is_empty(), "{path}"),
         _ => assert_eq!(stored, rendered, "{path}"),
     }
 }
@@ -61,7 +63,9 @@ async fn a_second_apply_of_each_rendering_changes_nothing() {
     let snapshots = snapshots::all().into_iter().filter(|(name, _)| *name != "disabled");
     for (name, values) in snapshots.map(|(name, values)| (name.to_owned(), values)).chain(more()) {
         assert_second_apply_is_a_no_op(&cluster, &helm, &name, &values).await;
-        for object in documents(&helm.template_as("gitops", &name, &values).await.unwrap()) {
+        let objects = documents(&helm.template_as("gitops", &name, &values).await.unwrap());
+        // Not the pod of `helm test`, to which the server adds tolerations, as to every pod.
+        for object in objects.into_iter().filter(|object| object["kind"] != "Pod") {
             let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
             let metadata = &object["metadata"];
             let stored =

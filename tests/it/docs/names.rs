@@ -10,7 +10,7 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 46] = [
+const OTHERS: [&str; 49] = [
     "--backup",
     "--bench",
     "--bundle",
@@ -20,11 +20,14 @@ const OTHERS: [&str; 46] = [
     "--config",
     "--create-namespace",
     "--features",
+    "--field-selector",
     "--for",
+    "--force-conflicts",
     "--format",
     "--from",
     "--from-literal",
     "--ignore-missing",
+    "--install",
     "--installations",
     "--kubeconfig",
     "--lib",

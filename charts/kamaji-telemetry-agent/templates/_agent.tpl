@@ -48,6 +48,8 @@ Returns the agent's container. Settings are environment variables rather than ar
     httpGet:
       path: /livez
       port: http
+    # The agent ends within 5 s of a signal. A frozen one never does, and would be waited for half a minute.
+    terminationGracePeriodSeconds: 6
   # The agent is ready after its first list of the TenantControlPlanes, which takes a second or two in a large cluster.
   readinessProbe:
     httpGet:

@@ -92,6 +92,8 @@ through it until its end.
     httpGet:
       port: relay-health
     {{- end }}
+    # The relay keeps nothing that it would have to finish.
+    terminationGracePeriodSeconds: 6
   {{- with $relay.resources }}
   resources:
     {{- toYaml . | nindent 4 }}

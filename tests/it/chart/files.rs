@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::helm::{AGENT, Helm};
 use super::read;
-use crate::servers::{checkout, documents};
+use crate::servers::checkout;
 
 /// Each file of the chart's directory `files`, and the file of which it is a copy.
 const COPIES: [(&str, &str); 4] = [
@@ -29,7 +29,7 @@ fn the_charts_contain_their_files_themselves() {
     for path in files_below(&checkout("charts")) {
         assert!(!path.symlink_metadata().unwrap().is_symlink(), "{} is a link", path.display());
     }
-    let names: Vec<_> = files_below(&checkout("charts").join(AGENT.name).join("files")).into_iter().collect();
+    let names = files_below(&checkout("charts").join(AGENT.name).join("files"));
     assert_eq!(names.len(), COPIES.len(), "{names:?}");
     for (copy, original) in COPIES {
         assert!(AGENT.file(copy) == read(original), "{copy} differs from {original}: run `make generate`");
@@ -65,24 +65,6 @@ async fn an_empty_or_missing_file_fails_the_rendering_unless_telemetry_is_off() 
             let off = helm.template_of(&chart, &json!({"disabled": true})).await;
             assert_eq!(off.unwrap().trim(), "", "an opt-out works with an incomplete chart");
         }
-    }
-}
-
-#[tokio::test]
-#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
-async fn a_package_renders_the_configurations() {
-    let helm = Helm::offline();
-    let folder = tempfile::tempdir().unwrap();
-    let destination = folder.path().display().to_string();
-    helm.run(&["package", &AGENT.path(), "--destination", &destination]).await.unwrap();
-    let metadata: Value = serde_yaml_ng::from_str(&AGENT.file("Chart.yaml")).unwrap();
-    let package = format!("{destination}/{}-{}.tgz", AGENT.name, metadata["version"].as_str().unwrap());
-    for (endpoint, file) in [("", "debug.yaml"), ("https://telemetry.test", "relay.yaml")] {
-        let rendered = helm.template_of(&package, &json!({"telemetry": {"endpoint": endpoint}})).await.unwrap();
-        let config_maps: Vec<Value> =
-            documents(&rendered).into_iter().filter(|object| object["kind"] == "ConfigMap").collect();
-        let [relay] = &config_maps[..] else { panic!("one ConfigMap: {config_maps:?}") };
-        assert_eq!(relay["data"]["relay.yaml"], read(&format!("otel-collector/{file}")));
     }
 }
 

@@ -97,6 +97,11 @@ pub(crate) struct Root {
 impl Root {
     /// Creates a root directory with the binary of `component`.
     pub(crate) fn new(component: Component) -> Self {
+        Self::of(&component.binary())
+    }
+
+    /// Creates a root directory with `binary`.
+    pub(crate) fn of(binary: &Path) -> Self {
         let root = Self { folder: tempfile::tempdir().unwrap() };
         fs::set_permissions(root.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["usr/lib", "usr/lib64", "usr/local/bin", "etc/ssl/certs", "home/nonroot", "run", "tmp", "var"]
@@ -114,7 +119,7 @@ impl Root {
         for (path, content) in FILES {
             root.write(path, content);
         }
-        fs::copy(component.binary(), root.path(PROGRAM)).unwrap();
+        fs::copy(binary, root.path(PROGRAM)).unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         root
     }
 

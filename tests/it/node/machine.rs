@@ -4,7 +4,7 @@ mod files;
 mod images;
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::servers::{checkout, tool_path, tools_folder, within};
+
+pub(super) use images::{NEXT, PREVIOUS};
 
 /// The timeout of a condition on the node: pods are started, ended and started again with a backoff of up to 20 s meanwhile, on
 /// two cores that other tests share.
@@ -122,8 +124,7 @@ impl Node {
 
     /// Moves this thread into the node's network, and with it every connection that it opens and every process that it starts.
     pub(crate) fn enter(&self) {
-        let network = File::open(format!("/proc/{}/ns/net", self.first)).expect("the node runs");
-        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
+        enter_network(self.first);
     }
 
     /// Kills every process of the node, as a power failure would, and starts it again with the same disk.
@@ -160,11 +161,22 @@ impl Node {
         path.display().to_string()
     }
 
+    /// Enforces network policies, until this test process ends or the node crashes.
+    pub(crate) fn enforce_network_policies(&mut self) {
+        let input = self.script.stdin.as_mut().expect("it is piped");
+        input.write_all(b"kube-router\n").expect("the node runs");
+    }
+
     /// Returns the path, on this machine, of a folder on the node's disk, which it creates. It is `/var/lib/NAME` on the node.
     pub(crate) fn disk(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join("var-lib").join(name);
         fs::create_dir_all(&path).expect("the folder is writable");
         path
+    }
+
+    /// Returns the path, on this machine, of a path on the node, with what is mounted there.
+    pub(crate) fn root(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.first))
     }
 
     /// Runs a program of the node's own in all of its namespaces, and returns its standard output.
@@ -180,6 +192,17 @@ impl Node {
         let folder = find_folder(&self.memory_cgroup(), id).unwrap_or_else(|| panic!("{container} has no cgroup"));
         let listed = fs::read_to_string(folder.join("cgroup.procs")).expect("a cgroup lists its processes");
         listed.lines().map(|line| line.parse().expect("it is a number")).collect()
+    }
+
+    /// Returns the process IDs, on this machine, of a pod, given by its UID: of its sandbox and of every container.
+    pub(crate) fn pod_processes(&self, uid: &str) -> Vec<u32> {
+        let folder =
+            find_folder(&self.memory_cgroup(), &format!("pod{uid}")).unwrap_or_else(|| panic!("{uid} has no cgroup"));
+        let containers = fs::read_dir(folder).expect("it is there").filter_map(|entry| Some(entry.ok()?.path()));
+        let lists = containers.filter_map(|container| fs::read_to_string(container.join("cgroup.procs")).ok());
+        lists
+            .flat_map(|list| list.lines().map(|line| line.parse().expect("it is a number")).collect::<Vec<_>>())
+            .collect()
     }
 
     fn memory_cgroup(&self) -> PathBuf {
@@ -202,10 +225,33 @@ impl Node {
     }
 }
 
+/// Returns the path of a file of the previous version, below `charts`: of the directory that the variable
+/// `KAMAJI_TELEMETRY_TEST_PREVIOUS` names, in which `tests/tools/previous` puts the charts and binaries of the last release. By
+/// default it is this checkout.
+pub(crate) fn previous(path: &str) -> PathBuf {
+    previous_release().map_or_else(|| checkout(path), |directory| directory.join(path))
+}
+
+fn previous_release() -> Option<PathBuf> {
+    std::env::var_os("KAMAJI_TELEMETRY_TEST_PREVIOUS").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// Sends a signal, by its name without `SIG`, to a process of this machine.
 pub(crate) fn kill(process: u32, signal: &str) {
     let status = Command::new("kill").args(["-s", signal, &process.to_string()]).status();
     assert!(status.expect("`kill` is there").success(), "SIG{signal} can't be sent to {process}");
+}
+
+/// Kills processes of this machine by one command, so that none has time to act on the end of another.
+pub(crate) fn kill_all(processes: &[u32]) {
+    let status = Command::new("kill").arg("-KILL").args(processes.iter().map(u32::to_string)).status();
+    assert!(status.expect("`kill` is there").success(), "{processes:?} can't be killed");
+}
+
+/// Moves this thread into the network of a process of this machine.
+pub(crate) fn enter_network(process: u32) {
+    let network = File::open(format!("/proc/{process}/ns/net")).expect("the process runs");
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
 }
 
 fn child_of(process: u32) -> Option<u32> {

@@ -1,17 +1,20 @@
 //! A namespace of the node for one test, with Kamaji's operator in it, and what a test does there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::machine::{Node, NodeGuard, PATIENCE, kill, node};
+use super::machine::{Node, NodeGuard, PATIENCE, kill, kill_all, node};
 use crate::faults::stored;
 use crate::servers::{checkout, documents, fixture, web};
 
 /// The interval at which a condition is checked. Each check runs kubectl, which takes 0.1 s of a processor.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The flags of a backend that keeps every version apart: by default it stores those of one sender beyond 32 an hour as other.
+pub(super) const ALL_VALUES: [&str; 3] = ["--max-values=0", "--max-counted-events=0", "--max-bulk-events=0"];
 
 /// The number of namespaces so far, which are named by it.
 static SCENES: AtomicU32 = AtomicU32::new(0);
@@ -71,26 +74,36 @@ impl Scene {
 
     /// Uninstalls every release, and deletes the namespaces and control planes of earlier tests.
     async fn clear(&self) {
-        let releases = self.helm(&["list", "--all-namespaces", "--all", "--output=json"]).await.unwrap();
-        let releases: Vec<Value> = serde_json::from_str(&releases).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        for release in releases {
-            let (name, namespace) = (text(&release["name"]), text(&release["namespace"]));
-            self.helm(&["uninstall", &name, "--namespace", &namespace]).await.unwrap();
-        }
+        self.clear_releases().await;
+        // What was applied without Helm. The rest of it is in the namespaces.
+        let label = "--selector=app.kubernetes.io/part-of=kamaji";
+        drop(self.kubectl(&["delete", "clusterroles,clusterrolebindings", label]).await);
         drop(self.kubectl(&["delete", "tenantcontrolplanes", "--all-namespaces", "--all"]).await);
         let namespaces = self.get(&["namespaces"]).await.unwrap();
         for namespace in namespaces["items"].as_array().unwrap() {
-            let name = text(&namespace["metadata"]["name"]);
+            let name = namespace["metadata"]["name"].as_str().unwrap();
             if name.starts_with("telemetry-") {
-                drop(self.kubectl(&["delete", "namespace", &name, "--wait=false"]).await);
+                drop(self.kubectl(&["delete", "namespace", name, "--wait=false"]).await);
             }
+        }
+    }
+
+    /// Uninstalls every release.
+    pub(super) async fn clear_releases(&self) {
+        let releases = self.helm(&["list", "--all-namespaces", "--all", "--output=json"]).await.unwrap();
+        let releases: Vec<Value> = serde_json::from_str(&releases).unwrap();
+        for release in releases {
+            let (name, namespace) = (&release["name"], &release["namespace"]);
+            let [name, namespace] = [name, namespace].map(|value| value.as_str().unwrap());
+            self.helm(&["uninstall", name, "--namespace", namespace, "--wait"]).await.unwrap();
         }
     }
 
     /// Applies an object by server-side apply.
     pub(super) async fn apply(&self, object: &Value) {
-        let file = self.file("object.json", &object.to_string());
+        // A name of its own, since several may be applied at once.
+        let name = format!("{}-{}.json", object["kind"], object["metadata"]["name"]).replace('"', "");
+        let file = self.file(&name, &object.to_string());
         let applied = self.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &file]).await;
         applied.unwrap_or_else(|error| panic!("{object}: {error}"));
     }
@@ -118,23 +131,18 @@ impl Scene {
     pub(super) async fn install_agent(&self, values: &Value) -> String {
         let mut all = json!({"telemetry": {"exportInterval": "1s"}});
         merge(&mut all, values);
-        self.install("telemetry", "kamaji-telemetry-agent", &all).await
+        self.install("telemetry", &checkout("charts/kamaji-telemetry-agent"), &all).await
     }
 
     /// Installs or upgrades a release of the backend's chart with `values`, and waits for its pod.
     pub(super) async fn install_backend(&self, values: &Value) -> String {
-        let volume = format!("{}-store", self.namespace);
-        self.volume(&volume).await;
-        let mut all = json!({
-            "store": {"sqlite": {"persistence": {"storageClass": "node"}}},
-        });
-        merge(&mut all, values);
-        self.install("backend", "kamaji-telemetry-backend", &all).await
+        self.volume(&format!("{}-store", self.namespace), Component::Backend.name()).await;
+        self.install("backend", &checkout("charts/kamaji-telemetry-backend"), &backend_values(values)).await
     }
 
-    async fn install(&self, release: &str, chart: &str, values: &Value) -> String {
-        let file = self.file(&format!("{release}.json"), &values.to_string());
-        let chart = checkout("charts").join(chart).display().to_string();
+    pub(super) async fn install(&self, release: &str, chart: &Path, values: &Value) -> String {
+        let file = self.values(release, values);
+        let chart = chart.display().to_string();
         let arguments = ["upgrade", "--install", release, &chart, "--namespace", &self.namespace, "--values", &file];
         let done = self.helm(&[&arguments[..], &["--reset-values", "--wait", "--timeout=4m"]].concat()).await;
         match done {
@@ -143,17 +151,23 @@ impl Scene {
         }
     }
 
+    /// Writes the values of a release into a file, and returns its path.
+    pub(super) fn values(&self, release: &str, values: &Value) -> String {
+        self.file(&format!("{release}.json"), &values.to_string())
+    }
+
     /// Returns what is known about the pods, for a failed test.
     pub(super) async fn describe(&self) -> String {
         let pods = self.in_namespace(&["describe", "pods"]).await.unwrap_or_default();
         let events = self.in_namespace(&["get", "events"]).await.unwrap_or_default();
-        let select = ["logs", "--selector=app.kubernetes.io/part-of=kamaji", "--all-containers", "--tail=20"];
+        let names = "--selector=app.kubernetes.io/name in (kamaji-telemetry-agent, kamaji-telemetry-backend)";
+        let select = ["logs", names, "--all-containers", "--prefix", "--tail=20"];
         let logs = self.in_namespace(&select).await.unwrap_or_default();
         format!("{pods}\n{events}\n{logs}")
     }
 
-    /// Creates a volume of the class `node` on the node's disk.
-    pub(super) async fn volume(&self, name: &str) {
+    /// Creates a volume of the class `node` on the node's disk, for a claim of the namespace.
+    pub(super) async fn volume(&self, name: &str, claim: &str) {
         let folder = self.disk(&format!("volumes/{name}"));
         std::fs::create_dir_all(folder).unwrap();
         self.apply(&json!({
@@ -173,6 +187,7 @@ impl Scene {
                 "capacity": {"storage": "10Gi"},
                 "accessModes": ["ReadWriteOnce"],
                 "storageClassName": "node",
+                "claimRef": {"namespace": self.namespace, "name": claim},
                 "local": {"path": format!("/var/lib/volumes/{name}")},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}},
             },
@@ -182,13 +197,17 @@ impl Scene {
 
     /// Applies the control plane `number` at version `v1.30.{patch}`: created if it is not there.
     pub(super) async fn tenant(&self, number: u32, patch: u32) {
-        self.apply(&json!({
+        self.apply(&self.tenant_object(number, patch)).await;
+    }
+
+    /// Returns the control plane `number` at version `v1.30.{patch}`.
+    pub(super) fn tenant_object(&self, number: u32, patch: u32) -> Value {
+        json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1",
             "kind": "TenantControlPlane",
             "metadata": {"name": format!("tenant-{number}"), "namespace": self.namespace},
             "spec": {"dataStore": "default", "kubernetes": {"version": format!("v1.30.{patch}")}},
-        }))
-        .await;
+        })
     }
 
     /// Deletes the control plane `number`.
@@ -210,13 +229,15 @@ impl Scene {
         Some(serde_json::from_str(&found).unwrap())
     }
 
-    /// Returns the pods of a component that are not being deleted.
+    /// Returns the pods of a component that are not being deleted, without those of Jobs and of `helm test`.
     pub(super) async fn pods(&self, component: Component) -> Vec<Pod> {
         let label = format!("--selector=app.kubernetes.io/name={}", component.name());
         let pods = self.object(&["pods", &label]).await.unwrap();
-        let pods =
-            pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-        pods.map(|pod| Pod(pod.clone())).collect()
+        let serves = |pod: &&Value| {
+            let owner = pod["metadata"]["ownerReferences"][0]["kind"].as_str();
+            pod["metadata"]["deletionTimestamp"].is_null() && matches!(owner, Some("ReplicaSet" | "StatefulSet"))
+        };
+        pods["items"].as_array().unwrap().iter().filter(serves).map(|pod| Pod(pod.clone())).collect()
     }
 
     /// Returns the one pod of a component, once there is one.
@@ -261,6 +282,11 @@ impl Scene {
         pod.restarts(container)
     }
 
+    /// Kills every process of a pod at once, its sandbox included, which keeps the pod's network.
+    pub(super) fn kill_pod(&self, pod: &Pod) {
+        kill_all(&self.pod_processes(pod.0["metadata"]["uid"].as_str().unwrap()));
+    }
+
     /// Returns the metrics of a pod of the agent or of the backend. This thread is in the network of the node.
     pub(super) async fn metrics(&self, pod: &Pod) -> String {
         web::get(&format!("http://{}:8080", pod.address()), "/metrics").await
@@ -303,6 +329,14 @@ impl Scene {
         let known = if timeout.is_err() { self.describe().await } else { String::new() };
         assert_eq!(last, expected, "{known}");
     }
+
+    /// Returns the Warning events of the namespace: reason and message.
+    pub(super) async fn warnings(&self) -> Vec<String> {
+        let events = self.object(&["events", "--field-selector=type=Warning"]).await.unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = events["items"].as_array().unwrap().iter();
+        events.map(|event| format!("{}: {}", text(&event["reason"]), text(&event["message"]))).collect()
+    }
 }
 
 impl Component {
@@ -319,6 +353,11 @@ impl Pod {
     /// Returns the pod's name.
     pub(super) fn name(&self) -> &str {
         self.0["metadata"]["name"].as_str().unwrap()
+    }
+
+    /// Returns the pod's UID.
+    pub(super) fn uid(&self) -> &str {
+        self.0["metadata"]["uid"].as_str().unwrap()
     }
 
     /// Returns the pod's address.
@@ -350,8 +389,20 @@ impl Pod {
     }
 }
 
+/// Returns the values of the backend's chart that the node needs, with `values`.
+pub(super) fn backend_values(values: &Value) -> Value {
+    let mut all = json!({
+        "store": {"sqlite": {"persistence": {"storageClass": "node"}}},
+        "backup": {"persistence": {"storageClass": "node"}},
+        // Each event of a test has a version of its own, of which one sender may add only 32 an hour by default.
+        "maxValues": 0,
+    });
+    merge(&mut all, values);
+    all
+}
+
 /// Replaces parts of `values` by those of `more`.
-fn merge(values: &mut Value, more: &Value) {
+pub(super) fn merge(values: &mut Value, more: &Value) {
     match (values, more) {
         (Value::Object(values), Value::Object(more)) => {
             for (key, value) in more {

@@ -9,17 +9,20 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Node;
+use super::{Node, previous_release};
 use crate::image::root::{Component, ENVIRONMENT, PROGRAM, Root, USER};
 use crate::servers::tool_path;
 
 /// The images that the charts run by default, without their tag.
-pub(crate) const AGENT_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-agent";
-pub(crate) const BACKEND_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-backend";
-pub(crate) const RELAY_IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib";
+const AGENT_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-agent";
+const BACKEND_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-backend";
+const RELAY_IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib";
 
 /// The tag of the next version, which has the binaries of this one.
 pub(crate) const NEXT: &str = "next";
+
+/// The tag of the previous version, whose binaries are those of [`previous`](super::previous).
+pub(crate) const PREVIOUS: &str = "previous";
 
 /// The collector's version, which is the tag of its image.
 const COLLECTOR: &str = "0.161.0";
@@ -36,25 +39,33 @@ struct Image {
 pub(super) async fn load(node: &Node) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for component in Component::ALL {
-        let root = Root::new(component);
         let repository = match component {
             Component::Agent => AGENT_IMAGE,
             Component::Backend => BACKEND_IMAGE,
         };
-        let environment = ENVIRONMENT.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let image = Image {
-            name: format!("{repository}:{}", env!("CARGO_PKG_VERSION")),
-            root: root.path("/"),
-            entrypoint: PROGRAM.to_owned(),
-            environment,
-        };
-        import(node, &folder, &image).await;
-        tag(node, &image.name, &format!("{repository}:{NEXT}")).await;
+        let current = format!("{repository}:{}", env!("CARGO_PKG_VERSION"));
+        import_program(node, &folder, &Root::new(component), &current).await;
+        tag(node, &current, &format!("{repository}:{NEXT}")).await;
+        let previous = format!("{repository}:{PREVIOUS}");
+        match previous_release() {
+            None => tag(node, &current, &previous).await,
+            Some(directory) => {
+                let binary = directory.join(format!("images/{}/kamaji-telemetry", component.name()));
+                import_program(node, &folder, &Root::of(&binary), &previous).await;
+            }
+        }
     }
     let relay = format!("{RELAY_IMAGE}:{COLLECTOR}");
     import(node, &folder, &single(&folder, &relay, "collector")).await;
     tag(node, &relay, &format!("{RELAY_IMAGE}:{NEXT}")).await;
     import(node, &folder, &single(&folder, "localhost/pause:1", "kubernetes/pause")).await;
+}
+
+/// Imports the image `name` of the program in `root`.
+async fn import_program(node: &Node, folder: &TempDir, root: &Root, name: &str) {
+    let environment = ENVIRONMENT.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let image = Image { name: name.to_owned(), root: root.path("/"), entrypoint: PROGRAM.to_owned(), environment };
+    import(node, folder, &image).await;
 }
 
 /// Returns an image of one static program and the CA bundle.

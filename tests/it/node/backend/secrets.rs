@@ -1,0 +1,245 @@
+//! TLS with a private CA, closed ingest, and the replacement of tokens, certificates and CA bundles while events go on.
+
+use http::{Request, StatusCode};
+use kube::client::Body;
+use rcgen::CertificateParams;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+
+use super::fleet::Fleet;
+use crate::node::figures::Injury;
+use crate::node::scene::{Component, Pod, Scene};
+use crate::servers::Authority;
+
+const FIRST: &str = "0123456789abcdef0123456789abcdef";
+const SECOND: &str = "fedcba9876543210fedcba9876543210";
+
+/// A backend with TLS and closed ingest, and what its agents need.
+struct Secured {
+    scene: Scene,
+    folder: TempDir,
+}
+
+/// The containers of both pods, and the number of their starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Containers {
+    backend: (String, u64),
+    agent: (String, u64),
+    relay: (String, u64),
+}
+
+impl Secured {
+    async fn new() -> Self {
+        Self { scene: Scene::new().await, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn authority(&self, name: &str) -> Authority {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Authority::new(&folder)
+    }
+
+    /// Returns the backend's name in the cluster, which its certificate has.
+    fn host(&self) -> String {
+        format!("kamaji-telemetry-backend.{}.svc", self.scene.namespace)
+    }
+
+    /// Replaces a Secret as a whole, as cert-manager and External Secrets do.
+    async fn secret(&self, name: &str, kind: &str, files: &Value) {
+        self.scene
+            .apply(&json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": self.scene.namespace},
+                "type": kind,
+                "stringData": files,
+            }))
+            .await;
+    }
+
+    /// Lets the backend present a new certificate of `authority`.
+    async fn certificate(&self, authority: &Authority) {
+        let (certificate, key) = authority.issue("backend", |params| {
+            *params = CertificateParams::new(vec![self.host()]).unwrap();
+        });
+        let [certificate, key] = [certificate, key].map(|path| std::fs::read_to_string(path).unwrap());
+        self.secret("backend-tls", "kubernetes.io/tls", &json!({"tls.crt": certificate, "tls.key": key})).await;
+    }
+
+    /// Lets the relay trust these CAs.
+    async fn bundle(&self, authorities: &[&Authority]) {
+        let bundle = authorities.iter().map(|authority| std::fs::read_to_string(authority.certificate()).unwrap());
+        self.secret("backend-ca", "Opaque", &json!({"ca.crt": bundle.collect::<String>()})).await;
+    }
+
+    /// Lets the backend accept these tokens of senders.
+    async fn accept(&self, tokens: &[&str]) {
+        self.secret("ingest", "Opaque", &json!({"tokens": tokens.join("\n")})).await;
+    }
+
+    /// Lets the relay send this token.
+    async fn send(&self, token: &str) {
+        self.secret("relay", "Opaque", &json!({"token": token})).await;
+    }
+
+    async fn install_backend(&self) {
+        let values = json!({
+            "tls": {"existingSecret": "backend-tls"},
+            "auth": {"ingestTokensSecret": {"name": "ingest"}},
+        });
+        self.scene.install_backend(&values).await;
+    }
+
+    /// Installs the agent, whose relay knows the Secrets.
+    async fn install_agent(&self) {
+        let values = json!({
+            "telemetry": {"endpoint": format!("https://{}:4318", self.host())},
+            "relay": {"caBundle": {"secret": "backend-ca"}, "tokenSecret": {"name": "relay"}},
+        });
+        self.scene.install_agent(&values).await;
+    }
+
+    /// Waits until the backend answers an empty request with `token` by `status`, over TLS with a certificate of `authority`.
+    async fn answered(&self, authority: &Authority, token: &str, status: StatusCode) {
+        let pod = self.scene.pod(Component::Backend).await;
+        let certificate = CertificateDer::from_pem_file(authority.certificate()).unwrap().to_vec();
+        self.scene
+            .until(&format!("the backend to answer {status}"), async || {
+                let url = format!("https://{}:4318", pod.address());
+                let mut config = kube::Config::new(url.parse().unwrap());
+                config.root_cert = Some(vec![certificate.clone()]);
+                config.tls_server_name = Some(self.host());
+                config.default_retry = false;
+                let client = kube::Client::try_from(config).unwrap();
+                let request = Request::post("/v1/logs")
+                    .header("authorization", format!("Bearer {token}"))
+                    .header("content-type", "application/json")
+                    .body(Body::from(b"{}".to_vec()))
+                    .unwrap();
+                let response = client.send(request).await.ok()?;
+                (response.status() == status).then_some(())
+            })
+            .await;
+    }
+
+    async fn containers(&self) -> Containers {
+        let of = |pod: &Pod, name: &str| (pod.container_id(name), pod.restarts(name));
+        let agent = self.scene.pod(Component::Agent).await;
+        let backend = self.scene.pod(Component::Backend).await;
+        Containers { backend: of(&backend, "backend"), agent: of(&agent, "agent"), relay: of(&agent, "relay") }
+    }
+
+    /// Waits until the agent's events were refused, as its metrics count it.
+    async fn refused(&self) {
+        self.scene
+            .until("a refused event", async || {
+                let pod = self.scene.pod(Component::Agent).await;
+                let metrics = self.scene.metrics(&pod).await;
+                let failed = metrics.lines().filter(|line| {
+                    line.contains("_exports_total{signal=\"logs\"") && !line.contains("result=\"success\"")
+                });
+                failed.into_iter().any(|line| !line.ends_with(" 0")).then_some(())
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
+async fn an_event_arrives_over_tls_of_a_private_ca_once_its_token_is_right() {
+    let secured = Secured::new().await;
+    let authority = secured.authority("first");
+    secured.certificate(&authority).await;
+    secured.bundle(&[&authority]).await;
+    secured.accept(&[FIRST]).await;
+    secured.send(SECOND).await;
+    secured.install_backend().await;
+    secured.install_agent().await;
+    let fleet = Fleet::new(&secured.scene);
+    fleet.create().await;
+    secured.refused().await;
+    secured.scene.stored(&[]).await;
+    let before = secured.containers().await;
+    secured.send(FIRST).await;
+    fleet.stored().await;
+    assert_eq!(secured.containers().await, before, "no container was started again");
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
+async fn tokens_certificates_and_cas_are_replaced_without_a_lost_event() {
+    let secured = Secured::new().await;
+    let [first, second] = ["first", "second"].map(|name| secured.authority(name));
+    secured.certificate(&first).await;
+    secured.bundle(&[&first]).await;
+    secured.accept(&[FIRST]).await;
+    secured.send(FIRST).await;
+    secured.install_backend().await;
+    secured.install_agent().await;
+    probe_often(&secured.scene).await;
+    let fleet = Fleet::new(&secured.scene);
+    fleet.create().await;
+    fleet.stored().await;
+    let before = secured.containers().await;
+
+    let injury = Injury::begin("backend and relay, token replaced");
+    fleet.during(replace_token(&secured, &first)).await;
+    fleet.lost_nothing(injury).await;
+    // A renewal by the same CA: the relay's next connection gets the new certificate.
+    secured.certificate(&first).await;
+    fleet.create().await;
+    fleet.stored().await;
+    assert_eq!(secured.containers().await, before, "no container was started again");
+
+    let injury = Injury::begin("backend and relay, CA replaced");
+    fleet.during(replace_authority(&secured, &first, &second)).await;
+    fleet.lost_nothing(injury).await;
+    let after = secured.containers().await;
+    assert_eq!((after.backend, after.agent), (before.backend, before.agent), "neither was started again");
+    assert_eq!(after.relay.1, before.relay.1 + 2, "the relay reads a bundle at its start");
+}
+
+/// Replaces the token at both ends, so that both accept it before one of them sends it alone.
+async fn replace_token(secured: &Secured, authority: &Authority) {
+    secured.accept(&[FIRST, SECOND]).await;
+    secured.answered(authority, SECOND, StatusCode::OK).await;
+    secured.send(SECOND).await;
+    secured.accept(&[SECOND]).await;
+    secured.answered(authority, FIRST, StatusCode::UNAUTHORIZED).await;
+}
+
+/// Replaces the CA of the backend's certificate, as cert-manager does: before the old one expires, and with both of them in the
+/// bundle meanwhile.
+async fn replace_authority(secured: &Secured, first: &Authority, second: &Authority) {
+    let relay = secured.containers().await.relay;
+    secured.bundle(&[first, second]).await;
+    restarted(secured, &relay).await;
+    secured.certificate(second).await;
+    secured.answered(second, SECOND, StatusCode::OK).await;
+    let relay = secured.containers().await.relay;
+    secured.bundle(&[second]).await;
+    restarted(secured, &relay).await;
+}
+
+/// Waits until another container of the relay answers its probes.
+async fn restarted(secured: &Secured, before: &(String, u64)) {
+    secured
+        .scene
+        .until("another container of the relay", async || {
+            let pod = secured.scene.pod(Component::Agent).await;
+            let is_started = pod.container("relay")["started"] == true;
+            (is_started && pod.is_ready() && pod.container_id("relay") != before.0).then_some(())
+        })
+        .await;
+}
+
+/// Lets the kubelet probe the relay each second, so that it is found sooner that its bundle has changed.
+async fn probe_often(scene: &Scene) {
+    let relay = json!({"name": "relay", "livenessProbe": {"periodSeconds": 1}});
+    let patch = json!({"spec": {"template": {"spec": {"initContainers": [relay]}}}}).to_string();
+    let deployment = "deployment/kamaji-telemetry-agent";
+    scene.in_namespace(&["patch", deployment, "--patch", &patch]).await.unwrap();
+    scene.in_namespace(&["rollout", "status", deployment]).await.unwrap();
+}

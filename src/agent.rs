@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::relay_probe::RelayUse;
 use crate::process;
 use crate::process::probes::{self, Readiness};
 
@@ -44,17 +45,17 @@ pub use config::{Config, ElectionConfig};
 ///
 /// Returns an error only if it can't start. Later failures are logged and retried.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let readiness = Readiness::new();
+    let (readiness, relay_use) = (Readiness::new(), RelayUse::default());
     let mut tasks = JoinSet::new();
     if let Some(address) = config.health_addr {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("--health-addr {address}: can't listen there"))?;
-        let relay = config.relay.as_ref().map(relay_probe::routes).transpose()?;
+        let relay = config.relay.as_ref().map(|relay| relay_probe::routes(relay, relay_use.clone())).transpose()?;
         let (routes, shutdown) = (probes::routes(readiness.clone()).merge(relay.unwrap_or_default()), shutdown.clone());
         tasks.spawn(async move { Ok(probes::serve(listener, routes, shutdown).await?) });
     }
     probes::metrics_handle();
     metrics::describe();
-    tasks.spawn(supervisor::run(config, readiness, shutdown));
+    tasks.spawn(supervisor::run(config, readiness, relay_use, shutdown));
     process::shutdown::supervise(tasks).await
 }

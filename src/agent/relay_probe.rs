@@ -6,8 +6,10 @@
 //!
 //! [open-telemetry/opentelemetry-collector#11111]: https://github.com/open-telemetry/opentelemetry-collector/issues/11111
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
@@ -21,10 +23,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
 use crate::process::reload;
 
-/// The timeout of the relay's own health check: less than that of a kubelet's probe, 1 s, so that the reason is told.
+/// The timeout of one check: less than that of a kubelet's probe, 1 s, so that the reason is told.
 const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The relay, as far as its liveness is concerned.
@@ -36,31 +39,65 @@ pub struct RelayConfig {
     pub health_url: http::Uri,
 }
 
+/// A flag that tells whether telemetry is on. While it is off, nothing is asked of the relay, not even its health.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RelayUse(Arc<AtomicBool>);
+
 /// The answer of the collector's health check.
 #[derive(Deserialize)]
 struct Health {
-    /// The time at which the collector had started, with the files as they were then.
+    /// The time at which the collector was up, which is a fraction of a second after it read its files.
     #[serde(rename = "upSince")]
     up_since: Timestamp,
+}
+
+/// A CA bundle with at least one certificate that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bundle {
+    /// The time of its last change.
+    changed: Timestamp,
+    /// A hash of its content.
+    hash: u64,
+}
+
+/// A run of the relay, and the bundle that was there when it was first seen.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    up_since: Timestamp,
+    bundle: Bundle,
 }
 
 struct RelayProbe {
     ca: PathBuf,
     client: Client,
+    relay_use: RelayUse,
+    /// Locked for a whole check, so that whoever reaches the port causes one at a time.
+    run: Mutex<Option<Run>>,
+}
+
+impl RelayUse {
+    /// Sets whether telemetry is on.
+    pub(super) fn set(&self, is_on: bool) {
+        self.0.store(is_on, Ordering::Relaxed);
+    }
 }
 
 /// Returns the route `/livez/relay`.
-pub(super) fn routes(config: &RelayConfig) -> anyhow::Result<Router> {
+pub(super) fn routes(config: &RelayConfig, relay_use: RelayUse) -> anyhow::Result<Router> {
     let mut kube_config = kube::Config::new(config.health_url.clone());
     // The kubelet asks again.
     kube_config.default_retry = false;
     let client = Client::try_from(kube_config).context("--relay-health-url")?;
-    let probe = Arc::new(RelayProbe { ca: config.ca.clone(), client });
+    let probe = Arc::new(RelayProbe { ca: config.ca.clone(), client, relay_use, run: Mutex::default() });
     Ok(Router::new().route("/livez/relay", get(livez)).with_state(probe))
 }
 
 async fn livez(State(probe): State<Arc<RelayProbe>>) -> (StatusCode, String) {
-    match probe.check().await {
+    if !probe.relay_use.0.load(Ordering::Relaxed) {
+        return (StatusCode::OK, "telemetry is off\n".to_owned());
+    }
+    let check = tokio::time::timeout(TIMEOUT, probe.check()).await;
+    match check.context("the relay does not answer its health check").flatten() {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")),
     }
@@ -69,52 +106,78 @@ async fn livez(State(probe): State<Arc<RelayProbe>>) -> (StatusCode, String) {
 impl RelayProbe {
     /// Fails if the relay does not answer, or runs with another CA bundle than that of the file.
     async fn check(&self) -> anyhow::Result<()> {
-        let request = http::Request::get("/").body(Vec::new())?;
-        let answer = tokio::time::timeout(TIMEOUT, self.client.request_text(request)).await;
-        let answer = answer.context("the relay does not answer its health check")?;
-        let health: Health = serde_json::from_str(&answer.context("the relay's health check")?)
+        let mut run = self.run.lock().await;
+        let answer = self.client.request_text(http::Request::get("/").body(Vec::new())?).await;
+        let Health { up_since } = serde_json::from_str(&answer.context("the relay's health check")?)
             .context("the relay's health check: expected the JSON of the collector's health_check extension")?;
         let path = self.ca.clone();
         // A bundle that can't be used restarts nothing: the relay would not start with it.
-        let Some(changed) = tokio::task::spawn_blocking(move || usable_since(&path)).await? else { return Ok(()) };
+        let Some(bundle) = tokio::task::spawn_blocking(move || Bundle::read(&path)).await? else { return Ok(()) };
+        let seen = *run.filter(|run| run.up_since == up_since).get_or_insert(Run { up_since, bundle });
+        *run = Some(seen);
         ensure!(
-            !is_outdated(health.up_since, changed, Timestamp::now()),
-            "the relay started at {}, and its CA bundle {} changed at {changed}: the relay has to be restarted",
-            health.up_since,
-            self.ca.display()
+            !seen.is_outdated(bundle, Timestamp::now()),
+            "the relay started at {up_since}, and its CA bundle {} changed at {}: the relay has to be restarted",
+            self.ca.display(),
+            bundle.changed
         );
         Ok(())
     }
 }
 
-/// Returns whether a file that changed at `changed` is newer than what a process read that started at `up_since`.
-///
-/// A time in the future is none of a change: the clock was set back, and a restart would not help.
-fn is_outdated(up_since: Timestamp, changed: Timestamp, now: Timestamp) -> bool {
-    up_since < changed && changed <= now
+impl Run {
+    /// Returns whether the relay may have read another bundle than `bundle`, which is there at `now`.
+    ///
+    /// The content decides where the agent has seen the run from its start, whatever the clock did. Else the time of the change
+    /// does; one in the future is none of a change: the clock was set back, and a restart would not help.
+    fn is_outdated(self, bundle: Bundle, now: Timestamp) -> bool {
+        let is_newer = self.up_since < bundle.changed && bundle.changed <= now;
+        bundle.hash != self.bundle.hash || is_newer
+    }
 }
 
-/// Returns the time of the last change of a CA bundle, or `None` if it has no certificate that can be used.
-///
-/// A kubelet writes a changed volume into a new folder, so that the time of the file is that of the change.
-fn usable_since(path: &Path) -> Option<Timestamp> {
-    let changed: SystemTime = std::fs::metadata(path).ok()?.modified().ok()?;
-    let pem = reload::read(path).ok()?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
-    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates);
-    (usable > 0).then(|| Timestamp::try_from(changed).ok())?
+impl Bundle {
+    /// Reads a CA bundle. Returns `None` if it has no certificate that can be used.
+    ///
+    /// A kubelet writes a changed volume into a new folder, so that the time of the file is that of the change.
+    fn read(path: &Path) -> Option<Self> {
+        let changed: SystemTime = std::fs::metadata(path).ok()?.modified().ok()?;
+        let pem = reload::read(path).ok()?;
+        let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+        let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates);
+        let mut hasher = DefaultHasher::new();
+        pem.hash(&mut hasher);
+        (usable > 0).then(|| Some(Self { changed: Timestamp::try_from(changed).ok()?, hash: hasher.finish() }))?
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn bundle(changed: i64, hash: u64) -> Bundle {
+        Bundle { changed: at(changed), hash }
+    }
+
     #[test]
-    fn a_bundle_is_outdated_if_it_changed_after_the_start_and_not_in_the_future() {
-        let [first, second, third] = [1, 2, 3].map(|second| Timestamp::from_second(second).unwrap());
-        assert!(is_outdated(first, second, third) && is_outdated(first, second, second));
-        assert!(!is_outdated(second, first, third) && !is_outdated(second, second, third));
-        assert!(!is_outdated(first, third, second), "the clock was set back");
+    fn a_bundle_is_outdated_if_its_content_or_its_time_is_another_than_the_relay_has_read() {
+        let run = Run { up_since: at(100), bundle: bundle(10, 1) };
+        assert!(!run.is_outdated(bundle(10, 1), at(200)), "unchanged");
+        assert!(run.is_outdated(bundle(150, 2), at(200)), "changed");
+        assert!(run.is_outdated(bundle(60, 2), at(200)), "changed after the clock was set back");
+        assert!(!run.is_outdated(bundle(300, 1), at(200)), "written before the clock was set back");
+    }
+
+    #[test]
+    fn a_bundle_that_changed_before_the_agent_saw_the_relay_is_told_by_its_time() {
+        let run = |changed| Run { up_since: at(100), bundle: bundle(changed, 1) };
+        assert!(run(101).is_outdated(bundle(101, 1), at(200)), "after the start");
+        assert!(!run(99).is_outdated(bundle(99, 1), at(200)), "with the pod, before the start");
+        assert!(!run(90).is_outdated(bundle(90, 1), at(200)), "before the start");
     }
 
     #[test]
@@ -123,8 +186,8 @@ mod tests {
         let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for unusable in ["", "no certificate", block] {
             std::fs::write(file.path(), unusable).unwrap();
-            assert_eq!(usable_since(file.path()), None, "{unusable}");
+            assert_eq!(Bundle::read(file.path()), None, "{unusable}");
         }
-        assert_eq!(usable_since(Path::new("nowhere/ca.crt")), None);
+        assert_eq!(Bundle::read(Path::new("nowhere/ca.crt")), None);
     }
 }

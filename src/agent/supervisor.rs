@@ -12,6 +12,7 @@ use super::config::Config;
 use super::consent::DisabledReason;
 use super::kubernetes::operator::{self, OperatorError};
 use super::kubernetes::{self, ClusterInfo};
+use super::relay_probe::RelayUse;
 use super::term::TermMemory;
 use super::{leader, metrics};
 use crate::catalog::KamajiVersion;
@@ -40,7 +41,12 @@ struct Supervisor<'a> {
 }
 
 /// Runs until `shutdown`. The agent's own switches are checked first, and then Kamaji's operator.
-pub(super) async fn run(config: Config, readiness: Readiness, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(
+    config: Config,
+    readiness: Readiness,
+    relay_use: RelayUse,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     if let Some(reason) = config.opt_out.disabled_reason() {
         return run_opted_out(&config, &reason, &readiness, &shutdown).await;
     }
@@ -50,7 +56,7 @@ pub(super) async fn run(config: Config, readiness: Readiness, shutdown: Cancella
     let supervisor = Supervisor::new(&config, client.clone(), &readiness, &shutdown);
     tokio::select! {
         () = poll_operator(&config, &client, sender) => {}
-        () = supervisor.run(cluster_info) => {}
+        () = supervisor.run(cluster_info, &relay_use) => {}
     }
     Ok(())
 }
@@ -119,7 +125,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn run(&self, mut cluster_info: watch::Receiver<ClusterInfo>) {
+    async fn run(&self, mut cluster_info: watch::Receiver<ClusterInfo>, relay_use: &RelayUse) {
         let operator_throttle = LogThrottle::hourly();
         let mut logged = None;
         while !self.shutdown.is_cancelled() {
@@ -129,7 +135,9 @@ impl<'a> Supervisor<'a> {
                 let kamaji_namespace = &self.config.operator_location.namespace;
                 operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "found Kamaji's operator again"));
                 log_on(self.config, &cluster_info.borrow());
+                relay_use.set(true);
                 self.run_while_on(&cluster_info).await;
+                relay_use.set(false);
                 continue;
             };
             self.readiness.set(true);

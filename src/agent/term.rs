@@ -53,7 +53,6 @@ pub(super) struct TermContext<'a> {
 #[derive(Debug)]
 pub(super) struct TermMemory {
     export_health: Arc<ExportHealth>,
-    connection: LogThrottle,
     journal: Arc<LogThrottle>,
     journal_check: LogThrottle,
     journal_watch_denied: Once,
@@ -66,7 +65,6 @@ impl Default for TermMemory {
     fn default() -> Self {
         Self {
             export_health: Arc::default(),
-            connection: LogThrottle::hourly(),
             journal: Arc::new(LogThrottle::hourly()),
             journal_check: LogThrottle::hourly(),
             journal_watch_denied: Once::new(),
@@ -163,7 +161,7 @@ async fn run_opened(
             TermEnd::Fenced("the API server has another history than the one that was watched")
         }
         () = gauge_exporter.run() => TermEnd::Fenced("the gauge exporter has ended"),
-        never = connection.reload_on_change(&config.exporter, &memory.connection) => match never {},
+        never = connection.reload_on_change(&config.exporter) => match never {},
         never = Box::pin(handle.watch_deletion(&journal_deleted, &memory.journal_watch_denied)) => match never {},
     }
 }

@@ -5,7 +5,7 @@ mod artifact_hub;
 mod backend;
 mod defaults;
 mod definitions;
-mod dependency;
+pub(crate) mod dependency;
 mod egress;
 mod files;
 mod helm;

@@ -82,9 +82,9 @@ Returns the agent's container. Settings are environment variables rather than ar
       mountPath: /etc/kamaji-telemetry/client
       readOnly: true
     {{- end }}
-    {{- end }}
     {{- with .Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- end }}
 {{- end }}
 
@@ -124,12 +124,15 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
-{{/* Returns extraEnv. While telemetry is off it is without the variable that the chart sets then. */}}
+{{/*
+Returns extraEnv. While telemetry is off it is without the variable that the chart sets then, and without what comes from other
+objects: those of extraObjects are not rendered then, and without them the pod that deletes the state would not start.
+*/}}
 {{- define "kamaji-telemetry-agent.agentEnv" -}}
 {{- $isOff := eq (include "kamaji-telemetry-agent.mode" .) "off" }}
 {{- $variables := list }}
 {{- range .Values.extraEnv }}
-{{- if not (and $isOff (eq .name "KAMAJI_TELEMETRY_DISABLE_TELEMETRY")) }}{{ $variables = append $variables . }}{{ end }}
+{{- if not (and $isOff (or .valueFrom (eq .name "KAMAJI_TELEMETRY_DISABLE_TELEMETRY"))) }}{{ $variables = append $variables . }}{{ end }}
 {{- end }}
 {{- toYaml $variables }}
 {{- end }}
@@ -208,8 +211,8 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
   secret:
     secretName: {{ . | quote }}
 {{- end }}
-{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -176,9 +176,17 @@ annotations:
 {{ .Values.telemetry.kamajiNamespace | default .Release.Namespace }}
 {{- end }}
 
-{{/* Returns the reference of "image": with its digest, else with its tag, else with the default "tag". */}}
+{{/*
+Returns the reference of "image": with its digest, else with its tag, else with the default "tag". The digest of "default" is that
+of the default's own repository and tag, and no other's.
+*/}}
 {{- define "kamaji-telemetry-agent.image" -}}
 {{- $image := .image -}}
+{{- $default := .default | default dict -}}
+{{- $isDefaultDigest := and $image.digest (eq (toString $image.digest) (toString $default.digest)) -}}
+{{- if and $isDefaultDigest (ne (toJson (pick $image "registry" "repository" "tag")) (toJson (pick $default "registry" "repository" "tag"))) -}}
+{{- $image = omit $image "digest" -}}
+{{- end -}}
 {{- with (.context.Values.global | default dict).imageRegistry | default $image.registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .tag }}{{ end }}
 {{- end }}

@@ -25,7 +25,8 @@ through it until its end.
 {{- define "kamaji-telemetry-agent.relay" -}}
 {{- $relay := .Values.relay -}}
 - name: relay
-  image: {{ include "kamaji-telemetry-agent.image" (dict "context" . "image" $relay.image) | quote }}
+  {{- $defaults := include "kamaji-telemetry-agent.file" (dict "context" . "name" "values.yaml") | fromYaml }}
+  image: {{ include "kamaji-telemetry-agent.image" (dict "context" . "image" $relay.image "default" $defaults.relay.image) | quote }}
   imagePullPolicy: {{ $relay.image.pullPolicy }}
   restartPolicy: Always
   args:
@@ -85,9 +86,10 @@ through it until its end.
     httpGet:
       path: /livez/relay
       port: 8080
-    # Begins when the agent listens, which starts after this container. A minute, since the agent may be starting again.
-    initialDelaySeconds: 10
-    failureThreshold: 6
+    # The agent starts after this container, and its image may have to be pulled. A kubelet can't tell an agent that is away from one
+    # that reports another bundle: two minutes, so that the relay outlives most of an agent's restarts.
+    initialDelaySeconds: 30
+    failureThreshold: 12
     {{- else }}
     httpGet:
       port: relay-health

@@ -31,7 +31,7 @@ accepted: they take effect once local mode ends.
 {{- fail (printf "relay.%s is %q, yet relay.enabled is false: use otlp.caSecret, otlp.clientCertificateSecret and otlp.headersSecret for your own collector" $name $value) }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := pick $relay "extraEnv" "extraArgs" }}
+{{- range $name, $value := pick $relay "extraEnv" "extraArgs" "extraVolumeMounts" }}
 {{- if $value }}
 {{- fail (printf "relay.%s is set, yet relay.enabled is false and there is no relay: leave it empty; the agent's own is %s" $name $name) }}
 {{- end }}
@@ -40,10 +40,16 @@ accepted: they take effect once local mode ends.
 {{- if and $relay.caBundle.configMap $relay.caBundle.secret }}
 {{- fail (printf "relay.caBundle.configMap is %q and relay.caBundle.secret is %q: set one of the two" $relay.caBundle.configMap $relay.caBundle.secret) }}
 {{- end }}
+{{- range $relay.extraEnv }}
+{{- if and (eq (upper .name) "HTTPS_PROXY") $.Values.networkPolicy.enabled (not $.Values.networkPolicy.endpoint.ports) }}
+{{- fail "relay.extraEnv has HTTPS_PROXY, whose port the NetworkPolicy would block: set networkPolicy.endpoint.ports to the port of the proxy" }}
+{{- end }}
+{{- end }}
 {{- if and $relay.httpsProxy (hasPrefix "http://" .Values.telemetry.endpoint) }}
 {{- fail (printf "relay.httpsProxy is %q, yet telemetry.endpoint is %q, which is not reached through that proxy: use an https:// endpoint" $relay.httpsProxy .Values.telemetry.endpoint) }}
 {{- end }}
 {{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "extraEnv" "container" (include "kamaji-telemetry-agent.agent" .)) }}
+{{- include "kamaji-telemetry-agent.validateVolumes" . }}
 {{- if $relay.enabled }}
 {{- include "kamaji-telemetry-agent.validateUniqueVariables" (dict "value" "relay.extraEnv" "container" (include "kamaji-telemetry-agent.relay" .)) }}
 {{- end }}
@@ -118,8 +124,9 @@ Returns "true" if "key" is a word for on or off, however it is spelt, and "value
 another order are a slip of the keyboard.
 */}}
 {{- define "kamaji-telemetry-agent.looksLikeOptOut" -}}
+{{- if and (kindIs "string" .value) (has (lower .value) (list "off" "disable" "disabled" "none" "never" "stop" "no" "false")) }}true{{ end }}
 {{- $word := regexReplaceAll "[^a-z]" (lower .key) "" | replace "kamaji" "" | replace "agent" "" }}
-{{- $on := "(is)?(e[abdeln]{4,7}|active|on|send|collect|report)" }}
+{{- $on := "(is)?(e[abdeln]{4,7}|active|on|send|collect|report|share|allow|allowed|consent|optin|optedin)" }}
 {{- $off := "(is)?(d[abdeils]{5,8}|off|no|stop|mute|optout|optedout|donottrack|dnt|sdkdisabled)" }}
 {{- if regexMatch (printf "^(telemetry)?%s?(telemetry)?$" $on) $word }}
 {{- if ne (toString .value) "true" }}true{{ end }}
@@ -139,6 +146,21 @@ another order are a slip of the keyboard.
 {{- if hasPrefix "--disable-telemetry" . }}
 {{- fail (printf "relay.extraArgs has %s, which the relay does not know, so that telemetry would stay on: set it in extraArgs, or telemetry.disabled=true" .) }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Fails if extraVolumes has the name of one of the chart's volumes, or one name twice: the API server rejects the pod. */}}
+{{- define "kamaji-telemetry-agent.validateVolumes" -}}
+{{- $volumes := include "kamaji-telemetry-agent.agentVolumes" . | fromYamlArray }}
+{{- if include "kamaji-telemetry-agent.hasRelay" . }}
+{{- $volumes = concat $volumes (include "kamaji-telemetry-agent.relayVolumes" . | fromYamlArray) }}
+{{- end }}
+{{- $names := dict }}
+{{- range $volumes }}
+{{- if hasKey $names .name }}
+{{- fail (printf "extraVolumes has %s, which is the name of another volume of the pod: choose another name" .name) }}
+{{- end }}
+{{- $_ := set $names .name true }}
 {{- end }}
 {{- end }}
 

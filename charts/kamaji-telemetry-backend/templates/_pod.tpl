@@ -70,6 +70,11 @@ spec:
   {{- include "kamaji-telemetry-backend.podSpec" $root | nindent 2 }}
   restartPolicy: Never
   affinity:
+    {{- /* The store's volume may be created where this pod runs, so that it has to be where the backend may run. */}}
+    {{- with ($values.affinity | default dict).nodeAffinity }}
+    nodeAffinity:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     {{ .affinity }}:
       requiredDuringSchedulingIgnoredDuringExecution:
         - topologyKey: kubernetes.io/hostname

@@ -12,6 +12,13 @@
 {{- if and .Values.backup.enabled (eq $claims.store $claims.backup) }}
 {{- fail (printf "backup.persistence.existingClaim is %q, which is the store's: a loss of the store would include its backups, so set another claim" $claims.backup) }}
 {{- end }}
+{{- $volumes := dict }}
+{{- range include "kamaji-telemetry-backend.volumes" . | fromYamlArray }}
+{{- if hasKey $volumes .name }}
+{{- fail (printf "extraVolumes has %s, which is the name of another volume of the pod: choose another name" .name) }}
+{{- end }}
+{{- $_ := set $volumes .name true }}
+{{- end }}
 {{- $set := dict }}
 {{- range concat (include "kamaji-telemetry-backend.variables" . | fromYamlArray) .Values.extraEnv }}
 {{- if hasKey $set .name }}

@@ -22,7 +22,6 @@ use tonic::{Request, Status};
 
 use super::diagnosis::Diagnosis;
 use crate::agent::metrics;
-use crate::process::log_throttle::LogThrottle;
 use crate::process::redact::{is_printable, redacted};
 use crate::process::reload::{self, FileWatcher};
 
@@ -234,7 +233,7 @@ fn parse_endpoint(text: &str) -> anyhow::Result<Uri> {
 impl CollectorChannel {
     /// Reads the files of `config` repeatedly, and replaces the connection when their content has changed. Requests in flight
     /// end on the old one. Files that can't be used are logged, and change nothing.
-    pub async fn reload_on_change(&self, config: &ExporterConfig, throttle: &LogThrottle) -> Infallible {
+    pub async fn reload_on_change(&self, config: &ExporterConfig) -> Infallible {
         if config.files().next().is_none() {
             return pending().await;
         }
@@ -242,28 +241,32 @@ impl CollectorChannel {
         let read = move || reader.read().map(Arc::new);
         // Ends with the term, which drops it.
         let mut watcher = FileWatcher::new(RELOAD_INTERVAL, CancellationToken::new(), read);
+        let mut is_failing = false;
         loop {
-            match watcher.changed().await {
-                Some(Ok(files)) => self.replace(config, files, throttle),
-                Some(Err(error)) => failed(&error, throttle),
+            let used = match watcher.changed().await {
+                Some(Ok(files)) => self.replace(config, files),
+                Some(Err(error)) => Err(error),
                 None => return pending().await,
+            };
+            match used {
+                Ok(()) if is_failing => {
+                    tracing::info!("the files of the connection to the collector can be used again");
+                }
+                Ok(()) => {}
+                Err(ref error) => failed(error),
             }
+            is_failing = used.is_err();
         }
     }
 
-    fn replace(&self, config: &ExporterConfig, files: &Arc<ConnectionFiles>, throttle: &LogThrottle) {
+    fn replace(&self, config: &ExporterConfig, files: &Arc<ConnectionFiles>) -> anyhow::Result<()> {
         if self.0.borrow().files != *files {
             // Fails for a certificate and a key that do not belong together, before they replace a pair that does.
-            match config.open(Arc::clone(files)) {
-                Ok(connection) => {
-                    self.0.send_replace(connection);
-                    metrics::connection_reloads(true);
-                    tracing::info!("the files of the connection to the collector have changed; connecting anew");
-                }
-                Err(error) => return failed(&error, throttle),
-            }
+            self.0.send_replace(config.open(Arc::clone(files))?);
+            metrics::connection_reloads(true);
+            tracing::info!("the files of the connection to the collector have changed; connecting anew");
         }
-        throttle.recovered(|| tracing::info!("the files of the connection to the collector can be used again"));
+        Ok(())
     }
 
     /// Returns the view of one exporter.
@@ -272,15 +275,13 @@ impl CollectorChannel {
     }
 }
 
-/// Counts and logs files that can't be used. The error names the file.
-fn failed(error: &anyhow::Error, throttle: &LogThrottle) {
+/// Counts and logs files that can't be used, which the watcher tells once for each content. The error names the file.
+fn failed(error: &anyhow::Error) {
     metrics::connection_reloads(false);
-    throttle.failed(|_| {
-        tracing::warn!(
-            error = format!("{error:#}"), retry_after = ?RELOAD_INTERVAL,
-            "failed to reload the files of the connection to the collector; what was read before stays in use"
-        );
-    });
+    tracing::warn!(
+        error = format!("{error:#}"), retry_after = ?RELOAD_INTERVAL,
+        "failed to reload the files of the connection to the collector; what was read before stays in use"
+    );
 }
 
 impl CurrentConnection {

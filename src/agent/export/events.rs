@@ -191,21 +191,21 @@ impl EventExporter {
                 self.backoff = Backoff::new(BACKOFF_MIN, self.retry_max_interval);
                 return Ok(());
             };
-            let wait = match decide(&status) {
+            let (wait, may_end_early) = match decide(&status) {
                 RetryDecision::Bisect => return Err(status),
-                RetryDecision::Backoff(delay) => {
-                    self.backoff.wait().max(delay.unwrap_or_default().min(MAX_SERVER_DELAY))
-                }
-                RetryDecision::MaxBackoff => self.backoff.max_wait(),
+                RetryDecision::Backoff(Some(delay)) => (self.backoff.wait().max(delay.min(MAX_SERVER_DELAY)), false),
+                RetryDecision::Backoff(None) => (self.backoff.wait(), true),
+                RetryDecision::MaxBackoff => (self.backoff.max_wait(), true),
             };
             self.export_health.failed(Signal::Logs, |_| {
                 let (code, error) = (status.code(), self.diagnosis.describe(&status));
                 tracing::warn!(?code, error, "failed to export events; retrying, and keeping them in the journal");
             });
-            // With another token or certificate the collector may accept at once what it refused.
+            // With another token or certificate the collector may accept at once what it refused. A delay that it asked for
+            // is kept.
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.connection.replaced() => {}
+                () = self.connection.replaced(), if may_end_early => {}
             }
         }
     }

@@ -178,6 +178,10 @@ impl FromStr for BackendUrl {
         if host.is_empty() {
             return Err(InvalidBackendUrl);
         }
+        let has_valid_port = authority.port_u16().is_some() || authority.as_str() == authority.host();
+        if !has_valid_port {
+            return Err(InvalidBackendUrl);
+        }
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         Ok(Self { is_tls, authority: authority.to_string(), host: host.to_owned(), port })
     }
@@ -215,6 +219,8 @@ mod tests {
             "http://localhost/readyz",
             "http://localhost/?a=b",
             "http://user:secret@localhost",
+            "http://localhost:99999",
+            "http://localhost:",
         ] {
             assert!(text.parse::<BackendUrl>().is_err(), "{text}");
         }

@@ -113,7 +113,7 @@ fn the_changes_of_this_version_are_of_the_kinds_that_artifact_hub_knows() {
     }
 }
 
-/// What the maintainers fill in is marked, and what the file says is complete otherwise.
+/// The placeholders for the maintainers are marked, and the rest of the file is complete.
 #[test]
 fn the_repositorys_metadata_has_an_owner_and_marks_its_placeholders() {
     let text = read(".github/artifacthub-repo.yml");

@@ -8,6 +8,20 @@ use super::pod::{NAME, Pod, deployment, journal};
 use super::snapshots;
 use crate::servers::{ApiServer, documents, tcp};
 
+/// The agent's variables for serving, electing and sending, none of which a preview does.
+const RUNNING: [&str; 10] = [
+    "KAMAJI_TELEMETRY_HEADERS_FILE",
+    "KAMAJI_TELEMETRY_HEALTH_ADDR",
+    "KAMAJI_TELEMETRY_LEADER_ELECT",
+    "KAMAJI_TELEMETRY_LEASE_DURATION",
+    "KAMAJI_TELEMETRY_OWNER_DEPLOYMENT",
+    "KAMAJI_TELEMETRY_RELAY_CA_FILE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "POD_NAME",
+];
+
 /// Returns the pods of the rendering.
 async fn pods(values: &Value) -> Vec<Value> {
     let objects = documents(&Helm::offline().template(values).await.unwrap());
@@ -33,10 +47,16 @@ async fn the_test_previews_with_the_agents_image_account_and_settings_and_no_sel
         let agent = containers(agent).find(|container| container["name"] == "agent").unwrap();
         let container = &pod["spec"]["containers"][0];
         assert_eq!(container["image"], agent["image"]);
-        assert_eq!(container["args"], json!(["preview"]));
-        let agents = agent["env"].as_array().unwrap();
-        for variable in container["env"].as_array().unwrap() {
-            assert!(agents.contains(variable), "{name}: {variable}");
+        let mut arguments = vec![json!("preview")];
+        arguments.extend(agent["args"].as_array().unwrap()[1..].iter().cloned());
+        assert_eq!(container["args"], json!(arguments), "the settings of the agent itself");
+        let [agents, tests] = [agent, container].map(|container| container["env"].as_array().unwrap());
+        for variable in tests {
+            assert!(agents.contains(variable), "{name}: the agent has no {variable}");
+        }
+        for variable in agents {
+            let is_running = RUNNING.contains(&variable["name"].as_str().unwrap());
+            assert_ne!(tests.contains(variable), is_running, "{name}: {variable}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the agent's chart renders is what the API server stores, so that tools which apply it again find no difference.
+//! Comparison of the agent's chart with what the API server stores of it: tools that apply it again find no difference.
 
 use kube::core::TypeMeta;
 use serde_json::{Value, json};

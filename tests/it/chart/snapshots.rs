@@ -62,16 +62,7 @@ pub(super) fn extended() -> Value {
         "extraArgs": ["--operator-poll-interval=1m"],
         "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
         "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": true}],
-        "relay": {
-            "httpsProxy": "http://proxy.example.org:3128",
-            "noProxy": ".example.net",
-            "caBundle": {"configMap": "authorities"},
-            "clientCertificateSecret": "relay-client",
-            "tokenSecret": {"name": "relay-token"},
-            "extraEnv": [{"name": "RELAY_MEMORY_SPIKE_MIB", "value": "8"}],
-            "extraArgs": ["--set=service::telemetry::logs::level=info"],
-            "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": true}],
-        },
+        "relay": extended_relay(),
         "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
         "serviceMonitor": {"enabled": true, "interval": "1m", "labels": {"release": "prometheus"}},
         "networkPolicy": {
@@ -81,19 +72,8 @@ pub(super) fn extended() -> Value {
         },
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-            "weight": 1,
-            "podAffinityTerm": {
-                "topologyKey": "kubernetes.io/hostname",
-                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
-            },
-        }]}},
-        "topologySpreadConstraints": [{
-            "maxSkew": 1,
-            "topologyKey": "topology.kubernetes.io/zone",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
-        }],
+        "affinity": affinity(),
+        "topologySpreadConstraints": [topology_spread()],
         "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
         "priorityClassName": "system-cluster-critical",
         // Labels of the chart's selectors must not be overridden.
@@ -110,6 +90,38 @@ pub(super) fn extended() -> Value {
             },
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: text\n  namespace: {{ .Release.Namespace }}\n",
         ],
+    })
+}
+
+fn extended_relay() -> Value {
+    json!({
+        "httpsProxy": "http://proxy.example.org:3128",
+        "noProxy": ".example.net",
+        "caBundle": {"configMap": "authorities"},
+        "clientCertificateSecret": "relay-client",
+        "tokenSecret": {"name": "relay-token"},
+        "extraEnv": [{"name": "RELAY_MEMORY_SPIKE_MIB", "value": "8"}],
+        "extraArgs": ["--set=service::telemetry::logs::level=info"],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": true}],
+    })
+}
+
+fn affinity() -> Value {
+    json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 1,
+        "podAffinityTerm": {
+            "topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
+        },
+    }]}})
+}
+
+fn topology_spread() -> Value {
+    json!({
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
     })
 }
 

@@ -1,6 +1,6 @@
 //! The update bot's configuration: it looks at each kind of file that pins something, and finds what it is told to look for.
 
-use std::fs;
+use std::process::Command;
 
 use regex::Regex;
 use serde_json::Value;
@@ -8,21 +8,22 @@ use serde_json::Value;
 use super::files::read;
 use crate::servers::checkout;
 
-/// Files that pin something, and the manager that updates them.
-const PINS: [(&str, &str); 8] = [
-    ("Cargo.toml", "cargo"),
-    ("Dockerfile", "dockerfile"),
-    ("otel-collector/Dockerfile", "dockerfile"),
-    (".github/workflows/ci.yml", "github-actions"),
-    ("tests/tools/collector/go.mod", "gomod"),
-    ("charts/kamaji-telemetry-agent/values.yaml", "helm-values"),
-    ("tests/tools/browser/package.json", "npm"),
-    ("otel-collector/builder.yaml", "ocb"),
+/// Paths of files that pin something, as regular expressions, and the manager that updates them.
+const MANAGERS: [(&str, &str); 7] = [
+    (r"(^|/)Cargo\.toml$", "cargo"),
+    (r"(^|/)Dockerfile$", "dockerfile"),
+    (r"^\.github/(workflows|actions)/.*\.ya?ml$", "github-actions"),
+    (r"(^|/)go\.mod$", "gomod"),
+    (r"^charts/[^/]+/values\.yaml$", "helm-values"),
+    (r"(^|/)package\.json$", "npm"),
+    (r"(^|/)builder\.yaml$", "ocb"),
 ];
 
-/// Directories in which the custom managers look, the checkout itself included.
-const FOLDERS: [&str; 6] =
-    ["", ".github/workflows", "docs", "charts/kamaji-telemetry-agent", "otel-collector", "tests/tools/collector"];
+/// Files of other package managers, which the bot would need another manager for, as a regular expression.
+const OTHERS: &str = concat!(
+    r"(^|/)((docker-)?compose\.ya?ml|Containerfile|Gemfile|pyproject\.toml|requirements\.txt",
+    r"|\.gitmodules|\.tool-versions|rust-toolchain(\.toml)?)$"
+);
 
 fn configuration() -> Value {
     serde_json::from_str(&read(".github/renovate.json")).unwrap()
@@ -37,21 +38,30 @@ fn matching(pattern: &str) -> Vec<String> {
     let pattern =
         pattern.strip_prefix('/').and_then(|pattern| pattern.strip_suffix('/')).expect("a regular expression");
     let pattern = Regex::new(pattern).unwrap();
-    let files = FOLDERS.into_iter().flat_map(|folder| {
-        let files = fs::read_dir(checkout(folder)).unwrap().map(|file| file.unwrap());
-        let files = files.filter(|file| file.file_type().unwrap().is_file());
-        files.map(move |file| format!("{folder}/{}", file.file_name().display()).trim_start_matches('/').to_owned())
-    });
-    files.filter(|path| pattern.is_match(path)).collect()
+    files().into_iter().filter(|path| pattern.is_match(path)).collect()
+}
+
+/// Returns the paths of the repository's files.
+fn files() -> Vec<String> {
+    // Another user may own the checkout, as in a container.
+    let list = ["-c", "safe.directory=*", "ls-files", "--cached"];
+    let output = Command::new("git").args(list).current_dir(checkout("")).output().expect("`git` is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = String::from_utf8(output.stdout).unwrap();
+    files.lines().filter(|path| checkout(path).is_file()).map(str::to_owned).collect()
 }
 
 #[test]
 fn each_kind_of_file_that_pins_something_is_looked_at() {
     let configuration = configuration();
     let enabled: Vec<_> = texts(&configuration["enabledManagers"]).collect();
-    for (path, manager) in PINS {
-        assert!(checkout(path).is_file() && enabled.contains(&manager), "{path}: {manager} of {enabled:?}");
+    for (pattern, manager) in MANAGERS {
+        let pinned = matching(&format!("/{pattern}/"));
+        assert!(!pinned.is_empty() && enabled.contains(&manager), "{pinned:?}: {manager} of {enabled:?}");
     }
+    assert_eq!(matching(&format!("/{OTHERS}/")), [""; 0], "files that no manager of the bot updates");
+    let unused: Vec<_> = enabled.iter().filter(|name| MANAGERS.iter().all(|(_, manager)| manager != *name)).collect();
+    assert_eq!(unused, [&"custom.regex"], "a manager without files");
     let [manifests] = &texts(&configuration["ocb"]["managerFilePatterns"]).collect::<Vec<_>>()[..] else {
         panic!("one")
     };

@@ -12,19 +12,7 @@ mod network_policy;
 mod opt_out;
 mod shutdown;
 
-use serde_json::{Value, json};
-
-use super::scene::{Component, Pod, Scene, merge};
-
-/// Installs both charts, with more values for the agent's, and stores a first event.
-async fn running(values: &Value) -> Scene {
-    let scene = Scene::new().await;
-    scene.install_backend(&json!({})).await;
-    scene.install_sender(values).await;
-    scene.tenant(1, 1).await;
-    scene.stored(&["created v1.30.1"]).await;
-    scene
-}
+use super::scene::{Pod, Scene, Workload};
 
 /// Returns the event of each control plane that was created at one of these patches.
 fn created(patches: impl IntoIterator<Item = u32>) -> Vec<String> {
@@ -32,13 +20,6 @@ fn created(patches: impl IntoIterator<Item = u32>) -> Vec<String> {
 }
 
 impl Scene {
-    /// Installs or upgrades the agent's chart to send to the backend of this namespace.
-    pub(super) async fn install_sender(&self, values: &Value) {
-        let mut all = json!({"telemetry": {"endpoint": self.endpoint()}});
-        merge(&mut all, values);
-        self.install_agent(&all).await;
-    }
-
     /// Returns what a container has logged since its last start.
     pub(super) async fn logged(&self, pod: &Pod, container: &str) -> String {
         self.in_namespace(&["logs", pod.name(), "--container", container]).await.unwrap_or_default()
@@ -78,7 +59,7 @@ impl Scene {
 
     /// Waits until there is no pod of the agent, none that is being deleted either.
     async fn no_agent(&self) {
-        let label = format!("--selector=app.kubernetes.io/name={}", Component::Agent.name());
+        let label = format!("--selector=app.kubernetes.io/name={}", Workload::Agent.name());
         self.until("the agent's pods to be gone", async || {
             let pods = self.object(&["pods", &label]).await?;
             pods["items"].as_array()?.is_empty().then_some(())

@@ -2,33 +2,23 @@
 
 use serde_json::json;
 
-use super::scene::{Component, Scene};
-
-/// Installs both charts, and stores a first event.
-async fn running() -> Scene {
-    let scene = Scene::new().await;
-    scene.install_backend(&json!({})).await;
-    scene.install_agent(&json!({"telemetry": {"endpoint": scene.endpoint()}})).await;
-    scene.tenant(1, 1).await;
-    scene.stored(&["created v1.30.1"]).await;
-    scene
-}
+use super::scene::{Scene, Workload};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_killed_container_is_started_again_and_loses_no_event() {
-    let scene = running().await;
+    let scene = Scene::running(&json!({})).await;
     let mut expected = vec!["created v1.30.1".to_owned()];
-    let containers = [(Component::Agent, "agent"), (Component::Agent, "relay"), (Component::Backend, "backend")];
-    for (patch, (component, container)) in (2..).zip(containers) {
-        let pod = scene.pod(component).await;
+    let containers = [(Workload::Agent, "agent"), (Workload::Agent, "relay"), (Workload::Backend, "backend")];
+    for (patch, (workload, container)) in (2..).zip(containers) {
+        let pod = scene.pod(workload).await;
         scene.tenant(patch, patch).await;
         let restarts = scene.kill_container(&pod, container);
         scene.tenant(10 + patch, 10 + patch).await;
         expected.extend([format!("created v1.30.{patch}"), format!("created v1.30.{}", 10 + patch)]);
         scene.stored(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        scene.ready(component).await;
-        let after = scene.pod(component).await;
+        scene.ready(workload).await;
+        let after = scene.pod(workload).await;
         assert_eq!(after.name(), pod.name(), "the pod stays");
         assert_eq!(after.restarts(container), restarts + 1, "{container}");
     }
@@ -37,7 +27,7 @@ async fn a_killed_container_is_started_again_and_loses_no_event() {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_killed_node_comes_back_and_loses_no_event() {
-    let mut scene = running().await;
+    let mut scene = Scene::running(&json!({})).await;
     scene.tenant(2, 2).await;
     scene.node.crash().await;
     scene.tenant(3, 3).await;

@@ -3,13 +3,18 @@
 mod files;
 mod images;
 
+use std::any::Any;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +29,8 @@ pub(super) use images::{NEXT, PREVIOUS};
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The one node of all tests, which each of them has for itself meanwhile: the agent's chart can be installed once in a cluster.
-static NODE: Mutex<Option<Node>> = Mutex::const_new(None);
+/// A node that did not start is not tried again: the message of its first start is that of every later test.
+static NODE: Mutex<Option<Result<Node, String>>> = Mutex::const_new(None);
 
 /// A running node. Its processes end with the test process, however that ends.
 pub(crate) struct Node {
@@ -33,22 +39,30 @@ pub(crate) struct Node {
     cgroup: String,
     /// The process ID, on this machine, of the first process in the namespaces.
     first: u32,
+    /// The time from its start until it took pods and had its images.
+    start_time: Duration,
 }
 
 /// Access to the node for one test.
-pub(crate) struct NodeGuard(MutexGuard<'static, Option<Node>>);
+pub(crate) struct NodeGuard(MutexGuard<'static, Option<Result<Node, String>>>);
 
 impl std::ops::Deref for NodeGuard {
     type Target = Node;
 
     fn deref(&self) -> &Node {
-        self.0.as_ref().expect("it was started")
+        match self.0.as_ref().expect("it was started") {
+            Ok(node) => node,
+            Err(error) => panic!("there is no node: {error}"),
+        }
     }
 }
 
 impl std::ops::DerefMut for NodeGuard {
     fn deref_mut(&mut self) -> &mut Node {
-        self.0.as_mut().expect("it was started")
+        match self.0.as_mut().expect("it was started") {
+            Ok(node) => node,
+            Err(error) => panic!("there is no node: {error}"),
+        }
     }
 }
 
@@ -56,30 +70,53 @@ impl std::ops::DerefMut for NodeGuard {
 pub(crate) async fn node() -> NodeGuard {
     let mut guard = NODE.lock().await;
     if guard.is_none() {
-        let start = Instant::now();
-        let node = Node::start().await;
-        println!("node: ready after {:.1} s", start.elapsed().as_secs_f64());
-        *guard = Some(node);
+        let start = AssertUnwindSafe(Node::start()).catch_unwind().await;
+        *guard = Some(start.map_err(|panic| message(panic.as_ref())));
     }
-    let guard = NodeGuard(guard);
+    let mut guard = NodeGuard(guard);
     guard.enter();
+    guard.allow_all_traffic().await;
     guard
+}
+
+/// Returns the message of a panic.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+}
+
+impl NodeGuard {
+    /// Kills every process of the node, as a power failure would, and starts it again with the same disk.
+    pub(crate) async fn crash(&mut self) {
+        let crashed = Err("it did not start again after a crash, which another test reports".to_owned());
+        let Some(Ok(mut node)) = self.0.replace(crashed) else { panic!("there is no node") };
+        node.restart().await;
+        *self.0 = Some(Ok(node));
+    }
 }
 
 impl Node {
     async fn start() -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
-            "a node's namespaces, mounts and cgroups need root: run `make test` as root, in a container with `--privileged`"
+            "a node's namespaces, mounts and cgroups need root: run `make test` as root, in a container with \
+             `--privileged --cgroupns=host`"
         );
+        let start = Instant::now();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let cgroup = format!("kamaji-telemetry-{}", std::process::id());
         files::write(&Self::files(&folder), &cgroup);
         let script = Self::spawn(folder.path(), &cgroup);
-        let mut node = Self { script, folder, cgroup, first: 0 };
+        let mut node = Self { script, folder, cgroup, first: 0, start_time: Duration::ZERO };
         node.ready().await;
         images::load(&node).await;
+        node.start_time = start.elapsed();
         node
+    }
+
+    /// Returns the time from the node's first start until it took pods and had its images.
+    pub(crate) fn start_time(&self) -> Duration {
+        self.start_time
     }
 
     fn files(folder: &TempDir) -> PathBuf {
@@ -104,6 +141,7 @@ impl Node {
         self.first = within(PATIENCE, "the first process of the node", async || self.find_first()).await;
         self.enter();
         within(PATIENCE, "the node to be ready", async || {
+            self.assert_runs();
             let account = self.kubectl(&["get", "serviceaccount", "default", "--namespace=default"]).await.is_ok();
             let ready = ["wait", "node/node", "--for=condition=Ready", "--timeout=1s"];
             (account && self.kubectl(&ready).await.is_ok()).then_some(())
@@ -111,11 +149,15 @@ impl Node {
         .await;
     }
 
-    /// Returns the grandchild of the script, whose child is `unshare`, once it has its namespaces.
-    fn find_first(&mut self) -> Option<u32> {
+    fn assert_runs(&mut self) {
         if let Some(status) = self.script.try_wait().expect("a child can be waited for") {
             panic!("the node's script ended ({status}): {}", self.output());
         }
+    }
+
+    /// Returns the grandchild of the script, whose child is `unshare`, once it has its namespaces.
+    fn find_first(&mut self) -> Option<u32> {
+        self.assert_runs();
         let first = child_of(child_of(self.script.id())?)?;
         let command = fs::read_to_string(format!("/proc/{first}/cmdline")).ok()?;
         // Its last argument, before it replaces itself by nothing else.
@@ -127,9 +169,8 @@ impl Node {
         enter_network(self.first);
     }
 
-    /// Kills every process of the node, as a power failure would, and starts it again with the same disk.
-    pub(crate) async fn crash(&mut self) {
-        kill(self.first, "KILL");
+    async fn restart(&mut self) {
+        kill(&[self.first], Signal::KILL);
         self.script.wait().expect("a child can be waited for");
         self.script = Self::spawn(self.folder.path(), &self.cgroup);
         self.ready().await;
@@ -161,10 +202,31 @@ impl Node {
         path.display().to_string()
     }
 
-    /// Enforces network policies, until this test process ends or the node crashes.
+    /// Enforces network policies, until the next test has the node.
     pub(crate) fn enforce_network_policies(&mut self) {
+        fs::write(self.policies(), "").expect("the folder is writable");
+        self.command("enforce-network-policies");
+    }
+
+    /// Ends the enforcement of network policies, if an earlier test began it.
+    async fn allow_all_traffic(&mut self) {
+        let policies = self.policies();
+        if policies.exists() {
+            self.command("allow-all-traffic");
+            let ended = async || (!policies.exists()).then_some(());
+            within(PATIENCE, "the network policies to be enforced no longer", ended).await;
+        }
+    }
+
+    /// Returns the path of a file that is there while network policies are enforced.
+    fn policies(&self) -> PathBuf {
+        Self::files(&self.folder).join("network-policies")
+    }
+
+    /// Sends a line to the script.
+    fn command(&mut self, line: &str) {
         let input = self.script.stdin.as_mut().expect("it is piped");
-        input.write_all(b"kube-router\n").expect("the node runs");
+        writeln!(input, "{line}").expect("the node runs");
     }
 
     /// Returns the path, on this machine, of a folder on the node's disk, which it creates. It is `/var/lib/NAME` on the node.
@@ -236,16 +298,16 @@ fn previous_release() -> Option<PathBuf> {
     std::env::var_os("KAMAJI_TELEMETRY_TEST_PREVIOUS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Sends a signal, by its name without `SIG`, to a process of this machine.
-pub(crate) fn kill(process: u32, signal: &str) {
-    let status = Command::new("kill").args(["-s", signal, &process.to_string()]).status();
-    assert!(status.expect("`kill` is there").success(), "SIG{signal} can't be sent to {process}");
-}
-
-/// Kills processes of this machine by one command, so that none has time to act on the end of another.
-pub(crate) fn kill_all(processes: &[u32]) {
-    let status = Command::new("kill").arg("-KILL").args(processes.iter().map(u32::to_string)).status();
-    assert!(status.expect("`kill` is there").success(), "{processes:?} can't be killed");
+/// Sends a signal to processes of this machine at once, so that none has time to act on the end of another. One that has ended
+/// meanwhile is passed over.
+pub(crate) fn kill(processes: &[u32], signal: Signal) {
+    for &process in processes {
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("it is a process ID");
+        match kill_process(pid, signal) {
+            Ok(()) | Err(Errno::SRCH) => (),
+            Err(error) => panic!("{signal:?} can't be sent to {process}: {error}"),
+        }
+    }
 }
 
 /// Moves this thread into the network of a process of this machine.

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::figures::Injury;
 use super::machine::{NEXT, PREVIOUS, previous};
-use super::scene::{ALL_VALUES, Component, Scene, backend_values, merge};
+use super::scene::{ALL_VALUES, Scene, Workload, backend_values, merge};
 use crate::servers::checkout;
 
 /// A release of both charts.
 struct Release {
     charts: PathBuf,
-    /// The tag of both images.
+    /// The tag of all images, the relay's too.
     tag: &'static str,
 }
 
@@ -38,20 +38,22 @@ impl Release {
 
     async fn install_agent(&self, scene: &Scene, replicas: u32) {
         let telemetry = json!({"endpoint": scene.endpoint(), "exportInterval": "1s"});
-        let values = self.values(&json!({"telemetry": telemetry, "replicas": replicas, "leaseDuration": "5s"}));
+        let relay = json!({"image": {"tag": self.tag}});
+        let values =
+            self.values(&json!({"telemetry": telemetry, "replicas": replicas, "leaseDuration": "5s", "relay": relay}));
         scene.install("telemetry", &self.charts.join("kamaji-telemetry-agent"), &values).await;
-        self.assert_runs(scene, Component::Agent).await;
+        self.assert_runs(scene, Workload::Agent).await;
     }
 
     async fn install_backend(&self, scene: &Scene) {
         let values = self.values(&backend_values(&json!({"extraArgs": ALL_VALUES})));
         scene.install("backend", &self.charts.join("kamaji-telemetry-backend"), &values).await;
-        self.assert_runs(scene, Component::Backend).await;
+        self.assert_runs(scene, Workload::Backend).await;
     }
 
-    /// Asserts that every pod of a component, those that end excepted, has the image of this release.
-    async fn assert_runs(&self, scene: &Scene, component: Component) {
-        let pods = scene.pods(component).await;
+    /// Asserts that every pod of a workload, those that end excepted, has the image of this release.
+    async fn assert_runs(&self, scene: &Scene, workload: Workload) {
+        let pods = scene.pods(workload).await;
         assert!(!pods.is_empty());
         for pod in pods {
             let image = pod.0["spec"]["containers"][0]["image"].as_str().unwrap();
@@ -107,7 +109,7 @@ async fn change(scene: &Scene, done: &Cell<bool>) -> Vec<String> {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_rollout_of_both_charts_and_a_rollback_lose_and_repeat_no_event() {
     let scene = Scene::new().await;
-    scene.volume(&format!("{}-store", scene.namespace), Component::Backend.name()).await;
+    scene.volume(&format!("{}-store", scene.namespace), Workload::Backend.name()).await;
     let [release, next] = [Release::previous(), Release::next()];
     release.install_backend(&scene).await;
     release.install_agent(&scene, 1).await;
@@ -117,10 +119,10 @@ async fn a_rollout_of_both_charts_and_a_rollback_lose_and_repeat_no_event() {
     let rollouts = async {
         next.install_agent(&scene, 1).await;
         next.install_backend(&scene).await;
-        for (name, component) in [("telemetry", Component::Agent), ("backend", Component::Backend)] {
+        for (name, workload) in [("telemetry", Workload::Agent), ("backend", Workload::Backend)] {
             let namespace = format!("--namespace={}", scene.namespace);
             scene.helm(&["rollback", name, "1", &namespace, "--wait", "--timeout=4m"]).await.unwrap();
-            release.assert_runs(&scene, component).await;
+            release.assert_runs(&scene, workload).await;
         }
         // From one replica without election to two with it, and from there to the next release.
         release.install_agent(&scene, 2).await;

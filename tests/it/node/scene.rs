@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::machine::{Node, NodeGuard, PATIENCE, kill, kill_all, node};
+use super::machine::{Node, NodeGuard, PATIENCE, kill, node};
 use crate::faults::stored;
 use crate::servers::{checkout, documents, fixture, web};
 
@@ -19,9 +21,9 @@ pub(super) const ALL_VALUES: [&str; 3] = ["--max-values=0", "--max-counted-event
 /// The number of namespaces so far, which are named by it.
 static SCENES: AtomicU32 = AtomicU32::new(0);
 
-/// A program with a chart of its own.
+/// The Deployment or the `StatefulSet` of one of the charts.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Component {
+pub(super) enum Workload {
     Agent,
     Backend,
 }
@@ -45,6 +47,13 @@ impl std::ops::Deref for Scene {
 }
 
 impl Scene {
+    /// Creates a namespace in which both charts are installed, the agent's with `values`, and a first event is stored.
+    pub(super) async fn running(values: &Value) -> Self {
+        let scene = Self::new().await;
+        scene.install_both(&json!({}), values).await;
+        scene
+    }
+
     /// Removes what an earlier test left, and creates the namespace.
     pub(super) async fn new() -> Self {
         let node = node().await;
@@ -136,8 +145,23 @@ impl Scene {
 
     /// Installs or upgrades a release of the backend's chart with `values`, and waits for its pod.
     pub(super) async fn install_backend(&self, values: &Value) -> String {
-        self.volume(&format!("{}-store", self.namespace), Component::Backend.name()).await;
+        self.volume(&format!("{}-store", self.namespace), Workload::Backend.name()).await;
         self.install("backend", &checkout("charts/kamaji-telemetry-backend"), &backend_values(values)).await
+    }
+
+    /// Installs or upgrades the agent's chart to send to the backend of this namespace, without TLS by default.
+    pub(super) async fn install_sender(&self, values: &Value) {
+        let mut all = json!({"telemetry": {"endpoint": self.endpoint()}});
+        merge(&mut all, values);
+        self.install_agent(&all).await;
+    }
+
+    /// Installs both charts with these values, and stores a first event.
+    pub(super) async fn install_both(&self, backend: &Value, agent: &Value) {
+        self.install_backend(backend).await;
+        self.install_sender(agent).await;
+        self.tenant(1, 1).await;
+        self.stored(&["created v1.30.1"]).await;
     }
 
     pub(super) async fn install(&self, release: &str, chart: &Path, values: &Value) -> String {
@@ -229,9 +253,9 @@ impl Scene {
         Some(serde_json::from_str(&found).unwrap())
     }
 
-    /// Returns the pods of a component that are not being deleted, without those of Jobs and of `helm test`.
-    pub(super) async fn pods(&self, component: Component) -> Vec<Pod> {
-        let label = format!("--selector=app.kubernetes.io/name={}", component.name());
+    /// Returns the pods of a workload that are not being deleted, without those of Jobs and of `helm test`.
+    pub(super) async fn pods(&self, workload: Workload) -> Vec<Pod> {
+        let label = format!("--selector=app.kubernetes.io/name={}", workload.name());
         let pods = self.object(&["pods", &label]).await.unwrap();
         let serves = |pod: &&Value| {
             let owner = pod["metadata"]["ownerReferences"][0]["kind"].as_str();
@@ -240,10 +264,10 @@ impl Scene {
         pods["items"].as_array().unwrap().iter().filter(serves).map(|pod| Pod(pod.clone())).collect()
     }
 
-    /// Returns the one pod of a component, once there is one.
-    pub(super) async fn pod(&self, component: Component) -> Pod {
-        self.until(&format!("one pod of {component:?}"), async || {
-            let mut pods = self.pods(component).await;
+    /// Returns the one pod of a workload, once there is one.
+    pub(super) async fn pod(&self, workload: Workload) -> Pod {
+        self.until(&format!("one pod of {workload:?}"), async || {
+            let mut pods = self.pods(workload).await;
             (pods.len() == 1).then(|| pods.remove(0))
         })
         .await
@@ -265,10 +289,10 @@ impl Scene {
         value
     }
 
-    /// Waits until all pods of a component are ready, one at least.
-    pub(super) async fn ready(&self, component: Component) {
-        self.until(&format!("{component:?} to be ready"), async || {
-            let pods = self.pods(component).await;
+    /// Waits until all pods of a workload are ready, one at least.
+    pub(super) async fn ready(&self, workload: Workload) {
+        self.until(&format!("{workload:?} to be ready"), async || {
+            let pods = self.pods(workload).await;
             (!pods.is_empty() && pods.iter().all(Pod::is_ready)).then_some(())
         })
         .await;
@@ -276,15 +300,13 @@ impl Scene {
 
     /// Kills every process of a container, and returns the number of its restarts before.
     pub(super) fn kill_container(&self, pod: &Pod, container: &str) -> u64 {
-        for process in self.processes(&pod.container_id(container)) {
-            kill(process, "KILL");
-        }
+        kill(&self.processes(&pod.container_id(container)), Signal::KILL);
         pod.restarts(container)
     }
 
     /// Kills every process of a pod at once, its sandbox included, which keeps the pod's network.
     pub(super) fn kill_pod(&self, pod: &Pod) {
-        kill_all(&self.pod_processes(pod.0["metadata"]["uid"].as_str().unwrap()));
+        kill(&self.pod_processes(pod.uid()), Signal::KILL);
     }
 
     /// Returns the metrics of a pod of the agent or of the backend. This thread is in the network of the node.
@@ -309,6 +331,13 @@ impl Scene {
         self.disk(&format!("volumes/{}-store", self.namespace)).join("telemetry.db")
     }
 
+    /// Returns the stored events, sorted.
+    pub(super) fn events(&self) -> Vec<String> {
+        let mut events: Vec<_> = stored::read(&self.store()).iter().map(ToString::to_string).collect();
+        events.sort();
+        events
+    }
+
     /// Waits until exactly these events are stored, each once, such as `created v1.30.1`.
     pub(super) async fn stored(&self, expected: &[&str]) {
         let mut expected: Vec<_> = expected.iter().map(|&event| event.to_owned()).collect();
@@ -316,8 +345,7 @@ impl Scene {
         let mut last = Vec::new();
         let done = async {
             loop {
-                last = stored::read(&self.store()).iter().map(ToString::to_string).collect();
-                last.sort();
+                last = self.events();
                 // More would be a repeat, which no wait would mend.
                 if last == expected || last.len() > expected.len() {
                     return;
@@ -339,7 +367,7 @@ impl Scene {
     }
 }
 
-impl Component {
+impl Workload {
     /// Returns the name of its Deployment or its `StatefulSet`, which is the label of its pods.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -367,9 +395,19 @@ impl Pod {
 
     /// Returns whether its condition Ready is true.
     pub(super) fn is_ready(&self) -> bool {
-        let conditions = self.0["status"]["conditions"].as_array();
-        let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-        conditions.is_some_and(|conditions| conditions.iter().any(ready))
+        self.ready_condition().is_some()
+    }
+
+    fn ready_condition(&self) -> Option<&Value> {
+        let mut conditions = self.0["status"]["conditions"].as_array()?.iter();
+        conditions.find(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    }
+
+    /// Returns the seconds from the creation of the pod until it was ready.
+    pub(super) fn start_seconds(&self) -> i64 {
+        let time = |text: &Value| text.as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
+        let condition = self.ready_condition().unwrap_or_else(|| panic!("{} is not ready", self.name()));
+        time(&condition["lastTransitionTime"]) - time(&self.0["metadata"]["creationTimestamp"])
     }
 
     /// Returns the status of a container, of a sidecar too.

@@ -1,6 +1,6 @@
 //! The packets of the pods, counted and refused where they arrive at the node.
 
-use super::scene::Scene;
+use super::scene::{Pod, Scene};
 
 /// Runs the node's `nft` with its libraries, which the machine need not have.
 const NFT: &str = "
@@ -9,7 +9,7 @@ const NFT: &str = "
     exec $containers/usr/sbin/nft \"$@\"";
 
 /// Counts before the address of a Service is replaced. What leaves a pod is neither for the API server nor an answer of a port
-/// that the pod listens on. Each answer of the agent's port to a new connection is one to a probe.
+/// that the pod listens on.
 const RULES: &str = "
     table inet traffic
     delete table inet traffic
@@ -18,7 +18,6 @@ const RULES: &str = "
         counter probed { }
         chain arrived {
             type filter hook prerouting priority raw
-            iifname veth* tcp sport 8080 tcp flags & (syn | ack) == syn | ack counter name probed
             iifname veth* ip daddr != 10.96.0.1 meta l4proto { tcp, udp } th sport != { 4317, 4318, 8080, 13133 } \
                 counter name left
         }
@@ -46,7 +45,14 @@ impl<'a> Traffic<'a> {
         self.packets("left").await
     }
 
-    /// Returns the number of probes that agents have answered, since the beginning.
+    /// Begins to count the probes of a pod of the agent: each answer of its port to a new connection is one to a probe.
+    pub(super) async fn count_probes(&self, agent: &Pod) {
+        let answer = "tcp sport 8080 tcp flags & (syn | ack) == syn | ack counter name probed";
+        let rule = format!("add rule inet traffic arrived iifname veth* ip saddr {} {answer}", agent.address());
+        self.nft(&[&rule]).await;
+    }
+
+    /// Returns the number of probes that were answered since [`Self::count_probes`].
     pub(super) async fn probed(&self) -> u64 {
         self.packets("probed").await
     }

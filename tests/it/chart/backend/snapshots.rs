@@ -65,15 +65,8 @@ pub(in crate::chart) fn everything() -> Value {
         "serviceAccount": {"annotations": {"example.org/role": "telemetry"}},
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-            {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
-        ]}}},
-        "topologySpreadConstraints": [{
-            "maxSkew": 1,
-            "topologyKey": "topology.kubernetes.io/zone",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": {"tier": "telemetry"}},
-        }],
+        "affinity": affinity(),
+        "topologySpreadConstraints": [topology_spread()],
         "priorityClassName": "system-cluster-critical",
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         // Labels of the chart's selectors must not be overridden.
@@ -82,6 +75,21 @@ pub(in crate::chart) fn everything() -> Value {
         "podLabels": {"tier": "telemetry", "app.kubernetes.io/component": "other"},
         "podAnnotations": {"example.org/log": "true"},
         "extraObjects": [config_map("map"), config_map("text").to_string()],
+    })
+}
+
+fn affinity() -> Value {
+    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
+    ]}}})
+}
+
+fn topology_spread() -> Value {
+    json!({
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"tier": "telemetry"}},
     })
 }
 

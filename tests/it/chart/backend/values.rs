@@ -49,6 +49,14 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"maxConnections": -1}), "at '/maxConnections'"),
         (json!({"auth": {"token": "a"}}), "keys among ingestTokensSecret, readerTokensSecret"),
         (json!({"auth": {"readerTokensSecret": {"key": "a b"}}}), "at '/auth/readerTokensSecret/key'"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn values_of_pods_routes_and_backups_outside_the_schema_are_rejected_with_the_accepted_ones() {
+    assert_rejected([
         (json!({"nodeSelector": "linux"}), "at '/nodeSelector': got string, want null or object"),
         (json!({"tolerations": "all"}), "at '/tolerations': got string, want null or array"),
         (json!({"publicPage": true}), "at '/publicPage'"),

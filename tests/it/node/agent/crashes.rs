@@ -11,27 +11,28 @@ use futures::future::join_all;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use rustix::process::Signal;
 use serde_json::json;
 use tonic::Code;
 
-use super::{created, running};
+use super::created;
 use crate::node::figures::Injury;
 use crate::node::machine::{enter_network, kill};
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_killed_or_lost_pod_loses_no_event() {
-    let scene = running(&json!({})).await;
+    let scene = Scene::running(&json!({})).await;
     // Every process at once, the sandbox included: the kubelet makes another sandbox for the pod.
-    let pod = scene.pod(Component::Agent).await;
+    let pod = scene.pod(Workload::Agent).await;
     scene.tenant(2, 2).await;
     let injury = Injury::begin("kill -9 of the agent's pod");
     scene.kill_pod(&pod);
     scene.tenant(3, 3).await;
     injury.lost_nothing(&scene, &created(1..=3)).await;
-    scene.ready(Component::Agent).await;
-    let after = scene.pod(Component::Agent).await;
+    scene.ready(Workload::Agent).await;
+    let after = scene.pod(Workload::Agent).await;
     assert_eq!(after.name(), pod.name(), "the pod stays");
     for container in ["agent", "relay"] {
         assert_eq!(after.restarts(container), pod.restarts(container) + 1, "{container}");
@@ -42,32 +43,30 @@ async fn a_killed_or_lost_pod_loses_no_event() {
     scene.in_namespace(&["delete", "pod", pod.name(), "--force", "--grace-period=0"]).await.unwrap();
     scene.tenant(5, 5).await;
     injury.lost_nothing(&scene, &created(1..=5)).await;
-    scene.ready(Component::Agent).await;
-    assert_ne!(scene.pod(Component::Agent).await.name(), pod.name(), "another pod");
+    scene.ready(Workload::Agent).await;
+    assert_ne!(scene.pod(Workload::Agent).await.name(), pod.name(), "another pod");
 }
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn frozen_processes_are_found_by_the_probes_and_started_again() {
-    let scene = running(&json!({})).await;
-    let pod = scene.pod(Component::Agent).await;
+    let scene = Scene::running(&json!({})).await;
+    let pod = scene.pod(Workload::Agent).await;
     let injury = Injury::begin("agent and relay frozen");
     for container in ["agent", "relay"] {
-        for process in scene.processes(&pod.container_id(container)) {
-            kill(process, "STOP");
-        }
+        kill(&scene.processes(&pod.container_id(container)), Signal::STOP);
     }
     scene.tenant(2, 2).await;
     scene
         .until("both containers to be started again", async || {
-            let after = scene.pod(Component::Agent).await;
+            let after = scene.pod(Workload::Agent).await;
             let again = |container| after.restarts(container) > pod.restarts(container);
             (again("agent") && again("relay")).then_some(())
         })
         .await;
     scene.tenant(3, 3).await;
     injury.lost_nothing(&scene, &created(1..=3)).await;
-    scene.ready(Component::Agent).await;
+    scene.ready(Workload::Agent).await;
 }
 
 /// Concurrent senders in the network of a pod, each of which sends full requests that the allow-list drops.
@@ -147,13 +146,13 @@ async fn a_relay_that_is_killed_for_its_memory_is_started_again_and_loses_no_eve
         "resources": {"requests": {"memory": "96Mi"}, "limits": {"memory": "96Mi"}},
         "extraEnv": [{"name": "RELAY_MEMORY_LIMIT_MIB", "value": "512"}, {"name": "GOMEMLIMIT", "value": "512MiB"}],
     });
-    let scene = running(&json!({"relay": relay})).await;
-    let pod = scene.pod(Component::Agent).await;
+    let scene = Scene::running(&json!({"relay": relay})).await;
+    let pod = scene.pod(Workload::Agent).await;
     let injury = Injury::begin("relay killed at its memory limit");
     let flood = Flood::start(&pod, &scene);
     scene
         .until("the relay to be killed", async || {
-            let after = scene.pod(Component::Agent).await;
+            let after = scene.pod(Workload::Agent).await;
             let status = after.container("relay");
             let reason = |state: &str| status[state]["terminated"]["reason"] == "OOMKilled";
             (reason("state") || reason("lastState")).then_some(())
@@ -163,7 +162,7 @@ async fn a_relay_that_is_killed_for_its_memory_is_started_again_and_loses_no_eve
     flood.stop();
     scene.tenant(3, 3).await;
     injury.lost_nothing(&scene, &created(1..=3)).await;
-    scene.ready(Component::Agent).await;
-    let after = scene.pod(Component::Agent).await;
+    scene.ready(Workload::Agent).await;
+    let after = scene.pod(Workload::Agent).await;
     assert_eq!(after.restarts("agent"), 0, "the agent goes on meanwhile");
 }

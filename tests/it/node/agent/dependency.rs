@@ -1,29 +1,12 @@
 //! The agent's chart as a dependency of Kamaji's, installed as one release.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::node::scene::{Component, Scene, merge};
-use crate::servers::checkout;
+use crate::chart::dependency::Parent;
+use crate::node::scene::{Scene, Workload, merge};
 
 /// The name of the release, and of the operator's Deployment in it.
 const KAMAJI: &str = "kamaji";
-
-/// Creates a copy of the parent chart, with the agent's chart inside.
-fn parent() -> TempDir {
-    let (folder, fixture) = (tempfile::tempdir().unwrap(), checkout("tests/fixtures/parent-chart"));
-    for directory in ["templates", "charts"] {
-        fs::create_dir(folder.path().join(directory)).unwrap();
-    }
-    for file in ["Chart.yaml", "values.yaml", "templates/controller.yaml"] {
-        fs::copy(fixture.join(file), folder.path().join(file)).unwrap();
-    }
-    symlink(checkout("charts/kamaji-telemetry-agent"), folder.path().join("charts/kamaji-telemetry-agent")).unwrap();
-    folder
-}
 
 /// Returns the values of the parent for the test, with those of its agent. The operator has no pod.
 fn values(scene: &Scene, telemetry: &Value) -> Value {
@@ -49,7 +32,7 @@ async fn inside_kamajis_chart_each_switch_stops_the_operators_telemetry_and_the_
     scene.install_backend(&json!({})).await;
     // The release brings its own.
     scene.in_namespace(&["delete", "deployment", KAMAJI]).await.unwrap();
-    let parent = parent();
+    let parent = Parent::of_kamaji();
     let install = async |telemetry| {
         scene.install(KAMAJI, parent.path(), &values(&scene, &telemetry)).await;
     };
@@ -71,7 +54,7 @@ async fn inside_kamajis_chart_each_switch_stops_the_operators_telemetry_and_the_
         install(switch.clone()).await;
         assert_eq!(operator_sends(&scene).await, goes_on, "{switch}");
         if switch["telemetry"]["keepWhenDisabled"] == true {
-            let pod = scene.pod(Component::Agent).await;
+            let pod = scene.pod(Workload::Agent).await;
             scene.assert_enabled(&pod, false).await;
         } else {
             scene.no_agent().await;

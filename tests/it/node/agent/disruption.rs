@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{created, running};
+use super::created;
 use crate::node::figures::Injury;
-use crate::node::scene::{Component, Scene};
+use crate::node::scene::{Scene, Workload};
 
 async fn evict(scene: &Scene, pod: &str) -> Result<String, String> {
     let metadata = json!({"name": pod, "namespace": scene.namespace});
@@ -17,14 +17,14 @@ async fn evict(scene: &Scene, pod: &str) -> Result<String, String> {
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn of_two_replicas_one_is_evicted_at_a_time_and_no_event_is_lost() {
-    let scene = running(&json!({"replicas": 2, "leaseDuration": "5s"})).await;
+    let scene = Scene::running(&json!({"replicas": 2, "leaseDuration": "5s"})).await;
     let leader = scene.leader_but(&[""]).await;
-    let pods = scene.pods(Component::Agent).await;
+    let pods = scene.pods(Workload::Agent).await;
     let [one, two] = &pods[..] else { panic!("two replicas: {pods:?}") };
     let other = if one.name() == leader { two.name() } else { one.name() };
     scene
         .until("the budget to allow an eviction", async || {
-            let budget = scene.object(&["poddisruptionbudget", Component::Agent.name()]).await?;
+            let budget = scene.object(&["poddisruptionbudget", Workload::Agent.name()]).await?;
             (budget["status"]["disruptionsAllowed"] == 1).then_some(())
         })
         .await;

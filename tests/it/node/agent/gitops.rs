@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::node::scene::{Component, Scene, merge};
+use crate::node::scene::{Scene, Workload, merge};
 use crate::servers::{checkout, documents};
 
 /// The manager of the fields, as Argo CD names itself.
@@ -26,7 +26,7 @@ impl Scene {
 
     /// Returns the generation of the Deployment and the resourceVersions of the objects that no controller writes to.
     async fn versions(&self) -> Vec<Value> {
-        let name = Component::Agent.name();
+        let name = Workload::Agent.name();
         let mut versions = vec![self.object(&["deployment", name]).await.unwrap()["metadata"]["generation"].clone()];
         let cluster_wide = self.get(&["clusterrole", name]).await.unwrap();
         versions.push(cluster_wide["metadata"]["resourceVersion"].clone());
@@ -39,9 +39,9 @@ impl Scene {
 
     /// Waits until the Deployment has only pods of its latest generation, and all of them are ready.
     async fn rolled_out(&self) {
-        let name = format!("deployment/{}", Component::Agent.name());
+        let name = format!("deployment/{}", Workload::Agent.name());
         self.in_namespace(&["rollout", "status", &name, "--timeout=4m"]).await.unwrap();
-        self.pod(Component::Agent).await;
+        self.pod(Workload::Agent).await;
     }
 }
 
@@ -63,7 +63,7 @@ async fn without_pruning_the_kept_deployment_deletes_the_state_and_sends_nothing
         scene.render_and_apply(&off).await;
         scene.rolled_out().await;
         scene.no_state(&["configmaps"]).await;
-        let pod = scene.pod(Component::Agent).await;
+        let pod = scene.pod(Workload::Agent).await;
         assert_eq!(pod.0["spec"]["initContainers"], Value::Null, "there is no relay");
         scene.assert_enabled(&pod, false).await;
         // It is never reported.
@@ -76,16 +76,16 @@ async fn without_pruning_the_kept_deployment_deletes_the_state_and_sends_nothing
 
 /// Applies once more, and asserts that nothing has changed, the pod included.
 async fn assert_applied_again(scene: &Scene, values: &Value) {
-    let (versions, pod) = (scene.versions().await, scene.pod(Component::Agent).await);
+    let (versions, pod) = (scene.versions().await, scene.pod(Workload::Agent).await);
     scene.render_and_apply(values).await;
     assert_eq!(scene.versions().await, versions, "{values}");
-    let after = scene.pod(Component::Agent).await;
+    let after = scene.pod(Workload::Agent).await;
     assert_eq!((after.name(), after.restarts("agent")), (pod.name(), pod.restarts("agent")));
 }
 
 /// Asserts that the agent may do nothing but delete its state.
 async fn assert_no_rights(scene: &Scene) {
-    let user = format!("--as=system:serviceaccount:{}:{}", scene.namespace, Component::Agent.name());
+    let user = format!("--as=system:serviceaccount:{}:{}", scene.namespace, Workload::Agent.name());
     let may =
         async |verb: &str, object: &str| scene.in_namespace(&["auth", "can-i", verb, object, &user]).await.is_ok();
     assert!(may("delete", "configmaps/kamaji-telemetry").await);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::node::figures::write;
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 
 /// Returns whether a container listens on `port` of every address of IPv6, as the kernel lists it.
 fn listens_on_ipv6(scene: &Scene, pod: &Pod, container: &str, port: u16) -> bool {
@@ -24,7 +24,7 @@ async fn preview_and_status_answer_in_the_pod_and_a_pod_that_listens_on_ipv6_is_
     scene.created([1]).await;
     write("warnings", &format!("| Warning events at the start of both charts | {} |\n", scene.warnings().await.len()));
     // Both are ready, by probes over IPv4, which is all that the node's pods have.
-    let (agent, backend) = (scene.pod(Component::Agent).await, scene.pod(Component::Backend).await);
+    let (agent, backend) = (scene.pod(Workload::Agent).await, scene.pod(Workload::Backend).await);
     for (pod, container, port) in
         [(&agent, "agent", 8080), (&agent, "relay", 13133), (&backend, "backend", 8080), (&backend, "backend", 4318)]
     {

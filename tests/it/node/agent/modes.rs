@@ -1,8 +1,8 @@
-//! What the agent does by default.
+//! The default mode of the agent.
 
 use serde_json::json;
 
-use crate::node::scene::{Component, Scene};
+use crate::node::scene::{Scene, Workload};
 use crate::node::traffic::Traffic;
 
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn by_default_the_relay_prints_what_it_would_send_and_nothing_leaves_the_p
     let traffic = Traffic::watch(&scene).await;
     scene.install_agent(&json!({})).await;
     scene.tenant(1, 1).await;
-    let pod = scene.pod(Component::Agent).await;
+    let pod = scene.pod(Workload::Agent).await;
     scene
         .until("the relay to print the event and a later gauge", async || {
             let log = scene.logged(&pod, "relay").await;

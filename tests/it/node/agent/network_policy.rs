@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::node::machine::enter_network;
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 
 /// The timeout of a connection. Those that a policy forbids are refused at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,9 +45,9 @@ fn connects(process: u32, to: &Pod, port: u16) -> bool {
 async fn with_both_network_policies_events_pass_and_nothing_that_they_do_not_name_does() {
     let mut scene = Scene::new().await;
     scene.node.enforce_network_policies();
-    scene.install_backend_for(Component::Agent.name()).await;
+    scene.install_backend_for(Workload::Agent.name()).await;
     scene.install_sender(&json!({"networkPolicy": {"enabled": true}})).await;
-    let (agent, backend) = (scene.pod(Component::Agent).await, scene.pod(Component::Backend).await);
+    let (agent, backend) = (scene.pod(Workload::Agent).await, scene.pod(Workload::Backend).await);
     // The agent may reach DNS, the API server and the endpoint, and not the port of the backend's metrics.
     scene.until_connects(&agent, &backend, 8080, false).await;
     scene.until_connects(&agent, &backend, 4318, true).await;
@@ -58,8 +58,8 @@ async fn with_both_network_policies_events_pass_and_nothing_that_they_do_not_nam
     // The backend may be reached by the named senders only. A connection that is open stays open.
     scene.install_backend_for("nobody").await;
     scene.until_connects(&agent, &backend, 4318, false).await;
-    for (component, containers) in [(Component::Agent, &["agent", "relay"][..]), (Component::Backend, &["backend"])] {
-        let pod = scene.pod(component).await;
+    for (workload, containers) in [(Workload::Agent, &["agent", "relay"][..]), (Workload::Backend, &["backend"])] {
+        let pod = scene.pod(workload).await;
         for container in containers {
             assert_eq!(pod.restarts(container), 0, "{container}: the probes pass");
         }

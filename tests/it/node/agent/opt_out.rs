@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::running;
-use crate::node::scene::{Component, Scene};
+use crate::node::scene::{Scene, Workload};
 use crate::node::traffic::Traffic;
 
 /// The names of the objects that the agent creates itself.
@@ -40,7 +39,7 @@ impl Scene {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn each_switch_of_the_chart_removes_the_pods_and_the_garbage_collector_the_state() {
     let on = json!({"replicas": 2});
-    let scene = running(&on).await;
+    let scene = Scene::running(&on).await;
     let switches = [
         json!({"telemetry": {"disabled": true}}),
         json!({"global": {"telemetry": {"disabled": true}}}),
@@ -91,15 +90,17 @@ const CLOSED: &str = "06";
 /// off at its start has had none either.
 async fn assert_off(scene: &Scene, switch: &Switch) {
     let (reason, from_its_start) = (switch.reason, switch.operator.is_empty());
-    let pod = scene.pod(Component::Agent).await;
+    let pod = scene.pod(Workload::Agent).await;
     scene.assert_enabled(&pod, false).await;
     let status: Value = serde_json::from_str(&scene.agent(&["status", "--output=json"]).await.unwrap()).unwrap();
     assert_eq!(status["enabled"], false, "{status}");
     assert!(status["reason"].as_str().unwrap().contains(reason), "{status}");
     assert_eq!(status["installation"], Value::Null, "{status}");
     let traffic = Traffic::watch(scene).await;
-    // The kubelet's probes are seconds apart, and the interval of the exports is one.
-    scene.until("two probes", async || (traffic.probed().await >= 2).then_some(())).await;
+    traffic.count_probes(&pod).await;
+    // The kubelet has two probes of the agent, so two of three answers are to one of them. Its period is two seconds or more, and
+    // the interval of the exports is one.
+    scene.until("three probes", async || (traffic.probed().await >= 3).then_some(())).await;
     assert_eq!(traffic.left().await, 0, "{reason}: packets that left a pod");
     let process = scene.processes(&pod.container_id("agent"))[0];
     let connections = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
@@ -115,7 +116,7 @@ async fn assert_off(scene: &Scene, switch: &Switch) {
 async fn each_switch_in_the_pod_deletes_the_state_and_sends_nothing() {
     let poll = json!({"name": "KAMAJI_TELEMETRY_OPERATOR_POLL_INTERVAL", "value": "1s"});
     let on = json!({"extraEnv": [poll]});
-    let scene = running(&on).await;
+    let scene = Scene::running(&on).await;
     let mut installations = vec![scene.installation().await];
     for (patch, switch) in (2..).step_by(2).zip(Switch::all()) {
         if switch.operator.is_empty() {

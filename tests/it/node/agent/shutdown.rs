@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::running;
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 use crate::node::traffic::Traffic;
 
 /// Keeps the pod's object, with the last states of its containers, after the kubelet has ended the pod.
@@ -26,8 +25,8 @@ fn time<'a>(pod: &'a Pod, container: &str, state: &str, field: &str) -> Option<&
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn the_relay_starts_before_the_agent_and_ends_after_it() {
-    let scene = running(&json!({})).await;
-    let pod = scene.pod(Component::Agent).await;
+    let scene = Scene::running(&json!({})).await;
+    let pod = scene.pod(Workload::Agent).await;
     let [relay, agent] = ["relay", "agent"].map(|name| time(&pod, name, "running", "startedAt").unwrap());
     assert!(relay <= agent, "the relay started at {relay}, the agent at {agent}");
     let log = scene.logged(&pod, "agent").await;
@@ -40,7 +39,7 @@ async fn the_relay_starts_before_the_agent_and_ends_after_it() {
     let failed = r#"kamaji_telemetry_agent_exports_total{signal="logs",result="unavailable"}"#;
     scene.until("an export to fail", async || scene.metric(&pod, failed).await).await;
     scene.keep_pod(&pod, true).await;
-    scene.in_namespace(&["scale", "deployment", Component::Agent.name(), "--replicas=0"]).await.unwrap();
+    scene.in_namespace(&["scale", "deployment", Workload::Agent.name(), "--replicas=0"]).await.unwrap();
     let ended = scene
         .until("both containers to end", async || {
             let pod = scene.named(pod.name()).await;
@@ -56,6 +55,6 @@ async fn the_relay_starts_before_the_agent_and_ends_after_it() {
     scene.keep_pod(&pod, false).await;
     scene.no_agent().await;
     traffic.restore().await;
-    scene.in_namespace(&["scale", "deployment", Component::Agent.name(), "--replicas=1"]).await.unwrap();
+    scene.in_namespace(&["scale", "deployment", Workload::Agent.name(), "--replicas=1"]).await.unwrap();
     scene.created([1, 2]).await;
 }

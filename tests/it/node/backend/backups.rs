@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::fleet::{Fleet, event};
 use crate::faults::stored;
-use crate::node::scene::{Component, Scene, backend_values, merge};
+use crate::node::scene::{Scene, Workload, backend_values, merge};
 use crate::servers::checkout;
 
 /// The claim of the backups.
@@ -79,7 +79,7 @@ async fn a_backup_is_restored_by_values_and_a_new_release_takes_the_kept_claims(
     assert_eq!(claims.len(), 2, "{claims:?}");
 
     scene.install_backend(&with_backups(&json!({"maintenance": true}))).await;
-    scene.until("no pod", async || scene.pods(Component::Backend).await.is_empty().then_some(())).await;
+    scene.until("no pod", async || scene.pods(Workload::Backend).await.is_empty().then_some(())).await;
     let restore = json!({"maintenance": true, "restore": {"backup": file}});
     scene.install_backend(&with_backups(&restore)).await;
     let [job] = &restores(&scene).await[..] else { panic!("one Job") };
@@ -103,13 +103,13 @@ async fn a_backup_is_restored_by_values_and_a_new_release_takes_the_kept_claims(
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_claim_of_backups_that_stays_pending_does_not_hold_up_ingest() {
     let scene = Scene::new().await;
-    scene.volume(&format!("{}-store", scene.namespace), Component::Backend.name()).await;
+    scene.volume(&format!("{}-store", scene.namespace), Workload::Backend.name()).await;
     let values = scene.values("backend", &backend_values(&with_backups(&json!({}))));
     let namespace = format!("--namespace={}", scene.namespace);
     let chart = checkout("charts/kamaji-telemetry-backend").display().to_string();
     // Helm itself would wait for the claim.
     scene.helm(&["install", "backend", &chart, &namespace, "--values", &values]).await.unwrap();
-    scene.ready(Component::Backend).await;
+    scene.ready(Workload::Backend).await;
     let fleet = Fleet::new(&scene);
     fleet.install_agent(&json!({})).await;
     let claims = bound(&scene).await;

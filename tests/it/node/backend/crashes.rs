@@ -1,13 +1,14 @@
 //! A backend whose pod is killed, frozen, or deleted by force: no acknowledged event is lost, and none is repeated.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::fleet::Fleet;
 use crate::node::figures::Injury;
 use crate::node::machine::kill;
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 
-const BACKEND: Component = Component::Backend;
+const BACKEND: Workload = Workload::Backend;
 
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
@@ -47,9 +48,7 @@ async fn a_frozen_backend_is_found_by_its_probe_and_loses_no_event() {
     let fleet = Fleet::with(&scene, &backend, &json!({})).await;
     let pod = scene.pod(BACKEND).await;
     let injury = Injury::begin("backend, frozen");
-    for process in scene.processes(&pod.container_id("backend")) {
-        kill(process, "STOP");
-    }
+    kill(&scene.processes(&pod.container_id("backend")), Signal::STOP);
     fleet.during(started_again(&scene, &pod)).await;
     fleet.lost_nothing(injury).await;
     let after = scene.pod(BACKEND).await;

@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::node::figures::Injury;
-use crate::node::scene::{Scene, merge};
+use crate::node::scene::Scene;
 
 /// The pause between two control planes. Creating one takes 0.2 s of a processor.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,12 +18,10 @@ pub(super) struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    /// Installs both charts, the agent's with `values`, and stores a first event.
+    /// Installs both charts with these values, and stores a first event.
     pub(super) async fn with(scene: &'a Scene, backend: &Value, agent: &Value) -> Self {
-        scene.install_backend(backend).await;
-        let fleet = Self::new(scene);
-        fleet.install_agent(agent).await;
-        fleet
+        scene.install_both(backend, agent).await;
+        Self { scene, created: Cell::new(1) }
     }
 
     /// Returns a fleet of no control plane.
@@ -33,9 +31,7 @@ impl<'a> Fleet<'a> {
 
     /// Installs the agent's chart with `values`, and stores an event. The endpoint is the backend's without TLS by default.
     pub(super) async fn install_agent(&self, values: &Value) {
-        let mut all = json!({"telemetry": {"endpoint": self.scene.endpoint()}});
-        merge(&mut all, values);
-        self.scene.install_agent(&all).await;
+        self.scene.install_sender(values).await;
         self.create().await;
         self.stored().await;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::fleet::Fleet;
-use crate::node::scene::{Component, Scene, backend_values};
+use crate::node::scene::{Scene, Workload, backend_values};
 use crate::servers::{checkout, documents};
 
 /// The kind and name of an object, and its version.
@@ -15,7 +15,7 @@ type Versions = BTreeMap<String, String>;
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs a node: run `make test`")]
 async fn a_rendered_backend_that_listens_on_ipv6_is_applied_twice_and_the_second_changes_nothing() {
     let scene = Scene::new().await;
-    scene.volume(&format!("{}-store", scene.namespace), Component::Backend.name()).await;
+    scene.volume(&format!("{}-store", scene.namespace), Workload::Backend.name()).await;
     scene.volume(&format!("{}-backup", scene.namespace), "kamaji-telemetry-backend-backup").await;
     let values = json!({
         "listenAddress": "[::]",
@@ -25,7 +25,7 @@ async fn a_rendered_backend_that_listens_on_ipv6_is_applied_twice_and_the_second
     let rendered = render(&scene, &backend_values(&values)).await;
     let file = scene.file("rendered.yaml", &rendered);
     apply(&scene, &file).await;
-    scene.ready(Component::Backend).await;
+    scene.ready(Workload::Backend).await;
     let fleet = Fleet::new(&scene);
     fleet.install_agent(&json!({})).await;
     let before = settled(&scene, &rendered).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::fleet::Fleet;
-use crate::node::scene::{Component, Scene};
+use crate::node::scene::{Scene, Workload};
 
 /// Runs the tests of a release.
 async fn test(scene: &Scene, release: &str) -> Result<String, String> {
@@ -24,7 +24,7 @@ async fn the_tests_of_both_releases_pass_and_find_a_backend_and_permissions_that
     }
     let scale = ["scale", "statefulset/kamaji-telemetry-backend", "--replicas=0"];
     scene.in_namespace(&scale).await.unwrap();
-    scene.until("no pod", async || scene.pods(Component::Backend).await.is_empty().then_some(())).await;
+    scene.until("no pod", async || scene.pods(Workload::Backend).await.is_empty().then_some(())).await;
     let failed = test(&scene, "backend").await.unwrap_err();
     assert!(failed.contains("failed"), "{failed}");
     let bindings = ["delete", "clusterrolebinding", "--selector=app.kubernetes.io/instance=telemetry"];

@@ -1,16 +1,22 @@
 //! TLS with a private CA, closed ingest, and the replacement of tokens, certificates and CA bundles while events go on.
 
+use std::sync::Arc;
+
 use http::{Request, StatusCode};
 use kube::client::Body;
 use rcgen::CertificateParams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::fleet::Fleet;
 use crate::node::figures::Injury;
-use crate::node::scene::{Component, Pod, Scene};
+use crate::node::scene::{Pod, Scene, Workload};
 use crate::servers::Authority;
 
 const FIRST: &str = "0123456789abcdef0123456789abcdef";
@@ -59,13 +65,15 @@ impl Secured {
             .await;
     }
 
-    /// Lets the backend present a new certificate of `authority`.
-    async fn certificate(&self, authority: &Authority) {
+    /// Lets the backend present a new certificate of `authority`, and returns that.
+    async fn certificate(&self, authority: &Authority) -> CertificateDer<'static> {
         let (certificate, key) = authority.issue("backend", |params| {
             *params = CertificateParams::new(vec![self.host()]).unwrap();
         });
+        let issued = CertificateDer::from_pem_file(&certificate).unwrap();
         let [certificate, key] = [certificate, key].map(|path| std::fs::read_to_string(path).unwrap());
         self.secret("backend-tls", "kubernetes.io/tls", &json!({"tls.crt": certificate, "tls.key": key})).await;
+        issued
     }
 
     /// Lets the relay trust these CAs.
@@ -103,7 +111,7 @@ impl Secured {
 
     /// Waits until the backend answers an empty request with `token` by `status`, over TLS with a certificate of `authority`.
     async fn answered(&self, authority: &Authority, token: &str, status: StatusCode) {
-        let pod = self.scene.pod(Component::Backend).await;
+        let pod = self.scene.pod(Workload::Backend).await;
         let certificate = CertificateDer::from_pem_file(authority.certificate()).unwrap().to_vec();
         self.scene
             .until(&format!("the backend to answer {status}"), async || {
@@ -124,10 +132,48 @@ impl Secured {
             .await;
     }
 
+    /// Waits until the backend presents this certificate of `authority`.
+    async fn presented(&self, authority: &Authority, expected: &CertificateDer<'_>) {
+        let pod = self.scene.pod(Workload::Backend).await;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority.certificate()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let connector = TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
+        self.scene
+            .until("the backend to present the new certificate", async || {
+                let stream = TcpStream::connect((pod.address(), 4318)).await.ok()?;
+                let stream = connector.connect(ServerName::try_from(self.host()).unwrap(), stream).await.ok()?;
+                (stream.get_ref().1.peer_certificates()?.first()? == expected).then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until the relay sends this token: it has read the file when two exports have succeeded after the file has changed.
+    async fn sent(&self, token: &str) {
+        let relay = self.scene.pod(Workload::Agent).await.container_id("relay");
+        let process = self.scene.processes(&relay)[0];
+        let file = format!("/proc/{process}/root/etc/kamaji-telemetry/token/token");
+        let read = async || std::fs::read(&file).is_ok_and(|content| content == token.as_bytes()).then_some(());
+        self.scene.until("the token in the relay's container", read).await;
+        let before = self.exports(true).await;
+        let sent = async || (self.exports(true).await >= before + 2).then_some(());
+        self.scene.until("two exports with the token", sent).await;
+    }
+
+    /// Returns the number of the agent's exports that have succeeded, or that have failed.
+    async fn exports(&self, is_success: bool) -> u64 {
+        let metrics = self.scene.metrics(&self.scene.pod(Workload::Agent).await).await;
+        let lines = metrics
+            .lines()
+            .filter(|line| line.contains("_exports_total{") && line.contains("result=\"success\"") == is_success);
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     async fn containers(&self) -> Containers {
         let of = |pod: &Pod, name: &str| (pod.container_id(name), pod.restarts(name));
-        let agent = self.scene.pod(Component::Agent).await;
-        let backend = self.scene.pod(Component::Backend).await;
+        let agent = self.scene.pod(Workload::Agent).await;
+        let backend = self.scene.pod(Workload::Backend).await;
         Containers { backend: of(&backend, "backend"), agent: of(&agent, "agent"), relay: of(&agent, "relay") }
     }
 
@@ -135,7 +181,7 @@ impl Secured {
     async fn refused(&self) {
         self.scene
             .until("a refused event", async || {
-                let pod = self.scene.pod(Component::Agent).await;
+                let pod = self.scene.pod(Workload::Agent).await;
                 let metrics = self.scene.metrics(&pod).await;
                 let failed = metrics.lines().filter(|line| {
                     line.contains("_exports_total{signal=\"logs\"") && !line.contains("result=\"success\"")
@@ -182,15 +228,17 @@ async fn tokens_certificates_and_cas_are_replaced_without_a_lost_event() {
     let fleet = Fleet::new(&secured.scene);
     fleet.create().await;
     fleet.stored().await;
-    let before = secured.containers().await;
+    let (before, failures) = (secured.containers().await, secured.exports(false).await);
 
     let injury = Injury::begin("backend and relay, token replaced");
     fleet.during(replace_token(&secured, &first)).await;
     fleet.lost_nothing(injury).await;
-    // A renewal by the same CA: the relay's next connection gets the new certificate.
-    secured.certificate(&first).await;
-    fleet.create().await;
-    fleet.stored().await;
+    // By the same CA. The relay's next connection gets the new certificate.
+    let injury = Injury::begin("backend, its certificate renewed");
+    let renewed = secured.certificate(&first).await;
+    fleet.during(secured.presented(&first, &renewed)).await;
+    fleet.lost_nothing(injury).await;
+    assert_eq!(secured.exports(false).await, failures, "no export has failed meanwhile");
     assert_eq!(secured.containers().await, before, "no container was started again");
 
     let injury = Injury::begin("backend and relay, CA replaced");
@@ -201,11 +249,12 @@ async fn tokens_certificates_and_cas_are_replaced_without_a_lost_event() {
     assert_eq!(after.relay.1, before.relay.1 + 2, "the relay reads a bundle at its start");
 }
 
-/// Replaces the token at both ends, so that both accept it before one of them sends it alone.
+/// Replaces the token at both ends: the backend accepts both of them until the relay sends the new one.
 async fn replace_token(secured: &Secured, authority: &Authority) {
     secured.accept(&[FIRST, SECOND]).await;
     secured.answered(authority, SECOND, StatusCode::OK).await;
     secured.send(SECOND).await;
+    secured.sent(SECOND).await;
     secured.accept(&[SECOND]).await;
     secured.answered(authority, FIRST, StatusCode::UNAUTHORIZED).await;
 }
@@ -228,7 +277,7 @@ async fn restarted(secured: &Secured, before: &(String, u64)) {
     secured
         .scene
         .until("another container of the relay", async || {
-            let pod = secured.scene.pod(Component::Agent).await;
+            let pod = secured.scene.pod(Workload::Agent).await;
             let is_started = pod.container("relay")["started"] == true;
             (is_started && pod.is_ready() && pod.container_id("relay") != before.0).then_some(())
         })

@@ -11,21 +11,17 @@ use tempfile::TempDir;
 
 use super::{Node, previous_release};
 use crate::image::root::{Component, ENVIRONMENT, PROGRAM, Root, USER};
-use crate::servers::tool_path;
+use crate::servers::{checkout, tool_path};
 
 /// The images that the charts run by default, without their tag.
 const AGENT_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-agent";
 const BACKEND_IMAGE: &str = "ghcr.io/clastix/kamaji-telemetry-backend";
-const RELAY_IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib";
 
 /// The tag of the next version, which has the binaries of this one.
 pub(crate) const NEXT: &str = "next";
 
 /// The tag of the previous version, whose binaries are those of [`previous`](super::previous).
 pub(crate) const PREVIOUS: &str = "previous";
-
-/// The collector's version, which is the tag of its image.
-const COLLECTOR: &str = "0.161.0";
 
 /// An image to build: its name, its root directory, its entry point, its user, and its variables.
 struct Image {
@@ -55,10 +51,23 @@ pub(super) async fn load(node: &Node) {
             }
         }
     }
-    let relay = format!("{RELAY_IMAGE}:{COLLECTOR}");
-    import(node, &folder, &single(&folder, &relay, "collector")).await;
-    tag(node, &relay, &format!("{RELAY_IMAGE}:{NEXT}")).await;
+    let (relay, version) = relay_image();
+    let current = format!("{relay}:{version}");
+    import(node, &folder, &single(&folder, &current, "collector")).await;
+    for other in [NEXT, PREVIOUS] {
+        tag(node, &current, &format!("{relay}:{other}")).await;
+    }
     import(node, &folder, &single(&folder, "localhost/pause:1", "kubernetes/pause")).await;
+}
+
+/// Returns the relay's image and its tag, as the agent's chart has them by default.
+fn relay_image() -> (String, String) {
+    let values =
+        fs::read_to_string(checkout("charts/kamaji-telemetry-agent/values.yaml")).expect("the chart has values");
+    let values: Value = serde_yaml_ng::from_str(&values).expect("they are YAML");
+    let [registry, repository, tag] = ["registry", "repository", "tag"]
+        .map(|part| values["relay"]["image"][part].as_str().expect("the image has each part").to_owned());
+    (format!("{registry}/{repository}"), tag)
 }
 
 /// Imports the image `name` of the program in `root`.

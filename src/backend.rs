@@ -24,6 +24,7 @@ mod rate_limit;
 pub mod store;
 
 mod metrics;
+mod secret_file;
 mod clock_guard;
 
 mod clock;

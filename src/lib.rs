@@ -45,7 +45,7 @@
 //!   net
 //!   rate_limit
 //!   store
-//!   clock_guard, metrics
+//!   clock_guard, metrics, secret_file
 //!   clock
 //! ```
 //!

@@ -4,6 +4,7 @@ pub mod connection;
 mod diagnosis;
 pub mod events;
 pub mod gauges;
+pub mod headers;
 pub mod health;
 pub mod instruments;
 pub mod metric_exporter;

@@ -45,7 +45,7 @@ pub(super) struct RelayUse(Arc<AtomicBool>);
 
 /// The answer of the collector's health check.
 #[derive(Deserialize)]
-struct Health {
+struct RelayHealth {
     /// The time at which the collector was up, which is a fraction of a second after it read its files.
     #[serde(rename = "upSince")]
     up_since: Timestamp,
@@ -60,11 +60,11 @@ struct Bundle {
     hash: u64,
 }
 
-/// A run of the relay, and the bundle that was there when it was first seen.
+/// A run of the relay, and the hash of the bundle that was there when it was first seen.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     up_since: Timestamp,
-    bundle: Bundle,
+    hash: u64,
 }
 
 struct RelayProbe {
@@ -108,12 +108,12 @@ impl RelayProbe {
     async fn check(&self) -> anyhow::Result<()> {
         let mut run = self.run.lock().await;
         let answer = self.client.request_text(http::Request::get("/").body(Vec::new())?).await;
-        let Health { up_since } = serde_json::from_str(&answer.context("the relay's health check")?)
+        let RelayHealth { up_since } = serde_json::from_str(&answer.context("the relay's health check")?)
             .context("the relay's health check: expected the JSON of the collector's health_check extension")?;
         let path = self.ca.clone();
         // A bundle that can't be used restarts nothing: the relay would not start with it.
         let Some(bundle) = tokio::task::spawn_blocking(move || Bundle::read(&path)).await? else { return Ok(()) };
-        let seen = *run.filter(|run| run.up_since == up_since).get_or_insert(Run { up_since, bundle });
+        let seen = run.filter(|run| run.up_since == up_since).unwrap_or(Run { up_since, hash: bundle.hash });
         *run = Some(seen);
         ensure!(
             !seen.is_outdated(bundle, Timestamp::now()),
@@ -132,7 +132,7 @@ impl Run {
     /// does; one in the future is none of a change: the clock was set back, and a restart would not help.
     fn is_outdated(self, bundle: Bundle, now: Timestamp) -> bool {
         let is_newer = self.up_since < bundle.changed && bundle.changed <= now;
-        bundle.hash != self.bundle.hash || is_newer
+        bundle.hash != self.hash || is_newer
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_bundle_is_outdated_if_its_content_or_its_time_is_another_than_the_relay_has_read() {
-        let run = Run { up_since: at(100), bundle: bundle(10, 1) };
+        let run = Run { up_since: at(100), hash: 1 };
         assert!(!run.is_outdated(bundle(10, 1), at(200)), "unchanged");
         assert!(run.is_outdated(bundle(150, 2), at(200)), "changed");
         assert!(run.is_outdated(bundle(60, 2), at(200)), "changed after the clock was set back");
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_bundle_that_changed_before_the_agent_saw_the_relay_is_told_by_its_time() {
-        let run = |changed| Run { up_since: at(100), bundle: bundle(changed, 1) };
-        assert!(run(101).is_outdated(bundle(101, 1), at(200)), "after the start");
-        assert!(!run(99).is_outdated(bundle(99, 1), at(200)), "with the pod, before the start");
-        assert!(!run(90).is_outdated(bundle(90, 1), at(200)), "before the start");
+        let run = Run { up_since: at(100), hash: 1 };
+        assert!(run.is_outdated(bundle(101, 1), at(200)), "after the start");
+        assert!(!run.is_outdated(bundle(99, 1), at(200)), "with the pod, before the start");
+        assert!(!run.is_outdated(bundle(90, 1), at(200)), "before the start");
     }
 
     #[test]

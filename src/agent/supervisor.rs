@@ -135,9 +135,7 @@ impl<'a> Supervisor<'a> {
                 let kamaji_namespace = &self.config.operator_location.namespace;
                 operator_throttle.recovered(|| tracing::info!(kamaji_namespace, "found Kamaji's operator again"));
                 log_on(self.config, &cluster_info.borrow());
-                relay_use.set(true);
-                self.run_while_on(&cluster_info).await;
-                relay_use.set(false);
+                self.run_while_on(&cluster_info, relay_use).await;
                 continue;
             };
             self.readiness.set(true);
@@ -156,8 +154,9 @@ impl<'a> Supervisor<'a> {
 
     /// Runs the leader until consent ends or the shutdown is complete. The end of consent drops whatever is still to be
     /// sent; a shutdown lets the leader deliver it.
-    async fn run_while_on(&self, cluster_info: &watch::Receiver<ClusterInfo>) {
+    async fn run_while_on(&self, cluster_info: &watch::Receiver<ClusterInfo>, relay_use: &RelayUse) {
         metrics::enabled(true);
+        relay_use.set(true);
         let mut consent = cluster_info.clone();
         // An API server that does not answer has not withdrawn consent. Meanwhile nothing is observed and no gauge is
         // sent, and its next answer decides.
@@ -168,6 +167,7 @@ impl<'a> Supervisor<'a> {
             () = leader::run(self.config, client, cluster_info.clone(), readiness, shutdown, memory) => {}
             _ = withdrawn => {}
         }
+        relay_use.set(false);
         metrics::enabled(false);
     }
 

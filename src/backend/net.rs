@@ -15,6 +15,7 @@ mod connection_limit;
 mod in_flight;
 mod eviction_order;
 pub(super) mod probes;
+pub(super) mod origin;
 mod refusals;
 mod request_body;
 pub(super) mod security_headers;

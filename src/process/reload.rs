@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,12 +12,8 @@ use tokio_util::sync::CancellationToken;
 /// The maximum number of bytes of a file, as of a Secret or a ConfigMap in Kubernetes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The bits of a mode by which users other than the owner and the group may read, and write.
-const OTHERS_READ: u32 = 0o004;
-const OTHERS_WRITE: u32 = 0o002;
-
 /// A watcher that reads files repeatedly. It compares their content rather than their dates: a kubelet swaps a link.
-pub struct FileWatcher<C, R> {
+pub(crate) struct FileWatcher<C, R> {
     read: R,
     interval: Interval,
     shutdown: CancellationToken,
@@ -26,62 +21,19 @@ pub struct FileWatcher<C, R> {
     last: Option<Result<C, String>>,
 }
 
-/// The content of a file that is for its owner and its group alone.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Secret<C> {
-    /// The content.
-    pub content: C,
-    /// The mode of the file, if every user of the system may read it.
-    readable_mode: Option<u32>,
-}
-
 /// Reads a whole file.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_open(&File::open(path)?)
 }
 
-fn read_open(file: &File) -> io::Result<Vec<u8>> {
+/// Reads an open file to its end.
+pub(crate) fn read_open(file: &File) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let length = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
     if length as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(ErrorKind::FileTooLarge, "it holds more than 1 MiB"));
     }
     Ok(content)
-}
-
-/// Reads a whole file that holds secrets.
-///
-/// Fails if every user of the system may write it, and thus choose the secrets. The group may: it is the one that Kubernetes
-/// gives the files of a volume. The mode is that of the file that a link leads to, as in a volume of a Secret.
-pub fn read_secret(path: &Path) -> io::Result<Secret<Vec<u8>>> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
-    if mode & OTHERS_WRITE != 0 {
-        let problem = format!("any user may write it (its mode is {mode:03o}): run `chmod o-rw` on it");
-        return Err(io::Error::new(ErrorKind::PermissionDenied, problem));
-    }
-    let readable_mode = (mode & OTHERS_READ != 0).then_some(mode);
-    Ok(Secret { content: read_open(&file)?, readable_mode })
-}
-
-impl<C> Secret<C> {
-    /// Converts the content.
-    pub fn try_map<D, E>(self, convert: impl FnOnce(C) -> Result<D, E>) -> Result<Secret<D>, E> {
-        Ok(Secret { content: convert(self.content)?, readable_mode: self.readable_mode })
-    }
-
-    /// Logs a warning if every user of the system may read the file, which `flag` names.
-    pub fn warn(&self, flag: &str) {
-        if let Some(mode) = self.readable_mode {
-            let mode = format!("{mode:03o}");
-            tracing::warn!(flag, mode, "any user of this system may read a file of secrets; run `chmod o-r` on it");
-        }
-    }
-}
-
-/// Converts the content of a file to text.
-pub fn text(content: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(content).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
 }
 
 impl<C, E, R> FileWatcher<C, R>
@@ -91,7 +43,7 @@ where
     R: Fn() -> Result<C, E> + Clone + Send + 'static,
 {
     /// Creates a watcher that calls `read`, which may block, at once and then every `period`.
-    pub fn new(period: Duration, shutdown: CancellationToken, read: R) -> Self {
+    pub(crate) fn new(period: Duration, shutdown: CancellationToken, read: R) -> Self {
         let mut interval = interval(period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { read, interval, shutdown, last: None }
@@ -99,7 +51,7 @@ where
 
     /// Waits until the content differs from that returned last, or until the files can't be used, which is returned
     /// once for each error. Returns `None` at the shutdown. A caller that drops the future misses no change.
-    pub async fn changed(&mut self) -> Option<Result<&C, E>> {
+    pub(crate) async fn changed(&mut self) -> Option<Result<&C, E>> {
         loop {
             self.shutdown.run_until_cancelled(self.interval.tick()).await?;
             // A read that panics aborts the program. The only other error is a runtime that is shut down.
@@ -135,29 +87,6 @@ mod tests {
             file.as_file().set_len(length).unwrap();
             let content = read(file.path());
             assert_eq!(content.is_ok_and(|content| content.len() as u64 == length), is_read, "{length}");
-        }
-    }
-
-    #[test]
-    fn a_file_of_secrets_may_be_read_by_others_and_not_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("tokens"), folder.path().join("link"));
-        std::fs::write(&file, "secret").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        for (mode, readable) in
-            [(0o600, None), (0o440, None), (0o660, None), (0o644, Some(0o644)), (0o444, Some(0o444))]
-        {
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            for path in [&file, &link] {
-                assert_eq!(read_secret(path).unwrap(), Secret { content: b"secret".into(), readable_mode: readable });
-            }
-        }
-        for mode in [0o666, 0o602, 0o777] {
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            for path in [&file, &link] {
-                let error = read_secret(path).unwrap_err().to_string();
-                assert!(error.contains(&format!("{mode:03o}")) && !error.contains("secret"), "{error}");
-            }
         }
     }
 

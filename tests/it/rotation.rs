@@ -98,6 +98,12 @@ fn read_ca(authority: &Authority) -> String {
     std::fs::read_to_string(authority.certificate()).unwrap()
 }
 
+/// Returns a volume with a client certificate of `authority`, and its key.
+fn mounted_client(authority: &Authority) -> (MountedVolume, String) {
+    let [certificate, key] = read(&authority.issue("client", |_| ()));
+    (MountedVolume::new(&[("tls.crt", &certificate), ("tls.key", &key)]), key)
+}
+
 async fn start_relay(configs: &[&str], variables: &[(&str, &str)]) -> Collector {
     let configs: Vec<_> = configs.iter().map(|name| checkout("otel-collector").join(name)).collect();
     let configs: Vec<_> = configs.iter().map(PathBuf::as_path).collect();
@@ -138,8 +144,7 @@ async fn a_relay_presents_a_replaced_client_certificate_and_trusts_a_replaced_ca
     let scene = Scene::start().await;
     let (old, new) = (scene.authority("old"), scene.authority("new"));
     let terminator = Terminator::start(scene.backend.http, b"http/1.1", &old, &old).await;
-    let [certificate, key] = read(&old.issue("client", |_| ()));
-    let mut client = MountedVolume::new(&[("tls.crt", &certificate), ("tls.key", &key)]);
+    let (mut client, key) = mounted_client(&old);
     let mut ca = MountedVolume::new(&[("ca.crt", &read_ca(&old))]);
     let token = MountedVolume::new(&[("token", FIRST)]);
     let url = terminator.url();
@@ -187,9 +192,8 @@ async fn an_agent_without_a_relay_takes_replaced_headers_certificates_and_cas_an
     let scene = Scene::start().await;
     let (old, new) = (scene.authority("old"), scene.authority("new"));
     let terminator = Terminator::start(scene.backend.grpc, b"h2", &old, &old).await;
-    let [certificate, key] = read(&old.issue("client", |_| ()));
     let header = |token| format!("authorization=Bearer%20{token}\n");
-    let mut client = MountedVolume::new(&[("tls.crt", &certificate), ("tls.key", &key)]);
+    let (mut client, key) = mounted_client(&old);
     let mut ca = MountedVolume::new(&[("ca.crt", &read_ca(&old))]);
     let mut headers = MountedVolume::new(&[("headers", &header(FIRST))]);
     let files = [client.file("tls.crt"), client.file("tls.key"), ca.file("ca.crt"), headers.file("headers")];

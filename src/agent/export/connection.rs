@@ -9,18 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Request, Status};
 
 use super::diagnosis::Diagnosis;
+use super::headers::{HeaderChannel, Headers, parse_headers};
 use crate::agent::metrics;
 use crate::process::redact::{is_printable, redacted};
 use crate::process::reload::{self, FileWatcher};
@@ -29,7 +27,7 @@ use crate::process::reload::{self, FileWatcher};
 /// bounds what a black-holed address costs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The interval between two reads of the files. A kubelet takes up to a minute to write a changed Secret, so that shorter ones
+/// The interval between two reads of the files. A kubelet takes about a minute to write a changed Secret, so that shorter ones
 /// gain little, and reading four small files costs nothing.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -54,14 +52,14 @@ pub struct ExporterConfig {
 
 /// The connection to the collector, which is replaced when its files change.
 #[derive(Clone)]
-pub struct CollectorChannel(watch::Sender<Connection>);
+pub struct CollectorChannel(watch::Sender<LazyConnection>);
 
 /// One exporter's view of the connection.
-pub(super) struct CurrentConnection(watch::Receiver<Connection>);
+pub(super) struct CurrentConnection(watch::Receiver<LazyConnection>);
 
 /// A connection that opens with the first request, and again after each failure.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct LazyConnection {
     channel: Channel,
     headers: HeaderMap,
     pub(super) gzip: bool,
@@ -78,25 +76,18 @@ struct ConnectionFiles {
     headers: HeaderMap,
 }
 
-/// An interceptor that adds headers to each request.
-#[derive(Clone)]
-pub(super) struct Headers(HeaderMap);
-
-/// A channel whose requests have the headers of the connection.
-pub(super) type HeaderChannel = InterceptedService<Channel, Headers>;
-
 impl ExporterConfig {
     /// Creates a connection. It sends nothing and resolves no name before the first request.
     pub fn connect(&self) -> anyhow::Result<CollectorChannel> {
         Ok(CollectorChannel(watch::Sender::new(self.open(Arc::new(self.read()?))?)))
     }
 
-    fn open(&self, files: Arc<ConnectionFiles>) -> anyhow::Result<Connection> {
-        let endpoint = self.endpoint(&files)?;
+    fn open(&self, files: Arc<ConnectionFiles>) -> anyhow::Result<LazyConnection> {
+        let endpoint = self.with_tls(self.validate()?, &files)?;
         let uses_tls = endpoint.uri().scheme_str() == Some("https");
         let mut headers = self.headers.clone();
         headers.extend(files.headers.clone());
-        Ok(Connection { channel: endpoint.connect_lazy(), headers, gzip: self.gzip, uses_tls, files })
+        Ok(LazyConnection { channel: endpoint.connect_lazy(), headers, gzip: self.gzip, uses_tls, files })
     }
 
     /// Returns whether headers, which may be secrets, are sent in plain text to another host.
@@ -112,12 +103,10 @@ impl ExporterConfig {
 
     /// Validates the configuration and the content of its files, without using the network.
     pub fn check(&self) -> anyhow::Result<()> {
-        self.validate()?;
-        self.endpoint(&self.read()?).map(drop)
+        self.with_tls(self.validate()?, &self.read()?).map(drop)
     }
 
-    fn endpoint(&self, files: &ConnectionFiles) -> anyhow::Result<Endpoint> {
-        let endpoint = self.validate()?;
+    fn with_tls(&self, endpoint: Endpoint, files: &ConnectionFiles) -> anyhow::Result<Endpoint> {
         if endpoint.uri().scheme_str() != Some("https") {
             return Ok(endpoint);
         }
@@ -286,12 +275,12 @@ fn failed(error: &anyhow::Error) {
 
 impl CurrentConnection {
     /// Returns the connection, and waits in [`Self::replaced`] for a later one.
-    pub(super) fn get_and_mark_seen(&mut self) -> Connection {
+    pub(super) fn get_and_mark_seen(&mut self) -> LazyConnection {
         self.0.borrow_and_update().clone()
     }
 
     /// Returns the connection.
-    pub(super) fn get(&self) -> Connection {
+    pub(super) fn get(&self) -> LazyConnection {
         self.0.borrow().clone()
     }
 
@@ -304,7 +293,7 @@ impl CurrentConnection {
     }
 }
 
-impl Connection {
+impl LazyConnection {
     /// Returns what a description of its failures depends on.
     pub(super) fn diagnosis(&self) -> Diagnosis {
         Diagnosis { uses_tls: self.uses_tls, headers: self.headers.clone() }
@@ -312,37 +301,8 @@ impl Connection {
 
     /// Converts the connection to the service of a client.
     pub(super) fn into_service(self) -> HeaderChannel {
-        InterceptedService::new(self.channel, Headers(self.headers))
+        InterceptedService::new(self.channel, Headers::new(self.headers))
     }
-}
-
-impl Interceptor for Headers {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
-        headers.extend(self.0.clone());
-        *request.metadata_mut() = MetadataMap::from_headers(headers);
-        Ok(request)
-    }
-}
-
-/// Parses `key=value,key=value` with percent-encoded values, the format of `OTEL_EXPORTER_OTLP_HEADERS`.
-///
-/// Source: "OpenTelemetry Protocol Exporter" of the OpenTelemetry specification.
-pub fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    for (pair, number) in pairs.zip(1..) {
-        // The parts are not repeated: a secret may be in the wrong one.
-        let (key, value) =
-            pair.split_once('=').with_context(|| format!("header {number} has no value: expected key=value"))?;
-        let name = key.trim().parse::<HeaderName>().map_err(|_| anyhow!("header {number} has no valid name"))?;
-        let value = percent_encoding::percent_decode_str(value.trim()).collect::<Vec<u8>>();
-        let mut value = HeaderValue::from_bytes(&value)
-            .map_err(|_| anyhow!("the value of header {number} has characters that no header can have"))?;
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
@@ -355,7 +315,13 @@ impl CollectorChannel {
 
     pub(super) fn from_channel(channel: Channel) -> Self {
         let files = Arc::default();
-        Self(watch::Sender::new(Connection { channel, headers: HeaderMap::new(), gzip: true, uses_tls: false, files }))
+        Self(watch::Sender::new(LazyConnection {
+            channel,
+            headers: HeaderMap::new(),
+            gzip: true,
+            uses_tls: false,
+            files,
+        }))
     }
 }
 
@@ -454,20 +420,6 @@ mod tests {
         ] {
             let error = format!("{:#}", config(bad).validate().unwrap_err());
             assert!(error.starts_with("--endpoint") && !error.contains("cret"), "{bad}: {error}");
-        }
-    }
-
-    #[test]
-    fn headers_are_read_as_the_specification_writes_them() {
-        let headers = parse_headers("authorization=Bearer%20abc, x-tenant=a%2Cb,").unwrap();
-        assert_eq!(headers["authorization"], "Bearer abc");
-        assert_eq!(headers["x-tenant"], "a,b");
-        assert!(headers["authorization"].is_sensitive());
-        assert!(parse_headers("novalue").is_err());
-        assert!(parse_headers("a b=c").is_err());
-        for bad in ["authorization=secret%0a", "authorization: secret", "authorization: secret=", "a=b,c secret=d"] {
-            let error = format!("{:#}", parse_headers(bad).unwrap_err());
-            assert!(error.contains("header") && !error.contains("secret"), "{error}");
         }
     }
 }

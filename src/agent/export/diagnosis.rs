@@ -120,7 +120,7 @@ pub(super) fn truncated(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::export::connection::parse_headers;
+    use crate::agent::export::headers::parse_headers;
 
     #[test]
     fn a_message_is_cut_and_stays_on_one_line() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -21,6 +21,8 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature,
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::backend::net::origin::parse_origin;
 
 /// The time of one attempt: as long as the backend gives its store to answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,21 +167,11 @@ impl FromStr for BackendUrl {
     type Err = InvalidBackendUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidBackendUrl> {
-        let uri: Uri = text.parse().map_err(|_| InvalidBackendUrl)?;
-        let is_tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(InvalidBackendUrl),
-        };
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let authority = authority.filter(|_| uri.path() == "/" && uri.query().is_none()).ok_or(InvalidBackendUrl)?;
+        let (is_tls, authority) = parse_origin(text).ok_or(InvalidBackendUrl)?;
         // An IPv6 address has brackets in a URL, and none as the address of a connection.
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(InvalidBackendUrl);
-        }
         let has_valid_port = authority.port_u16().is_some() || authority.as_str() == authority.host();
-        if !has_valid_port {
+        if host.is_empty() || !has_valid_port {
             return Err(InvalidBackendUrl);
         }
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderName, Request, Uri};
+use http::{HeaderMap, HeaderName, Request};
+
+use crate::backend::net::origin::parse_origin;
 
 /// `Sec-Fetch-Site`, which browsers send on trustworthy connections.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -40,15 +42,8 @@ impl FromStr for PublicUrl {
     type Err = InvalidPublicUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
-        let uri: Uri = text.parse().map_err(|_| InvalidPublicUrl)?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(InvalidPublicUrl),
-        };
-        let authority = uri.authority().map(http::uri::Authority::as_str).filter(|host| !host.contains('@'));
-        let host = authority.filter(|host| !host.is_empty() && matches!(uri.path(), "" | "/") && uri.query().is_none());
-        let host = without_default_port(secure, host.ok_or(InvalidPublicUrl)?).to_ascii_lowercase();
+        let (secure, authority) = parse_origin(text).ok_or(InvalidPublicUrl)?;
+        let host = without_default_port(secure, authority.as_str()).to_ascii_lowercase();
         Ok(Self { secure, host })
     }
 }

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::{AuthError, Respond};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
+use crate::backend::secret_file::{self, Secret};
 use crate::backend::store::Digest;
 use crate::process::lock;
-use crate::process::reload::{self, Secret};
 
 /// The minimum number of characters of a token: 96 bits as hexadecimal digits, which cannot be guessed.
 const MIN_LENGTH: usize = 24;
@@ -107,7 +107,7 @@ pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
 }
 
 fn read(path: &Path) -> Result<Secret<Vec<Digest>>, IngestTokensError> {
-    let read = || reload::read_secret(path)?.try_map(|content| parse(&reload::text(content)?));
+    let read = || secret_file::read(path)?.try_map(|content| parse(&secret_file::text(content)?));
     read().map_err(|cause: IngestTokensCause| IngestTokensError { path: path.to_owned(), cause })
 }
 

@@ -13,9 +13,9 @@ use super::principal::Principal;
 use super::token::{InvalidTokenName, TokenName, prefix_of};
 use super::token_file::watch;
 use crate::backend::metrics::TokenFile;
+use crate::backend::secret_file::{self, Secret};
 use crate::backend::store::{Digest, Role, TokenRef};
 use crate::process::lock;
-use crate::process::reload::{self, Secret};
 
 /// The maximum number of tokens in a file. A token for each maintainer and each of their programs makes some dozens.
 const MAX_TOKENS: usize = 1_000;
@@ -143,7 +143,7 @@ impl ReaderTokenFile {
 }
 
 fn read(path: &Path) -> Result<Secret<FileTokens>, ReaderTokensError> {
-    let read = || reload::read_secret(path)?.try_map(|content| parse(&reload::text(content)?));
+    let read = || secret_file::read(path)?.try_map(|content| parse(&secret_file::text(content)?));
     read().map_err(|cause: ReaderTokensCause| ReaderTokensError { path: path.to_owned(), cause })
 }
 

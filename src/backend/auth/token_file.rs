@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::metrics::{self, TokenFile};
-use crate::process::reload::{FileWatcher, Secret};
+use crate::backend::secret_file::Secret;
+use crate::process::reload::FileWatcher;
 
 /// The interval between two reads of a token file: an operator can wait for it, and reading a small file costs nothing.
 pub(super) const RELOAD_INTERVAL: Duration = Duration::from_secs(5);

@@ -18,8 +18,9 @@ use x509_parser::parse_x509_certificate;
 
 use super::Port;
 use crate::backend::metrics;
+use crate::backend::secret_file::{self, Secret};
 use crate::process::lock;
-use crate::process::reload::{self, FileWatcher, Secret};
+use crate::process::reload::{self, FileWatcher};
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +145,7 @@ impl PemFiles {
             move || format!("{flag} {path}: expected a PEM file that this user can read")
         };
         let certificate = reload::read(certificate).with_context(context("--tls-cert", certificate))?;
-        let key = reload::read_secret(key).with_context(context("--tls-key", key))?;
+        let key = secret_file::read(key).with_context(context("--tls-key", key))?;
         Ok(Self { certificate, key })
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::agent::export::connection::{ExporterConfig, parse_headers};
+use crate::agent::export::connection::ExporterConfig;
+use crate::agent::export::headers::parse_headers;
 use crate::process::redact::redacted;
 
 #[derive(Debug, Args)]

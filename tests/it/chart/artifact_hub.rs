@@ -55,6 +55,13 @@ pub(super) fn containers(object: &Value) -> impl Iterator<Item = &Value> {
     lists.filter_map(|list| object.pointer(&list)?.as_array()).flatten()
 }
 
+/// Returns the images of all containers of the objects, those of pods included.
+pub(super) fn images(objects: &[Value]) -> Vec<String> {
+    let pods = objects.iter().filter_map(|object| object.pointer("/spec/containers")?.as_array()).flatten();
+    let containers = objects.iter().flat_map(containers).chain(pods);
+    containers.map(|container| container["image"].as_str().unwrap().to_owned()).collect()
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn the_listed_images_are_those_that_the_default_values_run() {

@@ -73,7 +73,7 @@ pub(super) fn extended() -> Value {
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
         "affinity": affinity(),
-        "topologySpreadConstraints": [topology_spread()],
+        "topologySpreadConstraints": [topology_spread(&json!({"app.kubernetes.io/name": "kamaji-telemetry-agent"}))],
         "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
         "priorityClassName": "system-cluster-critical",
         // Labels of the chart's selectors must not be overridden.
@@ -116,12 +116,13 @@ fn affinity() -> Value {
     }]}})
 }
 
-fn topology_spread() -> Value {
+/// Returns a constraint that spreads the pods with these labels over zones.
+pub(super) fn topology_spread(labels: &Value) -> Value {
     json!({
         "maxSkew": 1,
         "topologyKey": "topology.kubernetes.io/zone",
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kamaji-telemetry-agent"}},
+        "labelSelector": {"matchLabels": labels},
     })
 }
 

@@ -238,7 +238,7 @@ impl Node {
 
     /// Returns the path, on this machine, of a path on the node, with what is mounted there.
     pub(crate) fn root(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.first))
+        root_of(self.first).join(path.trim_start_matches('/'))
     }
 
     /// Runs a program of the node's own in all of its namespaces, and returns its standard output.
@@ -285,6 +285,11 @@ impl Node {
         let found = self.kubectl(&[&["get", "--output=json"], arguments].concat()).await.ok()?;
         Some(serde_json::from_str(&found).expect("kubectl writes JSON"))
     }
+}
+
+/// Returns the root directory, on this machine, of a process, with what is mounted there.
+pub(crate) fn root_of(process: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{process}/root"))
 }
 
 /// Returns the path of a file of the previous version, below `charts`: of the directory that the variable

@@ -39,7 +39,7 @@ impl ListRequest {
 }
 
 /// The answer to a request.
-enum Answer {
+enum ScriptedAnswer {
     /// A complete body.
     Body(String),
     /// The beginning of a body that does not end.
@@ -52,13 +52,13 @@ enum Answer {
     Status(StatusCode),
 }
 
-impl From<String> for Answer {
+impl From<String> for ScriptedAnswer {
     fn from(body: String) -> Self {
         Self::Body(body)
     }
 }
 
-impl Answer {
+impl ScriptedAnswer {
     async fn response(self) -> Response<Body> {
         let (status, body) = match self {
             Self::Body(text) => (StatusCode::OK, Body::from(text)),
@@ -90,10 +90,10 @@ struct Server {
 impl Server {
     /// Creates a client whose requests get their answers from `answer`, and its reads of the position from `position`,
     /// both by number.
-    fn client<A: Into<Answer>>(
+    fn client<A: Into<ScriptedAnswer>>(
         &self,
         answer: impl Fn(usize) -> A + Send + Sync + 'static,
-        position: impl Fn(usize) -> Answer + Send + Sync + 'static,
+        position: impl Fn(usize) -> ScriptedAnswer + Send + Sync + 'static,
     ) -> Client {
         let server = self.clone();
         let service = service_fn(move |request: http::Request<kube::client::Body>| {
@@ -123,7 +123,7 @@ impl Server {
 }
 
 /// Answers to reads of the position: `versions`, one after the other, and then the last of them for ever.
-fn positions<const N: usize>(versions: [&'static str; N]) -> impl Fn(usize) -> Answer {
+fn positions<const N: usize>(versions: [&'static str; N]) -> impl Fn(usize) -> ScriptedAnswer {
     move |read| paged_list(versions[read.min(N - 1)], &[]).into()
 }
 
@@ -224,9 +224,9 @@ async fn a_truncated_line_is_no_event_and_is_requested_again() {
 async fn what_is_known_may_be_old_from_the_first_failure_until_the_watch_continues() {
     let server = Server::default();
     let answer = |request| match request {
-        0 => Answer::Body(end_of_list("5")),
-        1 | 2 => Answer::Status(StatusCode::FORBIDDEN),
-        _ => Answer::Body(line("MODIFIED", &object(7))),
+        0 => ScriptedAnswer::Body(end_of_list("5")),
+        1 | 2 => ScriptedAnswer::Status(StatusCode::FORBIDDEN),
+        _ => ScriptedAnswer::Body(line("MODIFIED", &object(7))),
     };
     let client = server.client(answer, positions(["1000"]));
     let events = watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 5).await.unwrap();
@@ -244,9 +244,9 @@ async fn what_is_known_may_be_old_from_the_first_failure_until_the_watch_continu
 async fn a_watch_that_is_accepted_and_closed_at_once_has_not_continued_and_one_that_stays_open_has() {
     let server = Server::default();
     let answer = |request| match request {
-        0 => Answer::Body(end_of_list("5")),
-        1..10 => Answer::Body(String::new()),
-        _ => Answer::Open(String::new()),
+        0 => ScriptedAnswer::Body(end_of_list("5")),
+        1..10 => ScriptedAnswer::Body(String::new()),
+        _ => ScriptedAnswer::Open(String::new()),
     };
     let client = server.client(answer, positions(["1000"]));
     let begun = Instant::now();
@@ -268,7 +268,7 @@ async fn a_list_that_is_cut_each_time_is_retried_with_growing_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_behind_for_a_moment_changes_nothing() {
     let server = Server::default();
-    let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["3", "9", "3", "9"]));
+    let client = server.client(|_| ScriptedAnswer::Open(end_of_list("5")), positions(["3", "9", "3", "9"]));
     let events = watch_until(&client, &WatchMemory::default(), || server.reads() >= 5).await.unwrap();
     assert_eq!(events, [WatcherEvent::Init, WatcherEvent::InitDone]);
     assert_eq!(server.requests().len(), 1, "the watch goes on");
@@ -277,7 +277,7 @@ async fn a_server_that_is_behind_for_a_moment_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_behind_ends_the_watch() {
     let server = Server::default();
-    let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["9", "3"]));
+    let client = server.client(|_| ScriptedAnswer::Open(end_of_list("5")), positions(["9", "3"]));
     let started = Instant::now();
     watch_until(&client, &WatchMemory::default(), || false).await.unwrap_err();
     assert_eq!((server.requests().len(), server.reads()), (1, 3), "it was behind twice");
@@ -285,8 +285,8 @@ async fn a_server_that_stays_behind_ends_the_watch() {
 }
 
 /// Answers with a list that breaks, and then with one that does not.
-fn broken_once(request: usize) -> Answer {
-    if request == 0 { end_of_list("5").into() } else { Answer::Open(end_of_list("5")) }
+fn broken_once(request: usize) -> ScriptedAnswer {
+    if request == 0 { end_of_list("5").into() } else { ScriptedAnswer::Open(end_of_list("5")) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +316,7 @@ async fn a_broken_watch_begins_with_a_list_once_the_server_has_caught_up() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_was_behind_while_a_watch_was_open_is_listed_after_it() {
     let server = Server::default();
-    let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["3", "9"]));
+    let client = server.client(|_| ScriptedAnswer::Open(end_of_list("5")), positions(["3", "9"]));
     watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 2).await.unwrap();
     assert!(server.requests()[1].is_streamed_list(), "the watch may have been of another server");
 }
@@ -325,9 +325,9 @@ async fn a_server_that_was_behind_while_a_watch_was_open_is_listed_after_it() {
 async fn a_streamed_list_that_is_cut_is_listed_in_pages() {
     let server = Server::default();
     let answer = |request| match request {
-        0 => Answer::Body(line("ADDED", &object(1))),
-        1 => Answer::Body(paged_list("5", &[object(1)])),
-        _ => Answer::Open(String::new()),
+        0 => ScriptedAnswer::Body(line("ADDED", &object(1))),
+        1 => ScriptedAnswer::Body(paged_list("5", &[object(1)])),
+        _ => ScriptedAnswer::Open(String::new()),
     };
     let client = server.client(answer, positions(["9"]));
     let events = watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 3).await.unwrap();
@@ -338,7 +338,7 @@ async fn a_streamed_list_that_is_cut_is_listed_in_pages() {
 #[tokio::test(start_paused = true)]
 async fn the_first_list_of_a_term_is_not_from_behind_the_term_before() {
     let server = Server::default();
-    let client = server.client(|_| Answer::Open(end_of_list("5")), positions(["3", "3", "6"]));
+    let client = server.client(|_| ScriptedAnswer::Open(end_of_list("5")), positions(["3", "3", "6"]));
     let memory = WatchMemory::default();
     watch_until(&client, &memory, || !server.requests().is_empty()).await.unwrap();
     assert_eq!(server.reads(), 0);
@@ -350,7 +350,7 @@ async fn the_first_list_of_a_term_is_not_from_behind_the_term_before() {
 async fn a_position_that_cannot_be_read_decides_nothing() {
     let server = Server::default();
     let position = |read| match read {
-        0..5 => Answer::Status(StatusCode::SERVICE_UNAVAILABLE),
+        0..5 => ScriptedAnswer::Status(StatusCode::SERVICE_UNAVAILABLE),
         _ => paged_list("5", &[]).into(),
     };
     let client = server.client(broken_once, position);
@@ -368,8 +368,12 @@ async fn versions_without_an_order_are_not_compared() {
 }
 
 /// The ways in which a streamed list is held back.
-fn held_back() -> [fn() -> Answer; 3] {
-    [|| Answer::Silence, || Answer::Open(String::new()), || Answer::Open(line("ADDED", &object(1)))]
+fn held_back() -> [fn() -> ScriptedAnswer; 3] {
+    [
+        || ScriptedAnswer::Silence,
+        || ScriptedAnswer::Open(String::new()),
+        || ScriptedAnswer::Open(line("ADDED", &object(1))),
+    ]
 }
 
 #[tokio::test(start_paused = true)]
@@ -379,7 +383,7 @@ async fn a_streamed_list_that_is_held_back_is_listed_in_pages_and_watched_in_sho
         let answer = move |request: usize| match request {
             0 => streamed(),
             1 | 3 => paged_list("5", &[object(1)]).into(),
-            _ => Answer::Open(String::new()),
+            _ => ScriptedAnswer::Open(String::new()),
         };
         let (client, memory) = (server.client(answer, positions(["5"])), WatchMemory::default());
         watch_until(&client, &memory, || server.requests().len() >= 3).await.unwrap();
@@ -398,8 +402,8 @@ async fn a_streamed_list_that_is_held_back_is_listed_in_pages_and_watched_in_sho
 async fn a_list_that_cannot_be_had_in_pages_either_is_streamed_again() {
     let server = Server::default();
     let answer = |request| match request {
-        0 | 1 => Answer::Silence,
-        _ => Answer::Open(end_of_list("5")),
+        0 | 1 => ScriptedAnswer::Silence,
+        _ => ScriptedAnswer::Open(end_of_list("5")),
     };
     let (client, memory) = (server.client(answer, positions(["5"])), WatchMemory::default());
     watch_until(&client, &memory, || server.requests().len() >= 3).await.unwrap();
@@ -413,9 +417,9 @@ async fn a_watch_without_a_response_is_made_in_short_requests() {
     let server = Server::default();
     let answer = |request| match request {
         0 => end_of_list("5").into(),
-        1 => Answer::Silence,
+        1 => ScriptedAnswer::Silence,
         2 => line("MODIFIED", &object(7)).into(),
-        _ => Answer::Open(String::new()),
+        _ => ScriptedAnswer::Open(String::new()),
     };
     let client = server.client(answer, positions(["9"]));
     watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 4).await.unwrap();
@@ -430,9 +434,9 @@ async fn a_watch_without_a_response_is_made_in_short_requests() {
 async fn short_watches_follow_each_other_without_a_wait_where_bookmarks_are_dropped() {
     let server = Server::default();
     let answer = |request| match request {
-        0 => Answer::Silence,
+        0 => ScriptedAnswer::Silence,
         1 => paged_list("5", &[]).into(),
-        _ => Answer::Slow(Duration::from_secs(u64::from(SHORT_WATCH_SECONDS))),
+        _ => ScriptedAnswer::Slow(Duration::from_secs(u64::from(SHORT_WATCH_SECONDS))),
     };
     let client = server.client(answer, positions(["5"]));
     watch_until(&client, &WatchMemory::default(), || server.requests().len() >= 12).await.unwrap();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::offline;
-use crate::chart::snapshots::compare;
+use crate::chart::snapshots::{compare, topology_spread};
 
 /// Returns the name and the values of each snapshot.
 pub(super) fn all() -> [(&'static str, Value); 3] {
@@ -66,7 +66,7 @@ pub(in crate::chart) fn everything() -> Value {
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
         "affinity": affinity(),
-        "topologySpreadConstraints": [topology_spread()],
+        "topologySpreadConstraints": [topology_spread(&json!({"tier": "telemetry"}))],
         "priorityClassName": "system-cluster-critical",
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         // Labels of the chart's selectors must not be overridden.
@@ -82,15 +82,6 @@ fn affinity() -> Value {
     json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]},
     ]}}})
-}
-
-fn topology_spread() -> Value {
-    json!({
-        "maxSkew": 1,
-        "topologyKey": "topology.kubernetes.io/zone",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": {"tier": "telemetry"}},
-    })
 }
 
 /// Returns an object with templates of Helm in it.

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::fleet::Fleet;
 use crate::node::figures::Injury;
+use crate::node::machine::root_of;
 use crate::node::scene::{Pod, Scene, Workload};
 use crate::servers::Authority;
 
@@ -153,20 +154,21 @@ impl Secured {
     async fn sent(&self, token: &str) {
         let relay = self.scene.pod(Workload::Agent).await.container_id("relay");
         let process = self.scene.processes(&relay)[0];
-        let file = format!("/proc/{process}/root/etc/kamaji-telemetry/token/token");
+        let file = root_of(process).join("etc/kamaji-telemetry/token/token");
         let read = async || std::fs::read(&file).is_ok_and(|content| content == token.as_bytes()).then_some(());
         self.scene.until("the token in the relay's container", read).await;
-        let before = self.exports(true).await;
-        let sent = async || (self.exports(true).await >= before + 2).then_some(());
+        let before = self.exports("", true).await;
+        let sent = async || (self.exports("", true).await >= before + 2).then_some(());
         self.scene.until("two exports with the token", sent).await;
     }
 
-    /// Returns the number of the agent's exports that have succeeded, or that have failed.
-    async fn exports(&self, is_success: bool) -> u64 {
+    /// Returns the number of the agent's exports that have succeeded, or that have failed: of one signal, or of all if it is empty.
+    async fn exports(&self, signal: &str, is_success: bool) -> u64 {
         let metrics = self.scene.metrics(&self.scene.pod(Workload::Agent).await).await;
         let lines = metrics
             .lines()
-            .filter(|line| line.contains("_exports_total{") && line.contains("result=\"success\"") == is_success);
+            .filter(|line| line.contains(&format!("_exports_total{{signal=\"{signal}")))
+            .filter(|line| line.contains("result=\"success\"") == is_success);
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
@@ -179,16 +181,18 @@ impl Secured {
 
     /// Waits until the agent's events were refused, as its metrics count it.
     async fn refused(&self) {
-        self.scene
-            .until("a refused event", async || {
-                let pod = self.scene.pod(Workload::Agent).await;
-                let metrics = self.scene.metrics(&pod).await;
-                let failed = metrics.lines().filter(|line| {
-                    line.contains("_exports_total{signal=\"logs\"") && !line.contains("result=\"success\"")
-                });
-                failed.into_iter().any(|line| !line.ends_with(" 0")).then_some(())
-            })
-            .await;
+        let refused = async || (self.exports("logs", false).await > 0).then_some(());
+        self.scene.until("a refused event", refused).await;
+    }
+
+    /// Installs both charts: a backend with a certificate of `authority` that accepts [`FIRST`], and a relay that sends `token`.
+    async fn install(&self, authority: &Authority, token: &str) {
+        self.certificate(authority).await;
+        self.bundle(&[authority]).await;
+        self.accept(&[FIRST]).await;
+        self.send(token).await;
+        self.install_backend().await;
+        self.install_agent().await;
     }
 }
 
@@ -197,12 +201,7 @@ impl Secured {
 async fn an_event_arrives_over_tls_of_a_private_ca_once_its_token_is_right() {
     let secured = Secured::new().await;
     let authority = secured.authority("first");
-    secured.certificate(&authority).await;
-    secured.bundle(&[&authority]).await;
-    secured.accept(&[FIRST]).await;
-    secured.send(SECOND).await;
-    secured.install_backend().await;
-    secured.install_agent().await;
+    secured.install(&authority, SECOND).await;
     let fleet = Fleet::new(&secured.scene);
     fleet.create().await;
     secured.refused().await;
@@ -218,17 +217,12 @@ async fn an_event_arrives_over_tls_of_a_private_ca_once_its_token_is_right() {
 async fn tokens_certificates_and_cas_are_replaced_without_a_lost_event() {
     let secured = Secured::new().await;
     let [first, second] = ["first", "second"].map(|name| secured.authority(name));
-    secured.certificate(&first).await;
-    secured.bundle(&[&first]).await;
-    secured.accept(&[FIRST]).await;
-    secured.send(FIRST).await;
-    secured.install_backend().await;
-    secured.install_agent().await;
+    secured.install(&first, FIRST).await;
     probe_often(&secured.scene).await;
     let fleet = Fleet::new(&secured.scene);
     fleet.create().await;
     fleet.stored().await;
-    let (before, failures) = (secured.containers().await, secured.exports(false).await);
+    let (before, failures) = (secured.containers().await, secured.exports("", false).await);
 
     let injury = Injury::begin("backend and relay, token replaced");
     fleet.during(replace_token(&secured, &first)).await;
@@ -238,7 +232,7 @@ async fn tokens_certificates_and_cas_are_replaced_without_a_lost_event() {
     let renewed = secured.certificate(&first).await;
     fleet.during(secured.presented(&first, &renewed)).await;
     fleet.lost_nothing(injury).await;
-    assert_eq!(secured.exports(false).await, failures, "no export has failed meanwhile");
+    assert_eq!(secured.exports("", false).await, failures, "no export has failed meanwhile");
     assert_eq!(secured.containers().await, before, "no container was started again");
 
     let injury = Injury::begin("backend and relay, CA replaced");

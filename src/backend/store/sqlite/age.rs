@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{EVENT_SOURCES, SOURCES, source, sum};
+use super::columns::sum;
+use crate::backend::store::encoding::{EVENT_SOURCES, SOURCES, source};
 use crate::backend::store::hour::Day;
 use crate::backend::store::{Cutoffs, DayIntake, Hour, Intake, StaleRows};
 

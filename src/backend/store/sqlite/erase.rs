@@ -3,12 +3,13 @@
 use rusqlite::{TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::columns::NO_SOURCE;
-use super::events::EventColumns;
+use super::columns;
 use super::prune::truncate_wal;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval};
 use super::rows::{latest_row, read_latest};
+use super::words::StoredWords;
 use super::writer::RowWriter;
+use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
 use crate::backend::store::fold::{DayRow, LatestRow, Sign};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows, PseudonymKey};
@@ -135,10 +136,11 @@ impl RowRemoval<'_> {
         let mut rows = select.query(params![source, hour, uid, MAX_SCANNED_ROWS])?;
         let (mut matching, mut next, mut scanned) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
-            let columns = EventColumns::read(row)?;
-            (next, scanned) = (Some((columns.source, columns.hour, columns.uid)), scanned + 1);
-            if filter.matches(&columns.event(self.transaction, self.words)?) {
-                matching.push(columns);
+            let event = columns::event(row)?;
+            (next, scanned) = (Some((event.source, event.hour, event.uid)), scanned + 1);
+            let mut words = StoredWords { connection: self.transaction, words: self.words };
+            if filter.matches(&event.event(&mut words)?) {
+                matching.push(event);
             }
             if matching.len() >= MAX_STEP_ROWS as usize {
                 return Ok(Matching { rows: matching, next });

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::columns::{self, StoredWord, day, sum};
+use super::columns::{self, day, sum};
 use super::operations;
-use super::rollups::NO_NEXT_DAY;
-use super::words::Words;
+use super::words::{StoredWords, Words};
+use crate::backend::store::encoding::{self, NO_NEXT_DAY, StoredWord};
 use crate::backend::store::hour::Day;
 use crate::backend::store::{
     AgentVersion, ConditionFact, DayFact, DimensionFact, EventDayFact, EventWeekFact, Facts, FactsQuery, PairFact,
@@ -23,7 +23,7 @@ pub(super) fn facts(
 ) -> rusqlite::Result<Vec<Facts>> {
     let connection = &*connection.transaction()?;
     let read = |query: &FactsQuery| {
-        let (source, through) = (columns::source(query.source), query.through.number().into());
+        let (source, through) = (encoding::source(query.source), query.through.number().into());
         FactsReader { connection, words, source, through }.read(query)
     };
     queries.iter().map(read).collect()
@@ -42,9 +42,9 @@ impl FactsReader<'_> {
         Ok(Facts {
             first_day: self.first_day()?,
             days: self.when(query.days, Self::days)?,
-            kamaji_days: self.when(query.kamaji_days, |reader, since| reader.version_days(columns::KAMAJI, since))?,
+            kamaji_days: self.when(query.kamaji_days, |reader, since| reader.version_days(encoding::KAMAJI, since))?,
             kubernetes_days: self
-                .when(query.kubernetes_days, |reader, since| reader.version_days(columns::KUBERNETES, since))?,
+                .when(query.kubernetes_days, |reader, since| reader.version_days(encoding::KUBERNETES, since))?,
             agent_days: self.when(query.agent_days, Self::agent_days)?,
             pairs: self.when(query.pairs, Self::pairs)?,
             conditions: self.when(query.conditions, Self::conditions)?,
@@ -83,6 +83,10 @@ impl FactsReader<'_> {
         Ok(list)
     }
 
+    fn stored_words(&mut self) -> StoredWords<'_> {
+        StoredWords { connection: self.connection, words: self.words }
+    }
+
     fn word<T: StoredWord>(&mut self, row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
         columns::word(self.words, self.connection, row, column)
     }
@@ -90,13 +94,13 @@ impl FactsReader<'_> {
     fn first_day(&self) -> rusqlite::Result<Option<Day>> {
         let sql = "SELECT min(day) FROM day_rollup WHERE source = ?1 AND part = ?2";
         let mut select = self.connection.prepare_cached(sql)?;
-        let first: Option<i32> = select.query_row(params![self.source, columns::ALL], |row| row.get(0))?;
+        let first: Option<i32> = select.query_row(params![self.source, encoding::ALL], |row| row.get(0))?;
         Ok(first.map(Day::from_number))
     }
 
     fn days(&mut self, since: Day) -> rusqlite::Result<Vec<DayFact>> {
         let sql = "SELECT * FROM day_rollup WHERE source = ?1 AND part = ?2 AND day BETWEEN ?3 AND ?4 ORDER BY day";
-        let row = [self.source, columns::ALL, since.number().into(), self.through + 1];
+        let row = [self.source, encoding::ALL, since.number().into(), self.through + 1];
         self.list(sql, row, |_, row| {
             Ok(DayFact {
                 day: day(row, "day")?,
@@ -112,9 +116,8 @@ impl FactsReader<'_> {
     }
 
     fn agent_days(&mut self, since: Day) -> rusqlite::Result<Vec<VersionFact<AgentVersion>>> {
-        self.parts(columns::AGENT, since, |reader, row| {
-            let word = reader.words.word(reader.connection, row.get("version")?)?;
-            AgentVersion::parse_stored(word).map_err(|error| columns::corrupt("version", error))
+        self.parts(encoding::AGENT, since, |reader, row| {
+            encoding::parse_agent(&mut reader.stored_words(), row.get("version")?, "version")
         })
     }
 
@@ -156,7 +159,7 @@ impl FactsReader<'_> {
         self.active("active_condition_rollup", keys, sums, since, |reader, row| {
             Ok(ConditionFact {
                 kamaji: reader.word(row, "kamaji")?,
-                size: columns::parse_size(row.get("size")?)?,
+                size: encoding::parse_size(row.get("size")?)?,
                 stuck: row.get("stuck")?,
                 upgrading_long: row.get("upgrading_long")?,
                 installations: sum(row, "installations")?,
@@ -170,7 +173,7 @@ impl FactsReader<'_> {
         self.active("active_dimension_rollup", "dimension", sums, since, |reader, row| {
             let word = reader.words.word(reader.connection, row.get("dimension")?)?;
             Ok(DimensionFact {
-                part: columns::parse_dimension_part(word)?,
+                part: encoding::parse_dimension_part(word)?,
                 installations: sum(row, "points")?,
                 count: sum(row, "count")?,
             })
@@ -207,7 +210,7 @@ impl FactsReader<'_> {
             let read = self.list(&sql, [self.source, standing, since.number().into()], |_, row| {
                 Ok(SeenFact {
                     day: day(row, "day")?,
-                    standing: columns::parse_standing(row.get("standing")?),
+                    standing: encoding::parse_standing(row.get("standing")?),
                     installations: sum(row, "installations")?,
                 })
             });
@@ -222,7 +225,7 @@ impl FactsReader<'_> {
         self.list(sql, [self.source, since.number().into()], |reader, row| {
             Ok(EventDayFact {
                 day: day(row, "day")?,
-                change: columns::parse_change(row.get("change")?)?,
+                change: encoding::parse_change(row.get("change")?)?,
                 minor: reader.word(row, "minor")?,
                 events: sum(row, "events")?,
             })
@@ -234,7 +237,12 @@ impl FactsReader<'_> {
         self.list(sql, [self.source, since.number().into()], |reader, row| {
             Ok(EventWeekFact {
                 week: day(row, "week")?,
-                aspect: columns::parse_aspect(reader.words, reader.connection, row)?,
+                aspect: encoding::parse_aspect(
+                    &mut reader.stored_words(),
+                    row.get("aspect")?,
+                    row.get("first")?,
+                    row.get("second")?,
+                )?,
                 events: sum(row, "events")?,
             })
         })

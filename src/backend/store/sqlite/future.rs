@@ -3,13 +3,13 @@
 use rusqlite::{TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::columns::EVENT_SOURCES;
-use super::events::EventColumns;
+use super::columns;
 use super::operations;
 use super::removal::{Remains, RowRemoval};
 use super::rows::{latest_row, write_day, write_latest};
 use super::words;
 use super::writer::RowWriter;
+use crate::backend::store::encoding::EVENT_SOURCES;
 use crate::backend::store::fold::{LatestRow, PreviousDay, Sign};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Pruned, Report};
@@ -84,9 +84,9 @@ impl RowRemoval<'_> {
     fn delete_events_after(&mut self, hour: Hour, deleted: &mut Pruned) -> rusqlite::Result<()> {
         for source in EVENT_SOURCES {
             let mut select = self.transaction.prepare("SELECT * FROM events WHERE source = ?1 AND hour > ?2")?;
-            let rows = select.query_map(params![source, hour.number()], EventColumns::read)?;
-            for columns in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-                self.delete_event(&columns, Remains::Nothing)?;
+            let rows = select.query_map(params![source, hour.number()], columns::event)?;
+            for event in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+                self.delete_event(&event, Remains::Nothing)?;
                 deleted.events += 1;
             }
         }

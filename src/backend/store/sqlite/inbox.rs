@@ -4,10 +4,11 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::events::{EventColumns, RECORD_BYTES};
+use super::inbox_record::{self, RECORD_BYTES};
 use super::rollups;
-use super::words::{Words, last_used};
+use super::words::{StoredWords, Words, last_used};
 use crate::backend::store::EventRow;
+use crate::backend::store::encoding::EventColumns;
 use crate::backend::store::fold::{RollupChanges, Sign};
 
 /// Appends new events.
@@ -17,7 +18,8 @@ pub(super) fn append(connection: &Connection, words: &mut Words, events: &[Event
     }
     let mut bytes = Vec::with_capacity(events.len() * RECORD_BYTES);
     for event in events {
-        EventColumns::new(connection, words, event)?.append_to(&mut bytes);
+        let columns = EventColumns::new(&mut StoredWords { connection, words: &mut *words }, event)?;
+        inbox_record::append(&columns, &mut bytes);
     }
     connection.prepare_cached("INSERT INTO inbox (events) VALUES (?1)")?.execute(params![bytes])?;
     Ok(())
@@ -41,7 +43,8 @@ pub(super) fn merge(connection: &mut Connection, words: &mut Words) -> rusqlite:
     for columns in events {
         // A commit whose outcome was unknown may have stored an event that then came again.
         if insert(&transaction, &columns)? {
-            changes.event(&columns.event(&transaction, words)?, Sign::Plus);
+            changes
+                .event(&columns.event(&mut StoredWords { connection: &transaction, words: &mut *words })?, Sign::Plus);
         }
     }
     rollups::write(&transaction, words, &changes)?;
@@ -57,7 +60,7 @@ fn read(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<EventColumns>> {
     let mut select = transaction.prepare_cached("SELECT events FROM inbox")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        all.extend(EventColumns::parse_all(row.get_ref("events")?.as_blob()?)?);
+        all.extend(inbox_record::parse_all(row.get_ref("events")?.as_blob()?)?);
     }
     all.sort_unstable();
     Ok(all)

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 
 use rusqlite::{Connection, params};
 
-use super::columns::{EVENT_SOURCES, is_bulk};
-use super::events::EventColumns;
+use super::columns;
 use super::rows::latest_row;
-use super::words::Words;
+use super::words::{StoredWords, Words};
+use crate::backend::store::encoding::{EVENT_SOURCES, is_bulk};
 use crate::backend::store::{
     EventFilter, EventRow, Hour, HourRange, InstallationFilter, InstallationRow, MatchedInstallations, MatchedRows,
     PseudonymKey,
@@ -55,7 +55,7 @@ pub(super) fn events(
         while of_source < limit
             && let Some(row) = rows.next()?
         {
-            let event = EventColumns::read(row)?.event(connection, words)?;
+            let event = columns::event(row)?.event(&mut StoredWords { connection, words })?;
             if filter.matches(&event) {
                 of_source += 1;
                 matching.push(event);
@@ -92,7 +92,7 @@ pub(super) fn count_events(
     for source in sources(filter) {
         let mut rows = select.query(params![source, from, until])?;
         while let Some(row) = rows.next()? {
-            let event = EventColumns::read(row)?.event(connection, words)?;
+            let event = columns::event(row)?.event(&mut StoredWords { connection, words })?;
             matched.events += u64::from(filter.matches(&event));
         }
     }

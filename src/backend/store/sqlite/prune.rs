@@ -5,13 +5,13 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::columns::{EVENT_SOURCES, NO_SOURCE, SOURCES, source};
-use super::events::EventColumns;
+use super::columns;
 use super::file::BUSY_TIMEOUT;
 use super::operations;
 use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval, is_full};
 use super::rows::{day_row, latest_row, read_latest};
 use super::writer::RowWriter;
+use crate::backend::store::encoding::{EVENT_SOURCES, NO_SOURCE, SOURCES, source};
 use crate::backend::store::fold::Sign;
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Cutoffs, Pruned};
@@ -58,10 +58,10 @@ impl RowRemoval<'_> {
         for source in EVENT_SOURCES {
             let sql = "SELECT * FROM events WHERE source = ?1 AND hour < ?2 ORDER BY hour, uid LIMIT ?3";
             let mut select = self.transaction.prepare_cached(sql)?;
-            let rows = select.query_map(params![source, before.number(), MAX_STEP_ROWS], EventColumns::read)?;
+            let rows = select.query_map(params![source, before.number(), MAX_STEP_ROWS], columns::event)?;
             let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            for columns in &rows {
-                self.delete_event(columns, remains)?;
+            for event in &rows {
+                self.delete_event(event, remains)?;
             }
             *count += rows.len() as u64;
             if is_full(rows.len()) {

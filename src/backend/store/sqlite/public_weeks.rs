@@ -5,9 +5,10 @@ use futures::future::{BoxFuture, ready};
 use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
-use super::columns::{self, source, sum};
+use super::columns::{self, sum};
 use super::published_week::PublishedWeekFile;
 use super::words::Words;
+use crate::backend::store::encoding::{parse_size, source};
 use crate::backend::store::hour::Day;
 use crate::backend::store::{PublicKey, PublicWeekStore, ReadError, SourceKind, StoredWeek, WeekCounts, WriteError};
 use crate::catalog::{KamajiVersion, KubernetesVersion};
@@ -90,7 +91,7 @@ fn week_counts(connection: &mut Connection, words: &mut Words, monday: Day) -> r
         "SELECT size, sum(installations) AS installations FROM active_condition_rollup
          WHERE source = ?1 AND next_day > ?2 AND day BETWEEN ?3 AND ?2 AND established = 1 GROUP BY 1",
     )?;
-    let size = |row: &Row<'_>| Ok((columns::parse_size(row.get("size")?)?, sum(row, "installations")?));
+    let size = |row: &Row<'_>| Ok((parse_size(row.get("size")?)?, sum(row, "installations")?));
     let sizes: Vec<_> = select.query_map(week, size)?.collect::<rusqlite::Result<_>>()?;
     Ok(WeekCounts::new(pairs, sizes))
 }

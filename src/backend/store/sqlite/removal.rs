@@ -3,11 +3,10 @@
 use rusqlite::{Params, Transaction, params};
 use uuid::Uuid;
 
-use super::columns::NO_SOURCE;
-use super::events::EventColumns;
 use super::rollups;
 use super::rows::day_row;
-use super::words::Words;
+use super::words::{StoredWords, Words};
+use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
 use crate::backend::store::fold::{DayRow, RollupChanges, Sign};
 use crate::backend::store::hour::Day;
 
@@ -35,9 +34,14 @@ impl<'a> RowRemoval<'a> {
         Self { transaction, words, changes: RollupChanges::default() }
     }
 
+    fn stored_words(&mut self) -> StoredWords<'_> {
+        StoredWords { connection: self.transaction, words: self.words }
+    }
+
     pub(super) fn delete_event(&mut self, columns: &EventColumns, remains: Remains) -> rusqlite::Result<()> {
         let EventColumns { source, hour, uid, .. } = columns;
-        self.changes.event(&columns.event(self.transaction, self.words)?, Sign::Minus);
+        let event = columns.event(&mut self.stored_words())?;
+        self.changes.event(&event, Sign::Minus);
         self.run("DELETE FROM events WHERE source = ?1 AND hour = ?2 AND uid = ?3", params![source, hour, uid])?;
         if remains == Remains::Uid {
             self.run(

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
 
-use super::columns::{self, hour, parse_standing, report, standing};
+use super::columns::{hour, report};
 use super::rollups;
-use super::words::Words;
+use super::words::{StoredWords, Words};
+use crate::backend::store::Report;
+use crate::backend::store::encoding::{ReportColumns, parse_standing, standing};
 use crate::backend::store::fold::{DayRow, LatestRow, PreviousDay, SnapshotChanges, Trouble};
 use crate::backend::store::hour::{Day, Hour};
-use crate::backend::store::{GaugeSnapshot, Report};
 
-/// Reads the latest rows of the installations of `snapshots`, in the order of their keys.
-pub(super) fn read_before<'a>(
+/// Reads the latest rows of installations, in the order of their keys.
+pub(super) fn read_before(
     connection: &Connection,
     words: &mut Words,
-    snapshots: impl Iterator<Item = &'a GaugeSnapshot>,
+    installations: BTreeSet<Uuid>,
 ) -> rusqlite::Result<BTreeMap<Uuid, LatestRow>> {
-    let installations: BTreeSet<_> = snapshots.map(|snapshot| snapshot.installation).collect();
     let mut before = BTreeMap::new();
     for installation in installations {
         before.extend(read_latest(connection, words, installation)?.map(|row| (installation, row)));
@@ -147,22 +147,18 @@ fn write(
     report: &Report,
     own: &[&dyn ToSql],
 ) -> rusqlite::Result<()> {
-    let Report { counts, source, kamaji_version, kubernetes_version, dimensions } = report;
-    let agent = columns::agent(words, connection, source)?;
-    let kamaji = words.id(connection, &kamaji_version.to_string())?;
-    let kubernetes = words.id(connection, &kubernetes_version.to_string())?;
-    let dimensions = columns::encode_dimensions(words, connection, dimensions)?;
-    let source = columns::source(source.kind());
+    let columns = ReportColumns::new(&mut StoredWords { connection, words }, report)?;
+    let ReportColumns { source, counts, agent, kamaji, kubernetes, dimensions } = &columns;
     let of_report: [&dyn ToSql; 9] = [
-        &source,
+        source,
         &counts.running,
         &counts.sleeping,
         &counts.not_ready,
         &counts.upgrading,
-        &agent,
-        &kamaji,
-        &kubernetes,
-        &dimensions,
+        agent,
+        kamaji,
+        kubernetes,
+        dimensions,
     ];
     connection.prepare_cached(upsert)?.execute(&*[&of_report, own].concat())?;
     Ok(())

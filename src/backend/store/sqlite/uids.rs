@@ -9,8 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{EVENT_SOURCES, NO_SOURCE};
 use crate::backend::store::EventRow;
+use crate::backend::store::encoding::{EVENT_SOURCES, NO_SOURCE};
 use crate::backend::store::hour::Hour;
 
 /// The hours of events whose uids are in memory: a day more than the oldest event that is accepted, for the rounding to

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::backend::store::encoding::{WordId, WordIds, WordTexts};
 use crate::backend::store::hour::Day;
-
-/// The id of a word. 0 is no word.
-pub(super) type WordId = u32;
 
 /// The number of words after which the cache is emptied. A fleet uses some hundreds; this is 10 MB of forged ones.
 const MAX_CACHED: usize = 65_536;
@@ -46,6 +44,28 @@ pub(super) struct Words {
     day: Day,
     ids: HashMap<String, UsedWord>,
     by_id: HashMap<WordId, String>,
+}
+
+/// The words of a connection, those of the cache and those in the file.
+pub(super) struct StoredWords<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) words: &'a mut Words,
+}
+
+impl WordIds for StoredWords<'_> {
+    type Error = rusqlite::Error;
+
+    fn id(&mut self, word: &str) -> rusqlite::Result<WordId> {
+        self.words.id(self.connection, word)
+    }
+}
+
+impl WordTexts for StoredWords<'_> {
+    type Error = rusqlite::Error;
+
+    fn word(&mut self, id: WordId) -> rusqlite::Result<&str> {
+        self.words.word(self.connection, id)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

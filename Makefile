@@ -222,6 +222,10 @@ chart-defaults: ## Make the relay's image with RELAY_DIGEST the default of the a
 	sed -i "/- name: relay\$$/{n;s|image: .*|image: $$name@$(RELAY_DIGEST)|}" $$chart/Chart.yaml
 	grep -qF "image: $$name@$(RELAY_DIGEST)" $$chart/Chart.yaml
 
+.PHONY: conformance
+conformance: tools ## Run the conformance suite of stores; KAMAJI_TELEMETRY_TEST_POSTGRES=postgres://USER@HOST/DATABASE takes another server
+	cargo test $(CARGO_FLAGS) --test it -- backend::conformance
+
 .PHONY: upgrade-test
 upgrade-test: ## Run the node's test of a rollout from the last release to this checkout; ends at once if there is no release
 	@previous=$$(tests/tools/previous)

@@ -9,13 +9,16 @@ pub mod rows;
 pub mod token;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::store::sqlite::backup::{self, directory::BackupDirectory};
-use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, StoreLocation, erase_installation};
+use super::store::{
+    AuditLogEntry, ERASE, Erased, PostgresStore, SqliteStore, StoreLocation, Stores, erase_installation,
+};
 
 /// Deletes all rows of an installation, by its UUID or by the cluster UID that Kamaji's built-in telemetry reports:
 /// that of the Service `default/kubernetes`. The backend may serve the store meanwhile.
@@ -24,7 +27,7 @@ use super::store::{AuditLogEntry, AuthStore, ERASE, Erased, SqliteStore, StoreLo
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
     let store = open(store).await?;
     record_erasure(&store).await?;
-    let erased = erase_installation(&store, installation).await?;
+    let erased = erase_installation(store.rows.as_ref(), installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
     }
@@ -38,7 +41,7 @@ pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<S
 
 /// Backs up a store into a new file. The backend may serve the store meanwhile.
 pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
-    let StoreLocation::Sqlite(path) = store;
+    let path = file_of(store)?;
     let done = format!("Backed up {} to {}, and checked the backup.\n", path.display(), file.display());
     tokio::task::spawn_blocking(move || backup::backup(&path, &file)).await?.context("no backup was made")?;
     Ok(done)
@@ -47,7 +50,7 @@ pub async fn backup(store: StoreLocation, file: PathBuf) -> anyhow::Result<Strin
 /// Backs up a store into a directory, and deletes the oldest backups there beyond `retain`. The backend may serve the
 /// store meanwhile.
 pub async fn backup_into(store: StoreLocation, directory: PathBuf, retain: u16) -> anyhow::Result<String> {
-    let StoreLocation::Sqlite(path) = store;
+    let path = file_of(store)?;
     tokio::task::spawn_blocking(move || {
         let backups = BackupDirectory::open(&directory, &path).context("no backup was made")?;
         let file = backups.add(Timestamp::now()).context("no backup was made")?;
@@ -63,22 +66,37 @@ pub async fn backup_into(store: StoreLocation, directory: PathBuf, retain: u16) 
 
 /// Replaces a store that is not in use with a backup.
 pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<String> {
-    let StoreLocation::Sqlite(path) = store;
+    let path = file_of(store)?;
     let done = format!("Checked {}, and restored it to {}.\n", file.display(), path.display());
     tokio::task::spawn_blocking(move || backup::restore(&file, &path)).await?.context("nothing was restored")?;
     Ok(done)
 }
 
 /// Adds an erasure to the audit log, without what is erased.
-async fn record_erasure(store: &SqliteStore) -> anyhow::Result<()> {
+async fn record_erasure(store: &Stores) -> anyhow::Result<()> {
     let entry = AuditLogEntry { time: Timestamp::now(), actor: None, action: ERASE.to_owned(), status: None, count: 1 };
-    Ok(store.record(vec![entry]).await?)
+    Ok(store.auth.record(vec![entry]).await?)
 }
 
 /// Opens a store that a backend created, and may be serving.
-async fn open(store: StoreLocation) -> anyhow::Result<SqliteStore> {
-    let StoreLocation::Sqlite(path) = store;
-    Ok(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??)
+async fn open(store: StoreLocation) -> anyhow::Result<Stores> {
+    Ok(match store {
+        StoreLocation::Sqlite(path) => {
+            Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??).into()
+        }
+        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open_existing(&address).await?).into(),
+    })
+}
+
+/// Returns the file of a store. Fails if the store is a database, whose backups are not this program's.
+fn file_of(store: StoreLocation) -> anyhow::Result<PathBuf> {
+    match store {
+        StoreLocation::Sqlite(path) => Ok(path),
+        StoreLocation::Postgres(address) => anyhow::bail!(
+            "{address} is a database of PostgreSQL, whose administrator backs it up and restores it: expected pg_basebackup \
+             with WAL archiving, or the backups of its operator; see docs/backend.md"
+        ),
+    }
 }
 
 fn plural(count: u64, noun: &str) -> String {

@@ -1,6 +1,7 @@
 //! Composes the backend: listeners, layers, routes and jobs.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +29,17 @@ use super::net::tls::TlsIdentity;
 use super::net::trace::traced;
 use super::net::{Acceptor, Port};
 use super::rate_limit::{LimitScope, Limiter, Limits, RateLimitLayer};
-use super::store::{Pruned, SqliteStore, Store, StoreLocation, Stores};
+use super::store::{PostgresAddress, PostgresStore, Pruned, SqliteStore, Store, StoreLocation, Stores};
 use super::web::{self, WebConfig};
+use crate::process::log_throttle::LogThrottle;
 use crate::process::probes::Readiness;
 
 /// The time that requests in flight may take after a shutdown: longer than the 5 s that a relay waits for one, and a third
 /// of what Kubernetes allows a pod.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// The time between two attempts to reach a database at the start: a failover takes some seconds.
+const DATABASE_RETRY: Duration = Duration::from_secs(1);
 
 /// The largest body of a request without telemetry, in bytes: a form, and what a browser sends with it.
 const MAX_FORM_BODY: usize = 16 * 1024;
@@ -186,7 +191,33 @@ fn listen_for_probes(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Opens a store, and migrates it to the current schema; returns `None` on `shutdown`, which leaves the store as it was.
 async fn open(location: StoreLocation, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
-    let StoreLocation::Sqlite(path) = location;
+    match location {
+        StoreLocation::Sqlite(path) => open_file(path, shutdown).await,
+        StoreLocation::Postgres(address) => open_database(&address, shutdown).await,
+    }
+}
+
+/// Opens a store in a database, once a server of it writes.
+async fn open_database(address: &PostgresAddress, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
+    let throttle = LogThrottle::per_minute();
+    let open = async {
+        loop {
+            match PostgresStore::open(address).await {
+                Err(error) if error.is_unreachable() => {
+                    throttle.failed(|count| tracing::warn!(%error, count, "the database cannot be reached; retrying"));
+                    tokio::time::sleep(DATABASE_RETRY).await;
+                }
+                opened => return opened,
+            }
+        }
+    };
+    tokio::select! {
+        opened = open => Ok(Some(Arc::new(opened?).into())),
+        () = shutdown.cancelled() => Ok(None),
+    }
+}
+
+async fn open_file(path: PathBuf, shutdown: &CancellationToken) -> anyhow::Result<Option<Stores>> {
     let cancelled = shutdown.clone();
     let opening = tokio::task::spawn_blocking(move || SqliteStore::open_cancellable(&path, cancelled));
     let opened = tokio::select! {

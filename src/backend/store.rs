@@ -1,4 +1,4 @@
-//! Storage of validated records: the traits of a store, and its implementation in `SQLite`.
+//! Storage of validated records: the traits of a store, and its implementations in `SQLite` and PostgreSQL.
 //!
 //! A store holds typed rows only. Their fields are numbers, UUIDs and the catalog's closed values, so that no text gets
 //! in that was not validated.
@@ -16,6 +16,7 @@ mod hour;
 mod intake;
 mod location;
 mod operations;
+pub mod postgres;
 mod pseudonym;
 mod public_week;
 mod rows;
@@ -36,6 +37,7 @@ pub use auth::{
 };
 use fold::LatestRow;
 
+use deletion::latest_before;
 pub use deletion::{Cutoffs, EraseError, Erased, Pruned, StaleRows, erase_installation};
 pub use facts::{
     ConditionFact, DayFact, DimensionFact, EventDayFact, EventWeekFact, Facts, FactsQuery, PairFact, RefusalFact,
@@ -46,6 +48,7 @@ pub use hour::{Day, Hour};
 pub use intake::{DayIntake, Intake};
 pub use location::{StoreLocation, UnknownStore};
 pub use operations::{Operations, RefusalCounts, ServedMinutes};
+pub use postgres::{PostgresAddress, PostgresStore};
 pub use pseudonym::{InstallationId, InvalidInstallationId, PseudonymKey, RandomError};
 pub use public_week::{CategoryCount, PublicKey, PublicWeekStore, StoredWeek, WeekCounts};
 pub use rows::{
@@ -175,6 +178,9 @@ pub enum WriteError {
     /// As many new installations, or events in bulk, were stored today as may be of all senders together.
     #[error("too much that is new was sent today: no more of it is stored until some of the day has passed")]
     TooManyNew,
+    /// The store did not confirm the write in time, or the connection to it was lost. The rows may be stored all the same.
+    #[error("the store did not confirm the write: {0}")]
+    Unconfirmed(Arc<str>),
     /// The store cannot write: the disk is full or fails, or the store was closed.
     #[error("the store cannot write: {0}")]
     Unavailable(Arc<str>),
@@ -189,8 +195,8 @@ impl WriteError {
     /// Returns how long a sender should wait before it tries again.
     pub const fn retry_after(&self) -> Duration {
         match self {
-            // The bound holds about two seconds of work.
-            Self::Overloaded { .. } => Duration::from_secs(2),
+            // The bound holds about two seconds of work. A failover takes some seconds.
+            Self::Overloaded { .. } | Self::Unconfirmed(_) => Duration::from_secs(2),
             // A full disk waits for its operator. Senders try now and then, and not all at once when there is room
             // again.
             Self::Unavailable(_) => Duration::from_secs(30),

@@ -8,6 +8,8 @@ mod ready;
 mod serve;
 mod token;
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
@@ -47,9 +49,16 @@ enum BackendCommand {
 
 #[derive(Debug, Args)]
 struct StoreArgs {
-    /// Location of the store: sqlite:PATH.
+    /// Location of the store: sqlite:PATH, or for several backends `postgres://USER@HOST[:PORT][,HOST[:PORT]]/DATABASE`. The
+    /// parameter `?sslmode=disable` turns TLS off.
     #[arg(long, env = "KAMAJI_TELEMETRY_STORE", default_value = "sqlite:kamaji-telemetry.db")]
     store: String,
+    /// File of the password of PostgreSQL, read for each connection [default: the file that PGPASSFILE names].
+    #[arg(long, env = "KAMAJI_TELEMETRY_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
+    /// PEM file of the certificate authorities of PostgreSQL, read for each connection [default: the system's].
+    #[arg(long, env = "KAMAJI_TELEMETRY_STORE_CA_FILE", value_name = "FILE")]
+    store_ca_file: Option<PathBuf>,
 }
 
 /// Runs a command of the backend.
@@ -68,7 +77,19 @@ pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
 
 impl StoreArgs {
     fn location(&self) -> anyhow::Result<StoreLocation> {
-        self.store.parse().context("--store")
+        let Self { store, store_password_file, store_ca_file } = self;
+        let mut location = store.parse().context("--store")?;
+        match &mut location {
+            StoreLocation::Postgres(address) => {
+                address.password_file.clone_from(store_password_file);
+                address.ca_file.clone_from(store_ca_file);
+            }
+            StoreLocation::Sqlite(_) => anyhow::ensure!(
+                store_password_file.is_none() && store_ca_file.is_none(),
+                "--store-password-file and --store-ca-file are for postgres://; the --store is a file of SQLite, which needs neither"
+            ),
+        }
+        Ok(location)
     }
 }
 

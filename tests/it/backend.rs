@@ -29,6 +29,7 @@ mod opening;
 mod operations;
 mod overload;
 mod page;
+mod postgres;
 mod public;
 mod ready;
 mod retention;

@@ -18,7 +18,7 @@ pub async fn answer(
     min_installations: u64,
     format: AnswerFormat,
 ) -> anyhow::Result<String> {
-    let store = open(store).await?;
+    let store = open(store).await?.rows;
     let asked = Asked { at: Timestamp::now(), min_installations };
-    Ok(questions::ask(&store, question, parameters, asked).await?.render(format)?)
+    Ok(questions::ask(store.as_ref(), question, parameters, asked).await?.render(format)?)
 }

@@ -2,7 +2,7 @@
 
 use super::{open, plural, record_erasure, table};
 use crate::backend::insights::{InstallationList, ListedInstallation};
-use crate::backend::store::{EventFilter, InstallationFilter, MatchedRows, Store, StoreLocation};
+use crate::backend::store::{EventFilter, InstallationFilter, MatchedRows, StoreLocation};
 
 /// The format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,7 +20,7 @@ pub async fn list_installations(
     limit: usize,
     format: ListFormat,
 ) -> anyhow::Result<String> {
-    let store = open(store).await?;
+    let store = open(store).await?.rows;
     let found = store.installations(filter, limit).await?;
     let list = InstallationList::new(found, &store.pseudonym_key().await?);
     if format == ListFormat::Json {
@@ -59,11 +59,11 @@ pub async fn erase_installations(
     check_condition(&filter)?;
     let store = open(store).await?;
     if dry_run {
-        let matching = store.installations(filter, 0).await?.matching;
+        let matching = store.rows.installations(filter, 0).await?.matching;
         return Ok(format!("{} would be erased.\n", plural(matching, "installation")));
     }
     record_erasure(&store).await?;
-    let MatchedRows { installations, days, events: _ } = store.erase_installations(filter).await?;
+    let MatchedRows { installations, days, events: _ } = store.rows.erase_installations(filter).await?;
     let (installations, days) = (plural(installations, "installation"), plural(days, "day"));
     Ok(format!(
         "Erased {installations} and {days}. What they send from now on is stored again, and backups still hold what they held.\n"
@@ -77,11 +77,11 @@ pub async fn erase_events(store: StoreLocation, filter: EventFilter, dry_run: bo
     check_condition(&filter)?;
     let store = open(store).await?;
     if dry_run {
-        let matching = store.count_events(filter).await?.events;
+        let matching = store.rows.count_events(filter).await?.events;
         return Ok(format!("{} would be erased.\n", plural(matching, "event")));
     }
     record_erasure(&store).await?;
-    let MatchedRows { events, .. } = store.erase_events(filter).await?;
+    let MatchedRows { events, .. } = store.rows.erase_events(filter).await?;
     Ok(format!("Erased {}. Backups still hold what they held.\n", plural(events, "event")))
 }
 

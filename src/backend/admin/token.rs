@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{open, table};
 use crate::backend::auth::token::{self, CreateTokenError, TokenName};
-use crate::backend::store::{AuthStore, Role, StoreLocation, StoreTokenError, Token, UsedToken};
+use crate::backend::store::{Role, StoreLocation, StoreTokenError, Token, UsedToken};
 use crate::process::redact::redacted;
 
 /// A new token.
@@ -21,8 +21,8 @@ pub struct CreatedToken {
 ///
 /// Fails if there is no store, or if another token has the name.
 pub async fn create(store: StoreLocation, name: TokenName, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
-    let store = open(store).await?;
-    let (token, text) = match token::create(&store, name.clone(), role, days).await {
+    let store = open(store).await?.auth;
+    let (token, text) = match token::create(store.as_ref(), name.clone(), role, days).await {
         Err(CreateTokenError::Store(StoreTokenError::NameTaken)) => bail!(
             "--name {name}: there is a token of this name: expected another name, or revoke that one first: \
              kamaji-telemetry backend token revoke {name}"
@@ -39,7 +39,7 @@ pub async fn create(store: StoreLocation, name: TokenName, role: Role, days: u16
 /// Returns a table of all tokens.
 pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
     let now = Timestamp::now();
-    let tokens = open(store).await?.tokens().await?;
+    let tokens = open(store).await?.auth.tokens().await?;
     if tokens.is_empty() {
         return Ok("There is no token yet: kamaji-telemetry backend token create --name NAME --role admin\n".into());
     }
@@ -52,7 +52,8 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
 ///
 /// Fails if the store has no such token. Those of `--reader-token-file` are not in it.
 pub async fn revoke(store: StoreLocation, name_or_prefix: String) -> anyhow::Result<String> {
-    let revoked = open(store).await?.revoke_token(name_or_prefix.clone(), Timestamp::now()).await?;
+    let store = open(store).await?.auth;
+    let revoked = store.revoke_token(name_or_prefix.clone(), Timestamp::now()).await?;
     let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
         // Somebody may have passed the whole token.
         let name_or_prefix = redacted(&name_or_prefix);

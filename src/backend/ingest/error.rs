@@ -65,7 +65,7 @@ impl IngestError {
             Self::Store(WriteError::Overloaded { .. }) => "store_overloaded",
             Self::Store(WriteError::Full) => "store_full",
             Self::Store(WriteError::TooManyNew) => "too_many_new",
-            Self::Store(WriteError::Unavailable(_)) => "store_unavailable",
+            Self::Store(WriteError::Unavailable(_) | WriteError::Unconfirmed(_)) => "store_unavailable",
             Self::Rejected(_) => return None,
         })
     }

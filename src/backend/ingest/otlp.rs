@@ -193,7 +193,9 @@ fn status(error: &IngestError) -> Status {
         IngestError::Store(WriteError::Overloaded { .. }) => {
             (Code::Unavailable, "overloaded: nothing of this request was stored, try again later".to_owned())
         }
-        IngestError::Store(WriteError::Unavailable(_)) => (Code::Unavailable, error.to_string()),
+        IngestError::Store(WriteError::Unavailable(_) | WriteError::Unconfirmed(_)) => {
+            (Code::Unavailable, error.to_string())
+        }
         IngestError::Store(full @ (WriteError::Full | WriteError::TooManyNew)) => {
             (Code::ResourceExhausted, full.to_string())
         }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::fold::{LatestRow, PreviousDay};
 use super::hour::{Day, Hour};
+use super::rows::Report;
 use super::{ReadError, Store, WriteError};
 
 /// The hours and the day before which [`Store::prune`] deletes rows.
@@ -66,4 +68,18 @@ pub async fn erase_installation(store: &dyn Store, installation: Uuid) -> Result
     let pseudonym = store.pseudonym_key().await?.pseudonym(installation);
     let [by_uuid, by_pseudonym] = [store.erase(installation).await?, store.erase(pseudonym).await?];
     Ok(Erased { latest: by_uuid.latest || by_pseudonym.latest, days: by_uuid.days + by_pseudonym.days })
+}
+
+/// Returns the latest row as it was at `hour`, from the report of the last day that is left.
+pub(super) fn latest_before(
+    hour: Hour,
+    latest: &LatestRow,
+    previous: Option<PreviousDay>,
+    day: Day,
+    report: Report,
+) -> LatestRow {
+    let &LatestRow { first_seen, confirmed, bulk, .. } = latest;
+    let last_seen = day.first_hour().minus(-23).min(hour).max(first_seen);
+    let confirmed = confirmed.filter(|confirmed| *confirmed <= hour);
+    LatestRow { first_seen, confirmed, last_seen, bulk, previous, report }
 }

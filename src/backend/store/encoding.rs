@@ -6,7 +6,7 @@ mod rollups;
 mod words;
 
 pub(super) use events::{EventColumns, EventWords};
-pub(super) use reports::{ReportColumns, decode_report};
+pub(super) use reports::{ReportColumns, decode_report, dimension_ids};
 pub(super) use rollups::{NO_NEXT_DAY, RollupRow, RollupTable, TABLES, parse_aspect, rollup_rows};
 pub(super) use words::{
     CorruptColumn, StoredWord, WordId, WordIds, WordTexts, parse_agent, parse_dimension_part, parse_word,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::postgres::{InvalidAddress, PostgresAddress};
 use crate::process::redact::redacted;
 
 /// The location of a store.
@@ -10,12 +11,23 @@ use crate::process::redact::redacted;
 pub enum StoreLocation {
     /// An `SQLite` file, written `sqlite:PATH`, which is created if there is none.
     Sqlite(PathBuf),
+    /// A database of PostgreSQL, written `postgres://USER@HOST/DATABASE`.
+    Postgres(Box<PostgresAddress>),
 }
 
 /// A text that is not a [`StoreLocation`]. A URL of a database, which may hold a password, is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db")]
-pub struct UnknownStore(String);
+pub enum UnknownStore {
+    /// It is of no kind that is known.
+    #[error(
+        "unknown store {0:?}: expected sqlite:PATH, such as sqlite:/var/lib/kamaji-telemetry/telemetry.db, or \
+         postgres://USER@HOST/DATABASE"
+    )]
+    Kind(String),
+    /// It is an address of PostgreSQL that cannot be used.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+}
 
 impl FromStr for StoreLocation {
     type Err = UnknownStore;
@@ -23,7 +35,8 @@ impl FromStr for StoreLocation {
     fn from_str(text: &str) -> Result<Self, UnknownStore> {
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() && path != ":memory:" => Ok(Self::Sqlite(path.into())),
-            _ => Err(UnknownStore(redacted(text).to_owned())),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Box::new(text.parse()?))),
+            _ => Err(UnknownStore::Kind(redacted(text).to_owned())),
         }
     }
 }

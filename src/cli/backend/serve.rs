@@ -13,8 +13,8 @@ use jiff::civil::Date;
 use super::{StoreArgs, days};
 use crate::backend::auth::{AuthConfig, PublicUrl};
 use crate::backend::{
-    self, Clock, Limits, Retention, SecurityConfig, ServeSettings, ShareLimits, TlsFiles, TlsIdentity, TrustedHeader,
-    TrustedProxies, parse_network,
+    self, Clock, Limits, Retention, SecurityConfig, ServeSettings, ShareLimits, StoreLocation, TlsFiles, TlsIdentity,
+    TrustedHeader, TrustedProxies, parse_network,
 };
 use crate::cli::interval;
 use crate::process;
@@ -32,6 +32,10 @@ pub(super) struct ServeArgs {
     health_addr: Option<SocketAddr>,
     #[command(flatten)]
     store: StoreArgs,
+    /// Refuses a PostgreSQL without a synchronous standby, whose loss loses what was acknowledged last.
+    #[arg(long, env = "KAMAJI_TELEMETRY_STORE_REQUIRE_STANDBY", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    store_require_standby: bool,
     /// Retention of events, from 1d to 3650d.
     #[arg(long, env = "KAMAJI_TELEMETRY_RETENTION_EVENTS", default_value = "400d", value_parser = days)]
     retention_events: u16,
@@ -195,6 +199,7 @@ impl ServeArgs {
             http_addr: http,
             health_addr: health,
             store,
+            store_require_standby,
             retention_events: events,
             retention_installations: installations,
             retention_audit_log: audit_log,
@@ -209,7 +214,14 @@ impl ServeArgs {
             auth,
             limits,
         } = self;
-        let store = store.location()?;
+        let mut store = store.location()?;
+        match &mut store {
+            StoreLocation::Postgres(address) => address.require_standby = store_require_standby,
+            StoreLocation::Sqlite(_) => anyhow::ensure!(
+                !store_require_standby,
+                "--store-require-standby is for postgres://; the --store is a file of SQLite, which has no standby"
+            ),
+        }
         let retention = Retention { events, installations, audit_log, interval, delay };
         let AuthArgs { public_url, ingest_token_file, reader_token_file } = auth;
         let auth = AuthConfig { public_url, ingest_token_file, reader_token_file, login_code: None };

@@ -11,9 +11,9 @@ use kamaji_telemetry::backend::insights::away::Away;
 use kamaji_telemetry::backend::store::fold::{DimensionPart, EventChange, Standing};
 use kamaji_telemetry::backend::store::{
     Allowance, Batch, Cutoffs, Day, DayFact, Dimension, DimensionFact, Erased, EventFilter, EventRow, Facts,
-    FactsQuery, GaugeSnapshot, Hour, HourRange, InstallationFilter, InstallationRow, MatchedRows, Operations, Pruned,
-    Report, Room, SeenFact, ServedHour, ServedMinutes, Source, SourceKind, SqliteStore, StateCounts, Store, Totals,
-    Unlimited, WriteError, truncate_to_hour, utc_day,
+    FactsQuery, GaugeSnapshot, Hour, HourRange, InstallationFilter, InstallationRow, MatchedRows, Operations,
+    PostgresStore, Pruned, Report, Room, SeenFact, ServedHour, ServedMinutes, Source, SourceKind, SqliteStore,
+    StateCounts, Store, Totals, Unlimited, WriteError, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -22,6 +22,8 @@ use kamaji_telemetry::catalog::{
 use recomputation::Within;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::servers::postgres::TestDatabase;
 
 macro_rules! conformance {
     ($open:expr) => {
@@ -60,14 +62,14 @@ macro_rules! conformance {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                let (store, _folder) = $open;
+                let (store, _place) = $open.await;
                 super::$check(store).await;
             }
         )*
 
         #[test]
         fn after_any_history_the_lists_and_the_facts_are_what_the_rows_come_to() {
-            super::recomputation::holds(async || $open);
+            super::recomputation::holds(async || $open.await);
         }
     };
 }
@@ -75,7 +77,11 @@ macro_rules! conformance {
 mod auth;
 
 mod sqlite {
-    conformance!(super::open_sqlite());
+    conformance!(std::future::ready(super::open_sqlite()));
+}
+
+mod postgres {
+    conformance!(super::open_postgres());
 }
 
 pub(crate) type Shared = Arc<dyn Store>;
@@ -83,6 +89,12 @@ pub(crate) type Shared = Arc<dyn Store>;
 fn open_sqlite() -> (Shared, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap()), folder)
+}
+
+async fn open_postgres() -> (Shared, TestDatabase) {
+    let database = TestDatabase::create().await;
+    let address = database.address().parse().unwrap();
+    (Arc::new(PostgresStore::open(&address).await.unwrap()), database)
 }
 
 /// A moment in the middle of a day.

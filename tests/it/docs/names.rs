@@ -63,8 +63,12 @@ const OTHERS: [&str; 49] = [
 ];
 
 /// Variables that are not a flag's: a switch, and those of the tests.
-const VARIABLES: [&str; 3] =
-    ["KAMAJI_TELEMETRY_DISABLE_TELEMETRY", "KAMAJI_TELEMETRY_COLLECTOR", "KAMAJI_TELEMETRY_FAULTS_SEED"];
+const VARIABLES: [&str; 4] = [
+    "KAMAJI_TELEMETRY_DISABLE_TELEMETRY",
+    "KAMAJI_TELEMETRY_COLLECTOR",
+    "KAMAJI_TELEMETRY_FAULTS_SEED",
+    "KAMAJI_TELEMETRY_TEST_POSTGRES",
+];
 
 /// Names with a dot that begin as a chart's value: files beside the store, attributes of OpenTelemetry, and what Kubernetes
 /// defines.

@@ -10,6 +10,9 @@ use tonic::transport::{Channel, Endpoint};
 use super::PROGRAM;
 use crate::servers::{Launch, Process, eventually, free_address, web};
 
+/// The name of a store that is a file.
+const FILE: &str = "telemetry.db";
+
 /// A running backend.
 pub(crate) struct Backend {
     process: Process,
@@ -21,7 +24,10 @@ struct Addresses {
     grpc: SocketAddr,
     http: SocketAddr,
     health: SocketAddr,
+    /// The path of a store that is a file.
     file: PathBuf,
+    /// The location of the store.
+    store: String,
 }
 
 impl Backend {
@@ -33,6 +39,14 @@ impl Backend {
     /// Starts an empty backend with further flags and waits until it is ready.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         Self::launch(flags, PROGRAM, &[], &[]).await
+    }
+
+    /// Starts a backend with a store that is no file of its own, and further flags, and waits until it is ready.
+    pub(crate) async fn start_on(store: &str, flags: &[&str]) -> Self {
+        let launch = |folder: &Path| launch_on(store.to_owned(), folder, flags, PROGRAM, &[], &[]);
+        let (process, addresses) =
+            Process::start(launch, async |addresses: &Addresses| is_ready(addresses).await).await;
+        Self { process, addresses }
     }
 
     /// Starts an empty backend as on a machine with `workers` processors and waits until it is ready.
@@ -163,7 +177,7 @@ impl Backend {
     }
 
     fn token_of(&self, name: &str, role: &str) -> String {
-        let store = format!("--store=sqlite:{}", self.addresses.file.display());
+        let store = format!("--store={}", self.addresses.store);
         let arguments = ["backend", "token", "create", "--name", name, "--role", role, &store];
         let created = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the program starts");
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
@@ -200,15 +214,27 @@ fn launch(
     before: &[&str],
     environment: &[(&str, &str)],
 ) -> (Launch, Addresses) {
+    let store = format!("sqlite:{}", folder.join(FILE).display());
+    launch_on(store, folder, flags, program, before, environment)
+}
+
+fn launch_on(
+    store: String,
+    folder: &Path,
+    flags: &[&str],
+    program: &str,
+    before: &[&str],
+    environment: &[(&str, &str)],
+) -> (Launch, Addresses) {
     let (grpc, http, health) = (free_address(), free_address(), free_address());
-    let file = folder.join("telemetry.db");
+    let file = folder.join(FILE);
     let mut arguments: Vec<_> = before.iter().chain(&["backend", "serve"]).map(|word| (*word).to_owned()).collect();
     arguments.extend([format!("--grpc-addr={grpc}"), format!("--http-addr={http}"), format!("--health-addr={health}")]);
-    arguments.push(format!("--store=sqlite:{}", file.display()));
+    arguments.push(format!("--store={store}"));
     arguments.push("--insights-max-age=1s".to_owned());
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let addresses = Addresses { url: format!("http://{http}"), grpc, http, health, file };
+    let addresses = Addresses { url: format!("http://{http}"), grpc, http, health, file, store };
     (Launch { program: program.into(), arguments, environment }, addresses)
 }
 

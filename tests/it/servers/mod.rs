@@ -5,6 +5,7 @@ pub(crate) mod audit;
 mod collector;
 mod etcd;
 mod fleet;
+pub(crate) mod postgres;
 mod process;
 mod proxy;
 pub(crate) mod store;

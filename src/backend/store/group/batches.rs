@@ -118,6 +118,11 @@ impl<'a> Group<'a> {
         self.results
     }
 
+    /// Returns whether an installation was stored before.
+    pub(in crate::backend::store) fn is_known(&self, installation: Uuid) -> bool {
+        self.before.contains_key(&installation)
+    }
+
     /// Returns the events of the batches that are stored, with the positions of their senders.
     pub(in crate::backend::store) fn events(&self) -> impl Iterator<Item = (usize, &'a EventRow)> {
         let admitted = self.results().filter(|(_, _, result)| result.is_ok());

@@ -12,7 +12,7 @@ use super::writer::RowWriter;
 use crate::backend::store::encoding::EVENT_SOURCES;
 use crate::backend::store::fold::{LatestRow, PreviousDay, Sign};
 use crate::backend::store::hour::{Day, Hour};
-use crate::backend::store::{Pruned, Report};
+use crate::backend::store::{Pruned, latest_before};
 
 /// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. An installation that
 /// was known before keeps the hours that are not later, and the report of the last day that is left.
@@ -92,12 +92,4 @@ impl RowRemoval<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the latest row as it was at `hour`, from the report of the last day that is left.
-fn latest_before(hour: Hour, latest: &LatestRow, previous: Option<PreviousDay>, day: Day, report: Report) -> LatestRow {
-    let &LatestRow { first_seen, confirmed, bulk, .. } = latest;
-    let last_seen = day.first_hour().minus(-23).min(hour).max(first_seen);
-    let confirmed = confirmed.filter(|confirmed| *confirmed <= hour);
-    LatestRow { first_seen, confirmed, last_seen, bulk, previous, report }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
-    SqliteStore, StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PostgresStore, PrunedAuth, REVOKE_TOKEN, Role,
+    Session, SqliteStore, StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
 };
 use tokio::task::JoinSet;
 
 use super::{hours_ago, noon};
+use crate::servers::postgres::TestDatabase;
 
 macro_rules! conformance {
     ($open:expr) => {
@@ -34,7 +35,7 @@ macro_rules! conformance {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $check() {
-                let (auth_store, _folder) = $open;
+                let (auth_store, _place) = $open.await;
                 super::$check(auth_store).await;
             }
         )*
@@ -42,7 +43,11 @@ macro_rules! conformance {
 }
 
 mod sqlite {
-    conformance!(super::open_sqlite());
+    conformance!(std::future::ready(super::open_sqlite()));
+}
+
+mod postgres {
+    conformance!(super::open_postgres());
 }
 
 type Shared = Arc<dyn AuthStore>;
@@ -50,6 +55,12 @@ type Shared = Arc<dyn AuthStore>;
 fn open_sqlite() -> (Shared, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap()), folder)
+}
+
+async fn open_postgres() -> (Shared, TestDatabase) {
+    let database = TestDatabase::create().await;
+    let address = database.address().parse().unwrap();
+    (Arc::new(PostgresStore::open(&address).await.unwrap()), database)
 }
 
 fn token(number: u8, name: &str) -> Token {

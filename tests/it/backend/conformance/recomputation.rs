@@ -14,7 +14,6 @@ use kamaji_telemetry::catalog::{
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{Shared, facts, hours_ago, view};
@@ -374,12 +373,12 @@ fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
 }
 
 /// Checks after each step of random histories that the lists and the facts are what the rows come to.
-pub(crate) fn holds(open: impl AsyncFn() -> (Shared, TempDir)) {
+pub(crate) fn holds<Place>(open: impl AsyncFn() -> (Shared, Place)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&histories(), |history| {
         runtime.block_on(async {
-            let (store, _folder) = open().await;
+            let (store, _place) = open().await;
             let (mut written, mut model) = (Vec::new(), Model::default());
             for step in history {
                 step.take(store.as_ref(), &mut written, &mut model).await;

@@ -1,0 +1,79 @@
+//! The partitions of `days`, one for each day.
+
+use super::connection::{Connection, PostgresError};
+use crate::backend::store::hour::Day;
+
+/// The days for which there are partitions ahead of time.
+const DAYS_AHEAD: i32 = 2;
+
+/// The time for which a change of the partitions waits for those who use the table. Meanwhile everybody else waits for it: it is
+/// tried again later.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// Creates the partitions from `first` to `last` that do not exist. Runs outside of a transaction.
+///
+/// A table is made first and attached then, which keeps nobody from writing. Who attaches a day waits for whoever else does.
+pub(super) async fn create(connection: &mut Connection, first: Day, last: Day) -> Result<(), PostgresError> {
+    let days = "
+        SELECT day FROM generate_series($1::int, $2::int) AS day
+        WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'days'::regclass
+                                                    AND inhrelid = to_regclass('days_' || day))";
+    let missing = connection.query(days, &[&first.number(), &last.number()]).await?;
+    for row in missing {
+        let day: i32 = row.try_get(0)?;
+        let result = create_one(connection, day).await;
+        if result.is_err() && !connection.is_closed() {
+            connection.rollback().await?;
+        }
+        result?;
+    }
+    Ok(())
+}
+
+async fn create_one(connection: &Connection, day: i32) -> Result<(), PostgresError> {
+    let exists = format!("SELECT to_regclass('days_{day}') IS NOT NULL");
+    connection.begin().await?;
+    let client = connection.client();
+    client.batch_execute(&format!("{LOCK_TIMEOUT}; LOCK TABLE days IN SHARE UPDATE EXCLUSIVE MODE")).await?;
+    // Another backend may have made it while this one waited.
+    if !client.query_one(&exists, &[]).await?.try_get::<_, bool>(0)? {
+        let create = format!(
+            "CREATE TABLE days_{day} (LIKE days INCLUDING ALL);
+             ALTER TABLE days ATTACH PARTITION days_{day} FOR VALUES FROM ({day}) TO ({})",
+            day + 1
+        );
+        client.batch_execute(&create).await?;
+    }
+    connection.commit().await
+}
+
+/// Creates the partitions of today and of the days ahead, by the clock of the server.
+pub(super) async fn create_ahead(connection: &mut Connection) -> Result<(), PostgresError> {
+    let today = "SELECT floor(extract(epoch FROM now()) / 86400)::int";
+    let today = Day::from_number(connection.query_one(today, &[]).await?.try_get(0)?);
+    create(connection, today, today.plus(DAYS_AHEAD)).await
+}
+
+/// Returns the days before `day` that have a partition, in their order.
+pub(super) async fn before(connection: &mut Connection, day: Day) -> Result<Vec<i32>, PostgresError> {
+    let old = "
+        SELECT substr(relname, 6)::int FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'days'::regclass AND substr(relname, 6)::int < $1 ORDER BY 1";
+    let rows = connection.query(old, &[&day.number()]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// Drops the partitions before `day` that hold no row.
+pub(super) async fn drop_empty(connection: &mut Connection, day: Day) -> Result<(), PostgresError> {
+    for day in before(connection, day).await? {
+        connection.begin().await?;
+        let client = connection.client();
+        client.batch_execute(&format!("{LOCK_TIMEOUT}; LOCK TABLE days_{day} IN ACCESS EXCLUSIVE MODE")).await?;
+        let has_rows = client.query_one(&format!("SELECT EXISTS (SELECT FROM days_{day})"), &[]).await?;
+        if !has_rows.try_get::<_, bool>(0)? {
+            client.batch_execute(&format!("DROP TABLE days_{day}")).await?;
+        }
+        connection.commit().await?;
+    }
+    Ok(())
+}

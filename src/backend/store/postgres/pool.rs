@@ -1,0 +1,118 @@
+//! A bounded pool of connections for everything but the group commit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::address::PostgresAddress;
+use super::connection::{Connection, PostgresError};
+
+/// The attempts of a transaction that loses against others: a conflict is over once one of them has ended.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// A pool of connections, each of which is opened when it is needed first.
+///
+/// A caller that gives up leaves its connection busy until the server answers: the connection keeps its place, and no other is
+/// opened instead. Nothing is ever cancelled.
+#[derive(Clone)]
+pub(super) struct Pool {
+    address: Arc<PostgresAddress>,
+    places: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// A task of a connection, which begins and ends its own transactions. It may be run again if it loses against others.
+pub(super) trait ConnectionTask<T>:
+    for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
+{
+}
+
+impl<T, F> ConnectionTask<T> for F where
+    F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
+{
+}
+
+/// Returns `task`, whose lifetimes a closure that is bound to a name would not get.
+pub(super) fn task<T, F>(task: F) -> F
+where
+    F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static,
+{
+    task
+}
+
+impl Pool {
+    /// Creates a pool of `places` connections at most.
+    pub(super) fn new(address: Arc<PostgresAddress>, places: usize) -> Self {
+        Self { address, places: Arc::new(Semaphore::new(places)), idle: Arc::default() }
+    }
+
+    /// Adds an open connection to the idle ones.
+    pub(super) fn put(&self, connection: Connection) {
+        if !connection.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+
+    /// Runs `task` on a connection. Fails if it does not end within `deadline`; it goes on then, and its connection stays busy.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        task: impl ConnectionTask<T>,
+    ) -> Result<T, PostgresError> {
+        let late = |_| PostgresError::Other(format!("no answer within {} s", deadline.as_secs()));
+        let pool = self.clone();
+        let run = async {
+            let closed = |_| PostgresError::Other("the pool of connections was closed".to_owned());
+            let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+            let run = tokio::spawn(pool.run_in_place(place, task));
+            run.await.map_err(|error| PostgresError::Other(error.to_string()))?
+        };
+        timeout(deadline, run).await.map_err(late)?
+    }
+
+    async fn run_in_place<T>(
+        self,
+        place: OwnedSemaphorePermit,
+        task: impl ConnectionTask<T>,
+    ) -> Result<T, PostgresError> {
+        let mut connection = self.take().await?;
+        let result = run_with_retries(&mut connection, &task).await;
+        if result.is_err() && !connection.is_closed() {
+            // Ends the transaction in which the task failed.
+            connection.rollback().await?;
+        }
+        self.put(connection);
+        drop(place);
+        result
+    }
+
+    async fn take(&self) -> Result<Connection, PostgresError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        while let Some(connection) = idle() {
+            if !connection.is_closed() {
+                return Ok(connection);
+            }
+        }
+        Connection::open(&self.address).await
+    }
+}
+
+/// Runs a task until it does not lose against another transaction.
+pub(super) async fn run_with_retries<T>(
+    connection: &mut Connection,
+    task: &impl ConnectionTask<T>,
+) -> Result<T, PostgresError> {
+    let mut attempts = 1;
+    loop {
+        match task(connection).await {
+            Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !connection.is_closed() => {
+                attempts += 1;
+                connection.rollback().await?;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The removal of rows, and of what they are in the rollups.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::connection::{Connection, PostgresError};
+use super::rollups::{COMMON_SLOT, RollupArrays};
+use super::rows::{LOCK_LATEST, day_rows, latest_rows};
+use super::words::WordCache;
+use crate::backend::store::EventRow;
+use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
+use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges, Sign};
+use crate::backend::store::hour::{Day, Hour};
+
+/// The maximum number of rows of one kind that one transaction removes: a quarter of those that one commit writes, so that a write
+/// waits for it no longer than for the commit before it.
+pub(super) const MAX_STEP_ROWS: i64 = 1_024;
+
+/// Asks the next checkpoint to remove the traces of rows.
+const ASK_FOR_VACUUM: &str = "
+    INSERT INTO jobs (name, holder, until) VALUES ('vacuum', '00000000-0000-0000-0000-000000000000', now())
+    ON CONFLICT DO NOTHING";
+
+/// Leaves the uids and the hours of events, by which a repeat is known.
+const KEEP_UIDS: &str = "
+    INSERT INTO events (uid, hour, source, kind, agent, kamaji, kubernetes, tcp_version, old_tcp_version, status, cluster_api,
+                        network_profile)
+    SELECT uid, hour, $3, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM unnest($1::uuid[], $2::int[]) AS gone (uid, hour) ORDER BY uid
+    ON CONFLICT DO NOTHING";
+
+/// The remains of deleted events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Their uids and their hours, by which a repeat is known.
+    Uids,
+    Nothing,
+}
+
+/// A removal in progress, in a transaction of the connection.
+pub(super) struct Removal<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) words: &'a WordCache,
+    pub(super) changes: RollupChanges,
+}
+
+/// The days of an installation, in their order.
+pub(super) type DaysOfInstallation = Vec<(Day, DayRow)>;
+
+impl<'a> Removal<'a> {
+    pub(super) fn new(connection: &'a mut Connection, words: &'a WordCache) -> Self {
+        Self { connection, words, changes: RollupChanges::default() }
+    }
+
+    /// Reads and locks the latest rows of installations.
+    pub(super) async fn lock_latest(
+        &mut self,
+        installations: &[Uuid],
+    ) -> Result<BTreeMap<Uuid, LatestRow>, PostgresError> {
+        let rows = self.connection.query(LOCK_LATEST, &[&installations]).await?;
+        latest_rows(self.connection, self.words, &rows).await
+    }
+
+    /// Reads and locks the days of installations whose latest rows are locked.
+    pub(super) async fn lock_days(
+        &mut self,
+        installations: &[Uuid],
+    ) -> Result<BTreeMap<Uuid, DaysOfInstallation>, PostgresError> {
+        let sql = "SELECT * FROM days WHERE installation = ANY($1) ORDER BY installation, day FOR UPDATE";
+        let rows = self.connection.query(sql, &[&installations]).await?;
+        let mut days: BTreeMap<Uuid, DaysOfInstallation> = BTreeMap::new();
+        for (installation, day, row) in day_rows(self.connection, self.words, &rows).await? {
+            days.entry(installation).or_default().push((day, row));
+        }
+        Ok(days)
+    }
+
+    /// Deletes the latest rows of installations, and all their days. Returns the number of days.
+    pub(super) async fn delete_installations(
+        &mut self,
+        latest: &BTreeMap<Uuid, LatestRow>,
+        installations: &[Uuid],
+    ) -> Result<u64, PostgresError> {
+        let days = self.lock_days(installations).await?;
+        for (installation, rows) in &days {
+            let first = rows.first().map_or_else(Hour::default, |(day, _)| day.first_hour());
+            let first_seen = latest.get(installation).map_or(first, |row| row.first_seen);
+            self.changes.chain(first_seen, rows.iter().map(|(day, row)| (*day, row)), Sign::Minus);
+        }
+        for row in latest.values() {
+            self.changes.latest(row, Sign::Minus);
+        }
+        let deleted = self.delete("DELETE FROM days WHERE installation = ANY($1)", installations).await?;
+        self.delete("DELETE FROM latest WHERE installation = ANY($1)", installations).await?;
+        Ok(deleted)
+    }
+
+    /// Deletes events, while nobody else adds or moves any.
+    pub(super) async fn delete_events(
+        &mut self,
+        events: &[(EventColumns, EventRow)],
+        remains: Remains,
+    ) -> Result<(), PostgresError> {
+        let (uids, hours): (Vec<_>, Vec<_>) = events.iter().map(|(columns, _)| (columns.uid, columns.hour)).unzip();
+        for (_, event) in events {
+            self.changes.event(event, Sign::Minus);
+        }
+        self.delete("DELETE FROM arrivals WHERE uid = ANY($1)", &uids).await?;
+        self.delete("DELETE FROM events WHERE uid = ANY($1)", &uids).await?;
+        if remains == Remains::Uids {
+            let source = i16::try_from(NO_SOURCE).unwrap_or_default();
+            self.connection.execute(KEEP_UIDS, &[&uids, &hours, &source]).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete(&mut self, sql: &str, keys: &[Uuid]) -> Result<u64, PostgresError> {
+        self.connection.execute(sql, &[&keys]).await
+    }
+
+    /// Takes what was removed out of the rollups.
+    pub(super) async fn write_rollups(&mut self) -> Result<(), PostgresError> {
+        let changes = std::mem::take(&mut self.changes).without_zeros();
+        // Any day is late enough: a removal uses no word.
+        let mut lookup = self.words.lookup(Day::from_number(i32::MIN));
+        let mut rows = RollupArrays::new(&mut lookup, &changes);
+        let missing = lookup.missing();
+        if !missing.is_empty() {
+            self.words.find(self.connection, missing).await?;
+            rows = RollupArrays::new(&mut self.words.lookup(Day::from_number(i32::MIN)), &changes);
+        }
+        rows.write(self.connection, COMMON_SLOT).await
+    }
+
+    /// Commits, and has the next checkpoint remove the traces.
+    pub(super) async fn commit_erasure(mut self) -> Result<(), PostgresError> {
+        self.write_rollups().await?;
+        self.connection.execute(ASK_FOR_VACUUM, &[]).await?;
+        self.connection.commit().await
+    }
+}

@@ -1,0 +1,14 @@
+//! Several backends on PostgreSQL, under load, while backends and servers are killed: of what was acknowledged nothing is missing
+//! and nothing is there twice, and the rollups are what the rows come to.
+//!
+//! Eight senders send events and gauges through a proxy, which passes each connection to a backend that is alive. `load` keeps what
+//! was acknowledged, and `stored` compares that with the rows. A `scene` has all of them.
+
+mod balancer;
+mod load;
+mod scene;
+mod stored;
+
+mod crashes;
+mod failover;
+mod standby;

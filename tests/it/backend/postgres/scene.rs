@@ -1,0 +1,72 @@
+//! Two backends on one database, and a proxy in front of them.
+
+use super::balancer::Balancer;
+use super::load::{Ledger, Load};
+use super::stored;
+use crate::program::Backend;
+
+/// All senders have one address, and send as fast as they can.
+const UNLIMITED: [&str; 7] = [
+    "--rate-limit-requests=0",
+    "--rate-limit-items=0",
+    "--rate-limit-bytes-per-day=0",
+    "--rate-limit-snapshots=0",
+    "--max-counted-events=0",
+    "--max-bulk-events=0",
+    "--max-counted-installations=0",
+];
+
+/// Two backends behind a proxy.
+pub(super) struct Scene {
+    pub(super) backends: Vec<Backend>,
+    balancer: Balancer,
+    database: String,
+    pub(super) ledger: Ledger,
+}
+
+impl Scene {
+    /// Starts two backends on a database.
+    pub(super) async fn start(database: String) -> Self {
+        let backends =
+            vec![Backend::start_on(&database, &UNLIMITED).await, Backend::start_on(&database, &UNLIMITED).await];
+        let balancer = Balancer::start(backends.iter().map(Backend::http).collect()).await;
+        Self { backends, balancer, database, ledger: Ledger::default() }
+    }
+
+    /// Starts senders.
+    pub(super) fn load(&self) -> Load {
+        Load::start(self.balancer.address())
+    }
+
+    /// Ends the senders and checks all that was acknowledged so far. Returns the number of rows.
+    pub(super) async fn end(&mut self, load: Load) -> usize {
+        load.end(&mut self.ledger).await;
+        self.check().await
+    }
+
+    /// Checks all that was acknowledged so far. Returns the number of rows.
+    pub(super) async fn check(&self) -> usize {
+        stored::check(&self.database, &self.ledger).await
+    }
+
+    /// Returns what was acknowledged, for the figures.
+    pub(super) fn summary(&self, stored: usize) -> String {
+        let counts = &self.ledger.counts;
+        format!(
+            "{} requests with {} events acknowledged, {} refused for a while, {} lost with their connection; {stored} rows \
+             stored: none of those acknowledged missing, none twice, rollups equal to a recount; slowest answer {} ms",
+            counts.acknowledged,
+            self.ledger.events.len(),
+            counts.unavailable,
+            counts.lost,
+            counts.slowest.as_millis(),
+        )
+    }
+}
+
+/// Returns the median and the largest of some times, in milliseconds.
+pub(super) fn milliseconds(mut times: Vec<std::time::Duration>) -> String {
+    times.sort_unstable();
+    let (median, slowest) = (times[times.len() / 2].as_millis(), times[times.len() - 1].as_millis());
+    format!("{median} ms (median), {slowest} ms (slowest)")
+}

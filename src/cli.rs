@@ -55,7 +55,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     /// Run or administer the backend, which receives, stores and shows the telemetry.
     #[cfg(feature = "backend")]
-    Backend(backend::BackendArgs),
+    Backend(Box<backend::BackendArgs>),
     /// Print every signal that can be sent.
     Catalog(catalog::CatalogArgs),
     /// Run agent and backend against a simulated cluster, with nothing to install.
@@ -95,7 +95,7 @@ impl Cli {
             #[cfg(feature = "agent")]
             Command::Forget(args) => block_on(runtime::Builder::new_current_thread(), forget::run(args)),
             #[cfg(feature = "backend")]
-            Command::Backend(args) => block_on(runtime::Builder::new_multi_thread(), backend::run(args)),
+            Command::Backend(args) => block_on(runtime::Builder::new_multi_thread(), backend::run(*args)),
             Command::Catalog(args) => catalog::run(&args),
             #[cfg(feature = "demo")]
             Command::Demo(args) => block_on(runtime::Builder::new_multi_thread(), demo::run(args)),

@@ -40,6 +40,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 pub use address::{InvalidAddress, PostgresAddress};
@@ -97,9 +98,10 @@ pub struct OpenPostgresError {
 }
 
 impl OpenPostgresError {
-    /// Returns whether the servers could not be reached, or none of them writes: a failover may end that.
+    /// Returns whether the servers could not be reached, or none of them writes yet: a start or a failover may end that.
     pub fn is_unreachable(&self) -> bool {
-        matches!(&self.error, PostgresError::Server(error) if error.as_db_error().is_none())
+        let is_starting = self.error.code() == Some(&SqlState::CANNOT_CONNECT_NOW);
+        is_starting || matches!(&self.error, PostgresError::Server(error) if error.as_db_error().is_none())
     }
 }
 

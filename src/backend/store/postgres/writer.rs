@@ -148,7 +148,10 @@ impl Writer {
         let context = &self.context;
         let (group, mut changes) = read_and_fold(connection, context, batches).await?;
         if changes.is_empty() {
-            confirm_what_is_there(connection, slot).await?;
+            if !confirm_what_is_there(connection, slot).await? {
+                self.slot = None;
+                return Err(PostgresError::Raced);
+            }
             return Ok(group.settle());
         }
         let mut words = context.words.lookup(changes.newest.day());
@@ -237,16 +240,17 @@ impl GroupRows {
 
 /// Ends a transaction that has nothing to write. With a synchronous standby, it writes something all the same: a commit that was
 /// cancelled, or whose server crashed, while it waited for the standby is visible although the standby may not have it. A commit
-/// waits for all that was written before it.
-async fn confirm_what_is_there(connection: &mut Connection, slot: Slot) -> Result<(), PostgresError> {
+/// waits for all that was written before it. Returns false if there was nothing to write, since the slot is another's.
+async fn confirm_what_is_there(connection: &mut Connection, slot: Slot) -> Result<bool, PostgresError> {
     if !connection.durability.has_standby() {
-        return connection.rollback().await;
+        connection.rollback().await?;
+        return Ok(true);
     }
     let rows = connection.execute("UPDATE slots SET until = until WHERE slot::int = $1", &[&slot.number]).await?;
-    if rows == 0 {
-        return Err(PostgresError::Other("the slot of the writer is gone".to_owned()));
+    if rows > 0 {
+        connection.commit().await?;
     }
-    connection.commit().await
+    Ok(rows > 0)
 }
 
 /// Begins a transaction, reads the rows before, and folds the batches.

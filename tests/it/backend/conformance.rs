@@ -212,15 +212,15 @@ fn event(uid: Uuid, event: Event) -> EventRow {
     EventRow { record, source: Source::Agent("0.1.0-rc.1".parse().unwrap()), bulk: false }
 }
 
-fn created(uid: Uuid, tcp_version: &str) -> EventRow {
+pub(crate) fn created(uid: Uuid, tcp_version: &str) -> EventRow {
     event(uid, Event::Created { tcp_version: tcp_version.parse().unwrap(), extended: None })
 }
 
-fn of_snapshots(snapshots: Vec<GaugeSnapshot>) -> Batch {
+pub(crate) fn of_snapshots(snapshots: Vec<GaugeSnapshot>) -> Batch {
     Batch { snapshots, ..Batch::default() }
 }
 
-fn of_events(events: Vec<EventRow>) -> Batch {
+pub(crate) fn of_events(events: Vec<EventRow>) -> Batch {
     Batch { events, ..Batch::default() }
 }
 

@@ -11,4 +11,5 @@ mod stored;
 
 mod crashes;
 mod failover;
+mod jobs;
 mod standby;

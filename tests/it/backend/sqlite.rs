@@ -125,8 +125,8 @@ fn a_store_is_named_by_kind_and_path() {
         ("sqlite", "sqlite"),
         ("sqlite:", "sqlite:"),
         ("sqlite::memory:", "sqlite::memory:"),
-        ("postgres:x", "postgres:x"),
-        ("postgres://admin:secret@db/telemetry", "…"),
+        ("mysql:x", "mysql:x"),
+        ("mysql://admin:secret@db/telemetry", "…"),
     ] {
         let message = wrong.parse::<StoreLocation>().unwrap_err().to_string();
         assert!(message.contains("expected sqlite:PATH") && message.contains(&format!("{shown:?}")), "{message}");

@@ -202,6 +202,11 @@ pub struct PrunedAuth {
 }
 
 impl AuditLogEntry {
+    /// Creates the entry of a command about a token.
+    pub(super) fn of_command(token: &Token, command: &str, time: Timestamp) -> Self {
+        Self { time, actor: Some(token.reference()), action: command.to_owned(), status: None, count: 1 }
+    }
+
     /// Returns whether the entry is of a command rather than of a request.
     pub fn is_command(&self) -> bool {
         [CREATE_TOKEN, REVOKE_TOKEN, ERASE].contains(&&*self.action)

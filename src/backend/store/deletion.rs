@@ -9,6 +9,18 @@ use super::hour::{Day, Hour};
 use super::rows::Report;
 use super::{ReadError, Store, WriteError};
 
+/// The maximum number of rows of one kind that one step of a deletion takes: a quarter of those that one commit writes, so that
+/// a write waits for a step no longer than for the commit before it.
+pub(super) const MAX_STEP_ROWS: u32 = 1_024;
+
+/// The remains of a deleted event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Its uid and its hour, by which a repeat is known.
+    Uid,
+    Nothing,
+}
+
 /// The hours and the day before which [`Store::prune`] deletes rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cutoffs {

@@ -9,7 +9,7 @@ pub(super) use events::{EventColumns, EventWords};
 pub(super) use reports::{ReportColumns, decode_report, dimension_ids};
 pub(super) use rollups::{NO_NEXT_DAY, RollupRow, RollupTable, TABLES, parse_aspect, rollup_rows};
 pub(super) use words::{
-    CorruptColumn, StoredWord, WordId, WordIds, WordTexts, parse_agent, parse_dimension_part, parse_word,
+    CorruptColumn, StoredWord, UsedWord, WordId, WordIds, WordTexts, parse_agent, parse_dimension_part, parse_word,
 };
 
 use super::SourceKind;

@@ -28,6 +28,10 @@ const MAX_QUEUED_ROWS: usize = 16_384;
 /// first batch does not wait for the whole queue.
 const MAX_COMMIT_ROWS: usize = 4_096;
 
+/// The rows of each kind from which the values in use are read at the start: thousands of a fleet tell what most of it runs, and
+/// take some 100 ms.
+pub(super) const ESTABLISHING_ROWS: u32 = 10_000;
+
 /// The result of each batch of a group, or the error of all of them.
 pub(super) type GroupResult = Result<Vec<Result<(), WriteError>>, WriteError>;
 
@@ -68,12 +72,15 @@ type WriteAnswer = (Result<(), WriteError>, oneshot::Sender<Result<(), WriteErro
 /// The answers to the writes of a commit, which are sent when this is dropped.
 struct WriteReply(Vec<WriteAnswer>);
 
-/// Creates the queues of `writers` writers, which share one bound.
-pub(super) fn queues<T>(writers: usize) -> (WriteQueue<T>, Vec<WriterQueue<T>>) {
-    let (writers, queues) = (0..writers).map(|_| mpsc::unbounded_channel()).unzip();
-    let queues: Vec<_> = queues;
-    let capacity = Arc::new(Semaphore::new(MAX_QUEUED_ROWS));
-    (WriteQueue { writers, capacity }, queues.into_iter().map(WriterQueue).collect())
+/// Creates the queues of `N` writers, which share one bound.
+pub(super) fn queues<T, const N: usize>() -> (WriteQueue<T>, [WriterQueue<T>; N]) {
+    let mut writers = Vec::with_capacity(N);
+    let queues = std::array::from_fn(|_| {
+        let (writer, queue) = mpsc::unbounded_channel();
+        writers.push(writer);
+        WriterQueue(queue)
+    });
+    (WriteQueue { writers, capacity: Arc::new(Semaphore::new(MAX_QUEUED_ROWS)) }, queues)
 }
 
 impl<T> WriteQueue<T> {

@@ -29,6 +29,7 @@ mod public_weeks;
 mod removal;
 mod rollups;
 mod rows;
+mod stored_words;
 mod words;
 mod writer;
 
@@ -47,17 +48,17 @@ pub use address::{InvalidAddress, PostgresAddress};
 
 use super::encoding::{SOURCES, source};
 use super::fold::DistinctValues;
-use super::group::{GroupState, WriteQueue, queues};
+use super::group::{ESTABLISHING_ROWS, GroupState, WriteQueue, queues};
 use super::{
     Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
     MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, ReadError, StaleRows, Store,
     StoreSize, WriteError,
 };
-use connection::{Connection, PostgresError};
-use leases::Job;
-use pool::{ConnectionTask, Pool};
-use words::WordCache;
-use writer::{WRITERS, Writer, WriterContext};
+use connection::{Connector, PostgresConnection, PostgresError};
+use erase::ErasedStep;
+use leases::SharedJob;
+use pool::{ConnectionPool, ConnectionTask};
+use writer::{WRITERS, Writer};
 
 /// The connections beside those of the group commit: sign-in, the audit log and the jobs, each of which takes one for some
 /// milliseconds.
@@ -75,18 +76,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The time in which all rows are read.
 const SCAN_DEADLINE: Duration = Duration::from_mins(10);
 
-/// The rows from which the values in use are read at the start: thousands of a fleet tell what most of it runs, and take some
-/// 100 ms.
-const ESTABLISHING_ROWS: i64 = 10_000;
-
 /// A store in a database. Dropping it ends its writers once they have written what is queued.
 pub struct PostgresStore {
     queue: WriteQueue<()>,
-    pool: Pool,
-    questions: Pool,
-    context: WriterContext,
+    pool: ConnectionPool,
+    questions: ConnectionPool,
+    connector: Arc<Connector>,
+    /// The name of this process among the holders of leases.
+    holder: Uuid,
     pseudonym_key: PseudonymKey,
     public_key: PublicKey,
+}
+
+/// The purpose for which a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be served, by a backend that may create it.
+    Serve,
+    /// For a command, which receives nothing.
+    Command,
 }
 
 /// An error that kept a database from being opened as a store.
@@ -108,45 +116,44 @@ impl OpenPostgresError {
 impl PostgresStore {
     /// Opens the store, and migrates its schema. Creates its tables if there are none.
     pub async fn open(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
-        Self::open_with(address, true).await
+        Self::open_for(Purpose::Serve, address).await
     }
 
-    /// Opens the store for a command. Neither creates it nor migrates its schema.
+    /// Opens the store for a command, which receives nothing. Neither creates it nor migrates its schema.
     pub async fn open_existing(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
-        Self::open_with(address, false).await
+        Self::open_for(Purpose::Command, address).await
     }
 
-    async fn open_with(address: &PostgresAddress, migrates: bool) -> Result<Self, OpenPostgresError> {
-        let opened = Self::try_open(Arc::new(address.clone()), migrates).await;
-        opened.map_err(|error| OpenPostgresError { address: address.clone(), error })
+    async fn open_for(purpose: Purpose, address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
+        // On the heap: it holds the states of all that an opening does.
+        let opened = Self::try_open(Arc::new(Connector::new(address.clone())), purpose).boxed();
+        opened.await.map_err(|error| OpenPostgresError { address: address.clone(), error })
     }
 
-    async fn try_open(address: Arc<PostgresAddress>, migrates: bool) -> Result<Self, PostgresError> {
-        let mut connection = Connection::open(&address).await?;
-        if migrates {
-            migrate::migrate(&mut connection).await?;
-            log_durability(&connection);
-        } else {
-            migrate::require(&mut connection).await?;
-        }
+    async fn try_open(connector: Arc<Connector>, purpose: Purpose) -> Result<Self, PostgresError> {
+        let mut connection = connector.connect().await?;
+        let state = match purpose {
+            Purpose::Serve => {
+                migrate::migrate(&mut connection).await?;
+                log_durability(&connection);
+                load_state(&mut connection).await?
+            }
+            Purpose::Command => {
+                migrate::require(&mut connection).await?;
+                GroupState::default()
+            }
+        };
         let pseudonym_key = key(&mut connection, "pseudonym").await?.into();
         let public_key = key(&mut connection, "public").await?.into();
-        let words = Arc::new(WordCache::default());
-        let state = load_state(&mut connection, &words).await?;
-        let state = Arc::new(Mutex::new(state));
-        let context = WriterContext { address: Arc::clone(&address), words, state, holder: Uuid::new_v4() };
-        let (queue, queues) = queues(WRITERS);
+        let (state, holder) = (Arc::new(Mutex::new(state)), Uuid::new_v4());
+        let (queue, queues) = queues::<_, WRITERS>();
         for queue in queues {
-            tokio::spawn(Writer::new(context.clone()).run(queue));
+            tokio::spawn(Writer::new(Arc::clone(&connector), Arc::clone(&state), holder).run(queue));
         }
-        let (pool, questions) =
-            (Pool::new(Arc::clone(&address), CONNECTIONS), Pool::new(address, QUESTION_CONNECTIONS));
+        let pool = ConnectionPool::new(Arc::clone(&connector), CONNECTIONS);
+        let questions = ConnectionPool::new(Arc::clone(&connector), QUESTION_CONNECTIONS);
         pool.put(connection);
-        Ok(Self { queue, pool, questions, context, pseudonym_key, public_key })
-    }
-
-    fn words(&self) -> Arc<WordCache> {
-        Arc::clone(&self.context.words)
+        Ok(Self { queue, pool, questions, connector, holder, pseudonym_key, public_key })
     }
 
     /// Runs a change, and returns once it is durable.
@@ -159,6 +166,27 @@ impl PostgresStore {
         self.pool.run(SCAN_DEADLINE, task).await.map_err(|error| write_error(&error))
     }
 
+    /// Runs the steps of an erasure, each of which begins after the key that the one before has returned.
+    async fn erase_in_steps<F>(&self, step: F) -> Result<MatchedRows, WriteError>
+    where
+        F: for<'c> Fn(
+                &'c mut PostgresConnection,
+                Uuid,
+                MatchedRows,
+            ) -> BoxFuture<'c, Result<ErasedStep, PostgresError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let step = Arc::new(step);
+        let (mut erased, mut after) = (MatchedRows::default(), Some(Uuid::nil()));
+        while let Some(from) = after {
+            let step = Arc::clone(&step);
+            (erased, after) = self.work(move |connection| step(connection, from, erased)).await?;
+        }
+        Ok(erased)
+    }
+
     /// Runs a short read.
     async fn read<T: Send + 'static>(&self, task: impl ConnectionTask<T>) -> Result<T, ReadError> {
         self.pool.run(DEADLINE, task).await.map_err(|error| read_error(&error))
@@ -167,6 +195,11 @@ impl PostgresStore {
     /// Answers a question in a transaction that sees one state.
     async fn ask<T: Send + 'static>(&self, task: impl ConnectionTask<T>) -> Result<T, ReadError> {
         self.ask_within(DEADLINE, task).await
+    }
+
+    /// Reads all rows as [`PostgresStore::ask`] does.
+    async fn scan<T: Send + 'static>(&self, task: impl ConnectionTask<T>) -> Result<T, ReadError> {
+        self.ask_within(SCAN_DEADLINE, task).await
     }
 
     async fn ask_within<T: Send + 'static>(
@@ -184,7 +217,7 @@ impl PostgresStore {
 }
 
 async fn in_read_transaction<T>(
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     deadline: Duration,
     task: Arc<impl ConnectionTask<T>>,
 ) -> Result<T, PostgresError> {
@@ -203,7 +236,7 @@ fn read_error(error: &PostgresError) -> ReadError {
 }
 
 /// Logs what the commits of the server are worth.
-fn log_durability(connection: &Connection) {
+fn log_durability(connection: &PostgresConnection) {
     if !connection.durability.has_standby() {
         tracing::warn!(
             "PostgreSQL has no synchronous standby: the loss of its server loses what was acknowledged last; set \
@@ -218,7 +251,7 @@ fn log_durability(connection: &Connection) {
 }
 
 /// Returns the stored key of this name, or stores a new one. If two backends do so at once, both use the key of the first.
-async fn key(connection: &mut Connection, name: &str) -> Result<[u8; PseudonymKey::LENGTH], PostgresError> {
+async fn key(connection: &mut PostgresConnection, name: &str) -> Result<[u8; PseudonymKey::LENGTH], PostgresError> {
     let new = PseudonymKey::random().map_err(|error| PostgresError::Other(error.to_string()))?;
     connection.begin().await?;
     let insert = "INSERT INTO keys (name, key) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -230,7 +263,7 @@ async fn key(connection: &mut Connection, name: &str) -> Result<[u8; PseudonymKe
 }
 
 /// Reads the values that are in use.
-async fn load_state(connection: &mut Connection, words: &WordCache) -> Result<GroupState, PostgresError> {
+async fn load_state(connection: &mut PostgresConnection) -> Result<GroupState, PostgresError> {
     let mut values = DistinctValues::default();
     let latest = "SELECT * FROM latest WHERE source = $1 AND NOT bulk AND (confirmed IS NULL) = false
                   ORDER BY last_seen DESC LIMIT $2";
@@ -240,13 +273,13 @@ async fn load_state(connection: &mut Connection, words: &WordCache) -> Result<Gr
          UNION ALL (SELECT {columns} FROM events WHERE source = $1 ORDER BY hour DESC LIMIT $2) LIMIT $2"
     );
     for source in SOURCES.map(source) {
-        let source = rows::small(source);
-        let read = connection.query(latest, &[&source, &ESTABLISHING_ROWS]).await?;
-        for row in rows::latest_rows(connection, words, &read).await?.values() {
+        let (source, limit) = (rows::small(source), i64::from(ESTABLISHING_ROWS));
+        let read = connection.query(latest, &[&source, &limit]).await?;
+        for row in rows::latest_rows(connection, &read).await?.values() {
             values.establish_report(row);
         }
-        let read = connection.query(&newest_events, &[&source, &ESTABLISHING_ROWS]).await?;
-        let events = events::event_rows(connection, words, &read).await?;
+        let read = connection.query(&newest_events, &[&source, &limit]).await?;
+        let events = events::event_rows(connection, &read).await?;
         for (_, event) in &events {
             values.establish_event(event);
         }
@@ -256,7 +289,7 @@ async fn load_state(connection: &mut Connection, words: &WordCache) -> Result<Gr
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresStore({})", self.context.address)
+        write!(f, "PostgresStore({})", self.connector.address)
     }
 }
 
@@ -272,15 +305,13 @@ impl Store for PostgresStore {
 
     fn prune(&self, cutoffs: Cutoffs) -> BoxFuture<'_, Result<Pruned, WriteError>> {
         async move {
-            let (mut all, holder) = (Pruned::default(), self.context.holder);
+            let (mut all, holder) = (Pruned::default(), self.holder);
             loop {
-                let (words, sum) = (self.words(), all);
-                let step =
-                    pool::task(move |connection| prune_step(connection, words.clone(), holder, cutoffs, sum).boxed());
-                let Some((pruned, has_more)) = self.work(step).await? else { return Ok(all) };
+                let step = self.work(move |connection| prune_step(connection, holder, cutoffs, all).boxed());
+                let Some((pruned, has_more)) = step.await? else { return Ok(all) };
                 all = pruned;
                 if !has_more {
-                    self.work(move |connection| Job::Prune.give_back(connection, holder).boxed()).await?;
+                    self.work(move |connection| SharedJob::Prune.give_back(connection, holder).boxed()).await?;
                     return Ok(all);
                 }
             }
@@ -289,52 +320,21 @@ impl Store for PostgresStore {
     }
 
     fn erase(&self, installation: Uuid) -> BoxFuture<'_, Result<Erased, WriteError>> {
-        let words = self.words();
-        self.work(move |connection| {
-            let words = words.clone();
-            async move { erase::erase(connection, &words, installation).await }.boxed()
+        self.work(move |connection| erase::erase(connection, installation).boxed()).boxed()
+    }
+
+    fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
+        let key = self.pseudonym_key.clone();
+        self.erase_in_steps(move |connection, after, erased| {
+            erase::erase_installations(connection, filter.clone(), key.clone(), after, erased).boxed()
         })
         .boxed()
     }
 
-    fn erase_installations(&self, filter: InstallationFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
-        async move {
-            let (mut erased, mut after) = (MatchedRows::default(), Some(Uuid::nil()));
-            while let Some(from) = after {
-                let (words, filter, key) = (self.words(), filter.clone(), self.pseudonym_key.clone());
-                let step = pool::task(move |connection| {
-                    let (words, filter, key, mut sum) = (words.clone(), filter.clone(), key.clone(), erased);
-                    async move {
-                        let next =
-                            erase::erase_installations(connection, &words, &filter, &key, from, &mut sum).await?;
-                        Ok((sum, next))
-                    }
-                    .boxed()
-                });
-                (erased, after) = self.work(step).await?;
-            }
-            Ok(erased)
-        }
-        .boxed()
-    }
-
     fn erase_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, WriteError>> {
-        async move {
-            let (mut erased, mut after) = (MatchedRows::default(), Some(Uuid::nil()));
-            while let Some(from) = after {
-                let (words, filter) = (self.words(), filter.clone());
-                let step = pool::task(move |connection| {
-                    let (words, filter, mut sum) = (words.clone(), filter.clone(), erased);
-                    async move {
-                        let next = erase::erase_events(connection, &words, &filter, from, &mut sum).await?;
-                        Ok((sum, next))
-                    }
-                    .boxed()
-                });
-                (erased, after) = self.work(step).await?;
-            }
-            Ok(erased)
-        }
+        self.erase_in_steps(move |connection, after, erased| {
+            erase::erase_events(connection, filter.clone(), after, erased).boxed()
+        })
         .boxed()
     }
 
@@ -343,30 +343,17 @@ impl Store for PostgresStore {
         filter: InstallationFilter,
         limit: usize,
     ) -> BoxFuture<'_, Result<MatchedInstallations, ReadError>> {
-        let (words, key) = (self.words(), self.pseudonym_key.clone());
-        self.ask_within(SCAN_DEADLINE, move |connection| {
-            let (words, key, filter) = (words.clone(), key.clone(), filter.clone());
-            async move { matching::installations(connection, &words, &filter, &key, limit).await }.boxed()
-        })
-        .boxed()
+        let key = self.pseudonym_key.clone();
+        self.scan(move |connection| matching::installations(connection, filter.clone(), key.clone(), limit).boxed())
+            .boxed()
     }
 
     fn events(&self, filter: EventFilter, limit: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
-        let words = self.words();
-        self.ask_within(SCAN_DEADLINE, move |connection| {
-            let (words, filter) = (words.clone(), filter.clone());
-            async move { matching::events(connection, &words, &filter, limit).await }.boxed()
-        })
-        .boxed()
+        self.scan(move |connection| matching::events(connection, filter.clone(), limit).boxed()).boxed()
     }
 
     fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
-        let words = self.words();
-        self.ask_within(SCAN_DEADLINE, move |connection| {
-            let (words, filter) = (words.clone(), filter.clone());
-            async move { matching::count_events(connection, &words, &filter).await }.boxed()
-        })
-        .boxed()
+        self.scan(move |connection| matching::count_events(connection, filter.clone()).boxed()).boxed()
     }
 
     fn intake(&self, today: Day) -> BoxFuture<'_, Result<Intake, ReadError>> {
@@ -374,11 +361,7 @@ impl Store for PostgresStore {
     }
 
     fn record_operations(&self, operations: Operations) -> BoxFuture<'_, Result<(), WriteError>> {
-        self.change(move |connection| {
-            let operations = operations.clone();
-            async move { operations::record(connection, &operations).await }.boxed()
-        })
-        .boxed()
+        self.change(move |connection| operations::record(connection, operations.clone()).boxed()).boxed()
     }
 
     fn newest_record(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ReadError>> {
@@ -390,35 +373,16 @@ impl Store for PostgresStore {
     }
 
     fn delete_after(&self, time: Timestamp) -> BoxFuture<'_, Result<Pruned, WriteError>> {
-        let words = self.words();
-        self.work(move |connection| {
-            let words = words.clone();
-            async move { future::delete_after(connection, &words, Hour::of(time)).await }.boxed()
-        })
-        .boxed()
+        self.work(move |connection| future::delete_after(connection, Hour::of(time)).boxed()).boxed()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
-        let holder = self.context.holder;
-        self.work(move |connection| {
-            async move {
-                if Job::Checkpoint.take(connection, holder).await? {
-                    checkpoint::run(connection).await?;
-                }
-                Ok(())
-            }
-            .boxed()
-        })
-        .boxed()
+        let holder = self.holder;
+        self.work(move |connection| checkpoint::run(connection, holder).boxed()).boxed()
     }
 
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
-        let words = self.words();
-        self.ask(move |connection| {
-            let (words, queries) = (words.clone(), queries.clone());
-            async move { facts::facts(connection, &words, &queries).await }.boxed()
-        })
-        .boxed()
+        self.ask(move |connection| facts::facts(connection, queries.clone()).boxed()).boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {
@@ -426,14 +390,7 @@ impl Store for PostgresStore {
     }
 
     fn size(&self) -> BoxFuture<'_, Result<StoreSize, ReadError>> {
-        self.read(|connection| {
-            async move {
-                let bytes = age::size(connection).await?;
-                Ok(StoreSize { on_disk: bytes, used: bytes })
-            }
-            .boxed()
-        })
-        .boxed()
+        self.read(|connection| age::size(connection).boxed()).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), ReadError>> {
@@ -446,14 +403,13 @@ impl Store for PostgresStore {
 
 /// Runs a step of the deletion by age; returns `None` if another backend does it.
 async fn prune_step(
-    connection: &mut Connection,
-    words: Arc<WordCache>,
+    connection: &mut PostgresConnection,
     holder: Uuid,
     cutoffs: Cutoffs,
     pruned: Pruned,
 ) -> Result<Option<(Pruned, bool)>, PostgresError> {
-    if !Job::Prune.take(connection, holder).await? {
+    if !SharedJob::Prune.take(connection, holder).await? {
         return Ok(None);
     }
-    prune::step(connection, &words, cutoffs, pruned).await.map(Some)
+    prune::step(connection, cutoffs, pruned).await.map(Some)
 }

@@ -11,9 +11,9 @@ use kamaji_telemetry::backend::insights::away::Away;
 use kamaji_telemetry::backend::store::fold::{DimensionPart, EventChange, Standing};
 use kamaji_telemetry::backend::store::{
     Allowance, Batch, Cutoffs, Day, DayFact, Dimension, DimensionFact, Erased, EventFilter, EventRow, Facts,
-    FactsQuery, GaugeSnapshot, Hour, HourRange, InstallationFilter, InstallationRow, MatchedRows, Operations,
-    PostgresStore, Pruned, Report, Room, SeenFact, ServedHour, ServedMinutes, Source, SourceKind, SqliteStore,
-    StateCounts, Store, Totals, Unlimited, WriteError, truncate_to_hour, utc_day,
+    FactsQuery, GaugeSnapshot, Hour, HourRange, InstallationFilter, InstallationRow, MatchedRows, Operations, Pruned,
+    Report, Room, SeenFact, ServedHour, ServedMinutes, Source, SourceKind, SqliteStore, StateCounts, Store, Totals,
+    Unlimited, WriteError, truncate_to_hour, utc_day,
 };
 use kamaji_telemetry::catalog::{
     BY_VERSION, DATASTORE_COUNT, Event, EventRecord, ExtendedAttributes, KamajiVersion, KubernetesVersion,
@@ -93,8 +93,7 @@ fn open_sqlite() -> (Shared, tempfile::TempDir) {
 
 async fn open_postgres() -> (Shared, TestDatabase) {
     let database = TestDatabase::create().await;
-    let address = database.address().parse().unwrap();
-    (Arc::new(PostgresStore::open(&address).await.unwrap()), database)
+    (database.open().await, database)
 }
 
 /// A moment in the middle of a day.

@@ -4,12 +4,20 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::backend::store::fold::DimensionPart;
+use crate::backend::store::hour::Day;
 use crate::backend::store::rows::OTHER;
 use crate::backend::store::{AgentVersion, Dimension};
 use crate::catalog::{KamajiMinor, KamajiVersion, KubernetesMinor, KubernetesVersion, METRICS, NetworkProfile, Status};
 
 /// The id of a word. 0 is no word.
 pub(in crate::backend::store) type WordId = u32;
+
+/// A word of a cache: its id, and the day on which the store knows it to be used last.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::backend::store) struct UsedWord {
+    pub(in crate::backend::store) id: WordId,
+    pub(in crate::backend::store) last_used: Day,
+}
 
 /// The ids of words.
 pub(in crate::backend::store) trait WordIds {

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use crate::backend::store::encoding::CorruptColumn;
 use crate::backend::store::hour::{Day, Hour};
-use crate::backend::store::{Cutoffs, DayIntake, Intake, StaleRows};
+use crate::backend::store::{Cutoffs, DayIntake, Intake, StaleRows, StoreSize};
 
 /// Reads the end of each index.
 const NEWEST: &str = "
@@ -46,24 +46,29 @@ pub(super) fn sum(row: &Row, column: &str) -> Result<u64, PostgresError> {
 }
 
 /// Returns the hour of the last receipt of a snapshot, or of the newest event.
-pub(super) async fn newest_record(connection: &mut Connection) -> Result<Option<Timestamp>, PostgresError> {
+pub(super) async fn newest_record(connection: &mut PostgresConnection) -> Result<Option<Timestamp>, PostgresError> {
     let newest: Option<i32> = connection.query_one(NEWEST, &[]).await?.try_get(0)?;
     Ok(newest.map(|hour| Hour::from_number(hour).start()))
 }
 
 /// Counts the rows, and those that are older than `cutoffs`.
-pub(super) async fn stale_rows(connection: &mut Connection, cutoffs: Cutoffs) -> Result<StaleRows, PostgresError> {
+pub(super) async fn stale_rows(
+    connection: &mut PostgresConnection,
+    cutoffs: Cutoffs,
+) -> Result<StaleRows, PostgresError> {
     let row = connection.query_one(STALE, &[&cutoffs.events.number(), &cutoffs.installations.number()]).await?;
     Ok(StaleRows { stale: sum(&row, "stale")?, total: sum(&row, "total")? })
 }
 
-/// Returns the bytes of the database.
-pub(super) async fn size(connection: &mut Connection) -> Result<u64, PostgresError> {
-    sum(&connection.query_one("SELECT pg_database_size(current_database()) AS size", &[]).await?, "size")
+/// Returns the size of the database, whose free space is not known apart.
+pub(super) async fn size(connection: &mut PostgresConnection) -> Result<StoreSize, PostgresError> {
+    let row = connection.query_one("SELECT pg_database_size(current_database()) AS size", &[]).await?;
+    let bytes = sum(&row, "size")?;
+    Ok(StoreSize { on_disk: bytes, used: bytes })
 }
 
 /// Reads what was new on each day.
-pub(super) async fn intake(connection: &mut Connection, today: Day) -> Result<Intake, PostgresError> {
+pub(super) async fn intake(connection: &mut PostgresConnection, today: Day) -> Result<Intake, PostgresError> {
     // The first word of a store is as old as its first row.
     let first: Option<i32> = connection.query_one("SELECT min(first_used) FROM words", &[]).await?.try_get(0)?;
     let age = first.map_or(0, |first| today.number().saturating_sub(first));

@@ -7,7 +7,8 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::age::sum;
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
+use crate::backend::store::deletion::MAX_STEP_ROWS;
 use crate::backend::store::encoding::CorruptColumn;
 use crate::backend::store::{
     AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, ReadError, Session,
@@ -137,7 +138,7 @@ impl AuthStore for PostgresStore {
                     self.change(move |connection| prune(connection, before, now, listed.clone()).boxed()).await?;
                 all.entries += step.entries;
                 all.tokens += step.tokens;
-                if step.entries < MAX_STEP_ROWS.unsigned_abs() {
+                if step.entries < u64::from(MAX_STEP_ROWS) {
                     return Ok(all);
                 }
             }
@@ -145,9 +146,6 @@ impl AuthStore for PostgresStore {
         .boxed()
     }
 }
-
-/// The maximum number of entries that one transaction of [`prune`] deletes.
-const MAX_STEP_ROWS: i64 = 1_024;
 
 /// A token is last used by an answered request: a command has no status.
 const TOKENS: &str = "
@@ -173,7 +171,11 @@ const INSERT_ENTRY: &str = "
     INSERT INTO audit_log (time, action, status, count, is_logged, token, name) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 /// Returns false, and writes nothing, if another valid or expired token has the name.
-async fn create_token(connection: &mut Connection, token: Token, digest: Digest) -> Result<bool, PostgresError> {
+async fn create_token(
+    connection: &mut PostgresConnection,
+    token: Token,
+    digest: Digest,
+) -> Result<bool, PostgresError> {
     let Token { prefix, name, role, created, expires, revoked } = &token;
     connection.begin().await?;
     let digest = digest.bytes();
@@ -184,13 +186,13 @@ async fn create_token(connection: &mut Connection, token: Token, digest: Digest)
         connection.rollback().await?;
         return Ok(false);
     }
-    insert_entry(connection, &command_entry(&token, CREATE_TOKEN, *created)).await?;
+    insert_entry(connection, &AuditLogEntry::of_command(&token, CREATE_TOKEN, *created)).await?;
     connection.commit().await?;
     Ok(true)
 }
 
 async fn revoke_token(
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     name_or_prefix: String,
     now: Timestamp,
 ) -> Result<Option<Token>, PostgresError> {
@@ -200,19 +202,19 @@ async fn revoke_token(
     if let Some(token) = found.as_ref().filter(|token| token.revoked.is_none()) {
         connection.execute("UPDATE tokens SET revoked = $2 WHERE prefix = $1", &[&token.prefix, &now]).await?;
         connection.execute("DELETE FROM sessions WHERE token = $1", &[&token.prefix]).await?;
-        insert_entry(connection, &command_entry(token, REVOKE_TOKEN, now)).await?;
+        insert_entry(connection, &AuditLogEntry::of_command(token, REVOKE_TOKEN, now)).await?;
     }
     connection.commit().await?;
     Ok(found)
 }
 
-fn command_entry(token: &Token, command: &str, time: Timestamp) -> AuditLogEntry {
-    AuditLogEntry { time, actor: Some(token.reference()), action: command.to_owned(), status: None, count: 1 }
-}
-
 /// Returns false, and writes nothing, if the token is in the store and is not what the session was made from any more. The
 /// lock of the token makes a revocation wait, which then deletes the session.
-async fn open_session(connection: &mut Connection, session: Session, now: Timestamp) -> Result<bool, PostgresError> {
+async fn open_session(
+    connection: &mut PostgresConnection,
+    session: Session,
+    now: Timestamp,
+) -> Result<bool, PostgresError> {
     let Session { digest: of_session, token: prefix, token_digest, expires } = &session;
     connection.begin().await?;
     let row = connection.query_opt("SELECT * FROM tokens WHERE prefix = $1 FOR SHARE", &[prefix]).await?;
@@ -234,7 +236,7 @@ async fn open_session(connection: &mut Connection, session: Session, now: Timest
     Ok(true)
 }
 
-async fn insert_entry(connection: &mut Connection, entry: &AuditLogEntry) -> Result<(), PostgresError> {
+async fn insert_entry(connection: &mut PostgresConnection, entry: &AuditLogEntry) -> Result<(), PostgresError> {
     let AuditLogEntry { time, actor, action, status, count } = entry;
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
     // The process that stores the entry of a request logs it.
@@ -249,7 +251,7 @@ async fn insert_entry(connection: &mut Connection, entry: &AuditLogEntry) -> Res
     Ok(())
 }
 
-async fn take_commands(connection: &mut Connection) -> Result<Vec<AuditLogEntry>, PostgresError> {
+async fn take_commands(connection: &mut PostgresConnection) -> Result<Vec<AuditLogEntry>, PostgresError> {
     // Commands are rare, and a read waits for nobody.
     let is_any = "SELECT EXISTS (SELECT FROM audit_log WHERE NOT is_logged)";
     if !connection.query_one(is_any, &[]).await?.try_get::<_, bool>(0)? {
@@ -266,14 +268,14 @@ async fn take_commands(connection: &mut Connection) -> Result<Vec<AuditLogEntry>
 
 /// Runs one step. `listed` has the prefixes of tokens that are retained.
 async fn prune(
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     before: Timestamp,
     now: Timestamp,
     listed: Vec<String>,
 ) -> Result<PrunedAuth, PostgresError> {
     connection.begin().await?;
     let old = "DELETE FROM audit_log WHERE number IN (SELECT number FROM audit_log WHERE time < $1 LIMIT $2)";
-    let entries = connection.execute(old, &[&before, &MAX_STEP_ROWS]).await?;
+    let entries = connection.execute(old, &[&before, &i64::from(MAX_STEP_ROWS)]).await?;
     connection.execute("DELETE FROM sessions WHERE expires <= $1", &[&now]).await?;
     let ended = "DELETE FROM tokens WHERE (expires < $1 OR revoked < $1) AND prefix <> ALL($2)";
     let tokens = connection.execute(ended, &[&before, &listed]).await?;

@@ -1,7 +1,10 @@
 //! The job that hides the order of arrival, merges the sums of slots, and makes partitions ahead of time.
 
-use super::connection::{Connection, PostgresError};
+use uuid::Uuid;
+
+use super::connection::{PostgresConnection, PostgresError};
 use super::events::{COLUMNS, LOCK_TO_MOVE};
+use super::leases::SharedJob;
 use super::partitions;
 use super::rollups::merge_slots;
 
@@ -9,8 +12,11 @@ use super::rollups::merge_slots;
 const HAS_OLD_ARRIVALS: &str = "
     SELECT EXISTS (SELECT FROM arrivals WHERE received < floor(extract(epoch FROM now()) / 3600)::int)";
 
-/// Does all of it, each part in a transaction of its own.
-pub(super) async fn run(connection: &mut Connection) -> Result<(), PostgresError> {
+/// Does all of it, each part in a transaction of its own. Does nothing if another backend has the job.
+pub(super) async fn run(connection: &mut PostgresConnection, holder: Uuid) -> Result<(), PostgresError> {
+    if !SharedJob::Checkpoint.take(connection, holder).await? {
+        return Ok(());
+    }
     partitions::create_ahead(connection).await?;
     connection.begin().await?;
     merge_slots(connection).await?;
@@ -21,7 +27,7 @@ pub(super) async fn run(connection: &mut Connection) -> Result<(), PostgresError
 
 /// Moves the events of the hours that are over, in the order of their uids: neither their places nor the transaction that wrote them
 /// tell which came together.
-async fn move_arrivals(connection: &mut Connection) -> Result<(), PostgresError> {
+async fn move_arrivals(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     if !connection.query_one(HAS_OLD_ARRIVALS, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(());
     }
@@ -42,7 +48,7 @@ async fn move_arrivals(connection: &mut Connection) -> Result<(), PostgresError>
 }
 
 /// Removes the traces of erased rows, if anything was erased since the last time.
-async fn vacuum(connection: &mut Connection) -> Result<(), PostgresError> {
+async fn vacuum(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     if connection.execute("DELETE FROM jobs WHERE name = 'vacuum'", &[]).await? > 0 {
         connection.client().batch_execute("VACUUM latest, days, arrivals, events").await?;
     }

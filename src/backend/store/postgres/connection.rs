@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use super::address::PostgresAddress;
 use super::durability::{self, Durability, NotDurable};
 use super::password::{self, PasswordError};
+use super::words::WordCache;
 use crate::backend::store::encoding::CorruptColumn;
 
 /// An error of a statement or a connection.
@@ -77,18 +78,36 @@ impl PostgresError {
 /// A warning that the server sent since it was taken last.
 type Warning = Arc<Mutex<Option<String>>>;
 
+/// The parts of a store that its connections have in common.
+pub(super) struct Connector {
+    pub(super) address: PostgresAddress,
+    words: Arc<WordCache>,
+}
+
+impl Connector {
+    pub(super) fn new(address: PostgresAddress) -> Self {
+        Self { address, words: Arc::default() }
+    }
+
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<PostgresConnection, PostgresError> {
+        PostgresConnection::open(&self.address, Arc::clone(&self.words)).await
+    }
+}
+
 /// An open connection.
-pub(super) struct Connection {
+pub(super) struct PostgresConnection {
     client: Client,
+    words: Arc<WordCache>,
     warning: Warning,
     statements: HashMap<String, Statement>,
     /// The server's settings of durability at the moment of the connection.
     pub(super) durability: Durability,
 }
 
-impl Connection {
+impl PostgresConnection {
     /// Connects to the first server of an address that writes. Fails if what it commits may be lost.
-    pub(super) async fn open(address: &PostgresAddress) -> Result<Self, PostgresError> {
+    async fn open(address: &PostgresAddress, words: Arc<WordCache>) -> Result<Self, PostgresError> {
         let mut config = address.config();
         if let Some(password) = password::read(address)? {
             config.password(password);
@@ -103,12 +122,17 @@ impl Connection {
         };
         let durability = durability::read(&client).await?;
         durability.check(address.require_standby)?;
-        Ok(Self { client, warning, statements: HashMap::new(), durability })
+        Ok(Self { client, words, warning, statements: HashMap::new(), durability })
     }
 
     /// Returns whether the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Returns the words that all connections of the store know.
+    pub(super) fn words(&self) -> &WordCache {
+        &self.words
     }
 
     /// Returns the client, for statements without parameters.

@@ -8,7 +8,7 @@ const SETTINGS: &str = "
            current_setting('synchronous_commit') AS synchronous_commit,
            current_setting('synchronous_standby_names') AS standby_names";
 
-/// What a commit of a server is worth.
+/// The settings of a server that say what its commits are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Durability {
     fsync: bool,

@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::events::{self, event_rows};
-use super::removal::{Remains, Removal};
+use super::removal::Removal;
 use super::rows::latest_rows;
-use super::words::WordCache;
+use crate::backend::store::deletion::Remains;
 use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows, PseudonymKey};
 
 /// The maximum number of rows that one step of an erasure reads.
@@ -15,60 +15,54 @@ const MAX_SCANNED_ROWS: i64 = 4_096;
 /// The maximum number of installations that one step erases, each of which may have a row for each day of the retention.
 const MAX_STEP_INSTALLATIONS: usize = 64;
 
+/// The rows that were erased so far, and the key after which the next step begins; `None` once there is no further row.
+pub(super) type ErasedStep = (MatchedRows, Option<Uuid>);
+
 /// Deletes every row of an installation in one transaction.
-pub(super) async fn erase(
-    connection: &mut Connection,
-    words: &WordCache,
-    installation: Uuid,
-) -> Result<Erased, PostgresError> {
+pub(super) async fn erase(connection: &mut PostgresConnection, installation: Uuid) -> Result<Erased, PostgresError> {
     connection.begin().await?;
-    let mut removal = Removal::new(connection, words);
+    let mut removal = Removal::new(connection);
     let latest = removal.lock_latest(&[installation]).await?;
     let days = removal.delete_installations(&latest, &[installation]).await?;
     removal.commit_erasure().await?;
     Ok(Erased { latest: !latest.is_empty(), days })
 }
 
-/// Erases the installations after `after` that match, in one transaction. Adds to `erased`, and returns the key after which
-/// the next step begins; `None` once there is no further row.
+/// Erases the installations after `after` that match, in one transaction, and adds them to `erased`.
 pub(super) async fn erase_installations(
-    connection: &mut Connection,
-    words: &WordCache,
-    filter: &InstallationFilter,
-    key: &PseudonymKey,
+    connection: &mut PostgresConnection,
+    filter: InstallationFilter,
+    key: PseudonymKey,
     after: Uuid,
-    erased: &mut MatchedRows,
-) -> Result<Option<Uuid>, PostgresError> {
+    mut erased: MatchedRows,
+) -> Result<ErasedStep, PostgresError> {
     connection.begin().await?;
     let sql = "SELECT * FROM latest WHERE installation > $1 ORDER BY installation LIMIT $2";
     let rows = connection.query(sql, &[&after, &MAX_SCANNED_ROWS]).await?;
-    let scanned = latest_rows(connection, words, &rows).await?;
-    let matching = scanned.iter().filter(|(uuid, row)| filter.matches(**uuid, row, key)).map(|(uuid, _)| *uuid);
+    let scanned = latest_rows(connection, &rows).await?;
+    let matching = scanned.iter().filter(|(uuid, row)| filter.matches(**uuid, row, &key)).map(|(uuid, _)| *uuid);
     let matching: Vec<Uuid> = matching.take(MAX_STEP_INSTALLATIONS).collect();
-    let mut removal = Removal::new(connection, words);
+    let mut removal = Removal::new(connection);
     let mut latest = removal.lock_latest(&matching).await?;
     // A receipt may have changed one meanwhile.
-    latest.retain(|uuid, row| filter.matches(*uuid, row, key));
+    latest.retain(|uuid, row| filter.matches(*uuid, row, &key));
     let keys: Vec<Uuid> = latest.keys().copied().collect();
     erased.days += removal.delete_installations(&latest, &keys).await?;
     erased.installations += keys.len() as u64;
     removal.commit_erasure().await?;
-    Ok(if matching.len() == MAX_STEP_INSTALLATIONS {
-        matching.last().copied()
-    } else {
-        scanned.keys().next_back().copied()
-    })
+    let is_full = matching.len() == MAX_STEP_INSTALLATIONS;
+    let next = if is_full { matching.last() } else { scanned.keys().next_back() };
+    Ok((erased, next.copied()))
 }
 
-/// Erases the events after `after` that match, in one transaction. Their uids stay, so that a repeat is known. Adds to
-/// `erased`, and returns the key after which the next step begins.
+/// Erases the events after `after` that match, in one transaction. Their uids stay, so that a repeat is known. Adds
+/// them to `erased`.
 pub(super) async fn erase_events(
-    connection: &mut Connection,
-    words: &WordCache,
-    filter: &EventFilter,
+    connection: &mut PostgresConnection,
+    filter: EventFilter,
     after: Uuid,
-    erased: &mut MatchedRows,
-) -> Result<Option<Uuid>, PostgresError> {
+    mut erased: MatchedRows,
+) -> Result<ErasedStep, PostgresError> {
     connection.begin().await?;
     connection.client().batch_execute(events::LOCK_TO_MOVE).await?;
     let columns = events::COLUMNS;
@@ -78,12 +72,12 @@ pub(super) async fn erase_events(
          ORDER BY uid LIMIT $2"
     );
     let rows = connection.query(&sql, &[&after, &MAX_SCANNED_ROWS]).await?;
-    let scanned = event_rows(connection, words, &rows).await?;
+    let scanned = event_rows(connection, &rows).await?;
     let next = scanned.last().map(|(columns, _)| columns.uid);
     let matching: Vec<_> = scanned.into_iter().filter(|(_, event)| filter.matches(event)).collect();
-    let mut removal = Removal::new(connection, words);
-    removal.delete_events(&matching, Remains::Uids).await?;
+    let mut removal = Removal::new(connection);
+    removal.delete_events(&matching, Remains::Uid).await?;
     erased.events += matching.len() as u64;
     removal.commit_erasure().await?;
-    Ok(next)
+    Ok((erased, next))
 }

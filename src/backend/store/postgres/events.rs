@@ -4,9 +4,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::rows::small;
-use super::words::WordCache;
 use crate::backend::store::EventRow;
 use crate::backend::store::encoding::{EventColumns, EventWords};
 
@@ -96,11 +95,10 @@ pub(super) fn columns(row: &Row) -> Result<EventColumns, PostgresError> {
 
 /// Reads events that have not lost their content, in the order of `rows`.
 pub(super) async fn event_rows(
-    connection: &mut Connection,
-    words: &WordCache,
+    connection: &mut PostgresConnection,
     rows: &[Row],
 ) -> Result<Vec<(EventColumns, EventRow)>, PostgresError> {
     let columns = rows.iter().map(columns).collect::<Result<Vec<_>, _>>()?;
-    let mut words = words.read(connection, columns.iter().flat_map(|columns| columns.words.ids())).await?;
+    let mut words = connection.read_words(columns.iter().flat_map(|columns| columns.words.ids())).await?;
     columns.into_iter().map(|columns| Ok((columns, columns.event(&mut words)?))).collect()
 }

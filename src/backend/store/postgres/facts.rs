@@ -3,9 +3,10 @@
 use tokio_postgres::Row;
 
 use super::age::sum;
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::operations;
-use super::words::{KnownWords, WordCache};
+use super::rollups::int;
+use super::words::KnownWords;
 use crate::backend::store::encoding::{self, NO_NEXT_DAY, StoredWord, WordId, WordTexts, parse_word};
 use crate::backend::store::hour::Day;
 use crate::backend::store::{
@@ -15,26 +16,20 @@ use crate::backend::store::{
 
 /// Reads the facts of each query, in a transaction that sees one state.
 pub(super) async fn facts(
-    connection: &mut Connection,
-    words: &WordCache,
-    queries: &[FactsQuery],
+    connection: &mut PostgresConnection,
+    queries: Vec<FactsQuery>,
 ) -> Result<Vec<Facts>, PostgresError> {
     let mut all = Vec::with_capacity(queries.len());
     for query in queries {
         let (source, through) = (int(encoding::source(query.source)), query.through.number());
-        all.push(FactsReader { connection: &mut *connection, words, source, through }.read(query).await?);
+        all.push(PostgresFactsReader { connection: &mut *connection, source, through }.read(&query).await?);
     }
     Ok(all)
 }
 
-fn int(number: i64) -> i32 {
-    i32::try_from(number).unwrap_or_default()
-}
-
 /// A reader of the facts of one query.
-struct FactsReader<'a> {
-    connection: &'a mut Connection,
-    words: &'a WordCache,
+struct PostgresFactsReader<'a> {
+    connection: &'a mut PostgresConnection,
     source: i32,
     through: i32,
 }
@@ -44,7 +39,7 @@ const STATES: &str = "sum(installations)::bigint AS installations, sum(running):
                       sum(sleeping)::bigint AS sleeping, sum(not_ready)::bigint AS not_ready, \
                       sum(upgrading)::bigint AS upgrading, sum(left_out)::bigint AS left_out, sum(weight)::bigint AS weight";
 
-impl FactsReader<'_> {
+impl PostgresFactsReader<'_> {
     async fn read(&mut self, query: &FactsQuery) -> Result<Facts, PostgresError> {
         let mut facts = Facts { first_day: self.first_day().await?, ..Facts::default() };
         if let Some(since) = query.days {
@@ -57,9 +52,8 @@ impl FactsReader<'_> {
             facts.kubernetes_days = self.parts(encoding::KUBERNETES, since, word("version")).await?;
         }
         if let Some(since) = query.agent_days {
-            let version = |words: &mut KnownWords<'_>, row: &Row| {
-                Ok(encoding::parse_agent(words, id(row, "version")?, "version")?)
-            };
+            let version =
+                |words: &mut KnownWords, row: &Row| Ok(encoding::parse_agent(words, id(row, "version")?, "version")?);
             facts.agent_days = self.parts(encoding::AGENT, since, version).await?;
         }
         self.read_active(query, &mut facts).await?;
@@ -111,7 +105,7 @@ impl FactsReader<'_> {
         sql: &str,
         parameters: &[i32],
         columns: &[&str],
-    ) -> Result<(Vec<Row>, KnownWords<'_>), PostgresError> {
+    ) -> Result<(Vec<Row>, KnownWords), PostgresError> {
         let parameters: Vec<_> = parameters.iter().map(|parameter| parameter as _).collect();
         let rows = self.connection.query(sql, &parameters).await?;
         let mut ids = Vec::with_capacity(rows.len() * columns.len());
@@ -120,7 +114,7 @@ impl FactsReader<'_> {
                 ids.push(id(row, column)?);
             }
         }
-        Ok((rows, self.words.read(self.connection, ids).await?))
+        Ok((rows, self.connection.read_words(ids).await?))
     }
 
     async fn first_day(&mut self) -> Result<Option<Day>, PostgresError> {
@@ -153,7 +147,7 @@ impl FactsReader<'_> {
         &mut self,
         part: i64,
         since: Day,
-        version: impl Fn(&mut KnownWords<'_>, &Row) -> Result<V, PostgresError>,
+        version: impl Fn(&mut KnownWords, &Row) -> Result<V, PostgresError>,
     ) -> Result<Vec<VersionFact<V>>, PostgresError> {
         let sql = format!(
             "SELECT day, version, {STATES} FROM day_rollup WHERE source = $1 AND part = $2 AND day BETWEEN $3 AND $4
@@ -293,7 +287,7 @@ fn id(row: &Row, column: &str) -> Result<WordId, PostgresError> {
     Ok(row.try_get::<_, i32>(column)?.cast_unsigned())
 }
 
-fn word<T: StoredWord>(column: &'static str) -> impl Fn(&mut KnownWords<'_>, &Row) -> Result<T, PostgresError> {
+fn word<T: StoredWord>(column: &'static str) -> impl Fn(&mut KnownWords, &Row) -> Result<T, PostgresError> {
     move |words, row| Ok(parse_word(words, id(row, column)?, column)?)
 }
 

@@ -2,37 +2,33 @@
 
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::events::{self, event_rows};
-use super::removal::{DaysOfInstallation, Remains, Removal};
+use super::operations;
+use super::removal::{DaysOfInstallation, Removal};
 use super::rows::{DayArrays, LatestArrays, UPSERT_DAYS, UPSERT_LATEST, latest_rows};
-use super::words::WordCache;
+use super::words::WordLookup;
+use crate::backend::store::deletion::Remains;
 use crate::backend::store::fold::{LatestRow, PreviousDay, Sign};
-use crate::backend::store::hour::{Day, Hour};
+use crate::backend::store::hour::Hour;
 use crate::backend::store::{Pruned, latest_before};
 
 /// Deletes the rows that are later than `hour`, in one transaction: those of a clock that was wrong. An installation that
 /// was known before keeps the hours that are not later, and the report of the last day that is left.
-pub(super) async fn delete_after(
-    connection: &mut Connection,
-    words: &WordCache,
-    hour: Hour,
-) -> Result<Pruned, PostgresError> {
+pub(super) async fn delete_after(connection: &mut PostgresConnection, hour: Hour) -> Result<Pruned, PostgresError> {
     connection.begin().await?;
     connection.client().batch_execute(events::LOCK_TO_MOVE).await?;
-    let mut removal = Removal::new(connection, words);
+    let mut removal = Removal::new(connection);
     let mut deleted = Pruned::default();
     removal.delete_latest_after(hour, &mut deleted).await?;
     removal.delete_events_after(hour, &mut deleted).await?;
     removal.write_rollups().await?;
-    let (day, number) = (hour.day().number(), hour.number());
-    connection.execute("DELETE FROM refusals WHERE day > $1", &[&day]).await?;
-    connection.execute("DELETE FROM served_hours WHERE hour > $1", &[&number]).await?;
+    operations::delete_after(connection, hour).await?;
     let move_back =
         "UPDATE words SET first_used = least(first_used, $1), last_used = least(last_used, $1) WHERE last_used > $1";
-    connection.execute(move_back, &[&day]).await?;
+    connection.execute(move_back, &[&hour.day().number()]).await?;
     connection.commit().await?;
-    words.clear();
+    connection.words().clear();
     Ok(deleted)
 }
 
@@ -40,7 +36,7 @@ impl Removal<'_> {
     async fn delete_latest_after(&mut self, hour: Hour, deleted: &mut Pruned) -> Result<(), PostgresError> {
         let later = "SELECT * FROM latest WHERE last_seen > $1 ORDER BY installation FOR UPDATE";
         let rows = self.connection.query(later, &[&hour.number()]).await?;
-        let latest = latest_rows(self.connection, self.words, &rows).await?;
+        let latest = latest_rows(self.connection, &rows).await?;
         let keys: Vec<Uuid> = latest.keys().copied().collect();
         let mut days = self.lock_days(&keys).await?;
         self.delete("DELETE FROM latest WHERE installation = ANY($1)", &keys).await?;
@@ -82,19 +78,15 @@ impl Removal<'_> {
         let (day, day_row) = restored.day_row();
         self.changes.latest(&restored, Sign::Plus);
         self.changes.day(restored.first_seen, day, &day_row, None, Sign::Plus);
-        let (latest, of_day) = ((installation, restored), ((day, installation), day_row));
-        let any_day = Day::from_number(i32::MIN);
-        let mut lookup = self.words.lookup(any_day);
-        let _ = (LatestArrays::new(&mut lookup, [&latest]), DayArrays::new(&mut lookup, [(&of_day.0, &of_day.1)]));
-        let missing = lookup.missing();
-        if !missing.is_empty() {
-            self.words.find(self.connection, missing).await?;
-        }
-        let mut lookup = self.words.lookup(any_day);
-        let Ok(latest) = LatestArrays::new(&mut lookup, [&latest]);
-        let Ok(of_day) = DayArrays::new(&mut lookup, [(&of_day.0, &of_day.1)]);
+        let (latest, key) = ((installation, restored), (day, installation));
+        let rows = |words: &mut WordLookup<'_>| {
+            let (Ok(latest), Ok(days)) =
+                (LatestArrays::new(words, [&latest]), DayArrays::new(words, [(&key, &day_row)]));
+            (latest, days)
+        };
+        let (latest, days) = self.connection.encode_stored(rows).await?;
         self.connection.execute(UPSERT_LATEST, &latest.parameters()).await?;
-        self.connection.execute(UPSERT_DAYS, &of_day.parameters()).await?;
+        self.connection.execute(UPSERT_DAYS, &days.parameters()).await?;
         Ok(())
     }
 
@@ -105,7 +97,7 @@ impl Removal<'_> {
              UNION ALL SELECT {columns} FROM events WHERE source > 0 AND hour > $1"
         );
         let rows = self.connection.query(&sql, &[&hour.number()]).await?;
-        let events = event_rows(self.connection, self.words, &rows).await?;
+        let events = event_rows(self.connection, &rows).await?;
         self.delete_events(&events, Remains::Nothing).await?;
         deleted.events += events.len() as u64;
         Ok(())

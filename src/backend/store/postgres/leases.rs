@@ -1,10 +1,11 @@
 //! Leases by the clock of the server: the slots of writers, and the jobs that one backend does for all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 
 /// The time for which a writer has a slot. Two clients that add to one slot wait for each other, and nothing worse: a lease is never
 /// renewed, so that the sums of each hour are merged into the common slot.
@@ -34,14 +35,14 @@ const TAKE_JOB: &str = "
 
 /// A job that one backend does for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Job {
+pub(super) enum SharedJob {
     /// The deletion of rows by age.
     Prune,
     /// The merge of slots, the move of events out of `arrivals`, and the partitions of days.
     Checkpoint,
 }
 
-impl Job {
+impl SharedJob {
     const fn name(self) -> &'static str {
         match self {
             Self::Prune => "prune",
@@ -50,14 +51,17 @@ impl Job {
     }
 
     /// Takes the job, or renews its lease. Returns false if another backend has it.
-    pub(super) async fn take(self, connection: &mut Connection, holder: Uuid) -> Result<bool, PostgresError> {
-        let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&self.name(), &holder, &JOB_LEASE.as_secs_f64()];
+    pub(super) async fn take(self, connection: &mut PostgresConnection, holder: Uuid) -> Result<bool, PostgresError> {
+        let parameters: &[&(dyn ToSql + Sync)] = &[&self.name(), &holder, &JOB_LEASE.as_secs_f64()];
         Ok(connection.execute(TAKE_JOB, parameters).await? > 0)
     }
 
     /// Gives the job back.
-    pub(super) async fn give_back(self, connection: &mut Connection, holder: Uuid) -> Result<(), PostgresError> {
+    pub(super) async fn give_back(
+        self,
+        connection: &mut PostgresConnection,
+        holder: Uuid,
+    ) -> Result<(), PostgresError> {
         connection.execute("DELETE FROM jobs WHERE name = $1 AND holder = $2", &[&self.name(), &holder]).await?;
         Ok(())
     }
@@ -67,16 +71,15 @@ impl Job {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
     pub(super) number: i32,
-    taken: std::time::Instant,
+    taken: Instant,
 }
 
 impl Slot {
     /// Takes a slot.
-    pub(super) async fn take(connection: &mut Connection, holder: Uuid) -> Result<Self, PostgresError> {
+    pub(super) async fn take(connection: &mut PostgresConnection, holder: Uuid) -> Result<Self, PostgresError> {
         loop {
-            let taken = std::time::Instant::now();
-            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-                &[&holder, &SLOT_LEASE.as_secs_f64(), &MAX_SLOTS];
+            let taken = Instant::now();
+            let parameters: &[&(dyn ToSql + Sync)] = &[&holder, &SLOT_LEASE.as_secs_f64(), &MAX_SLOTS];
             // Another writer may have taken the same slot; the next attempt sees that.
             if let Some(row) = connection.query_opt(TAKE_SLOT, parameters).await? {
                 return Ok(Self { number: row.try_get(0)?, taken });

@@ -4,10 +4,9 @@ use std::cmp::Reverse;
 
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::events::{COLUMNS, event_rows};
-use super::rows::latest_rows;
-use super::words::WordCache;
+use super::rows::{latest_rows, small};
 use crate::backend::store::encoding::{EVENT_SOURCES, is_bulk};
 use crate::backend::store::{
     EventFilter, EventRow, Hour, HourRange, InstallationFilter, InstallationRow, MatchedInstallations, MatchedRows,
@@ -22,10 +21,9 @@ type EventKey = (i32, Uuid);
 
 /// Reads all installations, and returns those that match.
 pub(super) async fn installations(
-    connection: &mut Connection,
-    words: &WordCache,
-    filter: &InstallationFilter,
-    key: &PseudonymKey,
+    connection: &mut PostgresConnection,
+    filter: InstallationFilter,
+    key: PseudonymKey,
     limit: usize,
 ) -> Result<MatchedInstallations, PostgresError> {
     let mut matched = MatchedInstallations::default();
@@ -34,9 +32,9 @@ pub(super) async fn installations(
     loop {
         let rows = connection.query(sql, &[&after, &PAGE_ROWS]).await?;
         sql = "SELECT * FROM latest WHERE installation > $1 ORDER BY installation LIMIT $2";
-        for (uuid, latest) in latest_rows(connection, words, &rows).await? {
+        for (uuid, latest) in latest_rows(connection, &rows).await? {
             after = uuid;
-            if !filter.matches(uuid, &latest, key) {
+            if !filter.matches(uuid, &latest, &key) {
                 continue;
             }
             matched.matching += 1;
@@ -52,19 +50,18 @@ pub(super) async fn installations(
 
 /// Reads the newest events that match, until there are `limit` of each source.
 pub(super) async fn events(
-    connection: &mut Connection,
-    words: &WordCache,
-    filter: &EventFilter,
+    connection: &mut PostgresConnection,
+    filter: EventFilter,
     limit: usize,
 ) -> Result<Vec<EventRow>, PostgresError> {
     let mut matching = Vec::new();
-    for source in sources(filter) {
+    for source in sources(&filter) {
         let before = matching.len();
-        let mut next = Some(first_key(filter));
+        let mut next = Some(first_key(&filter));
         while let Some(key) = next
             && matching.len() - before < limit
         {
-            let (events, after) = page(connection, words, filter, source, key).await?;
+            let (events, after) = page(connection, &filter, source, key).await?;
             matching.extend(events);
             next = after;
         }
@@ -77,15 +74,14 @@ pub(super) async fn events(
 
 /// Reads the events of the filter's hours, and counts those that match.
 pub(super) async fn count_events(
-    connection: &mut Connection,
-    words: &WordCache,
-    filter: &EventFilter,
+    connection: &mut PostgresConnection,
+    filter: EventFilter,
 ) -> Result<MatchedRows, PostgresError> {
     let mut matched = MatchedRows::default();
-    for source in sources(filter) {
-        let mut next = Some(first_key(filter));
+    for source in sources(&filter) {
+        let mut next = Some(first_key(&filter));
         while let Some(key) = next {
-            let (events, after) = page(connection, words, filter, source, key).await?;
+            let (events, after) = page(connection, &filter, source, key).await?;
             matched.events += events.len() as u64;
             next = after;
         }
@@ -101,8 +97,7 @@ fn first_key(filter: &EventFilter) -> EventKey {
 
 /// Reads a page of a source's events, newest first, and returns those that match with the key after which the next page begins.
 async fn page(
-    connection: &mut Connection,
-    words: &WordCache,
+    connection: &mut PostgresConnection,
     filter: &EventFilter,
     source: i16,
     (hour, uid): EventKey,
@@ -117,7 +112,7 @@ async fn page(
     let HourRange { from, until: _ } = filter.time;
     let from = from.map_or(i32::MIN, Hour::number);
     let rows = connection.query(&sql, &[&source, &from, &hour, &uid, &PAGE_ROWS]).await?;
-    let events = event_rows(connection, words, &rows).await?;
+    let events = event_rows(connection, &rows).await?;
     let next = events.last().map(|(columns, _)| (columns.hour, columns.uid));
     let matching = events.into_iter().map(|(_, event)| event).filter(|event| filter.matches(event));
     Ok((matching.collect(), next))
@@ -127,5 +122,5 @@ async fn page(
 fn sources(filter: &EventFilter) -> impl Iterator<Item = i16> {
     let bulk = filter.bulk;
     let matching = EVENT_SOURCES.into_iter().filter(move |source| bulk.is_none_or(|bulk| bulk == is_bulk(*source)));
-    matching.map(|source| i16::try_from(source).unwrap_or_default())
+    matching.map(small)
 }

@@ -2,7 +2,7 @@
 
 use refinery::{Migration, Runner};
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 
 /// The names and the statements of the migrations, numbered from 1 without a gap.
 const MIGRATIONS: &[(&str, &str)] = &[("V1__schema", include_str!("migrations/V1__schema.sql"))];
@@ -22,7 +22,7 @@ fn known() -> i64 {
 /// Applies the migrations that the database does not have. Backends that start at once wait for each other.
 ///
 /// A lock of the session, since each migration is a transaction of its own. It ends with the connection at the latest.
-pub(super) async fn migrate(connection: &mut Connection) -> Result<(), PostgresError> {
+pub(super) async fn migrate(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     connection.client().execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let found = version(connection).await?.unwrap_or_default();
     check(found)?;
@@ -39,7 +39,7 @@ pub(super) async fn migrate(connection: &mut Connection) -> Result<(), PostgresE
 }
 
 /// Fails if the database does not have a schema that this program can use.
-pub(super) async fn require(connection: &mut Connection) -> Result<(), PostgresError> {
+pub(super) async fn require(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     match version(connection).await? {
         Some(found) if found < known() => Err(PostgresError::Other(format!(
             "its schema has version {found}, and this program's is {}; expected a backend as new as this to have served it",
@@ -64,7 +64,7 @@ fn check(found: i64) -> Result<(), PostgresError> {
 }
 
 /// Returns the version of the database's schema; `None` if it holds no store.
-async fn version(connection: &mut Connection) -> Result<Option<i64>, PostgresError> {
+async fn version(connection: &mut PostgresConnection) -> Result<Option<i64>, PostgresError> {
     let has_history = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
     if !connection.query_one(has_history, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(None);

@@ -1,7 +1,11 @@
 //! The tables of the backend's own operation.
 
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row;
+
 use super::age::sum;
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Operations, RefusalFact, ServedHour, ServedMinutes};
 
@@ -20,11 +24,11 @@ const SERVED_HOURS: &str = "
     WHERE hour >= coalesce((SELECT max(hour) FROM served_hours WHERE hour < $1), $1) ORDER BY hour";
 
 /// Adds the operation of a backend since its last flush, unless that was done. Runs in one transaction.
-pub(super) async fn record(connection: &mut Connection, operations: &Operations) -> Result<(), PostgresError> {
+pub(super) async fn record(connection: &mut PostgresConnection, operations: Operations) -> Result<(), PostgresError> {
     let Operations { flush, refusals, served } = operations;
     connection.begin().await?;
     let is_new = "INSERT INTO flushes (name) VALUES ($1) ON CONFLICT DO NOTHING";
-    if connection.execute(is_new, &[flush]).await? == 0 {
+    if connection.execute(is_new, &[&flush]).await? == 0 {
         return connection.rollback().await;
     }
     let days: Vec<i32> = refusals.keys().map(|(day, _)| day.number()).collect();
@@ -32,7 +36,7 @@ pub(super) async fn record(connection: &mut Connection, operations: &Operations)
     let records: Vec<i64> = refusals.values().map(|records| i64::try_from(*records).unwrap_or(i64::MAX)).collect();
     connection.execute(ADD_REFUSALS, &[&days, &reasons, &records]).await?;
     // A statement may not change a row twice: the minutes of one hour are put together first.
-    let mut by_hour = std::collections::BTreeMap::<i32, u64>::new();
+    let mut by_hour = BTreeMap::<i32, u64>::new();
     for ServedMinutes { hour, minutes } in served {
         *by_hour.entry(hour.number()).or_default() |= minutes;
     }
@@ -43,10 +47,13 @@ pub(super) async fn record(connection: &mut Connection, operations: &Operations)
 }
 
 /// Reads the numbers of refused records since a day, by day and then by reason.
-pub(super) async fn refusals(connection: &mut Connection, since: Day) -> Result<Vec<RefusalFact>, PostgresError> {
+pub(super) async fn refusals(
+    connection: &mut PostgresConnection,
+    since: Day,
+) -> Result<Vec<RefusalFact>, PostgresError> {
     let sql = "SELECT * FROM refusals WHERE day >= $1 ORDER BY day, reason COLLATE \"C\"";
     let rows = connection.query(sql, &[&since.number()]).await?;
-    let fact = |row: &tokio_postgres::Row| {
+    let fact = |row: &Row| {
         let day = Day::from_number(row.try_get("day")?);
         Ok(RefusalFact { day, reason: row.try_get("reason")?, records: sum(row, "records")? })
     };
@@ -54,11 +61,30 @@ pub(super) async fn refusals(connection: &mut Connection, since: Day) -> Result<
 }
 
 /// Reads the hours in which a backend served, from the last one before a day on.
-pub(super) async fn served_hours(connection: &mut Connection, since: Day) -> Result<Vec<ServedHour>, PostgresError> {
+pub(super) async fn served_hours(
+    connection: &mut PostgresConnection,
+    since: Day,
+) -> Result<Vec<ServedHour>, PostgresError> {
     let rows = connection.query(SERVED_HOURS, &[&since.first_hour().number()]).await?;
-    let fact = |row: &tokio_postgres::Row| {
+    let fact = |row: &Row| {
         let minutes: i64 = row.try_get("minutes")?;
         Ok(ServedHour { hour: Hour::from_number(row.try_get("hour")?), minutes: minutes.count_ones() })
     };
     rows.iter().map(fact).collect()
+}
+
+/// Deletes the operation before a day.
+pub(super) async fn delete_before(connection: &mut PostgresConnection, day: Day) -> Result<(), PostgresError> {
+    connection.execute("DELETE FROM refusals WHERE day < $1", &[&day.number()]).await?;
+    connection.execute("DELETE FROM served_hours WHERE hour < $1", &[&day.first_hour().number()]).await?;
+    // A flush is tried again for some seconds.
+    connection.execute("DELETE FROM flushes WHERE added < now() - interval '1 day'", &[]).await?;
+    Ok(())
+}
+
+/// Deletes the operation after an hour: that of a clock that was wrong.
+pub(super) async fn delete_after(connection: &mut PostgresConnection, hour: Hour) -> Result<(), PostgresError> {
+    connection.execute("DELETE FROM refusals WHERE day > $1", &[&hour.day().number()]).await?;
+    connection.execute("DELETE FROM served_hours WHERE hour > $1", &[&hour.number()]).await?;
+    Ok(())
 }

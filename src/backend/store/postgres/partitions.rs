@@ -1,6 +1,6 @@
 //! The partitions of `days`, one for each day.
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use crate::backend::store::hour::Day;
 
 /// The days for which there are partitions ahead of time.
@@ -13,7 +13,7 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 /// Creates the partitions from `first` to `last` that do not exist. Runs outside of a transaction.
 ///
 /// A table is made first and attached then, which keeps nobody from writing. Who attaches a day waits for whoever else does.
-pub(super) async fn create(connection: &mut Connection, first: Day, last: Day) -> Result<(), PostgresError> {
+pub(super) async fn create(connection: &mut PostgresConnection, first: Day, last: Day) -> Result<(), PostgresError> {
     let days = "
         SELECT day FROM generate_series($1::int, $2::int) AS day
         WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'days'::regclass
@@ -30,7 +30,7 @@ pub(super) async fn create(connection: &mut Connection, first: Day, last: Day) -
     Ok(())
 }
 
-async fn create_one(connection: &Connection, day: i32) -> Result<(), PostgresError> {
+async fn create_one(connection: &PostgresConnection, day: i32) -> Result<(), PostgresError> {
     let exists = format!("SELECT to_regclass('days_{day}') IS NOT NULL");
     connection.begin().await?;
     let client = connection.client();
@@ -48,14 +48,14 @@ async fn create_one(connection: &Connection, day: i32) -> Result<(), PostgresErr
 }
 
 /// Creates the partitions of today and of the days ahead, by the clock of the server.
-pub(super) async fn create_ahead(connection: &mut Connection) -> Result<(), PostgresError> {
+pub(super) async fn create_ahead(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     let today = "SELECT floor(extract(epoch FROM now()) / 86400)::int";
     let today = Day::from_number(connection.query_one(today, &[]).await?.try_get(0)?);
     create(connection, today, today.plus(DAYS_AHEAD)).await
 }
 
 /// Returns the days before `day` that have a partition, in their order.
-pub(super) async fn before(connection: &mut Connection, day: Day) -> Result<Vec<i32>, PostgresError> {
+pub(super) async fn before(connection: &mut PostgresConnection, day: Day) -> Result<Vec<i32>, PostgresError> {
     let old = "
         SELECT substr(relname, 6)::int FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
         WHERE inhparent = 'days'::regclass AND substr(relname, 6)::int < $1 ORDER BY 1";
@@ -64,7 +64,7 @@ pub(super) async fn before(connection: &mut Connection, day: Day) -> Result<Vec<
 }
 
 /// Drops the partitions before `day` that hold no row.
-pub(super) async fn drop_empty(connection: &mut Connection, day: Day) -> Result<(), PostgresError> {
+pub(super) async fn drop_empty(connection: &mut PostgresConnection, day: Day) -> Result<(), PostgresError> {
     for day in before(connection, day).await? {
         connection.begin().await?;
         let client = connection.client();

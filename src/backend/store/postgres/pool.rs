@@ -7,50 +7,49 @@ use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::address::PostgresAddress;
-use super::connection::{Connection, PostgresError};
+use super::connection::{Connector, PostgresConnection, PostgresError};
 
 /// The attempts of a transaction that loses against others: a conflict is over once one of them has ended.
-const MAX_ATTEMPTS: u32 = 10;
+pub(super) const MAX_ATTEMPTS: u32 = 10;
 
 /// A pool of connections, each of which is opened when it is needed first.
 ///
 /// A caller that gives up leaves its connection busy until the server answers: the connection keeps its place, and no other is
 /// opened instead. Nothing is ever cancelled.
 #[derive(Clone)]
-pub(super) struct Pool {
-    address: Arc<PostgresAddress>,
+pub(super) struct ConnectionPool {
+    connector: Arc<Connector>,
     places: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<PostgresConnection>>>,
 }
 
 /// A task of a connection, which begins and ends its own transactions. It may be run again if it loses against others.
 pub(super) trait ConnectionTask<T>:
-    for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
+    for<'c> Fn(&'c mut PostgresConnection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
 {
 }
 
 impl<T, F> ConnectionTask<T> for F where
-    F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
+    F: for<'c> Fn(&'c mut PostgresConnection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static
 {
 }
 
 /// Returns `task`, whose lifetimes a closure that is bound to a name would not get.
 pub(super) fn task<T, F>(task: F) -> F
 where
-    F: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static,
+    F: for<'c> Fn(&'c mut PostgresConnection) -> BoxFuture<'c, Result<T, PostgresError>> + Send + Sync + 'static,
 {
     task
 }
 
-impl Pool {
+impl ConnectionPool {
     /// Creates a pool of `places` connections at most.
-    pub(super) fn new(address: Arc<PostgresAddress>, places: usize) -> Self {
-        Self { address, places: Arc::new(Semaphore::new(places)), idle: Arc::default() }
+    pub(super) fn new(connector: Arc<Connector>, places: usize) -> Self {
+        Self { connector, places: Arc::new(Semaphore::new(places)), idle: Arc::default() }
     }
 
     /// Adds an open connection to the idle ones.
-    pub(super) fn put(&self, connection: Connection) {
+    pub(super) fn put(&self, connection: PostgresConnection) {
         if !connection.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
@@ -89,20 +88,20 @@ impl Pool {
         result
     }
 
-    async fn take(&self) -> Result<Connection, PostgresError> {
+    async fn take(&self) -> Result<PostgresConnection, PostgresError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         while let Some(connection) = idle() {
             if !connection.is_closed() {
                 return Ok(connection);
             }
         }
-        Connection::open(&self.address).await
+        self.connector.connect().await
     }
 }
 
 /// Runs a task until it does not lose against another transaction.
-pub(super) async fn run_with_retries<T>(
-    connection: &mut Connection,
+async fn run_with_retries<T>(
+    connection: &mut PostgresConnection,
     task: &impl ConnectionTask<T>,
 ) -> Result<T, PostgresError> {
     let mut attempts = 1;

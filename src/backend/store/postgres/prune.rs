@@ -5,33 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::events::{self, event_rows};
-use super::partitions;
-use super::removal::{MAX_STEP_ROWS, Remains, Removal};
-use super::rows::{day_rows, latest_rows};
-use super::words::WordCache;
+use super::removal::Removal;
+use super::rows::{day_rows, latest_rows, small};
+use super::{operations, partitions};
+use crate::backend::store::deletion::{MAX_STEP_ROWS, Remains};
 use crate::backend::store::encoding::{EVENT_SOURCES, NO_SOURCE};
 use crate::backend::store::fold::{LatestRow, Sign};
 use crate::backend::store::hour::{Day, Hour};
 use crate::backend::store::{Cutoffs, Pruned};
 
+/// The bound as a parameter.
+const LIMIT: i64 = MAX_STEP_ROWS as i64;
+
 /// Deletes rows kind by kind, at most [`MAX_STEP_ROWS`] of each, and stops at the first kind that reaches the bound.
 /// Returns the updated counts and whether another step is needed. Runs in one transaction.
 pub(super) async fn step(
-    connection: &mut Connection,
-    words: &WordCache,
+    connection: &mut PostgresConnection,
     cutoffs: Cutoffs,
     mut pruned: Pruned,
 ) -> Result<(Pruned, bool), PostgresError> {
     let Cutoffs { events: events_before, uids: uids_before, installations: first_day } = cutoffs;
     let Pruned { events, uids, days, installations } = &mut pruned;
     connection.begin().await?;
-    let mut removal = Removal::new(connection, words);
+    let mut removal = Removal::new(connection);
     // An event that was deleted but for its uid was counted in `events` then, and is counted in `uids` now.
     let has_more = removal.prune_uids(uids_before, uids).await?
         || removal.prune_events(uids_before, Remains::Nothing, events).await?
-        || removal.prune_events(events_before, Remains::Uids, events).await?
+        || removal.prune_events(events_before, Remains::Uid, events).await?
         || removal.prune_days(first_day, days, installations).await?
         || removal.prune_latest(first_day.first_hour(), installations).await?;
     removal.write_rollups().await?;
@@ -41,7 +43,7 @@ pub(super) async fn step(
     connection.commit().await?;
     if !has_more {
         // Some may be deleted. Other backends use words of today only, which are not.
-        words.clear();
+        connection.words().clear();
         partitions::drop_empty(connection, first_day).await?;
     }
     Ok((pruned, has_more))
@@ -49,29 +51,25 @@ pub(super) async fn step(
 
 /// Deletes old rows that are in no rollup.
 async fn delete_without_rollups(
-    connection: &mut Connection,
+    connection: &mut PostgresConnection,
     words_before: Day,
     first_day: Day,
 ) -> Result<(), PostgresError> {
     connection.execute("DELETE FROM words WHERE last_used < $1", &[&words_before.number()]).await?;
     connection.execute("DELETE FROM bulk_events WHERE day < $1", &[&first_day.number()]).await?;
-    connection.execute("DELETE FROM refusals WHERE day < $1", &[&first_day.number()]).await?;
-    let hour = first_day.first_hour().number();
-    connection.execute("DELETE FROM served_hours WHERE hour < $1", &[&hour]).await?;
-    connection.execute("DELETE FROM flushes WHERE added < now() - interval '1 day'", &[]).await?;
-    Ok(())
+    operations::delete_before(connection, first_day).await
 }
 
 /// Returns whether a deletion reached its bound.
 fn is_full(rows: usize) -> bool {
-    rows as u64 >= MAX_STEP_ROWS.unsigned_abs()
+    rows as u64 >= u64::from(MAX_STEP_ROWS)
 }
 
 impl Removal<'_> {
     async fn prune_uids(&mut self, before: Hour, count: &mut u64) -> Result<bool, PostgresError> {
         let sql = "DELETE FROM events WHERE uid IN (SELECT uid FROM events WHERE source = $1 AND hour < $2 LIMIT $3)";
-        let source = i16::try_from(NO_SOURCE).unwrap_or_default();
-        let rows = self.connection.execute(sql, &[&source, &before.number(), &MAX_STEP_ROWS]).await?;
+        let parameters: &[&(dyn ToSql + Sync)] = &[&small(NO_SOURCE), &before.number(), &LIMIT];
+        let rows = self.connection.execute(sql, parameters).await?;
         *count += rows;
         Ok(is_full(usize::try_from(rows).unwrap_or(usize::MAX)))
     }
@@ -83,14 +81,14 @@ impl Removal<'_> {
              UNION ALL SELECT {columns} FROM events WHERE source = $1 AND hour < $2 LIMIT $3"
         );
         for source in EVENT_SOURCES {
-            let source = i16::try_from(source).unwrap_or_default();
-            let parameters: &[&(dyn ToSql + Sync)] = &[&source, &before.number(), &MAX_STEP_ROWS];
+            let source = small(source);
+            let parameters: &[&(dyn ToSql + Sync)] = &[&source, &before.number(), &LIMIT];
             if self.connection.query(&sql, parameters).await?.is_empty() {
                 continue;
             }
             self.connection.client().batch_execute(events::LOCK_TO_MOVE).await?;
             let rows = self.connection.query(&sql, parameters).await?;
-            let events = event_rows(self.connection, self.words, &rows).await?;
+            let events = event_rows(self.connection, &rows).await?;
             self.delete_events(&events, remains).await?;
             *count += events.len() as u64;
             if is_full(events.len()) {
@@ -133,7 +131,7 @@ impl Removal<'_> {
             day.number()
         );
         let rows = self.connection.client().query(&sql, &[&keys]).await?;
-        let rows = day_rows(self.connection, self.words, &rows).await?;
+        let rows = day_rows(self.connection, &rows).await?;
         let next = self.next_days(day, keys).await?;
         let mut gone = Vec::new();
         for (installation, _, row) in &rows {
@@ -174,8 +172,8 @@ impl Removal<'_> {
             SELECT * FROM latest
             WHERE source IN (1, 2) AND bulk IN (false, true) AND (confirmed IS NULL) IN (false, true) AND last_seen < $1
             ORDER BY installation LIMIT $2 FOR UPDATE";
-        let rows = self.connection.query(sql, &[&before.number(), &MAX_STEP_ROWS]).await?;
-        let latest = latest_rows(self.connection, self.words, &rows).await?;
+        let rows = self.connection.query(sql, &[&before.number(), &LIMIT]).await?;
+        let latest = latest_rows(self.connection, &rows).await?;
         for row in latest.values() {
             self.changes.latest(row, Sign::Minus);
         }

@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::age::sum;
-use super::connection::{Connection, PostgresError};
-use super::words::WordCache;
+use super::connection::{PostgresConnection, PostgresError};
+use super::rollups::int;
 use crate::backend::store::encoding::{parse_size, parse_word, source};
 use crate::backend::store::hour::Day;
 use crate::backend::store::{PublicKey, PublicWeekStore, ReadError, SourceKind, StoredWeek, WeekCounts, WriteError};
@@ -23,12 +23,7 @@ const IN_WEEK: &str = "source = $1 AND next_day > $2 AND day BETWEEN $3 AND $2 A
 
 impl PublicWeekStore for PostgresStore {
     fn week_counts(&self, monday: Day) -> BoxFuture<'_, Result<WeekCounts, ReadError>> {
-        let words = self.words();
-        self.ask(move |connection| {
-            let words = words.clone();
-            async move { week_counts(connection, &words, monday).await }.boxed()
-        })
-        .boxed()
+        self.ask(move |connection| week_counts(connection, monday).boxed()).boxed()
     }
 
     fn public_key(&self) -> BoxFuture<'_, Result<PublicKey, ReadError>> {
@@ -77,8 +72,8 @@ impl PublicWeekStore for PostgresStore {
 }
 
 /// Counts the installations of a week, each by its last row of it.
-async fn week_counts(connection: &mut Connection, words: &WordCache, monday: Day) -> Result<WeekCounts, PostgresError> {
-    let of_agents = i32::try_from(source(SourceKind::Agent)).unwrap_or_default();
+async fn week_counts(connection: &mut PostgresConnection, monday: Day) -> Result<WeekCounts, PostgresError> {
+    let of_agents = int(source(SourceKind::Agent));
     let (sunday, monday) = (monday.plus(6).number(), monday.number());
     let pairs = format!(
         "SELECT kamaji, kubernetes, sum(installations)::bigint AS installations FROM active_pair_rollup WHERE {IN_WEEK}
@@ -91,7 +86,7 @@ async fn week_counts(connection: &mut Connection, words: &WordCache, monday: Day
             ids.push(row.try_get::<_, i32>(column)?.cast_unsigned());
         }
     }
-    let mut known = words.read(connection, ids.iter().copied()).await?;
+    let mut known = connection.read_words(ids.iter().copied()).await?;
     let mut pairs = Vec::new();
     for (row, id) in rows.iter().zip(ids.chunks(2)) {
         let kamaji = parse_word::<KamajiVersion, _>(&mut known, id[0], "kamaji")?.to_minor();

@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::rollups::{COMMON_SLOT, RollupArrays};
-use super::rows::{LOCK_LATEST, day_rows, latest_rows};
-use super::words::WordCache;
+use super::rows::{LOCK_LATEST, day_rows, latest_rows, small};
 use crate::backend::store::EventRow;
+use crate::backend::store::deletion::Remains;
 use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
 use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges, Sign};
 use crate::backend::store::hour::{Day, Hour};
-
-/// The maximum number of rows of one kind that one transaction removes: a quarter of those that one commit writes, so that a write
-/// waits for it no longer than for the commit before it.
-pub(super) const MAX_STEP_ROWS: i64 = 1_024;
 
 /// Asks the next checkpoint to remove the traces of rows.
 const ASK_FOR_VACUUM: &str = "
@@ -29,18 +25,9 @@ const KEEP_UIDS: &str = "
     SELECT uid, hour, $3, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM unnest($1::uuid[], $2::int[]) AS gone (uid, hour) ORDER BY uid
     ON CONFLICT DO NOTHING";
 
-/// The remains of deleted events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remains {
-    /// Their uids and their hours, by which a repeat is known.
-    Uids,
-    Nothing,
-}
-
 /// A removal in progress, in a transaction of the connection.
 pub(super) struct Removal<'a> {
-    pub(super) connection: &'a mut Connection,
-    pub(super) words: &'a WordCache,
+    pub(super) connection: &'a mut PostgresConnection,
     pub(super) changes: RollupChanges,
 }
 
@@ -48,8 +35,8 @@ pub(super) struct Removal<'a> {
 pub(super) type DaysOfInstallation = Vec<(Day, DayRow)>;
 
 impl<'a> Removal<'a> {
-    pub(super) fn new(connection: &'a mut Connection, words: &'a WordCache) -> Self {
-        Self { connection, words, changes: RollupChanges::default() }
+    pub(super) fn new(connection: &'a mut PostgresConnection) -> Self {
+        Self { connection, changes: RollupChanges::default() }
     }
 
     /// Reads and locks the latest rows of installations.
@@ -58,7 +45,7 @@ impl<'a> Removal<'a> {
         installations: &[Uuid],
     ) -> Result<BTreeMap<Uuid, LatestRow>, PostgresError> {
         let rows = self.connection.query(LOCK_LATEST, &[&installations]).await?;
-        latest_rows(self.connection, self.words, &rows).await
+        latest_rows(self.connection, &rows).await
     }
 
     /// Reads and locks the days of installations whose latest rows are locked.
@@ -69,7 +56,7 @@ impl<'a> Removal<'a> {
         let sql = "SELECT * FROM days WHERE installation = ANY($1) ORDER BY installation, day FOR UPDATE";
         let rows = self.connection.query(sql, &[&installations]).await?;
         let mut days: BTreeMap<Uuid, DaysOfInstallation> = BTreeMap::new();
-        for (installation, day, row) in day_rows(self.connection, self.words, &rows).await? {
+        for (installation, day, row) in day_rows(self.connection, &rows).await? {
             days.entry(installation).or_default().push((day, row));
         }
         Ok(days)
@@ -107,9 +94,8 @@ impl<'a> Removal<'a> {
         }
         self.delete("DELETE FROM arrivals WHERE uid = ANY($1)", &uids).await?;
         self.delete("DELETE FROM events WHERE uid = ANY($1)", &uids).await?;
-        if remains == Remains::Uids {
-            let source = i16::try_from(NO_SOURCE).unwrap_or_default();
-            self.connection.execute(KEEP_UIDS, &[&uids, &hours, &source]).await?;
+        if remains == Remains::Uid {
+            self.connection.execute(KEEP_UIDS, &[&uids, &hours, &small(NO_SOURCE)]).await?;
         }
         Ok(())
     }
@@ -121,14 +107,7 @@ impl<'a> Removal<'a> {
     /// Takes what was removed out of the rollups.
     pub(super) async fn write_rollups(&mut self) -> Result<(), PostgresError> {
         let changes = std::mem::take(&mut self.changes).without_zeros();
-        // Any day is late enough: a removal uses no word.
-        let mut lookup = self.words.lookup(Day::from_number(i32::MIN));
-        let mut rows = RollupArrays::new(&mut lookup, &changes);
-        let missing = lookup.missing();
-        if !missing.is_empty() {
-            self.words.find(self.connection, missing).await?;
-            rows = RollupArrays::new(&mut self.words.lookup(Day::from_number(i32::MIN)), &changes);
-        }
+        let rows = self.connection.encode_stored(|words| RollupArrays::new(words, &changes)).await?;
         rows.write(self.connection, COMMON_SLOT).await
     }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use tokio_postgres::types::ToSql;
 
-use super::connection::{Connection, PostgresError};
+use super::connection::{PostgresConnection, PostgresError};
 use super::words::WordLookup;
 use crate::backend::store::encoding::{RollupRow, RollupTable, TABLES, rollup_rows};
 use crate::backend::store::fold::RollupChanges;
@@ -65,7 +65,7 @@ impl TableArrays {
 }
 
 /// Returns a value of a key as a column of 32 bits holds it. An id of a word may be above the largest signed number.
-fn int(value: i64) -> i32 {
+pub(super) fn int(value: i64) -> i32 {
     i32::try_from(value).unwrap_or_else(|_| u32::try_from(value).unwrap_or_default().cast_signed())
 }
 
@@ -87,7 +87,7 @@ impl RollupArrays {
     }
 
     /// Adds the changes to the sums of `slot`.
-    pub(super) async fn write(&self, connection: &mut Connection, slot: i32) -> Result<(), PostgresError> {
+    pub(super) async fn write(&self, connection: &mut PostgresConnection, slot: i32) -> Result<(), PostgresError> {
         for (sql, parameters) in self.statements(&slot) {
             connection.execute(sql, &parameters).await?;
         }
@@ -96,7 +96,7 @@ impl RollupArrays {
 }
 
 /// Adds the sums of slots that belong to nobody to those of the common slot, and deletes sums over nothing.
-pub(super) async fn merge_slots(connection: &mut Connection) -> Result<(), PostgresError> {
+pub(super) async fn merge_slots(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     let has_free = "SELECT EXISTS (SELECT FROM slots WHERE until <= now())";
     if !connection.query_one(has_free, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(());

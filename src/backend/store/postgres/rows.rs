@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connection::{Connection, PostgresError};
-use super::words::{KnownWords, WordCache};
+use super::connection::{PostgresConnection, PostgresError};
+use super::words::KnownWords;
 use crate::backend::store::StateCounts;
 use crate::backend::store::encoding::{
     ReportColumns, WordId, WordIds, decode_report, dimension_ids, parse_standing, standing,
@@ -20,30 +20,36 @@ use crate::backend::store::hour::{Day, Hour};
 pub(super) const LOCK_LATEST: &str =
     "SELECT * FROM latest WHERE installation = ANY($1) ORDER BY installation FOR UPDATE";
 
+/// The insertion of rows of `latest`, to which the answer to a conflict is added.
+macro_rules! insert_latest {
+    ($on_conflict:literal) => {
+        concat!(
+            "INSERT INTO latest (installation, source, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes,
+                                 dimensions, first_seen, confirmed, last_seen, bulk, previous_day, previous_not_ready,
+                                 previous_upgrading)
+             SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[],
+                                  $8::int[], $9::int[], $10::bytea[], $11::int[], $12::int[], $13::int[], $14::bool[],
+                                  $15::int[], $16::bool[], $17::bool[])
+             ON CONFLICT (installation) ",
+            $on_conflict
+        )
+    };
+}
+
 /// Inserts the rows of installations that are new. One that another backend has inserted meanwhile is left out.
-pub(super) const INSERT_LATEST: &str = "
-    INSERT INTO latest (installation, source, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions,
-                        first_seen, confirmed, last_seen, bulk, previous_day, previous_not_ready, previous_upgrading)
-    SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                         $9::int[], $10::bytea[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::int[], $16::bool[],
-                         $17::bool[])
-    ON CONFLICT (installation) DO NOTHING";
+pub(super) const INSERT_LATEST: &str = insert_latest!("DO NOTHING");
 
 /// Writes the rows of installations that are locked.
-pub(super) const UPSERT_LATEST: &str = "
-    INSERT INTO latest (installation, source, running, sleeping, not_ready, upgrading, agent, kamaji, kubernetes, dimensions,
-                        first_seen, confirmed, last_seen, bulk, previous_day, previous_not_ready, previous_upgrading)
-    SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                         $9::int[], $10::bytea[], $11::int[], $12::int[], $13::int[], $14::bool[], $15::int[], $16::bool[],
-                         $17::bool[])
-    ON CONFLICT (installation) DO UPDATE SET
+pub(super) const UPSERT_LATEST: &str = insert_latest!(
+    "DO UPDATE SET
         confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
         previous_day = excluded.previous_day, previous_not_ready = excluded.previous_not_ready,
         previous_upgrading = excluded.previous_upgrading,
         running = excluded.running, sleeping = excluded.sleeping,
         not_ready = excluded.not_ready, upgrading = excluded.upgrading,
         agent = excluded.agent, kamaji = excluded.kamaji, kubernetes = excluded.kubernetes,
-        dimensions = excluded.dimensions";
+        dimensions = excluded.dimensions"
+);
 
 /// Writes the rows of days.
 pub(super) const UPSERT_DAYS: &str = "
@@ -171,7 +177,7 @@ impl LatestArrays {
 }
 
 impl DayArrays {
-    /// Returns the columns of rows.
+    /// Returns the columns of rows, which are in the order of the days.
     pub(super) fn new<'a, W: WordIds>(
         words: &mut W,
         rows: impl IntoIterator<Item = (&'a (Day, Uuid), &'a DayRow)>,
@@ -191,6 +197,11 @@ impl DayArrays {
 
     pub(super) fn len(&self) -> usize {
         self.day.len()
+    }
+
+    /// Returns the first and the last day; `None` if there is no row.
+    pub(super) fn range(&self) -> Option<(Day, Day)> {
+        Some((Day::from_number(*self.day.first()?), Day::from_number(*self.day.last()?)))
     }
 
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
@@ -229,12 +240,11 @@ fn report_words(columns: &ReportColumns) -> impl Iterator<Item = WordId> {
 
 /// Reads rows of `latest`, with their installations.
 pub(super) async fn latest_rows(
-    connection: &mut Connection,
-    words: &WordCache,
+    connection: &mut PostgresConnection,
     rows: &[Row],
 ) -> Result<BTreeMap<Uuid, LatestRow>, PostgresError> {
     let reports = rows.iter().map(report_columns).collect::<Result<Vec<_>, _>>()?;
-    let mut words = words.read(connection, reports.iter().flat_map(report_words)).await?;
+    let mut words = connection.read_words(reports.iter().flat_map(report_words)).await?;
     let mut latest = BTreeMap::new();
     for (row, report) in rows.iter().zip(&reports) {
         latest.insert(row.try_get("installation")?, latest_row(&mut words, row, report)?);
@@ -242,7 +252,7 @@ pub(super) async fn latest_rows(
     Ok(latest)
 }
 
-fn latest_row(words: &mut KnownWords<'_>, row: &Row, report: &ReportColumns) -> Result<LatestRow, PostgresError> {
+fn latest_row(words: &mut KnownWords, row: &Row, report: &ReportColumns) -> Result<LatestRow, PostgresError> {
     let hour = |column| row.try_get::<_, i32>(column).map(Hour::from_number);
     let previous_day: Option<i32> = row.try_get("previous_day")?;
     let (not_ready, upgrading) = (row.try_get("previous_not_ready")?, row.try_get("previous_upgrading")?);
@@ -258,12 +268,11 @@ fn latest_row(words: &mut KnownWords<'_>, row: &Row, report: &ReportColumns) -> 
 
 /// Reads rows of `days`, in the order of `rows`.
 pub(super) async fn day_rows(
-    connection: &mut Connection,
-    words: &WordCache,
+    connection: &mut PostgresConnection,
     rows: &[Row],
 ) -> Result<Vec<(Uuid, Day, DayRow)>, PostgresError> {
     let reports = rows.iter().map(report_columns).collect::<Result<Vec<_>, _>>()?;
-    let mut words = words.read(connection, reports.iter().flat_map(report_words)).await?;
+    let mut words = connection.read_words(reports.iter().flat_map(report_words)).await?;
     let mut days = Vec::with_capacity(rows.len());
     for (row, report) in rows.iter().zip(&reports) {
         let day = DayRow {

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::address::PostgresAddress;
-use super::connection::{Connection, PostgresError};
+use super::connection::{Connector, PostgresConnection, PostgresError};
 use super::events::{self, EventArrays};
 use super::leases::Slot;
 use super::partitions;
+use super::pool::MAX_ATTEMPTS;
 use super::rollups::RollupArrays;
 use super::rows::{self, DayArrays, LatestArrays};
-use super::words::{WordCache, WordLookup};
+use super::words::WordLookup;
 use crate::backend::store::encoding::EventColumns;
 use crate::backend::store::fold::{Sign, SnapshotChanges};
 use crate::backend::store::group::{
@@ -32,9 +33,6 @@ use crate::process::log_throttle::LogThrottle;
 /// batches of its own senders, so that more of them would make smaller groups.
 pub(super) const WRITERS: usize = 4;
 
-/// The attempts of a group that loses against others.
-const MAX_ATTEMPTS: u32 = 10;
-
 /// The pause after a connection that was refused: a server is back within it, and a thousand senders make five attempts a second.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -43,20 +41,14 @@ const COUNT_BULK: &str = "
     INSERT INTO bulk_events (day, events) VALUES ($1, $2)
     ON CONFLICT (day) DO UPDATE SET events = bulk_events.events + excluded.events";
 
-/// The parts of a store that its writers share.
-#[derive(Clone)]
-pub(super) struct WriterContext {
-    pub(super) address: Arc<PostgresAddress>,
-    pub(super) words: Arc<WordCache>,
-    pub(super) state: Arc<Mutex<GroupState>>,
-    /// The name of this process among the holders of leases.
-    pub(super) holder: Uuid,
-}
-
 /// One writer.
 pub(super) struct Writer {
-    context: WriterContext,
-    connection: Option<Connection>,
+    connector: Arc<Connector>,
+    /// The state that the groups of all writers leave to the next.
+    state: Arc<Mutex<GroupState>>,
+    /// The name of this process among the holders of leases.
+    holder: Uuid,
+    connection: Option<PostgresConnection>,
     slot: Option<Slot>,
     /// The time of the last connection that failed, and its error.
     failed: Option<(Instant, String)>,
@@ -69,9 +61,6 @@ struct GroupRows {
     /// Installations whose rows are locked.
     known: LatestArrays,
     days: DayArrays,
-    /// The days that need a partition.
-    first_day: Option<Day>,
-    last_day: Option<Day>,
     events: EventArrays,
     rollups: RollupArrays,
     bulk: i64,
@@ -79,8 +68,8 @@ struct GroupRows {
 }
 
 impl Writer {
-    pub(super) fn new(context: WriterContext) -> Self {
-        Self { context, connection: None, slot: None, failed: None }
+    pub(super) fn new(connector: Arc<Connector>, state: Arc<Mutex<GroupState>>, holder: Uuid) -> Self {
+        Self { connector, state, holder, connection: None, slot: None, failed: None }
     }
 
     /// Commits groups until every handle of the queue is dropped.
@@ -118,14 +107,14 @@ impl Writer {
 
     /// Connects, unless there is a connection, and takes a slot.
     async fn connect(&mut self) -> Result<(), PostgresError> {
-        if self.connection.as_ref().is_none_or(Connection::is_closed) {
+        if self.connection.as_ref().is_none_or(PostgresConnection::is_closed) {
             if let Some((time, error)) = &self.failed
                 && time.elapsed() < RECONNECT_PAUSE
             {
                 return Err(PostgresError::Other(error.clone()));
             }
             (self.connection, self.slot) = (None, None);
-            match Connection::open(&self.context.address).await {
+            match self.connector.connect().await {
                 Ok(connection) => self.connection = Some(connection),
                 Err(error) => {
                     self.failed = Some((Instant::now(), error.to_string()));
@@ -136,7 +125,7 @@ impl Writer {
         if let Some(connection) = &mut self.connection
             && self.slot.is_none_or(|slot| slot.is_over())
         {
-            self.slot = Some(Slot::take(connection, self.context.holder).await?);
+            self.slot = Some(Slot::take(connection, self.holder).await?);
         }
         Ok(())
     }
@@ -145,8 +134,7 @@ impl Writer {
         let (Some(connection), Some(slot)) = (&mut self.connection, self.slot) else {
             return Err(PostgresError::Other("there is no connection".to_owned()));
         };
-        let context = &self.context;
-        let (group, mut changes) = read_and_fold(connection, context, batches).await?;
+        let (group, mut changes) = read_and_fold(connection, &self.state, batches).await?;
         if changes.is_empty() {
             if !confirm_what_is_there(connection, slot).await? {
                 self.slot = None;
@@ -154,19 +142,19 @@ impl Writer {
             }
             return Ok(group.settle());
         }
-        let mut words = context.words.lookup(changes.newest.day());
+        let mut words = connection.words().look_up(changes.newest.day());
         let rows = GroupRows::new(&mut words, &mut changes, &group);
         let missing = words.missing();
         if !missing.is_empty() {
             connection.rollback().await?;
-            context.words.store(connection, &missing, changes.newest.day()).await?;
+            connection.store_words(&missing, changes.newest.day()).await?;
             return Err(PostgresError::Raced);
         }
         match rows.write(connection, slot.number).await {
             Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
                 // There is no partition for a day.
                 connection.rollback().await?;
-                if let (Some(first), Some(last)) = (rows.first_day, rows.last_day) {
+                if let Some((first, last)) = rows.days.range() {
                     partitions::create(connection, first, last).await?;
                 }
                 return Err(PostgresError::Raced);
@@ -192,14 +180,10 @@ impl GroupRows {
         let (known, new): (Vec<_>, Vec<_>) = latest.iter().partition(|(installation, _)| group.is_known(*installation));
         let (Ok(new), Ok(known)) = (LatestArrays::new(words, new), LatestArrays::new(words, known));
         let Ok(of_days) = DayArrays::new(words, days);
-        let mut numbers = days.keys().map(|(day, _)| *day);
-        let first_day = numbers.next();
         Self {
             new,
             known,
             days: of_days,
-            first_day,
-            last_day: numbers.next_back().or(first_day),
             events: EventArrays::new(events),
             rollups: RollupArrays::new(words, &rollups),
             bulk: changes.bulk_events(),
@@ -209,7 +193,7 @@ impl GroupRows {
 
     /// Runs the statements in one round trip. Fails with [`PostgresError::Raced`] if another writer was faster with a new
     /// installation or event.
-    async fn write(&self, connection: &mut Connection, slot: i32) -> Result<(), PostgresError> {
+    async fn write(&self, connection: &mut PostgresConnection, slot: i32) -> Result<(), PostgresError> {
         let newest = self.newest.number();
         let mut statements = vec![
             (rows::INSERT_LATEST, self.new.parameters(), self.new.len()),
@@ -241,7 +225,7 @@ impl GroupRows {
 /// Ends a transaction that has nothing to write. With a synchronous standby, it writes something all the same: a commit that was
 /// cancelled, or whose server crashed, while it waited for the standby is visible although the standby may not have it. A commit
 /// waits for all that was written before it. Returns false if there was nothing to write, since the slot is another's.
-async fn confirm_what_is_there(connection: &mut Connection, slot: Slot) -> Result<bool, PostgresError> {
+async fn confirm_what_is_there(connection: &mut PostgresConnection, slot: Slot) -> Result<bool, PostgresError> {
     if !connection.durability.has_standby() {
         connection.rollback().await?;
         return Ok(true);
@@ -255,8 +239,8 @@ async fn confirm_what_is_there(connection: &mut Connection, slot: Slot) -> Resul
 
 /// Begins a transaction, reads the rows before, and folds the batches.
 async fn read_and_fold<'a>(
-    connection: &mut Connection,
-    context: &WriterContext,
+    connection: &mut PostgresConnection,
+    state: &Mutex<GroupState>,
     batches: Vec<Sent<'a>>,
 ) -> Result<(Group<'a>, GroupChanges), PostgresError> {
     let installations: Vec<Uuid> = installations(&batches).into_iter().collect();
@@ -264,19 +248,23 @@ async fn read_and_fold<'a>(
     let (lock, known) = (connection.prepare(rows::LOCK_LATEST).await?, connection.prepare(events::KNOWN).await?);
     let begin = if uids.is_empty() { "BEGIN".to_owned() } else { format!("BEGIN; {}", events::LOCK_TO_ADD) };
     let client = connection.client();
-    let (of_installations, of_uids): ([&(dyn ToSql + Sync); 1], [&(dyn ToSql + Sync); 1]) = ([&installations], [&uids]);
-    // One round trip: the server gets them in this order.
+    // One round trip: the server gets them in this order. Nothing is asked about nothing.
     let ((), before, known) = tokio::try_join!(
         client.batch_execute(&begin),
-        client.query(&lock, &of_installations),
-        client.query(&known, &of_uids),
+        query_any(client, &lock, &installations),
+        query_any(client, &known, &uids),
     )?;
-    let before = rows::latest_rows(connection, &context.words, &before).await?;
+    let before = rows::latest_rows(connection, &before).await?;
     let mut seen = known.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
     let mut group = Group::new(batches, before);
     let new_events: Vec<(usize, &EventRow)> =
         group.events().filter(|(_, event)| seen.insert(event.record.uid)).collect();
-    let mut state = context.state.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let changes = group.fold(&mut state, new_events);
     Ok((group, changes))
+}
+
+/// Returns the rows of a query about keys, of which there may be none.
+async fn query_any(client: &Client, statement: &Statement, keys: &[Uuid]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    if keys.is_empty() { Ok(Vec::new()) } else { client.query(statement, &[&keys]).await }
 }

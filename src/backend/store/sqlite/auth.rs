@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::SqliteStore;
 use super::columns::{parse, sum, time};
+use crate::backend::store::deletion::MAX_STEP_ROWS;
 use crate::backend::store::{
     AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, ReadError, Session,
     StoreTokenError, StoredSession, Token, TokenRef, UsedToken, WriteError, truncate_to_hour,
@@ -122,10 +123,6 @@ impl AuthStore for SqliteStore {
     }
 }
 
-/// The maximum number of entries that one transaction of [`prune`] deletes, as of other rows: a write waits for it no
-/// longer than for the commit before it.
-const MAX_STEP_ROWS: u32 = 1_024;
-
 const HAS_VALID: &str = "SELECT EXISTS (SELECT 1 FROM tokens WHERE revoked IS NULL AND expires > ?1)";
 
 /// A token is last used by an answered request: a command has no status.
@@ -158,7 +155,7 @@ fn create_token(connection: &mut Connection, token: &Token, digest: Digest) -> r
             revoked.map(Timestamp::as_millisecond),
         ],
     )?;
-    insert_entry(&transaction, &command_entry(token, CREATE_TOKEN, *created))?;
+    insert_entry(&transaction, &AuditLogEntry::of_command(token, CREATE_TOKEN, *created))?;
     transaction.commit()?;
     Ok(true)
 }
@@ -171,14 +168,10 @@ fn revoke_token(connection: &mut Connection, name_or_prefix: &str, now: Timestam
         let revoke = "UPDATE tokens SET revoked = ?2 WHERE prefix = ?1";
         transaction.execute(revoke, params![token.prefix, now.as_millisecond()])?;
         transaction.execute("DELETE FROM sessions WHERE token = ?1", params![token.prefix])?;
-        insert_entry(&transaction, &command_entry(&token, REVOKE_TOKEN, now))?;
+        insert_entry(&transaction, &AuditLogEntry::of_command(&token, REVOKE_TOKEN, now))?;
         transaction.commit()?;
     }
     Ok(Some(token))
-}
-
-fn command_entry(token: &Token, command: &str, time: Timestamp) -> AuditLogEntry {
-    AuditLogEntry { time, actor: Some(token.reference()), action: command.to_owned(), status: None, count: 1 }
 }
 
 /// Returns false, and writes nothing, if the token is in the store and is not what the session was made from any more.

@@ -5,10 +5,11 @@ use uuid::Uuid;
 
 use super::columns;
 use super::prune::truncate_wal;
-use super::removal::{MAX_STEP_ROWS, Remains, RowRemoval};
+use super::removal::RowRemoval;
 use super::rows::{latest_row, read_latest};
 use super::words::StoredWords;
 use super::writer::RowWriter;
+use crate::backend::store::deletion::{MAX_STEP_ROWS, Remains};
 use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
 use crate::backend::store::fold::{DayRow, LatestRow, Sign};
 use crate::backend::store::hour::{Day, Hour};

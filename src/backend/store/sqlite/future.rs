@@ -5,10 +5,11 @@ use uuid::Uuid;
 
 use super::columns;
 use super::operations;
-use super::removal::{Remains, RowRemoval};
+use super::removal::RowRemoval;
 use super::rows::{latest_row, write_day, write_latest};
 use super::words;
 use super::writer::RowWriter;
+use crate::backend::store::deletion::Remains;
 use crate::backend::store::encoding::EVENT_SOURCES;
 use crate::backend::store::fold::{LatestRow, PreviousDay, Sign};
 use crate::backend::store::hour::{Day, Hour};

@@ -7,12 +7,8 @@ use super::words::{StoredWords, Words};
 use super::{columns, inbox, rows};
 use crate::backend::store::encoding::{SOURCES, source};
 use crate::backend::store::fold::DistinctValues;
-use crate::backend::store::group::{Group, GroupChanges, GroupState, Sent, installations};
+use crate::backend::store::group::{ESTABLISHING_ROWS, Group, GroupChanges, GroupState, Sent, installations};
 use crate::backend::store::hour::Day;
-
-/// The rows from which the values in use are read at the start: thousands of a fleet tell what most of it runs, and take some
-/// 100 ms.
-const ESTABLISHING_ROWS: u32 = 10_000;
 
 /// Reads the values that are in use.
 pub(super) fn load_state(connection: &Connection, words: &mut Words) -> rusqlite::Result<GroupState> {

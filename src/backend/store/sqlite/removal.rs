@@ -6,21 +6,10 @@ use uuid::Uuid;
 use super::rollups;
 use super::rows::day_row;
 use super::words::{StoredWords, Words};
+use crate::backend::store::deletion::{MAX_STEP_ROWS, Remains};
 use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
 use crate::backend::store::fold::{DayRow, RollupChanges, Sign};
 use crate::backend::store::hour::Day;
-
-/// The maximum number of rows of one kind that one step deletes: a quarter of those that one commit writes, so that a
-/// write waits for a step no longer than for the commit before it.
-pub(super) const MAX_STEP_ROWS: u32 = 1_024;
-
-/// The remains of a deleted event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remains {
-    /// Its uid and its hour, by which a repeat is known.
-    Uid,
-    Nothing,
-}
 
 /// A removal of rows in progress: a transaction, and what it takes out of the rollups.
 pub(super) struct RowRemoval<'a> {

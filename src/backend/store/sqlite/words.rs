@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::backend::store::encoding::{WordId, WordIds, WordTexts};
+use crate::backend::store::encoding::{UsedWord, WordId, WordIds, WordTexts};
 use crate::backend::store::hour::Day;
 
 /// The number of words after which the cache is emptied. A fleet uses some hundreds; this is 10 MB of forged ones.
@@ -66,12 +66,6 @@ impl WordTexts for StoredWords<'_> {
     fn word(&mut self, id: WordId) -> rusqlite::Result<&str> {
         self.words.word(self.connection, id)
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct UsedWord {
-    id: WordId,
-    last_used: Day,
 }
 
 impl Words {

@@ -51,9 +51,8 @@ impl fmt::Debug for Task {
 
 impl SqliteWriter {
     pub(super) fn start(rows: RowWriter) -> io::Result<Self> {
-        let (queue, mut writers) = queues(1);
-        let run = move || writers.iter_mut().next().map(|jobs| run_jobs(rows, jobs)).unwrap_or_default();
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
+        let (queue, [jobs]) = queues();
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(rows, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -104,7 +103,7 @@ impl Drop for SqliteWriter {
 }
 
 /// Runs jobs until every handle is dropped and the queue is empty.
-fn run_jobs(mut rows: RowWriter, jobs: &mut WriterQueue<Task>) {
+fn run_jobs(mut rows: RowWriter, mut jobs: WriterQueue<Task>) {
     let throttle = LogThrottle::per_minute();
     while let Some((writes, task)) = jobs.blocking_next() {
         if !writes.is_empty() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::store::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PostgresStore, PrunedAuth, REVOKE_TOKEN, Role,
-    Session, SqliteStore, StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
+    SqliteStore, StoreTokenError, StoredSession, Token, UsedToken, truncate_to_hour,
 };
 use tokio::task::JoinSet;
 
@@ -59,8 +59,7 @@ fn open_sqlite() -> (Shared, tempfile::TempDir) {
 
 async fn open_postgres() -> (Shared, TestDatabase) {
     let database = TestDatabase::create().await;
-    let address = database.address().parse().unwrap();
-    (Arc::new(PostgresStore::open(&address).await.unwrap()), database)
+    (database.open().await, database)
 }
 
 fn token(number: u8, name: &str) -> Token {

@@ -1,9 +1,7 @@
 //! What one backend does for all, and what all of them see at once.
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
-use kamaji_telemetry::backend::store::{AuthStore, Digest, PostgresStore, Role, Session, Store, Token};
+use kamaji_telemetry::backend::store::{AuthStore, Digest, Role, Session, Store, Token};
 use uuid::Uuid;
 
 use super::super::conformance::{Shared, created, hours_ago, noon, of_events, of_snapshots, snapshot, view};
@@ -12,10 +10,6 @@ use crate::servers::postgres::{TestDatabase, psql};
 
 /// The number of events.
 const EVENTS: usize = 100;
-
-async fn open(database: &TestDatabase) -> Arc<PostgresStore> {
-    Arc::new(PostgresStore::open(&database.address().parse().unwrap()).await.unwrap())
-}
 
 async fn count(database: &TestDatabase, rows: &str) -> usize {
     psql(database.address(), &[&format!("SELECT count(*) FROM {rows}")]).await.unwrap().trim().parse().unwrap()
@@ -29,7 +23,7 @@ async fn events(database: &TestDatabase) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_moves_the_events_of_whole_hours_and_merges_slots_and_no_answer_changes() {
     let database = TestDatabase::create().await;
-    let [one, other] = [open(&database).await, open(&database).await];
+    let [one, other] = [database.open().await, database.open().await];
     let batch = of_events((0..EVENTS).map(|_| created(Uuid::new_v4(), "v1.35.1")).collect());
     one.write(batch.clone()).await.unwrap();
     let installation = Uuid::new_v4();
@@ -57,7 +51,7 @@ async fn a_checkpoint_moves_the_events_of_whole_hours_and_merges_slots_and_no_an
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_one_backend_revokes_is_revoked_for_the_other_with_its_sessions() {
     let database = TestDatabase::create().await;
-    let [one, other] = [open(&database).await, open(&database).await];
+    let [one, other] = [database.open().await, database.open().await];
     let token = Token {
         prefix: "ktt_00000001".to_owned(),
         name: "alice@example.org".to_owned(),

@@ -1,6 +1,7 @@
 //! Databases of tests.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kamaji_telemetry::backend::store::PostgresStore;
@@ -44,6 +45,11 @@ impl TestDatabase {
         Self { address: with_database(&server, &name), to_remove: Some((server, name)) }
     }
 
+    /// Opens it as a store.
+    pub(crate) async fn open(&self) -> Arc<PostgresStore> {
+        Arc::new(open(&self.address).await)
+    }
+
     /// Returns its address.
     pub(crate) fn address(&self) -> &str {
         &self.address
@@ -75,17 +81,17 @@ impl PostgresServers {
     /// Creates the database that others are copied from, which is possible without connections to it only.
     async fn create_template(&self) {
         let address = self.empty_database(TEMPLATE).await;
-        migrate(&address).await;
+        drop(open(&address).await);
         let connections = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{TEMPLATE}'");
         let is_left = async || (self.primary().sql(&[&connections]).await == "0").then_some(());
         eventually("the connections to the template to end", is_left).await;
     }
 }
 
-/// Makes the tables, as a backend does that starts.
-async fn migrate(address: &str) {
+/// Opens a database as a store, and makes its tables if there are none.
+async fn open(address: &str) -> PostgresStore {
     let address = address.parse().expect("the address is one of a store");
-    drop(PostgresStore::open(&address).await.expect("the database can be opened as a store"));
+    PostgresStore::open(&address).await.expect("the database can be opened as a store")
 }
 
 /// Returns an address with another database.

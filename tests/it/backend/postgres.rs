@@ -13,3 +13,5 @@ mod crashes;
 mod failover;
 mod jobs;
 mod standby;
+mod takeover;
+mod tokens;

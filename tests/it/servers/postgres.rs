@@ -2,6 +2,7 @@
 
 mod database;
 mod programs;
+mod row_lock;
 mod server;
 mod watchdog;
 
@@ -10,6 +11,7 @@ use tokio::sync::OnceCell;
 pub(crate) use database::TestDatabase;
 
 pub(crate) use programs::psql;
+pub(crate) use row_lock::RowLock;
 pub(crate) use server::{PostgresServer, Rejoined};
 use watchdog::Watchdog;
 

@@ -37,11 +37,8 @@ async fn move_arrivals(connection: &mut PostgresConnection) -> Result<(), Postgr
         "WITH gone AS (DELETE FROM arrivals WHERE received < floor(extract(epoch FROM now()) / 3600)::int RETURNING {COLUMNS})
          INSERT INTO events ({COLUMNS}) SELECT {COLUMNS} FROM gone ORDER BY uid ON CONFLICT (uid) DO NOTHING"
     );
-    // The test of kills within a move reads both lines.
-    tracing::debug!("moving the events of whole hours");
-    let events = connection.execute(&moving, &[]).await?;
+    connection.execute(&moving, &[]).await?;
     connection.commit().await?;
-    tracing::debug!(events, "moved the events of whole hours");
     // Deleted rows keep their places until then.
     connection.client().batch_execute("VACUUM arrivals").await?;
     Ok(())

@@ -21,7 +21,7 @@ async fn what_was_acknowledged_is_there_after_one_of_two_backends_is_killed() {
     let mut scene = Scene::start(database.address().to_owned()).await;
     let (mut pauses, mut stored) = (Vec::new(), 0);
     while pauses.len() < TIMES && start.elapsed() < MAX_DURATION {
-        let load = scene.load();
+        let load = scene.load().await;
         load.goes_on(fastrand::usize(REQUESTS)).await;
         let killed = pauses.len() % 2;
         scene.backends[killed].kill();
@@ -47,7 +47,7 @@ async fn what_was_acknowledged_is_there_after_the_server_stops_at_once() {
     let mut scene = Scene::start(servers.empty_database("stops").await).await;
     let (mut outages, mut stored) = (Vec::new(), 0);
     while outages.len() < TIMES && start.elapsed() < MAX_DURATION {
-        let load = scene.load();
+        let load = scene.load().await;
         load.goes_on(fastrand::usize(REQUESTS)).await;
         servers.primary_mut().stop_immediately().await;
         servers.primary_mut().resume().await;

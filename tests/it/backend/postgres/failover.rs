@@ -21,7 +21,7 @@ async fn what_was_acknowledged_is_there_after_the_primary_is_killed_and_the_stan
     let mut scene = Scene::start(database).await;
     let (mut outages, mut rewound, mut stored) = (Vec::new(), 0, 0);
     for _ in 0..KILLS {
-        let load = scene.load();
+        let load = scene.load().await;
         load.goes_on(REQUESTS).await;
         servers.primary_mut().kill();
         servers.promote().await;

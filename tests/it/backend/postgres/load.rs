@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::super::harness::{PROTOBUF, Reply, try_request};
 use super::super::samples::{created, deleted, logs_request, metrics_request, now, state_gauges, updated};
+use super::balancer::Balancer;
 use crate::servers::DEADLINE;
 
 /// Senders at once.
@@ -59,46 +60,67 @@ pub(super) struct Counts {
 pub(super) struct Load {
     senders: JoinSet<Sender>,
     is_over: Arc<AtomicBool>,
-    acknowledged: watch::Receiver<usize>,
+    /// The numbers of requests that were sent and that were acknowledged.
+    progress: watch::Receiver<Progress>,
+    /// Ends after the senders.
+    _balancer: Balancer,
+}
+
+/// Numbers of requests of all senders.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    sent: usize,
+    acknowledged: usize,
 }
 
 /// The requests of one sender, each of which is sent until it is acknowledged.
 struct Sender {
     installations: Vec<Uuid>,
     ledger: Ledger,
+    address: SocketAddr,
+    progress: Arc<watch::Sender<Progress>>,
 }
 
 impl Load {
-    /// Starts senders, which send through `address` without a pause.
-    pub(super) fn start(address: SocketAddr) -> Self {
-        let (progress, acknowledged) = watch::channel(0);
-        let (progress, is_over) = (Arc::new(progress), Arc::new(AtomicBool::new(false)));
+    /// Starts senders, which send through a proxy without a pause.
+    pub(super) fn start(balancer: Balancer) -> Self {
+        let (sender, progress) = watch::channel(Progress::default());
+        let (sender, is_over) = (Arc::new(sender), Arc::new(AtomicBool::new(false)));
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
             let installations = (0..INSTALLATIONS).map(|_| Uuid::new_v4()).collect();
-            let sender = Sender { installations, ledger: Ledger::default() };
-            senders.spawn(sender.send(address, Arc::clone(&progress), Arc::clone(&is_over)));
+            let ledger = Ledger::default();
+            let sender = Sender { installations, ledger, address: balancer.address(), progress: Arc::clone(&sender) };
+            senders.spawn(sender.run(Arc::clone(&is_over)));
         }
-        Self { senders, is_over, acknowledged }
+        Self { senders, is_over, progress, _balancer: balancer }
     }
 
     /// Returns the number of acknowledged requests so far.
     pub(super) fn acknowledged(&self) -> usize {
-        *self.acknowledged.borrow()
+        self.progress.borrow().acknowledged
+    }
+
+    /// Waits until this many requests were sent, whether they are acknowledged or not.
+    pub(super) async fn sends(&self, requests: usize) {
+        self.wait_for("no requests are sent", |progress| progress.sent >= requests).await;
     }
 
     /// Waits until this many more requests were acknowledged, and returns the time until the first of them.
     pub(super) async fn goes_on(&self, requests: usize) -> Duration {
-        let (start, mut acknowledged) = (Instant::now(), self.acknowledged.clone());
-        let before = *acknowledged.borrow_and_update();
-        let mut wait_for = async |requests: usize| {
-            let reached = tokio::time::timeout(DEADLINE, acknowledged.wait_for(|now| *now >= before + requests)).await;
-            reached.unwrap_or_else(|_| panic!("nothing acknowledged in {DEADLINE:?}")).unwrap();
-        };
-        wait_for(1).await;
+        let (start, before) = (Instant::now(), self.acknowledged());
+        self.wait_for("nothing is acknowledged", |progress| progress.acknowledged > before).await;
         let first = start.elapsed();
-        wait_for(requests).await;
+        self.wait_for("too little is acknowledged", |progress| progress.acknowledged >= before + requests).await;
         first
+    }
+
+    async fn wait_for(&self, otherwise: &str, condition: impl Fn(&Progress) -> bool) {
+        let mut progress = self.progress.clone();
+        let reached = tokio::time::timeout(DEADLINE, progress.wait_for(condition)).await;
+        let reached = reached.unwrap_or_else(|_| panic!("{otherwise} in {DEADLINE:?}")).map(drop);
+        // A sender that failed has printed why.
+        reached.expect("the senders go on");
     }
 
     /// Ends the senders, each once its last request is acknowledged, and adds what they did to a ledger.
@@ -123,19 +145,15 @@ impl Counts {
 }
 
 impl Sender {
-    async fn send(
-        mut self,
-        address: SocketAddr,
-        progress: Arc<watch::Sender<usize>>,
-        is_over: Arc<AtomicBool>,
-    ) -> Self {
+    /// Sends events and gauges by turns.
+    async fn run(mut self, is_over: Arc<AtomicBool>) -> Self {
         for number in 1.. {
             if number % 2 == 0 {
-                self.send_events(address).await;
+                self.send_events().await;
             } else {
-                self.send_gauges(address, number).await;
+                self.send_gauges(number).await;
             }
-            progress.send_modify(|count| *count += 1);
+            self.progress.send_modify(|progress| progress.acknowledged += 1);
             if is_over.load(Ordering::Relaxed) {
                 break;
             }
@@ -143,30 +161,31 @@ impl Sender {
         self
     }
 
-    async fn send_events(&mut self, address: SocketAddr) {
+    async fn send_events(&mut self) {
         let uids: Vec<_> = (0..EVENTS).map(|_| Uuid::new_v4()).collect();
         let record = |uid: &Uuid| {
             let time = now() - fastrand::u64(0..HOURS) * 3_600 * 1_000_000_000;
             [created, updated, deleted][fastrand::usize(0..3)](*uid, time)
         };
         let body = logs_request(uids.iter().map(record).collect()).encode_to_vec();
-        self.send_until_acknowledged(address, "/v1/logs", &body).await;
+        self.send_until_acknowledged("/v1/logs", &body).await;
         self.ledger.events.extend(uids);
     }
 
     /// Sends the gauges of the next installation: the number of its running control planes grows.
-    async fn send_gauges(&mut self, address: SocketAddr, number: usize) {
+    async fn send_gauges(&mut self, number: usize) {
         let installation = self.installations[number / 2 % INSTALLATIONS];
         let running = i64::try_from(number).unwrap();
         let body = metrics_request(installation, state_gauges([running, 1, 1, 0], now())).encode_to_vec();
-        self.send_until_acknowledged(address, "/v1/metrics", &body).await;
+        self.send_until_acknowledged("/v1/metrics", &body).await;
         self.ledger.running.insert(installation, running);
     }
 
-    async fn send_until_acknowledged(&mut self, address: SocketAddr, path: &str, body: &[u8]) {
-        let counts = &mut self.ledger.counts;
+    async fn send_until_acknowledged(&mut self, path: &str, body: &[u8]) {
+        let (address, counts) = (self.address, &mut self.ledger.counts);
         loop {
             let start = Instant::now();
+            self.progress.send_modify(|progress| progress.sent += 1);
             let answer = tokio::time::timeout(PATIENCE, try_request(address, "POST", path, &[PROTOBUF], body)).await;
             let answer = answer.unwrap_or_else(|_| panic!("no answer in {PATIENCE:?}"));
             counts.slowest = counts.slowest.max(start.elapsed());

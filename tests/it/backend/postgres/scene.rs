@@ -1,4 +1,4 @@
-//! Two backends on one database, and a proxy in front of them.
+//! Backends on one database, and a proxy in front of them.
 
 use super::balancer::Balancer;
 use super::load::{Ledger, Load};
@@ -6,7 +6,7 @@ use super::stored;
 use crate::program::Backend;
 
 /// All senders have one address, and send as fast as they can.
-const UNLIMITED: [&str; 7] = [
+const UNLIMITED: [&str; 8] = [
     "--rate-limit-requests=0",
     "--rate-limit-items=0",
     "--rate-limit-bytes-per-day=0",
@@ -14,12 +14,12 @@ const UNLIMITED: [&str; 7] = [
     "--max-counted-events=0",
     "--max-bulk-events=0",
     "--max-counted-installations=0",
+    "--max-new-installations=0",
 ];
 
-/// Two backends behind a proxy.
+/// Backends behind a proxy.
 pub(super) struct Scene {
     pub(super) backends: Vec<Backend>,
-    balancer: Balancer,
     database: String,
     pub(super) ledger: Ledger,
 }
@@ -27,15 +27,21 @@ pub(super) struct Scene {
 impl Scene {
     /// Starts two backends on a database.
     pub(super) async fn start(database: String) -> Self {
-        let backends =
-            vec![Backend::start_on(&database, &UNLIMITED).await, Backend::start_on(&database, &UNLIMITED).await];
-        let balancer = Balancer::start(backends.iter().map(Backend::http).collect()).await;
-        Self { backends, balancer, database, ledger: Ledger::default() }
+        let mut scene = Self { backends: Vec::new(), database, ledger: Ledger::default() };
+        scene.start_backend(&[]).await;
+        scene.start_backend(&[]).await;
+        scene
     }
 
-    /// Starts senders.
-    pub(super) fn load(&self) -> Load {
-        Load::start(self.balancer.address())
+    /// Starts a further backend, with further flags.
+    pub(super) async fn start_backend(&mut self, flags: &[&str]) {
+        let flags = [&UNLIMITED, flags].concat();
+        self.backends.push(Backend::start_on(&self.database, &flags).await);
+    }
+
+    /// Starts senders, and a proxy to the backends.
+    pub(super) async fn load(&self) -> Load {
+        Load::start(Balancer::start(self.backends.iter().map(Backend::http).collect()).await)
     }
 
     /// Ends the senders and checks all that was acknowledged so far. Returns the number of rows.

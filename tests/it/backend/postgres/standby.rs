@@ -21,8 +21,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The number of requests that are acknowledged before and after.
 const REQUESTS: usize = 200;
 
-/// The largest number of connections of one backend: those that commit, that read, and that do jobs.
-const CONNECTIONS: usize = 16;
+/// The largest number of connections of one backend: 4 that commit, 2 for questions, and 4 for everything else.
+const CONNECTIONS: usize = 10;
 
 /// The time in which a sender is answered, before a relay gives up.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ async fn unavailable(scene: &Scene, event: Uuid) -> Duration {
 async fn senders_are_told_to_try_again_while_the_standby_is_stopped_and_go_on_when_it_is_back() {
     let servers = PostgresServers::start_pair().await;
     let mut scene = Scene::start(servers.empty_database("stopped").await).await;
-    let load = scene.load();
+    let load = scene.load().await;
     load.goes_on(REQUESTS).await;
     servers.standby().suspend().await;
     commits_wait(&servers).await;
@@ -102,7 +102,7 @@ async fn cancel(servers: &PostgresServers, load: &Load) -> usize {
 async fn a_commit_that_is_cancelled_while_it_waits_for_the_standby_is_not_acknowledged() {
     let mut servers = PostgresServers::start_pair().await;
     let mut scene = Scene::start(servers.empty_database("cancelled").await).await;
-    let load = scene.load();
+    let load = scene.load().await;
     load.goes_on(REQUESTS).await;
     servers.standby_mut().stop_immediately().await;
     commits_wait(&servers).await;

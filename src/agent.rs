@@ -24,7 +24,7 @@ pub mod kubernetes;
 pub mod observe;
 
 pub mod metrics;
-mod backoff;
+pub(crate) mod backoff;
 mod task_slot;
 mod tls_error;
 pub mod relay_probe;

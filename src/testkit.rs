@@ -5,6 +5,7 @@ pub(crate) mod in_process;
 pub mod demo;
 pub mod fleet;
 pub mod history;
+pub mod load;
 pub mod relay;
 pub mod simulated_cluster;
 pub mod tenant;

@@ -7,26 +7,26 @@ use std::time::Duration;
 /// Each wait is spread at random between half and all of its length, so that installations that were cut off together do
 /// not come back together.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     max: Duration,
 }
 
 impl Backoff {
     /// Creates a series that starts with `min`. A success starts a new series.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { next: min.min(max), max }
     }
 
     /// Returns the next wait.
-    pub(super) fn wait(&mut self) -> Duration {
+    pub(crate) fn wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(self.max);
         jittered(wait)
     }
 
     /// Returns the maximum wait, with jitter, without advancing the series.
-    pub(super) fn max_wait(&self) -> Duration {
+    pub(crate) fn max_wait(&self) -> Duration {
         jittered(self.max)
     }
 }

@@ -25,6 +25,7 @@ mod image;
 mod journal;
 mod kubeconfig;
 mod layout;
+mod load;
 mod log_format;
 mod node;
 mod pipeline;

@@ -34,9 +34,9 @@ use crate::process::log_throttle::LogThrottle;
 /// The maximum number of records in a request. They take about 150 kB, a third of what the backend accepts.
 pub const EXPORT_BATCH_LIMIT: usize = 500;
 /// The wait before the first retry.
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The maximum delay that a server may ask for with `RetryInfo`: an hour, which is what a maintenance takes.
-const MAX_SERVER_DELAY: Duration = Duration::from_hours(1);
+pub(crate) const MAX_SERVER_DELAY: Duration = Duration::from_hours(1);
 
 /// An encoder of events into OTLP requests.
 pub struct RecordEncoder {

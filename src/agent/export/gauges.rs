@@ -19,7 +19,7 @@ use crate::process::lock::lock;
 use crate::process::log_throttle::LogThrottle;
 
 /// The wait before the first retry of a failed export. It doubles up to the maximum.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// An exporter of the gauges of one term.
 pub(in crate::agent) struct GaugeExporter<'a> {

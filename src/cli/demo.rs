@@ -44,7 +44,7 @@ struct LoadArgs {
     #[arg(long, value_name = "STORE", requires = "load", group = "target")]
     fill: Option<StoreLocation>,
     /// Outage from which the fleet is back at the beginning, up to 24h: its agents retry, and have events to send.
-    #[arg(long, value_name = "DURATION", value_parser = interval, requires = "to")]
+    #[arg(long, value_name = "DURATION", value_parser = interval, requires = "load", conflicts_with = "fill")]
     outage: Option<Duration>,
     /// Duration of the run, from 1s to 24h.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = interval)]
@@ -59,15 +59,15 @@ struct LoadArgs {
     #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     connections: u16,
     /// PEM file with the CA bundle that signed the certificates of https:// URLs [default: the system's].
-    #[arg(long, value_name = "FILE", requires = "to")]
+    #[arg(long, value_name = "FILE", requires = "load", conflicts_with = "fill")]
     ca_file: Option<PathBuf>,
     /// Store of a backend, to compare with what was acknowledged. Repeatable, for backends with stores of their own
     /// [default: nothing is compared].
-    #[arg(long, value_name = "STORE", requires = "to")]
+    #[arg(long, value_name = "STORE", requires = "load", conflicts_with = "fill")]
     store: Vec<StoreLocation>,
     /// Process of this machine, such as a backend or a database server, whose CPU time and memory are printed, with those of
     /// its children. Repeatable.
-    #[arg(long, value_name = "PID", requires = "to")]
+    #[arg(long, value_name = "PID", requires = "load", conflicts_with = "fill")]
     pid: Vec<u32>,
 }
 

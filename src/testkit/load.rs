@@ -10,6 +10,7 @@
 //! of each, and retries with the agent's backoff. The requests are the agent's own, in HTTP/2 over as many connections as a
 //! gateway keeps.
 
+mod attempt;
 mod figures;
 mod gateway;
 mod installation;
@@ -31,13 +32,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::StoreLocation;
 use crate::backend::admin::ready::BackendUrl;
+use attempt::{Attempt, AttemptOutcome};
 use gateway::{Gateway, STREAMS};
 use installation::FleetInstallation;
 pub use installation::MAX_INSTALLATIONS;
 use processes::MeasuredProcess;
 use report::LoadOutcome;
 use requests::FleetEncoder;
-use schedule::{Attempt, AttemptOutcome, LoadSchedule, ScheduleSettings};
+use schedule::{LoadSchedule, ScheduleSettings};
 use stores::LoadStores;
 
 /// The time after which an agent gives up a request: the default of its `OTEL_EXPORTER_OTLP_TIMEOUT`.

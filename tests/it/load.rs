@@ -129,7 +129,7 @@ async fn a_load_needs_backends_or_a_store_and_excludes_the_demo() {
         (&["--load=5", "--to=127.0.0.1"], "expected http:// or https://"),
         (&["--load=5", "--to=http://127.0.0.1:1", "--fill=sqlite:x"], "cannot be used with"),
         (&["--load=5", "--to=http://127.0.0.1:1", "--data=x"], "cannot be used with"),
-        (&["--load=5", "--fill=sqlite:x", "--outage=1h"], "--to"),
+        (&["--load=5", "--fill=sqlite:x", "--outage=1h"], "cannot be used with"),
     ] {
         let output = run(&[&["demo"], words].concat(), &[]).await;
         assert_eq!(output.status.code(), Some(2), "{words:?}");

@@ -1,27 +1,9 @@
 //! The figures of a run.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use super::schedule::AttemptContent;
-
-/// The cause for which an attempt was not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SendFailure {
-    /// The HTTP status of the answer.
-    Status(u16),
-    /// An answer that acknowledges a part of the records.
-    Partial,
-    /// No connection.
-    Unreachable,
-    /// The connection broke before an answer.
-    Broken,
-    /// No answer in time.
-    TimedOut,
-    /// No place in time to send it.
-    TimedOutInQueue,
-}
+use super::attempt::{AttemptContent, SendFailure};
 
 /// The figures of a run. Times are by the fleet's clock.
 #[derive(Debug, Default)]
@@ -39,33 +21,6 @@ pub(super) struct LoadFigures {
     pub(super) latencies: Vec<Duration>,
     /// The attempts that were due in each second.
     pub(super) due_by_second: Vec<u64>,
-}
-
-impl SendFailure {
-    /// Returns whether the backend may have stored the records all the same.
-    pub(super) fn is_uncertain(self) -> bool {
-        matches!(self, Self::Broken | Self::TimedOut | Self::Partial)
-    }
-
-    /// Returns whether an agent tries again after its backoff, and not after the longest.
-    ///
-    /// The relay turns these statuses into codes that OTLP calls retryable.
-    pub(super) fn is_transient(self) -> bool {
-        !matches!(self, Self::Partial | Self::Status(_)) || matches!(self, Self::Status(429 | 502..=504))
-    }
-}
-
-impl fmt::Display for SendFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "{status}"),
-            Self::Partial => f.write_str("rejected in part"),
-            Self::Unreachable => f.write_str("unreachable"),
-            Self::Broken => f.write_str("connection broken"),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::TimedOutInQueue => f.write_str("timed out before it was sent"),
-        }
-    }
 }
 
 impl LoadFigures {

@@ -17,9 +17,8 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::figures::SendFailure;
+use super::attempt::{AttemptOutcome, SendFailure};
 use super::requests::OtlpRequest;
-use super::schedule::AttemptOutcome;
 use crate::backend::admin::ready::BackendUrl;
 use crate::process::lock::lock;
 

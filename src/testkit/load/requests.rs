@@ -22,8 +22,8 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, AttemptContent};
 use super::installation::FleetInstallation;
-use super::schedule::{Attempt, AttemptContent};
 use crate::agent::export::events::RecordEncoder;
 use crate::agent::export::instruments::{GaugeInstruments, GaugeValues};
 use crate::agent::kubernetes::ComponentVersions;

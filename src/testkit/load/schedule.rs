@@ -10,7 +10,8 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-use super::figures::{LoadFigures, SendFailure};
+use super::attempt::{Attempt, AttemptContent, AttemptOutcome, SendFailure};
+use super::figures::LoadFigures;
 use super::installation::FleetInstallation;
 use super::outage::{Resumption, cycles_after, events_after};
 use crate::agent::backoff::Backoff;
@@ -117,33 +118,6 @@ enum DueKind {
     /// A further attempt of a cycle.
     SnapshotRetry,
     Events,
-}
-
-/// An attempt that is in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Attempt {
-    pub(super) installation: u32,
-    pub(super) url: usize,
-    /// The time at which it was due.
-    pub(super) due: Duration,
-    pub(super) content: AttemptContent,
-}
-
-/// The content of a request.
-#[derive(Debug, Clone)]
-pub(super) enum AttemptContent {
-    /// The gauges after so many changes.
-    Snapshot { changes: u32 },
-    /// Events, which keep their uids when they are sent again.
-    Events(Vec<EventRecord>),
-}
-
-/// The outcome of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AttemptOutcome {
-    Acknowledged,
-    /// Not acknowledged, with the delay that the backend asks for.
-    Failed(SendFailure, Option<Duration>),
 }
 
 impl LoadSchedule {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::installation::FleetInstallation;
 use super::schedule::SnapshotDelivery;
 use crate::backend::store::{
-    Batch, EventFilter, Hour, HourRange, InstallationFilter, SqliteStore, Store, StoreLocation,
+    Batch, EventFilter, Hour, HourRange, InstallationFilter, PostgresStore, SqliteStore, Store, StoreLocation,
 };
 
 /// The hours from the first receipt of a filled store to now: its installations are older than the 28 days for which one weighs
@@ -142,20 +142,22 @@ async fn count_events(stores: &[Arc<dyn Store>]) -> anyhow::Result<u64> {
 
 /// Opens a store as a backend does, and creates it if there is none.
 async fn open_to_fill(location: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
-    match location {
+    Ok(match location {
         StoreLocation::Sqlite(path) => {
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path));
-            Ok(Arc::new(opening.await?.context("--fill")?))
+            Arc::new(opening.await?.context("--fill")?)
         }
-    }
+        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open(&address).await.context("--fill")?),
+    })
 }
 
 /// Opens a store beside the backend that serves it.
 async fn open_existing(location: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
-    match location {
+    Ok(match location {
         StoreLocation::Sqlite(path) => {
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path));
-            Ok(Arc::new(opening.await?.context("--store")?))
+            Arc::new(opening.await?.context("--store")?)
         }
-    }
+        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open_existing(&address).await.context("--store")?),
+    })
 }

@@ -8,7 +8,8 @@ use regex::Regex;
 
 use crate::program::command::{run, text};
 use crate::program::{Backend, PROGRAM};
-use crate::servers::{Authority, free_address};
+use crate::servers::postgres::TestDatabase;
+use crate::servers::{Authority, eventually, free_address};
 
 /// The installations of the fleet.
 const INSTALLATIONS: &str = "200";
@@ -96,6 +97,34 @@ async fn a_url_that_is_down_loses_nothing_that_another_acknowledges() {
     assert!(text.contains("snapshot of 200 of 200 installations"), "{text}");
     assert!(figure(&text, r"unreachable: (\d+)") >= 100, "its part is half of the fleet: {text}");
     assert_eq!(figure(&text, r"(\d+) acknowledged in "), figure(&text, r"stored +(\d+) new events"), "{text}");
+}
+
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+#[tokio::test]
+async fn a_killed_backend_of_two_on_one_database_loses_nothing_that_a_fleet_was_acknowledged() {
+    let database = TestDatabase::create().await;
+    let filled = run(&["demo", "--load", INSTALLATIONS, "--fill", database.address()], &[]).await;
+    assert!(filled.status.success(), "{}", text(&filled));
+    let mut killed = Backend::start_on(database.address(), &FLAGS).await;
+    let other = Backend::start_on(database.address(), &FLAGS).await;
+    let urls = format!("{},{}", killed.url(), other.url());
+    let flags = ["--events-per-day", "200"];
+    let kill = async {
+        let accepted = async || {
+            let metrics = killed.metrics().await;
+            let is_accepted = |line: &str| {
+                line.starts_with("kamaji_telemetry_backend_records_accepted_total") && !line.ends_with(" 0")
+            };
+            metrics.lines().any(is_accepted).then_some(())
+        };
+        eventually("a backend to accept records", accepted).await;
+        killed.kill();
+    };
+    let (output, ()) = tokio::join!(load(&urls, database.address(), &flags), kill);
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("snapshot of 200 of 200 installations"), "{text}");
+    assert!(figure(&text, r"stored +(\d+) new events") >= figure(&text, r"(\d+) acknowledged in "), "{text}");
 }
 
 #[tokio::test]

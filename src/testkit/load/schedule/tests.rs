@@ -44,7 +44,7 @@ fn the_cycles_of_a_fleet_are_spread_over_the_interval() {
     let mut last: HashMap<u32, Duration> = HashMap::new();
     run(&mut schedule, 2 * INTERVAL, |attempt, now| {
         by_half_minute[usize::try_from(now.as_secs() / 30).unwrap()] += 1;
-        assert!(last.insert(attempt.installation, now).is_none_or(|last| now - last == INTERVAL));
+        assert!(last.insert(attempt.installation, now).is_none_or(|last| now == last + INTERVAL));
         AttemptOutcome::Acknowledged
     });
     assert_eq!(by_half_minute.iter().sum::<u32>(), 20_000);
@@ -120,9 +120,9 @@ fn events_wait_as_long_as_the_backend_asks_for_and_gauges_do_not() {
         AttemptOutcome::Failed(SendFailure::Status(429), Some(100 * SECOND))
     });
     let [gauges, events] = times;
-    assert!(events.windows(2).all(|pair| pair[1] - pair[0] >= 100 * SECOND), "{events:?}");
-    assert!(gauges.windows(2).any(|pair| pair[1] - pair[0] <= SECOND), "{gauges:?}");
-    assert!(gauges.windows(2).all(|pair| pair[1] - pair[0] <= RETRY_MAX), "{gauges:?}");
+    assert!(events.windows(2).all(|pair| pair[1] >= pair[0] + 100 * SECOND), "{events:?}");
+    assert!(gauges.windows(2).any(|pair| pair[1] <= pair[0] + SECOND), "{gauges:?}");
+    assert!(gauges.windows(2).all(|pair| pair[1] <= pair[0] + RETRY_MAX), "{gauges:?}");
 }
 
 #[test]

@@ -1,15 +1,20 @@
-//! The CPU time and memory of this process, from procfs.
+//! The CPU time and memory of a process, from procfs.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// Returns the user and system CPU time of all running threads. It reads `schedstat`, in nanoseconds, since
-/// `/proc/self/stat` has a resolution of 10 ms.
+/// Returns the user and system CPU time of all running threads of this process.
 pub(crate) fn cpu() -> anyhow::Result<Duration> {
+    cpu_of("self")
+}
+
+/// Returns the user and system CPU time of all running threads of the process with this id, or of `self`. It reads
+/// `schedstat`, in nanoseconds, since `/proc/self/stat` has a resolution of 10 ms.
+pub(crate) fn cpu_of(process: &str) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
-    for task in fs::read_dir("/proc/self/task").context("no procfs: expected Linux")? {
+    for task in fs::read_dir(format!("/proc/{process}/task")).context("no procfs: expected Linux")? {
         let path = task?.path().join("schedstat");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let first = text.split_whitespace().next().unwrap_or_default();
@@ -21,17 +26,23 @@ pub(crate) fn cpu() -> anyhow::Result<Duration> {
 /// Returns the peak of resident memory, in kB.
 #[allow(dead_code, reason = "not every benchmark measures it")]
 pub(crate) fn peak_memory() -> anyhow::Result<u64> {
-    status("VmHWM:")
+    peak_memory_of("self")
+}
+
+/// Returns the peak of resident memory of the process with this id, or of `self`, in kB.
+#[allow(dead_code, reason = "not every benchmark measures it")]
+pub(crate) fn peak_memory_of(process: &str) -> anyhow::Result<u64> {
+    status(process, "VmHWM:")
 }
 
 /// Returns the resident memory, in kB.
 #[allow(dead_code, reason = "not every benchmark measures it")]
 pub(crate) fn memory() -> anyhow::Result<u64> {
-    status("VmRSS:")
+    status("self", "VmRSS:")
 }
 
-fn status(name: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+fn status(process: &str, name: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let line = line.with_context(|| format!("no {name} expected Linux"))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -8,10 +8,12 @@
 
 pub mod config_map;
 mod adopt;
+mod base;
 mod budget;
 mod codec;
 pub mod handle;
 mod quarantine;
+mod rows;
 mod state;
 mod store;
 pub(super) mod writer;
@@ -26,11 +28,11 @@ use super::observe::{Change, PersistedRow};
 use crate::catalog::EventRecord;
 
 pub use codec::CorruptJournal;
-pub use state::JournalState;
+pub use state::{JournalHead, JournalState};
 pub use store::JournalStore;
 
-/// The maximum number of control planes whose events are reported. With a full outbox, their rows of 26 bytes fill nine
-/// tenths of the MiB that a ConfigMap may hold.
+/// The maximum number of control planes whose events are reported. Their rows of 26 bytes, a full outbox, and the UIDs of
+/// the rows that a write with a full outbox can remove fill 98 % of the MiB that a ConfigMap may hold.
 pub const ROW_LIMIT: usize = 25_000;
 
 /// The maximum number of unacknowledged events. At 58 bytes each they take 290 kB of the ConfigMap. A burst that

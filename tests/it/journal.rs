@@ -165,8 +165,12 @@ async fn a_foreign_config_map_is_quarantined_and_a_new_installation_begins() {
 async fn a_journal_at_its_limit_is_accepted_by_the_api_server_and_read_back() {
     let cluster = ApiServer::start_with_kamaji().await;
     let version = KubernetesVersion::normalize("v1.36.0-rc.1");
-    let row =
-        |_| PersistedRow { uid: Uuid::new_v4(), reported: version, status: Status::Ready, deleted_reported: false };
+    let row = |number: usize| PersistedRow {
+        uid: Uuid::from_u128(number as u128),
+        reported: version,
+        status: Status::Ready,
+        deleted_reported: false,
+    };
     let event = |_| EventRecord {
         uid: Uuid::new_v4(),
         time: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap(),
@@ -182,8 +186,22 @@ async fn a_journal_at_its_limit_is_accepted_by_the_api_server_and_read_back() {
         ..state
     };
     journal.write(full.clone()).await.unwrap();
-    let view = store(&cluster).read().await.unwrap().unwrap();
-    assert_eq!(view.state, full);
+    // All of it is in the head; then all of it differs from the base, and a fifth is of other control planes.
+    let last = u128::try_from(ROW_LIMIT).unwrap();
+    let others = full.rows.iter().map(|row| PersistedRow {
+        uid: Uuid::from_u128(row.uid.as_u128() + last / 5),
+        status: Status::NotReady,
+        ..*row
+    });
+    let others = JournalState { rows: others.collect(), ..full.clone() };
+    journal.write(others.clone()).await.unwrap();
+    assert!(view_outbox(&cluster).await == others.outbox);
+    let (_, opened) = store(&cluster).open("http://127.0.0.1:1").await.unwrap();
+    assert_eq!(opened, JournalState { epoch: others.epoch + 1, ..others });
+}
+
+async fn view_outbox(cluster: &ApiServer) -> Vec<EventRecord> {
+    store(cluster).read().await.unwrap().unwrap().state.outbox
 }
 
 #[tokio::test]

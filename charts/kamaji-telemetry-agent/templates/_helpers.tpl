@@ -7,7 +7,7 @@ kamaji-telemetry-agent
 {{- end }}
 
 {{/*
-Returns the name of the agent's own ConfigMap (the journal) and Lease. The program defines it, so that every way of
+Returns the name of the agent's own ConfigMap (the journal, whose base has this name and -base) and Lease. The program defines it, so that every way of
 installation shares the state.
 */}}
 {{- define "kamaji-telemetry-agent.journal" -}}

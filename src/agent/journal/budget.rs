@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The capacity in bytes: fifteen journals of 10,000 control planes, so that occasional changes are never delayed.
+/// The capacity in bytes: twelve bases of 10,000 control planes, or 600 of their changes with the bases that these come
+/// with, so that occasional changes are never delayed.
 const BURST_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// The sustained rate in bytes per second. The API server keeps every revision for 5 to 10 minutes. At this rate the
@@ -15,15 +16,16 @@ const BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
 /// that they never hold up an event.
 const ACKNOWLEDGEMENT_SHARE: f64 = 1.0 / 8.0;
 
-/// The minimum wait of an acknowledgement. Journals of up to 64 kB, of 1,800 control planes, have it. It bounds the
+/// The minimum wait of an acknowledgement. Heads of up to 64 kB have it: nearly all, but for those with many events or of
+/// a baseline that was just recorded. It bounds the
 /// number of writes, each of which is a revision in etcd: one event after another causes no more than one in 2 s.
 const MIN_ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_secs(2);
 
-/// The maximum wait of an acknowledgement: beyond it, nobody would believe `status`. The largest journal of 1.25 MB then
+/// The maximum wait of an acknowledgement: beyond it, nobody would believe `status`. The largest head of 1.37 MB then
 /// takes a sixth of the rate instead of an eighth.
 const MAX_ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_secs(30);
 
-/// Returns how long an acknowledgement waits to be part of another write of a journal of `bytes`, before it gets a write
+/// Returns how long an acknowledgement waits to be part of another write of a head of `bytes`, before it gets a write
 /// of its own.
 #[expect(clippy::cast_precision_loss, reason = "a journal has far fewer than 2^53 bytes")]
 pub(super) fn acknowledgement_delay(bytes: usize) -> Duration {

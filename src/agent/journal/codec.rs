@@ -1,10 +1,11 @@
-//! The encoding of the state in a ConfigMap: text for people in `data`, packed rows and events in `binaryData`.
+//! The encoding of head and base in a ConfigMap each: text for people in `data`, packed rows and events in `binaryData`.
 //!
 //! Numbers are big-endian and records have a fixed length, so that the size of a state is known beforehand. The format
 //! has a version. A test decodes the bytes of each version that was ever written.
 
 mod version;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -12,7 +13,8 @@ use bytes::{Buf, BufMut};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::state::JournalState;
+use super::rows::{Delta, PackedRows, ROW_BYTES, SortedRecords};
+use super::state::JournalHead;
 use crate::agent::observe::PersistedRow;
 use crate::catalog::{Event, EventRecord, ExtendedAttributes, KubernetesVersion, NetworkProfile, Status};
 use version::{read_kamaji, read_kubernetes, write_kamaji, write_kubernetes};
@@ -25,11 +27,12 @@ const KEY_INSTALLATION: &str = "installation";
 const KEY_EPOCH: &str = "epoch";
 const KEY_BASELINE: &str = "baseline";
 const KEY_ACKNOWLEDGED: &str = "acknowledged";
-const KEY_ROWS: &str = "rows";
+const KEY_GENERATION: &str = "generation";
+pub(super) const KEY_ROWS: &str = "rows";
+const KEY_CHANGED: &str = "changed";
+const KEY_REMOVED: &str = "removed";
 const KEY_OUTBOX: &str = "outbox";
 
-/// The bytes of a row: UID, version, status, flags.
-pub(super) const ROW_BYTES: usize = 16 + 8 + 1 + 1;
 /// The bytes of an event: uid, time, versions of Kamaji and Kubernetes, kind, detail, two versions of the control plane.
 pub(super) const EVENT_BYTES: usize = 16 + 8 + 8 + 8 + 1 + 1 + 8 + 8;
 
@@ -66,11 +69,19 @@ const PROFILES: [Option<NetworkProfile>; 6] = [
 const HAS_EXTENDED: u8 = 0b1000_0000;
 const CLUSTER_API: u8 = 0b0100_0000;
 
-/// The two maps of a ConfigMap that holds a journal.
+/// The two maps of a ConfigMap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct EncodedJournal {
+pub(super) struct EncodedConfigMap<'a> {
     pub(super) data: BTreeMap<String, String>,
-    pub(super) binary_data: BTreeMap<String, Vec<u8>>,
+    pub(super) binary_data: BTreeMap<String, Cow<'a, [u8]>>,
+}
+
+/// The content of the base's ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DecodedBase {
+    pub(super) installation: Uuid,
+    pub(super) generation: u64,
+    pub(super) rows: PackedRows,
 }
 
 /// An error of decoding a journal.
@@ -78,41 +89,92 @@ pub(super) struct EncodedJournal {
 #[error("{0}")]
 pub struct CorruptJournal(String);
 
-/// Encodes a state.
-pub(super) fn encode(state: &JournalState) -> EncodedJournal {
-    let JournalState { installation, epoch, baseline, acknowledged, rows, outbox } = state;
-    let mut data = BTreeMap::from([
-        (KEY_FORMAT.to_owned(), FORMAT.to_owned()),
-        (KEY_INSTALLATION.to_owned(), installation.hyphenated().to_string()),
-        (KEY_EPOCH.to_owned(), epoch.to_string()),
-        (KEY_BASELINE.to_owned(), baseline.to_string()),
-    ]);
+/// Encodes a head.
+pub(super) fn encode_head(head: &JournalHead) -> EncodedConfigMap<'_> {
+    let JournalHead { installation, epoch, baseline, acknowledged, outbox, generation, delta } = head;
+    let mut data = identity(*installation, *generation);
+    data.insert(KEY_EPOCH.to_owned(), epoch.to_string());
+    data.insert(KEY_BASELINE.to_owned(), baseline.to_string());
     data.extend(acknowledged.map(|time| (KEY_ACKNOWLEDGED.to_owned(), time.to_string())));
     let binary_data = BTreeMap::from([
-        (KEY_ROWS.to_owned(), pack(rows, ROW_BYTES, write_row)),
-        (KEY_OUTBOX.to_owned(), pack(outbox, EVENT_BYTES, write_event)),
+        (KEY_CHANGED.to_owned(), Cow::Borrowed(delta.changed.as_bytes())),
+        (KEY_REMOVED.to_owned(), Cow::Borrowed(delta.removed.as_bytes())),
+        (KEY_OUTBOX.to_owned(), Cow::Owned(pack(outbox, EVENT_BYTES, write_event))),
     ]);
-    EncodedJournal { data, binary_data }
+    EncodedConfigMap { data, binary_data }
 }
 
-/// Decodes a state.
-pub(super) fn decode(encoded: &EncodedJournal) -> Result<JournalState, CorruptJournal> {
-    let EncodedJournal { data, binary_data } = encoded;
-    if text(data, KEY_FORMAT)? != FORMAT {
-        return Err(invalid(KEY_FORMAT, FORMAT));
-    }
-    let packed = |key: &str| binary_data.get(key).map_or(&[][..], Vec::as_slice);
-    Ok(JournalState {
-        installation: parse(data, KEY_INSTALLATION, "a UUID")?,
+/// Encodes a base.
+pub(super) fn encode_base(installation: Uuid, generation: u64, rows: &PackedRows) -> EncodedConfigMap<'_> {
+    let binary_data = BTreeMap::from([(KEY_ROWS.to_owned(), Cow::Borrowed(rows.as_bytes()))]);
+    EncodedConfigMap { data: identity(installation, generation), binary_data }
+}
+
+/// Returns the text by which head and base name each other.
+fn identity(installation: Uuid, generation: u64) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (KEY_FORMAT.to_owned(), FORMAT.to_owned()),
+        (KEY_INSTALLATION.to_owned(), installation.hyphenated().to_string()),
+        (KEY_GENERATION.to_owned(), generation.to_string()),
+    ])
+}
+
+/// Decodes a head.
+pub(super) fn decode_head(mut encoded: EncodedConfigMap<'_>) -> Result<JournalHead, CorruptJournal> {
+    let (installation, generation) = decode_identity(&encoded)?;
+    let delta = Delta { changed: records(&mut encoded, KEY_CHANGED)?, removed: records(&mut encoded, KEY_REMOVED)? };
+    unpack_rows(KEY_CHANGED, &delta.changed)?;
+    let data = &encoded.data;
+    let outbox = encoded.binary_data.get(KEY_OUTBOX).map_or(&[][..], |bytes| bytes);
+    Ok(JournalHead {
+        installation,
         epoch: parse(data, KEY_EPOCH, "a number")?,
         baseline: parse(data, KEY_BASELINE, "true or false")?,
         acknowledged: data
             .contains_key(KEY_ACKNOWLEDGED)
             .then(|| parse(data, KEY_ACKNOWLEDGED, "an RFC 3339 time"))
             .transpose()?,
-        rows: unpack(KEY_ROWS, packed(KEY_ROWS), ROW_BYTES, read_row)?,
-        outbox: unpack(KEY_OUTBOX, packed(KEY_OUTBOX), EVENT_BYTES, read_event)?,
+        outbox: unpack(KEY_OUTBOX, outbox, EVENT_BYTES, read_event)?,
+        generation,
+        delta,
     })
+}
+
+/// Decodes a base. Its rows are not unpacked: [`unpack_rows`] finds what is wrong with one.
+pub(super) fn decode_base(mut encoded: EncodedConfigMap<'_>) -> Result<DecodedBase, CorruptJournal> {
+    let (installation, generation) = decode_identity(&encoded)?;
+    Ok(DecodedBase { installation, generation, rows: records(&mut encoded, KEY_ROWS)? })
+}
+
+fn decode_identity(EncodedConfigMap { data, .. }: &EncodedConfigMap<'_>) -> Result<(Uuid, u64), CorruptJournal> {
+    if text(data, KEY_FORMAT)? != FORMAT {
+        return Err(invalid(KEY_FORMAT, FORMAT));
+    }
+    Ok((parse(data, KEY_INSTALLATION, "a UUID")?, parse(data, KEY_GENERATION, "a number")?))
+}
+
+/// Takes the records of a key, of which there are none without the key.
+fn records<const SIZE: usize>(
+    encoded: &mut EncodedConfigMap<'_>,
+    key: &str,
+) -> Result<SortedRecords<SIZE>, CorruptJournal> {
+    let bytes = encoded.binary_data.remove(key).unwrap_or_default().into_owned();
+    if !bytes.len().is_multiple_of(SIZE) {
+        return Err(wrong_length(key, bytes.len(), SIZE));
+    }
+    let unsorted = || CorruptJournal(format!("binaryData.{key} is not in the order of the UIDs"));
+    SortedRecords::from_bytes(bytes).ok_or_else(unsorted)
+}
+
+/// Packs rows, of which no two have the same UID.
+pub(super) fn pack_rows(mut rows: Vec<PersistedRow>) -> PackedRows {
+    rows.sort_unstable_by_key(|row| row.uid);
+    PackedRows::from_bytes(pack(&rows, ROW_BYTES, write_row)).expect("they are sorted, and an index has a UID once")
+}
+
+/// Unpacks the rows of a key, which an error names.
+pub(super) fn unpack_rows(key: &str, rows: &PackedRows) -> Result<Vec<PersistedRow>, CorruptJournal> {
+    unpack(key, rows.as_bytes(), ROW_BYTES, read_row)
 }
 
 fn text<'a>(data: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str, CorruptJournal> {
@@ -126,6 +188,10 @@ fn parse<T: FromStr>(data: &BTreeMap<String, String>, key: &str, expected: &str)
 /// Returns the error for a value. It does not contain the value: in somebody else's ConfigMap that may be a secret.
 fn invalid(key: &str, expected: &str) -> CorruptJournal {
     CorruptJournal(format!("data.{key} is invalid: expected {expected}"))
+}
+
+fn wrong_length(key: &str, bytes: usize, size: usize) -> CorruptJournal {
+    CorruptJournal(format!("binaryData.{key} has {bytes} bytes, expected a multiple of {size}"))
 }
 
 fn pack<T>(records: &[T], size: usize, write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
@@ -143,10 +209,7 @@ fn unpack<T>(
     read: impl Fn(&mut &[u8]) -> Result<T, CorruptJournal>,
 ) -> Result<Vec<T>, CorruptJournal> {
     if !bytes.len().is_multiple_of(size) {
-        return Err(CorruptJournal(format!(
-            "binaryData.{key} has {} bytes, expected a multiple of {size}",
-            bytes.len()
-        )));
+        return Err(wrong_length(key, bytes.len(), size));
     }
     let record = |(number, mut bytes): (usize, &[u8])| {
         read(&mut bytes)

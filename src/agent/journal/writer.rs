@@ -56,10 +56,10 @@ impl JournalWriter {
         checkpoint: Checkpoint,
     ) -> (Self, WriterOutcome) {
         let result = self.journal.write(state).await;
+        let bytes = self.journal.take_written();
+        self.budget.spend(bytes);
         match &result {
             Ok(()) => {
-                let bytes = self.journal.size();
-                self.budget.spend(bytes);
                 self.backoff = Backoff::new(RETRY_MIN, self.retry_max_interval);
                 self.throttle.recovered(|| tracing::info!(bytes, "the journal is written again"));
             }

@@ -11,7 +11,7 @@ use super::snapshots;
 use crate::servers::{ApiServer, documents, eventually, tcp};
 
 /// Verb, API group, resource and name of each right that the chart grants, and whether it stays while telemetry is off.
-const RIGHTS: [(&str, &str, &str, &str, bool); 12] = [
+const RIGHTS: [(&str, &str, &str, &str, bool); 16] = [
     ("list", "kamaji.clastix.io", "tenantcontrolplanes", "", false),
     ("watch", "kamaji.clastix.io", "tenantcontrolplanes", "", false),
     ("list", "kamaji.clastix.io", "datastores", "", false),
@@ -23,7 +23,11 @@ const RIGHTS: [(&str, &str, &str, &str, bool); 12] = [
     ("create", "coordination.k8s.io", "leases", "", false),
     ("update", "coordination.k8s.io", "leases", JOURNAL, false),
     ("delete", "", "configmaps", JOURNAL, true),
+    ("get", "", "configmaps", "kamaji-telemetry-base", false),
+    ("update", "", "configmaps", "kamaji-telemetry-base", false),
+    ("delete", "", "configmaps", "kamaji-telemetry-base", true),
     ("delete", "", "configmaps", "kamaji-telemetry-quarantine", true),
+    ("delete", "", "configmaps", "kamaji-telemetry-base-quarantine", true),
 ];
 
 async fn is_allowed(cluster: &ApiServer, (verb, group, resource, name): (&str, &str, &str, &str)) -> bool {

@@ -157,7 +157,7 @@ impl Scene {
             pod.agent.logged("telemetry is off").await;
             pod.agent.ready().await;
             self.change_control_planes(round).await;
-            let repeated = async || (since().iter().filter(|request| request.is_erasure()).count() >= 4).then_some(());
+            let repeated = async || (since().iter().filter(|request| request.is_erasure()).count() >= 8).then_some(());
             eventually("repeated deletions", repeated).await;
             let follows_kamaji = matches!(opt_out, OptOut::Kamaji);
             let mut others = since();

@@ -1,5 +1,7 @@
 //! Permissions that the chart grants to the agent: each is used, and each is needed.
 
+use std::cell::Cell;
+
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -107,7 +109,9 @@ impl Case {
         for object in self.objects(rendered) {
             cluster.apply_one(&object).await;
         }
-        for name in [JOURNAL, "kamaji-telemetry-quarantine"] {
+        for name in
+            [JOURNAL, "kamaji-telemetry-base", "kamaji-telemetry-quarantine", "kamaji-telemetry-base-quarantine"]
+        {
             let metadata = json!({"name": name, "namespace": self.namespace});
             let state = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}});
             cluster.apply_one(&state).await;
@@ -148,7 +152,17 @@ async fn rendered(more: &str) -> Vec<Value> {
 async fn every_permission_is_used_and_needed() {
     // Without streaming lists, the agent needs both verbs on TenantControlPlanes.
     let cluster = ApiServer::start_for_a_chart_without_streaming().await;
-    cluster.create(tcp("a")).await;
+    // More than the journal holds without a base.
+    for number in 0..70 {
+        cluster.create(tcp(&format!("tenant-{number}"))).await;
+    }
+    let changes = Cell::new(35);
+    let change = async |permission: &Permission| {
+        if permission.names == ["kamaji-telemetry-base"] {
+            changes.set(changes.get() + 1);
+            cluster.upgrade("tenant-0", &format!("v1.{}.0", changes.get())).await;
+        }
+    };
     let rendered = rendered("").await;
     let permissions = permissions(&rendered);
     let cases = permissions.iter().cloned().map(Some).chain([None]).enumerate();
@@ -161,12 +175,18 @@ async fn every_permission_is_used_and_needed() {
     agent.ready().await;
     let requests = || cluster.requests_of_account(&all.namespace, NAME);
     for permission in &permissions {
-        let used = async || requests().iter().any(|request| permission.allows(request)).then_some(());
+        let used = async || {
+            change(permission).await;
+            requests().iter().any(|request| permission.allows(request)).then_some(())
+        };
         eventually(&format!("the use of {permission:?}"), used).await;
     }
     for (case, agent) in cases.iter().zip(&agents) {
         let Some(permission) = &case.removed else { continue };
-        let reported = async || agent.log().lines().any(|line| permission.is_missing_in(line)).then_some(());
+        let reported = async || {
+            change(permission).await;
+            agent.log().lines().any(|line| permission.is_missing_in(line)).then_some(())
+        };
         eventually(&format!("a log line about the missing {permission:?}"), reported).await;
     }
 

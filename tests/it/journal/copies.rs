@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kamaji_telemetry::agent::journal::JournalState;
-use kamaji_telemetry::agent::journal::config_map::NAME;
+use kamaji_telemetry::agent::journal::config_map::{BASE_NAME, NAME};
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::*;
@@ -174,7 +174,11 @@ async fn only_a_journal_with_the_uid_of_its_own_config_map_is_continued() {
         let expected = JournalState { installation: opened.installation, epoch: 1, ..JournalState::new() };
         assert_eq!(opened, expected, "{name}: nothing of it is kept");
         let view = store(&cluster).read().await.unwrap().unwrap();
-        assert_eq!((view.state, view.is_copy), (opened.clone(), false), "{name}");
+        assert_eq!(
+            (view.state.installation, view.state.epoch, view.is_copy),
+            (opened.installation, 1, false),
+            "{name}"
+        );
         let written = journal(&cluster).await;
         assert!(is_owned_by_its_uid(&written) && written.metadata.owner_references.is_none(), "{name}: {written:?}");
         let (_, again) = store(&cluster).open("").await.unwrap();
@@ -207,4 +211,82 @@ async fn forgetting_a_copy_does_not_have_its_original_erased() {
     assert!(text.contains("It was a copy") && text.contains("have nothing erased"), "{text}");
     assert!(text.contains(&state.installation.to_string()), "{text}");
     assert!(elsewhere.get_opt(NAME).await.unwrap().is_none());
+}
+
+fn row(uid: u128, version: &str) -> PersistedRow {
+    let reported = KubernetesVersion::normalize(version);
+    PersistedRow { uid: Uuid::from_u128(uid), reported, status: Status::Ready, deleted_reported: false }
+}
+
+/// Writes a journal with a base of generation 1, and one row that differs from it. Returns the state.
+async fn write_with_base(cluster: &ApiServer) -> JournalState {
+    let (mut fenced, state) = store(cluster).open("").await.unwrap();
+    let rows: Vec<_> = (0..100).map(|uid| row(uid, "v1.35.0")).collect();
+    fenced.write(JournalState { rows: rows.clone(), baseline: true, ..state.clone() }).await.unwrap();
+    let rows = rows.into_iter().map(|old| if old.uid.is_nil() { row(0, "v1.36.0") } else { old }).collect();
+    let state = JournalState { rows, baseline: true, ..state };
+    fenced.write(state.clone()).await.unwrap();
+    state
+}
+
+async fn base(cluster: &ApiServer) -> ConfigMap {
+    config_maps(cluster).get(BASE_NAME).await.unwrap()
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_journal_is_continued_with_its_own_base_and_not_with_another() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let written = write_with_base(&cluster).await;
+    let (head, original) = (journal(&cluster).await, base(&cluster).await);
+    assert_eq!((data(&head, "generation"), data(&original, "generation")), ("1".to_owned(), "1".to_owned()));
+    assert_eq!(head.binary_data.as_ref().unwrap()["changed"].0.len(), 26, "the row that differs");
+    let (_, opened) = store(&cluster).open("").await.unwrap();
+    assert_eq!(opened, JournalState { epoch: 2, ..written.clone() });
+    // A base that was restored belongs to another generation, or to another installation.
+    let other = |key: &str, value: &str| {
+        let mut other = original.clone();
+        other.metadata.resource_version = None;
+        other.data.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
+        other
+    };
+    let another = Uuid::new_v4().to_string();
+    for other in
+        [None, Some(other("generation", "0")), Some(other("generation", "3")), Some(other("installation", &another))]
+    {
+        match &other {
+            None => drop(config_maps(&cluster).delete(BASE_NAME, &DeleteParams::default()).await.unwrap()),
+            Some(other) => {
+                let mut other = other.clone();
+                other.metadata.uid = base(&cluster).await.metadata.uid;
+                config_maps(&cluster).replace(BASE_NAME, &PostParams::default(), &other).await.unwrap();
+            }
+        }
+        let before = data(&journal(&cluster).await, "installation");
+        let (_, opened) = store(&cluster).open("").await.unwrap();
+        assert_ne!(opened.installation.to_string(), before, "{other:?}");
+        assert!(opened.rows.is_empty() && !opened.baseline && opened.outbox.is_empty(), "{opened:?}");
+        assert_eq!(data(&base(&cluster).await, "installation"), opened.installation.to_string());
+        store(&cluster).erase().await.unwrap();
+        write_with_base(&cluster).await;
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn a_base_that_is_none_is_quarantined_and_all_of_it_is_erased() {
+    let cluster = ApiServer::start_with_kamaji().await;
+    let written = write_with_base(&cluster).await;
+    let mut foreign = base(&cluster).await;
+    (foreign.data, foreign.binary_data) = (Some([("mine".to_owned(), "a".to_owned())].into()), None);
+    foreign.metadata.resource_version = None;
+    config_maps(&cluster).replace(BASE_NAME, &PostParams::default(), &foreign).await.unwrap();
+    let (_, opened) = store(&cluster).open("").await.unwrap();
+    assert!(opened.installation != written.installation && opened.rows.is_empty());
+    let copy = config_maps(&cluster).get(&format!("{BASE_NAME}-quarantine")).await.unwrap();
+    assert_eq!(copy.data, foreign.data);
+    assert!(store(&cluster).erase().await.unwrap());
+    let left = config_maps(&cluster).list(&ListParams::default()).await.unwrap();
+    let left: Vec<_> = left.items.iter().filter_map(|left| left.metadata.name.as_deref()).collect();
+    assert!(left.iter().all(|name| !name.starts_with(NAME)), "{left:?}");
 }

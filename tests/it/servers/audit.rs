@@ -33,8 +33,9 @@ pub(crate) struct Request {
 impl Request {
     /// Returns whether the request deletes the agent's state, the only one allowed while telemetry is off.
     pub(crate) fn is_erasure(&self) -> bool {
-        let ours = ["kamaji-telemetry", "kamaji-telemetry-quarantine"];
-        self.verb == "delete" && self.resource == "configmaps" && ours.contains(&&*self.name)
+        let ours = ["", "-base", "-quarantine", "-base-quarantine"];
+        let is_ours = self.name.strip_prefix("kamaji-telemetry").is_some_and(|rest| ours.contains(&rest));
+        self.verb == "delete" && self.resource == "configmaps" && is_ours
     }
 
     /// Returns whether the request reads Kamaji's operator, which is allowed if telemetry follows its opt-out.

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use http::{Method, Request as HttpRequest, Response, StatusCode};
+use kube::Client;
 use kube::client::Body;
 use serde_json::json;
 use tower::service_fn;
@@ -12,7 +13,11 @@ use super::*;
 async fn journal<const N: usize>(versions: [Option<&'static str>; N]) -> FencedJournal {
     let mut finds = std::iter::once(None).chain(versions);
     let service = service_fn(move |request: HttpRequest<Body>| {
-        let found = if request.method() == Method::GET { finds.next().flatten() } else { Some("10") };
+        let found = match (request.method(), request.uri().path().ends_with(BASE_NAME)) {
+            (&Method::GET, false) => finds.next().flatten(),
+            (&Method::GET, true) => None,
+            _ => Some("10"),
+        };
         let (status, body) = match found {
             Some(version) => (StatusCode::OK, json!({"metadata": {"resourceVersion": version}})),
             None => {

@@ -88,7 +88,9 @@ async fn assert_no_rights(scene: &Scene) {
     let user = format!("--as=system:serviceaccount:{}:{}", scene.namespace, Workload::Agent.name());
     let may =
         async |verb: &str, object: &str| scene.in_namespace(&["auth", "can-i", verb, object, &user]).await.is_ok();
-    assert!(may("delete", "configmaps/kamaji-telemetry").await);
+    for name in ["kamaji-telemetry", "kamaji-telemetry-base"] {
+        assert!(may("delete", &format!("configmaps/{name}")).await);
+    }
     let others = [
         ("list", "tenantcontrolplanes.kamaji.clastix.io"),
         ("watch", "tenantcontrolplanes.kamaji.clastix.io"),

@@ -6,7 +6,8 @@ use crate::node::scene::{Scene, Workload};
 use crate::node::traffic::Traffic;
 
 /// The names of the objects that the agent creates itself.
-const STATE: [&str; 2] = ["kamaji-telemetry", "kamaji-telemetry-quarantine"];
+const STATE: [&str; 4] =
+    ["kamaji-telemetry", "kamaji-telemetry-base", "kamaji-telemetry-quarantine", "kamaji-telemetry-base-quarantine"];
 
 impl Scene {
     /// Waits until the agent of this namespace has a state, and returns the installation's UUID in it.

@@ -5,12 +5,17 @@ use std::process::ExitCode;
 
 use kamaji_telemetry::cli::{Cli, LogFormat, UsageError};
 use kamaji_telemetry::process::json_log::FlatJson;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// The log filter if `RUST_LOG` is not set. The libraries' own events contain bodies, addresses and each retry; the
+/// The variable with the log filter.
+const FILTER_VARIABLE: &str = "RUST_LOG";
+
+/// The log filter if the variable is not set. The libraries' own events contain bodies, addresses and each retry; the
 /// program logs whatever of that an operator has to know.
-const DEFAULT_FILTER: &str = "kamaji_telemetry=info";
+const DEFAULT_FILTER: (&str, LevelFilter) = ("kamaji_telemetry", LevelFilter::INFO);
 
 fn main() -> ExitCode {
     let cli = Cli::parse_or_exit();
@@ -36,13 +41,15 @@ fn print_error(format: LogFormat, error: &anyhow::Error) {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    // An empty variable is unset, where `EnvFilter` would log errors only.
-    let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
-    let filter = variable.and_then(|filter| EnvFilter::try_new(filter).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // An empty variable is unset, rather than a filter that lets nothing pass.
+    let variable = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.is_empty());
+    let filter: Option<Targets> = variable.and_then(|filter| filter.parse().ok());
+    let filter = filter.unwrap_or_else(|| Targets::from_iter([DEFAULT_FILTER]));
+    // The subscriber's own limit is INFO.
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
+    let log = log.with_writer(std::io::stderr).with_target(false);
     match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.fmt_fields(JsonFields::new()).event_format(FlatJson).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).finish().with(filter).init(),
+        LogFormat::Json => log.fmt_fields(JsonFields::new()).event_format(FlatJson).finish().with(filter).init(),
     }
 }

@@ -104,6 +104,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 - name: KAMAJI_TELEMETRY_DISABLE_TELEMETRY
   value: "true"
 {{- end }}
+{{- /* glibc gives freed memory back, such as that of a list. Without this it raises its thresholds after the first large buffer. */}}
+- name: MALLOC_TOP_PAD_
+  value: "65536"
 - name: KAMAJI_TELEMETRY_LOG_FORMAT
   value: {{ .Values.logFormat | quote }}
 - name: KAMAJI_TELEMETRY_EXPORT_INTERVAL

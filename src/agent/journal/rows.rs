@@ -63,7 +63,9 @@ impl<const SIZE: usize> SortedRecords<SIZE> {
         let mut records: Vec<_> = records.collect();
         records.sort_unstable();
         records.dedup();
-        Self(records.into_iter().flatten().copied().collect())
+        let mut bytes = Vec::with_capacity(records.len() * SIZE);
+        records.into_iter().for_each(|record| bytes.extend_from_slice(record));
+        Self(bytes)
     }
 }
 
@@ -88,7 +90,7 @@ impl Delta {
         let mut rows = Vec::with_capacity(base.0.len() + self.changed.0.len());
         for (old, new) in join(base, &self.changed) {
             let kept = old.filter(|old| self.removed.get(uid_of_row(old)).is_none());
-            rows.extend(new.or(kept).into_iter().flatten());
+            rows.extend_from_slice(new.or(kept).map_or(&[], |row| row));
         }
         SortedRecords(rows)
     }

@@ -10,9 +10,10 @@ use crate::servers::checkout;
 
 /// Flags of other programs that the examples call: helm, kubectl, docker, cargo, cosign, make's tools, a collector, and
 /// Kamaji's operator, whose `--disable-telemetry` is the agent's too.
-const OTHERS: [&str; 49] = [
+const OTHERS: [&str; 53] = [
     "--backup",
     "--bench",
+    "--bins",
     "--bundle",
     "--certificate-identity-regexp",
     "--certificate-oidc-issuer",
@@ -34,11 +35,13 @@ const OTHERS: [&str; 49] = [
     "--locked",
     "--logs",
     "--namespace",
+    "--no-default-features",
     "--nocapture",
     "--output",
     "--path",
     "--privileged",
     "--profile",
+    "--program",
     "--quick",
     "--release",
     "--replicas",
@@ -50,6 +53,7 @@ const OTHERS: [&str; 49] = [
     "--set",
     "--shrink",
     "--signer-workflow",
+    "--size-sort",
     "--skip-tests",
     "--start",
     "--stored",

@@ -14,6 +14,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 FIGURES := $(TARGET_DIR)/tmp/faults
 BACKEND_FIGURES := $(TARGET_DIR)/tmp/backend
 NODE_FIGURES := $(TARGET_DIR)/tmp/node
+BUDGETS := $(abspath $(TARGET_DIR))/budgets.md
 
 # The tests that write their expected output where KAMAJI_TELEMETRY_WRITE is set.
 WRITERS := chart::snapshots::the_chart_renders_its_snapshots \
@@ -131,6 +132,21 @@ soak: tools ## Fuzz validation with a million inputs, run half an hour of random
 .PHONY: measure
 measure: tools ## Measure the relay's memory against the chart's limit: takes minutes
 	$(call step,measure,cargo test $(CARGO_FLAGS) --test it -- --ignored --nocapture relay::memory)
+
+# The agent's program as it is shipped, since most of its memory is pages of the program. The changes go through real servers.
+# The table is in target/budgets.md too.
+.PHONY: bench
+bench: tools dist ## Measure every budget, and print the table of docs/performance.md: takes an hour, on a machine without other load
+	@rm -f $(BUDGETS)
+	export KAMAJI_TELEMETRY_BUDGETS=$(BUDGETS) KAMAJI_TELEMETRY_CHANGES=1000
+	for objects in 10000 100000; do
+		MALLOC_TOP_PAD_=65536 cargo bench --locked --bench observe -- $$objects --program $(TARGET_DIR)/images/dist/agent/kamaji-telemetry
+	done
+	cargo bench --locked --bench ingest
+	cargo bench --locked --bench insights
+	cargo test --profile bench --locked --features real-servers --test it -- --nocapture --test-threads=1 commit_delay
+	@echo "$$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo), $$(nproc) cores, Linux $$(uname -r), $$(date -u +%F), commit $$(git rev-parse --short HEAD)"
+	@printf '\n| what | reached | budget | |\n|---|---|---|---|\n' && cat $(BUDGETS)
 
 .PHONY: dist
 dist: ## Build the binary of each image as it is shipped, in target/images/dist, and check its size

@@ -16,6 +16,8 @@
 #[path = "../shared/backend.rs"]
 mod backend;
 mod backup;
+#[path = "../shared/budget.rs"]
+mod budget;
 mod connection;
 mod fill;
 mod generated;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::budget::add_row;
 use crate::load::{Acknowledged, Shape};
 use crate::measured::{self, BenchServer, Measured, Row};
 use crate::requests::Kind;
+use crate::spread::Spread;
 use crate::{Scale, growth, stored, usage};
 
 /// The loads: a single agent; many agents with one call in flight each; eight connections of gateways with as many
@@ -59,6 +61,7 @@ fn ingest(Scale { rounds, seconds, .. }: Scale) -> anyhow::Result<()> {
         let [none, sqlite] =
             [&none, &sqlite].map(|rounds| rounds.iter().map(|round| round[position]).collect::<Vec<_>>());
         measured::print(shape.name, &ROWS, &none, &sqlite);
+        add_rows(shape, &none, &sqlite)?;
     }
     println!("after each round, the file has exactly the acknowledged records");
     Ok(())
@@ -73,4 +76,27 @@ fn round(file: Option<&Path>, seconds: u64) -> anyhow::Result<Vec<Measured>> {
     server.end()?;
     file.map_or(Ok(()), |file| stored::check(file, 0, &acknowledged))?;
     Ok(measured)
+}
+
+/// The largest CPU time of a request with one event, in microseconds.
+const MAX_CPU: f64 = 90.0;
+
+/// The least part of the throughput of a store that does nothing, but for batches, which one writer can't reach.
+const MIN_RATIO: f64 = 0.5;
+
+/// Adds what was reached to the table of budgets.
+fn add_rows(shape: &Shape, none: &[Measured], sqlite: &[Measured]) -> anyhow::Result<()> {
+    let median =
+        |rounds: &[Measured], figure: fn(&Measured) -> f64| Spread::of(rounds.iter().map(figure).collect()).median;
+    let what = |figure: &str| format!("backend, {}: {figure}", shape.name);
+    if matches!(shape.kind, Kind::Events(1)) {
+        let cpu = median(sqlite, |measured| measured.server_cpu);
+        add_row(&what("CPU a request, stored"), &format!("{cpu:.0} µs"), "≤ 90 µs", cpu <= MAX_CPU)?;
+    }
+    if shape.connections > 1 && !matches!(shape.kind, Kind::Events(2..)) {
+        let [stored, none] = [sqlite, none].map(|rounds| median(rounds, Measured::records_per_second));
+        let ratio = stored / none;
+        add_row(&what("throughput to no store"), &format!("{ratio:.2}"), "≥ 0.5", ratio >= MIN_RATIO)?;
+    }
+    Ok(())
 }

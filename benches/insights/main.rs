@@ -5,6 +5,8 @@
 //! each day. Each question is asked alone, and then while gauges come in; each page is read over HTTP, without what
 //! readers share.
 
+#[path = "../shared/budget.rs"]
+mod budget;
 mod fill;
 mod pages;
 mod questions;
@@ -71,9 +73,13 @@ impl Times {
         Ok(Self(all))
     }
 
+    /// Returns a percentile in milliseconds.
+    fn at(&self, percent: usize) -> f64 {
+        self.0[(self.0.len() - 1) * percent / 100].as_secs_f64() * 1_000.0
+    }
+
     /// Returns the median, the 99th percentile and the longest, in milliseconds.
     fn show(&self) -> String {
-        let at = |percent: usize| self.0[(self.0.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
-        format!("{:8.1} {:8.1} {:8.1}", at(50), at(99), at(100))
+        format!("{:8.1} {:8.1} {:8.1}", self.at(50), self.at(99), self.at(100))
     }
 }

@@ -11,6 +11,8 @@
 //! one that was built with the feature `agent` alone.
 
 mod access;
+#[path = "../shared/budget.rs"]
+mod budget;
 mod cluster;
 mod fold;
 mod observed;

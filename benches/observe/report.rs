@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use kamaji_telemetry::agent::journal::ROW_LIMIT;
 
 use crate::access::Access;
+use crate::budget::add_row;
 use crate::process::Process;
 use crate::program::Program;
 use crate::sink::{self, Received};
@@ -111,7 +112,7 @@ fn measure(server: &mut Process, access: &str, options: &Options<'_>) -> anyhow:
         agent.push(agent_round(server, started, reports, &received)?);
     }
     print(&bare, &watch, &agent);
-    Ok(())
+    add_rows(options, &bare, &agent)
 }
 
 /// Runs a reader that detects the end of the sync and of the changes itself.
@@ -204,4 +205,26 @@ fn print(bare: &[Round], watch: &[Round], agent: &[Round]) {
             agent.median / bare.median,
         );
     }
+}
+
+/// The number of control planes from which on the larger budget of memory holds.
+const LARGE: usize = 100_000;
+
+/// Adds what was reached to the table of budgets.
+fn add_rows(options: &Options<'_>, bare: &[Round], agent: &[Round]) -> anyhow::Result<()> {
+    let median = |rounds: &[Round], figure: fn(&Round) -> f64| Spread::of(rounds.iter().map(figure).collect()).median;
+    let server = if options.kubeconfig.is_some() { "a real API server" } else { "the simulated API" };
+    let what = |figure: &str| format!("agent, {} control planes, {server}: {figure}", options.objects);
+    let budget = if options.objects < LARGE { 13.0 } else { 20.0 };
+    let memory = median(agent, |round| round.memory);
+    add_row(&what("peak memory"), &format!("{memory:.1} MB"), &format!("≤ {budget} MB"), memory <= budget)?;
+    if options.objects >= LARGE {
+        return Ok(());
+    }
+    let cpu = median(agent, |round| round.cpu) / median(bare, |round| round.cpu);
+    add_row(&what("CPU of the first sync"), &format!("{cpu:.2} × the bare reader"), "≤ 2 ×", cpu <= 2.0)?;
+    let time = median(agent, |round| round.time) / median(bare, |round| round.time);
+    add_row(&what("time of the first sync"), &format!("{time:.2} × the bare reader"), "≤ 1.2 ×", time <= 1.2)?;
+    let change = median(agent, |round| round.change);
+    Ok(add_row(&what("CPU a change"), &format!("{change:.3} ms"), "≤ 0.15 ms", change <= 0.15)?)
 }

@@ -53,7 +53,9 @@ impl Observed for SimulatedCluster {
 
     fn restore(&self) -> anyhow::Result<()> {
         // The first agent has no journal yet.
-        self.delete(Kind::ConfigMap, AGENT_NAMESPACE, journal::NAME).ok();
+        for name in [journal::NAME, journal::BASE_NAME] {
+            self.delete(Kind::ConfigMap, AGENT_NAMESPACE, name).ok();
+        }
         let mut last = tenant(LAST);
         last["metadata"]["finalizers"] = json!([]);
         Ok(self.create(Kind::TenantControlPlane, NAMESPACE, last)?)

@@ -42,7 +42,7 @@ mod sqlite;
 pub(crate) mod tls;
 
 /// Prints figures, and keeps them as `target/tmp/backend/{file}.md`: output of tests that pass is not shown.
-fn figures(file: &str, figures: &str) {
+pub(crate) fn figures(file: &str, figures: &str) {
     println!("{figures}");
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("backend");
     std::fs::create_dir_all(&folder).unwrap();

@@ -14,6 +14,7 @@ mod backend;
 mod browser;
 mod chart;
 mod cluster;
+mod commit_delay;
 mod completion;
 mod consent;
 mod docs;

@@ -64,7 +64,9 @@ impl<const SIZE: usize> SortedRecords<SIZE> {
         records.sort_unstable();
         records.dedup();
         let mut bytes = Vec::with_capacity(records.len() * SIZE);
-        records.into_iter().for_each(|record| bytes.extend_from_slice(record));
+        for record in records {
+            bytes.extend_from_slice(record);
+        }
         Self(bytes)
     }
 }

@@ -64,6 +64,26 @@ annotations:
 {{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
+{{/* Returns "true" if the store is in PostgreSQL, and nothing if it is in a file of SQLite. */}}
+{{- define "kamaji-telemetry-backend.isPostgres" -}}
+{{- with .Values.store.postgres }}{{ if or .address .existingSecret }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/* Returns the workload of the backend, as kubectl takes it. */}}
+{{- define "kamaji-telemetry-backend.workload" -}}
+{{ ternary "deploy" "sts" (ne (include "kamaji-telemetry-backend.isPostgres" .) "") }}/{{ include "kamaji-telemetry-backend.name" . }}
+{{- end }}
+
+{{/* Returns the ports of PostgreSQL's servers in the address, as YAML: 5432 where it names none. */}}
+{{- define "kamaji-telemetry-backend.postgresPorts" -}}
+{{- $hosts := regexReplaceAll "^postgres(ql)?://([^@/]*@)?([^/?]*).*$" .Values.store.postgres.address "${3}" }}
+{{- $ports := list }}
+{{- range splitList "," $hosts }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "5432" | int64) }}
+{{- end }}
+{{- toYaml (uniq $ports) }}
+{{- end }}
+
 {{- define "kamaji-telemetry-backend.storeClaim" -}}
 {{ .Values.store.sqlite.persistence.existingClaim | default (include "kamaji-telemetry-backend.name" .) }}
 {{- end }}

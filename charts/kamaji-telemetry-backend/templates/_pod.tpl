@@ -3,10 +3,25 @@ Returns the environment variables of all pods that open the store. SQLite's temp
 system is read-only.
 */}}
 {{- define "kamaji-telemetry-backend.storeVariables" -}}
+{{- if include "kamaji-telemetry-backend.isPostgres" . }}
+{{- with .Values.store.postgres -}}
+- name: KAMAJI_TELEMETRY_STORE
+  value: {{ .address | quote }}
+- name: KAMAJI_TELEMETRY_STORE_PASSWORD_FILE
+  value: /etc/kamaji-telemetry/store/password
+{{- if .caSecret.name }}
+- name: KAMAJI_TELEMETRY_STORE_CA_FILE
+  value: /etc/kamaji-telemetry/store-ca/ca.crt
+{{- end }}
+- name: KAMAJI_TELEMETRY_STORE_REQUIRE_STANDBY
+  value: {{ .requireStandby | quote }}
+{{- end }}
+{{- else -}}
 - name: KAMAJI_TELEMETRY_STORE
   value: sqlite:/var/lib/kamaji-telemetry/telemetry.db
 - name: SQLITE_TMPDIR
   value: /var/lib/kamaji-telemetry
+{{- end }}
 - name: KAMAJI_TELEMETRY_LOG_FORMAT
   value: {{ .Values.logFormat | quote }}
 {{- end }}
@@ -206,8 +221,19 @@ Returns the volume mounts of the backend. Secrets are mounted as directories: a 
 changes of the Secret.
 */}}
 {{- define "kamaji-telemetry-backend.mounts" -}}
+{{- if include "kamaji-telemetry-backend.isPostgres" . -}}
+- name: store-password
+  mountPath: /etc/kamaji-telemetry/store
+  readOnly: true
+{{- if .Values.store.postgres.caSecret.name }}
+- name: store-ca
+  mountPath: /etc/kamaji-telemetry/store-ca
+  readOnly: true
+{{- end }}
+{{- else -}}
 - name: store
   mountPath: /var/lib/kamaji-telemetry
+{{- end }}
 {{- if include "kamaji-telemetry-backend.tlsSecret" . }}
 - name: tls
   mountPath: /etc/kamaji-telemetry/tls
@@ -235,9 +261,32 @@ changes of the Secret.
 
 {{/* Returns the volumes of the backend's pod. */}}
 {{- define "kamaji-telemetry-backend.volumes" -}}
+{{- if include "kamaji-telemetry-backend.isPostgres" . }}
+{{- with .Values.store.postgres -}}
+- name: store-password
+  secret:
+    secretName: {{ .existingSecret | quote }}
+    defaultMode: {{ include "kamaji-telemetry-backend.secretMode" . }}
+    items:
+      - key: {{ .passwordKey | quote }}
+        path: password
+{{- with .caSecret }}
+{{- if .name }}
+- name: store-ca
+  secret:
+    secretName: {{ .name | quote }}
+    defaultMode: {{ include "kamaji-telemetry-backend.secretMode" . }}
+    items:
+      - key: {{ .key | quote }}
+        path: ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else -}}
 - name: store
   persistentVolumeClaim:
     claimName: {{ include "kamaji-telemetry-backend.storeClaim" . | quote }}
+{{- end }}
 {{- with include "kamaji-telemetry-backend.tlsSecret" . }}
 - name: tls
   secret:
@@ -269,4 +318,90 @@ changes of the Secret.
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Returns the pod template of the backend. */}}
+{{- define "kamaji-telemetry-backend.podTemplate" -}}
+metadata:
+  labels:
+    {{- $own := include "kamaji-telemetry-backend.serverLabels" . | fromYaml }}
+    {{- toYaml (mergeOverwrite (deepCopy .Values.extraLabels) (deepCopy .Values.podLabels) $own) | nindent 4 }}
+  {{- with .Values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- include "kamaji-telemetry-backend.podSpec" . | nindent 2 }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
+  {{- else if include "kamaji-telemetry-backend.isPostgres" . }}
+  # On different nodes where there are some.
+  topologySpreadConstraints:
+    - topologyKey: kubernetes.io/hostname
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "kamaji-telemetry-backend.serverLabels" . | nindent 10 }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
+  containers:
+    - name: backend
+      image: {{ include "kamaji-telemetry-backend.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      args:
+        - backend
+        - serve
+        {{- range .Values.extraArgs }}
+        - {{ . | quote }}
+        {{- end }}
+      env:
+        {{- include "kamaji-telemetry-backend.variables" . | nindent 8 }}
+        {{- with .Values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      ports:
+        - name: grpc
+          containerPort: 4317
+        - name: http
+          containerPort: 4318
+        - name: health
+          containerPort: 8080
+      # The backend answers within 0.3 s. A probe before that would leave a Warning event at every start, so the first one is
+      # made after 1 s, the shortest delay that Kubernetes has. 30 more are for a node under load.
+      startupProbe:
+        httpGet:
+          path: /livez
+          port: health
+        initialDelaySeconds: 1
+        periodSeconds: 1
+        failureThreshold: 30
+      # During a migration of the store, which may take minutes, the backend is live but not ready.
+      livenessProbe:
+        httpGet:
+          path: /livez
+          port: health
+      # The period is what a start waits at most once the store is open; the response is kept in memory. The backend looks at
+      # its store every 5 s: 5 failures, so that one slow response takes the pod out of the Service no sooner than that.
+      readinessProbe:
+        httpGet:
+          path: /readyz
+          port: health
+        periodSeconds: 1
+        failureThreshold: 5
+      {{- with .Values.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      securityContext:
+        {{- include "kamaji-telemetry-backend.securityContext" . | nindent 8 }}
+      volumeMounts:
+        {{- include "kamaji-telemetry-backend.mounts" . | nindent 8 }}
+  volumes:
+    {{- include "kamaji-telemetry-backend.volumes" . | nindent 4 }}
 {{- end }}

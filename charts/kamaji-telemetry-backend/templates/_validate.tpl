@@ -2,6 +2,7 @@
 {{- define "kamaji-telemetry-backend.validate" -}}
 {{- include "kamaji-telemetry-backend.validateTls" . }}
 {{- include "kamaji-telemetry-backend.validateExposure" . }}
+{{- include "kamaji-telemetry-backend.validateStore" . }}
 {{- include "kamaji-telemetry-backend.validateRestore" . }}
 {{- include "kamaji-telemetry-backend.validateRouteHostnames" . }}
 {{- $modes := .Values.store.sqlite.persistence.accessModes }}
@@ -28,6 +29,32 @@
 {{- end }}
 {{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
 {{- fail (printf "service.externalTrafficPolicy is %q, yet service.type is ClusterIP, which has none: leave it empty, or set service.type to NodePort or LoadBalancer" .Values.service.externalTrafficPolicy) }}
+{{- end }}
+{{- end }}
+
+{{/* Fails if values of the two kinds of stores contradict each other. */}}
+{{- define "kamaji-telemetry-backend.validateStore" -}}
+{{- $postgres := .Values.store.postgres }}
+{{- if include "kamaji-telemetry-backend.isPostgres" . }}
+{{- if not $postgres.address }}
+{{- fail (printf "store.postgres.existingSecret is %q, yet store.postgres.address is empty: set it to postgres://USER@HOST/DATABASE; for SQLite leave both empty" $postgres.existingSecret) }}
+{{- end }}
+{{- if not $postgres.existingSecret }}
+{{- fail "store.postgres.address is set, yet store.postgres.existingSecret is empty: set it to the Secret with the user's password; for SQLite leave both empty" }}
+{{- end }}
+{{- if .Values.backup.enabled }}
+{{- fail "backup.enabled is true, yet the store is in PostgreSQL, whose backups are those of its operator, by base backups and an archive of WAL: leave backup.enabled=false" }}
+{{- end }}
+{{- with .Values.restore.backup }}
+{{- fail (printf "restore.backup is %q, yet the store is in PostgreSQL, which its operator restores: leave restore.backup empty" .) }}
+{{- end }}
+{{- else }}
+{{- if gt (.Values.replicas | int64) 1 }}
+{{- fail (printf "replicas is %d, yet the store is a file of SQLite, which one process writes: set store.postgres.address and store.postgres.existingSecret, or leave replicas unset" (.Values.replicas | int64)) }}
+{{- end }}
+{{- if $postgres.caSecret.name }}
+{{- fail (printf "store.postgres.caSecret.name is %q, yet store.postgres.address is empty, and the store is a file of SQLite: set the address, or leave this empty" $postgres.caSecret.name) }}
+{{- end }}
 {{- end }}
 {{- end }}
 

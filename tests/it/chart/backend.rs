@@ -6,6 +6,7 @@ mod job;
 mod maintenance;
 mod missing_values;
 mod pod;
+mod postgres;
 mod release;
 mod selection;
 pub(super) mod snapshots;

@@ -6,8 +6,22 @@ use super::offline;
 use crate::chart::snapshots::{compare, topology_spread};
 
 /// Returns the name and the values of each snapshot.
-pub(super) fn all() -> [(&'static str, Value); 3] {
-    [("default", json!({})), ("everything", everything()), ("restore", restore())]
+pub(super) fn all() -> [(&'static str, Value); 4] {
+    [("default", json!({})), ("everything", everything()), ("restore", restore()), ("postgres", postgres())]
+}
+
+/// Returns values that set everything of a store in PostgreSQL.
+pub(super) fn postgres() -> Value {
+    json!({
+        "store": {"postgres": {
+            "address": "postgres://telemetry@db-a.example.org,db-b.example.org:5433/telemetry",
+            "existingSecret": "telemetry-database",
+            "caSecret": {"name": "telemetry-database-ca"},
+        }},
+        "replicas": 3,
+        "prometheusRule": {"enabled": true},
+        "networkPolicy": {"enabled": true, "storeTo": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]},
+    })
 }
 
 /// Returns values that restore a backup in maintenance.

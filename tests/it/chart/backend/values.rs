@@ -29,8 +29,13 @@ async fn assert_rejected(cases: impl IntoIterator<Item = (Value, &str)>) {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
     assert_rejected([
-        (json!({"replicas": 2}), "keys among global, enabled, image,"),
-        (json!({"store": {"clickhouse": {}}}), "at '/store': value must be 'a map with keys among sqlite'"),
+        (json!({"replicas": "two"}), "at '/replicas'"),
+        (json!({"replicas": 0}), "at '/replicas'"),
+        (json!({"store": {"clickhouse": {}}}), "at '/store': value must be 'a map with keys among sqlite, postgres'"),
+        (json!({"store": {"postgres": {"address": "postgres://a:secret@db.test/a"}}}), "at '/store/postgres/address'"),
+        (json!({"store": {"postgres": {"address": "mysql://a@db.test/a"}}}), "at '/store/postgres/address'"),
+        (json!({"store": {"postgres": {"address": "postgres://a@db.test"}}}), "at '/store/postgres/address'"),
+        (json!({"store": {"postgres": {"secret": "a"}}}), "keys among address, existingSecret, passwordKey,"),
         (json!({"global": {"imageRegistry": "https://registry.test"}}), "at '/global/imageRegistry'"),
         (json!({"image": {"registry": "registry.test/a:v1"}}), "at '/image/registry'"),
         (json!({"image": {"repository": "clastix/a:v1"}}), "at '/image/repository'"),

@@ -1,12 +1,13 @@
 //! A store that does nothing, which leaves the cost of receiving, validating and responding.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
     MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
     StaleRows, Store, StoreSize, StoredWeek, WeekCounts, WriteError,
 };
@@ -95,6 +96,10 @@ impl Store for NullStore {
 
     fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
         ready(Ok(Vec::new())).boxed()
+    }
+
+    fn move_first_seen(&self, _: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>> {
+        ready(Ok(0)).boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

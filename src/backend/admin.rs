@@ -3,6 +3,7 @@
 //!
 //! Each function returns a text that says what was done, and never repeats an identity.
 
+pub mod import;
 pub mod insights;
 pub mod ready;
 pub mod rows;

@@ -23,6 +23,7 @@ mod rows;
 pub mod sqlite;
 mod stores;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,6 +142,13 @@ pub trait Store: PublicWeekStore {
 
     /// Reads the facts of each query, all from one consistent state of the store.
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>>;
+
+    /// Moves the first receipt of installations of Kamaji's built-in telemetry to the hour in which another server received them, in
+    /// steps between which writes go on. Those that are not stored, or whose first receipt is not later, stay as they are. The last
+    /// receipt confirms those that it would have confirmed then. Returns the number of those that were moved.
+    ///
+    /// Fails with [`WriteError`] if not all of them were moved. Those of the steps before stay moved.
+    fn move_first_seen(&self, first_seen: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>>;
 
     /// Returns the key that turns cluster UIDs into pseudonyms. It is created with the store, and never changes.
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>>;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod erase;
+mod import;
 mod insights;
 mod installations;
 mod ready;
@@ -40,6 +41,9 @@ enum BackendCommand {
     Backup(backup::BackupArgs),
     /// Check a backup and replace the store with it. The backend must not be serving.
     Restore(backup::RestoreArgs),
+    /// Import what the server before this backend has stored of Kamaji's built-in telemetry. A backend may be serving a store in
+    /// PostgreSQL; a store in a file must not be served.
+    Import(import::ImportArgs),
     /// Manage the tokens of readers. The backend may be serving.
     Token {
         #[command(subcommand)]
@@ -71,6 +75,7 @@ pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
         BackendCommand::Erase(args) => erase::run(args).await,
         BackendCommand::Backup(args) => backup::backup(args).await,
         BackendCommand::Restore(args) => backup::restore(args).await,
+        BackendCommand::Import(args) => import::run(args).await,
         BackendCommand::Token { command } => token::run(command).await,
     }
 }

@@ -24,12 +24,53 @@ use super::stack::{self, GuardedStore, OuterLayers, Protocol, media_type};
 use crate::backend::auth::AuthLayer;
 use crate::backend::metrics::{self, Transport};
 use crate::backend::rate_limit::{Decompressed, Limiter, Permit, RateLimitError};
-use crate::backend::store::{PseudonymKey, WriteError};
-use payload::{Create, Delete, Payload, ReceiveContext, Stats, Update};
+use crate::backend::store::{Batch, PseudonymKey, WriteError};
+pub(in crate::backend) use payload::ReceiveContext;
+use payload::{Create, Delete, Payload, Stats, Update};
 
 /// The largest body in bytes. The largest that Kamaji sends, `/stats` with the longest numbers and a version of 63
 /// characters, which is the most that a label holds, has 700.
-const MAX_BODY: usize = 4 * 1024;
+pub(in crate::backend) const MAX_BODY: usize = 4 * 1024;
+
+/// A kind of payload, by the path that Kamaji posts it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum PayloadKind {
+    Stats,
+    Create,
+    Update,
+    Delete,
+}
+
+impl PayloadKind {
+    /// Every kind.
+    pub(in crate::backend) const ALL: [Self; 4] = [Self::Stats, Self::Create, Self::Update, Self::Delete];
+
+    /// Returns the name of the path.
+    pub(in crate::backend) const fn name(self) -> &'static str {
+        match self {
+            Self::Stats => "stats",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Returns the records of a body, which are none if nothing changed; `None` if it is not one that the path takes.
+    pub(in crate::backend) fn records(self, body: &[u8], context: &ReceiveContext<'_>) -> Option<Batch> {
+        match self {
+            Self::Stats => records::<Stats>(body, context),
+            Self::Create => records::<Create>(body, context),
+            Self::Update => records::<Update>(body, context),
+            Self::Delete => records::<Delete>(body, context),
+        }
+    }
+}
+
+fn records<P: Payload>(body: &[u8], context: &ReceiveContext<'_>) -> Option<Batch> {
+    // serde's own error would repeat what was sent.
+    let payload: Option<P> = serde_json::from_slice(body).ok();
+    payload.and_then(|payload| payload.into_records(context))
+}
 
 /// The JSON of Kamaji, for the ingest stack.
 enum KamajiProtocol {}
@@ -144,9 +185,6 @@ async fn store<P: Payload>(receiver: &KamajiReceiver, permit: Permit, body: &[u8
     let KamajiReceiver { store, key } = receiver;
     let now = store.now()?;
     let context = ReceiveContext { now, uid: Uuid::new_v4(), key };
-    // serde's own error would repeat what was sent.
-    let payload: Option<P> = serde_json::from_slice(body).ok();
-    let records =
-        payload.and_then(|payload| payload.into_records(&context)).ok_or(IngestError::Malformed(P::EXPECTED))?;
+    let records = records::<P>(body, &context).ok_or(IngestError::Malformed(P::EXPECTED))?;
     stack::write(store, now, permit, 1, records).await
 }

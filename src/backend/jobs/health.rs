@@ -113,6 +113,7 @@ impl SizeLimit {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use axum::body::Body;
@@ -127,9 +128,9 @@ mod tests {
     use crate::backend::clock::Clock;
     use crate::backend::rate_limit::Limits;
     use crate::backend::store::{
-        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
-        MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
-        StaleRows, StoreSize, StoredWeek, WeekCounts, WriteError,
+        Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter,
+        Intake, MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore,
+        ReadError, StaleRows, StoreSize, StoredWeek, WeekCounts, WriteError,
     };
 
     /// A store that can be read unless it hangs, and does nothing else.
@@ -220,6 +221,10 @@ mod tests {
         }
 
         fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
+            pending().boxed()
+        }
+
+        fn move_first_seen(&self, _: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>> {
             pending().boxed()
         }
 

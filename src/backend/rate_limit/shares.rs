@@ -74,6 +74,7 @@ impl DailyShares {
             bulk_events: self.bulk_events.left(&(), now),
             values: self.values,
             is_full: self.is_full(),
+            is_history: false,
         }
     }
 

@@ -35,6 +35,9 @@ pub struct Room {
     pub values: u32,
     /// True if the store is as large as it may be: only snapshots of confirmed installations are stored.
     pub is_full: bool,
+    /// True if the rows are the history of another server: they confirm no installation, change none that was received as late or
+    /// later, and an event may be older than any that is accepted.
+    pub is_history: bool,
 }
 
 /// The amounts that a sender has added.
@@ -70,6 +73,7 @@ impl Allowance for Unlimited {
             bulk_events: u32::MAX,
             values: u32::MAX,
             is_full: false,
+            is_history: false,
         }
     }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::hour::{Day, Hour};
-use super::rows::{EventRow, GaugeSnapshot, Report};
+use super::rows::{EventRow, GaugeSnapshot, Report, Source};
 
 pub use distinct::{DistinctValues, Pool};
 pub use ledger::Ledger;
@@ -183,6 +183,17 @@ impl LatestRow {
         Self { first_seen: self.first_seen, confirmed, last_seen, bulk, previous, report }
     }
 
+    /// Returns the row of an installation of Kamaji's built-in telemetry whose first receipt was earlier, by another server. Its
+    /// last receipt may confirm it then. Returns `None` if that is not earlier.
+    pub fn first_seen_at(&self, first_seen: Hour) -> Option<Self> {
+        if first_seen >= self.first_seen || self.report.source != Source::Kamaji {
+            return None;
+        }
+        let row = Self { first_seen, ..self.clone() };
+        let confirmed = row.confirmed.or_else(|| row.is_confirmed_at(row.last_seen).then_some(row.last_seen));
+        Some(Self { confirmed, ..row })
+    }
+
     fn is_confirmed_at(&self, received: Hour) -> bool {
         received.day() != self.first_seen.day() && received.since(self.first_seen) >= CONFIRMATION_HOURS
     }
@@ -209,6 +220,10 @@ pub fn fold_snapshots<'a>(
         if known.is_some_and(|known| known.report.source.kind() != report.source.kind()) {
             continue;
         }
+        let is_history = ledger.is_history(sender);
+        if is_history && known.is_some_and(|known| *received <= known.last_seen) {
+            continue;
+        }
         let (report, words) = values.bound_report(Pool::of(known), ledger.value_bound(sender), *received, report);
         // Most say nothing new, and are compared without a copy.
         if known.is_some_and(|known| !known.is_changed_by(*received, &report, ledger.has_room(sender))) {
@@ -222,7 +237,10 @@ pub fn fold_snapshots<'a>(
         let bulk = is_in_bulk(known, &report, ledger, sender);
         let row = match known {
             None => LatestRow::new(*received, report.into_owned(), bulk),
-            Some(known) => known.after(*received, report.into_owned(), bulk),
+            Some(known) => {
+                let row = known.after(*received, report.into_owned(), bulk);
+                if is_history { LatestRow { confirmed: known.confirmed, ..row } } else { row }
+            }
         };
         let (day, day_row) = row.day_row();
         days.insert((day, *installation), day_row);

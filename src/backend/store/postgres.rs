@@ -16,7 +16,9 @@ mod durability;
 mod erase;
 mod events;
 mod facts;
+mod first_seen;
 mod future;
+pub mod history;
 mod leases;
 mod matching;
 mod migrate;
@@ -33,6 +35,7 @@ mod stored_words;
 mod words;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -383,6 +386,22 @@ impl Store for PostgresStore {
 
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
         self.ask(move |connection| facts::facts(connection, queries.clone()).boxed()).boxed()
+    }
+
+    fn move_first_seen(&self, first_seen: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>> {
+        async move {
+            let (mut all, first_seen) = (0, Arc::new(first_seen));
+            loop {
+                let first_seen = Arc::clone(&first_seen);
+                let step = pool::task(move |connection| {
+                    let first_seen = Arc::clone(&first_seen);
+                    async move { first_seen::move_step(connection, &first_seen).await }.boxed()
+                });
+                let Some(moved) = self.work(step).await? else { return Ok(all) };
+                all += moved;
+            }
+        }
+        .boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

@@ -41,7 +41,19 @@ impl PseudonymKey {
     /// Returns the pseudonym of the cluster with this UID: the first 122 bits of its HMAC-SHA-256 as a UUID of version
     /// 8, which equals no random UUID of version 4.
     pub fn pseudonym(&self, cluster: Uuid) -> Uuid {
-        let tag = sign(&self.0, cluster.as_bytes());
+        self.hashed(cluster.as_bytes())
+    }
+
+    /// Returns the uid of an event that another server stored under `row`: a keyed hash as a UUID of version 8, which is the same
+    /// whenever the event is imported, and does not tell `row`.
+    pub fn imported_event(&self, row: Uuid) -> Uuid {
+        // A pseudonym is the hash of a UUID alone.
+        self.hashed(&[b"imported event", row.as_bytes().as_slice()].concat())
+    }
+
+    /// Returns the first 122 bits of a keyed hash as a UUID of version 8.
+    fn hashed(&self, bytes: &[u8]) -> Uuid {
+        let tag = sign(&self.0, bytes);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&tag.as_ref()[..16]);
         Builder::from_custom_bytes(bytes).into_uuid()
@@ -97,6 +109,17 @@ mod tests {
         let [first, second] = [(); 2].map(|()| PseudonymKey::from(PseudonymKey::random().unwrap()));
         assert_ne!(first.pseudonym(cluster), second.pseudonym(cluster));
         assert_eq!(first.pseudonym(cluster), first.clone().pseudonym(cluster));
+    }
+
+    #[test]
+    fn an_imported_event_has_one_uid_that_is_neither_its_rows_nor_a_pseudonym() {
+        let row = Uuid::new_v4();
+        let [key, other] = [(); 2].map(|()| PseudonymKey::from(PseudonymKey::random().unwrap()));
+        let uid = key.imported_event(row);
+        assert_eq!((uid, uid.get_version_num()), (key.imported_event(row), 8));
+        for different in [row, key.pseudonym(row), other.imported_event(row), key.imported_event(Uuid::new_v4())] {
+            assert_ne!(uid, different);
+        }
     }
 
     #[test]

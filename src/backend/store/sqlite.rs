@@ -7,6 +7,7 @@ mod columns;
 mod erase;
 mod facts;
 pub mod file;
+mod first_seen;
 mod future;
 mod group;
 mod inbox;
@@ -26,6 +27,7 @@ mod uids;
 mod words;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -436,6 +438,18 @@ impl Store for SqliteStore {
         async move {
             self.merge().await;
             self.insights.run_with_words(move |connection, words| facts::facts(connection, words, &queries)).await
+        }
+        .boxed()
+    }
+
+    fn move_first_seen(&self, first_seen: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>> {
+        async move {
+            let (mut moved, mut rest) = (0, first_seen);
+            while !rest.is_empty() {
+                let step = first_seen::take_step(&mut rest);
+                moved += self.run_on_rows(move |rows| first_seen::move_first_seen(rows, &step)).await?;
+            }
+            Ok(moved)
         }
         .boxed()
     }

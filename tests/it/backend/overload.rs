@@ -1,5 +1,6 @@
 //! The responses to senders while nothing can be stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kamaji_telemetry::backend::store::{
-    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, InstallationFilter, Intake,
+    Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
     MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, PublicWeekStore, ReadError,
     SqliteStore, StaleRows, Store, StoreSize, StoredWeek, WeekCounts, WriteError,
 };
@@ -110,6 +111,10 @@ impl Store for Failing {
 
     fn facts(&self, _: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
         futures::future::ready(Err(ReadError("disk /secret is broken".into()))).boxed()
+    }
+
+    fn move_first_seen(&self, _: BTreeMap<Uuid, Hour>) -> BoxFuture<'_, Result<u64, WriteError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
     }
 
     fn pseudonym_key(&self) -> BoxFuture<'_, Result<PseudonymKey, ReadError>> {

@@ -18,11 +18,13 @@ use crate::catalog::{
 
 /// The context of a received payload.
 #[derive(Debug)]
-pub(super) struct ReceiveContext<'a> {
-    pub(super) now: Timestamp,
-    /// The uid of an event, which is random: Kamaji's events have none.
-    pub(super) uid: Uuid,
-    pub(super) key: &'a PseudonymKey,
+pub(in crate::backend) struct ReceiveContext<'a> {
+    /// The time of the receipt.
+    pub(in crate::backend) now: Timestamp,
+    /// The uid of an event: Kamaji's events have none.
+    pub(in crate::backend) uid: Uuid,
+    /// The key of pseudonyms.
+    pub(in crate::backend) key: &'a PseudonymKey,
 }
 
 /// The payload of one of the four paths.

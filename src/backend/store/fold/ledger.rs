@@ -44,6 +44,11 @@ impl Ledger {
         installations > 0 && new_installations > 0
     }
 
+    /// Returns whether the sender's rows are the history of another server.
+    pub(in crate::backend::store) fn is_history(&self, sender: usize) -> bool {
+        self.0[sender].room.is_history
+    }
+
     /// Takes one installation of the sender's share. Returns false if there is none left.
     pub(super) fn take_installation(&mut self, sender: usize) -> bool {
         let SenderAccount { room, spent, .. } = &mut self.0[sender];

@@ -282,6 +282,19 @@ impl RollupChanges {
         }
     }
 
+    /// Moves an installation from `before` to `after`, whose first receipt is earlier. `days` are all its days. Returns the row of
+    /// its last day, which it changes.
+    pub fn first_seen_moved(&mut self, before: &LatestRow, after: &LatestRow, days: &[(Day, DayRow)]) -> (Day, DayRow) {
+        self.latest(before, Sign::Minus);
+        self.latest(after, Sign::Plus);
+        let stored = || days.iter().map(|(day, row)| (*day, row));
+        self.chain(before.first_seen, stored(), Sign::Minus);
+        let (last, row) = after.day_row();
+        let earlier = stored().filter(|(day, _)| *day < last);
+        self.chain(after.first_seen, earlier.chain([(last, &row)]), Sign::Plus);
+        (last, row)
+    }
+
     /// Adds or removes the row of an installation's day, whose next row is of the day `next`.
     pub fn day(&mut self, first_seen: Hour, day: Day, row: &DayRow, next: Option<Day>, sign: Sign) {
         let DayRow { standing, young, trouble, report } = row;

@@ -123,6 +123,11 @@ impl<'a> Group<'a> {
         self.before.contains_key(&installation)
     }
 
+    /// Returns whether the rows of a sender are the history of another server.
+    pub(in crate::backend::store) fn is_history(&self, sender: usize) -> bool {
+        self.ledger.is_history(sender)
+    }
+
     /// Returns the events of the batches that are stored, with the positions of their senders.
     pub(in crate::backend::store) fn events(&self) -> impl Iterator<Item = (usize, &'a EventRow)> {
         let admitted = self.results().filter(|(_, _, result)| result.is_ok());

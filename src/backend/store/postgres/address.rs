@@ -41,7 +41,7 @@ pub struct PostgresAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0}; expected postgres://USER@HOST[:PORT][,HOST[:PORT]]/DATABASE[?sslmode=verify-full|disable], with the password in \
-     the file of --store-password-file or PGPASSFILE"
+     the file of --store-password-file (of --from: --from-password-file) or PGPASSFILE"
 )]
 pub struct InvalidAddress(String);
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::NoTls;
 use tokio_postgres::types::ToSql;
@@ -108,18 +109,7 @@ pub(super) struct PostgresConnection {
 impl PostgresConnection {
     /// Connects to the first server of an address that writes. Fails if what it commits may be lost.
     async fn open(address: &PostgresAddress, words: Arc<WordCache>) -> Result<Self, PostgresError> {
-        let mut config = address.config();
-        if let Some(password) = password::read(address)? {
-            config.password(password);
-        }
-        let (client, warning) = if address.has_tls() {
-            let tls = MakeRustlsConnect::new(tls_config(address.ca_file.as_deref())?);
-            let (client, connection) = config.connect(tls).await?;
-            (client, drive(connection))
-        } else {
-            let (client, connection) = config.connect(NoTls).await?;
-            (client, drive(connection))
-        };
+        let (client, warning) = connect(address, TargetSessionAttrs::ReadWrite).await?;
         let durability = durability::read(&client).await?;
         durability.check(address.require_standby)?;
         Ok(Self { client, words, warning, statements: HashMap::new(), durability })
@@ -227,6 +217,26 @@ impl PostgresConnection {
     fn take_warning(&self) -> Option<String> {
         self.warning.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Connects to the first server of an address that is of a kind.
+pub(super) async fn connect(
+    address: &PostgresAddress,
+    kind: TargetSessionAttrs,
+) -> Result<(Client, Warning), PostgresError> {
+    let mut config = address.config();
+    config.target_session_attrs(kind);
+    if let Some(password) = password::read(address)? {
+        config.password(password);
+    }
+    Ok(if address.has_tls() {
+        let tls = MakeRustlsConnect::new(tls_config(address.ca_file.as_deref())?);
+        let (client, connection) = config.connect(tls).await?;
+        (client, drive(connection))
+    } else {
+        let (client, connection) = config.connect(NoTls).await?;
+        (client, drive(connection))
+    })
 }
 
 /// Drives a connection until it ends. Records warnings, each before the answer of its statement is delivered.

@@ -42,7 +42,7 @@ pub(super) const INSERT_LATEST: &str = insert_latest!("DO NOTHING");
 /// Writes the rows of installations that are locked.
 pub(super) const UPSERT_LATEST: &str = insert_latest!(
     "DO UPDATE SET
-        confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
+        first_seen = excluded.first_seen, confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
         previous_day = excluded.previous_day, previous_not_ready = excluded.previous_not_ready,
         previous_upgrading = excluded.previous_upgrading,
         running = excluded.running, sleeping = excluded.sleeping,

@@ -49,7 +49,7 @@ pub(super) fn write(
     state: &mut GroupState,
     uids: &KnownUids,
 ) -> rusqlite::Result<GroupChanges> {
-    let new_events = uids.new_events(connection, group.events())?;
+    let new_events = uids.new_events(connection, group)?;
     let changes = group.fold(state, new_events);
     words.set_day(changes.newest.day());
     inbox::append(connection, words, &changes.events)?;

@@ -85,7 +85,7 @@ const LATEST: &str = "
                         upgrading, agent, kamaji, kubernetes, dimensions)
     VALUES (?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT DO UPDATE SET
-        confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
+        first_seen = excluded.first_seen, confirmed = excluded.confirmed, last_seen = excluded.last_seen, bulk = excluded.bulk,
         previous_day = excluded.previous_day, previous_not_ready = excluded.previous_not_ready,
         previous_upgrading = excluded.previous_upgrading,
         running = excluded.running, sleeping = excluded.sleeping,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::backend::store::EventRow;
 use crate::backend::store::encoding::{EVENT_SOURCES, NO_SOURCE};
+use crate::backend::store::group::Group;
 use crate::backend::store::hour::Hour;
 
 /// The hours of events whose uids are in memory: a day more than the oldest event that is accepted, for the rounding to
@@ -51,17 +52,23 @@ impl KnownUids {
         Ok(Self { index, waiting: HashSet::new() })
     }
 
-    /// Returns the events that are not stored, each uid once, with the positions of their senders.
+    /// Returns the events of a group that are not stored, each uid once, with the positions of their senders.
     pub(super) fn new_events<'a>(
         &self,
         connection: &Connection,
-        events: impl Iterator<Item = (usize, &'a EventRow)>,
+        group: &Group<'a>,
     ) -> rusqlite::Result<Vec<(usize, &'a EventRow)>> {
         let mut of_group = HashSet::new();
         let mut new = Vec::new();
-        for (sender, event) in events {
+        for (sender, event) in group.events() {
             let (uid, hour) = (event.record.uid, Hour::of(event.record.time));
-            if of_group.insert(uid) && !self.is_stored(connection, uid, hour)? {
+            // An event of another server's history may be older than the index, and a repeat of it has the same hour.
+            let is_stored = if group.is_history(sender) {
+                self.waiting.contains(&uid) || is_in_table(connection, uid, hour)?
+            } else {
+                self.is_stored(connection, uid, hour)?
+            };
+            if of_group.insert(uid) && !is_stored {
                 new.push((sender, event));
             }
         }

@@ -18,6 +18,7 @@ mod flood;
 pub(crate) mod harness;
 mod heads;
 mod hostile;
+mod import;
 mod insights_api;
 mod kamaji;
 mod limits;

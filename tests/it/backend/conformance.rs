@@ -57,6 +57,9 @@ macro_rules! conformance {
             what_is_new_is_counted_by_day,
             the_operation_is_summed_by_day_and_hour_and_a_repeated_flush_adds_nothing,
             the_operation_goes_with_the_days_of_installations,
+            another_servers_history_changes_nothing_that_was_received_as_late_or_later,
+            an_old_event_of_another_servers_history_is_stored_once_and_not_again_when_it_was_erased,
+            an_earlier_first_receipt_moves_every_figure_of_its_installation,
         );
     };
     (@ $open:expr, $($check:ident,)*) => {
@@ -761,4 +764,72 @@ async fn the_operation_goes_with_the_days_of_installations(store: Shared) {
     assert_eq!(days().await, [today.minus(1), today]);
     store.delete_after(hours_ago(24)).await.unwrap();
     assert_eq!(days().await, [today.minus(1)]);
+}
+
+async fn write_history(store: &Shared, batch: Batch) {
+    let room = Room { is_history: true, ..Unlimited.room() };
+    store.write_within(batch, Arc::new(Within(room))).await.unwrap();
+}
+
+async fn another_servers_history_changes_nothing_that_was_received_as_late_or_later(store: Shared) {
+    let [known, new] = [1, 2].map(Uuid::from_u128);
+    store.write(of_snapshots(vec![snapshot(known, hours_ago(30), 7)])).await.unwrap();
+    let before = view(&store).await;
+    write_history(&store, of_snapshots(vec![snapshot(known, hours_ago(30), 1), snapshot(known, hours_ago(900), 2)]))
+        .await;
+    assert_eq!(view(&store).await, before);
+    let later = [known, new].map(|installation| snapshot(installation, hours_ago(3), 9));
+    for _ in 0..2 {
+        write_history(&store, of_snapshots(later.to_vec())).await;
+        let seen: Vec<_> = view(&store).await.installations.into_iter().map(|row| row.latest).collect();
+        assert_eq!(seen.iter().map(|row| row.last_seen).collect::<Vec<_>>(), [Hour::of(hours_ago(3)); 2]);
+        assert!(seen.iter().all(|row| row.standing() == Standing::NotConfirmed), "only a sender confirms: {seen:?}");
+    }
+    store.write(of_snapshots(vec![snapshot(known, hours_ago(2), 9)])).await.unwrap();
+    assert_eq!(view(&store).await.confirmed().len(), 1);
+}
+
+async fn an_old_event_of_another_servers_history_is_stored_once_and_not_again_when_it_was_erased(store: Shared) {
+    let at = |hours, uid| {
+        let EventRow { record, source, bulk } = created(Uuid::from_u128(uid), "v1.35.1");
+        EventRow { record: EventRecord { time: truncate_to_hour(hours_ago(hours)), ..record }, source, bulk }
+    };
+    let batch = of_events(vec![at(1, 1), at(2_000, 2), at(9_000, 3)]);
+    for _ in 0..2 {
+        write_history(&store, batch.clone()).await;
+        assert_eq!(view(&store).await.events.len(), 3);
+        store.checkpoint().await.unwrap();
+    }
+    let until = "2026-11-01".parse::<jiff::civil::Date>().unwrap();
+    let time = HourRange { from: None, until: Some(Day::of(until).first_hour()) };
+    store.erase_events(EventFilter { time, ..EventFilter::default() }).await.unwrap();
+    let erased = view(&store).await;
+    assert_eq!(erased.events.len(), 1);
+    write_history(&store, batch).await;
+    assert_eq!(view(&store).await, erased);
+}
+
+async fn an_earlier_first_receipt_moves_every_figure_of_its_installation(store: Shared) {
+    let (cluster, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let received = |hours| {
+        let snapshot = by_kamaji(cluster).snapshots.remove(0);
+        of_snapshots(vec![GaugeSnapshot { received: Hour::of(hours_ago(hours)), ..snapshot }])
+    };
+    for hours in [80, 60, 3] {
+        store.write(received(hours)).await.unwrap();
+    }
+    store.write(of_snapshots(vec![snapshot(other, hours_ago(3), 7)])).await.unwrap();
+    let first = Hour::of(hours_ago(70 * 24));
+    let move_to = async |hour| store.move_first_seen([cluster, other, Uuid::max()].map(|key| (key, hour)).into()).await;
+    assert_eq!(move_to(first).await.unwrap(), 1, "an agent's first receipt is its own");
+    assert_eq!(move_to(first).await.unwrap(), 0);
+    assert_eq!(move_to(Hour::of(hours_ago(1))).await.unwrap(), 0);
+    let moved = view(&store).await;
+    assert_eq!(moved.installations[0].latest.first_seen, first);
+    assert_eq!(moved.installations[0].latest.confirmed, Some(Hour::of(hours_ago(60))));
+    // What is left of it in any sum would stay.
+    for installation in [cluster, other] {
+        store.erase(installation).await.unwrap();
+    }
+    assert_eq!(view(&store).await, View::default());
 }

@@ -15,3 +15,5 @@ mod jobs;
 mod standby;
 mod takeover;
 mod tokens;
+
+pub(super) use stored::differences;

@@ -224,7 +224,8 @@ mod tests {
         ) {
             let names = ["stats", "create", "update", "delete", "acme"];
             let event_type = Some(names[kind].as_bytes().to_vec());
-            prop_assert!(read(&HistoryRow { uuid, event_type, payload, is_too_large, created_at }).is_err());
+            let row = HistoryRow { uuid, event_type, payload, is_too_large, created_at };
+            prop_assert!(read(&row).is_err());
         }
     }
 }

@@ -31,6 +31,10 @@ pub(crate) enum Step {
     Write(Vec<Row>, u32, u32),
     /// A batch comes again, of a sender without room: the position counts from the newest.
     Again(usize),
+    /// Snapshots of another server's history come.
+    History(Vec<Row>),
+    /// Another server received an installation first, so many hours ago.
+    FirstSeen(u128, i64),
     Erase(u128),
     /// Rows of this age go, in tens of hours: events, their uids after as many again, and days.
     Prune(i64, i64, i64),
@@ -53,26 +57,33 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => write,
         2 => (0..MAX_STEPS).prop_map(Step::Again),
+        2 => prop::collection::vec(snapshot_row(), 1..4).prop_map(Step::History),
+        2 => (0..4_u128, hours()).prop_map(|(installation, hours)| Step::FirstSeen(installation, hours)),
         1 => (0..4_u128).prop_map(Step::Erase),
         1 => prune,
     ];
     prop::collection::vec(step, 1..MAX_STEPS)
 }
 
-fn row() -> impl Strategy<Value = Row> {
-    let from = || (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
+fn sender() -> impl Strategy<Value = Sender> {
+    (prop::bool::weighted(0.8), any::<bool>(), any::<bool>())
+}
+
+fn snapshot_row() -> impl Strategy<Value = Row> {
     let counts = prop::array::uniform4(prop_oneof![9 => 0..3_u32, 2 => 20..40_u32, 1 => 24_000..25_002_u32]);
     let points = prop_oneof![3 => 0..3_u32, 1 => 40..70_u32];
     let dimensions = prop::collection::vec((any::<bool>(), points), 0..3);
-    let snapshot =
-        (0..4_u128, from(), hours(), counts, dimensions).prop_map(|(installation, from, hours, counts, dimensions)| {
-            Row::GaugeSnapshot { installation, from, hours, counts, dimensions }
-        });
+    (0..4_u128, sender(), hours(), counts, dimensions).prop_map(|(installation, from, hours, counts, dimensions)| {
+        Row::GaugeSnapshot { installation, from, hours, counts, dimensions }
+    })
+}
+
+fn row() -> impl Strategy<Value = Row> {
     // No older event is accepted, and no older uid is known.
     let age = hours().prop_map(|hours| hours % 720);
     let event =
-        (0..12_u128, from(), age, 0..7_u8).prop_map(|(uid, from, hours, kind)| Row::Event { uid, from, hours, kind });
-    prop_oneof![3 => snapshot, 1 => event]
+        (0..12_u128, sender(), age, 0..7_u8).prop_map(|(uid, from, hours, kind)| Row::Event { uid, from, hours, kind });
+    prop_oneof![3 => snapshot_row(), 1 => event]
 }
 
 /// Mostly around the ends of the windows.
@@ -118,6 +129,17 @@ impl Step {
                 let room = Room { installations: 0, events: 0, ..Unlimited.room() };
                 model.write(&batch, room);
                 store.write_within(batch, Arc::new(Within(room))).await.unwrap();
+            }
+            Self::History(rows) => {
+                let (batch, room) = (Self::batch(&rows), Room { is_history: true, ..Unlimited.room() });
+                model.write(&batch, room);
+                store.write_within(batch, Arc::new(Within(room))).await.unwrap();
+            }
+            Self::FirstSeen(installation, hours) => {
+                let (installation, hour) = (Uuid::from_u128(installation), Hour::of(hours_ago(hours)));
+                let is_moved = model.move_first_seen(installation, hour);
+                let moved = store.move_first_seen(BTreeMap::from([(installation, hour)])).await.unwrap();
+                assert_eq!(moved, u64::from(is_moved));
             }
             Self::Erase(installation) => {
                 let installation = Uuid::from_u128(installation);
@@ -223,9 +245,19 @@ impl Allowance for Within {
 /// All receipts of an installation with their hours, and its last report.
 #[derive(Debug)]
 pub(super) struct Installation {
-    receipts: Vec<(Hour, Report)>,
+    receipts: Vec<Receipt>,
+    /// The first receipt by another server, and the hour that confirmed it when that became known.
+    moved: Option<(Hour, Option<Hour>)>,
     bulk: bool,
     report: Report,
+}
+
+#[derive(Debug)]
+struct Receipt {
+    hour: Hour,
+    report: Report,
+    /// That of another server's history confirms nothing.
+    confirms: bool,
 }
 
 /// An installation on a day.
@@ -238,23 +270,28 @@ pub(super) struct InstallationDay {
 
 impl Installation {
     pub(super) fn first_seen(&self) -> Hour {
-        self.receipts[0].0
+        self.moved.map_or(self.receipts[0].hour, |(hour, _)| hour)
     }
 
     pub(super) fn last_seen(&self) -> Hour {
-        self.receipts[self.receipts.len() - 1].0
+        self.receipts[self.receipts.len() - 1].hour
     }
 
     /// Returns the last report of a day.
     pub(super) fn at_the_end_of(&self, day: Day) -> Option<&Report> {
-        self.receipts.iter().rev().find(|(hour, _)| hour.day() == day).map(|(_, report)| report)
+        self.receipts.iter().rev().find(|receipt| receipt.hour.day() == day).map(|receipt| &receipt.report)
     }
 
     /// Any receipt of another day and at least 20 hours after the first confirms it.
     fn confirmed(&self) -> Option<Hour> {
+        let known = self.moved.and_then(|(_, confirmed)| confirmed);
+        let receipts = self.receipts.iter().filter(|receipt| receipt.confirms);
+        known.or_else(|| receipts.map(|receipt| receipt.hour).find(|hour| self.confirms(*hour)))
+    }
+
+    fn confirms(&self, hour: Hour) -> bool {
         let first = self.first_seen();
-        let confirms = |hour: &Hour| hour.day() != first.day() && hour.number() - first.number() >= 20;
-        self.receipts.iter().map(|(hour, _)| *hour).find(confirms)
+        hour.day() != first.day() && hour.number() - first.number() >= 20
     }
 
     fn is_confirmed(&self) -> bool {
@@ -294,16 +331,36 @@ impl Model {
     }
 
     fn write_snapshot(&mut self, GaugeSnapshot { installation, received, report }: &GaugeSnapshot, room: &mut Room) {
-        let new = || Installation { receipts: vec![(*received, report.clone())], bulk: true, report: report.clone() };
+        let is_history = room.is_history;
+        let receipt = |hour| Receipt { hour, report: report.clone(), confirms: !is_history };
+        let is_late = |row: &Installation| is_history && *received <= row.last_seen();
+        if self.latest.get(installation).is_some_and(is_late) {
+            return;
+        }
+        let new =
+            || Installation { receipts: vec![receipt(*received)], moved: None, bulk: true, report: report.clone() };
         let row = self.latest.entry(*installation).or_insert_with(new);
         if is_agents(&row.report.source) != is_agents(&report.source) {
             return;
         }
-        row.receipts.push(((*received).max(row.last_seen()), report.clone()));
+        row.receipts.push(receipt((*received).max(row.last_seen())));
         row.report = report.clone();
         row.bulk = report.counts.total() > 25_000 || (row.bulk && !take(&mut room.installations));
         let day = InstallationDay { counts: row.counts(), young: row.is_young(), report: report.clone() };
         self.days.insert((row.last_seen().day(), *installation), day);
+    }
+
+    /// Returns whether the first receipt was later.
+    fn move_first_seen(&mut self, installation: Uuid, hour: Hour) -> bool {
+        let is_later = |row: &&mut Installation| hour < row.first_seen() && !is_agents(&row.report.source);
+        let Some(row) = self.latest.get_mut(&installation).filter(is_later) else { return false };
+        let confirmed = row.confirmed();
+        row.moved = Some((hour, None));
+        let last = Some(row.last_seen()).filter(|last| row.confirms(*last));
+        row.moved = Some((hour, confirmed.or(last)));
+        let day = InstallationDay { counts: row.counts(), young: row.is_young(), report: row.report.clone() };
+        self.days.insert((row.last_seen().day(), installation), day);
+        true
     }
 
     fn prune(&mut self, cutoffs: Cutoffs) {
@@ -367,8 +424,8 @@ pub(super) fn add(sum: Totals, counts: StateCounts, young: bool) -> Totals {
 fn installation(uuid: Uuid, row: &Installation) -> InstallationRow {
     let (first_seen, last_seen, bulk) = (row.first_seen(), row.last_seen(), row.bulk);
     let (confirmed, report, day) = (row.confirmed(), row.report.clone(), last_seen.day());
-    let previous = row.receipts.iter().rev().find(|(hour, _)| hour.day() < day);
-    let previous = previous.map(|(hour, report)| PreviousDay::of(hour.day(), report));
+    let previous = row.receipts.iter().rev().find(|receipt| receipt.hour.day() < day);
+    let previous = previous.map(|receipt| PreviousDay::of(receipt.hour.day(), &receipt.report));
     InstallationRow { uuid, latest: LatestRow { first_seen, confirmed, last_seen, bulk, previous, report } }
 }
 

@@ -80,7 +80,7 @@ const ROWS: &str =
          WHERE standing = 1)";
 
 /// Returns the rows that are only in a rollup or only in its recomputation: none where all is right.
-pub(super) async fn differences(database: &str) -> Vec<String> {
+pub(in crate::backend) async fn differences(database: &str) -> Vec<String> {
     let mut differences = Vec::new();
     for (kept, due) in ROLLUPS {
         let sql = format!(

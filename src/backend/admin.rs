@@ -1,4 +1,4 @@
-//! Administration of a store by the command line: erasure, backup, restore, tokens, and answers to questions; and the
+//! Administration of a store by the command line: erasure, backup, restore, import, tokens, and answers to questions; and the
 //! readiness of a running backend.
 //!
 //! Each function returns a text that says what was done, and never repeats an identity.

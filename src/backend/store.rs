@@ -76,6 +76,7 @@ pub use stores::Stores;
 /// - Until 28 days after its first receipt, an installation weighs 50 control planes at most in sums.
 /// - An hour adds at most 256 values to a column; the rest is `other`.
 /// - An installation keeps its first source: rows of another source are acknowledged and dropped.
+/// - The history of another server confirms no installation, and changes none that was received as late or later.
 /// - No stored value ties an event to an installation, or events to each other. After a checkpoint, neither does the order
 ///   of arrival.
 pub trait Store: PublicWeekStore {

@@ -1,6 +1,7 @@
 //! `backend import`: what the server of Kamaji's built-in telemetry has stored, into either store.
 
-use std::sync::Arc;
+use std::process::Stdio;
+use std::sync::{Arc, LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::admin::import;
@@ -15,8 +16,10 @@ use uuid::Uuid;
 use super::harness::{Backend, JSON, stored_bytes, today};
 use super::kamaji::stats;
 use super::{postgres, rollups};
+use crate::program::PROGRAM;
 use crate::program::command::{self, text};
 use crate::servers::postgres::{TestDatabase, psql};
+use crate::servers::{eventually, store};
 
 /// The statement by which the old server makes its table.
 const TABLE: &str = "CREATE TABLE events (
@@ -104,8 +107,10 @@ impl OldTable {
     }
 }
 
+/// Returns a time that stays the same while the tests run.
 fn ago(days: i64) -> Timestamp {
-    Timestamp::now() - SignedDuration::from_hours(days * 24)
+    static NOW: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
+    *NOW - SignedDuration::from_hours(days * 24)
 }
 
 fn event(own: &Value) -> Value {
@@ -345,4 +350,57 @@ async fn the_command_writes_nothing_into_the_old_table_and_says_what_stands_in_i
     )
     .await;
     assert_eq!(rows.unwrap(), "1\n0");
+}
+
+/// Kills imports as soon as they have written something, and repeats them.
+async fn an_import_that_is_killed_goes_on_when_it_is_repeated(
+    target: Target,
+    address: &str,
+    count: impl AsyncFn() -> u64,
+) {
+    const INSTALLATIONS: u64 = 3_000;
+    let old = OldTable::create().await;
+    let fill = format!(
+        "INSERT INTO events SELECT id, 'stats', jsonb_set('{}', '{{uuid}}', to_jsonb(id)), now() - number % 20 * interval '1 day'
+         FROM (SELECT gen_random_uuid()::text AS id, number FROM generate_series(1, {INSTALLATIONS}) AS number) AS new",
+        stats(Uuid::nil())
+    );
+    old.sql(&[&fill]).await;
+    for _ in 0..3 {
+        let before = count().await;
+        let mut import = tokio::process::Command::new(PROGRAM);
+        import
+            .args(["backend", "import", "--from", old.0.address(), "--store", address])
+            .env_clear()
+            .kill_on_drop(true);
+        let mut import = import.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("rows to be imported", async || {
+            let has_ended = import.try_wait().unwrap().is_some();
+            (has_ended || count().await > before).then_some(())
+        })
+        .await;
+        let _ = import.kill().await;
+    }
+    let report = old.import_into(&target.location).await;
+    assert_eq!(line(&report, "stats")[1], INSTALLATIONS.to_string(), "{report}");
+    assert_eq!(count().await, INSTALLATIONS);
+    assert_eq!(target.differences().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_sqlite_that_is_killed_goes_on_when_it_is_repeated() {
+    let target = Target::sqlite();
+    drop(target.open().await);
+    let path = target.folder.path().join("telemetry.db");
+    let (address, count) = (format!("sqlite:{}", path.display()), async || store::count(&path, "latest"));
+    an_import_that_is_killed_goes_on_when_it_is_repeated(target, &address, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_postgresql_that_is_killed_goes_on_when_it_is_repeated() {
+    let target = Target::postgres().await;
+    drop(target.open().await);
+    let address = target.database.as_ref().unwrap().address().to_owned();
+    let count = async || psql(&address, &["SELECT count(*) FROM latest"]).await.unwrap().parse().unwrap();
+    an_import_that_is_killed_goes_on_when_it_is_repeated(target, &address, count).await;
 }

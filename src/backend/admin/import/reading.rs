@@ -175,7 +175,7 @@ mod tests {
         let text = |text: &str| Some(text.as_bytes().to_vec());
         let at = |time| HistoryRow { created_at: Some(seconds(time)), ..stats() };
         let event_at = |time| HistoryRow { created_at: Some(seconds(time)), ..update("v1.34.0", "v1.35.0") };
-        let of_type = |event_type| HistoryRow { event_type: event_type, ..stats() };
+        let of_type = |event_type| HistoryRow { event_type, ..stats() };
         let with = |payload: &str| HistoryRow { payload: text(payload), ..stats() };
         for (row, expected) in [
             (of_type(text("Stats")), LeftOut::UnknownType),

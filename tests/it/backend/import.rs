@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use jiff::{SignedDuration, Timestamp};
 use kamaji_telemetry::backend::admin::import;
 use kamaji_telemetry::backend::store::{
-    Batch, Day, EventFilter, GaugeSnapshot, Hour, InstallationFilter, PostgresAddress, PostgresStore, SourceKind,
-    SqliteStore, Store, StoreLocation, Stores,
+    Batch, Day, EventFilter, GaugeSnapshot, Hour, HourRange, InstallationFilter, PostgresAddress, PostgresStore,
+    SourceKind, SqliteStore, Store, StoreLocation, Stores,
 };
 use kamaji_telemetry::backend::{Retention, SecurityConfig};
 use serde_json::{Value, json};
@@ -216,6 +216,14 @@ async fn the_history_is_imported_once_and_what_cannot_be_used_is_left_out(target
     assert_eq!(events.len() as u64, MANY + 2);
     assert!(events.iter().all(|event| event.source.kind() == SourceKind::Kamaji && !event.bulk));
     assert_eq!(latest(store.as_ref(), cluster).await.first_seen, Hour::of(ago(10)));
+    assert_eq!(target.differences().await, Vec::<String>::new());
+    let time = HourRange { from: None, until: Some(Hour::of(ago(100))) };
+    let erased = store.erase_events(EventFilter { time, ..EventFilter::default() }).await.unwrap().events;
+    assert!(erased > 1_000, "{erased}");
+    drop(store);
+    old.import_into(&target.location).await;
+    let left = target.open().await.rows.count_events(EventFilter::default()).await.unwrap().events;
+    assert_eq!(left, MANY + 2 - erased, "what was erased does not come back");
     assert_eq!(target.differences().await, Vec::<String>::new());
     let bytes = stored_bytes(target.folder.path());
     assert!(!bytes.windows(16).any(|part| part == cluster.as_bytes()));

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::connection::{PostgresConnection, PostgresError};
 use super::removal::Removal;
+use super::rollups::{COMMON_SLOT, RollupArrays};
 use super::rows::{DayArrays, LatestArrays, UPSERT_DAYS, UPSERT_LATEST, small};
-use super::words::WordLookup;
 use crate::backend::store::SourceKind;
 use crate::backend::store::encoding::source;
-use crate::backend::store::fold::{DayRow, LatestRow};
+use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges};
 use crate::backend::store::hour::{Day, Hour};
 
 /// The maximum number of installations of a step, each of which may have a row for each day of the retention.
@@ -20,6 +20,13 @@ const MAX_STEP_INSTALLATIONS: i64 = 64;
 const LATER: &str = "
     SELECT installation FROM latest JOIN unnest($1::uuid[], $2::int[]) AS earlier (installation, hour) USING (installation)
     WHERE hour < first_seen AND source = $3 ORDER BY installation LIMIT $4";
+
+/// The rows of installations whose first receipt was moved.
+struct MovedRows {
+    latest: Vec<(Uuid, LatestRow)>,
+    last_days: BTreeMap<(Day, Uuid), DayRow>,
+    rollups: RollupChanges,
+}
 
 /// Moves the first receipt of some installations to an earlier hour, in one transaction. Returns the number of those that were
 /// moved; `None` once there are no others.
@@ -48,23 +55,27 @@ pub(super) async fn move_step(
         last_days.insert((day, installation), row);
         latest.push((installation, after));
     }
-    change.write_rollups().await?;
-    write(connection, &latest, &last_days).await?;
-    connection.commit().await?;
-    Ok(Some(latest.len() as u64))
+    let rollups = std::mem::take(&mut change.changes).without_zeros();
+    write(connection, &MovedRows { latest, last_days, rollups }).await
 }
 
-async fn write(
-    connection: &mut PostgresConnection,
-    latest: &[(Uuid, LatestRow)],
-    last_days: &BTreeMap<(Day, Uuid), DayRow>,
-) -> Result<(), PostgresError> {
-    let rows = |words: &mut WordLookup<'_>| {
-        let (Ok(latest), Ok(days)) = (LatestArrays::new(words, latest), DayArrays::new(words, last_days));
-        (latest, days)
-    };
-    let (latest, days) = connection.encode_stored(rows).await?;
+/// Writes the rows, and commits. Fails with [`PostgresError::Raced`] once it has stored words that were missing: an installation that
+/// is confirmed now is in sums in which it was not.
+async fn write(connection: &mut PostgresConnection, moved: &MovedRows) -> Result<Option<u64>, PostgresError> {
+    let MovedRows { latest, last_days, rollups } = moved;
+    let day = last_days.keys().map(|(day, _)| *day).max().unwrap_or_default();
+    let mut words = connection.words().look_up(day);
+    let (Ok(latest), Ok(days)) = (LatestArrays::new(&mut words, latest), DayArrays::new(&mut words, last_days));
+    let rollups = RollupArrays::new(&mut words, rollups);
+    let missing = words.missing();
+    if !missing.is_empty() {
+        connection.rollback().await?;
+        connection.store_words(&missing, day).await?;
+        return Err(PostgresError::Raced);
+    }
+    rollups.write(connection, COMMON_SLOT).await?;
     connection.execute(UPSERT_LATEST, &latest.parameters()).await?;
     connection.execute(UPSERT_DAYS, &days.parameters()).await?;
-    Ok(())
+    connection.commit().await?;
+    Ok(Some(latest.len() as u64))
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::removal::RowRemoval;
 use super::rows::{read_latest, write_day, write_latest};
+use super::words::last_used;
 use super::writer::RowWriter;
 use crate::backend::store::hour::{Day, Hour};
 
@@ -24,6 +25,8 @@ pub(super) fn take_step(rest: &mut BTreeMap<Uuid, Hour>) -> BTreeMap<Uuid, Hour>
 pub(super) fn move_first_seen(writer: &mut RowWriter, first_seen: &BTreeMap<Uuid, Hour>) -> rusqlite::Result<u64> {
     let (connection, words) = writer.parts();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // An installation that is confirmed now is in sums in which it was not, whose words may be new.
+    words.set_day(last_used(&transaction)?);
     let mut change = RowRemoval::new(&transaction, words);
     let mut moved = 0;
     for (installation, hour) in first_seen {

@@ -348,7 +348,7 @@ async fn the_command_writes_nothing_into_the_old_table_and_says_what_stands_in_i
     let (is_done, output) = run(empty.address()).await;
     assert!(!is_done && output.contains("expected the database of the old server"), "{output}");
     let (is_done, output) = run("postgres://acme:hunter2@db/old").await;
-    assert!(!is_done && output.contains("--from-password-file") && !output.contains("hunter2"), "{output}");
+    assert!(!is_done && output.contains("--from: ") && !output.contains("hunter2"), "{output}");
     let rows = psql(
         old.0.address(),
         &[

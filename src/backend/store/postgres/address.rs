@@ -41,7 +41,7 @@ pub struct PostgresAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0}; expected postgres://USER@HOST[:PORT][,HOST[:PORT]]/DATABASE[?sslmode=verify-full|disable], with the password in \
-     the file of --store-password-file (of --from: --from-password-file) or PGPASSFILE"
+     a file that a flag, such as --store-password-file, or PGPASSFILE names"
 )]
 pub struct InvalidAddress(String);
 

@@ -56,9 +56,12 @@ pub(super) async fn create_ahead(connection: &mut PostgresConnection) -> Result<
 
 /// Returns the days before `day` that have a partition, in their order.
 pub(super) async fn before(connection: &mut PostgresConnection, day: Day) -> Result<Vec<i32>, PostgresError> {
+    // A condition may be evaluated before the join, on tables of other names.
     let old = "
-        SELECT substr(relname, 6)::int FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
-        WHERE inhparent = 'days'::regclass AND substr(relname, 6)::int < $1 ORDER BY 1";
+        SELECT day FROM (
+            SELECT CASE WHEN relname ~ '^days_[0-9]+$' THEN substr(relname, 6)::int END AS day
+            FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'days'::regclass
+        ) AS partitions WHERE day < $1 ORDER BY day";
     let rows = connection.query(old, &[&day.number()]).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }

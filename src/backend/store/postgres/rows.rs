@@ -199,9 +199,11 @@ impl DayArrays {
         self.day.len()
     }
 
-    /// Returns the first and the last day; `None` if there is no row.
-    pub(super) fn range(&self) -> Option<(Day, Day)> {
-        Some((Day::from_number(*self.day.first()?), Day::from_number(*self.day.last()?)))
+    /// Returns each day once. A history of a year has rows of few days at once.
+    pub(super) fn days(&self) -> Vec<Day> {
+        let mut days: Vec<_> = self.day.iter().copied().map(Day::from_number).collect();
+        days.dedup();
+        days
     }
 
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {

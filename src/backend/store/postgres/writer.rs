@@ -154,8 +154,8 @@ impl Writer {
             Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
                 // There is no partition for a day.
                 connection.rollback().await?;
-                if let Some((first, last)) = rows.days.range() {
-                    partitions::create(connection, first, last).await?;
+                for day in rows.days.days() {
+                    partitions::create(connection, day, day).await?;
                 }
                 return Err(PostgresError::Raced);
             }

@@ -12,6 +12,7 @@ mod stored;
 mod crashes;
 mod failover;
 mod jobs;
+mod schema;
 mod standby;
 mod takeover;
 mod tokens;

@@ -61,10 +61,15 @@ fn describe(error: &tokio_postgres::Error) -> String {
 }
 
 impl PostgresError {
-    /// Returns whether the transaction works when it is tried again: it lost against another one.
+    /// Returns whether the transaction works when it is tried again: it lost against another one, or a statement is outdated.
     pub(super) fn is_transient(&self) -> bool {
         let lost = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE];
-        matches!(self, Self::Raced) || self.code().is_some_and(|code| lost.contains(code))
+        matches!(self, Self::Raced) || self.is_of_statement() || self.code().is_some_and(|code| lost.contains(code))
+    }
+
+    /// Returns whether a statement was prepared before a migration of a newer backend added a column to what it selects.
+    fn is_of_statement(&self) -> bool {
+        self.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
     }
 
     /// Returns the code of the server's refusal.
@@ -212,6 +217,14 @@ impl PostgresConnection {
     /// Rolls the transaction back, if there is one.
     pub(super) async fn rollback(&self) -> Result<(), PostgresError> {
         Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
+    /// Rolls back the transaction that failed with `error`, so that it can be tried again.
+    pub(super) async fn rollback_after(&mut self, error: &PostgresError) -> Result<(), PostgresError> {
+        if error.is_of_statement() {
+            self.statements.clear();
+        }
+        self.rollback().await
     }
 
     fn take_warning(&self) -> Option<String> {

@@ -109,7 +109,7 @@ async fn run_with_retries<T>(
         match task(connection).await {
             Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !connection.is_closed() => {
                 attempts += 1;
-                connection.rollback().await?;
+                connection.rollback_after(&error).await?;
             }
             result => return result,
         }

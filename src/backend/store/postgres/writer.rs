@@ -96,7 +96,7 @@ impl Writer {
             let Err(error) = result else { return result.map_err(unconfirmed) };
             let Some(connection) = self.connection.as_mut() else { return Err(unconfirmed(error)) };
             if !connection.is_closed() {
-                connection.rollback().await.map_err(unconfirmed)?;
+                connection.rollback_after(&error).await.map_err(unconfirmed)?;
             }
             if !error.is_transient() || connection.is_closed() || attempts == MAX_ATTEMPTS {
                 return Err(unconfirmed(error));

@@ -5,6 +5,7 @@
 
 pub mod import;
 pub mod insights;
+pub mod migrate;
 pub mod ready;
 pub mod rows;
 pub mod token;

@@ -15,6 +15,7 @@ mod group;
 mod hour;
 mod intake;
 mod location;
+mod moves;
 mod operations;
 pub mod postgres;
 mod pseudonym;
@@ -22,6 +23,7 @@ mod public_week;
 mod rows;
 pub mod sqlite;
 mod stores;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub use filter::{EventFilter, FilterTime, FilterVersion, HourRange, Installation
 pub use hour::{Day, Hour};
 pub use intake::{DayIntake, Intake};
 pub use location::{StoreLocation, UnknownStore};
+pub use moves::{MoveError, Moved, move_rows};
 pub use operations::{Operations, RefusalCounts, ServedMinutes};
 pub use postgres::{PostgresAddress, PostgresStore};
 pub use pseudonym::{InstallationId, InvalidInstallationId, PseudonymKey, RandomError};
@@ -58,6 +61,7 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use stores::Stores;
+pub use transfer::{Comparison, DayDifference, TableCounts};
 
 /// A store of installations, their days, and events.
 ///

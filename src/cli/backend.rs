@@ -5,6 +5,7 @@ mod erase;
 mod import;
 mod insights;
 mod installations;
+mod migrate;
 mod ready;
 mod serve;
 mod token;
@@ -44,6 +45,9 @@ enum BackendCommand {
     /// Import what the server before this backend has stored of Kamaji's built-in telemetry. A backend may be serving a store in
     /// PostgreSQL; a store in a file must not be served.
     Import(import::ImportArgs),
+    /// Move all rows of a store into another one, such as from a file of SQLite into PostgreSQL, and back. The backend of the
+    /// first may be serving until the last run.
+    Migrate(migrate::MigrateArgs),
     /// Manage the tokens of readers. The backend may be serving.
     Token {
         #[command(subcommand)]
@@ -76,6 +80,7 @@ pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
         BackendCommand::Backup(args) => backup::backup(args).await,
         BackendCommand::Restore(args) => backup::restore(args).await,
         BackendCommand::Import(args) => import::run(args).await,
+        BackendCommand::Migrate(args) => migrate::run(args).await,
         BackendCommand::Token { command } => token::run(command).await,
     }
 }

@@ -32,6 +32,8 @@ mod removal;
 mod rollups;
 mod rows;
 mod stored_words;
+pub(super) mod transfer;
+mod transfer_sql;
 mod words;
 mod writer;
 
@@ -138,6 +140,7 @@ impl PostgresStore {
         let state = match purpose {
             Purpose::Serve => {
                 migrate::migrate(&mut connection).await?;
+                transfer::end_move(&mut connection).await?;
                 log_durability(&connection);
                 load_state(&mut connection).await?
             }

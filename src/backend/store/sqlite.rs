@@ -23,6 +23,7 @@ mod reader;
 mod removal;
 mod rollups;
 mod rows;
+pub(super) mod transfer;
 mod uids;
 mod words;
 mod writer;
@@ -138,6 +139,8 @@ enum OpenCause {
     Schema(#[from] SchemaError),
     #[error(transparent)]
     File(#[from] io::Error),
+    #[error("rows are being moved into it, and the move is not complete")]
+    Moving,
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -155,6 +158,9 @@ impl OpenCause {
                 "the program that serves it, or one to serve it that is as new as this"
             }
             Self::Served => "one backend for a store",
+            Self::Moving => {
+                "`kamaji-telemetry backend migrate`, with the same --from and --to, after the backend of --from was stopped"
+            }
             _ => "a file that this program made, or none yet, in an existing directory where this user may write",
         }
     }
@@ -217,6 +223,9 @@ impl SqliteStore {
         // A negative size is in kB rather than in pages.
         writing.pragma_update(None, "cache_size", -CACHE_KB)?;
         check_schema(&mut writing)?;
+        if purpose == Purpose::Serve {
+            transfer::end_move(&writing)?.map_err(|_| OpenCause::Moving)?;
+        }
         let pseudonym_key = key(&writing, "pseudonym")?.into();
         let public_key = key(&writing, "public")?.into();
         let mut rows = RowWriter::new(writing);

@@ -22,7 +22,10 @@ const KEEPALIVE_RETRIES: u32 = 3;
 const USER_TIMEOUT: Duration = Duration::from_secs(11);
 
 /// The name by which an administrator of the database sees the connections.
-const APPLICATION_NAME: &str = "kamaji-telemetry";
+pub(super) const APPLICATION_NAME: &str = "kamaji-telemetry";
+
+/// The name of the connection of a move, which serves nobody.
+const MOVE_NAME: &str = "kamaji-telemetry migrate";
 
 /// An address of PostgreSQL: servers, user and database, and how the connection is secured.
 #[derive(Clone, PartialEq, Eq)]
@@ -88,6 +91,13 @@ impl PostgresAddress {
     /// Returns the configuration of a connection, without a password.
     pub(super) fn config(&self) -> Config {
         self.config.clone()
+    }
+
+    /// Returns the address for the connection of a move.
+    pub(super) fn of_move(&self) -> Self {
+        let mut address = self.clone();
+        address.config.application_name(MOVE_NAME);
+        address
     }
 
     /// Returns whether connections are encrypted, and the server proves its name.

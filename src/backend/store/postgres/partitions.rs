@@ -66,6 +66,15 @@ pub(super) async fn before(connection: &mut PostgresConnection, day: Day) -> Res
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
+/// Returns the days from `day` on that have a partition, in their order.
+pub(super) async fn since(connection: &mut PostgresConnection, day: i32) -> Result<Vec<i32>, PostgresError> {
+    let new = "
+        SELECT substr(relname, 6)::int FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'days'::regclass AND substr(relname, 6)::int >= $1 ORDER BY 1";
+    let rows = connection.query(new, &[&day]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
 /// Drops the partitions before `day` that hold no row.
 pub(super) async fn drop_empty(connection: &mut PostgresConnection, day: Day) -> Result<(), PostgresError> {
     for day in before(connection, day).await? {

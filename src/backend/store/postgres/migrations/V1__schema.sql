@@ -201,6 +201,15 @@ CREATE INDEX audit_log_by_time ON audit_log (time);
 CREATE INDEX audit_log_by_token ON audit_log (token, time);
 CREATE INDEX audit_log_to_log ON audit_log (number) WHERE NOT is_logged;
 
+-- The move of another store's rows into this one, until this one is served. is_complete is false until all rows are there; a backend
+-- does not serve the store before. The position is the last key that was compared, as JSON, from which a move that was interrupted
+-- goes on; null at the beginning of a pass.
+CREATE TABLE moves (
+    number      int     NOT NULL PRIMARY KEY CHECK (number = 1),
+    is_complete boolean NOT NULL,
+    position    text
+);
+
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too, in the rows of its writer's slot: a sum of one slot may be negative. Questions add the slots up.
 

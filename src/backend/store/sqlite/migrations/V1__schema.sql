@@ -177,6 +177,15 @@ CREATE INDEX audit_log_by_time ON audit_log (time);
 CREATE INDEX audit_log_by_token ON audit_log (token, time);
 CREATE INDEX audit_log_to_log ON audit_log (number) WHERE is_logged = 0;
 
+-- The move of another store's rows into this one, until this one is served. is_complete is 0 until all rows are there; a backend
+-- does not serve the store before. The position is the last key that was compared, as JSON, from which a move that was interrupted
+-- goes on; null at the beginning of a pass.
+CREATE TABLE moves (
+    number      INTEGER NOT NULL PRIMARY KEY CHECK (number = 1),
+    is_complete INTEGER NOT NULL,
+    position    TEXT
+) STRICT;
+
 -- Rollups are sums over the rows above, so that no question reads all rows. The transaction that changes a row changes them
 -- too. A sum over no rows is deleted.
 

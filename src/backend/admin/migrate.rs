@@ -1,0 +1,103 @@
+//! The move of a store's rows into another store.
+
+use super::{plural, table};
+use crate::backend::store::{Comparison, Day, DayDifference, Moved, StoreLocation, TableCounts, move_rows};
+
+/// The most days that are printed of those on which stores differ.
+const MAX_DAYS: usize = 100;
+
+/// The result of a move, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// What was moved, and the rows of both stores.
+    pub text: String,
+    /// The error of stores that differ although nobody served the source.
+    pub difference: Option<String>,
+}
+
+/// Moves all rows of a store into another one. A backend may serve the first meanwhile: the move is complete after a run in which
+/// none does.
+pub async fn migrate(from: &StoreLocation, to: &StoreLocation) -> anyhow::Result<Migrated> {
+    Ok(describe(&move_rows(from, to).await?))
+}
+
+fn describe(moved: &Moved) -> Migrated {
+    let Moved { changed, was_served, comparison, forgets_week } = moved;
+    let changed = plural(u64::try_from(*changed).unwrap_or(u64::MAX), "row");
+    let mut text = format!("Wrote {changed}.\n\n{}\n", totals(comparison));
+    if !comparison.is_equal() {
+        text += &format!("{}\n", different_days(comparison));
+    }
+    if *forgets_week {
+        text += "The last published week is later than the weeks in the store, which was restored from a backup: switch \
+                 --public-page on again after the next Monday only.\n";
+    }
+    let is_different = !was_served && !comparison.is_equal();
+    text += match (was_served, is_different) {
+        (true, _) => {
+            "The move is not complete: a backend serves the store of --from. Stop it, and run the same command again.\n"
+        }
+        (false, true) => "The move is not complete.\n",
+        (false, false) => {
+            "The move is complete. Start backends on the store of --to, and none on that of --from any more.\n"
+        }
+    };
+    let difference = "the stores differ in the rows above: run the same command again, while nothing else writes to either store; \
+                      if they differ again, choose an empty store for --to";
+    Migrated { text, difference: is_different.then(|| difference.to_owned()) }
+}
+
+/// Formats the rows and the sums of all tables.
+fn totals(Comparison(tables): &Comparison) -> String {
+    let heading =
+        ["TABLE", "DAYS", "ROWS FROM", "ROWS TO", "SUM FROM", "SUM TO", "DAYS THAT DIFFER"].map(str::to_owned);
+    let row = |counts: &TableCounts| {
+        let TableCounts { table, rows, sums, days, different } = counts;
+        let numbers = [rows[0], rows[1], sums[0], sums[1]].map(|number| number.to_string());
+        let [rows_from, rows_to, sum_from, sum_to] = numbers;
+        [(*table).to_owned(), days.to_string(), rows_from, rows_to, sum_from, sum_to, different.len().to_string()]
+    };
+    table(&std::iter::once(heading).chain(tables.iter().map(row)).collect::<Vec<_>>())
+}
+
+/// Formats the days on which the stores differ.
+fn different_days(Comparison(tables): &Comparison) -> String {
+    let heading = ["TABLE", "DAY", "ROWS FROM", "ROWS TO", "SUM FROM", "SUM TO"].map(str::to_owned);
+    let all = || tables.iter().flat_map(|counts| counts.different.iter().map(|day| (counts.table, day)));
+    let row = |(table, DayDifference { day, rows, sums }): (&str, &DayDifference)| {
+        let day = day.and_then(|day| i32::try_from(day).ok());
+        let day = day.map_or_else(|| "-".to_owned(), |day| Day::from_number(day).date().to_string());
+        let [rows_from, rows_to, sum_from, sum_to] =
+            [rows[0], rows[1], sums[0], sums[1]].map(|number| number.to_string());
+        [table.to_owned(), day, rows_from, rows_to, sum_from, sum_to]
+    };
+    let rows: Vec<_> = std::iter::once(heading).chain(all().take(MAX_DAYS).map(row)).collect();
+    let more = all().count().saturating_sub(MAX_DAYS);
+    let more = if more > 0 { format!("and {more} more\n") } else { String::new() };
+    table(&rows) + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(was_served: bool, rows: [i64; 2]) -> Moved {
+        let different =
+            if rows[0] == rows[1] { vec![] } else { vec![DayDifference { day: Some(20_000), rows, sums: rows }] };
+        let counts = TableCounts { table: "days", rows, sums: rows, days: 1, different };
+        Moved { changed: 1, was_served, comparison: Comparison(vec![counts]), forgets_week: false }
+    }
+
+    #[test]
+    fn only_stores_that_differ_while_nobody_serves_are_an_error() {
+        let complete = describe(&moved(false, [3, 3]));
+        assert!(complete.text.contains("The move is complete"), "{}", complete.text);
+        assert_eq!(complete.difference, None);
+        let served = describe(&moved(true, [3, 2]));
+        assert!(served.text.contains("not complete: a backend serves"), "{}", served.text);
+        assert_eq!(served.difference, None);
+        let different = describe(&moved(false, [3, 2]));
+        assert!(different.text.contains("2024-10-04") && different.text.contains("not complete"), "{}", different.text);
+        assert!(different.difference.unwrap().contains("run the same command again"));
+    }
+}

@@ -1,0 +1,344 @@
+//! The database as the source or the target of a move.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::address::{APPLICATION_NAME, PostgresAddress};
+use super::connection::{Connector, PostgresConnection, PostgresError};
+use super::transfer_sql::{self as sql, ColumnArray, arrays};
+use super::{OpenPostgresError, migrate, partitions};
+use crate::backend::store::hour::Day;
+use crate::backend::store::transfer::{
+    Cell, Cells, ColumnKind, DayCount, Difference, MAX_BATCH_ROWS, MoveState, MovedTable, TransferError, TransferStore,
+};
+
+/// The number of the lock that the target's connection holds, so that two moves don't write at once: the first bytes of "ktmove".
+const LOCK: i64 = 0x6b74_6d6f_7665;
+
+/// The time that a move waits for the connection of one that was killed, which ends with its statement.
+const LOCK_TIMEOUT_SECONDS: u8 = 60;
+
+/// The time that connections of a backend which has ended may still be seen.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// The pause between two looks for them.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The tables whose rows were received or done. Keys are made with the store.
+const RECEIVED: [&str; 7] = ["latest", "days", "events", "arrivals", "public_weeks", "tokens", "audit_log"];
+
+const IS_SERVED: &str = "
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1)";
+
+const SET_STATE: &str = "
+    INSERT INTO moves (number, is_complete, position) VALUES (1, $1, $2)
+    ON CONFLICT (number) DO UPDATE SET is_complete = excluded.is_complete, position = excluded.position";
+
+/// The numbers of new entries follow those that were moved.
+const CONTINUE_NUMBERS: &str = "
+    SELECT setval(pg_get_serial_sequence('audit_log', 'number'), greatest(max(number), 1)) FROM audit_log";
+
+/// An open database.
+pub(in crate::backend::store) struct PostgresTransfer {
+    connection: PostgresConnection,
+    address: PostgresAddress,
+}
+
+/// Forgets a move that is complete, since the store is about to receive what its source does not have. Fails if it is not complete.
+pub(super) async fn end_move(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
+    match read_state(connection).await? {
+        None => Ok(()),
+        Some(state) if state.is_complete => {
+            connection.begin().await?;
+            connection.execute("DELETE FROM moves", &[]).await?;
+            connection.commit().await
+        }
+        Some(_) => Err(PostgresError::Other(
+            "rows are being moved into it, and the move is not complete; expected `kamaji-telemetry backend migrate`, with the \
+             same --from and --to, after the backend of --from was stopped"
+                .to_owned(),
+        )),
+    }
+}
+
+impl PostgresTransfer {
+    /// Opens a store to read from, beside the backends that may serve it.
+    pub(in crate::backend::store) async fn open_source(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
+        let open = async |connection: &mut PostgresConnection| migrate::require(connection).await;
+        Self::open(address, open).await
+    }
+
+    /// Opens a store to write into, and creates its tables if there are none. One move at a time has it open.
+    pub(in crate::backend::store) async fn open_target(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
+        let open = async |connection: &mut PostgresConnection| {
+            let client = connection.client();
+            client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")).await?;
+            client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+            migrate::migrate(connection).await
+        };
+        Self::open(address, open).await
+    }
+
+    async fn open(
+        address: &PostgresAddress,
+        prepare: impl AsyncFnOnce(&mut PostgresConnection) -> Result<(), PostgresError>,
+    ) -> Result<Self, OpenPostgresError> {
+        let open = async {
+            let mut connection = Connector::new(address.of_move()).connect().await?;
+            prepare(&mut connection).await?;
+            Ok(Self { connection, address: address.clone() })
+        };
+        open.await.map_err(|error| OpenPostgresError { address: address.clone(), error })
+    }
+
+    /// Returns an answer, or its error with the name of the store. A failure ends the command, and its transaction with it.
+    fn named<T>(&self, answer: Result<T, PostgresError>) -> Result<T, TransferError> {
+        answer.map_err(|error| TransferError { store: self.address.to_string(), problem: error.to_string() })
+    }
+}
+
+async fn is_served(connection: &mut PostgresConnection) -> Result<bool, PostgresError> {
+    let start = Instant::now();
+    loop {
+        let is_served: bool = connection.query_one(IS_SERVED, &[&APPLICATION_NAME]).await?.try_get(0)?;
+        if !is_served || start.elapsed() > LINGER {
+            return Ok(is_served);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+async fn read_state(connection: &mut PostgresConnection) -> Result<Option<MoveState>, PostgresError> {
+    let Some(row) = connection.query_opt("SELECT is_complete, position FROM moves", &[]).await? else {
+        return Ok(None);
+    };
+    // A text of another program is no position: the move begins anew.
+    let position: Option<&str> = row.try_get("position")?;
+    let position = position.and_then(|text| serde_json::from_str(text).ok());
+    Ok(Some(MoveState { is_complete: row.try_get("is_complete")?, position }))
+}
+
+async fn has_any(connection: &mut PostgresConnection) -> Result<bool, PostgresError> {
+    let any = RECEIVED.map(|table| format!("EXISTS (SELECT FROM {table})")).join(" OR ");
+    Ok(connection.query_one(&format!("SELECT {any}"), &[]).await?.try_get(0)?)
+}
+
+async fn read_rows(
+    connection: &mut PostgresConnection,
+    table: &MovedTable,
+    after: Option<&Cells>,
+    limit: usize,
+) -> Result<Vec<Cells>, PostgresError> {
+    if table.name == "days" {
+        return read_days(connection, table, after, limit).await;
+    }
+    let statement = sql::read(table, after.is_some());
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = after.into_iter().flatten().filter_map(sql::parameter).collect();
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    parameters.push(&most);
+    let rows = connection.query(&statement, &parameters).await?;
+    let mut rows = rows.iter().map(|row| cells(row, table)).collect::<Result<Vec<_>, _>>()?;
+    // The order of the database is that of its own types, and there may be two tables.
+    rows.sort_unstable_by(|left, right| left[..table.key].cmp(&right[..table.key]));
+    rows.truncate(limit);
+    Ok(rows)
+}
+
+/// Reads the rows of days one partition after the other: the key of each begins with the installation.
+async fn read_days(
+    connection: &mut PostgresConnection,
+    table: &MovedTable,
+    after: Option<&Cells>,
+    limit: usize,
+) -> Result<Vec<Cells>, PostgresError> {
+    let after = match after.map(Vec::as_slice) {
+        Some([Cell::Integer(day), Cell::Bytes(installation)]) => Some((*day, installation.as_slice())),
+        _ => None,
+    };
+    let first = after.map_or(i32::MIN, |(day, _)| i32::try_from(day).unwrap_or(i32::MAX));
+    let (statement, mut all) = (sql::read_day(table), Vec::new());
+    for day in partitions::since(connection, first).await? {
+        let installation = after.filter(|(of_key, _)| *of_key == i64::from(day)).map(|(_, installation)| installation);
+        let most = i64::try_from(limit - all.len()).unwrap_or(i64::MAX);
+        let rows = connection.query(&statement, &[&day, &installation, &most]).await?;
+        for row in &rows {
+            all.push(cells(row, table)?);
+        }
+        if all.len() >= limit {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Reads the cells of a row.
+fn cells(row: &Row, table: &MovedTable) -> Result<Cells, PostgresError> {
+    let cell = |(place, kind): (usize, ColumnKind)| {
+        let cell = match kind {
+            ColumnKind::Text => row.try_get::<_, Option<String>>(place)?.map(Cell::Text),
+            ColumnKind::Bytes | ColumnKind::Uuid => row.try_get::<_, Option<Vec<u8>>>(place)?.map(Cell::Bytes),
+            _ => row.try_get::<_, Option<i64>>(place)?.map(Cell::Integer),
+        };
+        Ok(cell.unwrap_or(Cell::Null))
+    };
+    table.columns.iter().map(|column| column.kind).enumerate().map(cell).collect()
+}
+
+async fn write(
+    connection: &mut PostgresConnection,
+    change: Option<(&MovedTable, Difference)>,
+    state: MoveState,
+) -> Result<(), PostgresError> {
+    if let Some((table, Difference { added, .. })) = &change
+        && table.name == "days"
+    {
+        create_partitions(connection, added).await?;
+    }
+    connection.begin().await?;
+    if let Some((table, difference)) = &change {
+        delete(connection, table, difference).await?;
+        insert(connection, table, &difference.added).await?;
+    }
+    let position = state.position.as_ref().map(|position| serde_json::to_string(position).unwrap_or_default());
+    connection.execute(SET_STATE, &[&state.is_complete, &position]).await?;
+    connection.commit().await
+}
+
+/// Creates the partitions of rows, which are in the order of their days.
+async fn create_partitions(connection: &mut PostgresConnection, added: &[Cells]) -> Result<(), PostgresError> {
+    let mut last = None;
+    for day in added.iter().filter_map(|row| row.first()) {
+        if let Cell::Integer(day) = day
+            && last != Some(*day)
+        {
+            last = Some(*day);
+            let day = Day::from_number(i32::try_from(*day).unwrap_or(i32::MAX));
+            partitions::create(connection, day, day).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn delete(
+    connection: &mut PostgresConnection,
+    table: &MovedTable,
+    Difference { removed, added }: &Difference,
+) -> Result<(), PostgresError> {
+    // The key of an event in the database is its uid, under which an erasure since the last pass gives it another place.
+    let added: &[Cells] = if table.name == "events" { added } else { &[] };
+    let keys: Vec<&[Cell]> = removed.iter().chain(added).map(|row| &row[..table.key]).collect();
+    for (name, columns) in sql::deleted_from(table) {
+        let statement = sql::delete(table, name, &columns);
+        for keys in keys.chunks(MAX_BATCH_ROWS) {
+            let arrays = arrays(table, &columns, keys);
+            connection.execute(&statement, &parameters(&arrays)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert(connection: &mut PostgresConnection, table: &MovedTable, added: &[Cells]) -> Result<(), PostgresError> {
+    let (statement, columns) = (sql::insert(table), Vec::from_iter(0..table.columns.len()));
+    for rows in added.chunks(MAX_BATCH_ROWS) {
+        let rows: Vec<&[Cell]> = rows.iter().map(Vec::as_slice).collect();
+        let arrays = arrays(table, &columns, &rows);
+        connection.execute(&statement, &parameters(&arrays)).await?;
+    }
+    if table.name == "audit_log" && !added.is_empty() {
+        connection.query(CONTINUE_NUMBERS, &[]).await?;
+    }
+    Ok(())
+}
+
+fn parameters(arrays: &[ColumnArray]) -> Vec<&(dyn ToSql + Sync)> {
+    arrays.iter().map(ColumnArray::parameter).collect()
+}
+
+async fn count_rows(connection: &mut PostgresConnection, table: &MovedTable) -> Result<Vec<DayCount>, PostgresError> {
+    let rows = connection.query(&sql::count(table), &[]).await?;
+    let count = |row: &Row| Ok(DayCount { day: row.try_get(0)?, rows: row.try_get(1)?, sum: row.try_get(2)? });
+    rows.iter().map(count).collect()
+}
+
+async fn last_published(connection: &mut PostgresConnection) -> Result<Option<i32>, PostgresError> {
+    Ok(connection.query_one("SELECT max(week) FROM public_weeks", &[]).await?.try_get(0)?)
+}
+
+impl TransferStore for PostgresTransfer {
+    fn is_served(&mut self) -> BoxFuture<'_, Result<bool, TransferError>> {
+        async move {
+            let answer = is_served(&mut self.connection).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn state(&mut self) -> BoxFuture<'_, Result<Option<MoveState>, TransferError>> {
+        async move {
+            let answer = read_state(&mut self.connection).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn has_rows(&mut self) -> BoxFuture<'_, Result<bool, TransferError>> {
+        async move {
+            let answer = has_any(&mut self.connection).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a mut self,
+        table: &'a MovedTable,
+        after: Option<&'a Cells>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Cells>, TransferError>> {
+        async move {
+            let answer = read_rows(&mut self.connection, table, after, limit).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn write<'a>(
+        &'a mut self,
+        change: Option<(&'a MovedTable, Difference)>,
+        state: MoveState,
+    ) -> BoxFuture<'a, Result<(), TransferError>> {
+        async move {
+            let answer = write(&mut self.connection, change, state).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn count<'a>(&'a mut self, table: &'a MovedTable) -> BoxFuture<'a, Result<Vec<DayCount>, TransferError>> {
+        async move {
+            let answer = count_rows(&mut self.connection, table).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn last_published(&mut self) -> BoxFuture<'_, Result<Option<i32>, TransferError>> {
+        async move {
+            let answer = last_published(&mut self.connection).await;
+            self.named(answer)
+        }
+        .boxed()
+    }
+
+    fn publish_until(&mut self, week: i32) -> BoxFuture<'_, Result<bool, TransferError>> {
+        async move {
+            let last = last_published(&mut self.connection).await;
+            Ok(self.named(last)?.is_some_and(|last| last >= week))
+        }
+        .boxed()
+    }
+}

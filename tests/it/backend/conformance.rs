@@ -1,6 +1,6 @@
 //! The conformance suite of stores. A new store is a module that opens it and calls `conformance!`.
 
-mod equality;
+pub(crate) mod equality;
 mod facts;
 pub(crate) mod recomputation;
 

@@ -13,6 +13,7 @@ mod crashes;
 mod failover;
 mod jobs;
 mod schema;
+mod moves;
 mod standby;
 mod takeover;
 mod tokens;

@@ -15,7 +15,7 @@ const HISTORIES: u32 = 16;
 const FEW: usize = 3;
 
 /// Returns all answers that tell rows and figures, as text.
-async fn answers(store: &Shared) -> Vec<String> {
+pub(crate) async fn answers(store: &Shared) -> Vec<String> {
     let today = Hour::of(noon()).day();
     let cutoffs =
         Cutoffs { events: Hour::of(hours_ago(300)), uids: Hour::of(hours_ago(600)), installations: today.minus(20) };

@@ -6,7 +6,7 @@ use super::stored;
 use crate::program::Backend;
 
 /// All senders have one address, and send as fast as they can.
-const UNLIMITED: [&str; 8] = [
+pub(super) const UNLIMITED: [&str; 8] = [
     "--rate-limit-requests=0",
     "--rate-limit-items=0",
     "--rate-limit-bytes-per-day=0",

@@ -47,6 +47,8 @@ enum BackendCommand {
     Import(import::ImportArgs),
     /// Move all rows of a store into another one, such as from a file of SQLite into PostgreSQL, and back. The backend of the
     /// first may be serving until the last run.
+    /// Move all rows of a store into another one: from a file into PostgreSQL, and back. The backend of the first may be
+    /// serving until the last run.
     Migrate(migrate::MigrateArgs),
     /// Manage the tokens of readers. The backend may be serving.
     Token {

@@ -24,10 +24,8 @@ pub async fn migrate(from: &StoreLocation, to: &StoreLocation) -> anyhow::Result
 fn describe(moved: &Moved) -> Migrated {
     let Moved { changed, was_served, comparison, forgets_week } = moved;
     let changed = plural(u64::try_from(*changed).unwrap_or(u64::MAX), "row");
-    let mut text = format!("Wrote {changed}.\n\n{}\n", totals(comparison));
-    if !comparison.is_equal() {
-        text += &format!("{}\n", different_days(comparison));
-    }
+    let different = if comparison.is_equal() { String::new() } else { different_days(comparison) + "\n" };
+    let mut text = format!("Wrote {changed}.\n\n{}\n{different}", totals(comparison));
     if *forgets_week {
         text += "The last published week is later than the weeks in the store, which was restored from a backup: switch \
                  --public-page on again after the next Monday only.\n";

@@ -61,7 +61,7 @@ enum MoveCause {
     #[error(transparent)]
     Sqlite(#[from] OpenError),
     #[error(transparent)]
-    Postgres(#[from] OpenPostgresError),
+    Postgres(#[from] Box<OpenPostgresError>),
     #[error(transparent)]
     Transfer(#[from] TransferError),
 }
@@ -80,11 +80,11 @@ async fn run(from: &StoreLocation, to: &StoreLocation) -> Result<Moved, MoveCaus
     }
     let mut source: Side = match from {
         StoreLocation::Sqlite(path) => Box::new(SqliteTransfer::open_source(path)?),
-        StoreLocation::Postgres(address) => Box::new(PostgresTransfer::open_source(address).await?),
+        StoreLocation::Postgres(address) => Box::new(PostgresTransfer::open_source(address).await.map_err(Box::new)?),
     };
     let mut target: Side = match to {
         StoreLocation::Sqlite(path) => Box::new(SqliteTransfer::open_target(path)?),
-        StoreLocation::Postgres(address) => Box::new(PostgresTransfer::open_target(address).await?),
+        StoreLocation::Postgres(address) => Box::new(PostgresTransfer::open_target(address).await.map_err(Box::new)?),
     };
     let was_served = source.is_served().await?;
     let position = begin(source.as_mut(), target.as_mut()).await?;

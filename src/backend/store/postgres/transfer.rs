@@ -242,7 +242,7 @@ async fn delete(
 }
 
 async fn insert(connection: &mut PostgresConnection, table: &MovedTable, added: &[Cells]) -> Result<(), PostgresError> {
-    let (statement, columns) = (sql::insert(table), Vec::from_iter(0..table.columns.len()));
+    let (statement, columns) = (sql::insert(table), (0..table.columns.len()).collect::<Vec<_>>());
     for rows in added.chunks(MAX_BATCH_ROWS) {
         let rows: Vec<&[Cell]> = rows.iter().map(Vec::as_slice).collect();
         let arrays = arrays(table, &columns, &rows);

@@ -98,13 +98,13 @@ impl SqliteTransfer {
         Ok(Self { connection, path: path.to_owned(), _file: file, _used: used, served })
     }
 
-    fn error(&self, problem: impl ToString) -> TransferError {
+    fn error(&self, problem: &impl ToString) -> TransferError {
         TransferError { store: format!("sqlite:{}", self.path.display()), problem: problem.to_string() }
     }
 
     /// Returns what a statement has returned.
     fn done<T: Send + 'static>(&self, result: rusqlite::Result<T>) -> BoxFuture<'static, Result<T, TransferError>> {
-        ready(result.map_err(|error| self.error(error))).boxed()
+        ready(result.map_err(|error| self.error(&error))).boxed()
     }
 
     fn write_all(&mut self, change: Option<(&MovedTable, Difference)>, state: &MoveState) -> rusqlite::Result<()> {
@@ -134,9 +134,9 @@ impl SqliteTransfer {
     fn read_last_published(&self) -> Result<Option<i32>, TransferError> {
         let last = "SELECT max(week) FROM public_weeks";
         let stored: Option<i32> =
-            self.connection.query_row(last, [], |row| row.get(0)).map_err(|error| self.error(error))?;
+            self.connection.query_row(last, [], |row| row.get(0)).map_err(|error| self.error(&error))?;
         let last = PublishedWeekFile::of(&self.path).last(stored.map(Day::from_number));
-        last.map(|day| day.map(Day::number)).map_err(|error| self.error(error))
+        last.map(|day| day.map(Day::number)).map_err(|error| self.error(&error))
     }
 }
 
@@ -286,6 +286,6 @@ impl TransferStore for SqliteTransfer {
 
     fn publish_until(&mut self, week: i32) -> BoxFuture<'_, Result<bool, TransferError>> {
         let written = PublishedWeekFile::of(&self.path).write(Day::from_number(week));
-        ready(written.map(|()| true).map_err(|error| self.error(error))).boxed()
+        ready(written.map(|()| true).map_err(|error| self.error(&error))).boxed()
     }
 }

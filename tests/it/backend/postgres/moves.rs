@@ -305,12 +305,9 @@ async fn a_row_that_does_not_arrive_is_printed_and_an_error_until_a_run_has_move
     psql(database.address(), &["DROP TRIGGER swallow ON events"]).await.unwrap();
     let printed = migrated(&file.location(), database.address()).await;
     assert!(printed.contains("Wrote 1 row.") && printed.contains("The move is complete"), "{printed}");
-    psql(
-        database.address(),
-        &["UPDATE latest SET running = 9 WHERE installation = (SELECT min(installation::text)::uuid FROM latest)"],
-    )
-    .await
-    .unwrap();
+    let change =
+        "UPDATE latest SET running = 9 WHERE installation = (SELECT min(installation::text)::uuid FROM latest)";
+    psql(database.address(), &[change]).await.unwrap();
     let printed = migrated(&file.location(), database.address()).await;
     assert!(printed.contains("Wrote 1 row."), "{printed}");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::address::{APPLICATION_NAME, PostgresAddress};
@@ -77,7 +78,7 @@ impl PostgresTransfer {
         let open = async |connection: &mut PostgresConnection| {
             let client = connection.client();
             client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")).await?;
-            client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+            client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(locked)?;
             migrate::migrate(connection).await
         };
         Self::open(address, open).await
@@ -99,6 +100,15 @@ impl PostgresTransfer {
     fn named<T>(&self, answer: Result<T, PostgresError>) -> Result<T, TransferError> {
         answer.map_err(|error| TransferError { store: self.address.to_string(), problem: error.to_string() })
     }
+}
+
+/// Returns the error of a target that another move has open.
+fn locked(error: tokio_postgres::Error) -> PostgresError {
+    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        let problem = "another `backend migrate` writes into it; expected one at a time: wait until that one has ended";
+        return PostgresError::Other(problem.to_owned());
+    }
+    error.into()
 }
 
 async fn is_served(connection: &mut PostgresConnection) -> Result<bool, PostgresError> {

@@ -45,8 +45,6 @@ enum BackendCommand {
     /// Import what the server before this backend has stored of Kamaji's built-in telemetry. A backend may be serving a store in
     /// PostgreSQL; a store in a file must not be served.
     Import(import::ImportArgs),
-    /// Move all rows of a store into another one, such as from a file of SQLite into PostgreSQL, and back. The backend of the
-    /// first may be serving until the last run.
     /// Move all rows of a store into another one: from a file into PostgreSQL, and back. The backend of the first may be
     /// serving until the last run.
     Migrate(migrate::MigrateArgs),

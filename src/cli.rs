@@ -17,6 +17,8 @@ mod operator;
 mod preview;
 #[cfg(feature = "agent")]
 mod status;
+#[cfg(feature = "backend")]
+mod store_files;
 
 use std::io::Write;
 use std::num::NonZero;

@@ -10,11 +10,10 @@ mod ready;
 mod serve;
 mod token;
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
+use super::store_files::StoreFiles;
 use crate::backend::StoreLocation;
 
 #[derive(Debug, Args)]
@@ -61,12 +60,8 @@ struct StoreArgs {
     /// parameter `?sslmode=disable` turns TLS off.
     #[arg(long, env = "KAMAJI_TELEMETRY_STORE", default_value = "sqlite:kamaji-telemetry.db")]
     store: String,
-    /// File of the password of PostgreSQL, read for each connection [default: the file that PGPASSFILE names].
-    #[arg(long, env = "KAMAJI_TELEMETRY_STORE_PASSWORD_FILE", value_name = "FILE")]
-    store_password_file: Option<PathBuf>,
-    /// PEM file of the certificate authorities of PostgreSQL, read for each connection [default: the system's].
-    #[arg(long, env = "KAMAJI_TELEMETRY_STORE_CA_FILE", value_name = "FILE")]
-    store_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    files: StoreFiles,
 }
 
 /// Runs a command of the backend.
@@ -87,19 +82,13 @@ pub(super) async fn run(args: BackendArgs) -> anyhow::Result<()> {
 
 impl StoreArgs {
     fn location(&self) -> anyhow::Result<StoreLocation> {
-        let Self { store, store_password_file, store_ca_file } = self;
-        let mut location = store.parse().context("--store")?;
-        match &mut location {
-            StoreLocation::Postgres(address) => {
-                address.password_file.clone_from(store_password_file);
-                address.ca_file.clone_from(store_ca_file);
-            }
-            StoreLocation::Sqlite(_) => anyhow::ensure!(
-                store_password_file.is_none() && store_ca_file.is_none(),
-                "--store-password-file and --store-ca-file are for postgres://; the --store is a file of SQLite, which needs neither"
-            ),
-        }
-        Ok(location)
+        let Self { store, files } = self;
+        let location = store.parse().context("--store")?;
+        anyhow::ensure!(
+            files.are_missing() || matches!(location, StoreLocation::Postgres(_)),
+            "--store-password-file and --store-ca-file are for postgres://; the --store is a file of SQLite, which needs neither"
+        );
+        Ok(files.of(location))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::interval;
+use super::store_files::StoreFiles;
 use crate::backend::StoreLocation;
 use crate::backend::admin::ready::BackendUrl;
 use crate::process;
@@ -65,6 +66,8 @@ struct LoadArgs {
     /// [default: nothing is compared].
     #[arg(long, value_name = "STORE", requires = "load", conflicts_with = "fill")]
     store: Vec<StoreLocation>,
+    #[command(flatten)]
+    files: StoreFiles,
     /// Process of this machine, such as a backend or a database server, whose CPU time and memory are printed, with those of
     /// its children. Repeatable.
     #[arg(long, value_name = "PID", requires = "load", conflicts_with = "fill")]
@@ -79,15 +82,27 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         return demo::run(demo::Config { data, collector, http_addr }, shutdown).await;
     };
     if let Some(store) = load.fill {
-        return load::fill(store, installations).await;
+        return load::fill(load.files.of(store), installations).await;
     }
     load::run(load.into_config(installations), shutdown).await
 }
 
 impl LoadArgs {
     fn into_config(self, installations: u32) -> LoadConfig {
-        let Self { load: _, to, fill: _, outage, duration, speed, events_per_day, connections, ca_file, store, pid } =
-            self;
+        let Self {
+            load: _,
+            to,
+            fill: _,
+            outage,
+            duration,
+            speed,
+            events_per_day,
+            connections,
+            ca_file,
+            store,
+            files,
+            pid,
+        } = self;
         LoadConfig {
             installations,
             urls: to,
@@ -97,7 +112,7 @@ impl LoadArgs {
             outage: outage.unwrap_or_default(),
             events_per_day,
             connections: connections.into(),
-            stores: store,
+            stores: store.into_iter().map(|store| files.of(store)).collect(),
             processes: pid,
         }
     }

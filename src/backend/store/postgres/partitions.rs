@@ -56,23 +56,24 @@ pub(super) async fn create_ahead(connection: &mut PostgresConnection) -> Result<
 
 /// Returns the days before `day` that have a partition, in their order.
 pub(super) async fn before(connection: &mut PostgresConnection, day: Day) -> Result<Vec<i32>, PostgresError> {
+    between(connection, i32::MIN, day.number()).await
+}
+
+/// Returns the days from `first` on and before `end` that have a partition, in their order.
+async fn between(connection: &mut PostgresConnection, first: i32, end: i32) -> Result<Vec<i32>, PostgresError> {
     // A condition may be evaluated before the join, on tables of other names.
-    let old = "
+    let days = "
         SELECT day FROM (
             SELECT CASE WHEN relname ~ '^days_[0-9]+$' THEN substr(relname, 6)::int END AS day
             FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'days'::regclass
-        ) AS partitions WHERE day < $1 ORDER BY day";
-    let rows = connection.query(old, &[&day.number()]).await?;
+        ) AS partitions WHERE day >= $1 AND day < $2 ORDER BY day";
+    let rows = connection.query(days, &[&first, &end]).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// Returns the days from `day` on that have a partition, in their order.
 pub(super) async fn since(connection: &mut PostgresConnection, day: i32) -> Result<Vec<i32>, PostgresError> {
-    let new = "
-        SELECT substr(relname, 6)::int FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
-        WHERE inhparent = 'days'::regclass AND substr(relname, 6)::int >= $1 ORDER BY 1";
-    let rows = connection.query(new, &[&day]).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    between(connection, day, i32::MAX).await
 }
 
 /// Drops the partitions before `day` that hold no row.

@@ -1,6 +1,6 @@
 //! Backends of two releases on one database: an update migrates the schema while those of the release before go on.
 
-use kamaji_telemetry::backend::store::{Cutoffs, Hour, PostgresStore, Store};
+use kamaji_telemetry::backend::store::{Cutoffs, Hour, PostgresStore};
 use uuid::Uuid;
 
 use super::super::conformance::{Shared, created, hours_ago, of_events, of_snapshots, snapshot, view};

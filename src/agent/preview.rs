@@ -1,6 +1,6 @@
 //! A preview of the next gauges and of sample events, which sends nothing.
 
-mod capture;
+pub(crate) mod capture;
 mod payload;
 
 use anyhow::anyhow;

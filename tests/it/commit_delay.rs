@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use kamaji_telemetry::backend::store::{EventFilter, InstallationFilter, SqliteStore, Store};
 
-use crate::program::{AgentOptions, Backend, PROGRAM};
+use crate::program::{AgentOptions, Backend, PROGRAM, UNLIMITED};
 use crate::servers::postgres::TestDatabase;
 use crate::servers::{ApiServer, Collector, checkout, eventually, tcp};
 
@@ -37,19 +37,6 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// The installations of the fleet beside it: 333 requests a second, as much as a backend for 100,000 gets.
 const FLEET: &str = "100000";
-
-/// Everything has one address, and more events than one installation may have.
-const FLAGS: [&str; 9] = [
-    "--trusted-proxy=127.0.0.1/32",
-    "--rate-limit-requests=0",
-    "--rate-limit-items=0",
-    "--rate-limit-bytes-per-day=0",
-    "--rate-limit-snapshots=0",
-    "--max-counted-events=0",
-    "--max-bulk-events=0",
-    "--max-counted-installations=0",
-    "--max-new-installations=0",
-];
 
 /// The pipeline of one kind of store.
 struct Pipeline {
@@ -132,6 +119,11 @@ impl Pipeline {
     }
 }
 
+/// Returns the flags of a backend that a fleet may load.
+fn flags() -> Vec<&'static str> {
+    [&["--trusted-proxy=127.0.0.1/32"], &UNLIMITED[..]].concat()
+}
+
 fn name(number: usize) -> String {
     format!("tenant-{number}")
 }
@@ -154,7 +146,8 @@ fn changes() -> usize {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn each_change_is_committed_in_sqlite() {
-    let (cluster, backend) = tokio::join!(ApiServer::start_with_kamaji(), Backend::start_with(&FLAGS));
+    let flags = flags();
+    let (cluster, backend) = tokio::join!(ApiServer::start_with_kamaji(), Backend::start_with(&flags));
     let store = Arc::new(SqliteStore::open_existing(backend.file()).unwrap());
     Pipeline { cluster, backend, store, changes: changes() }.measure_both("SQLite").await;
 }
@@ -162,9 +155,9 @@ async fn each_change_is_committed_in_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn each_change_is_committed_in_postgresql() {
-    let database = TestDatabase::create().await;
+    let (database, flags) = (TestDatabase::create().await, flags());
     let (cluster, backend) =
-        tokio::join!(ApiServer::start_with_kamaji(), Backend::start_on(database.address(), &FLAGS));
+        tokio::join!(ApiServer::start_with_kamaji(), Backend::start_on(database.address(), &flags));
     let store = database.open().await;
     Pipeline { cluster, backend, store, changes: changes() }.measure_both("PostgreSQL").await;
 }

@@ -6,7 +6,7 @@ pub(crate) mod command;
 use std::net::SocketAddr;
 use std::path::Path;
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, UNLIMITED};
 
 use crate::servers::{ApiServer, Launch, Process, User, eventually, free_address, web};
 

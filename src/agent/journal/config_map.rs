@@ -1,4 +1,4 @@
-//! The journal in the cluster: two ConfigMaps in the agent's own namespace, the head and its [`base`](super::base), each
+//! The journal in the cluster: two ConfigMaps in the agent's own namespace, the head and its `base`, each
 //! fenced by its resourceVersion.
 //!
 //! A term begins by writing a new epoch into the head. That makes a new resourceVersion, so the API server refuses every

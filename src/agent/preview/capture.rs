@@ -13,11 +13,11 @@ use crate::process::lock::lock;
 
 /// The last exported request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Capture(Arc<Mutex<ExportMetricsServiceRequest>>);
+pub(crate) struct Capture(Arc<Mutex<ExportMetricsServiceRequest>>);
 
 impl Capture {
     /// Returns the last request, or an empty one if there was none.
-    pub(super) fn take(&self) -> ExportMetricsServiceRequest {
+    pub(crate) fn take(&self) -> ExportMetricsServiceRequest {
         std::mem::take(&mut *lock(&self.0))
     }
 }

@@ -1,10 +1,8 @@
 //! Requests as a relay sends them: made by the agent's own encoders, as protobuf with gzip.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
-use anyhow::Context;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,10 +13,6 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as PointValue;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::Temporality;
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
-use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message;
 use uuid::Uuid;
 
@@ -28,6 +22,7 @@ use crate::agent::export::events::RecordEncoder;
 use crate::agent::export::instruments::{GaugeInstruments, GaugeValues};
 use crate::agent::kubernetes::ComponentVersions;
 use crate::agent::observe::Counts;
+use crate::agent::preview::capture::Capture;
 use crate::backend::store::StateCounts;
 use crate::catalog::{
     KAMAJI_VERSION, KUBERNETES_VERSION, KamajiVersion, KubernetesVersion, NOT_READY, RUNNING, SERVICE_INSTANCE_ID,
@@ -51,37 +46,14 @@ pub(super) struct FleetEncoder {
     records: Mutex<RecordEncoder>,
 }
 
-/// An exporter that keeps the request.
-#[derive(Debug, Clone, Default)]
-struct CaptureExporter(Arc<Mutex<Option<ExportMetricsServiceRequest>>>);
-
-impl PushMetricExporter for CaptureExporter {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        *lock(&self.0) = Some(ExportMetricsServiceRequest::from(metrics));
-        Ok(())
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
-}
-
 impl FleetEncoder {
     /// Creates an encoder. Blocks while the SDK makes the gauges.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let captured = CaptureExporter::default();
+        let captured = Capture::default();
         let versions = ComponentVersions { kamaji: KamajiVersion::Latest, kubernetes: KubernetesVersion::Unknown };
         let values = GaugeValues { versions, counts: Counts::default(), extended: None };
         GaugeInstruments::new(captured.clone(), Uuid::nil()).export(values)?;
-        let gauges = lock(&captured.0).take().context("the SDK exported no gauges")?;
+        let gauges = captured.take();
         Ok(Self { gauges, records: Mutex::new(RecordEncoder::new()) })
     }
 
@@ -149,6 +121,7 @@ fn points(metric: &mut Metric) -> impl Iterator<Item = &mut NumberDataPoint> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::time::Duration;
 
     use flate2::read::GzDecoder;
 

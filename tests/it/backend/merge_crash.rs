@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::harness::{PROTOBUF, try_request};
 use super::rollups;
 use super::samples::{created, deleted, logs_request, now, updated};
-use crate::program::Backend;
+use crate::program::{Backend, UNLIMITED};
 use crate::servers::{DEADLINE, store};
 
 /// The number of kills.
@@ -39,15 +39,6 @@ const EVENTS: usize = 500;
 /// The hours over which events are spread. The more pages a merge changes, the more it writes, and some of that before
 /// its commit.
 const HOURS: u64 = 29 * 24;
-
-/// All senders have one address.
-const UNLIMITED: [&str; 5] = [
-    "--rate-limit-requests=0",
-    "--rate-limit-items=0",
-    "--rate-limit-bytes-per-day=0",
-    "--max-counted-events=0",
-    "--max-bulk-events=0",
-];
 
 const LOG: &str = "kamaji_telemetry=info,kamaji_telemetry::backend::store::sqlite::inbox=debug";
 

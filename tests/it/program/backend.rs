@@ -19,6 +19,18 @@ pub(crate) struct Backend {
     addresses: Addresses,
 }
 
+/// The flags of a backend whose senders all have one address, and send as fast as they can.
+pub(crate) const UNLIMITED: [&str; 8] = [
+    "--rate-limit-requests=0",
+    "--rate-limit-items=0",
+    "--rate-limit-bytes-per-day=0",
+    "--rate-limit-snapshots=0",
+    "--max-counted-events=0",
+    "--max-bulk-events=0",
+    "--max-counted-installations=0",
+    "--max-new-installations=0",
+];
+
 struct Addresses {
     url: String,
     grpc: SocketAddr,

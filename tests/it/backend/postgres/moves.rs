@@ -21,10 +21,9 @@ use super::super::conformance::equality::answers;
 use super::super::conformance::{Shared, created, hours_ago, of_events, of_snapshots, snapshot};
 use super::balancer::Balancer;
 use super::load::{Ledger, Load};
-use super::scene::UNLIMITED;
 use super::stored;
 use crate::program::command::{run, text};
-use crate::program::{Backend, PROGRAM};
+use crate::program::{Backend, PROGRAM, UNLIMITED};
 use crate::servers::eventually;
 use crate::servers::postgres::{TestDatabase, psql};
 

@@ -3,19 +3,7 @@
 use super::balancer::Balancer;
 use super::load::{Ledger, Load};
 use super::stored;
-use crate::program::Backend;
-
-/// All senders have one address, and send as fast as they can.
-pub(super) const UNLIMITED: [&str; 8] = [
-    "--rate-limit-requests=0",
-    "--rate-limit-items=0",
-    "--rate-limit-bytes-per-day=0",
-    "--rate-limit-snapshots=0",
-    "--max-counted-events=0",
-    "--max-bulk-events=0",
-    "--max-counted-installations=0",
-    "--max-new-installations=0",
-];
+use crate::program::{Backend, UNLIMITED};
 
 /// Backends behind a proxy.
 pub(super) struct Scene {

@@ -20,7 +20,7 @@ use crate::servers::{ApiServer, Collector, checkout, eventually, tcp};
 /// The variable with the number of control planes, and of changes.
 const VARIABLE: &str = "KAMAJI_TELEMETRY_CHANGES";
 
-/// That number of `make test`.
+/// The number of `make test`.
 const CHANGES: usize = 40;
 
 /// The number of control planes that are created at once.

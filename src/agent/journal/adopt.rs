@@ -103,6 +103,9 @@ impl Adopted {
                 }
                 Base::create(store, head.installation).await?
             }
+            Ok(FoundBase::Missing | FoundBase::Other) if is_outdated(store, &found).await? => {
+                return Box::pin(Self::find(store)).await;
+            }
             Ok(FoundBase::Missing) => {
                 return Self::begin_in_place(store, found, found_base, Some(Replaced::BaseMissing)).await;
             }
@@ -186,6 +189,13 @@ impl Replaced {
             ),
         }
     }
+}
+
+/// Returns whether another term has written the head since it was read. The base that was read after it may be that term's, which
+/// is deleted where a new installation begins.
+async fn is_outdated(store: &JournalStore, found: &ConfigMap) -> Result<bool, kube::Error> {
+    let head = store.get(NAME).await?;
+    Ok(head.and_then(|head| head.metadata.resource_version) != found.metadata.resource_version)
 }
 
 /// Deletes a ConfigMap as it was found.

@@ -24,7 +24,7 @@ pub(super) type PackedRows = SortedRecords<ROW_BYTES>;
 /// UIDs alone.
 pub(super) type PackedUids = SortedRecords<UID_BYTES>;
 
-/// What rows differ from a base in.
+/// The difference of rows from a base.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Delta {
     /// Rows that replace those of the base, or are added to it.

@@ -40,7 +40,7 @@ pub struct JournalHead {
     pub outbox: Vec<EventRecord>,
     /// The generation of the base that `delta` is complete with. It is complete with the next generation as well.
     pub(super) generation: u64,
-    /// What the rows differ from that base in.
+    /// The difference of the rows from that base.
     pub(super) delta: Delta,
 }
 

@@ -9,7 +9,7 @@ const MAX_DAYS: usize = 100;
 /// The result of a move, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
-    /// What was moved, and the rows of both stores.
+    /// The number of rows that were written, and the rows of both stores.
     pub text: String,
     /// The error of stores that differ although nobody served the source.
     pub difference: Option<String>,

@@ -132,6 +132,10 @@ async fn begin(source: &mut dyn TransferStore, target: &mut dyn TransferStore) -
     }
     let position = state.and_then(|state| state.position).filter(|_| is_same_key);
     target.write(None, MoveState { is_complete: false, position: position.clone() }).await?;
+    // A backend that starts from here on finds the state, and does not serve. One may have started before.
+    if target.is_served().await? {
+        return Err(MoveCause::ServedTarget);
+    }
     Ok(position)
 }
 

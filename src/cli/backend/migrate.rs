@@ -9,7 +9,7 @@ use crate::cli::store_files::StoreFiles;
 
 #[derive(Debug, Args)]
 pub(super) struct MigrateArgs {
-    /// Location of the store whose rows are moved. It is only read, and stays as it is.
+    /// Location of the store whose rows are moved. No row of it is changed or deleted.
     #[arg(long, value_name = "STORE")]
     from: String,
     /// Location of the store that becomes equal to it. It is made if there is none; no backend may serve it.

@@ -1,7 +1,9 @@
 //! A child process with its own folder, whose output is printed if the test fails.
 
 use std::fs::{self, File};
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -167,9 +169,14 @@ impl Drop for Process {
     }
 }
 
+/// The ports of servers. They are below those that the kernel gives to connections: one of these would keep the port of a server
+/// that is down, and 60 s longer than the connection lasts. They leave out those of a kubelet, and those of Services.
+const PORTS: Range<u16> = 11_000..30_000;
+
 /// Returns a free port of loopback. If another process takes it first, [`Process::start`] tries again.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port is free")
+    let mut random = iter::repeat_with(|| SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS))));
+    random.find(|address| TcpListener::bind(address).is_ok()).expect("the numbers never end")
 }
 
 /// Returns the path of `tool`, which `tests/tools/build` has built, or of a file in it.

@@ -14,7 +14,7 @@ use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges, Sign};
 use crate::backend::store::hour::{Day, Hour};
 
 /// Asks the next checkpoint to remove the traces of rows.
-const ASK_FOR_VACUUM: &str = "
+pub(super) const ASK_FOR_VACUUM: &str = "
     INSERT INTO jobs (name, holder, until) VALUES ('vacuum', '00000000-0000-0000-0000-000000000000', now())
     ON CONFLICT DO NOTHING";
 

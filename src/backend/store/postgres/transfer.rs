@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 
 use super::address::{APPLICATION_NAME, PostgresAddress};
 use super::connection::{Connector, PostgresConnection, PostgresError};
+use super::removal::ASK_FOR_VACUUM;
 use super::transfer_sql::{self as sql, ColumnArray, arrays};
 use super::{OpenPostgresError, migrate, partitions};
 use crate::backend::store::hour::Day;
@@ -55,8 +56,10 @@ pub(super) async fn end_move(connection: &mut PostgresConnection) -> Result<(), 
         None => Ok(()),
         Some(state) if state.is_complete => {
             connection.begin().await?;
-            connection.execute("DELETE FROM moves", &[]).await?;
-            connection.commit().await
+            let ended = connection.execute("DELETE FROM moves WHERE is_complete", &[]).await?;
+            connection.commit().await?;
+            // Another move may have begun meanwhile.
+            if ended == 0 { Err(PostgresError::Raced) } else { Ok(()) }
         }
         Some(_) => Err(PostgresError::Other(
             "rows are being moved into it, and the move is not complete; expected `kamaji-telemetry backend migrate`, with the \
@@ -211,6 +214,10 @@ async fn write(
     connection.begin().await?;
     if let Some((table, difference)) = &change {
         delete(connection, table, difference).await?;
+        if !difference.removed.is_empty() {
+            // Some were erased from the source.
+            connection.execute(ASK_FOR_VACUUM, &[]).await?;
+        }
         insert(connection, table, &difference.added).await?;
     }
     let position = state.position.as_ref().map(|position| serde_json::to_string(position).unwrap_or_default());

@@ -33,6 +33,14 @@ async fn values_outside_the_schema_are_rejected_with_the_accepted_ones() {
         (json!({"replicas": 0}), "at '/replicas'"),
         (json!({"store": {"clickhouse": {}}}), "at '/store': value must be 'a map with keys among sqlite, postgres'"),
         (json!({"store": {"postgres": {"address": "postgres://a:secret@db.test/a"}}}), "at '/store/postgres/address'"),
+        (
+            json!({"store": {"postgres": {"address": "postgres://a@db.test/a?password=b"}}}),
+            "at '/store/postgres/address'",
+        ),
+        (
+            json!({"store": {"postgres": {"address": "postgres://a@db.test/a?port=6432"}}}),
+            "at '/store/postgres/address'",
+        ),
         (json!({"store": {"postgres": {"address": "mysql://a@db.test/a"}}}), "at '/store/postgres/address'"),
         (json!({"store": {"postgres": {"address": "postgres://a@db.test"}}}), "at '/store/postgres/address'"),
         (json!({"store": {"postgres": {"secret": "a"}}}), "keys among address, existingSecret, passwordKey,"),

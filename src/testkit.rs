@@ -9,3 +9,8 @@ pub mod load;
 pub mod relay;
 pub mod simulated_cluster;
 pub mod tenant;
+
+/// Returns a random UUID from a seeded generator.
+pub(crate) fn random_uuid(random: &mut fastrand::Rng) -> uuid::Uuid {
+    uuid::Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid()
+}

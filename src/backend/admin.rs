@@ -81,12 +81,22 @@ async fn record_erasure(store: &Stores) -> anyhow::Result<()> {
 }
 
 /// Opens a store that a backend created, and may be serving.
-async fn open(store: StoreLocation) -> anyhow::Result<Stores> {
+pub(crate) async fn open(store: StoreLocation) -> anyhow::Result<Stores> {
     Ok(match store {
         StoreLocation::Sqlite(path) => {
             Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path)).await??).into()
         }
         StoreLocation::Postgres(address) => Arc::new(PostgresStore::open_existing(&address).await?).into(),
+    })
+}
+
+/// Opens a store as a backend that serves it does, and creates it if there is none.
+pub(crate) async fn open_to_serve(store: StoreLocation) -> anyhow::Result<Stores> {
+    Ok(match store {
+        StoreLocation::Sqlite(path) => {
+            Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await??).into()
+        }
+        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open(&address).await?).into(),
     })
 }
 

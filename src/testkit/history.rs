@@ -40,11 +40,12 @@ use crate::backend::store::{
     Batch, EventRow, GaugeSnapshot, Hour, Operations, Report, ServedMinutes, Source, Store, WriteError,
 };
 use crate::catalog::{Event, EventRecord, KamajiVersion, KubernetesVersion, SERVICE_VERSION};
+use crate::testkit::random_uuid;
 use built_in::BuiltIn;
 use calendar::Calendar;
 use ci::CiCluster;
 use forgery::ForgersShare;
-use installation::{Installation, uuid};
+use installation::Installation;
 
 /// The days of history: each window of a question is full.
 const DAYS: i64 = 365;
@@ -223,6 +224,7 @@ fn event_row(
     kubernetes_version: KubernetesVersion,
     source: &Source,
 ) -> EventRow {
-    let record = EventRecord { uid: uuid(random), time: hour.start(), kamaji_version, kubernetes_version, event };
+    let record =
+        EventRecord { uid: random_uuid(random), time: hour.start(), kamaji_version, kubernetes_version, event };
     EventRow { record, source: source.clone(), bulk: false }
 }

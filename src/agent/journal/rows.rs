@@ -59,8 +59,7 @@ impl<const SIZE: usize> SortedRecords<SIZE> {
     }
 
     /// Sorts records, of which those with the same UID are equal.
-    fn collect<'a>(records: impl Iterator<Item = &'a [u8; SIZE]>) -> Self {
-        let mut records: Vec<_> = records.collect();
+    fn collect(mut records: Vec<&[u8; SIZE]>) -> Self {
         records.sort_unstable();
         records.dedup();
         let mut bytes = Vec::with_capacity(records.len() * SIZE);
@@ -78,13 +77,20 @@ impl Delta {
     /// A base that was written from an earlier delta has what that delta says, and the head may still hold a later one. So
     /// a row that is again as in the base stays in the delta until the next base: its record undoes the earlier one.
     pub(super) fn between(base: &PackedRows, rows: &PackedRows, before: &Self) -> Self {
-        let covered = || before.uids();
-        let differing = join(base, rows).filter_map(|(old, new)| new.filter(|new| old != Some(new)));
-        let gone = join(base, rows).filter_map(|(old, new)| old.filter(|_| new.is_none())).map(uid_of_row);
-        Self {
-            changed: SortedRecords::collect(differing.chain(covered().filter_map(|uid| rows.get(uid)))),
-            removed: SortedRecords::collect(gone.chain(covered().filter(|uid| rows.get(uid).is_none()))),
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        for (old, new) in join(base, rows).filter(|(old, new)| old != new) {
+            match new {
+                Some(new) => changed.push(new),
+                None => removed.extend(old.map(uid_of_row)),
+            }
         }
+        for uid in before.uids() {
+            match rows.get(uid) {
+                Some(row) => changed.push(row),
+                None => removed.push(uid),
+            }
+        }
+        Self { changed: SortedRecords::collect(changed), removed: SortedRecords::collect(removed) }
     }
 
     /// Returns the rows of `base` with this delta. Where the base has some of it already, the result is the same.

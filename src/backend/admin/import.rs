@@ -16,12 +16,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::plural;
+use super::{open_to_serve, plural};
 use crate::backend::ingest::kamaji::{MAX_BODY, PayloadKind};
 use crate::backend::store::postgres::history::{HistoryRow, HistoryTable};
-use crate::backend::store::{
-    Batch, Cutoffs, Hour, PostgresAddress, PostgresStore, PseudonymKey, SqliteStore, Store, StoreLocation, WriteError,
-};
+use crate::backend::store::{Batch, Cutoffs, Hour, PostgresAddress, PseudonymKey, Store, StoreLocation, WriteError};
 use reading::ReadContext;
 use tally::{ImportTally, KindTally};
 
@@ -68,12 +66,9 @@ pub async fn import(from: &PostgresAddress, store: StoreLocation, cutoffs: Cutof
 /// Opens a store as a backend that serves it does.
 async fn open_to_write(store: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
     const SERVED: &str = "nothing was imported; a backend that serves a file of SQLite has to be stopped first";
-    Ok(match store {
-        StoreLocation::Sqlite(path) => {
-            Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await?.context(SERVED)?)
-        }
-        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open(&address).await?),
-    })
+    let is_file = matches!(store, StoreLocation::Sqlite(_));
+    let opened = open_to_serve(store).await;
+    Ok(if is_file { opened.context(SERVED)? } else { opened? }.rows)
 }
 
 impl HistoryImport {

@@ -13,6 +13,10 @@ use super::{ReadError, Store, WriteError};
 /// a write waits for a step no longer than for the commit before it.
 pub(super) const MAX_STEP_ROWS: u32 = 1_024;
 
+/// The maximum number of installations of a step that reads all their days, each of which may have a row for each day of the
+/// retention.
+pub(super) const MAX_STEP_INSTALLATIONS: usize = 64;
+
 /// The remains of a deleted event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remains {

@@ -9,8 +9,8 @@ use super::postgres::transfer::PostgresTransfer;
 use super::sqlite::OpenError;
 use super::sqlite::transfer::SqliteTransfer;
 use super::transfer::{
-    Cell, Comparison, Difference, Extent, MAX_BATCH_ROWS, MOVED_TABLES, MoveState, MovedTable, Position, Step,
-    TransferError, TransferStore, compare,
+    Comparison, MAX_BATCH_ROWS, MOVED_TABLES, MoveExtent, MovePosition, MoveState, MoveStep, MovedTable, MovedValue,
+    RowDifference, TransferError, TransferStore, compare,
 };
 
 /// The result of a move that came to its end.
@@ -115,7 +115,10 @@ fn is_same(from: &StoreLocation, to: &StoreLocation) -> bool {
 
 /// Checks that rows may be moved, and records in the target that its move is not complete. Returns the position from which an
 /// interrupted move goes on.
-async fn begin(source: &mut dyn TransferStore, target: &mut dyn TransferStore) -> Result<Option<Position>, MoveCause> {
+async fn begin(
+    source: &mut dyn TransferStore,
+    target: &mut dyn TransferStore,
+) -> Result<Option<MovePosition>, MoveCause> {
     if source.state().await?.is_some_and(|state| !state.is_complete) {
         return Err(MoveCause::UnfinishedSource);
     }
@@ -132,18 +135,14 @@ async fn begin(source: &mut dyn TransferStore, target: &mut dyn TransferStore) -
     }
     let position = state.and_then(|state| state.position).filter(|_| is_same_key);
     target.write(None, MoveState { is_complete: false, position: position.clone() }).await?;
-    // A backend that starts from here on finds the state, and does not serve. One may have started before.
-    if target.is_served().await? {
-        return Err(MoveCause::ServedTarget);
-    }
     Ok(position)
 }
 
-async fn pseudonym_key(store: &mut dyn TransferStore) -> Result<Option<Cell>, TransferError> {
+async fn pseudonym_key(store: &mut dyn TransferStore) -> Result<Option<MovedValue>, TransferError> {
     let keys = MOVED_TABLES.iter().find(|table| table.name == "keys");
     let Some(keys) = keys else { return Ok(None) };
     let rows = store.read(keys, None, usize::MAX).await?;
-    let of_name = rows.into_iter().find(|row| row.first() == Some(&Cell::Text("pseudonym".to_owned())));
+    let of_name = rows.into_iter().find(|row| row.first() == Some(&MovedValue::Text("pseudonym".to_owned())));
     Ok(of_name.and_then(|mut row| row.pop()))
 }
 
@@ -151,15 +150,15 @@ async fn pseudonym_key(store: &mut dyn TransferStore) -> Result<Option<Cell>, Tr
 async fn pass(
     source: &mut dyn TransferStore,
     target: &mut dyn TransferStore,
-    position: Option<Position>,
+    position: Option<MovePosition>,
 ) -> Result<usize, TransferError> {
     let first = position.as_ref().and_then(|of| MOVED_TABLES.iter().position(|table| table.name == of.table));
     let mut after = position.filter(|_| first.is_some()).and_then(|position| position.after);
     let mut changed = 0;
     for table in &MOVED_TABLES[first.unwrap_or_default()..] {
         let of_table = match table.extent {
-            Extent::Whole => move_whole(source, target, table).await?,
-            Extent::Batches => move_in_batches(source, target, table, after.take()).await?,
+            MoveExtent::Whole => move_whole(source, target, table).await?,
+            MoveExtent::Batches => move_in_batches(source, target, table, after.take()).await?,
         };
         if of_table > 0 {
             tracing::info!(table = table.name, rows = of_table, "moved rows");
@@ -176,7 +175,7 @@ async fn move_whole(
 ) -> Result<usize, TransferError> {
     let rows = source.read(table, None, usize::MAX).await?;
     let stored = target.read(table, None, usize::MAX).await?;
-    let difference = Difference::new(rows, stored, table.key);
+    let difference = RowDifference::new(rows, stored, table.key);
     write(target, table, difference, None).await
 }
 
@@ -184,13 +183,13 @@ async fn move_in_batches(
     source: &mut dyn TransferStore,
     target: &mut dyn TransferStore,
     table: &MovedTable,
-    mut after: Option<Vec<Cell>>,
+    mut after: Option<Vec<MovedValue>>,
 ) -> Result<usize, TransferError> {
     let mut changed = 0;
     loop {
         let rows = source.read(table, after.as_ref(), MAX_BATCH_ROWS).await?;
         let stored = target.read(table, after.as_ref(), MAX_BATCH_ROWS).await?;
-        let Step { difference, last } = Step::new(rows, stored, table.key, MAX_BATCH_ROWS);
+        let MoveStep { difference, last } = MoveStep::new(rows, stored, table.key, MAX_BATCH_ROWS);
         changed += write(target, table, difference, last.clone()).await?;
         if last.is_none() {
             return Ok(changed);
@@ -203,14 +202,14 @@ async fn move_in_batches(
 async fn write(
     target: &mut dyn TransferStore,
     table: &MovedTable,
-    difference: Difference,
-    last: Option<Vec<Cell>>,
+    difference: RowDifference,
+    last: Option<Vec<MovedValue>>,
 ) -> Result<usize, TransferError> {
     if difference.is_empty() {
         return Ok(0);
     }
     let rows = difference.rows();
-    let position = Position { table: table.name.to_owned(), after: last };
+    let position = MovePosition { table: table.name.to_owned(), after: last };
     target.write(Some((table, difference)), MoveState { is_complete: false, position: Some(position) }).await?;
     Ok(rows)
 }

@@ -166,6 +166,24 @@ impl OpenCause {
     }
 }
 
+/// Opens the connection of a file that writes.
+fn connect_to_write(path: &Path, file: &StoreFile) -> rusqlite::Result<Connection> {
+    let writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if file.is_new() {
+        // Before the write-ahead log, so that it is in the file's header from its first page on.
+        writing.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    // The file records the journal mode; the reader finds it there.
+    writing.pragma_update(None, "journal_mode", "WAL")?;
+    writing.pragma_update(None, "synchronous", "FULL")?;
+    // Deleted rows are overwritten, so that an erased installation is not in the file's free pages either.
+    writing.pragma_update(None, "secure_delete", "ON")?;
+    writing.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // A negative size is in kB rather than in pages.
+    writing.pragma_update(None, "cache_size", -CACHE_KB)?;
+    Ok(writing)
+}
+
 impl SqliteStore {
     /// Opens the store at `path`, and migrates its schema. Creates it with mode 0600 if there is none. Blocks.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
@@ -209,19 +227,7 @@ impl SqliteStore {
         file::check(path)?;
         let locks = StoreLocks::take(path, purpose)?;
         let file = Arc::new(StoreFile::open(path)?);
-        let mut writing = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if file.is_new() {
-            // Before the write-ahead log, so that it is in the file's header from its first page on.
-            writing.pragma_update(None, "application_id", APPLICATION_ID)?;
-        }
-        // The file records the journal mode; the reader finds it there.
-        writing.pragma_update(None, "journal_mode", "WAL")?;
-        writing.pragma_update(None, "synchronous", "FULL")?;
-        // Deleted rows are overwritten, so that an erased installation is not in the file's free pages either.
-        writing.pragma_update(None, "secure_delete", "ON")?;
-        writing.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        // A negative size is in kB rather than in pages.
-        writing.pragma_update(None, "cache_size", -CACHE_KB)?;
+        let mut writing = connect_to_write(path, &file)?;
         check_schema(&mut writing)?;
         if purpose == Purpose::Serve {
             transfer::end_move(&writing)?.map_err(|_| OpenCause::Moving)?;

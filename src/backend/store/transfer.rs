@@ -17,15 +17,15 @@ use serde::{Deserialize, Serialize};
 
 pub use counts::{Comparison, DayDifference, TableCounts};
 pub(super) use counts::{DayCount, compare};
-pub(super) use difference::{Difference, Step};
-pub(super) use tables::{ColumnKind, Extent, MOVED_TABLES, MovedColumn, MovedTable};
+pub(super) use difference::{MoveStep, RowDifference};
+pub(super) use tables::{MOVED_TABLES, MoveExtent, MovedColumn, MovedColumnKind, MovedTable};
 
 /// The most rows of a batch: a few megabytes, and a transaction of some 100 ms.
 pub(super) const MAX_BATCH_ROWS: usize = 5_000;
 
 /// A value of a column, as `SQLite` holds it: a UUID is bytes, a time is in milliseconds, and an id of a word is not negative.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Cell {
+pub(super) enum MovedValue {
     Null,
     Integer(i64),
     Text(String),
@@ -33,15 +33,15 @@ pub(super) enum Cell {
 }
 
 /// The values of a row, or of its key, in the order of the columns.
-pub(super) type Cells = Vec<Cell>;
+pub(super) type MovedValues = Vec<MovedValue>;
 
 /// The place in the tables from which a move goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
+pub(super) struct MovePosition {
     /// The name of the table.
     pub(super) table: String,
     /// The key of the last row that was compared.
-    pub(super) after: Option<Cells>,
+    pub(super) after: Option<MovedValues>,
 }
 
 /// The state of a move, which its target keeps.
@@ -50,7 +50,19 @@ pub(super) struct MoveState {
     /// True once all rows of a source that nobody served are there.
     pub(super) is_complete: bool,
     /// `None` at the beginning of a pass.
-    pub(super) position: Option<Position>,
+    pub(super) position: Option<MovePosition>,
+}
+
+impl MoveState {
+    /// Returns the state of its columns. A text of another program is no position: the move begins anew.
+    pub(super) fn of(is_complete: bool, position: Option<&str>) -> Self {
+        Self { is_complete, position: position.and_then(|text| serde_json::from_str(text).ok()) }
+    }
+
+    /// Returns the column of the position.
+    pub(super) fn position_text(&self) -> Option<String> {
+        self.position.as_ref().map(|position| serde_json::to_string(position).unwrap_or_default())
+    }
 }
 
 /// An error of one of the two stores.
@@ -76,14 +88,14 @@ pub(super) trait TransferStore: Send {
     fn read<'a>(
         &'a mut self,
         table: &'a MovedTable,
-        after: Option<&'a Cells>,
+        after: Option<&'a MovedValues>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Cells>, TransferError>>;
+    ) -> BoxFuture<'a, Result<Vec<MovedValues>, TransferError>>;
 
     /// Writes a difference and the state in one transaction, and returns once that is durable.
     fn write<'a>(
         &'a mut self,
-        change: Option<(&'a MovedTable, Difference)>,
+        change: Option<(&'a MovedTable, RowDifference)>,
         state: MoveState,
     ) -> BoxFuture<'a, Result<(), TransferError>>;
 

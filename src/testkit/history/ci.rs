@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use super::DAYS;
 use super::calendar::Calendar;
-use super::installation::uuid;
 use super::releases::{Channel, Updates, kubernetes};
 use crate::backend::store::{Hour, Report, Source, StateCounts};
 use crate::catalog::{Event, KamajiVersion, KubernetesVersion, Status};
+use crate::testkit::random_uuid;
 
 /// The most hours between the first and the last report: a long test. 20 would confirm an installation on another day.
 const MAX_HOURS: i32 = 4;
@@ -34,7 +34,7 @@ pub(super) fn clusters(random: &mut Rng, calendar: Calendar) -> Vec<CiCluster> {
             let last = Hour::from_number(first.number() + random.i32(0..=MAX_HOURS));
             let line = if random.u8(0..3) == 0 { Channel::Latest } else { Channel::Edge };
             clusters.push(CiCluster {
-                uuid: uuid(random),
+                uuid: random_uuid(random),
                 hours: [first, last],
                 kamaji: line.kamaji(age, Updates { last: 0, interval: 1 }),
                 kubernetes: kubernetes(age, random.i64(0..60)),

@@ -6,9 +6,9 @@ use fastrand::Rng;
 use uuid::Uuid;
 
 use super::calendar::Calendar;
-use super::installation::uuid;
 use super::releases::{Channel, Updates, kubernetes};
 use crate::backend::store::{Allowance, Batch, GaugeSnapshot, Report, Room, Source, Spent, StateCounts, Unlimited};
+use crate::testkit::random_uuid;
 
 /// The age of the day of the burst: two months ago.
 pub(super) const BURST_AGE: i64 = 60;
@@ -53,7 +53,7 @@ impl Allowance for ForgersShare {
 
 /// Creates the UUIDs of the forged installations.
 pub(super) fn installations(random: &mut Rng) -> Vec<Uuid> {
-    (0..FORGED).map(|_| uuid(random)).collect()
+    (0..FORGED).map(|_| random_uuid(random)).collect()
 }
 
 /// Returns what is sent on the day `age`, if anything is.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fastrand::Rng;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::DAYS;
 use super::datastores::Datastores;
@@ -14,6 +14,7 @@ use super::tenants::Tenants;
 use super::trouble::Proneness;
 use crate::backend::store::{Dimension, Report, Source, StateCounts};
 use crate::catalog::{Event, KamajiVersion, KubernetesVersion};
+use crate::testkit::random_uuid;
 
 /// The lines, with the percentage of installations on each.
 const LINES: [(usize, Channel); 4] =
@@ -84,7 +85,7 @@ pub(super) fn fleet(random: &mut Rng, count: usize) -> Vec<Installation> {
         let last = random.i64(from..=to).min(first - 1).max(0);
         let (from, to) = lags[index];
         Installation {
-            uuid: uuid(random),
+            uuid: random_uuid(random),
             first,
             last,
             line: lines[index],
@@ -224,9 +225,4 @@ impl Installation {
         let age = u32::try_from(age).unwrap_or_default();
         self.size - self.size * self.growth * age / (100 * 365)
     }
-}
-
-/// Returns a random UUID from a seeded generator.
-pub(super) fn uuid(random: &mut Rng) -> Uuid {
-    Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid()
 }

@@ -39,12 +39,12 @@ const MAX_BODY: usize = 16 * 1024;
 
 /// The connections to all URLs.
 pub(super) struct Gateway {
-    pools: Vec<Pool>,
+    pools: Vec<ChannelPool>,
     timeout: Duration,
 }
 
 /// The connections to one URL.
-struct Pool {
+struct ChannelPool {
     /// Each opens its connection with its first request, and again after the connection ended.
     channels: Vec<Channel>,
     next: AtomicUsize,
@@ -60,7 +60,7 @@ impl Gateway {
         ca: Option<&Path>,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let pools = urls.iter().map(|url| Pool::new(url, connections, ca)).collect::<anyhow::Result<_>>()?;
+        let pools = urls.iter().map(|url| ChannelPool::new(url, connections, ca)).collect::<anyhow::Result<_>>()?;
         Ok(Self { pools, timeout })
     }
 
@@ -74,7 +74,7 @@ impl Gateway {
     }
 }
 
-impl Pool {
+impl ChannelPool {
     fn new(url: &BackendUrl, connections: usize, ca: Option<&Path>) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_string())?.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
         let endpoint = if endpoint.uri().scheme_str() == Some("https") {

@@ -4,10 +4,11 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use fastrand::Rng;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use crate::backend::store::{GaugeSnapshot, Hour, InvalidAgentVersion, Report, Source, StateCounts};
 use crate::catalog::{KamajiVersion, KubernetesVersion, SERVICE_VERSION};
+use crate::testkit::random_uuid;
 
 /// The most installations of a fleet. Each has an address of its own: a /56 of `2001:db8::/32`, of which there are 2^24.
 pub const MAX_INSTALLATIONS: u32 = 10_000_000;
@@ -51,7 +52,7 @@ impl FleetInstallation {
         };
         Self {
             number,
-            uuid: Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid(),
+            uuid: random_uuid(&mut random),
             phase: random.f64(),
             kamaji: KamajiVersion::normalize(KAMAJI[random.usize(..KAMAJI.len())]),
             kubernetes: KubernetesVersion::normalize(KUBERNETES[random.usize(..KUBERNETES.len())]),

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::Timestamp;
-use uuid::{Builder, Uuid};
 
 use super::attempt::{Attempt, AttemptContent, AttemptOutcome, SendFailure};
 use super::figures::LoadFigures;
@@ -18,6 +17,7 @@ use crate::agent::backoff::Backoff;
 use crate::agent::export::events::{BACKOFF_MIN, EXPORT_BATCH_LIMIT, MAX_SERVER_DELAY};
 use crate::agent::export::gauges::RETRY_MIN;
 use crate::catalog::{Event, EventRecord, KubernetesVersion, Status};
+use crate::testkit::random_uuid;
 
 /// The interval of the gauges: the default of the agent's `--export-interval`.
 pub(super) const INTERVAL: Duration = Duration::from_mins(5);
@@ -55,7 +55,7 @@ pub(super) struct LoadSchedule {
     settings: ScheduleSettings,
     random: Rng,
     installations: Vec<InstallationState>,
-    /// Of installations with events that are not acknowledged.
+    /// The installations with events that are not acknowledged.
     outboxes: HashMap<u32, LoadOutbox>,
     due: BinaryHeap<Reverse<DueAttempt>>,
     /// The time of the next event of the fleet; `None` if there are none.
@@ -163,16 +163,7 @@ impl LoadSchedule {
         while let Some(earlier) = self.time_to_event().and_then(|time| age.checked_sub(time)) {
             age = earlier;
             let (time, backoff) = events_after(age, (BACKOFF_MIN, RETRY_MAX));
-            let installation = self.random.u32(0..self.settings.installations);
-            let event = self.event(installation, age);
-            self.figures.events_made += 1;
-            if let Some(outbox) = self.outboxes.get_mut(&installation) {
-                outbox.events.push(event);
-                continue;
-            }
-            let url = self.home(installation);
-            self.outboxes.insert(installation, LoadOutbox { events: vec![event], backoff, url });
-            self.due.push(Reverse(DueAttempt { time, installation, kind: DueKind::Events }));
+            self.add_event(age, time, backoff);
         }
     }
 
@@ -194,7 +185,7 @@ impl LoadSchedule {
             _ => Event::Deleted { status: Status::Ready, tcp_version: older },
         };
         EventRecord {
-            uid: uid(&mut self.random),
+            uid: random_uuid(&mut self.random),
             time: Timestamp::now() - age,
             kamaji_version: kamaji,
             kubernetes_version: kubernetes,
@@ -216,7 +207,7 @@ impl LoadSchedule {
     /// Moves what is due into the lanes of the URLs.
     pub(super) fn advance(&mut self, now: Duration) {
         while let Some(time) = self.next_event.filter(|time| *time <= now) {
-            self.add_event(time);
+            self.add_event(Duration::ZERO, time, Backoff::new(BACKOFF_MIN, RETRY_MAX));
             self.next_event = self.time_to_event().map(|wait| time + wait);
         }
         while let Some(Reverse(attempt)) = self.due.peek().copied().filter(|Reverse(attempt)| attempt.time <= now) {
@@ -230,15 +221,17 @@ impl LoadSchedule {
         }
     }
 
-    fn add_event(&mut self, time: Duration) {
+    /// Adds an event of a random installation that happened so long ago, which is sent at `time` unless others of the installation
+    /// wait already.
+    fn add_event(&mut self, age: Duration, time: Duration, backoff: Backoff) {
         let installation = self.random.u32(0..self.settings.installations);
-        let event = self.event(installation, Duration::ZERO);
+        let event = self.event(installation, age);
         self.figures.events_made += 1;
         if let Some(outbox) = self.outboxes.get_mut(&installation) {
             outbox.events.push(event);
             return;
         }
-        let (backoff, url) = (Backoff::new(BACKOFF_MIN, RETRY_MAX), self.home(installation));
+        let url = self.home(installation);
         self.outboxes.insert(installation, LoadOutbox { events: vec![event], backoff, url });
         self.due.push(Reverse(DueAttempt { time, installation, kind: DueKind::Events }));
     }
@@ -379,10 +372,6 @@ impl LoadSchedule {
     pub(super) fn waiting_events(&self) -> usize {
         self.outboxes.values().map(|outbox| outbox.events.len()).sum()
     }
-}
-
-fn uid(random: &mut Rng) -> Uuid {
-    Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid()
 }
 
 #[cfg(test)]

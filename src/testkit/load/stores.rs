@@ -9,9 +9,8 @@ use uuid::Uuid;
 
 use super::installation::FleetInstallation;
 use super::schedule::SnapshotDelivery;
-use crate::backend::store::{
-    Batch, EventFilter, Hour, HourRange, InstallationFilter, PostgresStore, SqliteStore, Store, StoreLocation,
-};
+use crate::backend::admin;
+use crate::backend::store::{Batch, EventFilter, Hour, HourRange, InstallationFilter, Store, StoreLocation};
 
 /// The hours from the first receipt of a filled store to now: its installations are older than the 28 days for which one weighs
 /// little.
@@ -46,7 +45,7 @@ pub(super) struct StoredRecords {
 
 /// Writes a fleet into a store that no backend serves: each installation was received twice, and is confirmed.
 pub(super) async fn fill(location: StoreLocation, installations: u32) -> anyhow::Result<()> {
-    let store = open_to_fill(location).await?;
+    let store = admin::open_to_serve(location).await.context("--fill")?.rows;
     let mut fleet: Vec<_> = (0..installations).map(FleetInstallation::new).collect();
     fleet.sort_unstable_by_key(|installation| installation.uuid);
     let now = Hour::of(Timestamp::now());
@@ -65,7 +64,7 @@ impl LoadStores {
     pub(super) async fn open(locations: Vec<StoreLocation>) -> anyhow::Result<Self> {
         let mut stores = Vec::new();
         for location in locations {
-            stores.push(open_existing(location).await?);
+            stores.push(admin::open(location).await.context("--store")?.rows);
         }
         let events_before = count_events(&stores).await?;
         Ok(Self { stores, events_before, begin: Hour::of(Timestamp::now()) })
@@ -138,26 +137,4 @@ async fn count_events(stores: &[Arc<dyn Store>]) -> anyhow::Result<u64> {
         events += store.count_events(EventFilter::default()).await?.events;
     }
     Ok(events)
-}
-
-/// Opens a store as a backend does, and creates it if there is none.
-async fn open_to_fill(location: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match location {
-        StoreLocation::Sqlite(path) => {
-            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path));
-            Arc::new(opening.await?.context("--fill")?)
-        }
-        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open(&address).await.context("--fill")?),
-    })
-}
-
-/// Opens a store beside the backend that serves it.
-async fn open_existing(location: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match location {
-        StoreLocation::Sqlite(path) => {
-            let opening = tokio::task::spawn_blocking(move || SqliteStore::open_existing(&path));
-            Arc::new(opening.await?.context("--store")?)
-        }
-        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open_existing(&address).await.context("--store")?),
-    })
 }

@@ -38,7 +38,7 @@ enum Fault {
     Late,
 }
 
-/// What somebody else does.
+/// A deed of somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Injury {
     DeleteHead,
@@ -50,7 +50,7 @@ enum Injury {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum TermStep {
     /// Begins a term, which does not end the others for themselves.
     Open,
     /// Changes the control planes from `first` on, and writes.
@@ -69,7 +69,7 @@ enum Step {
     Erase,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = TermStep> {
     let fault = prop::sample::select(vec![Fault::Fails, Fault::AnswerLost, Fault::Late]);
     let injury = prop::sample::select(vec![
         Injury::DeleteHead,
@@ -81,17 +81,17 @@ fn step() -> impl Strategy<Value = Step> {
     // The newest term writes most, and a removed control plane is one of version 0.
     let write = (prop_oneof![4 => Just(0usize), 1 => 1..3usize], 0..CONTROL_PLANES, 1..60u8, 0..4u8);
     prop_oneof![
-        3 => Just(Step::Open),
-        16 => write.prop_map(|(term, first, count, minor)| Step::Write { term, first, count, minor }),
-        4 => (0..3usize, fault).prop_map(|(after, fault)| Step::Inject(after, fault)),
-        3 => (0..3usize).prop_map(Step::Arrive),
-        1 => Just(Step::Backup),
-        1 => injury.prop_map(Step::Injure),
-        1 => Just(Step::Erase),
+        3 => Just(TermStep::Open),
+        16 => write.prop_map(|(term, first, count, minor)| TermStep::Write { term, first, count, minor }),
+        4 => (0..3usize, fault).prop_map(|(after, fault)| TermStep::Inject(after, fault)),
+        3 => (0..3usize).prop_map(TermStep::Arrive),
+        1 => Just(TermStep::Backup),
+        1 => injury.prop_map(TermStep::Injure),
+        1 => Just(TermStep::Erase),
     ]
 }
 
-/// What others have done to an installation.
+/// The deeds of others to an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Injured {
     No,
@@ -111,7 +111,7 @@ struct Request {
 }
 
 /// The API server.
-struct Server {
+struct ModelServer {
     revision: u64,
     objects: BTreeMap<String, Value>,
     backup: BTreeMap<String, Value>,
@@ -130,7 +130,7 @@ struct Server {
     bases: usize,
 }
 
-impl Server {
+impl ModelServer {
     fn new() -> Self {
         Self {
             revision: 10,
@@ -314,15 +314,15 @@ fn sorted(mut state: JournalState) -> JournalState {
 }
 
 /// The server, and the terms that run for all they know, newest first.
-struct World {
-    server: Arc<Mutex<Server>>,
+struct TermWorld {
+    server: Arc<Mutex<ModelServer>>,
     store: JournalStore,
     terms: Vec<(FencedJournal, JournalState)>,
 }
 
-impl World {
+impl TermWorld {
     fn new() -> Self {
-        let server = Arc::new(Mutex::new(Server::new()));
+        let server = Arc::new(Mutex::new(ModelServer::new()));
         let shared = Arc::clone(&server);
         let service = service_fn(move |request: HttpRequest<Body>| {
             let server = Arc::clone(&shared);
@@ -343,12 +343,12 @@ impl World {
         Self { server, store: JournalStore { client, namespace: "default".to_owned(), owner: None }, terms: Vec::new() }
     }
 
-    async fn step(&mut self, step: Step) {
+    async fn step(&mut self, step: TermStep) {
         match step {
-            Step::Open => self.open().await,
-            Step::Write { term, first, count, minor } => self.write(term, first, count, minor).await,
-            Step::Inject(after, fault) => lock(&self.server).fault = Some((after, fault)),
-            Step::Arrive(which) => {
+            TermStep::Open => self.open().await,
+            TermStep::Write { term, first, count, minor } => self.write(term, first, count, minor).await,
+            TermStep::Inject(after, fault) => lock(&self.server).fault = Some((after, fault)),
+            TermStep::Arrive(which) => {
                 let mut server = lock(&self.server);
                 if !server.late.is_empty() {
                     let at = which % server.late.len();
@@ -356,12 +356,12 @@ impl World {
                     server.apply(request);
                 }
             }
-            Step::Backup => {
+            TermStep::Backup => {
                 let mut server = lock(&self.server);
                 server.backup = server.objects.clone();
             }
-            Step::Injure(injury) => lock(&self.server).injure(injury),
-            Step::Erase => {
+            TermStep::Injure(injury) => lock(&self.server).injure(injury),
+            TermStep::Erase => {
                 let erased = self.store.erase().await;
                 let server = lock(&self.server);
                 assert!(erased.is_err() || server.objects.is_empty(), "{:?}", server.objects.keys());
@@ -417,10 +417,10 @@ impl World {
 }
 
 /// Runs steps. Returns the number of bases that were written.
-fn run(steps: Vec<Step>) -> usize {
+fn run(steps: Vec<TermStep>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new();
+        let mut world = TermWorld::new();
         for step in steps {
             world.step(step).await;
         }
@@ -446,18 +446,18 @@ proptest! {
 
 #[test]
 fn a_base_is_written_where_the_delta_has_grown() {
-    let write = |first, minor| Step::Write { term: 0, first, count: 59, minor };
-    assert_eq!(run(vec![Step::Open, write(0, 1), write(0, 2)]), 0);
-    assert_eq!(run(vec![Step::Open, write(0, 1), write(59, 1), write(0, 2)]), 1);
+    let write = |first, minor| TermStep::Write { term: 0, first, count: 59, minor };
+    assert_eq!(run(vec![TermStep::Open, write(0, 1), write(0, 2)]), 0);
+    assert_eq!(run(vec![TermStep::Open, write(0, 1), write(59, 1), write(0, 2)]), 1);
 }
 
 #[test]
 fn a_base_of_a_term_that_has_ended_changes_nothing() {
-    let write = |term, first, minor| Step::Write { term, first, count: 59, minor };
-    let late = Step::Inject(0, Fault::Late);
-    let begin = [Step::Open, write(0, 0, 1), write(0, 59, 1), late, write(0, 0, 2), Step::Open];
+    let write = |term, first, minor| TermStep::Write { term, first, count: 59, minor };
+    let late = TermStep::Inject(0, Fault::Late);
+    let begin = [TermStep::Open, write(0, 0, 1), write(0, 59, 1), late, write(0, 0, 2), TermStep::Open];
     // The new term has written no base, or one.
-    run([&begin[..], &[Step::Arrive(0), write(0, 0, 3)]].concat());
-    let bases = run([&begin[..], &[write(0, 0, 3), Step::Arrive(0), write(0, 0, 1), Step::Open]].concat());
+    run([&begin[..], &[TermStep::Arrive(0), write(0, 0, 3)]].concat());
+    let bases = run([&begin[..], &[write(0, 0, 3), TermStep::Arrive(0), write(0, 0, 1), TermStep::Open]].concat());
     assert_eq!(bases, 1);
 }

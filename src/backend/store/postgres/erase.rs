@@ -6,14 +6,12 @@ use super::connection::{PostgresConnection, PostgresError};
 use super::events::{self, event_rows};
 use super::removal::Removal;
 use super::rows::latest_rows;
+use crate::backend::store::deletion::MAX_STEP_INSTALLATIONS;
 use crate::backend::store::deletion::Remains;
 use crate::backend::store::{Erased, EventFilter, InstallationFilter, MatchedRows, PseudonymKey};
 
 /// The maximum number of rows that one step of an erasure reads.
 const MAX_SCANNED_ROWS: i64 = 4_096;
-
-/// The maximum number of installations that one step erases, each of which may have a row for each day of the retention.
-const MAX_STEP_INSTALLATIONS: usize = 64;
 
 /// The rows that were erased so far, and the key after which the next step begins; `None` once there is no further row.
 pub(super) type ErasedStep = (MatchedRows, Option<Uuid>);

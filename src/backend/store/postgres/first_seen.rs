@@ -9,12 +9,10 @@ use super::removal::Removal;
 use super::rollups::{COMMON_SLOT, RollupArrays};
 use super::rows::{DayArrays, LatestArrays, UPSERT_DAYS, UPSERT_LATEST, small};
 use crate::backend::store::SourceKind;
+use crate::backend::store::deletion::MAX_STEP_INSTALLATIONS;
 use crate::backend::store::encoding::source;
 use crate::backend::store::fold::{DayRow, LatestRow, RollupChanges};
 use crate::backend::store::hour::{Day, Hour};
-
-/// The maximum number of installations of a step, each of which may have a row for each day of the retention.
-const MAX_STEP_INSTALLATIONS: i64 = 64;
 
 /// Finds installations whose first receipt is later.
 const LATER: &str = "
@@ -36,7 +34,8 @@ pub(super) async fn move_step(
 ) -> Result<Option<u64>, PostgresError> {
     let (keys, hours): (Vec<Uuid>, Vec<i32>) = first_seen.iter().map(|(key, hour)| (*key, hour.number())).unzip();
     let of_source = small(source(SourceKind::Kamaji));
-    let later = connection.query(LATER, &[&keys, &hours, &of_source, &MAX_STEP_INSTALLATIONS]).await?;
+    let most = i64::try_from(MAX_STEP_INSTALLATIONS).unwrap_or(i64::MAX);
+    let later = connection.query(LATER, &[&keys, &hours, &of_source, &most]).await?;
     if later.is_empty() {
         return Ok(None);
     }
@@ -63,7 +62,9 @@ pub(super) async fn move_step(
 /// is confirmed now is in sums in which it was not.
 async fn write(connection: &mut PostgresConnection, moved: &MovedRows) -> Result<Option<u64>, PostgresError> {
     let MovedRows { latest, last_days, rollups } = moved;
-    let day = last_days.keys().map(|(day, _)| *day).max().unwrap_or_default();
+    // A word that is missing is as new as the newest of the store, as in a file of SQLite.
+    let day: Option<i32> = connection.query_one("SELECT max(last_used) FROM words", &[]).await?.try_get(0)?;
+    let day = Day::from_number(day.unwrap_or_default());
     let mut words = connection.words().look_up(day);
     let (Ok(latest), Ok(days)) = (LatestArrays::new(&mut words, latest), DayArrays::new(&mut words, last_days));
     let rollups = RollupArrays::new(&mut words, rollups);

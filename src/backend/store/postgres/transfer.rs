@@ -15,10 +15,12 @@ use super::transfer_sql::{self as sql, ColumnArray, arrays};
 use super::{OpenPostgresError, migrate, partitions};
 use crate::backend::store::hour::Day;
 use crate::backend::store::transfer::{
-    Cell, Cells, ColumnKind, DayCount, Difference, MAX_BATCH_ROWS, MoveState, MovedTable, TransferError, TransferStore,
+    DayCount, MAX_BATCH_ROWS, MoveState, MovedColumnKind, MovedTable, MovedValue, MovedValues, RowDifference,
+    TransferError, TransferStore,
 };
 
-/// The number of the lock that the target's connection holds, so that two moves don't write at once: the first bytes of "ktmove".
+/// The number of the lock that the target's connection holds, so that neither two moves write at once, nor a backend begins to serve
+/// meanwhile: the first bytes of "ktmove".
 const LOCK: i64 = 0x6b74_6d6f_7665;
 
 /// The time that a move waits for the connection of one that was killed, which ends with its statement.
@@ -50,23 +52,29 @@ pub(in crate::backend::store) struct PostgresTransfer {
     address: PostgresAddress,
 }
 
-/// Forgets a move that is complete, since the store is about to receive what its source does not have. Fails if it is not complete.
+/// Forgets a move that is complete, since the store is about to receive what its source does not have. Fails if it is not complete,
+/// or if another one is running: a move looks for backends once it has the lock, and finds one that has ended it before.
 pub(super) async fn end_move(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
-    match read_state(connection).await? {
-        None => Ok(()),
-        Some(state) if state.is_complete => {
-            connection.begin().await?;
-            let ended = connection.execute("DELETE FROM moves WHERE is_complete", &[]).await?;
-            connection.commit().await?;
-            // Another move may have begun meanwhile.
-            if ended == 0 { Err(PostgresError::Raced) } else { Ok(()) }
-        }
-        Some(_) => Err(PostgresError::Other(
-            "rows are being moved into it, and the move is not complete; expected `kamaji-telemetry backend migrate`, with the \
-             same --from and --to, after the backend of --from was stopped"
-                .to_owned(),
-        )),
+    connection.begin().await?;
+    let client = connection.client();
+    client.batch_execute(&format!("SET LOCAL lock_timeout = '{}s'", LINGER.as_secs())).await?;
+    match client.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Err(unfinished()),
+        locked => locked?,
+    };
+    if read_state(connection).await?.is_some_and(|state| !state.is_complete) {
+        return Err(unfinished());
     }
+    connection.execute("DELETE FROM moves", &[]).await?;
+    connection.commit().await
+}
+
+fn unfinished() -> PostgresError {
+    PostgresError::Other(
+        "rows are being moved into it, and the move is not complete; expected `kamaji-telemetry backend migrate`, with the \
+         same --from and --to, after the backend of --from was stopped"
+            .to_owned(),
+    )
 }
 
 impl PostgresTransfer {
@@ -129,10 +137,7 @@ async fn read_state(connection: &mut PostgresConnection) -> Result<Option<MoveSt
     let Some(row) = connection.query_opt("SELECT is_complete, position FROM moves", &[]).await? else {
         return Ok(None);
     };
-    // A text of another program is no position: the move begins anew.
-    let position: Option<&str> = row.try_get("position")?;
-    let position = position.and_then(|text| serde_json::from_str(text).ok());
-    Ok(Some(MoveState { is_complete: row.try_get("is_complete")?, position }))
+    Ok(Some(MoveState::of(row.try_get("is_complete")?, row.try_get("position")?)))
 }
 
 async fn has_any(connection: &mut PostgresConnection) -> Result<bool, PostgresError> {
@@ -143,9 +148,9 @@ async fn has_any(connection: &mut PostgresConnection) -> Result<bool, PostgresEr
 async fn read_rows(
     connection: &mut PostgresConnection,
     table: &MovedTable,
-    after: Option<&Cells>,
+    after: Option<&MovedValues>,
     limit: usize,
-) -> Result<Vec<Cells>, PostgresError> {
+) -> Result<Vec<MovedValues>, PostgresError> {
     if table.name == "days" {
         return read_days(connection, table, after, limit).await;
     }
@@ -165,11 +170,11 @@ async fn read_rows(
 async fn read_days(
     connection: &mut PostgresConnection,
     table: &MovedTable,
-    after: Option<&Cells>,
+    after: Option<&MovedValues>,
     limit: usize,
-) -> Result<Vec<Cells>, PostgresError> {
+) -> Result<Vec<MovedValues>, PostgresError> {
     let after = match after.map(Vec::as_slice) {
-        Some([Cell::Integer(day), Cell::Bytes(installation)]) => Some((*day, installation.as_slice())),
+        Some([MovedValue::Integer(day), MovedValue::Bytes(installation)]) => Some((*day, installation.as_slice())),
         _ => None,
     };
     let first = after.map_or(i32::MIN, |(day, _)| i32::try_from(day).unwrap_or(i32::MAX));
@@ -189,24 +194,26 @@ async fn read_days(
 }
 
 /// Reads the cells of a row.
-fn cells(row: &Row, table: &MovedTable) -> Result<Cells, PostgresError> {
-    let cell = |(place, kind): (usize, ColumnKind)| {
+fn cells(row: &Row, table: &MovedTable) -> Result<MovedValues, PostgresError> {
+    let cell = |(place, kind): (usize, MovedColumnKind)| {
         let cell = match kind {
-            ColumnKind::Text => row.try_get::<_, Option<String>>(place)?.map(Cell::Text),
-            ColumnKind::Bytes | ColumnKind::Uuid => row.try_get::<_, Option<Vec<u8>>>(place)?.map(Cell::Bytes),
-            _ => row.try_get::<_, Option<i64>>(place)?.map(Cell::Integer),
+            MovedColumnKind::Text => row.try_get::<_, Option<String>>(place)?.map(MovedValue::Text),
+            MovedColumnKind::Bytes | MovedColumnKind::Uuid => {
+                row.try_get::<_, Option<Vec<u8>>>(place)?.map(MovedValue::Bytes)
+            }
+            _ => row.try_get::<_, Option<i64>>(place)?.map(MovedValue::Integer),
         };
-        Ok(cell.unwrap_or(Cell::Null))
+        Ok(cell.unwrap_or(MovedValue::Null))
     };
     table.columns.iter().map(|column| column.kind).enumerate().map(cell).collect()
 }
 
 async fn write(
     connection: &mut PostgresConnection,
-    change: Option<(&MovedTable, Difference)>,
+    change: Option<(&MovedTable, RowDifference)>,
     state: MoveState,
 ) -> Result<(), PostgresError> {
-    if let Some((table, Difference { added, .. })) = &change
+    if let Some((table, RowDifference { added, .. })) = &change
         && table.name == "days"
     {
         create_partitions(connection, added).await?;
@@ -220,16 +227,15 @@ async fn write(
         }
         insert(connection, table, &difference.added).await?;
     }
-    let position = state.position.as_ref().map(|position| serde_json::to_string(position).unwrap_or_default());
-    connection.execute(SET_STATE, &[&state.is_complete, &position]).await?;
+    connection.execute(SET_STATE, &[&state.is_complete, &state.position_text()]).await?;
     connection.commit().await
 }
 
 /// Creates the partitions of rows, which are in the order of their days.
-async fn create_partitions(connection: &mut PostgresConnection, added: &[Cells]) -> Result<(), PostgresError> {
+async fn create_partitions(connection: &mut PostgresConnection, added: &[MovedValues]) -> Result<(), PostgresError> {
     let mut last = None;
     for day in added.iter().filter_map(|row| row.first()) {
-        if let Cell::Integer(day) = day
+        if let MovedValue::Integer(day) = day
             && last != Some(*day)
         {
             last = Some(*day);
@@ -243,11 +249,11 @@ async fn create_partitions(connection: &mut PostgresConnection, added: &[Cells])
 async fn delete(
     connection: &mut PostgresConnection,
     table: &MovedTable,
-    Difference { removed, added }: &Difference,
+    RowDifference { removed, added }: &RowDifference,
 ) -> Result<(), PostgresError> {
     // The key of an event in the database is its uid, under which an erasure since the last pass gives it another place.
-    let added: &[Cells] = if table.name == "events" { added } else { &[] };
-    let keys: Vec<&[Cell]> = removed.iter().chain(added).map(|row| &row[..table.key]).collect();
+    let added: &[MovedValues] = if table.name == "events" { added } else { &[] };
+    let keys: Vec<&[MovedValue]> = removed.iter().chain(added).map(|row| &row[..table.key]).collect();
     for (name, columns) in sql::deleted_from(table) {
         let statement = sql::delete(table, name, &columns);
         for keys in keys.chunks(MAX_BATCH_ROWS) {
@@ -258,10 +264,14 @@ async fn delete(
     Ok(())
 }
 
-async fn insert(connection: &mut PostgresConnection, table: &MovedTable, added: &[Cells]) -> Result<(), PostgresError> {
+async fn insert(
+    connection: &mut PostgresConnection,
+    table: &MovedTable,
+    added: &[MovedValues],
+) -> Result<(), PostgresError> {
     let (statement, columns) = (sql::insert(table), (0..table.columns.len()).collect::<Vec<_>>());
     for rows in added.chunks(MAX_BATCH_ROWS) {
-        let rows: Vec<&[Cell]> = rows.iter().map(Vec::as_slice).collect();
+        let rows: Vec<&[MovedValue]> = rows.iter().map(Vec::as_slice).collect();
         let arrays = arrays(table, &columns, &rows);
         connection.execute(&statement, &parameters(&arrays)).await?;
     }
@@ -313,9 +323,9 @@ impl TransferStore for PostgresTransfer {
     fn read<'a>(
         &'a mut self,
         table: &'a MovedTable,
-        after: Option<&'a Cells>,
+        after: Option<&'a MovedValues>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Cells>, TransferError>> {
+    ) -> BoxFuture<'a, Result<Vec<MovedValues>, TransferError>> {
         async move {
             let answer = read_rows(&mut self.connection, table, after, limit).await;
             self.named(answer)
@@ -325,7 +335,7 @@ impl TransferStore for PostgresTransfer {
 
     fn write<'a>(
         &'a mut self,
-        change: Option<(&'a MovedTable, Difference)>,
+        change: Option<(&'a MovedTable, RowDifference)>,
         state: MoveState,
     ) -> BoxFuture<'a, Result<(), TransferError>> {
         async move {

@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 
 use super::rollups::COMMON_SLOT;
-use crate::backend::store::transfer::{Cell, ColumnKind, MovedColumn, MovedTable};
+use crate::backend::store::transfer::{MovedColumn, MovedColumnKind, MovedTable, MovedValue};
 
 /// The values of a column.
 #[derive(Debug)]
@@ -14,16 +14,18 @@ pub(super) enum ColumnArray {
 }
 
 impl ColumnArray {
-    fn new<'a>(kind: ColumnKind, cells: impl Iterator<Item = &'a Cell>) -> Self {
+    fn new<'a>(kind: MovedColumnKind, cells: impl Iterator<Item = &'a MovedValue>) -> Self {
         match kind {
-            ColumnKind::Text => Self::Texts(
-                cells.map(|cell| if let Cell::Text(text) = cell { Some(text.clone()) } else { None }).collect(),
+            MovedColumnKind::Text => Self::Texts(
+                cells.map(|cell| if let MovedValue::Text(text) = cell { Some(text.clone()) } else { None }).collect(),
             ),
-            ColumnKind::Bytes | ColumnKind::Uuid => Self::Bytes(
-                cells.map(|cell| if let Cell::Bytes(bytes) = cell { Some(bytes.clone()) } else { None }).collect(),
+            MovedColumnKind::Bytes | MovedColumnKind::Uuid => Self::Bytes(
+                cells
+                    .map(|cell| if let MovedValue::Bytes(bytes) = cell { Some(bytes.clone()) } else { None })
+                    .collect(),
             ),
             _ => Self::Numbers(
-                cells.map(|cell| if let Cell::Integer(number) = cell { Some(*number) } else { None }).collect(),
+                cells.map(|cell| if let MovedValue::Integer(number) = cell { Some(*number) } else { None }).collect(),
             ),
         }
     }
@@ -38,55 +40,55 @@ impl ColumnArray {
 }
 
 /// Returns some columns of rows, each as an array.
-pub(super) fn arrays(table: &MovedTable, columns: &[usize], rows: &[&[Cell]]) -> Vec<ColumnArray> {
+pub(super) fn arrays(table: &MovedTable, columns: &[usize], rows: &[&[MovedValue]]) -> Vec<ColumnArray> {
     let array =
         |column: &usize| ColumnArray::new(table.columns[*column].kind, rows.iter().filter_map(|row| row.get(*column)));
     columns.iter().map(array).collect()
 }
 
 /// Returns a value of a key.
-pub(super) fn parameter(cell: &Cell) -> Option<&(dyn ToSql + Sync)> {
+pub(super) fn parameter(cell: &MovedValue) -> Option<&(dyn ToSql + Sync)> {
     match cell {
-        Cell::Null => None,
-        Cell::Integer(number) => Some(number),
-        Cell::Text(text) => Some(text),
-        Cell::Bytes(bytes) => Some(bytes),
+        MovedValue::Null => None,
+        MovedValue::Integer(number) => Some(number),
+        MovedValue::Text(text) => Some(text),
+        MovedValue::Bytes(bytes) => Some(bytes),
     }
 }
 
 /// Returns the type of a value on its way.
-const fn transfer_type(kind: ColumnKind) -> &'static str {
+const fn transfer_type(kind: MovedColumnKind) -> &'static str {
     match kind {
-        ColumnKind::Text => "text",
-        ColumnKind::Bytes | ColumnKind::Uuid => "bytea",
+        MovedColumnKind::Text => "text",
+        MovedColumnKind::Bytes | MovedColumnKind::Uuid => "bytea",
         _ => "bigint",
     }
 }
 
 /// Returns a column as a value on its way. An id of a word may be above the largest signed number.
-fn sent(kind: ColumnKind, column: &str) -> String {
+fn sent(kind: MovedColumnKind, column: &str) -> String {
     match kind {
-        ColumnKind::Small | ColumnKind::Int | ColumnKind::Long => format!("{column}::bigint"),
-        ColumnKind::Word => format!("({column}::bigint & 4294967295)"),
-        ColumnKind::Bool => format!("{column}::int::bigint"),
-        ColumnKind::Uuid => format!("uuid_send({column})"),
-        ColumnKind::Bytes | ColumnKind::Text => column.to_owned(),
-        ColumnKind::Time => format!("round(extract(epoch FROM {column}) * 1000)::bigint"),
+        MovedColumnKind::Small | MovedColumnKind::Int | MovedColumnKind::Long => format!("{column}::bigint"),
+        MovedColumnKind::Word => format!("({column}::bigint & 4294967295)"),
+        MovedColumnKind::Bool => format!("{column}::int::bigint"),
+        MovedColumnKind::Uuid => format!("uuid_send({column})"),
+        MovedColumnKind::Bytes | MovedColumnKind::Text => column.to_owned(),
+        MovedColumnKind::Time => format!("round(extract(epoch FROM {column}) * 1000)::bigint"),
     }
 }
 
 /// Returns a value on its way as a column.
-fn received(kind: ColumnKind, value: &str) -> String {
+fn received(kind: MovedColumnKind, value: &str) -> String {
     match kind {
-        ColumnKind::Small => format!("{value}::smallint"),
-        ColumnKind::Int => format!("{value}::int"),
-        ColumnKind::Word => {
+        MovedColumnKind::Small => format!("{value}::smallint"),
+        MovedColumnKind::Int => format!("{value}::int"),
+        MovedColumnKind::Word => {
             format!("(CASE WHEN {value} > 2147483647 THEN {value} - 4294967296 ELSE {value} END)::int")
         }
-        ColumnKind::Bool => format!("({value} <> 0)"),
-        ColumnKind::Uuid => format!("encode({value}, 'hex')::uuid"),
-        ColumnKind::Long | ColumnKind::Bytes | ColumnKind::Text => value.to_owned(),
-        ColumnKind::Time => format!("to_timestamp({value} / 1000.0)"),
+        MovedColumnKind::Bool => format!("({value} <> 0)"),
+        MovedColumnKind::Uuid => format!("encode({value}, 'hex')::uuid"),
+        MovedColumnKind::Long | MovedColumnKind::Bytes | MovedColumnKind::Text => value.to_owned(),
+        MovedColumnKind::Time => format!("to_timestamp({value} / 1000.0)"),
     }
 }
 
@@ -104,7 +106,7 @@ fn sent_columns(table: &MovedTable) -> String {
 /// Returns the sums over the slots, without those that come to nothing.
 fn sums(table: &MovedTable) -> String {
     let (keys, sums) = table.columns.split_at(table.key);
-    let key = |name: &str| format!("{} AS \"{name}\"", sent(ColumnKind::Word, &format!("t.\"{name}\"")));
+    let key = |name: &str| format!("{} AS \"{name}\"", sent(MovedColumnKind::Word, &format!("t.\"{name}\"")));
     let keys: Vec<_> = keys.iter().map(|column| key(column.name)).collect();
     let added: Vec<_> = sums.iter().map(|sum| format!("sum(t.\"{0}\")::bigint AS \"{0}\"", sum.name)).collect();
     let any: Vec<_> = sums.iter().map(|sum| format!("sum(t.\"{}\") <> 0", sum.name)).collect();
@@ -168,7 +170,7 @@ pub(super) fn deleted_from(table: &MovedTable) -> Vec<(&'static str, Vec<usize>)
 /// Returns the deletion of rows by some columns, which are arrays.
 pub(super) fn delete(table: &MovedTable, name: &str, columns: &[usize]) -> String {
     let columns: Vec<_> = columns.iter().map(|column| &table.columns[*column]).collect();
-    let array = |(kind, place): (ColumnKind, usize)| format!("${place}::{}[]", transfer_type(kind));
+    let array = |(kind, place): (MovedColumnKind, usize)| format!("${place}::{}[]", transfer_type(kind));
     let arrays: Vec<_> = columns.iter().map(|column| column.kind).zip(1..).map(array).collect();
     let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     let is_gone = columns.iter().map(|column| {
@@ -184,7 +186,7 @@ pub(super) fn delete(table: &MovedTable, name: &str, columns: &[usize]) -> Strin
 
 /// Returns the insertion of rows, whose columns are arrays.
 pub(super) fn insert(table: &MovedTable) -> String {
-    let array = |(kind, place): (ColumnKind, usize)| format!("${place}::{}[]", transfer_type(kind));
+    let array = |(kind, place): (MovedColumnKind, usize)| format!("${place}::{}[]", transfer_type(kind));
     let arrays: Vec<_> = table.columns.iter().map(|column| column.kind).zip(1..).map(array).collect();
     let names: Vec<_> = table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     let values: Vec<_> =

@@ -9,10 +9,8 @@ use super::removal::RowRemoval;
 use super::rows::{read_latest, write_day, write_latest};
 use super::words::last_used;
 use super::writer::RowWriter;
+use crate::backend::store::deletion::MAX_STEP_INSTALLATIONS;
 use crate::backend::store::hour::{Day, Hour};
-
-/// The maximum number of installations of a step, each of which may have a row for each day of the retention.
-const MAX_STEP_INSTALLATIONS: usize = 64;
 
 /// Takes the installations of the next step.
 pub(super) fn take_step(rest: &mut BTreeMap<Uuid, Hour>) -> BTreeMap<Uuid, Hour> {

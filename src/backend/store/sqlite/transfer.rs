@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params, params_from_iter};
 use tokio_util::sync::CancellationToken;
 
-use super::file::{APPLICATION_ID, StoreFile, check, connect};
+use super::file::{StoreFile, check};
 use super::lock::{Lock, LockError};
 use super::migrate::SCHEMA;
 use super::published_week::PublishedWeekFile;
 use super::words::Words;
-use super::{CHECKPOINT_PAGES, OpenCause, OpenError, inbox, prune};
+use super::{OpenCause, OpenError, connect_to_write, inbox, prune};
 use crate::backend::store::hour::Day;
 use crate::backend::store::transfer::{
-    Cell, Cells, DayCount, Difference, MoveState, MovedTable, Position, TransferError, TransferStore,
+    DayCount, MoveState, MovedTable, MovedValue, MovedValues, RowDifference, TransferError, TransferStore,
 };
 
 /// The tables whose rows were received or done. Keys are made with the store.
@@ -87,14 +87,7 @@ impl SqliteTransfer {
             Err(error) => return Err(error.into()),
         };
         let file = StoreFile::open(path)?;
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if file.is_new() {
-            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        }
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "secure_delete", "ON")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        let connection = connect_to_write(path, &file)?;
         Ok(Self { connection, path: path.to_owned(), _file: file, _used: used, served })
     }
 
@@ -107,7 +100,7 @@ impl SqliteTransfer {
         ready(result.map_err(|error| self.error(&error))).boxed()
     }
 
-    fn write_all(&mut self, change: Option<(&MovedTable, Difference)>, state: &MoveState) -> rusqlite::Result<()> {
+    fn write_all(&mut self, change: Option<(&MovedTable, RowDifference)>, state: &MoveState) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some((table, difference)) = change {
             let mut delete = transaction.prepare_cached(&delete(table))?;
@@ -119,11 +112,10 @@ impl SqliteTransfer {
                 insert.execute(params_from_iter(row))?;
             }
         }
-        let position = state.position.as_ref().map(position_text);
         transaction.execute(
             "INSERT INTO moves (number, is_complete, position) VALUES (1, ?1, ?2)
              ON CONFLICT DO UPDATE SET is_complete = excluded.is_complete, position = excluded.position",
-            params![state.is_complete, position],
+            params![state.is_complete, state.position_text()],
         )?;
         transaction.commit()?;
         // The end of a move: what was deleted is in the write-ahead log no longer than in the file.
@@ -140,17 +132,9 @@ impl SqliteTransfer {
     }
 }
 
-/// Returns a position as the table keeps it.
-fn position_text(position: &Position) -> String {
-    serde_json::to_string(position).unwrap_or_default()
-}
-
 fn state(connection: &Connection) -> rusqlite::Result<Option<MoveState>> {
     let state = |row: &Row<'_>| {
-        let position: Option<String> = row.get("position")?;
-        // A text of another program is no position: the move begins anew.
-        let position = position.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(MoveState { is_complete: row.get("is_complete")?, position })
+        Ok(MoveState::of(row.get("is_complete")?, row.get::<_, Option<String>>("position")?.as_deref()))
     };
     connection.query_row("SELECT is_complete, position FROM moves", [], state).optional()
 }
@@ -189,9 +173,9 @@ fn select(table: &MovedTable) -> String {
 fn read_rows(
     connection: &Connection,
     table: &MovedTable,
-    after: Option<&Cells>,
+    after: Option<&MovedValues>,
     limit: usize,
-) -> rusqlite::Result<Vec<Cells>> {
+) -> rusqlite::Result<Vec<MovedValues>> {
     let (rows, key) = (select(table), key_names(table));
     let bound = match after {
         Some(_) => format!(" {} ({key}) > ({})", if table.is_rollup { "AND" } else { "WHERE" }, places(table.key)),
@@ -221,7 +205,7 @@ fn has_any(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row(&format!("SELECT {any}"), [], |row| row.get(0))
 }
 
-impl TryFrom<ValueRef<'_>> for Cell {
+impl TryFrom<ValueRef<'_>> for MovedValue {
     type Error = rusqlite::Error;
 
     fn try_from(value: ValueRef<'_>) -> rusqlite::Result<Self> {
@@ -234,7 +218,7 @@ impl TryFrom<ValueRef<'_>> for Cell {
     }
 }
 
-impl ToSql for Cell {
+impl ToSql for MovedValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Self::Null => ToSqlOutput::Owned(Value::Null),
@@ -261,15 +245,15 @@ impl TransferStore for SqliteTransfer {
     fn read<'a>(
         &'a mut self,
         table: &'a MovedTable,
-        after: Option<&'a Cells>,
+        after: Option<&'a MovedValues>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Cells>, TransferError>> {
+    ) -> BoxFuture<'a, Result<Vec<MovedValues>, TransferError>> {
         self.done(read_rows(&self.connection, table, after, limit))
     }
 
     fn write<'a>(
         &'a mut self,
-        change: Option<(&'a MovedTable, Difference)>,
+        change: Option<(&'a MovedTable, RowDifference)>,
         state: MoveState,
     ) -> BoxFuture<'a, Result<(), TransferError>> {
         let written = self.write_all(change, &state);

@@ -2,20 +2,20 @@
 
 use std::cmp::Ordering;
 
-use super::Cells;
+use super::MovedValues;
 
 /// The rows by which a target differs from its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::backend::store) struct Difference {
+pub(in crate::backend::store) struct RowDifference {
     /// The keys of the target's rows that the source does not have, or has otherwise.
-    pub(in crate::backend::store) removed: Vec<Cells>,
+    pub(in crate::backend::store) removed: Vec<MovedValues>,
     /// The source's rows that the target does not have, or has otherwise.
-    pub(in crate::backend::store) added: Vec<Cells>,
+    pub(in crate::backend::store) added: Vec<MovedValues>,
 }
 
-impl Difference {
+impl RowDifference {
     /// Compares all rows of a table, or of a range of keys. Both are sorted by their first `key` columns.
-    pub(in crate::backend::store) fn new(source: Vec<Cells>, target: Vec<Cells>, key: usize) -> Self {
+    pub(in crate::backend::store) fn new(source: Vec<MovedValues>, target: Vec<MovedValues>, key: usize) -> Self {
         let mut difference = Self::default();
         let (mut source, mut target) = (source.into_iter().peekable(), target.into_iter().peekable());
         loop {
@@ -47,22 +47,22 @@ impl Difference {
 
 /// One step through a table: the difference of a range of keys that was read from both stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::backend::store) struct Step {
-    pub(in crate::backend::store) difference: Difference,
+pub(in crate::backend::store) struct MoveStep {
+    pub(in crate::backend::store) difference: RowDifference,
     /// The last key of the range; `None` if the table ends in it.
-    pub(in crate::backend::store) last: Option<Cells>,
+    pub(in crate::backend::store) last: Option<MovedValues>,
 }
 
-impl Step {
+impl MoveStep {
     /// Compares what both stores have returned when they were asked for `limit` rows after one key. A store that returned as many
     /// may have more: the range ends where the first of them ends.
     pub(in crate::backend::store) fn new(
-        mut source: Vec<Cells>,
-        mut target: Vec<Cells>,
+        mut source: Vec<MovedValues>,
+        mut target: Vec<MovedValues>,
         key: usize,
         limit: usize,
     ) -> Self {
-        let end = |rows: &[Cells]| rows.last().filter(|_| rows.len() >= limit).map(|row| row[..key].to_vec());
+        let end = |rows: &[MovedValues]| rows.last().filter(|_| rows.len() >= limit).map(|row| row[..key].to_vec());
         let last = match (end(&source), end(&target)) {
             (Some(left), Some(right)) => Some(left.min(right)),
             (left, right) => left.or(right),
@@ -72,7 +72,7 @@ impl Step {
                 rows.truncate(rows.partition_point(|row| row[..key] <= **last));
             }
         }
-        Self { difference: Difference::new(source, target, key), last }
+        Self { difference: RowDifference::new(source, target, key), last }
     }
 }
 
@@ -82,24 +82,24 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Cell;
+    use super::super::MovedValue;
     use super::*;
 
     type Model = BTreeMap<u8, u8>;
 
-    fn rows(model: &Model, after: Option<&Cells>, limit: usize) -> Vec<Cells> {
-        let all = model.iter().map(|(key, value)| [*key, *value].map(|cell| Cell::Integer(cell.into())).to_vec());
+    fn rows(model: &Model, after: Option<&MovedValues>, limit: usize) -> Vec<MovedValues> {
+        let all = model.iter().map(|(key, value)| [*key, *value].map(|cell| MovedValue::Integer(cell.into())).to_vec());
         all.filter(|row| after.is_none_or(|after| row[..1] > **after)).take(limit).collect()
     }
 
-    fn number(cell: &Cell) -> u8 {
+    fn number(cell: &MovedValue) -> u8 {
         match cell {
-            Cell::Integer(number) => (*number).try_into().unwrap(),
+            MovedValue::Integer(number) => (*number).try_into().unwrap(),
             cell => panic!("{cell:?}"),
         }
     }
 
-    fn apply(model: &mut Model, difference: &Difference) {
+    fn apply(model: &mut Model, difference: &RowDifference) {
         for key in &difference.removed {
             assert!(model.remove(&number(&key[0])).is_some(), "what is removed was there");
         }
@@ -116,7 +116,7 @@ mod tests {
             let (mut moved, mut after, mut touched) = (target.clone(), None, 0);
             loop {
                 let rows = |model| rows(model, after.as_ref(), limit);
-                let step = Step::new(rows(&source), rows(&moved), 1, limit);
+                let step = MoveStep::new(rows(&source), rows(&moved), 1, limit);
                 touched += step.difference.added.len();
                 apply(&mut moved, &step.difference);
                 prop_assert!(step.last.is_none() || step.last > after);

@@ -8,7 +8,7 @@ use crate::backend::store::encoding::{RollupTable, TABLES};
 
 /// The kind of a column, by which the stores convert it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backend::store) enum ColumnKind {
+pub(in crate::backend::store) enum MovedColumnKind {
     /// A number of 16 bits.
     Small,
     /// A number of 32 bits.
@@ -29,12 +29,12 @@ pub(in crate::backend::store) enum ColumnKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend::store) struct MovedColumn {
     pub(in crate::backend::store) name: &'static str,
-    pub(in crate::backend::store) kind: ColumnKind,
+    pub(in crate::backend::store) kind: MovedColumnKind,
 }
 
 /// The number of rows that are compared at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backend::store) enum Extent {
+pub(in crate::backend::store) enum MoveExtent {
     /// All, in one transaction: the table is bounded, or a row depends on others.
     Whole,
     /// A batch of [`super::MAX_BATCH_ROWS`].
@@ -49,7 +49,7 @@ pub(in crate::backend::store) struct MovedTable {
     pub(in crate::backend::store) columns: Vec<MovedColumn>,
     /// The number of columns of the key.
     pub(in crate::backend::store) key: usize,
-    pub(in crate::backend::store) extent: Extent,
+    pub(in crate::backend::store) extent: MoveExtent,
     /// True if the rows are sums over several slots where the store has slots.
     pub(in crate::backend::store) is_rollup: bool,
     /// The day of a row as an expression over the columns, by which rows are counted; `None` if it has no day.
@@ -66,15 +66,15 @@ pub(in crate::backend::store) static MOVED_TABLES: LazyLock<Vec<MovedTable>> = L
     tables
 });
 
-use ColumnKind::{Bool, Bytes, Int, Long, Small, Text, Time, Uuid, Word};
+use MovedColumnKind::{Bool, Bytes, Int, Long, Small, Text, Time, Uuid, Word};
 
-type Columns<'a> = &'a [(&'static str, ColumnKind)];
+type Columns<'a> = &'a [(&'static str, MovedColumnKind)];
 
 /// The control planes of a report.
 const CONTROL_PLANES: &str = "running + sleeping + not_ready + upgrading";
 
 /// The columns of a report, in `latest` and in `days`.
-const REPORT: [(&str, ColumnKind); 8] = [
+const REPORT: [(&str, MovedColumnKind); 8] = [
     ("running", Int),
     ("sleeping", Int),
     ("not_ready", Int),
@@ -86,12 +86,12 @@ const REPORT: [(&str, ColumnKind); 8] = [
 ];
 
 fn table(name: &'static str, key: Columns<'_>, others: Columns<'_>, day: Option<&str>, sum: &str) -> MovedTable {
-    let column = |(name, kind): &(&'static str, ColumnKind)| MovedColumn { name, kind: *kind };
+    let column = |(name, kind): &(&'static str, MovedColumnKind)| MovedColumn { name, kind: *kind };
     MovedTable {
         name,
         columns: key.iter().chain(others).map(column).collect(),
         key: key.len(),
-        extent: Extent::Whole,
+        extent: MoveExtent::Whole,
         is_rollup: false,
         day: day.map(str::to_owned),
         sum: sum.to_owned(),
@@ -100,7 +100,7 @@ fn table(name: &'static str, key: Columns<'_>, others: Columns<'_>, day: Option<
 
 impl MovedTable {
     fn in_batches(self) -> Self {
-        Self { extent: Extent::Batches, ..self }
+        Self { extent: MoveExtent::Batches, ..self }
     }
 
     /// Returns the columns of the key.

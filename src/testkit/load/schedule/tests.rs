@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use uuid::Uuid;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,16 +8,19 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::eviction_order::{ConnectionId, EvictionOrder};
 use crate::backend::rate_limit::ClientKey;
 use crate::process::lock::lock;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct RequestCounts {
-    begun: u64,
+    /// True once a request has begun.
+    has_begun: bool,
     in_flight: usize,
+    /// The time at which the last request ended or, before the first, that of the connection's begin.
+    idle_since: Instant,
 }
 
 /// The number of requests in flight on a connection, which is busy in the order of eviction while there is one.
@@ -26,7 +29,7 @@ pub(super) struct InFlight(Arc<InFlightState>);
 
 #[derive(Debug)]
 struct InFlightState {
-    counts: watch::Sender<RequestCounts>,
+    counts: Mutex<RequestCounts>,
     id: ConnectionId,
     order: Arc<Mutex<EvictionOrder<ClientKey>>>,
 }
@@ -46,37 +49,40 @@ pub(super) struct ResponseBody {
 impl InFlight {
     /// Creates the count of the connection `id` in `order`, where it is idle.
     pub(super) fn new(id: ConnectionId, order: Arc<Mutex<EvictionOrder<ClientKey>>>) -> Self {
-        Self(Arc::new(InFlightState { counts: watch::Sender::default(), id, order }))
+        let counts = RequestCounts { has_begun: false, in_flight: 0, idle_since: Instant::now() };
+        Self(Arc::new(InFlightState { counts: Mutex::new(counts), id, order }))
     }
 
     /// Counts a request as in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
         let InFlightState { counts, id, order } = self.0.as_ref();
-        counts.send_modify(|counts| {
-            counts.begun += 1;
-            counts.in_flight += 1;
-            // Marked within the lock of the counts: requests of a connection begin and end on several threads, and the
-            // last mark has to be that of the last change. Only the first and the last request of a busy time take the
-            // lock of the order, which is held for about a microsecond: docs/performance.md has the figures.
-            if counts.in_flight == 1 {
-                lock(order).mark_busy(*id);
-            }
-        });
+        let mut counts = lock(counts);
+        counts.has_begun = true;
+        counts.in_flight += 1;
+        // Marked within the lock of the counts: requests of a connection begin and end on several threads, and the
+        // last mark has to be that of the last change. Only the first and the last request of a busy time take the
+        // lock of the order, which is held for about a microsecond: docs/performance.md has the figures.
+        if counts.in_flight == 1 {
+            lock(order).mark_busy(*id);
+        }
+        drop(counts);
         InFlightGuard(self.clone())
     }
 
     /// Waits until the connection was idle for `before_first`, or for `after_each` once it has served a request.
+    ///
+    /// Requests don't wake it, which would cost each of them as much as a part of its own work. It looks again when the connection
+    /// could be idle for long enough at the earliest, and so misses no moment, as `before_first` is not longer than `after_each`.
     pub(super) async fn idle(&self, before_first: Duration, after_each: Duration) {
-        let mut counts = self.0.counts.subscribe();
+        let begin = Instant::now();
         loop {
-            // `self` holds the sender of the channel, so that neither wait fails.
-            let Ok(begun) = counts.wait_for(|counts| counts.in_flight == 0).await.map(|counts| counts.begun) else {
-                return;
-            };
-            let wait = if begun == 0 { before_first } else { after_each };
-            if tokio::time::timeout(wait, counts.wait_for(|counts| counts.begun > begun)).await.is_err() {
+            let RequestCounts { has_begun, in_flight, idle_since } = *lock(&self.0.counts);
+            let wait = if has_begun { after_each } else { before_first };
+            let idle_since = if in_flight > 0 { Instant::now() } else { idle_since.max(begin) };
+            if Instant::now() >= idle_since + wait {
                 return;
             }
+            tokio::time::sleep_until(idle_since + wait).await;
         }
     }
 }
@@ -84,12 +90,12 @@ impl InFlight {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let InFlightState { counts, id, order } = self.0.0.as_ref();
-        counts.send_modify(|counts| {
-            counts.in_flight -= 1;
-            if counts.in_flight == 0 {
-                lock(order).mark_idle(*id);
-            }
-        });
+        let mut counts = lock(counts);
+        counts.in_flight -= 1;
+        if counts.in_flight == 0 {
+            counts.idle_since = Instant::now();
+            lock(order).mark_idle(*id);
+        }
     }
 }
 

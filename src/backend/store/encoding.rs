@@ -5,7 +5,7 @@ mod reports;
 mod rollups;
 mod words;
 
-pub(super) use events::{EventColumns, EventWords};
+pub(super) use events::{EventColumns, EventWords, encode_events};
 pub(super) use reports::{ReportColumns, decode_report, dimension_ids};
 pub(super) use rollups::{NO_NEXT_DAY, RollupRow, RollupTable, TABLES, parse_aspect, rollup_rows};
 pub(super) use words::{

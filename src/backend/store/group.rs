@@ -7,7 +7,7 @@
 mod batches;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -28,6 +28,16 @@ const MAX_QUEUED_ROWS: usize = 16_384;
 /// first batch does not wait for the whole queue.
 const MAX_COMMIT_ROWS: usize = 4_096;
 
+/// The time for which a group waits for further batches where many senders send little. A commit costs as much of the processor as
+/// some twenty events, in system calls and interrupts.
+const COMMIT_DELAY: Duration = Duration::from_millis(2);
+
+/// The number of batches in a group from which on the next one waits: as many senders are there at once. A few are not kept waiting.
+const DELAYED_BATCHES: usize = 8;
+
+/// The number of rows in a group from which on the next one does not wait: a commit costs little beside them.
+const UNDELAYED_ROWS: usize = 512;
+
 /// The rows of each kind from which the values in use are read at the start: thousands of a fleet tell what most of it runs, and
 /// take some 100 ms.
 pub(super) const ESTABLISHING_ROWS: u32 = 10_000;
@@ -45,7 +55,11 @@ pub(super) struct WriteQueue<T> {
 
 /// The queue of one writer.
 #[derive(Debug)]
-pub(super) struct WriterQueue<T>(mpsc::UnboundedReceiver<Job<T>>);
+pub(super) struct WriterQueue<T> {
+    jobs: mpsc::UnboundedReceiver<Job<T>>,
+    /// True if the next group waits for further batches.
+    is_delayed: bool,
+}
 
 /// A job of a writer.
 #[derive(Debug)]
@@ -78,7 +92,7 @@ pub(super) fn queues<T, const N: usize>() -> (WriteQueue<T>, [WriterQueue<T>; N]
     let queues = std::array::from_fn(|_| {
         let (writer, queue) = mpsc::unbounded_channel();
         writers.push(writer);
-        WriterQueue(queue)
+        WriterQueue { jobs: queue, is_delayed: false }
     });
     (WriteQueue { writers, capacity: Arc::new(Semaphore::new(MAX_QUEUED_ROWS)) }, queues)
 }
@@ -122,31 +136,38 @@ impl<T> WriteQueue<T> {
 impl<T> WriterQueue<T> {
     /// Waits for the next writes, up to a task, and that task. Returns `None` once the queue has ended. Blocks.
     pub(super) fn blocking_next(&mut self) -> Option<(Vec<Write>, Option<T>)> {
-        let first = self.0.blocking_recv()?;
+        let first = self.jobs.blocking_recv()?;
+        if self.is_delayed {
+            std::thread::sleep(COMMIT_DELAY);
+        }
         Some(self.group(first))
     }
 
     /// Waits for the next writes, as [`WriterQueue::blocking_next`] does.
     pub(super) async fn next(&mut self) -> Option<(Vec<Write>, Option<T>)> {
-        let first = self.0.recv().await?;
+        let first = self.jobs.recv().await?;
+        if self.is_delayed {
+            tokio::time::sleep(COMMIT_DELAY).await;
+        }
         Some(self.group(first))
     }
 
     /// Returns the first job with the writes that are queued behind it, up to a task.
     fn group(&mut self, first: Job<T>) -> (Vec<Write>, Option<T>) {
         let (mut writes, mut rows) = (Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(job) = next {
+        let (mut next, mut task) = (Some(first), None);
+        while let Some(job) = next.take() {
             match job {
                 Job::Write(write) => {
                     rows += write.batch.len();
                     writes.push(write);
+                    next = if rows < MAX_COMMIT_ROWS { self.jobs.try_recv().ok() } else { None };
                 }
-                Job::Task(task) => return (writes, Some(task)),
+                Job::Task(last) => task = Some(last),
             }
-            next = if rows < MAX_COMMIT_ROWS { self.0.try_recv().ok() } else { None };
         }
-        (writes, None)
+        self.is_delayed = writes.len() >= DELAYED_BATCHES && rows < UNDELAYED_ROWS;
+        (writes, task)
     }
 }
 
@@ -176,10 +197,10 @@ impl CommitMeasure {
     }
 }
 
-/// Answers writes on a thread of their runtime, where waking a task is cheaper than from outside, while the writer goes
-/// on.
+/// Answers writes on a thread of their runtime, where waking many tasks is cheaper than from outside, while the writer goes
+/// on. One alone is answered at once: a task to wake its task would be a further way.
 pub(super) fn reply(writes: Vec<Write>, result: &GroupResult) {
-    let runtime = writes.iter().find_map(|write| write.runtime.clone());
+    let runtime = if writes.len() > 1 { writes.iter().find_map(|write| write.runtime.clone()) } else { None };
     let result_of = |position: usize| match result {
         Ok(results) => results.get(position).cloned().unwrap_or_else(|| Err(closed())),
         Err(error) => Err(error.clone()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -85,7 +86,7 @@ pub struct EventRow {
 }
 
 /// The kind of a row's sender. An installation may run both, so their rows are never added up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// This project's agent, with its version.
     Agent(AgentVersion),
@@ -102,9 +103,9 @@ pub enum SourceKind {
     Kamaji,
 }
 
-/// The version of an agent: `X.Y.Z`, with a pre-release stage where there is one.
+/// The version of an agent: `X.Y.Z`, with a pre-release stage where there is one. Shared, since each event of a batch has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AgentVersion(String);
+pub struct AgentVersion(Arc<str>);
 
 /// A text that is not an [`AgentVersion`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -197,7 +198,7 @@ impl Report {
 impl AgentVersion {
     /// Returns the one that stands for more versions than a store keeps apart.
     pub fn other() -> Self {
-        Self(OTHER.to_owned())
+        Self(OTHER.into())
     }
 
     /// Parses the stored form.
@@ -210,7 +211,7 @@ impl FromStr for AgentVersion {
     type Err = InvalidAgentVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidAgentVersion> {
-        if Values::ServiceVersion.allows_text(text) { Ok(Self(text.to_owned())) } else { Err(InvalidAgentVersion) }
+        if Values::ServiceVersion.allows_text(text) { Ok(Self(text.into())) } else { Err(InvalidAgentVersion) }
     }
 }
 

@@ -48,6 +48,7 @@ macro_rules! conformance {
             its_size_is_known_and_grows,
             what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
             the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
+            the_words_of_a_deleted_event_go_with_it,
             writes_go_on_between_the_steps_of_a_deletion,
             an_erased_installation_leaves_no_row_and_no_other_one_loses_any,
             what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored,
@@ -546,6 +547,20 @@ async fn the_uid_of_a_deleted_event_is_known_until_its_own_cutoff(store: Shared)
     assert_eq!(prune(&store, 4).await, Pruned { uids: 1, ..Pruned::default() });
     store.write(of_events(vec![event])).await.unwrap();
     assert_eq!(view(&store).await.events.len(), 1);
+}
+
+async fn the_words_of_a_deleted_event_go_with_it(store: Shared) {
+    let mut event = created(Uuid::new_v4(), "v1.29.1");
+    event.record.time = hours_ago(480);
+    event.record.kamaji_version = KamajiVersion::Unknown;
+    event.record.kubernetes_version = KubernetesVersion::Unknown;
+    let is_told = || async { view(&store).await.events.len() };
+    store.write(of_events(vec![event])).await.unwrap();
+    assert_eq!(is_told().await, 1);
+    store.write(of_snapshots(vec![snapshot(Uuid::new_v4(), hours_ago(1), 1)])).await.unwrap();
+    assert_eq!((prune(&store, 48).await.events, is_told().await), (1, 0));
+    let before = store.intake(Hour::of(noon()).day()).await.unwrap().before;
+    assert!(before.is_empty(), "a word is older than what is left: {before:?}");
 }
 
 async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {

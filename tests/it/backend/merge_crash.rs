@@ -74,7 +74,7 @@ enum MergeMoment {
 /// The state of the files at a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CrashState {
-    /// True if the merge had committed, and not logged that yet.
+    /// True if the merge had committed, and not logged that yet: it had written, and nothing is uncommitted.
     has_committed: bool,
     /// True if the write-ahead log ends with pages of a transaction that had not committed.
     has_uncommitted_pages: bool,
@@ -147,8 +147,8 @@ fn wal_version(file: &Path) -> Option<(u64, SystemTime)> {
 }
 
 /// Waits for a merge that begins after the first `before`, and for this moment within it. Returns earlier if the merge
-/// ends.
-async fn reach(backend: &Backend, before: usize, moment: MergeMoment, usual: Duration) {
+/// ends. Returns the version of the write-ahead log at the merge's begin.
+async fn reach(backend: &Backend, before: usize, moment: MergeMoment, usual: Duration) -> Option<(u64, SystemTime)> {
     wait_for("a merge", || begun(backend) > before).await;
     let (start, version) = (Instant::now(), wal_version(backend.file()));
     let is_reached = || match moment {
@@ -156,6 +156,7 @@ async fn reach(backend: &Backend, before: usize, moment: MergeMoment, usual: Dur
         MergeMoment::Written => wal_version(backend.file()) != version,
     };
     wait_for("the moment within a merge", || is_reached() || !is_merging(backend)).await;
+    version
 }
 
 /// Returns the duration of the next merge.
@@ -167,14 +168,15 @@ async fn duration_of_merge(backend: &Backend) -> Duration {
     start.elapsed()
 }
 
-/// Suspends the backend within a merge. Returns the number of merges that ended too early.
-async fn suspend_within_merge(backend: &Backend, moment: MergeMoment, usual: Duration) -> usize {
+/// Suspends the backend within a merge. Returns whether the merge has written to the write-ahead log, and the number of merges
+/// that ended too early.
+async fn suspend_within_merge(backend: &Backend, moment: MergeMoment, usual: Duration) -> (bool, usize) {
     let mut before = begun(backend);
     for missed in 0.. {
-        reach(backend, before, moment, usual).await;
+        let version = reach(backend, before, moment, usual).await;
         backend.suspend().await;
         if is_merging(backend) {
-            return missed;
+            return (wal_version(backend.file()) != version, missed);
         }
         before = begun(backend);
         backend.unsuspend();
@@ -184,7 +186,7 @@ async fn suspend_within_merge(backend: &Backend, moment: MergeMoment, usual: Dur
 
 impl CrashState {
     /// Checks a copy of the files as a crash left them, without merging the inbox.
-    fn of(file: &Path) -> Self {
+    fn of(file: &Path, has_written: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("telemetry.db");
         fs::copy(file, &copy).unwrap();
@@ -193,10 +195,7 @@ impl CrashState {
         let connection = Connection::open(&copy).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok");
-        // One transaction merges all of the inbox, and nothing was added to it since.
-        let has_committed =
-            connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM inbox)", [], |row| row.get(0)).unwrap();
-        Self { has_committed, has_uncommitted_pages }
+        Self { has_committed: has_written && !has_uncommitted_pages, has_uncommitted_pages }
     }
 }
 
@@ -220,13 +219,14 @@ impl KillHistory {
         if self.usual.is_zero() {
             self.usual = duration_of_merge(backend).await;
         }
-        self.missed += suspend_within_merge(backend, moment, self.usual).await;
+        let (has_written, missed) = suspend_within_merge(backend, moment, self.usual).await;
+        self.missed += missed;
         backend.kill();
         for SenderEnd { acknowledged, unanswered } in senders.join_all().await {
             self.acknowledged.extend(acknowledged);
             self.unanswered.push(unanswered);
         }
-        self.kills.push(CrashState::of(backend.file()));
+        self.kills.push(CrashState::of(backend.file(), has_written));
         backend.restart().await;
         self.check(backend.file());
     }

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
 use kamaji_telemetry::backend::store::{
-    Batch, Cutoffs, EventRow, FactsQuery, GaugeSnapshot, Hour, Report, Source, SourceKind, SqliteStore, StateCounts,
-    Store, WriteError, truncate_to_hour,
+    Batch, Cutoffs, EventFilter, EventRow, FactsQuery, GaugeSnapshot, Hour, Report, Source, SourceKind, SqliteStore,
+    StateCounts, Store, WriteError, truncate_to_hour,
 };
 use kamaji_telemetry::catalog::{Event, EventRecord};
 use rusqlite::Connection;
@@ -189,4 +189,50 @@ async fn the_words_of_events_that_another_process_merges_outlive_a_deletion_of_o
     let facts = reopened.facts(vec![query]).await.unwrap();
     assert_eq!((facts[0].event_days.len(), facts[0].event_weeks.len()), (1, 2));
     assert!(reopened.intake(today).await.unwrap().before.is_empty(), "the store is of today");
+}
+
+fn events(number: usize) -> Batch {
+    let event = |_| {
+        let record = EventRecord {
+            uid: Uuid::new_v4(),
+            time: truncate_to_hour(jiff::Timestamp::now()),
+            kamaji_version: "unknown".parse().unwrap(),
+            kubernetes_version: "unknown".parse().unwrap(),
+            event: Event::Created { tcp_version: "v1.37.2".parse().unwrap(), extended: None },
+        };
+        EventRow { record, source: Source::Agent("0.1.0".parse().unwrap()), bulk: false }
+    };
+    Batch { events: (0..number).map(event).collect(), ..Batch::default() }
+}
+
+/// The backend merges its inbox in steps under load, and has the events of a merge in memory meanwhile.
+#[tokio::test]
+async fn what_another_process_erases_within_a_merge_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let serving = SqliteStore::open(&path).unwrap();
+    for _ in 0..7 {
+        serving.write(events(1_000)).await.unwrap();
+    }
+    let in_table = "SELECT count(*) FROM events";
+    let merged: i64 = Connection::open(&path).unwrap().query_row(in_table, [], |row| row.get(0)).unwrap();
+    assert!(0 < merged && merged < 7_000, "{merged} events are merged: expected a merge that is under way");
+    let command = SqliteStore::open_existing(&path).unwrap();
+    assert_eq!(command.erase_events(EventFilter::default()).await.unwrap().events, 7_000);
+    drop(command);
+    for _ in 0..7 {
+        serving.write(events(1_000)).await.unwrap();
+    }
+    assert_eq!(serving.count_events(EventFilter::default()).await.unwrap().events, 7_000);
+}
+
+/// Where they are not, `.cargo/config.toml` was not read, and each commit writes the times of the file too.
+#[test]
+fn sqlite_is_compiled_with_the_settings_of_this_project() {
+    let connection = Connection::open_in_memory().unwrap();
+    let is_used = |option: &str| {
+        let sql = "SELECT sqlite_compileoption_used(?1)";
+        connection.query_row(sql, [option], |row| row.get::<_, bool>(0)).unwrap()
+    };
+    assert_eq!(["DEFAULT_MEMSTATUS=0", "ENABLE_API_ARMOR"].map(is_used), [true, false]);
 }

@@ -1,5 +1,6 @@
 //! Events as columns.
 
+use foldhash::{HashMap, HashMapExt};
 use uuid::Uuid;
 
 use super::reports::{agent_id, decode_source};
@@ -12,7 +13,7 @@ use crate::catalog::{CREATED, Event, EventRecord, ExtendedAttributes, NetworkPro
 const WORDS: usize = 8;
 
 /// The columns of an event. The order is that of the key of an embedded store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::backend::store) struct EventColumns {
     pub(in crate::backend::store) source: i64,
     pub(in crate::backend::store) hour: i32,
@@ -23,7 +24,7 @@ pub(in crate::backend::store) struct EventColumns {
 }
 
 /// The words of an event. The `tcp_version` of an update is the new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::backend::store) struct EventWords {
     pub(in crate::backend::store) kind: WordId,
     pub(in crate::backend::store) agent: WordId,
@@ -35,9 +36,29 @@ pub(in crate::backend::store) struct EventWords {
     pub(in crate::backend::store) network_profile: WordId,
 }
 
+/// Returns the columns of events, whose words are stored.
+pub(in crate::backend::store) fn encode_events<W: WordIds>(
+    words: &mut W,
+    rows: &[EventRow],
+) -> Result<Vec<EventColumns>, W::Error> {
+    // The events of a batch are of few kinds, whose words are formatted and looked up once.
+    let mut alike = HashMap::new();
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let EventRow { record, source, bulk } = row;
+        let content = (source, bulk, record.kamaji_version, record.kubernetes_version, record.event);
+        let columns = match alike.get(&content) {
+            Some(columns) => *columns,
+            None => *alike.entry(content).or_insert(EventColumns::new(words, row)?),
+        };
+        all.push(EventColumns { uid: record.uid, hour: Hour::of(record.time).number(), ..columns });
+    }
+    Ok(all)
+}
+
 impl EventColumns {
     /// Returns the columns of an event, whose words are stored.
-    pub(in crate::backend::store) fn new<W: WordIds>(words: &mut W, row: &EventRow) -> Result<Self, W::Error> {
+    fn new<W: WordIds>(words: &mut W, row: &EventRow) -> Result<Self, W::Error> {
         let EventRow { record, source: sender, bulk } = row;
         let (mut old_tcp_version, mut status, mut network_profile, mut cluster_api) = (0, 0, 0, 0);
         let tcp_version = match record.event {

@@ -1,8 +1,9 @@
 //! The bound on distinct values: what strangers choose adds no more than so many words and rows of rollups an hour.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::{LatestRow, Standing};
 use crate::backend::store::hour::Hour;

@@ -346,20 +346,20 @@ impl RollupChanges {
         }
     }
 
-    /// Adds or removes an event.
-    pub fn event(&mut self, row: &EventRow, sign: Sign) {
+    /// Adds so many events that are alike but for their uids, or removes them if the number is negative.
+    pub fn events(&mut self, row: &EventRow, number: i64) {
         let EventRow { record, source, bulk } = row;
         let (source, hour, kamaji) = (source.kind(), Hour::of(record.time), record.kamaji_version);
         let EventKind { name: kind, .. } = record.event.kind();
-        *self.event_hours.entry(EventHourKey { source, hour, kind, bulk: *bulk }).or_default() += sign.factor();
+        *self.event_hours.entry(EventHourKey { source, hour, kind, bulk: *bulk }).or_default() += number;
         if *bulk {
             return;
         }
         let (day, (change, minor)) = (hour.day(), change(record.event));
-        *self.event_days.entry(EventDayKey { source, day, change, minor }).or_default() += sign.factor();
+        *self.event_days.entry(EventDayKey { source, day, change, minor }).or_default() += number;
         for aspect in aspects(kamaji, record.event) {
             let key = EventWeekKey { source, week: day.monday(), aspect };
-            *self.event_weeks.entry(key).or_default() += sign.factor();
+            *self.event_weeks.entry(key).or_default() += number;
         }
     }
 

@@ -159,7 +159,7 @@ fn events_beyond_the_room_are_in_bulk_and_in_no_sum_but_one() {
     assert_eq!((spent.events, spent.bytes >= 3 * EVENT_BYTES), (2, true));
     let mut changes = RollupChanges::default();
     for row in &rows {
-        changes.event(row, Sign::Plus);
+        changes.events(row, 1);
     }
     assert_eq!((changes.event_hours.values().sum::<i64>(), changes.event_days.values().sum::<i64>()), (3, 2));
 }

@@ -90,7 +90,7 @@ impl<'a> Removal<'a> {
     ) -> Result<(), PostgresError> {
         let (uids, hours): (Vec<_>, Vec<_>) = events.iter().map(|(columns, _)| (columns.uid, columns.hour)).unzip();
         for (_, event) in events {
-            self.changes.event(event, Sign::Minus);
+            self.changes.events(event, -1);
         }
         self.delete("DELETE FROM arrivals WHERE uid = ANY($1)", &uids).await?;
         self.delete("DELETE FROM events WHERE uid = ANY($1)", &uids).await?;

@@ -19,8 +19,8 @@ use super::pool::MAX_ATTEMPTS;
 use super::rollups::RollupArrays;
 use super::rows::{self, DayArrays, LatestArrays};
 use super::words::WordLookup;
-use crate::backend::store::encoding::EventColumns;
-use crate::backend::store::fold::{Sign, SnapshotChanges};
+use crate::backend::store::encoding::encode_events;
+use crate::backend::store::fold::SnapshotChanges;
 use crate::backend::store::group::{
     CommitMeasure, Group, GroupChanges, GroupResult, GroupState, Sent, Write, WriterQueue, installations, log_result,
     reply,
@@ -170,12 +170,8 @@ impl GroupRows {
     /// Returns the rows of changes, in the order of their keys. Words that are missing are collected by `words`.
     fn new(words: &mut WordLookup<'_>, changes: &mut GroupChanges, group: &Group<'_>) -> Self {
         let mut rollups = std::mem::take(&mut changes.snapshots.rollups);
-        let mut events = Vec::with_capacity(changes.events.len());
-        for event in &changes.events {
-            rollups.event(event, Sign::Plus);
-            let Ok(columns) = EventColumns::new(words, event);
-            events.push(columns);
-        }
+        changes.events.iter().for_each(|event| rollups.events(event, 1));
+        let Ok(events) = encode_events(words, &changes.events);
         let SnapshotChanges { latest, days, rollups: _ } = &changes.snapshots;
         let (known, new): (Vec<_>, Vec<_>) = latest.iter().partition(|(installation, _)| group.is_known(*installation));
         let (Ok(new), Ok(known)) = (LatestArrays::new(words, new), LatestArrays::new(words, known));

@@ -8,7 +8,7 @@ use super::rows::day_row;
 use super::words::{StoredWords, Words};
 use crate::backend::store::deletion::{MAX_STEP_ROWS, Remains};
 use crate::backend::store::encoding::{EventColumns, NO_SOURCE};
-use crate::backend::store::fold::{DayRow, RollupChanges, Sign};
+use crate::backend::store::fold::{DayRow, RollupChanges};
 use crate::backend::store::hour::Day;
 
 /// A removal of rows in progress: a transaction, and what it takes out of the rollups.
@@ -30,7 +30,7 @@ impl<'a> RowRemoval<'a> {
     pub(super) fn delete_event(&mut self, columns: &EventColumns, remains: Remains) -> rusqlite::Result<()> {
         let EventColumns { source, hour, uid, .. } = columns;
         let event = columns.event(&mut self.stored_words())?;
-        self.changes.event(&event, Sign::Minus);
+        self.changes.events(&event, -1);
         self.run("DELETE FROM events WHERE source = ?1 AND hour = ?2 AND uid = ?3", params![source, hour, uid])?;
         if remains == Remains::Uid {
             self.run(
@@ -77,7 +77,8 @@ impl<'a> RowRemoval<'a> {
     }
 
     pub(super) fn write_rollups(&mut self) -> rusqlite::Result<()> {
-        rollups::write(self.transaction, self.words, &std::mem::take(&mut self.changes).without_zeros())
+        let (transaction, changes) = (self.transaction, std::mem::take(&mut self.changes).without_zeros());
+        self.words.unused(|words| rollups::write(transaction, words, &changes))
     }
 
     pub(super) fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {

@@ -74,6 +74,14 @@ impl Words {
         self.day = self.day.max(day);
     }
 
+    /// Runs `task`, which looks up the words of rows that are deleted: that does not use them.
+    pub(super) fn unused<T>(&mut self, task: impl FnOnce(&mut Self) -> T) -> T {
+        let day = std::mem::take(&mut self.day);
+        let result = task(self);
+        self.day = day;
+        result
+    }
+
     /// Returns the id of a word, stores the word if it is new, and records once a day that it is used.
     pub(super) fn id(&mut self, connection: &Connection, word: &str) -> rusqlite::Result<WordId> {
         let used = match self.ids.get(word) {

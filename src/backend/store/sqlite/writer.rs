@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::inbox::InboxMerge;
 use super::uids::KnownUids;
 use super::words::Words;
 use super::{group, inbox};
@@ -17,9 +18,21 @@ use crate::backend::store::group::{
 use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
 
-/// The maximum number of events in the inbox. Merging as many takes about 50 ms, and a crash leaves no more for the next
-/// start.
-const MAX_WAITING: usize = 4_096;
+/// The fewest events in the inbox with which a merge begins that goes on in the commits.
+const MIN_MERGED: usize = 4_096;
+
+/// The most of them. As many again come meanwhile at most. A question or a start merges all of them at once, in 0.2 to 0.5 s.
+const MAX_MERGED: usize = 131_072;
+
+/// The events of the last month for each in the inbox. The more of them there are, the more pages the events of a merge are spread
+/// over: with an eighth of the table, some four share a page, of which a commit writes all.
+const KNOWN_TO_MERGED: usize = 8;
+
+/// The number of events that a commit merges at once: a step writes each changed sum of the rollups, and takes 10 ms at most.
+const STEP: usize = 2_048;
+
+/// The number of events that are merged for each that is added, so that a merge ends before the next is due.
+const PACE: usize = 2;
 
 /// The writing connection, and what it holds in memory. Nobody else may write rows while it is open; other processes
 /// delete some.
@@ -31,6 +44,15 @@ pub(super) struct RowWriter {
     is_uncertain: bool,
     /// Read before the first commit: processes that only delete rows need none.
     uids: Option<KnownUids>,
+    merge: Option<PacedMerge>,
+}
+
+/// A merge that goes on in the commits.
+struct PacedMerge {
+    merge: InboxMerge,
+    /// The number of events that were added since the last step.
+    added: usize,
+    is_done: bool,
 }
 
 /// A handle of the thread. Dropping it waits until the thread has written the queue.
@@ -125,16 +147,76 @@ fn commit_measured(rows: &mut RowWriter, writes: &[Write]) -> GroupResult {
     measure.end(result.is_ok());
     result
 }
+
+impl PacedMerge {
+    /// Merges events in a transaction that adds so many to the inbox, if enough have come for a step. Begins if no merge is under way
+    /// and the inbox has enough. Returns the merge that is under way.
+    fn step(
+        merge: Option<Self>,
+        transaction: &Transaction<'_>,
+        words: &mut Words,
+        uids: &mut KnownUids,
+        added: usize,
+    ) -> rusqlite::Result<Option<Self>> {
+        let mut paced = match merge {
+            Some(paced) => paced,
+            None if uids.waiting() < Self::events_to_begin(uids) => return Ok(None),
+            None => Self::begin(transaction, words, uids)?,
+        };
+        paced.added += added;
+        if PACE * paced.added < STEP {
+            return Ok(Some(paced));
+        }
+        if !paced.merge.is_current(transaction)? {
+            paced = Self { added: paced.added, ..Self::begin(transaction, words, uids)? };
+        }
+        paced.is_done = paced.merge.step(transaction, words, PACE * paced.added)?;
+        paced.added = 0;
+        Ok(Some(paced))
+    }
+
+    /// Returns the number of events in the inbox with which a merge begins.
+    fn events_to_begin(uids: &KnownUids) -> usize {
+        (uids.len() / KNOWN_TO_MERGED).clamp(MIN_MERGED, MAX_MERGED)
+    }
+
+    fn begin(transaction: &Transaction<'_>, words: &mut Words, uids: &mut KnownUids) -> rusqlite::Result<Self> {
+        let merge = InboxMerge::begin(transaction, words)?;
+        uids.begin_merge();
+        Ok(Self { merge, added: 0, is_done: false })
+    }
+
+    /// Records that the transaction is committed. Returns whether there is more to merge.
+    fn committed(&mut self, uids: &mut KnownUids) -> bool {
+        if self.added == 0 {
+            self.merge.committed();
+        }
+        if self.is_done {
+            uids.end_merge();
+        }
+        !self.is_done
+    }
+}
+
 impl RowWriter {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, words: Words::default(), state: GroupState::default(), is_uncertain: false, uids: None }
+        Self {
+            connection,
+            words: Words::default(),
+            state: GroupState::default(),
+            is_uncertain: false,
+            uids: None,
+            merge: None,
+        }
     }
 
     /// Merges the inbox.
     pub(super) fn merge(&mut self) -> rusqlite::Result<()> {
+        self.merge = None;
         inbox::merge(&mut self.connection, &mut self.words)?;
         if let Some(uids) = &mut self.uids {
-            uids.merged();
+            uids.begin_merge();
+            uids.end_merge();
         }
         Ok(())
     }
@@ -175,25 +257,32 @@ impl RowWriter {
     /// batch, of which some may not be stored now.
     fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<Vec<Result<(), WriteError>>> {
         self.load_uids()?;
-        let events: usize = writes.iter().map(|write| write.batch.events.len()).sum();
-        if self.is_uncertain || self.uids.as_ref().is_some_and(|uids| uids.waiting() + events > MAX_WAITING) {
+        if self.is_uncertain {
             self.merge()?;
             self.is_uncertain = false;
         }
-        let Self { connection, words, state, is_uncertain, uids: Some(uids) } = self else { return Ok(Vec::new()) };
+        let Self { connection, words, state, is_uncertain, uids: Some(uids), merge } = self else {
+            return Ok(Vec::new());
+        };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let batches = writes.iter().map(|write| (&write.batch, write.allowance.as_ref())).collect();
         let mut group = group::read(&transaction, words, batches)?;
         let written = group::write(&mut group, &transaction, words, state, uids)?;
-        if !written.is_empty()
-            && let Err(error) = transaction.commit()
-        {
+        if written.is_empty() {
+            return Ok(group.settle());
+        }
+        // What is left of the merge is not known if this fails.
+        let mut step = PacedMerge::step(merge.take(), &transaction, words, uids, written.events.len())?;
+        if let Err(error) = transaction.commit() {
             // If they were stored, they are in the table after the next merge, where the index has them looked up.
             uids.suspect(&written.events);
             *is_uncertain = true;
             return Err(error);
         }
         uids.add(&written.events);
+        if step.as_mut().is_some_and(|merge| merge.committed(uids)) {
+            *merge = step;
+        }
         Ok(group.settle())
     }
 

@@ -9,6 +9,7 @@ mod lenient;
 pub(super) mod resource_version;
 
 mod cluster_info;
+pub(super) mod deployment;
 pub mod operator;
 pub mod owner;
 

@@ -5,13 +5,12 @@ mod error;
 mod image;
 mod report;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Container;
+use kube::Client;
 use kube::api::ListParams;
-use kube::{Api, Client};
 
 use super::api_error::{ApiError, Resource};
 use super::client::within_deadline;
+use super::deployment::{self, Deployment};
 use crate::catalog::KamajiVersion;
 use command_line::ContainerRole;
 pub use command_line::{Undecidable, has_disable_flag, literal};
@@ -73,19 +72,22 @@ pub struct Operator {
 ///
 /// Fails if the operator is not found, or if its Deployment leaves open whether its telemetry is on.
 pub async fn find(client: &Client, location: &OperatorLocation) -> Result<Operator, OperatorError> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &location.namespace);
     let failed = |resource, error: kube::Error| OperatorError::Failed {
         location: location.clone(),
         error: Box::new(ApiError::from_kube(resource, &error)),
     };
     if let Some(name) = &location.deployment {
-        let deployment = within_deadline(deployments.get_opt(name)).await.map_err(|error| failed(GET, error))?;
+        let deployment = match within_deadline(deployment::get(client, &location.namespace, name)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            deployment => Some(deployment.map_err(|error| failed(GET, error))?),
+        };
         return read_named(deployment.as_ref(), location);
     }
     let mut search = Search::new(location);
     let mut params = ListParams::default().labels(SELECTOR).limit(PAGE);
     loop {
-        let page = within_deadline(deployments.list(&params)).await.map_err(|error| failed(LIST, error))?;
+        let page = within_deadline(deployment::list(client, &location.namespace, &params)).await;
+        let page = page.map_err(|error| failed(LIST, error))?;
         for deployment in &page.items {
             search.add(deployment);
         }
@@ -124,7 +126,7 @@ impl<'a> Search<'a> {
     }
 
     fn add(&mut self, deployment: &Deployment) {
-        let is_labelled = label(deployment, NAME_LABEL.0) == Some(NAME_LABEL.1);
+        let is_labelled = deployment.label(NAME_LABEL.0) == Some(NAME_LABEL.1);
         match Reading::new(deployment, is_labelled) {
             Reading::Operator(operator) => self.operators.push((operator, is_labelled)),
             Reading::Undecidable { reason, version } => self.add_undecidable(deployment, reason, version),
@@ -199,9 +201,9 @@ impl Reading {
     /// Reads a Deployment. `is_kamaji` tells whether it is said to be Kamaji's, by its label or by its name.
     fn new(deployment: &Deployment, is_kamaji: bool) -> Self {
         let mut reading = Self::Foreign;
-        for container in containers(deployment) {
+        for container in deployment.containers() {
             let image = Image::parse(container.image.as_deref().unwrap_or_default());
-            let version = image::version(image, label(deployment, VERSION_LABEL));
+            let version = image::version(image, deployment.label(VERSION_LABEL));
             match command_line::role(container, image.is_kamaji(), is_kamaji) {
                 ContainerRole::Foreign => {}
                 ContainerRole::OtherSubcommand => {
@@ -224,19 +226,6 @@ impl Reading {
         }
         reading
     }
-}
-
-/// Returns the containers that run for as long as a pod of the Deployment does: init containers end before them, except
-/// for sidecars, which are init containers that are restarted.
-pub fn containers(deployment: &Deployment) -> impl Iterator<Item = &Container> {
-    let spec = deployment.spec.template.spec.as_ref();
-    let init_containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    let sidecars = init_containers.filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    spec.into_iter().flat_map(|spec| &spec.containers).chain(sidecars)
-}
-
-fn label<'a>(deployment: &'a Deployment, key: &str) -> Option<&'a str> {
-    deployment.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
 fn name(deployment: &Deployment) -> String {

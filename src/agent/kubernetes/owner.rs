@@ -1,11 +1,11 @@
 //! The Deployment that the agent runs in. It owns every object that the agent creates, so that deleting it deletes them.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Api, Client, Resource as _};
+use kube::Client;
 
 use super::api_error::{ApiError, Resource};
 use super::client::within_deadline;
+use super::deployment::{self, Deployment};
 
 const RESOURCE: Resource = Resource { plural: "deployments", group: "apps", verbs: "get", is_custom: false };
 
@@ -14,11 +14,12 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<OwnerR
     let deployment = get(client, namespace, name).await?;
     let without_uid =
         || ApiError::UnexpectedStatus { resource: RESOURCE, code: 200, message: "it has no uid".to_owned() };
-    deployment.owner_ref(&()).ok_or_else(without_uid)
+    deployment.owner_reference().ok_or_else(without_uid)
 }
 
 /// Reads the Deployment `name` in `namespace`.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Deployment, ApiError> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    within_deadline(deployments.get(name)).await.map_err(|error| ApiError::from_kube(RESOURCE, &error))
+    within_deadline(deployment::get(client, namespace, name))
+        .await
+        .map_err(|error| ApiError::from_kube(RESOURCE, &error))
 }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use clap::Command;
 use clap::builder::{BoolishValueParser, TypedValueParser};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, EnvVar};
 
 use super::AgentCommandLine;
 use crate::agent::consent::{DISABLE_TELEMETRY, KamajiOptOut, is_set};
+use crate::agent::kubernetes::deployment::{Container, Deployment, EnvVar};
 use crate::agent::kubernetes::operator;
 use crate::catalog::KamajiVersion;
 
@@ -47,7 +46,7 @@ impl Settings {
         deployment: &Deployment,
         refusal: impl Fn(&AgentCommandLine) -> Option<String>,
     ) -> Self {
-        let containers: Vec<_> = operator::containers(deployment).collect();
+        let containers: Vec<_> = deployment.containers().collect();
         let variable =
             |name: &str| containers.iter().copied().flat_map(variables).find(|variable| variable.name == name);
         let value = |name: &str| variable(name).and_then(|variable| variable.value.clone());
@@ -59,8 +58,8 @@ impl Settings {
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
         let switch = if by_argument { Some("--disable-telemetry") } else { by_variable };
         let by_reference =
-            SWITCHES.into_iter().find(|name| variable(name).is_some_and(|variable| variable.value_from.is_some()));
-        let has_env_from = containers.iter().any(|container| container.env_from.iter().flatten().next().is_some());
+            SWITCHES.into_iter().find(|name| variable(name).is_some_and(|variable| variable.is_reference()));
+        let has_env_from = containers.iter().any(|container| container.has_env_from());
         let undecidable = flags.into_iter().find_map(Result::err).map(|undecidable| undecidable.to_string());
         let unverified = by_reference.map(|name| format!("{name} comes from another object")).or(undecidable);
         let name = deployment.metadata.name.as_deref().unwrap_or_default();
@@ -97,7 +96,7 @@ fn agent_command_line(container: &Container) -> Option<AgentCommandLine> {
             return None;
         }
     }
-    let is_complete = container.env_from.iter().flatten().next().is_none()
+    let is_complete = !container.has_env_from()
         && variables(container).all(|variable| literal_variables.contains_key(&variable.name));
     let is_agent = words.iter().any(|word| word == "agent");
     is_agent.then_some(AgentCommandLine { words, variables: literal_variables, is_complete })

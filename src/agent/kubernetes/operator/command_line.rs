@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{Container, EnvVar};
+use crate::agent::kubernetes::deployment::Container;
 
 /// The flag of the operator that turns its telemetry off, in both spellings that Go's flag packages accept.
 const FLAGS: [&str; 2] = ["--disable-telemetry", "-disable-telemetry"];
@@ -213,10 +213,12 @@ impl Variables {
     /// replaces an earlier one, even if its value is not known.
     fn new(container: &Container) -> Self {
         let mut variables = Self(HashMap::new());
-        for EnvVar { name, value, value_from } in container.env.iter().flatten() {
-            let expanded = match value_from {
-                Some(_) => Expanded::Unknown { prefix: String::new() },
-                None => variables.expand(value.as_deref().unwrap_or_default()),
+        for variable in container.env.iter().flatten() {
+            let name = &variable.name;
+            let expanded = if variable.is_reference() {
+                Expanded::Unknown { prefix: String::new() }
+            } else {
+                variables.expand(variable.value.as_deref().unwrap_or_default())
             };
             match expanded {
                 Expanded::Literal(value) => variables.0.insert(name.clone(), value),

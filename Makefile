@@ -153,6 +153,10 @@ dist: ## Build the binary of each image as it is shipped, in target/images/dist,
 	$(call step,dist,$(call binaries,dist))
 	$(call step,check,cargo test $(CARGO_FLAGS) --test it -- --ignored image::binary)
 
+.PHONY: order
+order: ## Write linker/agent.ld anew, the order of the agent's functions; as root, with valgrind and curl
+	linker/generate
+
 .PHONY: audit
 audit: ## Check the dependencies' licences, sources, versions and known vulnerabilities by deny.toml; needs the network
 	$(call need,$(CARGO_DENY),audit-tools)

@@ -154,8 +154,8 @@ dist: ## Build the binary of each image as it is shipped, in target/images/dist,
 	$(call step,check,cargo test $(CARGO_FLAGS) --test it -- --ignored image::binary)
 
 .PHONY: order
-order: ## Write linker/agent.ld anew, the order of the agent's functions; as root, with valgrind and curl
-	linker/generate
+order: ## Write src/agent/functions.ld anew, the order of the agent's functions; as root, with valgrind and curl
+	benches/observe/order-functions
 
 .PHONY: audit
 audit: ## Check the dependencies' licences, sources, versions and known vulnerabilities by deny.toml; needs the network

@@ -4,7 +4,7 @@ use std::env::{var, var_os};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=linker/agent.ld");
+    println!("cargo::rerun-if-changed=src/agent/functions.ld");
     let target = |name: &str| var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
     // Of the profiles, `dist` and `bench` alone optimise this much. Elsewhere the options would only cost time.
     let is_shipped = var("OPT_LEVEL").is_ok_and(|level| level == "3");
@@ -20,6 +20,6 @@ fn main() {
     // touched; in the order of the crates, that is nearly all code.
     if var_os("CARGO_FEATURE_AGENT").is_some() && var_os("CARGO_FEATURE_BACKEND").is_none() {
         let folder = var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!("cargo::rustc-link-arg-bins=-T{folder}/linker/agent.ld");
+        println!("cargo::rustc-link-arg-bins=-T{folder}/src/agent/functions.ld");
     }
 }

@@ -19,14 +19,14 @@ use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
 
 /// The fewest events in the inbox with which a merge begins that goes on in the commits.
-const MIN_MERGED: usize = 4_096;
+const MIN_MERGED: usize = 16_384;
 
 /// The most of them. As many again come meanwhile at most. A question or a start merges all of them at once, in 0.2 to 0.5 s.
 const MAX_MERGED: usize = 131_072;
 
 /// The events of the last month for each in the inbox. The more of them there are, the more pages the events of a merge are spread
-/// over: with an eighth of the table, some four share a page, of which a commit writes all.
-const KNOWN_TO_MERGED: usize = 8;
+/// over: with half as many as the table, some fifteen share a page, of which a commit writes all.
+const KNOWN_TO_MERGED: usize = 2;
 
 /// The number of events that a commit merges at once: a step writes each changed sum of the rollups, and takes 10 ms at most.
 const STEP: usize = 2_048;

@@ -111,10 +111,12 @@ pub struct OpenPostgresError {
 }
 
 impl OpenPostgresError {
-    /// Returns whether the servers could not be reached, or none of them writes yet: a start or a failover may end that.
+    /// Returns whether the servers could not be reached, or none of them writes yet: a start or a failover may end that. A refused
+    /// password and a certificate that cannot be verified are mistakes of the configuration, which last.
     pub fn is_unreachable(&self) -> bool {
         let is_starting = self.error.code() == Some(&SqlState::CANNOT_CONNECT_NOW);
-        is_starting || matches!(&self.error, PostgresError::Server(error) if error.as_db_error().is_none())
+        let is_of_connection = matches!(&self.error, PostgresError::Server(error) if error.as_db_error().is_none());
+        is_starting || (is_of_connection && !self.error.is_of_certificate())
     }
 }
 

@@ -9,6 +9,7 @@ mod load;
 mod scene;
 mod stored;
 
+mod connections;
 mod crashes;
 mod failover;
 mod jobs;

@@ -25,7 +25,7 @@ pub(crate) use fleet::{Tcp, tcp};
 pub(crate) use process::{Launch, Process, free_address, tool_path, tools_folder};
 pub(crate) use proxy::ForwardProxy;
 pub(crate) use tcp::CountingProxy;
-pub(crate) use tls::{Authority, RefusedCertificate, TlsServer};
+pub(crate) use tls::{Authority, RefusedCertificate, TlsServer, acceptor};
 pub(crate) use volume::MountedVolume;
 pub(crate) use web::{Arrived, CapturingBackend};
 

@@ -72,6 +72,17 @@ impl PostgresError {
         self.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
     }
 
+    /// Returns whether the server's certificate cannot be verified, which no further attempt changes.
+    pub(super) fn is_of_certificate(&self) -> bool {
+        let Self::Server(error) = self else { return false };
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|error| {
+            // The source of an error of I/O is that of the error in it.
+            let of_tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+            matches!(of_tls, Some(rustls::Error::InvalidCertificate(_)))
+        })
+    }
+
     /// Returns the code of the server's refusal.
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
@@ -219,12 +230,17 @@ impl PostgresConnection {
         Ok(self.client.batch_execute("ROLLBACK").await?)
     }
 
-    /// Rolls back the transaction that failed with `error`, so that it can be tried again.
-    pub(super) async fn rollback_after(&mut self, error: &PostgresError) -> Result<(), PostgresError> {
+    /// Rolls back the transaction that failed with `error`, so that it can be tried again. Returns false if the connection can't
+    /// be used any more. The reason is logged: an error of the rollback would hide the one before it.
+    pub(super) async fn rollback_after(&mut self, error: &PostgresError) -> bool {
         if error.is_of_statement() {
             self.statements.clear();
         }
-        self.rollback().await
+        let rolled_back = self.rollback().await;
+        if let Err(error) = &rolled_back {
+            tracing::debug!(%error, "failed to roll a transaction back; closing its connection");
+        }
+        rolled_back.is_ok()
     }
 
     fn take_warning(&self) -> Option<String> {

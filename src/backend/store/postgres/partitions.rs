@@ -21,11 +21,10 @@ pub(super) async fn create(connection: &mut PostgresConnection, first: Day, last
     let missing = connection.query(days, &[&first.number(), &last.number()]).await?;
     for row in missing {
         let day: i32 = row.try_get(0)?;
-        let result = create_one(connection, day).await;
-        if result.is_err() && !connection.is_closed() {
-            connection.rollback().await?;
+        if let Err(error) = create_one(connection, day).await {
+            connection.rollback_after(&error).await;
+            return Err(error);
         }
-        result?;
     }
     Ok(())
 }

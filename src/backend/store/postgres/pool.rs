@@ -79,11 +79,13 @@ impl ConnectionPool {
     ) -> Result<T, PostgresError> {
         let mut connection = self.take().await?;
         let result = run_with_retries(&mut connection, &task).await;
-        if result.is_err() && !connection.is_closed() {
-            // Ends the transaction in which the task failed.
-            connection.rollback().await?;
+        let is_usable = match &result {
+            Ok(_) => true,
+            Err(error) => connection.rollback_after(error).await,
+        };
+        if is_usable {
+            self.put(connection);
         }
-        self.put(connection);
         drop(place);
         result
     }
@@ -107,9 +109,11 @@ async fn run_with_retries<T>(
     let mut attempts = 1;
     loop {
         match task(connection).await {
-            Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !connection.is_closed() => {
+            Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => {
                 attempts += 1;
-                connection.rollback_after(&error).await?;
+                if !connection.rollback_after(&error).await {
+                    return Err(error);
+                }
             }
             result => return result,
         }

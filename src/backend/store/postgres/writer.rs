@@ -95,10 +95,11 @@ impl Writer {
             let result = self.try_commit(batches).await;
             let Err(error) = result else { return result.map_err(unconfirmed) };
             let Some(connection) = self.connection.as_mut() else { return Err(unconfirmed(error)) };
-            if !connection.is_closed() {
-                connection.rollback_after(&error).await.map_err(unconfirmed)?;
+            let is_usable = connection.rollback_after(&error).await;
+            if !is_usable {
+                self.connection = None;
             }
-            if !error.is_transient() || connection.is_closed() || attempts == MAX_ATTEMPTS {
+            if !error.is_transient() || !is_usable || attempts == MAX_ATTEMPTS {
                 return Err(unconfirmed(error));
             }
             attempts += 1;

@@ -33,7 +33,9 @@ pub(super) fn prepare_without_variables(command: Command) -> Command {
 
 fn prepare_with(command: Command, is_unset: &dyn Fn(&OsStr) -> bool) -> Command {
     let prepare_argument = |argument: Arg| {
-        let argument = argument.ignore_case(true).hide_env_values(true);
+        // A switch without a value has no case, which clap asserts.
+        let has_case = argument.get_action().takes_values();
+        let argument = argument.ignore_case(has_case).hide_env_values(true);
         let is_unset = argument.get_env().is_some_and(is_unset);
         if is_unset { argument.env(Resettable::Reset) } else { argument }
     };

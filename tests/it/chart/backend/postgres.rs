@@ -62,7 +62,7 @@ async fn the_network_policy_lets_the_backend_reach_dns_and_the_servers_of_the_ad
     let egress = &of_kind(&objects, "NetworkPolicy")["spec"]["egress"];
     let expected = json!([
         {"ports": [{"port": 5432}, {"port": 5433}], "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]},
-        {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]},
+        {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]},
     ]);
     assert_eq!(*egress, expected);
     for (address, ports) in [
@@ -72,6 +72,17 @@ async fn the_network_policy_lets_the_backend_reach_dns_and_the_servers_of_the_ad
         let others = json!({"store": {"postgres": {"address": address}}, "networkPolicy": {"enabled": true}});
         let objects = rendered(&postgres(others)).await;
         assert_eq!(of_kind(&objects, "NetworkPolicy")["spec"]["egress"][0]["ports"], ports, "{address}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn the_ports_of_dns_can_be_others_and_without_any_no_rule_is_left() {
+    let servers = json!({"ports": [{"port": 5432}]});
+    let both = json!({"ports": [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]});
+    for (ports, expected) in [(json!([5353]), json!([servers, both])), (json!([]), json!([servers]))] {
+        let objects = rendered(&postgres(json!({"networkPolicy": {"enabled": true, "dnsPorts": ports}}))).await;
+        assert_eq!(of_kind(&objects, "NetworkPolicy")["spec"]["egress"], expected);
     }
 }
 

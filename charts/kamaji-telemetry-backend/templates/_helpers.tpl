@@ -17,6 +17,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: backend
 {{- end }}
 
+{{/* Returns the number of replicas of a Deployment, out of maintenance. */}}
+{{- define "kamaji-telemetry-backend.replicas" -}}
+{{ .Values.replicas | default 2 | int64 }}
+{{- end }}
+
 {{/* Returns the labels of another pod of "root", of a "component". */}}
 {{- define "kamaji-telemetry-backend.componentLabels" -}}
 {{ include "kamaji-telemetry-backend.selectorLabels" .root }}

@@ -122,9 +122,40 @@ const CASES: [Case; 32] = [
     Case("BackupTooOld", "2800m", &[(CRON_JOB_CREATED, "0x3000")], None),
 ];
 
+/// The metric of three pods, as Prometheus has it.
+const PODS: [&str; 3] = [
+    r#"kamaji_telemetry_backend_ready{namespace="kamaji-system", pod="a"}"#,
+    r#"kamaji_telemetry_backend_ready{namespace="kamaji-system", pod="b"}"#,
+    r#"kamaji_telemetry_backend_ready{namespace="kamaji-system", pod="c"}"#,
+];
+
+/// Cases of the alerts of three replicas on PostgreSQL.
+const REPLICA_CASES: [Case; 6] = [
+    Case("ReplicaMissing", "12m", &[(PODS[0], "1x20"), (PODS[1], "1x20")], FIRES),
+    Case("ReplicaMissing", "12m", &[(PODS[0], "1x20"), (PODS[1], "1x20"), (PODS[2], "0x20")], FIRES),
+    Case("ReplicaMissing", "12m", &[(PODS[0], "1x20"), (PODS[1], "1x20"), (PODS[2], "1x20")], None),
+    // Another pod has taken the place of one that has ended.
+    Case(
+        "ReplicaMissing",
+        "20m",
+        &[(PODS[0], "1x20"), (PODS[1], "1x20"), (PODS[2], "1x3 stale"), (NEW_POD, "_x8 1x12")],
+        None,
+    ),
+    // A rollout has one more.
+    Case("ReplicaMissing", "12m", &[(PODS[0], "1x20"), (PODS[1], "1x20"), (PODS[2], "1x20"), (NEW_POD, "1x20")], None),
+    // Another alert is for a backend that is down.
+    Case("ReplicaMissing", "12m", &[], None),
+];
+
+const NEW_POD: &str = r#"kamaji_telemetry_backend_ready{namespace="kamaji-system", pod="d"}"#;
+
 /// Returns the groups of rules, with every optional value enabled.
 async fn groups() -> Value {
-    let rendered = offline().template(&snapshots::everything()).await.unwrap();
+    groups_of(&snapshots::everything()).await
+}
+
+async fn groups_of(values: &Value) -> Value {
+    let rendered = offline().template(values).await.unwrap();
     let rule = documents(&rendered).into_iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
     rule["spec"]["groups"].clone()
 }
@@ -161,19 +192,44 @@ fn test(case: &Case, rules: &[Value]) -> Value {
 #[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
 async fn each_alert_fires_under_its_condition_and_not_otherwise() {
     let groups = groups().await;
+    try_rules(&groups, &CASES);
+    assert_each_has_cases(rules(&groups), &CASES);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "real-servers"), ignore = "needs real servers: run `make test`")]
+async fn an_alert_fires_while_one_of_several_replicas_is_missing() {
+    let mut values = snapshots::postgres();
+    let groups = groups_of(&values).await;
+    try_rules(&groups, &REPLICA_CASES);
+    let names =
+        |groups: &Value| rules(groups).iter().map(|rule| rule["alert"].to_string()).collect::<Vec<_>>().concat();
+    assert!(names(&groups).contains("ReplicaMissing"));
+    for (name, value) in [("replicas", json!(1)), ("maintenance", json!(true))] {
+        values[name] = value;
+        assert!(!names(&groups_of(&values).await).contains("ReplicaMissing"), "{name}");
+        values["replicas"] = json!(3);
+    }
+}
+
+/// Tries the rules with promtool.
+fn try_rules(groups: &Value, cases: &[Case]) {
     let folder = tempfile::tempdir().unwrap();
     let path = |file: &str| folder.path().join(file).display().to_string();
     std::fs::write(path("rules.yaml"), json!({"groups": groups}).to_string()).unwrap();
     promtool(&["check", "rules", "--lint=all", "--lint-fatal", &path("rules.yaml")]);
 
-    let rules = rules(&groups);
-    let tests: Vec<_> = CASES.iter().map(|case| test(case, rules)).collect();
+    let rules = rules(groups);
+    let tests: Vec<_> = cases.iter().map(|case| test(case, rules)).collect();
     std::fs::write(path("tests.yaml"), json!({"rule_files": ["rules.yaml"], "tests": tests}).to_string()).unwrap();
     promtool(&["test", "rules", &path("tests.yaml")]);
+}
 
+/// Asserts that each rule has a case in which it fires, one in which it does not, and what people read.
+fn assert_each_has_cases(rules: &[Value], cases: &[Case]) {
     for rule in rules {
         let name = rule["alert"].as_str().unwrap();
-        let cases = CASES.iter().filter(|case| name == format!("KamajiTelemetryBackend{}", case.0));
+        let cases = cases.iter().filter(|case| name == format!("KamajiTelemetryBackend{}", case.0));
         let (firing, silent): (Vec<_>, Vec<_>) = cases.partition(|case| case.3.is_some());
         assert!(!firing.is_empty() && !silent.is_empty(), "{name} has a firing and a silent case");
         let severity = rule["labels"]["severity"].as_str();

@@ -22,6 +22,7 @@ mod store_files;
 
 use std::io::Write;
 use std::num::NonZero;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -126,6 +127,28 @@ pub struct UsageError(pub String);
 impl UsageError {
     /// The exit code: that of flags that cannot be parsed.
     pub const EXIT_CODE: u8 = 2;
+}
+
+/// The error of a command that has done what it could, and has to run again after what its message names. The program ends with
+/// [`IncompleteError::EXIT_CODE`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct IncompleteError(pub String);
+
+impl IncompleteError {
+    /// The exit code, which neither a failure nor a wrong flag has.
+    pub const EXIT_CODE: u8 = 3;
+}
+
+/// Returns the exit code of a command that ends with an error.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<UsageError>() {
+        ExitCode::from(UsageError::EXIT_CODE)
+    } else if error.is::<IncompleteError>() {
+        ExitCode::from(IncompleteError::EXIT_CODE)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Writes to standard output. A closed pipe is no error: `head` closes it once it has read enough.

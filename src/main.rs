@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use kamaji_telemetry::cli::{Cli, LogFormat, UsageError};
+use kamaji_telemetry::cli::{Cli, LogFormat, exit_code};
 use kamaji_telemetry::process::json_log::FlatJson;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_error(format, &error);
-            if error.is::<UsageError>() { ExitCode::from(UsageError::EXIT_CODE) } else { ExitCode::FAILURE }
+            exit_code(&error)
         }
     }
 }

@@ -6,13 +6,29 @@ use crate::backend::store::{Comparison, Day, DayDifference, Moved, StoreLocation
 /// The most days that are printed of those on which stores differ.
 const MAX_DAYS: usize = 100;
 
+const SERVED: &str = "a backend serves the store of --from: stop it, and run the same command again";
+
+const DIFFERENT: &str = "the stores differ in the rows above: run the same command again, while nothing else writes to either store; \
+                         if they differ again, choose an empty store for --to";
+
 /// The result of a move, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
     /// The number of rows that were written, and the rows of both stores.
     pub text: String,
-    /// The error of stores that differ although nobody served the source.
-    pub difference: Option<String>,
+    /// What the command ends with.
+    pub end: MigrationEnd,
+}
+
+/// The end of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationEnd {
+    /// The stores are equal, and nobody served the source.
+    Complete,
+    /// Somebody served the source: what it received meanwhile may be missing. The message says what to do.
+    Served(&'static str),
+    /// The stores differ although nobody served the source. The message says what to do.
+    Different(&'static str),
 }
 
 /// Moves all rows of a store into another one. A backend may serve the first meanwhile: the move is complete after a run in which
@@ -30,19 +46,18 @@ fn describe(moved: &Moved) -> Migrated {
         text += "The last published week is later than the weeks in the store, which was restored from a backup: switch \
                  --public-page on again after the next Monday only.\n";
     }
-    let is_different = !was_served && !comparison.is_equal();
-    text += match (was_served, is_different) {
-        (true, _) => {
-            "The move is not complete: a backend serves the store of --from. Stop it, and run the same command again.\n"
-        }
-        (false, true) => "The move is not complete.\n",
-        (false, false) => {
+    let end = match (was_served, comparison.is_equal()) {
+        (true, _) => MigrationEnd::Served(SERVED),
+        (false, false) => MigrationEnd::Different(DIFFERENT),
+        (false, true) => MigrationEnd::Complete,
+    };
+    text += match end {
+        MigrationEnd::Complete => {
             "The move is complete. Start backends on the store of --to, and none on that of --from any more.\n"
         }
+        MigrationEnd::Served(_) | MigrationEnd::Different(_) => "The move is not complete.\n",
     };
-    let difference = "the stores differ in the rows above: run the same command again, while nothing else writes to either store; \
-                      if they differ again, choose an empty store for --to";
-    Migrated { text, difference: is_different.then(|| difference.to_owned()) }
+    Migrated { text, end }
 }
 
 /// Formats the rows and the sums of all tables.
@@ -87,15 +102,17 @@ mod tests {
     }
 
     #[test]
-    fn only_stores_that_differ_while_nobody_serves_are_an_error() {
+    fn a_move_is_complete_with_equal_stores_of_which_nobody_served_the_first() {
         let complete = describe(&moved(false, [3, 3]));
         assert!(complete.text.contains("The move is complete"), "{}", complete.text);
-        assert_eq!(complete.difference, None);
-        let served = describe(&moved(true, [3, 2]));
-        assert!(served.text.contains("not complete: a backend serves"), "{}", served.text);
-        assert_eq!(served.difference, None);
+        assert_eq!(complete.end, MigrationEnd::Complete);
+        for rows in [[3, 2], [3, 3]] {
+            let served = describe(&moved(true, rows));
+            assert!(served.text.contains("The move is not complete."), "{}", served.text);
+            assert_eq!(served.end, MigrationEnd::Served(SERVED));
+        }
         let different = describe(&moved(false, [3, 2]));
         assert!(different.text.contains("2024-10-04") && different.text.contains("not complete"), "{}", different.text);
-        assert!(different.difference.unwrap().contains("run the same command again"));
+        assert_eq!(different.end, MigrationEnd::Different(DIFFERENT));
     }
 }

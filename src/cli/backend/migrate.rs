@@ -3,9 +3,9 @@
 use anyhow::Context;
 use clap::Args;
 
-use crate::backend::admin::migrate::{self, Migrated};
-use crate::cli::print;
+use crate::backend::admin::migrate::{self, Migrated, MigrationEnd};
 use crate::cli::store_files::StoreFiles;
+use crate::cli::{IncompleteError, print};
 
 #[derive(Debug, Args)]
 pub(super) struct MigrateArgs {
@@ -19,15 +19,16 @@ pub(super) struct MigrateArgs {
     files: StoreFiles,
 }
 
-/// Moves rows, and prints the rows of both stores. Fails if they differ although nobody served the source.
+/// Moves rows, and prints the rows of both stores. Fails if they differ, or if somebody served the source.
 pub(super) async fn run(args: MigrateArgs) -> anyhow::Result<()> {
     let MigrateArgs { from, to, files } = args;
     let from = files.of(from.parse().context("--from")?);
     let to = files.of(to.parse().context("--to")?);
-    let Migrated { text, difference } = migrate::migrate(&from, &to).await?;
+    let Migrated { text, end } = migrate::migrate(&from, &to).await?;
     print(&text)?;
-    match difference {
-        Some(difference) => Err(anyhow::Error::msg(difference)),
-        None => Ok(()),
+    match end {
+        MigrationEnd::Complete => Ok(()),
+        MigrationEnd::Served(problem) => Err(IncompleteError(problem.to_owned()).into()),
+        MigrationEnd::Different(problem) => Err(anyhow::Error::msg(problem)),
     }
 }

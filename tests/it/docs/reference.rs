@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::{Arg, Command};
+use kamaji_telemetry::cli::{IncompleteError, UsageError};
 use regex::Regex;
 
 use super::{commands, sources};
@@ -147,12 +148,22 @@ fn metrics_section(title: &str, prefix: &str) -> String {
     text
 }
 
+/// Returns the table of exit codes.
+fn exit_codes() -> String {
+    let (usage, incomplete) = (UsageError::EXIT_CODE, IncompleteError::EXIT_CODE);
+    format!(
+        "| exit code | meaning |\n|---|---|\n| 0 | done |\n| 1 | failed |\n| {usage} | a flag or its value can't be used |\n\
+         | {incomplete} | run it again: `backend migrate` has copied what it found, while a backend served the store of `--from` |\n\n"
+    )
+}
+
 fn reference() -> String {
     let commands = commands();
     let global = commands[0].1.get_arguments().filter(|argument| argument.is_global_set() && is_shown(argument));
     let mut sections = vec![format!(
-        "\n## All commands\n\n{HEAD}{}\n{}",
+        "\n## All commands\n\n{HEAD}{}\n{}{}",
         global.map(row).collect::<String>(),
+        exit_codes(),
         "`RUST_LOG` sets the log's filter; `kamaji_telemetry=info` if it is not set. With the default filter no body, sender's \
          address or token is logged. A `RUST_LOG` that includes other crates, such as `debug`, can log them.\n",
     )];

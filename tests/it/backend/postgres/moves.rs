@@ -123,6 +123,13 @@ async fn migrated(from: &str, to: &str) -> String {
     text(&output)
 }
 
+/// Asserts that the command has found a backend that serves the source, and returns what it prints.
+async fn incomplete(from: &str, to: &str) -> String {
+    let output = migrate(from, to).await;
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    text(&output)
+}
+
 async fn refused(from: &str, to: &str) -> String {
     let output = migrate(from, to).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -238,8 +245,10 @@ async fn a_store_moves_while_it_is_served_and_once_more_after_it_is_stopped() {
     let from = format!("sqlite:{}", backend.file().display());
     let (mut ledger, load) = (Ledger::default(), Load::start(Balancer::start(vec![backend.http()]).await));
     load.goes_on(50).await;
-    let output = migrated(&from, database.address()).await;
-    assert!(output.contains("The move is not complete: a backend serves the store of --from"), "{output}");
+    let output = incomplete(&from, database.address()).await;
+    assert!(
+        output.contains("The move is not complete") && output.contains("a backend serves the store of --from: stop it")
+    );
     load.goes_on(50).await;
     load.end(&mut ledger).await;
     assert_eq!(backend.end("TERM").await, Some(0));
@@ -254,8 +263,7 @@ async fn a_store_moves_while_it_is_served_and_once_more_after_it_is_stopped() {
     stored::check(database.address(), &ledger).await;
     let (back, error) = (File::new(), refused(&from, database.address()).await);
     assert!(error.contains("a backend serves the store of --to"), "{error}");
-    let output = migrated(database.address(), &back.location()).await;
-    assert!(output.contains("The move is not complete: a backend serves"), "{output}");
+    incomplete(database.address(), &back.location()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

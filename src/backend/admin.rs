@@ -27,8 +27,8 @@ use super::store::{
 ///
 /// The erasure is added to the audit log before, without the installation. Fails if there is no store.
 pub async fn erase(store: StoreLocation, installation: Uuid) -> anyhow::Result<String> {
-    let store = open(store).await?;
-    record_erasure(&store).await?;
+    let store = open_to_change(store).await?;
+    record(&store, ERASE).await?;
     let erased = erase_installation(store.rows.as_ref(), installation).await?;
     if erased == Erased::default() {
         return Ok("Nothing is stored of this installation.\n".into());
@@ -74,13 +74,23 @@ pub async fn restore(store: StoreLocation, file: PathBuf) -> anyhow::Result<Stri
     Ok(done)
 }
 
-/// Adds an erasure to the audit log, without what is erased.
-async fn record_erasure(store: &Stores) -> anyhow::Result<()> {
-    let entry = AuditLogEntry { time: Timestamp::now(), actor: None, action: ERASE.to_owned(), status: None, count: 1 };
-    Ok(store.auth.record(vec![entry]).await?)
+/// Adds a command to the audit log, without what it changes.
+async fn record(store: &Stores, command: &str) -> anyhow::Result<()> {
+    Ok(store.auth.record(vec![AuditLogEntry::of_anonymous_command(command, Timestamp::now())]).await?)
 }
 
-/// Opens a store that a backend created, and may be serving.
+/// Opens a store that a backend created, and may be serving, for a command that changes rows. Fails if rows were moved into it and no
+/// backend has served it since.
+async fn open_to_change(store: StoreLocation) -> anyhow::Result<Stores> {
+    Ok(match store {
+        StoreLocation::Sqlite(path) => {
+            Arc::new(tokio::task::spawn_blocking(move || SqliteStore::open_to_change(&path)).await??).into()
+        }
+        StoreLocation::Postgres(address) => Arc::new(PostgresStore::open_to_change(&address).await?).into(),
+    })
+}
+
+/// Opens a store that a backend created, and may be serving, for a command that changes nothing.
 pub(crate) async fn open(store: StoreLocation) -> anyhow::Result<Stores> {
     Ok(match store {
         StoreLocation::Sqlite(path) => {

@@ -35,8 +35,8 @@ use uuid::Uuid;
 
 pub use allowance::{Allowance, Room, Spent, Unlimited};
 pub use auth::{
-    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role, Session,
-    StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
+    AuditLogEntry, AuthStore, CREATE_TOKEN, Digest, ERASE, IMPORT, MAX_SESSIONS, PrunedAuth, REVOKE_TOKEN, Role,
+    Session, StoreTokenError, StoredSession, Token, TokenRef, UnknownRole, UsedToken,
 };
 use fold::LatestRow;
 

@@ -16,10 +16,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{open_to_serve, plural};
+use super::{open_to_serve, plural, record};
 use crate::backend::ingest::kamaji::{MAX_BODY, PayloadKind};
 use crate::backend::store::postgres::history::{HistoryRow, HistoryTable};
-use crate::backend::store::{Batch, Cutoffs, Hour, PostgresAddress, PseudonymKey, Store, StoreLocation, WriteError};
+use crate::backend::store::{
+    Batch, Cutoffs, Hour, IMPORT, PostgresAddress, PseudonymKey, Store, StoreLocation, Stores, WriteError,
+};
 use reading::ReadContext;
 use tally::{ImportTally, KindTally};
 
@@ -46,10 +48,13 @@ struct HistoryImport {
 /// Imports what the old server has in the database `from`, but for what is older than `cutoffs`. Returns the numbers of what was
 /// imported and of what was left out, and why.
 ///
-/// A store in PostgreSQL may be served meanwhile; one in `SQLite` must not be. Either is created if there is none.
+/// A store in PostgreSQL may be served meanwhile; one in `SQLite` must not be. Either is created if there is none. The import is added
+/// to the audit log before.
 pub async fn import(from: &PostgresAddress, store: StoreLocation, cutoffs: Cutoffs) -> anyhow::Result<String> {
     let mut table = HistoryTable::open(from, MAX_BODY).await?;
-    let store = open_to_write(store).await?;
+    let stores = open_to_write(store).await?;
+    record(&stores, IMPORT).await?;
+    let store = stores.rows;
     let key = store.pseudonym_key().await?;
     let mut import = HistoryImport { store, key, cutoffs, pending: Default::default(), tally: ImportTally::default() };
     loop {
@@ -64,11 +69,11 @@ pub async fn import(from: &PostgresAddress, store: StoreLocation, cutoffs: Cutof
 }
 
 /// Opens a store as a backend that serves it does.
-async fn open_to_write(store: StoreLocation) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_to_write(store: StoreLocation) -> anyhow::Result<Stores> {
     const SERVED: &str = "nothing was imported; a backend that serves a file of SQLite has to be stopped first";
     let is_file = matches!(store, StoreLocation::Sqlite(_));
     let opened = open_to_serve(store).await;
-    Ok(if is_file { opened.context(SERVED)? } else { opened? }.rows)
+    if is_file { opened.context(SERVED) } else { opened }
 }
 
 impl HistoryImport {

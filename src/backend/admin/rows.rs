@@ -1,8 +1,8 @@
 //! Lists of installations, and erasures of rows that match a filter.
 
-use super::{open, plural, record_erasure, table};
+use super::{open, open_to_change, plural, record, table};
 use crate::backend::insights::{InstallationList, ListedInstallation};
-use crate::backend::store::{EventFilter, InstallationFilter, MatchedRows, StoreLocation};
+use crate::backend::store::{ERASE, EventFilter, InstallationFilter, MatchedRows, StoreLocation};
 
 /// The format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,12 +57,12 @@ pub async fn erase_installations(
     dry_run: bool,
 ) -> anyhow::Result<String> {
     check_condition(&filter)?;
-    let store = open(store).await?;
     if dry_run {
-        let matching = store.rows.installations(filter, 0).await?.matching;
+        let matching = open(store).await?.rows.installations(filter, 0).await?.matching;
         return Ok(format!("{} would be erased.\n", plural(matching, "installation")));
     }
-    record_erasure(&store).await?;
+    let store = open_to_change(store).await?;
+    record(&store, ERASE).await?;
     let MatchedRows { installations, days, events: _ } = store.rows.erase_installations(filter).await?;
     let (installations, days) = (plural(installations, "installation"), plural(days, "day"));
     Ok(format!(
@@ -75,12 +75,12 @@ pub async fn erase_installations(
 /// The erasure is added to the audit log before. Fails if the filter has no condition.
 pub async fn erase_events(store: StoreLocation, filter: EventFilter, dry_run: bool) -> anyhow::Result<String> {
     check_condition(&filter)?;
-    let store = open(store).await?;
     if dry_run {
-        let matching = store.rows.count_events(filter).await?.events;
+        let matching = open(store).await?.rows.count_events(filter).await?.events;
         return Ok(format!("{} would be erased.\n", plural(matching, "event")));
     }
-    record_erasure(&store).await?;
+    let store = open_to_change(store).await?;
+    record(&store, ERASE).await?;
     let MatchedRows { events, .. } = store.rows.erase_events(filter).await?;
     Ok(format!("Erased {}. Backups still hold what they held.\n", plural(events, "event")))
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::{open, table};
+use super::{open, open_to_change, table};
 use crate::backend::auth::token::{self, CreateTokenError, TokenName};
 use crate::backend::store::{Role, StoreLocation, StoreTokenError, Token, UsedToken};
 use crate::process::redact::redacted;
@@ -21,7 +21,7 @@ pub struct CreatedToken {
 ///
 /// Fails if there is no store, or if another token has the name.
 pub async fn create(store: StoreLocation, name: TokenName, role: Role, days: u16) -> anyhow::Result<CreatedToken> {
-    let store = open(store).await?.auth;
+    let store = open_to_change(store).await?.auth;
     let (token, text) = match token::create(store.as_ref(), name.clone(), role, days).await {
         Err(CreateTokenError::Store(StoreTokenError::NameTaken)) => bail!(
             "--name {name}: there is a token of this name: expected another name, or revoke that one first: \
@@ -52,7 +52,7 @@ pub async fn list(store: StoreLocation) -> anyhow::Result<String> {
 ///
 /// Fails if the store has no such token. Those of `--reader-token-file` are not in it.
 pub async fn revoke(store: StoreLocation, name_or_prefix: String) -> anyhow::Result<String> {
-    let store = open(store).await?.auth;
+    let store = open_to_change(store).await?.auth;
     let revoked = store.revoke_token(name_or_prefix.clone(), Timestamp::now()).await?;
     let Token { prefix, name, revoked, .. } = revoked.with_context(|| {
         // Somebody may have passed the whole token.

@@ -22,6 +22,16 @@ pub const REVOKE_TOKEN: &str = "token revoke";
 /// The audit log's entry for an erasure by the command line, which has no token.
 pub const ERASE: &str = "backend erase";
 
+/// The audit log's entry for an import by the command line, which has no token.
+pub const IMPORT: &str = "backend import";
+
+/// The audit log's entry for a move of rows into the store, which has no token. It is added when a backend serves the store first:
+/// until then, each run of the move makes the store equal to its source.
+pub(super) const MIGRATE: &str = "backend migrate";
+
+/// The actions of commands.
+const COMMANDS: [&str; 5] = [CREATE_TOKEN, REVOKE_TOKEN, ERASE, IMPORT, MIGRATE];
+
 /// The maximum number of sessions of one token; a further one ends the oldest. A person has fewer browsers than this.
 pub const MAX_SESSIONS: u32 = 32;
 
@@ -207,9 +217,14 @@ impl AuditLogEntry {
         Self { time, actor: Some(token.reference()), action: command.to_owned(), status: None, count: 1 }
     }
 
+    /// Creates the entry of a command that is about no token. Those of an hour are summed.
+    pub fn of_anonymous_command(command: &str, time: Timestamp) -> Self {
+        Self { time, actor: None, action: command.to_owned(), status: None, count: 1 }
+    }
+
     /// Returns whether the entry is of a command rather than of a request.
     pub fn is_command(&self) -> bool {
-        [CREATE_TOKEN, REVOKE_TOKEN, ERASE].contains(&&*self.action)
+        COMMANDS.contains(&&*self.action)
     }
 }
 

@@ -98,8 +98,10 @@ pub struct PostgresStore {
 enum Purpose {
     /// To be served, by a backend that may create it.
     Serve,
-    /// For a command, which receives nothing.
-    Command,
+    /// For a command that changes nothing.
+    Read,
+    /// For a command that changes rows, but receives none.
+    Change,
 }
 
 /// An error that kept a database from being opened as a store.
@@ -126,9 +128,15 @@ impl PostgresStore {
         Self::open_for(Purpose::Serve, address).await
     }
 
-    /// Opens the store for a command, which receives nothing. Neither creates it nor migrates its schema.
+    /// Opens the store for a command that changes nothing. Neither creates it nor migrates its schema.
     pub async fn open_existing(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
-        Self::open_for(Purpose::Command, address).await
+        Self::open_for(Purpose::Read, address).await
+    }
+
+    /// Opens the store for a command that changes rows. Fails if rows were moved into it and no backend has served it since: another
+    /// run of the move would undo the change. Neither creates it nor migrates its schema.
+    pub async fn open_to_change(address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
+        Self::open_for(Purpose::Change, address).await
     }
 
     async fn open_for(purpose: Purpose, address: &PostgresAddress) -> Result<Self, OpenPostgresError> {
@@ -146,8 +154,11 @@ impl PostgresStore {
                 log_durability(&connection);
                 load_state(&mut connection).await?
             }
-            Purpose::Command => {
+            Purpose::Read | Purpose::Change => {
                 migrate::require(&mut connection).await?;
+                if purpose == Purpose::Change {
+                    transfer::require_no_move(&mut connection).await?;
+                }
                 GroupState::default()
             }
         };

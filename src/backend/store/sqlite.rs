@@ -42,6 +42,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::transfer::{SERVE_TARGET, UNSERVED_TARGET};
 use super::{
     Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
     MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, RandomError, ReadError, StaleRows,
@@ -96,8 +97,10 @@ struct StoreLocks {
 enum Purpose {
     /// To be served, by one process, which creates it.
     Serve,
-    /// For a command beside the backend that serves it.
-    Command,
+    /// For a command that changes nothing, beside the backend that serves it.
+    Read,
+    /// For a command that changes rows, beside the backend that serves it.
+    Change,
 }
 
 /// An error that kept a file from being opened as a store.
@@ -141,6 +144,8 @@ enum OpenCause {
     File(#[from] io::Error),
     #[error("rows are being moved into it, and the move is not complete")]
     Moving,
+    #[error("{UNSERVED_TARGET}")]
+    UnservedTarget,
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -161,6 +166,7 @@ impl OpenCause {
             Self::Moving => {
                 "`kamaji-telemetry backend migrate`, with the same --from and --to, after the backend of --from was stopped"
             }
+            Self::UnservedTarget => SERVE_TARGET,
             _ => "a file that this program made, or none yet, in an existing directory where this user may write",
         }
     }
@@ -196,10 +202,16 @@ impl SqliteStore {
         Self::open_with(path, SCHEMA, cancelled)
     }
 
-    /// Opens the store at `path` beside the backend that serves it. Neither creates it nor migrates its schema, with
-    /// which that backend could not start again. Blocks.
+    /// Opens the store at `path` beside the backend that serves it, for a command that changes nothing. Neither creates it nor
+    /// migrates its schema, with which that backend could not start again. Blocks.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
-        Self::open_existing_with(path, SCHEMA)
+        Self::open_existing_with(path, Purpose::Read, SCHEMA)
+    }
+
+    /// Opens the store as [`SqliteStore::open_existing`] does, for a command that changes rows. Fails if rows were moved into it and
+    /// no backend has served it since: another run of the move would undo the change. Blocks.
+    pub fn open_to_change(path: &Path) -> Result<Self, OpenError> {
+        Self::open_existing_with(path, Purpose::Change, SCHEMA)
     }
 
     fn open_with(path: &Path, schema: Schema, cancelled: CancellationToken) -> Result<Self, OpenError> {
@@ -207,12 +219,12 @@ impl SqliteStore {
         Self::try_open(path, Purpose::Serve, migrate).map_err(|cause| OpenError { path: path.to_owned(), cause })
     }
 
-    fn open_existing_with(path: &Path, schema: Schema) -> Result<Self, OpenError> {
+    fn open_existing_with(path: &Path, purpose: Purpose, schema: Schema) -> Result<Self, OpenError> {
         let open = |exists: bool| {
             if !exists {
                 return Err(OpenCause::Missing);
             }
-            Self::try_open(path, Purpose::Command, |connection| schema.require(connection))
+            Self::try_open(path, purpose, |connection| schema.require(connection))
         };
         let opened = path.try_exists().map_err(OpenCause::from).and_then(open);
         opened.map_err(|cause| OpenError { path: path.to_owned(), cause })
@@ -229,8 +241,10 @@ impl SqliteStore {
         let file = Arc::new(StoreFile::open(path)?);
         let mut writing = connect_to_write(path, &file)?;
         check_schema(&mut writing)?;
-        if purpose == Purpose::Serve {
-            transfer::end_move(&writing)?.map_err(|_| OpenCause::Moving)?;
+        match purpose {
+            Purpose::Serve => transfer::end_move(&writing)?.map_err(|_| OpenCause::Moving)?,
+            Purpose::Change if transfer::is_unserved_target(&writing)? => return Err(OpenCause::UnservedTarget),
+            Purpose::Read | Purpose::Change => (),
         }
         let pseudonym_key = key(&writing, "pseudonym")?.into();
         let public_key = key(&writing, "public")?.into();

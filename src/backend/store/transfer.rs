@@ -23,6 +23,12 @@ pub(super) use tables::{MOVED_TABLES, MoveExtent, MovedColumn, MovedColumnKind, 
 /// The most rows of a batch: a few megabytes, and a transaction of some 100 ms.
 pub(super) const MAX_BATCH_ROWS: usize = 5_000;
 
+/// The problem of a command that changes the target of a move which no backend has served yet, and what it expects.
+pub(super) const UNSERVED_TARGET: &str = "rows were moved into it, and no backend has served it since: another run of \
+                                          `backend migrate` would undo the change";
+pub(super) const SERVE_TARGET: &str =
+    "a backend to be started on it first, or the change in the store of --from, and then another run";
+
 /// A value of a column, as `SQLite` holds it: a UUID is bytes, a time is in milliseconds, and an id of a word is not negative.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum MovedValue {

@@ -211,7 +211,11 @@ async fn the_history_is_imported_once_and_what_cannot_be_used_is_left_out(target
     let again = old.import_into(&target.location).await;
     assert_eq!(line(&again, "stats")[1..], ["3", "0", "2", "1"], "{again}");
     assert_eq!(line(&again, "create")[1..], ["6009", "0", "6000", "9"], "{again}");
-    let store = target.open().await.rows;
+    let Stores { rows: store, auth } = target.open().await;
+    let audit_log = auth.audit_log(10).await.unwrap();
+    assert!(audit_log.iter().all(|entry| entry.action == "backend import" && entry.actor.is_none()), "{audit_log:?}");
+    assert_eq!(audit_log.iter().map(|entry| entry.count).sum::<u64>(), 2);
+    drop(auth);
     let events = store.events(EventFilter::default(), 100_000).await.unwrap();
     assert_eq!(events.len() as u64, MANY + 2);
     assert!(events.iter().all(|event| event.source.kind() == SourceKind::Kamaji && !event.bulk));

@@ -236,7 +236,10 @@ async fn open_session(
     Ok(true)
 }
 
-async fn insert_entry(connection: &mut PostgresConnection, entry: &AuditLogEntry) -> Result<(), PostgresError> {
+pub(super) async fn insert_entry(
+    connection: &mut PostgresConnection,
+    entry: &AuditLogEntry,
+) -> Result<(), PostgresError> {
     let AuditLogEntry { time, actor, action, status, count } = entry;
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
     // The process that stores the entry of a request logs it.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -12,11 +13,12 @@ use super::address::{APPLICATION_NAME, PostgresAddress};
 use super::connection::{Connector, PostgresConnection, PostgresError};
 use super::removal::ASK_FOR_VACUUM;
 use super::transfer_sql::{self as sql, ColumnArray, arrays};
-use super::{OpenPostgresError, migrate, partitions};
+use super::{OpenPostgresError, auth, migrate, partitions};
+use crate::backend::store::auth::{AuditLogEntry, MIGRATE};
 use crate::backend::store::hour::Day;
 use crate::backend::store::transfer::{
     DayCount, MAX_BATCH_ROWS, MoveState, MovedColumnKind, MovedTable, MovedValue, MovedValues, RowDifference,
-    TransferError, TransferStore,
+    SERVE_TARGET, TransferError, TransferStore, UNSERVED_TARGET,
 };
 
 /// The number of the lock that the target's connection holds, so that neither two moves write at once, nor a backend begins to serve
@@ -52,8 +54,9 @@ pub(in crate::backend::store) struct PostgresTransfer {
     address: PostgresAddress,
 }
 
-/// Forgets a move that is complete, since the store is about to receive what its source does not have. Fails if it is not complete,
-/// or if another one is running: a move looks for backends once it has the lock, and finds one that has ended it before.
+/// Forgets a move that is complete, since the store is about to receive what its source does not have, and adds it to the audit log.
+/// Fails if it is not complete, or if another one is running: a move looks for backends once it has the lock, and finds one that has
+/// ended it before.
 pub(super) async fn end_move(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
     connection.begin().await?;
     let client = connection.client();
@@ -65,7 +68,9 @@ pub(super) async fn end_move(connection: &mut PostgresConnection) -> Result<(), 
     if read_state(connection).await?.is_some_and(|state| !state.is_complete) {
         return Err(unfinished());
     }
-    connection.execute("DELETE FROM moves", &[]).await?;
+    if connection.execute("DELETE FROM moves", &[]).await? > 0 {
+        auth::insert_entry(connection, &AuditLogEntry::of_anonymous_command(MIGRATE, Timestamp::now())).await?;
+    }
     connection.commit().await
 }
 
@@ -75,6 +80,14 @@ fn unfinished() -> PostgresError {
          same --from and --to, after the backend of --from was stopped"
             .to_owned(),
     )
+}
+
+/// Fails if rows were moved into the store, and no backend has served it since.
+pub(super) async fn require_no_move(connection: &mut PostgresConnection) -> Result<(), PostgresError> {
+    match read_state(connection).await? {
+        None => Ok(()),
+        Some(_) => Err(PostgresError::Other(format!("{UNSERVED_TARGET}; expected {SERVE_TARGET}"))),
+    }
 }
 
 impl PostgresTransfer {

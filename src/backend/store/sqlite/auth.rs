@@ -194,7 +194,7 @@ fn open_session(connection: &mut Connection, session: &Session, now: Timestamp) 
     Ok(true)
 }
 
-fn insert_entry(connection: &Connection, entry: &AuditLogEntry) -> rusqlite::Result<()> {
+pub(super) fn insert_entry(connection: &Connection, entry: &AuditLogEntry) -> rusqlite::Result<()> {
     let AuditLogEntry { time, actor, action, status, count } = entry;
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
     // The process that stores the entry of a request logs it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params, params_from_iter};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,8 @@ use super::lock::{Lock, LockError};
 use super::migrate::SCHEMA;
 use super::published_week::PublishedWeekFile;
 use super::words::Words;
-use super::{OpenCause, OpenError, connect_to_write, inbox, prune};
+use super::{OpenCause, OpenError, auth, connect_to_write, inbox, prune};
+use crate::backend::store::auth::{AuditLogEntry, MIGRATE};
 use crate::backend::store::hour::Day;
 use crate::backend::store::transfer::{
     DayCount, MoveState, MovedTable, MovedValue, MovedValues, RowDifference, TransferError, TransferStore,
@@ -40,13 +42,22 @@ pub(in crate::backend::store) struct SqliteTransfer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnfinishedMove;
 
-/// Forgets a move that is complete, since the store is about to receive what its source does not have.
+/// Forgets a move that is complete, since the store is about to receive what its source does not have, and adds it to the audit log.
 pub(super) fn end_move(connection: &Connection) -> rusqlite::Result<Result<(), UnfinishedMove>> {
     if state(connection)?.is_some_and(|state| !state.is_complete) {
         return Ok(Err(UnfinishedMove));
     }
-    connection.execute("DELETE FROM moves", [])?;
+    let transaction = connection.unchecked_transaction()?;
+    if transaction.execute("DELETE FROM moves", [])? > 0 {
+        auth::insert_entry(&transaction, &AuditLogEntry::of_anonymous_command(MIGRATE, Timestamp::now()))?;
+    }
+    transaction.commit()?;
     Ok(Ok(()))
+}
+
+/// Returns whether rows were moved into the store, and no backend has served it since.
+pub(super) fn is_unserved_target(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(state(connection)?.is_some())
 }
 
 impl SqliteTransfer {

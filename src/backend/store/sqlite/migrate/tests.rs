@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::backend::store::sqlite::{OpenError, SqliteStore};
+use crate::backend::store::sqlite::{OpenError, Purpose, SqliteStore};
 use crate::backend::store::{Batch, GaugeSnapshot, Hour, InstallationFilter, Report, Source, StateCounts, Store};
 
 const LATER: Schema = Schema(&[
@@ -131,11 +131,11 @@ async fn a_migration_ends_when_it_is_cancelled_and_leaves_the_file_as_it_was() {
 async fn only_the_program_that_serves_a_store_migrates_it() {
     let folder = store(Uuid::new_v4()).await;
     let path = path(&folder);
-    let refused = || SqliteStore::open_existing_with(&path, LATER).unwrap_err().to_string();
+    let refused = || SqliteStore::open_existing_with(&path, Purpose::Read, LATER).unwrap_err().to_string();
     let expected = "version 1, and this program's is 3; expected the program that serves it";
     assert!(refused().contains(expected) && refused().contains(expected), "the first refusal changed it");
     drop(open_later(&path).unwrap());
-    drop(SqliteStore::open_existing_with(&path, LATER).unwrap());
+    drop(SqliteStore::open_existing_with(&path, Purpose::Read, LATER).unwrap());
     for error in [SqliteStore::open_existing(&path).unwrap_err(), SqliteStore::open(&path).unwrap_err()] {
         let error = error.to_string();
         assert!(error.contains("version 3, and this program knows up to 1; expected a program as new"), "{error}");

@@ -41,7 +41,7 @@ fn read(path: &str) -> String {
 }
 
 /// Returns the code blocks in `language` of a Markdown text.
-fn code_blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+pub(crate) fn code_blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let begin = format!("```{language}\n");
     text.split(&*begin).skip(1).map(|rest| rest.split_once("```").expect("a code block ends").0).collect()
 }

@@ -4,10 +4,10 @@
 //! Eight senders send events and gauges through a proxy, which passes each connection to a backend that is alive. `load` keeps what
 //! was acknowledged, and `stored` compares that with the rows. A `scene` has all of them.
 
-mod balancer;
-mod load;
+pub(crate) mod balancer;
+pub(crate) mod load;
 mod scene;
-mod stored;
+pub(crate) mod stored;
 
 mod connections;
 mod crashes;

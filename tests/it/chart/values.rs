@@ -205,9 +205,10 @@ async fn the_documented_values_are_accepted() {
     for (page, chart) in [("docs/agent.md", &AGENT), ("docs/backend.md", &BACKEND), ("docs/gitops.md", &AGENT)] {
         let text = read(page);
         let examples = code_blocks(&text, "yaml").into_iter().map(|example| documents(example).remove(0));
-        // A Job of Kubernetes, a workflow of GitHub and a data source of Grafana are no values.
+        // A Job of Kubernetes, a Cluster of CloudNativePG, a workflow of GitHub and a data source of Grafana are no values.
         let is_values = |example: &Value| {
-            example["kind"] != "Job" && ["jobs", "datasources"].iter().all(|key| example[key].is_null())
+            let is_other_object = ["Job", "Cluster"].iter().any(|kind| example["kind"] == *kind);
+            !is_other_object && ["jobs", "datasources"].iter().all(|key| example[key].is_null())
         };
         for example in examples.filter(is_values) {
             count += 1;

@@ -6,5 +6,6 @@ mod fleet;
 mod full_volume;
 mod gitops;
 mod hooks;
+mod postgres;
 mod root;
 mod secrets;

@@ -6,6 +6,8 @@ mod row_lock;
 mod server;
 mod watchdog;
 
+use std::path::Path;
+
 use tokio::sync::OnceCell;
 
 pub(crate) use database::TestDatabase;
@@ -86,6 +88,12 @@ impl PostgresServers {
         self.servers[1 - self.primary].resume().await;
         self.require_standby().await;
         rejoined
+    }
+
+    /// Lets the backends' user in from other addresses, with a password and over TLS only, for which the primary starts again.
+    pub(crate) async fn admit_others(&mut self, password: &str, certificate: &Path, key: &Path) {
+        self.primary_mut().admit_others(USER, password, certificate, key).await;
+        self.caught_up().await;
     }
 
     /// Lets commits wait for the standby, once it has caught up.

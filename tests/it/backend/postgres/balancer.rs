@@ -7,19 +7,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Passes each connection to the next server that accepts one.
-pub(super) struct Balancer {
+pub(crate) struct Balancer {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Balancer {
-    pub(super) async fn start(servers: Vec<SocketAddr>) -> Self {
+    pub(crate) async fn start(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, task: tokio::spawn(accept(listener, servers)) }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

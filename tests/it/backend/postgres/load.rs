@@ -36,28 +36,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The requests of all senders, and what became of them.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// The events that were acknowledged.
-    pub(super) events: Vec<Uuid>,
+    pub(crate) events: Vec<Uuid>,
     /// The last acknowledged number of running control planes of each installation.
-    pub(super) running: BTreeMap<Uuid, i64>,
-    pub(super) counts: Counts,
+    pub(crate) running: BTreeMap<Uuid, i64>,
+    pub(crate) counts: Counts,
 }
 
 /// Numbers of answers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) acknowledged: usize,
+pub(crate) struct Counts {
+    pub(crate) acknowledged: usize,
     /// Answers of 503, all with a time to try again.
-    pub(super) unavailable: usize,
+    pub(crate) unavailable: usize,
     /// Connections that ended without an answer.
-    pub(super) lost: usize,
+    pub(crate) lost: usize,
     /// The longest time to an answer.
-    pub(super) slowest: Duration,
+    pub(crate) slowest: Duration,
 }
 
 /// Running senders.
-pub(super) struct Load {
+pub(crate) struct Load {
     senders: JoinSet<Sender>,
     is_over: Arc<AtomicBool>,
     /// The numbers of requests that were sent and that were acknowledged.
@@ -83,7 +83,7 @@ struct Sender {
 
 impl Load {
     /// Starts senders, which send through a proxy without a pause.
-    pub(super) fn start(balancer: Balancer) -> Self {
+    pub(crate) fn start(balancer: Balancer) -> Self {
         let (sender, progress) = watch::channel(Progress::default());
         let (sender, is_over) = (Arc::new(sender), Arc::new(AtomicBool::new(false)));
         let mut senders = JoinSet::new();
@@ -97,17 +97,17 @@ impl Load {
     }
 
     /// Returns the number of acknowledged requests so far.
-    pub(super) fn acknowledged(&self) -> usize {
+    pub(crate) fn acknowledged(&self) -> usize {
         self.progress.borrow().acknowledged
     }
 
     /// Waits until this many requests were sent, whether they are acknowledged or not.
-    pub(super) async fn sends(&self, requests: usize) {
+    pub(crate) async fn sends(&self, requests: usize) {
         self.wait_for("no requests are sent", |progress| progress.sent >= requests).await;
     }
 
     /// Waits until this many more requests were acknowledged, and returns the time until the first of them.
-    pub(super) async fn goes_on(&self, requests: usize) -> Duration {
+    pub(crate) async fn goes_on(&self, requests: usize) -> Duration {
         let (start, before) = (Instant::now(), self.acknowledged());
         self.wait_for("nothing is acknowledged", |progress| progress.acknowledged > before).await;
         let first = start.elapsed();
@@ -124,7 +124,7 @@ impl Load {
     }
 
     /// Ends the senders, each once its last request is acknowledged, and adds what they did to a ledger.
-    pub(super) async fn end(self, ledger: &mut Ledger) {
+    pub(crate) async fn end(self, ledger: &mut Ledger) {
         self.is_over.store(true, Ordering::Relaxed);
         let ended = tokio::time::timeout(DEADLINE, self.senders.join_all()).await;
         for sender in ended.unwrap_or_else(|_| panic!("requests are not acknowledged in {DEADLINE:?}")) {

@@ -80,7 +80,7 @@ const ROWS: &str =
          WHERE standing = 1)";
 
 /// Returns the rows that are only in a rollup or only in its recomputation: none where all is right.
-pub(in crate::backend) async fn differences(database: &str) -> Vec<String> {
+pub(crate) async fn differences(database: &str) -> Vec<String> {
     let mut differences = Vec::new();
     for (kept, due) in ROLLUPS {
         let sql = format!(
@@ -96,7 +96,7 @@ pub(in crate::backend) async fn differences(database: &str) -> Vec<String> {
 
 /// Checks that each acknowledged event is stored once and no other one is, that each installation and its last day are as they
 /// were last acknowledged, and that the rollups are what the rows come to. Returns the number of rows.
-pub(super) async fn check(database: &str, ledger: &Ledger) -> usize {
+pub(crate) async fn check(database: &str, ledger: &Ledger) -> usize {
     let uids = psql(database, &["SELECT uid FROM events UNION ALL SELECT uid FROM arrivals"]).await.unwrap();
     let uids: Vec<Uuid> = uids.lines().map(|uid| uid.parse().unwrap()).collect();
     let stored: HashSet<_> = uids.iter().copied().collect();

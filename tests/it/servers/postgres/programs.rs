@@ -66,10 +66,22 @@ pub(super) fn make_folder(path: &Path) {
     fs::create_dir(path).expect(WRITABLE);
     // A server refuses data that others may read.
     mode(path, 0o700);
-    if let Some((user, group)) = other_user() {
+    if other_user().is_some() {
         let parent = path.parent().expect("a data folder is in another");
         mode(parent, 0o755);
-        chown(path, Some(user), Some(group)).expect("root may give a folder away");
+        chown_to_other(path);
+    }
+}
+
+/// Makes a file one that the servers' user alone may read.
+pub(super) fn give_away(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the folder is writable");
+    chown_to_other(path);
+}
+
+fn chown_to_other(path: &Path) {
+    if let Some((user, group)) = other_user() {
+        chown(path, Some(user), Some(group)).expect("root may give a file away");
     }
 }
 

@@ -1,13 +1,14 @@
 //! One server of PostgreSQL.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::eventually;
 use super::super::process::{Launch, Process, free_address};
-use super::programs::{make_folder, psql, run, try_run, unprivileged};
+use super::programs::{give_away, make_folder, psql, run, try_run, unprivileged};
 
 /// The superuser.
 pub(super) const SUPERUSER: &str = "kt";
@@ -142,6 +143,23 @@ impl PostgresServer {
     /// Lets all of its suspended processes run again.
     pub(crate) fn unsuspend(&self) {
         signal("CONT", &self.processes());
+    }
+
+    /// Listens on all addresses, where `user` gets in with a password, and over TLS only. Starts again, as after a crash.
+    pub(super) async fn admit_others(&mut self, user: &str, password: &str, certificate: &Path, key: &Path) {
+        const WRITABLE: &str = "the folder is writable";
+        for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = self.data.join(to);
+            fs::copy(from, &to).expect(WRITABLE);
+            give_away(&to);
+        }
+        let rules = fs::OpenOptions::new().append(true).open(self.data.join("pg_hba.conf"));
+        // Behind the rules for loopback.
+        writeln!(rules.expect(WRITABLE), "hostssl all {user} all scram-sha-256").expect(WRITABLE);
+        let password = format!("ALTER ROLE {user} PASSWORD '{password}'");
+        self.sql(&[&password, "ALTER SYSTEM SET ssl = on", "ALTER SYSTEM SET listen_addresses = '*'"]).await;
+        self.stop_immediately().await;
+        self.resume().await;
     }
 
     /// Makes the data of a killed server that of a standby of `primary`.

@@ -193,9 +193,11 @@ impl UidIndex {
 
 impl std::hash::Hash for UidHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self([a, b, c, d, e, f]) = *self;
-        // The table takes its place from the low bits and a tag from the high ones.
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, e, f]));
+        // The table takes its place from the low bits and a tag from the high ones, so the last bytes are there twice.
+        let Self(hash) = self;
+        state.write_u64(u64::from_le_bytes(std::array::from_fn(|byte| {
+            hash[if byte < HASH_BYTES { byte } else { byte - 2 }]
+        })));
     }
 }
 
@@ -213,7 +215,9 @@ impl Hasher for HashedAlready {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
     }
 }
 
@@ -237,7 +241,9 @@ mod tests {
         let mut index = UidIndex::default();
         let now = Hour::from_number(498_740);
         let uids: Vec<_> = (0..1_000).map(|_| Uuid::new_v4()).collect();
-        uids.iter().for_each(|uid| index.insert(*uid, now.minus(3)));
+        for uid in &uids {
+            index.insert(*uid, now.minus(3));
+        }
         index.insert(uids[0], now.minus(700));
         assert_eq!(index.hours(uids[0], now).collect::<BTreeSet<_>>(), [now.minus(700), now.minus(3)].into());
         // What is there already is not there twice.

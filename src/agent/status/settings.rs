@@ -57,8 +57,7 @@ impl Settings {
             .map_or_else(|| flags.contains(&Ok(true)), |value| parse_boolean(&value).unwrap_or(true));
         let by_variable = SWITCHES.into_iter().find(|name| value(name).is_some_and(|value| is_set(&value)));
         let switch = if by_argument { Some("--disable-telemetry") } else { by_variable };
-        let by_reference =
-            SWITCHES.into_iter().find(|name| variable(name).is_some_and(|variable| variable.is_reference()));
+        let by_reference = SWITCHES.into_iter().find(|name| variable(name).is_some_and(EnvVar::is_reference));
         let has_env_from = containers.iter().any(|container| container.has_env_from());
         let undecidable = flags.into_iter().find_map(Result::err).map(|undecidable| undecidable.to_string());
         let unverified = by_reference.map(|name| format!("{name} comes from another object")).or(undecidable);

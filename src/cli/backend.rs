@@ -41,8 +41,8 @@ enum BackendCommand {
     Backup(backup::BackupArgs),
     /// Check a backup and replace the store with it. The backend must not be serving.
     Restore(backup::RestoreArgs),
-    /// Import what the server before this backend has stored of Kamaji's built-in telemetry. A backend may be serving a store in
-    /// PostgreSQL; a store in a file must not be served.
+    /// Import what the v1 server has stored of Kamaji's built-in telemetry. A backend may be serving a store in PostgreSQL; a store
+    /// in a file must not be served.
     Import(import::ImportArgs),
     /// Move all rows of a store into another one: from a file into PostgreSQL, and back. The backend of the first may be
     /// serving until the last run.

@@ -1,7 +1,7 @@
-//! Import of what the server before this backend has stored of Kamaji's built-in telemetry.
+//! Import of what the v1 server has stored of Kamaji's built-in telemetry.
 //!
 //! ```text
-//! table of the old server ─▶ rows ─▶ the parser of what Kamaji posts ─▶ batches of one kind ─▶ store
+//! table of the v1 server ─▶ rows ─▶ the parser of what Kamaji posts ─▶ batches of one kind ─▶ store
 //! ```
 //!
 //! The time of a row is that of its receipt. It can be repeated: a row that is stored already adds nothing.
@@ -45,7 +45,7 @@ struct HistoryImport {
     tally: ImportTally,
 }
 
-/// Imports what the old server has in the database `from`, but for what is older than `cutoffs`. Returns the numbers of what was
+/// Imports what the v1 server has in the database `from`, but for what is older than `cutoffs`. Returns the numbers of what was
 /// imported and of what was left out, and why.
 ///
 /// A store in PostgreSQL may be served meanwhile; one in `SQLite` must not be. Either is created if there is none. The import is added

@@ -14,7 +14,7 @@ use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Database of the old server, which is read only: `postgres://USER@HOST[:PORT]/DATABASE`. The parameter
+    /// Database of the v1 server, which is read only: `postgres://USER@HOST[:PORT]/DATABASE`. The parameter
     /// `?sslmode=disable` turns TLS off.
     #[arg(long, value_name = "ADDRESS")]
     from: String,
@@ -34,7 +34,7 @@ pub(super) struct ImportArgs {
     store: StoreArgs,
 }
 
-/// Imports the history of the old server, and prints how much it was.
+/// Imports the history of the v1 server, and prints how much it was.
 pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let ImportArgs { from, from_password_file, from_ca_file, retention_events, retention_installations, store } = args;
     let mut from: PostgresAddress = from.parse().context("--from")?;

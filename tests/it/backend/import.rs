@@ -21,7 +21,7 @@ use crate::program::command::{self, text};
 use crate::servers::postgres::{TestDatabase, psql};
 use crate::servers::{eventually, store};
 
-/// The statement by which the old server makes its table.
+/// The statement by which the v1 server makes its table.
 const TABLE: &str = "CREATE TABLE events (
     uuid varchar(36) NOT NULL, event_type varchar NOT NULL, payload jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL, PRIMARY KEY (uuid))";
@@ -29,10 +29,10 @@ const TABLE: &str = "CREATE TABLE events (
 /// The number of events of one kind, which is more than one read takes.
 const MANY: u64 = 6_000;
 
-/// A table of the old server.
-struct OldTable(TestDatabase);
+/// A table of the v1 server.
+struct V1Table(TestDatabase);
 
-impl OldTable {
+impl V1Table {
     /// Creates an empty table.
     async fn create() -> Self {
         let database = TestDatabase::create().await;
@@ -51,7 +51,7 @@ impl OldTable {
         self.sql(&[&insert]).await;
     }
 
-    /// Adds a row of an installation, as the old server replaces it.
+    /// Adds a row of an installation, as the v1 server replaces it.
     async fn receive_stats(&self, cluster: Uuid, days_ago: i64) {
         let (payload, time) = (stats(cluster), ago(days_ago));
         let upsert = format!(
@@ -169,7 +169,7 @@ async fn latest(store: &dyn Store, cluster: Uuid) -> kamaji_telemetry::backend::
 }
 
 async fn the_history_is_imported_once_and_what_cannot_be_used_is_left_out(target: Target) {
-    let old = OldTable::create().await;
+    let old = V1Table::create().await;
     let cluster = Uuid::new_v4();
     old.receive_stats(cluster, 10).await;
     old.receive_stats(Uuid::new_v4(), 40).await;
@@ -244,7 +244,7 @@ async fn the_history_is_imported_into_postgresql_once_and_what_cannot_be_used_is
 }
 
 async fn an_imported_installation_is_confirmed_by_its_next_receipt(target: Target) {
-    let old = OldTable::create().await;
+    let old = V1Table::create().await;
     let (imported, silent, reporting) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     for (cluster, days) in [(imported, 40), (silent, 3), (reporting, 60)] {
         old.receive_stats(cluster, days).await;
@@ -281,7 +281,7 @@ async fn an_installation_imported_into_postgresql_is_confirmed_by_its_next_recei
 }
 
 async fn an_installation_that_reports_already_is_not_set_back(target: Target) {
-    let old = OldTable::create().await;
+    let old = V1Table::create().await;
     let clusters: Vec<Uuid> = (0..100).map(|_| Uuid::new_v4()).collect();
     for cluster in &clusters {
         old.receive_stats(*cluster, 50).await;
@@ -308,7 +308,7 @@ async fn an_installation_that_reports_already_is_not_set_back(target: Target) {
     assert_eq!(intake.today.installations, 100);
 }
 
-/// Returns a snapshot of a cluster that says something else than the old table.
+/// Returns a snapshot of a cluster that says something else than the table.
 fn reported(installation: Uuid, received: Hour) -> GaugeSnapshot {
     use kamaji_telemetry::backend::store::{Report, Source, StateCounts};
     let report = Report {
@@ -333,7 +333,7 @@ async fn an_installation_that_reports_into_postgresql_already_is_not_set_back() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_writes_nothing_into_the_old_table_and_says_what_stands_in_its_way() {
-    let (old, target) = (OldTable::create().await, Target::sqlite());
+    let (old, target) = (V1Table::create().await, Target::sqlite());
     old.receive_stats(Uuid::new_v4(), 10).await;
     let StoreLocation::Sqlite(path) = &target.location else { unreachable!("it is a file") };
     let store = format!("sqlite:{}", path.display());
@@ -350,7 +350,7 @@ async fn the_command_writes_nothing_into_the_old_table_and_says_what_stands_in_i
     let empty = TestDatabase::create().await;
     psql(empty.address(), &["DROP TABLE IF EXISTS events CASCADE"]).await.unwrap();
     let (is_done, output) = run(empty.address()).await;
-    assert!(!is_done && output.contains("expected the database of the old server"), "{output}");
+    assert!(!is_done && output.contains("expected the database of the v1 server"), "{output}");
     let (is_done, output) = run("postgres://acme:hunter2@db/old").await;
     assert!(!is_done && output.contains("--from: ") && !output.contains("hunter2"), "{output}");
     let rows = psql(
@@ -371,7 +371,7 @@ async fn an_import_that_is_killed_goes_on_when_it_is_repeated(
     count: impl AsyncFn() -> u64,
 ) {
     const INSTALLATIONS: u64 = 3_000;
-    let old = OldTable::create().await;
+    let old = V1Table::create().await;
     let fill = format!(
         "INSERT INTO events SELECT id, 'stats', jsonb_set('{}', '{{uuid}}', to_jsonb(id)), now() - number % 20 * interval '1 day'
          FROM (SELECT gen_random_uuid()::text AS id, number FROM generate_series(1, {INSTALLATIONS}) AS number) AS new",

@@ -1,4 +1,4 @@
-//! The reading of a row of the old server: records, or the reason for which it is left out. No I/O.
+//! The reading of a row of the v1 server: records, or the reason for which it is left out. No I/O.
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use crate::backend::ingest::kamaji::PayloadKind;
 use crate::backend::store::{Allowance, Room, Spent, Unlimited};
 
 /// The number of values of a column that an hour keeps apart, of which one sender may add an eighth: 2,048, several times the
-/// releases of Kubernetes and Kamaji that there are. Whoever filled the old table with versions fills no more than that.
+/// releases of Kubernetes and Kamaji that there are. Whoever filled the table of the v1 server with versions fills no more than that.
 const MAX_VALUES: u32 = 16_384;
 
 /// The allowance of an import, which takes no sender's room. Its numbers are those of rows that are new in the store.

@@ -46,7 +46,7 @@ pub struct HistoryRow {
 
 /// An error of the table or of the connection to it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the table of the old server in {address}: {error}{}", hint(.error))]
+#[error("cannot read the table of the v1 server in {address}: {error}{}", hint(.error))]
 pub struct HistoryError {
     address: PostgresAddress,
     error: PostgresError,
@@ -68,7 +68,7 @@ impl<'a> FromSql<'a> for RawText<'a> {
 fn hint(error: &PostgresError) -> &'static str {
     match error.code() {
         Some(&(SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN)) => {
-            "; expected the database of the old server, with its table events(uuid, event_type, payload, created_at)"
+            "; expected the database of the v1 server, with its table events(uuid, event_type, payload, created_at)"
         }
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; expected a user who may read the table events",
         _ => "",

@@ -49,6 +49,7 @@ macro_rules! conformance {
             what_is_older_than_the_cutoffs_is_deleted_and_the_rest_stays,
             the_uid_of_a_deleted_event_is_known_until_its_own_cutoff,
             the_words_of_a_deleted_event_go_with_it,
+            a_first_receipt_that_moves_makes_no_word_older,
             writes_go_on_between_the_steps_of_a_deletion,
             an_erased_installation_leaves_no_row_and_no_other_one_loses_any,
             what_does_not_fit_is_refused_and_the_rest_of_its_group_is_stored,
@@ -561,6 +562,19 @@ async fn the_words_of_a_deleted_event_go_with_it(store: Shared) {
     assert_eq!((prune(&store, 48).await.events, is_told().await), (1, 0));
     let before = store.intake(Hour::of(noon()).day()).await.unwrap().before;
     assert!(before.is_empty(), "a word is older than what is left: {before:?}");
+}
+
+/// It confirms an installation, whose words are in sums in which they were not.
+async fn a_first_receipt_that_moves_makes_no_word_older(store: Shared) {
+    let installation = Uuid::new_v4();
+    let etcd = Dimension::new(&DATASTORE_COUNT, "etcd").unwrap();
+    let mut snapshot = extended(snapshot(installation, noon(), 1), vec![(etcd, 1)]);
+    snapshot.report.source = Source::Kamaji;
+    store.write(of_snapshots(vec![snapshot])).await.unwrap();
+    let first_seen = [(installation, Hour::of(hours_ago(720)))].into();
+    assert_eq!(store.move_first_seen(first_seen).await.unwrap(), 1);
+    let before = store.intake(Hour::of(noon()).day()).await.unwrap().before;
+    assert!(before.is_empty(), "a word is older than the store: {before:?}");
 }
 
 async fn writes_go_on_between_the_steps_of_a_deletion(store: Shared) {

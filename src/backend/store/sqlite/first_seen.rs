@@ -6,6 +6,7 @@ use rusqlite::TransactionBehavior;
 use uuid::Uuid;
 
 use super::removal::RowRemoval;
+use super::rollups;
 use super::rows::{read_latest, write_day, write_latest};
 use super::words::last_used;
 use super::writer::RowWriter;
@@ -37,7 +38,8 @@ pub(super) fn move_first_seen(writer: &mut RowWriter, first_seen: &BTreeMap<Uuid
         write_day(&transaction, change.words, day, *installation, &day_row)?;
         moved += 1;
     }
-    change.write_rollups()?;
+    let RowRemoval { changes, words, .. } = change;
+    rollups::write(&transaction, words, &changes.without_zeros())?;
     transaction.commit()?;
     Ok(moved)
 }

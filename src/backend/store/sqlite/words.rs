@@ -42,6 +42,8 @@ pub(super) fn move_back(connection: &Connection, day: Day) -> rusqlite::Result<(
 pub(super) struct Words {
     /// The day of the newest row, under which words are used.
     day: Day,
+    /// True while words of rows that are deleted are looked up, which are not used by that.
+    is_deletion: bool,
     ids: HashMap<String, UsedWord>,
     by_id: HashMap<WordId, String>,
 }
@@ -76,9 +78,9 @@ impl Words {
 
     /// Runs `task`, which looks up the words of rows that are deleted: that does not use them.
     pub(super) fn unused<T>(&mut self, task: impl FnOnce(&mut Self) -> T) -> T {
-        let day = std::mem::take(&mut self.day);
+        self.is_deletion = true;
         let result = task(self);
-        self.day = day;
+        self.is_deletion = false;
         result
     }
 
@@ -88,7 +90,7 @@ impl Words {
             Some(used) => *used,
             None => self.read_or_insert(connection, word)?,
         };
-        if used.last_used < self.day {
+        if used.last_used < self.day && !self.is_deletion {
             let mut update = connection.prepare_cached("UPDATE words SET last_used = ?2 WHERE id = ?1")?;
             update.execute(params![used.id, self.day.number()])?;
             self.ids.insert(word.to_owned(), UsedWord { last_used: self.day, ..used });

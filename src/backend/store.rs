@@ -20,6 +20,7 @@ mod operations;
 pub mod postgres;
 mod pseudonym;
 mod public_week;
+mod purpose;
 mod rows;
 pub mod sqlite;
 mod stores;

@@ -54,6 +54,7 @@ pub use address::{InvalidAddress, PostgresAddress};
 use super::encoding::{SOURCES, source};
 use super::fold::DistinctValues;
 use super::group::{ESTABLISHING_ROWS, GroupState, WriteQueue, queues};
+use super::purpose::Purpose;
 use super::{
     Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
     MatchedInstallations, MatchedRows, Operations, Pruned, PseudonymKey, PublicKey, ReadError, StaleRows, Store,
@@ -91,17 +92,6 @@ pub struct PostgresStore {
     holder: Uuid,
     pseudonym_key: PseudonymKey,
     public_key: PublicKey,
-}
-
-/// The purpose for which a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To be served, by a backend that may create it.
-    Serve,
-    /// For a command that changes nothing.
-    Read,
-    /// For a command that changes rows, but receives none.
-    Change,
 }
 
 /// An error that kept a database from being opened as a store.

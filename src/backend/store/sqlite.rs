@@ -16,6 +16,7 @@ mod lock;
 mod matching;
 mod migrate;
 mod operations;
+mod paced_merge;
 mod prune;
 mod public_weeks;
 mod published_week;
@@ -42,6 +43,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::purpose::Purpose;
 use super::transfer::{SERVE_TARGET, UNSERVED_TARGET};
 use super::{
     Allowance, Batch, Cutoffs, Day, Erased, EventFilter, EventRow, Facts, FactsQuery, Hour, InstallationFilter, Intake,
@@ -90,17 +92,6 @@ struct StoreLocks {
     _used: Lock,
     /// `None` for a command beside the backend that serves the store.
     served: Option<Lock>,
-}
-
-/// The purpose for which a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To be served, by one process, which creates it.
-    Serve,
-    /// For a command that changes nothing, beside the backend that serves it.
-    Read,
-    /// For a command that changes rows, beside the backend that serves it.
-    Change,
 }
 
 /// An error that kept a file from being opened as a store.

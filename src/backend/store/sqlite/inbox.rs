@@ -80,24 +80,27 @@ impl InboxMerge {
         Ok(data_version(transaction)? == self.data_version)
     }
 
-    /// Merges the next events, at most so many, into the table and the rollups. Returns whether all are merged.
+    /// Returns whether all events are merged.
+    pub(super) fn is_done(&self) -> bool {
+        self.merged == self.events.len()
+    }
+
+    /// Merges the next events, at most so many, into the table and the rollups.
     pub(super) fn step(
         &mut self,
         transaction: &Transaction<'_>,
         words: &mut Words,
         events: usize,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<()> {
         // The test of kills within a merge reads both lines.
         tracing::debug!("merging the inbox");
-        let Self { events: all, merged, last, data_version: _ } = self;
-        let end = merged.saturating_add(events).min(all.len());
-        merge_events(transaction, words, &all[*merged..end])?;
-        *merged = end;
-        let is_done = end == all.len();
-        if is_done {
-            transaction.prepare_cached("DELETE FROM inbox WHERE number <= ?1")?.execute(params![*last])?;
+        let end = self.merged.saturating_add(events).min(self.events.len());
+        merge_events(transaction, words, &self.events[self.merged..end])?;
+        self.merged = end;
+        if self.is_done() {
+            transaction.prepare_cached("DELETE FROM inbox WHERE number <= ?1")?.execute(params![self.last])?;
         }
-        Ok(is_done)
+        Ok(())
     }
 
     /// Logs the end of a step, once it is committed.

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::inbox::InboxMerge;
+use super::paced_merge::PacedMerge;
 use super::uids::KnownUids;
 use super::words::Words;
 use super::{group, inbox};
@@ -17,22 +17,6 @@ use crate::backend::store::group::{
 };
 use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
-
-/// The fewest events in the inbox with which a merge begins that goes on in the commits.
-const MIN_MERGED: usize = 16_384;
-
-/// The most of them. As many again come meanwhile at most. A question or a start merges all of them at once, in 0.2 to 0.5 s.
-const MAX_MERGED: usize = 131_072;
-
-/// The events of the last month for each in the inbox. The more of them there are, the more pages the events of a merge are spread
-/// over: with half as many as the table, some fifteen share a page, of which a commit writes all.
-const KNOWN_TO_MERGED: usize = 2;
-
-/// The number of events that a commit merges at once: a step writes each changed sum of the rollups, and takes 10 ms at most.
-const STEP: usize = 2_048;
-
-/// The number of events that are merged for each that is added, so that a merge ends before the next is due.
-const PACE: usize = 2;
 
 /// The writing connection, and what it holds in memory. Nobody else may write rows while it is open; other processes
 /// delete some.
@@ -45,14 +29,6 @@ pub(super) struct RowWriter {
     /// Read before the first commit: processes that only delete rows need none.
     uids: Option<KnownUids>,
     merge: Option<PacedMerge>,
-}
-
-/// A merge that goes on in the commits.
-struct PacedMerge {
-    merge: InboxMerge,
-    /// The number of events that were added since the last step.
-    added: usize,
-    is_done: bool,
 }
 
 /// A handle of the thread. Dropping it waits until the thread has written the queue.
@@ -146,56 +122,6 @@ fn commit_measured(rows: &mut RowWriter, writes: &[Write]) -> GroupResult {
     let result = measure.span.in_scope(commit);
     measure.end(result.is_ok());
     result
-}
-
-impl PacedMerge {
-    /// Merges events in a transaction that adds so many to the inbox, if enough have come for a step. Begins if no merge is under way
-    /// and the inbox has enough. Returns the merge that is under way.
-    fn step(
-        merge: Option<Self>,
-        transaction: &Transaction<'_>,
-        words: &mut Words,
-        uids: &mut KnownUids,
-        added: usize,
-    ) -> rusqlite::Result<Option<Self>> {
-        let mut paced = match merge {
-            Some(paced) => paced,
-            None if uids.waiting() < Self::events_to_begin(uids) => return Ok(None),
-            None => Self::begin(transaction, words, uids)?,
-        };
-        paced.added += added;
-        if PACE * paced.added < STEP {
-            return Ok(Some(paced));
-        }
-        if !paced.merge.is_current(transaction)? {
-            paced = Self { added: paced.added, ..Self::begin(transaction, words, uids)? };
-        }
-        paced.is_done = paced.merge.step(transaction, words, PACE * paced.added)?;
-        paced.added = 0;
-        Ok(Some(paced))
-    }
-
-    /// Returns the number of events in the inbox with which a merge begins.
-    fn events_to_begin(uids: &KnownUids) -> usize {
-        (uids.len() / KNOWN_TO_MERGED).clamp(MIN_MERGED, MAX_MERGED)
-    }
-
-    fn begin(transaction: &Transaction<'_>, words: &mut Words, uids: &mut KnownUids) -> rusqlite::Result<Self> {
-        let merge = InboxMerge::begin(transaction, words)?;
-        uids.begin_merge();
-        Ok(Self { merge, added: 0, is_done: false })
-    }
-
-    /// Records that the transaction is committed. Returns whether there is more to merge.
-    fn committed(&mut self, uids: &mut KnownUids) -> bool {
-        if self.added == 0 {
-            self.merge.committed();
-        }
-        if self.is_done {
-            uids.end_merge();
-        }
-        !self.is_done
-    }
 }
 
 impl RowWriter {

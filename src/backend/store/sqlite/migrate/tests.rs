@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::backend::store::sqlite::{OpenError, Purpose, SqliteStore};
+use crate::backend::store::purpose::Purpose;
+use crate::backend::store::sqlite::{OpenError, SqliteStore};
 use crate::backend::store::{Batch, GaugeSnapshot, Hour, InstallationFilter, Report, Source, StateCounts, Store};
 
 const LATER: Schema = Schema(&[

@@ -78,11 +78,7 @@ impl ConnectionPool {
         task: impl ConnectionTask<T>,
     ) -> Result<T, PostgresError> {
         let mut connection = self.take().await?;
-        let result = run_with_retries(&mut connection, &task).await;
-        let is_usable = match &result {
-            Ok(_) => true,
-            Err(error) => connection.rollback_after(error).await,
-        };
+        let (result, is_usable) = run_with_retries(&mut connection, &task).await;
         if is_usable {
             self.put(connection);
         }
@@ -101,21 +97,22 @@ impl ConnectionPool {
     }
 }
 
-/// Runs a task until it does not lose against another transaction.
+/// Runs a task until it does not lose against another transaction, and ends the transaction in which it failed. Returns its result,
+/// and whether the connection can be used further.
 async fn run_with_retries<T>(
     connection: &mut PostgresConnection,
     task: &impl ConnectionTask<T>,
-) -> Result<T, PostgresError> {
+) -> (Result<T, PostgresError>, bool) {
     let mut attempts = 1;
     loop {
-        match task(connection).await {
-            Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => {
-                attempts += 1;
-                if !connection.rollback_after(&error).await {
-                    return Err(error);
-                }
-            }
-            result => return result,
+        let error = match task(connection).await {
+            Ok(done) => return (Ok(done), true),
+            Err(error) => error,
+        };
+        let is_usable = connection.rollback_after(&error).await;
+        if !is_usable || !error.is_transient() || attempts == MAX_ATTEMPTS {
+            return (Err(error), is_usable);
         }
+        attempts += 1;
     }
 }

@@ -1,5 +1,7 @@
 //! Events as columns.
 
+use std::collections::hash_map::Entry;
+
 use foldhash::{HashMap, HashMapExt};
 use uuid::Uuid;
 
@@ -47,9 +49,9 @@ pub(in crate::backend::store) fn encode_events<W: WordIds>(
     for row in rows {
         let EventRow { record, source, bulk } = row;
         let content = (source, bulk, record.kamaji_version, record.kubernetes_version, record.event);
-        let columns = match alike.get(&content) {
-            Some(columns) => *columns,
-            None => *alike.entry(content).or_insert(EventColumns::new(words, row)?),
+        let columns = match alike.entry(content) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(EventColumns::new(words, row)?),
         };
         all.push(EventColumns { uid: record.uid, hour: Hour::of(record.time).number(), ..columns });
     }

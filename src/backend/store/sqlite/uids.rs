@@ -3,10 +3,10 @@
 //! An entry has 48 bits of a keyed hash of the uid, and the event's hour. A hash that is not there is certainly new. One
 //! that is there is looked up exactly, in every hour that it has.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::{HashMap, HashSet, HashSetExt};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
@@ -142,8 +142,7 @@ fn is_in_table(connection: &Connection, uid: Uuid, hour: Hour) -> rusqlite::Resu
 }
 
 /// The 48 bits of the keyed hash of a uid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct UidHash([u8; HASH_BYTES]);
+type UidHash = [u8; HASH_BYTES];
 
 /// The low bits of an hour. They repeat after 7 years.
 type HourBits = u16;
@@ -152,8 +151,8 @@ type HourBits = u16;
 /// tree would take 12, and each uid would be looked for on six lines of the processor's cache instead of one.
 #[derive(Debug, Default)]
 struct UidIndex {
-    /// The first hour of each hash.
-    hours: HashMap<UidHash, HourBits, BuildHasherDefault<HashedAlready>>,
+    /// The first hour of each hash. The keys are hashes with a secret key, so that any hasher will do for the table.
+    hours: HashMap<UidHash, HourBits>,
     /// Further hours: of a uid that came with several, and of uids with one hash, which are a handful among a million.
     more: BTreeSet<(UidHash, HourBits)>,
     /// Random for each process, so that nobody can choose uids of one hash.
@@ -187,37 +186,7 @@ impl UidIndex {
 
     fn hash(&self, uid: Uuid) -> UidHash {
         let [hash @ .., _, _] = self.state.hash_one(uid).to_le_bytes();
-        UidHash(hash)
-    }
-}
-
-impl std::hash::Hash for UidHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // The table takes its place from the low bits and a tag from the high ones, so the last bytes are there twice.
-        let Self(hash) = self;
-        state.write_u64(u64::from_le_bytes(std::array::from_fn(|byte| {
-            hash[if byte < HASH_BYTES { byte } else { byte - 2 }]
-        })));
-    }
-}
-
-/// The hasher of what is a hash already.
-#[derive(Debug, Default)]
-struct HashedAlready(u64);
-
-impl Hasher for HashedAlready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+        hash
     }
 }
 

@@ -16,7 +16,7 @@ const DIFFERENT: &str = "the stores differ in the rows above: run the same comma
 pub struct Migrated {
     /// The number of rows that were written, and the rows of both stores.
     pub text: String,
-    /// What the command ends with.
+    /// The end, which decides the exit code.
     pub end: MigrationEnd,
 }
 

@@ -12,6 +12,7 @@ use kamaji_telemetry::catalog::{Event, EventRecord};
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use super::conformance::{created, of_events};
 use crate::servers::store::count;
 
 fn snapshots(rows: usize) -> Batch {
@@ -192,17 +193,7 @@ async fn the_words_of_events_that_another_process_merges_outlive_a_deletion_of_o
 }
 
 fn events(number: usize) -> Batch {
-    let event = |_| {
-        let record = EventRecord {
-            uid: Uuid::new_v4(),
-            time: truncate_to_hour(jiff::Timestamp::now()),
-            kamaji_version: "unknown".parse().unwrap(),
-            kubernetes_version: "unknown".parse().unwrap(),
-            event: Event::Created { tcp_version: "v1.37.2".parse().unwrap(), extended: None },
-        };
-        EventRow { record, source: Source::Agent("0.1.0".parse().unwrap()), bulk: false }
-    };
-    Batch { events: (0..number).map(event).collect(), ..Batch::default() }
+    of_events((0..number).map(|_| created(Uuid::new_v4(), "v1.37.2")).collect())
 }
 
 /// The backend merges its inbox in steps under load, and has the events of a merge in memory meanwhile.

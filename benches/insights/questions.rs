@@ -1,4 +1,4 @@
-//! The time of each question, alone and while gauges come in.
+//! The time of each question, alone and while gauges and events come in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use kamaji_telemetry::backend::insights::answer::Asked;
 use kamaji_telemetry::backend::insights::parameters::{Parameters, QuestionName};
 use kamaji_telemetry::backend::insights::questions::ask;
-use kamaji_telemetry::backend::store::{Batch, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store};
+use kamaji_telemetry::backend::store::{
+    Batch, EventRow, GaugeSnapshot, Hour, Report, Source, SqliteStore, StateCounts, Store, truncate_to_hour,
+};
+use kamaji_telemetry::catalog::{Event, EventRecord};
 use uuid::Uuid;
 
 use crate::Times;
@@ -16,8 +19,8 @@ use crate::budget::add_row;
 /// The number of times that each question is asked: enough for a 99th percentile.
 const TIMES: usize = 200;
 
-/// The snapshots of one request: those of a gateway.
-const SNAPSHOTS: usize = 16;
+/// The snapshots of one request, and its events: those of a gateway.
+const RECORDS: usize = 16;
 
 /// The questions with the parameters that read most: the widest window, and both components.
 const QUESTIONS: [(QuestionName, &[(&str, &str)]); 12] = [
@@ -42,7 +45,7 @@ pub(crate) async fn measure(store: &Arc<SqliteStore>) -> anyhow::Result<()> {
     add("alone", measure_all(store).await?)?;
     let (ended, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let load = tokio::spawn(send(Arc::clone(store), Arc::clone(&ended), Arc::clone(&received)));
-    println!("{:42} {:>8} {:>8} {:>8}", "\nwhile gauges come in", "p50", "p99", "worst");
+    println!("{:42} {:>8} {:>8} {:>8}", "\nwhile gauges and events come in", "p50", "p99", "worst");
     let started = std::time::Instant::now();
     let slowest = measure_all(store).await?;
     let seconds = started.elapsed().as_secs_f64();
@@ -50,8 +53,8 @@ pub(crate) async fn measure(store: &Arc<SqliteStore>) -> anyhow::Result<()> {
     load.await??;
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = received.load(Ordering::Relaxed) as f64 / seconds;
-    println!("{rate:.0} snapshots a second came in meanwhile");
-    add(&format!("while {rate:.0} snapshots a second come in"), slowest)
+    println!("{rate:.0} snapshots and as many events a second came in meanwhile");
+    add(&format!("while {rate:.0} snapshots and as many events a second come in"), slowest)
 }
 
 /// Measures and prints each question. Returns the 99th percentile of the slowest, in milliseconds.
@@ -80,18 +83,30 @@ fn add(when: &str, slowest: f64) -> anyhow::Result<()> {
     Ok(add_row(&what, &format!("{slowest:.0} ms"), "≤ 50 ms", slowest <= MAX_P99)?)
 }
 
-/// Sends snapshots of new and known installations, one request after the other.
+/// Sends snapshots of new and known installations, and an event with each, one request after the other.
 async fn send(store: Arc<SqliteStore>, ended: Arc<AtomicBool>, received: Arc<AtomicU64>) -> anyhow::Result<()> {
     let mut number = 0_u128;
     while !ended.load(Ordering::Relaxed) {
-        let snapshots = (0..SNAPSHOTS).map(|_| {
+        let snapshots = (0..RECORDS).map(|_| {
             number += 1;
             snapshot(Uuid::from_u128(number % 10_000))
         });
-        store.write(Batch { snapshots: snapshots.collect(), ..Batch::default() }).await?;
-        received.fetch_add(SNAPSHOTS as u64, Ordering::Relaxed);
+        let events = (0..RECORDS).map(|_| event());
+        store.write(Batch { snapshots: snapshots.collect(), events: events.collect() }).await?;
+        received.fetch_add(RECORDS as u64, Ordering::Relaxed);
     }
     Ok(())
+}
+
+fn event() -> EventRow {
+    let record = EventRecord {
+        uid: Uuid::new_v4(),
+        time: truncate_to_hour(Timestamp::now()),
+        kamaji_version: "v1.7.2".parse().expect("a version"),
+        kubernetes_version: "v1.35.1".parse().expect("a version"),
+        event: Event::Created { tcp_version: "v1.35.1".parse().expect("a version"), extended: None },
+    };
+    EventRow { record, source: Source::Agent("2.0.0".parse().expect("a version")), bulk: false }
 }
 
 fn snapshot(installation: Uuid) -> GaugeSnapshot {

@@ -3,6 +3,7 @@
 mod age;
 mod auth;
 pub mod backup;
+mod checkpoint;
 mod columns;
 mod erase;
 mod facts;
@@ -56,10 +57,6 @@ use migrate::{SCHEMA, Schema, SchemaError};
 use reader::{DEADLINE, SCAN_DEADLINE, SqliteReader};
 use words::Words;
 use writer::{RowWriter, SqliteWriter};
-
-/// The pages of 4 kB in the write-ahead log after which they are copied into the file: a page that many commits change
-/// is copied once then. A killed backend reads 16 MB within 100 ms at its next start.
-const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// The page cache of the writing connection, in kB. The uids of events are random, so that each event is on another
 /// page. This holds the uids of 100,000 events.
@@ -175,7 +172,6 @@ fn connect_to_write(path: &Path, file: &StoreFile) -> rusqlite::Result<Connectio
     writing.pragma_update(None, "synchronous", "FULL")?;
     // Deleted rows are overwritten, so that an erased installation is not in the file's free pages either.
     writing.pragma_update(None, "secure_delete", "ON")?;
-    writing.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // A negative size is in kB rather than in pages.
     writing.pragma_update(None, "cache_size", -CACHE_KB)?;
     Ok(writing)
@@ -257,7 +253,7 @@ impl SqliteStore {
             reader,
             insights,
             scans,
-            writer: SqliteWriter::start(rows)?,
+            writer: SqliteWriter::start(rows, connect_to_write(path, &file)?)?,
             pseudonym_key,
             public_key,
             path: path.to_owned(),
@@ -315,11 +311,11 @@ impl SqliteStore {
         self.writer.run_on_rows(task).await
     }
 
-    /// Merges the inbox before a question. A store that can't write is read all the same: the events of the last minute are
+    /// Merges the inbox before it is read. A store that can't write is read all the same: the events of the last minute are
     /// missing then.
-    async fn merge(&self) {
-        if let Err(error) = self.writer.run_on_rows(RowWriter::merge).await {
-            tracing::debug!(%error, "failed to merge the newest events before a question");
+    async fn merge(&self, merge: impl FnOnce(&mut RowWriter) -> rusqlite::Result<()> + Send + 'static) {
+        if let Err(error) = self.writer.run_on_rows(merge).await {
+            tracing::debug!(%error, "failed to merge the newest events before a read");
         }
     }
 
@@ -406,7 +402,7 @@ impl Store for SqliteStore {
 
     fn events(&self, filter: EventFilter, limit: usize) -> BoxFuture<'_, Result<Vec<EventRow>, ReadError>> {
         async move {
-            self.merge().await;
+            self.merge(RowWriter::merge).await;
             let read = move |connection: &mut Connection, words: &mut Words| {
                 matching::events(connection, words, &filter, limit)
             };
@@ -417,7 +413,7 @@ impl Store for SqliteStore {
 
     fn count_events(&self, filter: EventFilter) -> BoxFuture<'_, Result<MatchedRows, ReadError>> {
         async move {
-            self.merge().await;
+            self.merge(RowWriter::merge).await;
             let read = move |connection: &mut Connection, words: &mut Words| {
                 matching::count_events(connection, words, &filter)
             };
@@ -447,16 +443,19 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<(), WriteError>> {
-        let tidy = |rows: &mut RowWriter| {
-            rows.merge()?;
-            prune::truncate_wal(rows.parts().0)
-        };
-        self.writer.run_on_rows(tidy).boxed()
+        async move {
+            // What is waiting now is part of the merge that is under way, or of the next.
+            for _ in 0..2 {
+                while self.writer.run_on_rows(RowWriter::merge_part).await? {}
+            }
+            self.writer.run_on_rows(RowWriter::truncate_wal).await
+        }
+        .boxed()
     }
 
     fn facts(&self, queries: Vec<FactsQuery>) -> BoxFuture<'_, Result<Vec<Facts>, ReadError>> {
         async move {
-            self.merge().await;
+            self.merge(RowWriter::merge_for_question).await;
             self.insights.run_with_words(move |connection, words| facts::facts(connection, words, &queries)).await
         }
         .boxed()

@@ -1,6 +1,7 @@
 //! Tests that are specific to the `SQLite` store.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use futures::FutureExt;
 use kamaji_telemetry::backend::StoreLocation;
@@ -196,6 +197,11 @@ fn events(number: usize) -> Batch {
     of_events((0..number).map(|_| created(Uuid::new_v4(), "v1.37.2")).collect())
 }
 
+/// Returns the number of events in the table. Merges none.
+fn merged(path: &Path) -> i64 {
+    Connection::open(path).unwrap().query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
+}
+
 /// The backend merges its inbox in steps under load, and has the events of a merge in memory meanwhile.
 #[tokio::test]
 async fn what_another_process_erases_within_a_merge_does_not_come_back() {
@@ -205,8 +211,7 @@ async fn what_another_process_erases_within_a_merge_does_not_come_back() {
     for _ in 0..20 {
         serving.write(events(1_000)).await.unwrap();
     }
-    let in_table = "SELECT count(*) FROM events";
-    let merged: i64 = Connection::open(&path).unwrap().query_row(in_table, [], |row| row.get(0)).unwrap();
+    let merged = merged(&path);
     assert!(0 < merged && merged < 20_000, "{merged} events are merged: expected a merge that is under way");
     let command = SqliteStore::open_existing(&path).unwrap();
     assert_eq!(command.erase_events(EventFilter::default()).await.unwrap().events, 20_000);
@@ -215,6 +220,28 @@ async fn what_another_process_erases_within_a_merge_does_not_come_back() {
         serving.write(events(1_000)).await.unwrap();
     }
     assert_eq!(serving.count_events(EventFilter::default()).await.unwrap().events, 20_000);
+}
+
+/// Questions are answered within 50 ms, and a merge takes longer.
+#[tokio::test]
+async fn a_question_under_load_does_not_wait_for_the_merge_that_the_next_minute_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("telemetry.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let today = Hour::of(jiff::Timestamp::now()).day();
+    let query = FactsQuery { event_days: Some(today.minus(7)), ..FactsQuery::new(SourceKind::Agent, today) };
+    let has_events = async || !store.facts(vec![query]).await.unwrap()[0].event_days.is_empty();
+    store.write(events(1_000)).await.unwrap();
+    assert!(has_events().await, "a few events are in the answer at once");
+    for _ in 0..20 {
+        store.write(events(1_000)).await.unwrap();
+    }
+    let before = merged(&path);
+    assert!(1_000 < before && before < 21_000, "{before} events are merged: expected a merge that is under way");
+    assert!(has_events().await);
+    assert_eq!(merged(&path), before);
+    store.checkpoint().await.unwrap();
+    assert_eq!((merged(&path), count(&path, "inbox")), (21_000, 0));
 }
 
 /// Where they are not, `.cargo/config.toml` was not read, and each commit writes the times of the file too.

@@ -4,7 +4,6 @@ use rusqlite::{TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::columns;
-use super::prune::truncate_wal;
 use super::removal::RowRemoval;
 use super::rows::{latest_row, read_latest};
 use super::words::StoredWords;
@@ -36,7 +35,7 @@ pub(super) fn erase(writer: &mut RowWriter, installation: Uuid) -> rusqlite::Res
     deletion.write_rollups()?;
     transaction.commit()?;
     // A reader of an older state keeps the log; the next checkpoint truncates it. The rows are erased all the same.
-    if let Err(error) = truncate_wal(connection) {
+    if let Err(error) = writer.truncate_wal() {
         tracing::warn!(%error, "failed to truncate the write-ahead log, which still holds erased rows; retrying later");
     }
     Ok(Erased { latest: latest.is_some(), days })

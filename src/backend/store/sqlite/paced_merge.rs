@@ -1,6 +1,6 @@
 //! A merge of the inbox that goes on in the commits, so that none of them waits for all of it.
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::inbox::InboxMerge;
 use super::uids::KnownUids;
@@ -9,8 +9,8 @@ use super::words::Words;
 /// The fewest events in the inbox with which a merge begins that goes on in the commits.
 const MIN_MERGED: usize = 16_384;
 
-/// The most of them. As many again come meanwhile at most. A question or a start merges all of them at once, in 0.2 to 0.5 s.
-const MAX_MERGED: usize = 131_072;
+/// The most of them: 20 MB in memory. As many again come meanwhile at most. A start merges all of them at once, within a second.
+const MAX_MERGED: usize = 262_144;
 
 /// The events of the last month for each in the inbox. The more of them there are, the more pages the events of a merge are spread
 /// over: with half as many as the table, some fifteen share a page, of which a commit writes all.
@@ -21,6 +21,9 @@ const STEP: usize = 2_048;
 
 /// The number of events that are merged for each that is added, so that a merge ends before the next is due.
 const PACE: usize = 2;
+
+/// The number of events that are merged at once without a commit that adds any.
+const PART: usize = 8_192;
 
 /// A merge that goes on in the commits.
 pub(super) struct PacedMerge {
@@ -50,13 +53,39 @@ impl PacedMerge {
         if PACE * paced.added < STEP {
             return Ok(Some(paced));
         }
-        if !paced.merge.is_current(transaction)? {
-            paced = Self { added: paced.added, ..Self::begin(transaction, words, uids)? };
-        }
-        paced.merge.step(transaction, words, PACE * paced.added)?;
-        paced.added = 0;
+        let events = PACE * std::mem::take(&mut paced.added);
+        paced.run_step(transaction, words, uids, events).map(Some)
+    }
+
+    /// Merges [`PART`] events in a transaction of their own. Begins if no merge is under way. Returns the merge if it has more.
+    pub(super) fn run_part(
+        merge: Option<Self>,
+        connection: &mut Connection,
+        words: &mut Words,
+        uids: &mut KnownUids,
+    ) -> rusqlite::Result<Option<Self>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let paced = match merge {
+            Some(paced) => paced,
+            None => Self::begin(&transaction, words, uids)?,
+        };
+        let mut paced = paced.run_step(&transaction, words, uids, PART)?;
+        transaction.commit()?;
+        Ok(if paced.committed(uids) { Some(paced) } else { None })
+    }
+
+    fn run_step(
+        self,
+        transaction: &Transaction<'_>,
+        words: &mut Words,
+        uids: &mut KnownUids,
+        events: usize,
+    ) -> rusqlite::Result<Self> {
+        let is_current = self.merge.is_current(transaction)?;
+        let mut paced = if is_current { self } else { Self::begin(transaction, words, uids)? };
+        paced.merge.step(transaction, words, events)?;
         paced.has_stepped = true;
-        Ok(Some(paced))
+        Ok(paced)
     }
 
     /// Returns the number of events in the inbox with which a merge begins.

@@ -1,12 +1,9 @@
 //! Deletion of rows by age, and of their traces.
 
-use std::time::Duration;
-
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::columns;
-use super::file::BUSY_TIMEOUT;
 use super::operations;
 use super::removal::{RowRemoval, is_full};
 use super::rows::{day_row, latest_row, read_latest};
@@ -111,13 +108,4 @@ impl RowRemoval<'_> {
         *count += keys.len() as u64;
         Ok(is_full(keys.len()))
     }
-}
-
-/// Truncates the write-ahead log, which still holds deleted rows and reveals the order of commits. The log stays while
-/// a reader, such as a backup, uses an older state. This does not wait for readers, since writes would wait too.
-pub(super) fn truncate_wal(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::ZERO)?;
-    let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    truncated
 }

@@ -16,7 +16,7 @@ use super::lock::{Lock, LockError};
 use super::migrate::SCHEMA;
 use super::published_week::PublishedWeekFile;
 use super::words::Words;
-use super::{OpenCause, OpenError, auth, connect_to_write, inbox, prune};
+use super::{OpenCause, OpenError, auth, checkpoint, connect_to_write, inbox};
 use crate::backend::store::auth::{AuditLogEntry, MIGRATE};
 use crate::backend::store::hour::Day;
 use crate::backend::store::transfer::{
@@ -130,7 +130,7 @@ impl SqliteTransfer {
         )?;
         transaction.commit()?;
         // The end of a move: what was deleted is in the write-ahead log no longer than in the file.
-        if state.is_complete { prune::truncate_wal(&mut self.connection) } else { Ok(()) }
+        if state.is_complete { checkpoint::truncate_wal(&mut self.connection) } else { Ok(()) }
     }
 
     /// Returns the last published week: that of the file beside the store, or a later one in the store.

@@ -93,6 +93,11 @@ impl KnownUids {
         self.waiting.len()
     }
 
+    /// Returns the number of events in the inbox. Those of a merge that is under way count until its end.
+    pub(super) fn in_inbox(&self) -> usize {
+        self.waiting.len() + self.merging.len()
+    }
+
     /// Records that a merge begins with all events of the inbox.
     pub(super) fn begin_merge(&mut self) {
         // Either keeps its room for the next.

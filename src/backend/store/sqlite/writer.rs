@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::checkpoint::{self, CheckpointLock};
 use super::paced_merge::PacedMerge;
 use super::uids::KnownUids;
 use super::words::Words;
@@ -17,6 +18,10 @@ use crate::backend::store::group::{
 };
 use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
+
+/// The most events of the inbox that are merged before a question. In a large table each is on a page of its own, and they take
+/// 12 ms.
+const MAX_MERGED_FOR_QUESTION: usize = 1_024;
 
 /// The writing connection, and what it holds in memory. Nobody else may write rows while it is open; other processes
 /// delete some.
@@ -29,13 +34,15 @@ pub(super) struct RowWriter {
     /// Read before the first commit: processes that only delete rows need none.
     uids: Option<KnownUids>,
     merge: Option<PacedMerge>,
+    checkpoint_lock: CheckpointLock,
 }
 
-/// A handle of the thread. Dropping it waits until the thread has written the queue.
+/// A handle of the thread, and of that of the checkpoints. Dropping it waits until the queue is written.
 #[derive(Debug)]
 pub(super) struct SqliteWriter {
     queue: Option<WriteQueue<Task>>,
     thread: Option<JoinHandle<()>>,
+    checkpoints: Option<JoinHandle<Connection>>,
 }
 
 /// A task of the thread that is no write.
@@ -48,10 +55,11 @@ impl fmt::Debug for Task {
 }
 
 impl SqliteWriter {
-    pub(super) fn start(rows: RowWriter) -> io::Result<Self> {
+    pub(super) fn start(mut rows: RowWriter, copying: Connection) -> io::Result<Self> {
         let (queue, [jobs]) = queues();
+        let checkpoints = checkpoint::start(&mut rows.connection, copying, rows.checkpoint_lock.clone())?;
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(rows, jobs))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), thread: Some(thread), checkpoints: Some(checkpoints) })
     }
 
     pub(super) async fn write(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> Result<(), WriteError> {
@@ -93,9 +101,12 @@ fn unavailable(error: &rusqlite::Error) -> WriteError {
 impl Drop for SqliteWriter {
     fn drop(&mut self) {
         drop(self.queue.take());
+        // If a thread panicked, the panic hook has reported it.
         if let Some(thread) = self.thread.take() {
-            // If the thread panicked, the panic hook has reported it.
             let _ = thread.join();
+        }
+        if let Some(checkpoints) = self.checkpoints.take() {
+            drop(checkpoints.join());
         }
     }
 }
@@ -133,6 +144,7 @@ impl RowWriter {
             is_uncertain: false,
             uids: None,
             merge: None,
+            checkpoint_lock: CheckpointLock::default(),
         }
     }
 
@@ -145,6 +157,30 @@ impl RowWriter {
             uids.end_merge();
         }
         Ok(())
+    }
+
+    /// Merges the inbox if that takes no longer than a question may: under load, an answer lacks the newest events.
+    pub(super) fn merge_for_question(&mut self) -> rusqlite::Result<()> {
+        let waiting = self.uids.as_ref().map_or(0, KnownUids::in_inbox);
+        if waiting > MAX_MERGED_FOR_QUESTION { Ok(()) } else { self.merge() }
+    }
+
+    /// Merges a part of the inbox, and goes on with a merge that is under way. Returns whether it has more.
+    pub(super) fn merge_part(&mut self) -> rusqlite::Result<bool> {
+        let Self { connection, words, is_uncertain: false, uids: Some(uids), merge, .. } = self else {
+            return self.merge().map(|()| false);
+        };
+        if merge.is_none() && uids.waiting() == 0 {
+            return Ok(false);
+        }
+        *merge = PacedMerge::run_part(merge.take(), connection, words, uids)?;
+        Ok(merge.is_some())
+    }
+
+    /// Truncates the write-ahead log, once no checkpoint is under way.
+    pub(super) fn truncate_wal(&mut self) -> rusqlite::Result<()> {
+        let Self { connection, checkpoint_lock, .. } = self;
+        checkpoint_lock.hold(|| checkpoint::truncate_wal(connection))
     }
 
     /// Merges what an earlier process left in the inbox, and reads the uids of recent events. Does nothing later.
@@ -187,7 +223,7 @@ impl RowWriter {
             self.merge()?;
             self.is_uncertain = false;
         }
-        let Self { connection, words, state, is_uncertain, uids: Some(uids), merge } = self else {
+        let Self { connection, words, state, is_uncertain, uids: Some(uids), merge, .. } = self else {
             return Ok(Vec::new());
         };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -18,10 +19,6 @@ use crate::backend::store::group::{
 };
 use crate::backend::store::{Allowance, Batch, WriteError};
 use crate::process::log_throttle::LogThrottle;
-
-/// The most events of the inbox that are merged before a question. In a large table each is on a page of its own, and they take
-/// 12 ms.
-const MAX_MERGED_FOR_QUESTION: usize = 1_024;
 
 /// The writing connection, and what it holds in memory. Nobody else may write rows while it is open; other processes
 /// delete some.
@@ -41,6 +38,8 @@ pub(super) struct RowWriter {
 #[derive(Debug)]
 pub(super) struct SqliteWriter {
     queue: Option<WriteQueue<Task>>,
+    /// The number of events in the inbox after the last commit or task.
+    in_inbox: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
     checkpoints: Option<JoinHandle<Connection>>,
 }
@@ -58,8 +57,11 @@ impl SqliteWriter {
     pub(super) fn start(mut rows: RowWriter, copying: Connection) -> io::Result<Self> {
         let (queue, [jobs]) = queues();
         let checkpoints = checkpoint::start(&mut rows.connection, copying, rows.checkpoint_lock.clone())?;
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(|| run_jobs(rows, jobs))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), checkpoints: Some(checkpoints) })
+        let in_inbox = Arc::new(AtomicUsize::new(rows.in_inbox()));
+        let counted = Arc::clone(&in_inbox);
+        let thread = std::thread::Builder::new().name("store-writer".into());
+        let thread = thread.spawn(move || run_jobs(rows, jobs, &counted))?;
+        Ok(Self { queue: Some(queue), in_inbox, thread: Some(thread), checkpoints: Some(checkpoints) })
     }
 
     pub(super) async fn write(&self, batch: Batch, allowance: Arc<dyn Allowance>) -> Result<(), WriteError> {
@@ -89,6 +91,11 @@ impl SqliteWriter {
         answer.await.map_err(|_| closed())?.map_err(|error| unavailable(&error))
     }
 
+    /// Returns the number of events in the inbox, without waiting for the thread.
+    pub(super) fn in_inbox(&self) -> usize {
+        self.in_inbox.load(Ordering::Relaxed)
+    }
+
     fn queue(&self) -> Result<&WriteQueue<Task>, WriteError> {
         self.queue.as_ref().ok_or_else(closed)
     }
@@ -112,16 +119,18 @@ impl Drop for SqliteWriter {
 }
 
 /// Runs jobs until every handle is dropped and the queue is empty.
-fn run_jobs(mut rows: RowWriter, mut jobs: WriterQueue<Task>) {
+fn run_jobs(mut rows: RowWriter, mut jobs: WriterQueue<Task>, in_inbox: &AtomicUsize) {
     let throttle = LogThrottle::per_minute();
     while let Some((writes, task)) = jobs.blocking_next() {
         if !writes.is_empty() {
             let result = commit_measured(&mut rows, &writes);
             log_result(&result, writes.len(), &throttle);
+            in_inbox.store(rows.in_inbox(), Ordering::Relaxed);
             reply(writes, &result);
         }
         if let Some(Task(task)) = task {
             task(&mut rows);
+            in_inbox.store(rows.in_inbox(), Ordering::Relaxed);
         }
     }
 }
@@ -159,10 +168,9 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Merges the inbox if that takes no longer than a question may: under load, an answer lacks the newest events.
-    pub(super) fn merge_for_question(&mut self) -> rusqlite::Result<()> {
-        let waiting = self.uids.as_ref().map_or(0, KnownUids::in_inbox);
-        if waiting > MAX_MERGED_FOR_QUESTION { Ok(()) } else { self.merge() }
+    /// Returns the number of events in the inbox that this process has received.
+    fn in_inbox(&self) -> usize {
+        self.uids.as_ref().map_or(0, KnownUids::in_inbox)
     }
 
     /// Merges a part of the inbox, and goes on with a merge that is under way. Returns whether it has more.

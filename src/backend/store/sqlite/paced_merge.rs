@@ -9,7 +9,8 @@ use super::words::Words;
 /// The fewest events in the inbox with which a merge begins that goes on in the commits.
 const MIN_MERGED: usize = 16_384;
 
-/// The most of them: 20 MB in memory. As many again come meanwhile at most. A start merges all of them at once, within a second.
+/// The most of them: 17 MB in memory. As many again come meanwhile at most. A start after a crash merges all of them at once, in about
+/// a second: 282,500 took 0.6 s.
 const MAX_MERGED: usize = 262_144;
 
 /// The events of the last month for each in the inbox. The more of them there are, the more pages the events of a merge are spread

@@ -298,10 +298,21 @@ impl Scene {
         .await;
     }
 
-    /// Kills every process of a container, and returns the number of its restarts before.
-    pub(super) fn kill_container(&self, pod: &Pod, container: &str) -> u64 {
+    /// Waits until these containers of a pod are started once again, and all of it is ready. The kubelet tells of a killed container
+    /// after a while, and of one after the other.
+    pub(super) async fn started_again(&self, workload: Workload, before: &Pod, containers: &[&str]) {
+        self.until(&format!("{containers:?} to be started once again"), async || {
+            let after = self.pod(workload).await;
+            assert_eq!(after.name(), before.name(), "the pod stays");
+            let is_again = |container: &&str| after.restarts(container) == before.restarts(container) + 1;
+            (containers.iter().all(is_again) && after.is_ready()).then_some(())
+        })
+        .await;
+    }
+
+    /// Kills every process of a container.
+    pub(super) fn kill_container(&self, pod: &Pod, container: &str) {
         kill(&self.processes(&pod.container_id(container)), Signal::KILL);
-        pod.restarts(container)
     }
 
     /// Kills every process of a pod at once, its sandbox included, which keeps the pod's network.

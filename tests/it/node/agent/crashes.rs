@@ -31,15 +31,7 @@ async fn a_killed_or_lost_pod_loses_no_event() {
     scene.kill_pod(&pod);
     scene.tenant(3, 3).await;
     injury.lost_nothing(&scene, &created(1..=3)).await;
-    scene
-        .until("each container to have started once again", async || {
-            let after = scene.pod(Workload::Agent).await;
-            assert_eq!(after.name(), pod.name(), "the pod stays");
-            let again = |container| after.restarts(container) == pod.restarts(container) + 1;
-            (again("agent") && again("relay")).then_some(())
-        })
-        .await;
-    scene.ready(Workload::Agent).await;
+    scene.started_again(Workload::Agent, &pod, &["agent", "relay"]).await;
     // Two pods run for a moment: the next one starts before the kubelet has ended this one.
     scene.tenant(4, 4).await;
     let injury = Injury::begin("agent's pod deleted by force");

@@ -29,7 +29,7 @@ impl Fate {
 
     async fn inflict(self, scene: &Scene, leader: &Pod) {
         match self {
-            Self::ContainerKilled => drop(scene.kill_container(leader, "agent")),
+            Self::ContainerKilled => scene.kill_container(leader, "agent"),
             Self::PodDeleted => {
                 scene.in_namespace(&["delete", "pod", leader.name(), "--wait=false"]).await.unwrap();
             }

@@ -70,9 +70,9 @@ impl PacedMerge {
             Some(paced) => paced,
             None => Self::begin(&transaction, words, uids)?,
         };
-        let mut paced = paced.run_step(&transaction, words, uids, PART)?;
+        let paced = paced.run_step(&transaction, words, uids, PART)?;
         transaction.commit()?;
-        Ok(if paced.committed(uids) { Some(paced) } else { None })
+        Ok(paced.committed(uids))
     }
 
     fn run_step(
@@ -100,15 +100,15 @@ impl PacedMerge {
         Ok(Self { merge, added: 0, has_stepped: false })
     }
 
-    /// Records that the transaction is committed. Returns whether there is more to merge.
-    pub(super) fn committed(&mut self, uids: &mut KnownUids) -> bool {
+    /// Records that the transaction is committed. Returns the merge if it has more.
+    pub(super) fn committed(mut self, uids: &mut KnownUids) -> Option<Self> {
         if std::mem::take(&mut self.has_stepped) {
             self.merge.committed();
         }
-        let is_done = self.merge.is_done();
-        if is_done {
+        if self.merge.is_done() {
             uids.end_merge();
+            return None;
         }
-        !is_done
+        Some(self)
     }
 }

@@ -242,7 +242,7 @@ impl RowWriter {
             return Ok(group.settle());
         }
         // What is left of the merge is not known if this fails.
-        let mut step = PacedMerge::step(merge.take(), &transaction, words, uids, written.events.len())?;
+        let step = PacedMerge::step(merge.take(), &transaction, words, uids, written.events.len())?;
         if let Err(error) = transaction.commit() {
             // If they were stored, they are in the table after the next merge, where the index has them looked up.
             uids.suspect(&written.events);
@@ -250,9 +250,7 @@ impl RowWriter {
             return Err(error);
         }
         uids.add(&written.events);
-        if step.as_mut().is_some_and(|merge| merge.committed(uids)) {
-            *merge = step;
-        }
+        *merge = step.and_then(|merge| merge.committed(uids));
         Ok(group.settle())
     }
 

@@ -303,7 +303,7 @@ impl Scene {
     pub(super) async fn started_again(&self, workload: Workload, before: &Pod, containers: &[&str]) {
         self.until(&format!("{containers:?} to be started once again"), async || {
             let after = self.pod(workload).await;
-            assert_eq!(after.name(), before.name(), "the pod stays");
+            assert_eq!(after.uid(), before.uid(), "the pod stays");
             let is_again = |container: &&str| after.restarts(container) == before.restarts(container) + 1;
             (containers.iter().all(is_again) && after.is_ready()).then_some(())
         })

@@ -21,7 +21,7 @@ async fn a_backend_whose_pod_is_killed_or_deleted_by_force_loses_and_repeats_no_
     fleet
         .during(async {
             scene.kill_pod(&pod);
-            started_again(&scene, &pod).await;
+            scene.started_again(BACKEND, &pod, &["backend"]).await;
         })
         .await;
     fleet.lost_nothing(injury).await;
@@ -49,23 +49,12 @@ async fn a_frozen_backend_is_found_by_its_probe_and_loses_no_event() {
     let pod = scene.pod(BACKEND).await;
     let injury = Injury::begin("backend, frozen");
     kill(&scene.processes(&pod.container_id("backend")), Signal::STOP);
-    fleet.during(started_again(&scene, &pod)).await;
+    fleet.during(scene.started_again(BACKEND, &pod, &["backend"])).await;
     fleet.lost_nothing(injury).await;
     let after = scene.pod(BACKEND).await;
     assert_eq!((after.uid(), after.restarts("backend")), (pod.uid(), pod.restarts("backend") + 1));
     let killed = scene.warnings().await;
     assert!(killed.iter().any(|warning| warning.starts_with("Unhealthy: Liveness probe failed")), "{killed:#?}");
-}
-
-/// Waits until another container of the same pod is ready.
-async fn started_again(scene: &Scene, before: &Pod) {
-    scene
-        .until("another container of the backend", async || {
-            let pod = scene.pod(BACKEND).await;
-            assert_eq!(pod.uid(), before.uid(), "the pod stays");
-            (pod.is_ready() && pod.container_id("backend") != before.container_id("backend")).then_some(())
-        })
-        .await;
 }
 
 /// Waits until another pod is ready.
